@@ -1,0 +1,32 @@
+"""What can go wrong, as one tree of exceptions.
+
+::
+
+    BacktestError
+    ├── DataError          a frame or a file breaks its schema (also a ValueError)
+    ├── RulesError         a venue file or a changed rule is wrong (also a ValueError)
+    │   └── TiersError     no margin tiers apply to some positions
+    └── ArgumentError      an option or a combination of options cannot be served (also a ValueError)
+
+Every message names the argument, the rule it breaks, how many rows do and the first of them.
+"""
+
+
+class BacktestError(Exception):
+    """Anything this package refuses."""
+
+
+class DataError(BacktestError, ValueError):
+    """A frame or a file does not follow its schema."""
+
+
+class RulesError(BacktestError, ValueError):
+    """A venue's rules cannot be used as they stand."""
+
+
+class TiersError(RulesError):
+    """No margin tiers are in force for some positions."""
+
+
+class ArgumentError(BacktestError, ValueError):
+    """An option, or options together, cannot be served."""
