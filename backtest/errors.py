@@ -11,6 +11,8 @@
 Every message names the argument, the rule it breaks, how many rows do and the first of them.
 """
 
+from collections.abc import Sequence
+
 
 class BacktestError(Exception):
     """Anything this package refuses."""
@@ -21,7 +23,11 @@ class DataError(BacktestError, ValueError):
 
 
 class RulesError(BacktestError, ValueError):
-    """A venue's rules cannot be used as they stand."""
+    """A venue's rules cannot be used as they stand; ``problems`` lists each as (path of the setting, sentence)."""
+
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class TiersError(RulesError):

@@ -1,0 +1,129 @@
+"""Every compile option in one place, and a disk cache that cannot lie.
+
+numba looks at one source file to decide whether a cached kernel is still good, so an edit in a *helper's* file
+leaves the old code in use. Here the cache folder is named by a hash of all kernel sources and of the compiler's
+version: any edit starts a new folder. The folder is set around each decoration only, so that kernels of other
+packages keep their own caches. A folder that belongs to somebody else, or that others can write to, is never
+read (a cached kernel is code), and where nothing is writable kernels are compiled in memory.
+
+``error_model="numpy"`` leaves out Python's check for division by zero (kernels never divide by zero); there is
+no ``fastmath``: it deletes tests for NaN and infinity, and changes the last digits of the definition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import config
+
+if sys.byteorder != "little":  # a block's first match is its lowest bit, which holds on little-endian only
+    raise ImportError("the compiled kernels need a little-endian machine")
+
+#: False under NUMBA_DISABLE_JIT=1, when kernels run as plain Python (slow; for tests and coverage).
+COMPILED = not config.DISABLE_JIT
+
+#: Positions a thread takes at a time: large enough to hide the hand-over, small enough to share the work out.
+CHUNK = 65_536
+
+
+def _digest() -> str:
+    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(source.name.encode() + source.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _candidates() -> list[Path]:
+    asked = os.environ.get("NUMBA_CACHE_DIR")
+    if asked:
+        return [Path(asked)]
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
+    return [Path(home), Path(tempfile.gettempdir()) / f"cache-{os.getuid() if hasattr(os, 'getuid') else 'me'}"]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is this user's own and closed to writing by others."""
+    if not hasattr(os, "getuid"):
+        return True
+    found = folder.lstat()
+    private = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and private
+
+
+def cache_folder() -> Path | None:
+    """Return the folder compiled kernels are kept in, or None where there is none to be had."""
+    for base in _candidates():
+        folder = base / "liquidation-backtest" / _digest()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if _is_ours(folder.parent) and _is_ours(folder):
+                with tempfile.TemporaryFile(dir=folder):
+                    return folder
+        except (OSError, RuntimeError):
+            continue
+    return None
+
+
+CACHE_FOLDER = cache_folder() if COMPILED else None
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop that the rest of the package calls: without the interpreter lock, kept on disk."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(CACHE_FOLDER or "")
+    try:
+        compiled = numba.njit(nogil=True, error_model="numpy", cache=CACHE_FOLDER is not None)(function)
+    finally:
+        config.CACHE_DIR = before
+    return compiled  # type: ignore[no-any-return]
+
+
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a scalar function into its callers: never called across, so its many arguments cost nothing."""
+    return numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
+
+
+def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a contiguous view that cannot be written to; read-only inputs alone mean one compilation."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def aligned(size: int) -> np.ndarray[Any, Any]:
+    """Return an uninitialised float64 array that starts on a cache line (64 bytes)."""
+    raw = np.empty(size * 8 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * 8].view(np.float64)
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many threads to use: as asked, else one a core this process may run on."""
+    if threads is not None:
+        return max(1, threads)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_chunks(run: Callable[[int, int], Any], count: int, threads: int | None = None) -> list[Any]:
+    """Call ``run(start, stop)`` over ranges that cover ``count`` and return the results in order.
+
+    Threads are Python's own, not numba's: its thread pools abort on a second caller or on a fork. The ranges do
+    not depend on the number of threads, so neither do the results.
+    """
+    ranges = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    workers = min(thread_count(threads), len(ranges))
+    if workers <= 1:
+        return [run(*span) for span in ranges]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda span: run(*span), ranges))

@@ -1,0 +1,123 @@
+"""What a contract is: how it pays, what its maintenance margin is measured on, and what triggers liquidation.
+
+============  ===================================  ==================
+kind          equity at price P                    notional
+============  ===================================  ==================
+linear        M + s q (P - E) - s q (F - F_e)      q P, in quote
+inverse       M + s Q (1/E - 1/P) - s Q (F - F_e)  Q / P, in coin
+face_value    as linear, P between 0 and 1         q, constant
+============  ===================================  ==================
+
+s is +1 long, -1 short; M margin, E entry price, F funding a unit. A quantity is base for linear contracts, quote
+for inverse ones, contracts that pay out 1 for face-value ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from backtest.errors import RulesError
+from backtest.kernel.types import FACE_VALUE, INVERSE, LINEAR
+from backtest.rules.problems import Problems
+from backtest.rules.tiers import TierTable
+
+KINDS = {"linear": LINEAR, "inverse": INVERSE, "face_value": FACE_VALUE}
+CHOICES = {
+    "kind": tuple(KINDS),
+    "basis": ("mark", "entry"),
+    "closing_fee": ("none", "at_mark", "at_bankruptcy"),
+    "trigger": ("<=", "<"),
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Contract:
+    """One contract's margin rules, with every table of tiers that was ever in force."""
+
+    symbol: str
+    tables: tuple[TierTable, ...]
+    kind: Literal["linear", "inverse", "face_value"] = "linear"
+    basis: Literal["mark", "entry"] = "mark"  #: notional the maintenance margin is taken on
+    closing_fee: Literal["none", "at_mark", "at_bankruptcy"] = "none"  #: reserved on top of it
+    closing_fee_rate: float = 0.0  #: fraction of the notional closed
+    trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
+
+    def __post_init__(self) -> None:
+        """Refuse rules that contradict one another."""
+        problems = Problems()
+        self._check(problems)
+        problems.raise_if_any(f"contract {self.symbol!r}")
+
+    @property
+    def requirement_is_constant(self) -> bool:
+        """Whether the maintenance margin stays what it was at entry, whatever the mark price does."""
+        return self.basis == "entry" or self.kind == "face_value"
+
+    @property
+    def mark_fee_rate(self) -> float:
+        """Closing fee reserved on the notional at the mark."""
+        return self.closing_fee_rate if self.closing_fee == "at_mark" else 0.0
+
+    @property
+    def bankruptcy_fee_rate(self) -> float:
+        """Closing fee reserved on the notional at the bankruptcy price."""
+        return self.closing_fee_rate if self.closing_fee == "at_bankruptcy" else 0.0
+
+    def table(self, name: str) -> TierTable:
+        """Return a table by its name.
+
+        Raises
+        ------
+        RulesError
+            Where there is none of that name; the message lists those there are.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        names = ", ".join(table.name for table in self.tables)
+        raise RulesError(f"{self.symbol} has no tier table {name!r}: there are {names}")
+
+    def with_(self, **changes: Any) -> Contract:
+        """Return the contract with fields changed; ``maximum_leverage`` and ``rate_scale`` change every table."""
+        tables = changes.pop("tables", self.tables)
+        maximum_leverage = changes.pop("maximum_leverage", None)
+        rate_scale = changes.pop("rate_scale", None)
+        if rate_scale is not None:
+            tables = tuple(table.scaled(rate_scale) for table in tables)
+        if maximum_leverage is not None:
+            tables = tuple(table.capped(maximum_leverage) for table in tables)
+        return replace(self, tables=tables, **changes)
+
+    def _check(self, found: Problems) -> None:
+        for name, choices in CHOICES.items():
+            found.require_choice(name, getattr(self, name), choices)
+        if not (np.isfinite(self.closing_fee_rate) and 0 <= self.closing_fee_rate < 1):
+            found.add("closing_fee_rate", f"must lie between 0 and 1, is {self.closing_fee_rate}")
+        elif (self.closing_fee == "none") != (self.closing_fee_rate == 0):
+            found.add(
+                "closing_fee_rate",
+                f"is {self.closing_fee_rate:g} while closing_fee is {self.closing_fee!r}: one needs the other",
+            )
+        if not self.tables:
+            found.add("tables", "there must be at least one")
+        self._check_tables(found)
+
+    def _check_tables(self, found: Problems) -> None:
+        fee = self.mark_fee_rate
+        names = [table.name for table in self.tables]
+        for number, table in enumerate(self.tables):
+            path = f"tables[{number}]"
+            if names.index(table.name) < number:
+                found.add(f"{path}.name", f"{table.name!r} is used twice")
+            highest = table.rate_factor if table.model == "leverage" else float(table.rates.max())
+            if not highest + fee < 1:
+                found.add(path, f"rate and closing fee must add up to less than 1, are {highest:g} + {fee:g}")
+            if number and table.start < self.tables[number - 1].end:
+                found.add(
+                    f"{path}.from",
+                    f"must not lie before the table above ends ({self.tables[number - 1].end:%Y-%m-%d}), "
+                    f"is {table.start:%Y-%m-%d}",
+                )

@@ -1,0 +1,34 @@
+"""Collecting everything that is wrong with a set of rules, so that it is told at once and by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from backtest.errors import RulesError
+
+
+class Problems:
+    """What is wrong so far, each as the path of a setting and a sentence."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+
+    def add(self, path: str, sentence: str) -> None:
+        """Note that the setting at ``path`` breaks a rule."""
+        self.found.append((path, sentence))
+
+    def add_all(self, path: str, error: RulesError) -> None:
+        """Note the problems of a part of the rules that stands at ``path``."""
+        self.found += [(f"{path}.{inner}" if inner else path, what) for inner, what in error.problems]
+
+    def require_choice(self, path: str, value: object, choices: Iterable[str]) -> None:
+        """Note a setting that is none of the choices it has."""
+        if value not in choices:
+            self.add(path, f"must be one of {', '.join(choices)}, is {value!r}")
+
+    def raise_if_any(self, subject: str) -> None:
+        """Raise one :class:`~backtest.errors.RulesError` that tells every problem."""
+        if self.found:
+            told = "; ".join(f"{path}: {what}" for path, what in self.found)
+            count = f"{len(self.found)} problem{'s' if len(self.found) > 1 else ''}"
+            raise RulesError(f"{subject} has {count}: {told}", self.found)

@@ -1,0 +1,166 @@
+"""Maintenance-margin tables: what rate applies to what size, at what leverage, and when.
+
+Three models. ``marginal``: each tier's rate applies to the part of the notional inside it, so that with the
+maintenance amounts a_k the requirement is max_k(r_k N - a_k), convex and continuous. ``flat``: the whole position
+pays the rate of the tier its size at entry falls in. ``leverage``: the rate follows from the selected leverage
+alone, as ``rate_factor`` times the initial rate 1 / leverage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+
+from backtest.kernel.types import Floats
+from backtest.rules.problems import Problems
+
+Model = Literal["marginal", "flat", "leverage"]
+MODELS = ("marginal", "flat", "leverage")
+SIZES = ("notional", "contracts")
+BOUNDARIES = ("lower", "higher")
+CONFIDENCES = ("printed", "secondary", "inferred", "assumed", "unknown")
+
+ALWAYS_FROM = datetime(1970, 1, 1, tzinfo=UTC)
+ALWAYS_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)
+
+#: Printed amounts may be rounded to a cent or a satoshi: how far one may lie from its continuous value.
+AMOUNT_TOLERANCE = 1e-9
+
+
+def _read_only(values: Any, length: int | None = None) -> Floats:
+    array = np.array(values, np.float64, ndmin=1)
+    if length is not None and array.size == 1:
+        array = np.repeat(array, length)
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TierTable:
+    """One margin table and the dates it was in force.
+
+    Rows are ordered by size. Sizes are in settlement currency (``size="notional"``) or in contracts. A table
+    whose last row is bounded by ``cap`` says nothing about larger positions: they are refused.
+    """
+
+    name: str
+    model: Model = "marginal"
+    floors: Floats = field(default_factory=lambda: np.zeros(1))  #: (k,) where each tier begins; the first at 0
+    rates: Floats = field(default_factory=lambda: np.zeros(1))  #: (k,) maintenance margin rate
+    amounts: Floats | None = None  #: (k,) maintenance amount; None: from continuity (marginal), zero (else)
+    max_leverages: Floats = field(default_factory=lambda: np.full(1, np.inf))  #: (k,) infinite where unknown
+    cap: float = np.inf  #: largest size the table covers
+    size: Literal["notional", "contracts"] = "notional"
+    contract_size: float = 1.0  #: base (linear) or quote (inverse) a contract, where sizes are in contracts
+    boundary: Literal["lower", "higher"] = "lower"  #: which tier a size exactly on a boundary belongs to
+    rate_factor: float = 0.0  #: maintenance rate over initial rate, where the rate is keyed by leverage
+    start: datetime = ALWAYS_FROM  #: in force from here on
+    end: datetime = ALWAYS_UNTIL  #: to here, exclusive
+    source: str = ""
+    confidence: str = "unknown"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in the amounts, make arrays read-only and refuse a table that has no unique meaning."""
+        rows = np.size(self.floors)
+        for name in ("floors", "rates", "max_leverages"):
+            object.__setattr__(self, name, _read_only(getattr(self, name), rows))
+        amounts = self._continuous_amounts() if self.amounts is None else self.amounts
+        object.__setattr__(self, "amounts", _read_only(amounts))
+        problems = Problems()
+        self._check(problems)
+        problems.raise_if_any(f"tier table {self.name!r}")
+
+    def __len__(self) -> int:
+        return int(self.floors.size)
+
+    def in_force(self, moment: datetime) -> bool:
+        """Whether the table applied to positions opened at a moment."""
+        return self.start <= moment < self.end
+
+    def scaled(self, factor: float) -> TierTable:
+        """Return the table with every maintenance rate (and amount) multiplied."""
+        amounts = None if self.amounts is None else self.amounts * factor
+        return replace(
+            self, rates=self.rates * factor, amounts=amounts, rate_factor=self.rate_factor * factor
+        )
+
+    def capped(self, maximum_leverage: float) -> TierTable:
+        """Return the table with no tier allowing more than a maximum leverage."""
+        return replace(self, max_leverages=np.minimum(self.max_leverages, maximum_leverage))
+
+    def tier_of(self, size: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the tier each size falls in, (n,) counted from zero."""
+        side: Literal["left", "right"] = "left" if self.boundary == "lower" else "right"
+        return np.maximum(np.searchsorted(self.floors, size, side=side) - 1, 0)
+
+    def _continuous_amounts(self) -> Floats:
+        if self.model != "marginal" or np.size(self.rates) != np.size(self.floors):
+            return np.zeros(np.size(self.floors))
+        return np.concatenate([[0.0], np.cumsum(self.floors[1:] * np.diff(self.rates))])
+
+    def _check(self, found: Problems) -> None:
+        for name, choices in (
+            ("model", MODELS),
+            ("size", SIZES),
+            ("boundary", BOUNDARIES),
+            ("confidence", CONFIDENCES),
+        ):
+            found.require_choice(name, getattr(self, name), choices)
+        if self.model == "marginal" and self.size != "notional":
+            found.add("size", "a marginal table is measured in notional, its requirement being linear in it")
+        if not (self.contract_size > 0 and np.isfinite(self.contract_size)):
+            found.add("contract_size", f"must be finite and above zero, is {self.contract_size}")
+        if self.start >= self.end:
+            found.add("until", f"must lie after from ({self.start:%Y-%m-%d}), is {self.end:%Y-%m-%d}")
+        if self.model == "leverage":
+            if not 0 < self.rate_factor < 1:
+                found.add("rate_factor", f"must lie between 0 and 1, is {self.rate_factor}")
+            if len(self) != 1:
+                found.add("rows", "a table keyed by leverage has one row, for its highest leverage")
+        else:
+            self._check_rows(found)
+        if not (self.max_leverages >= 1).all():
+            row = int(np.argmin(self.max_leverages >= 1))
+            found.add(f"rows[{row}].max_leverage", f"must be at least 1, is {self.max_leverages[row]}")
+
+    def _check_rows(self, found: Problems) -> None:
+        if self.floors[0] != 0:
+            found.add("rows[0].floor", f"the first tier must begin at 0, begins at {self.floors[0]:g}")
+        for row in range(len(self)):
+            if not 0 < self.rates[row] < 1:
+                found.add(f"rows[{row}].rate", f"must lie between 0 and 1, is {self.rates[row]}")
+            if row and not self.floors[row] > self.floors[row - 1]:
+                previous = f"{self.floors[row - 1]:,.10g}"
+                found.add(
+                    f"rows[{row}].floor",
+                    f"tiers must be in order of size: {self.floors[row]:,.10g} is not above {previous}",
+                )
+            if row and not self.rates[row] > self.rates[row - 1]:
+                previous = f"{self.rates[row - 1]:.10g}"
+                found.add(
+                    f"rows[{row}].rate", f"must be above the tier before ({previous}), is {self.rates[row]:.10g}"
+                )
+        if not self.cap > self.floors[-1]:
+            found.add("cap", f"must lie above the last floor ({self.floors[-1]:g}), is {self.cap:g}")
+        if self.model == "marginal" and not found.found:
+            self._check_amounts(found)
+
+    def _check_amounts(self, found: Problems) -> None:
+        assert self.amounts is not None  # filled in before any check
+        if self.amounts.size != len(self):
+            found.add("rows", f"{len(self)} tiers need as many maintenance amounts, there are {self.amounts.size}")
+            return
+        expected = self._continuous_amounts()
+        scale = np.maximum(np.abs(expected), self.floors * self.rates)
+        wrong = np.flatnonzero(np.abs(self.amounts - expected) > AMOUNT_TOLERANCE * np.maximum(scale, 1e-300))
+        for row in wrong:
+            found.add(
+                f"rows[{row}].amount",
+                f"must be {expected[row]:,.10g} for the requirement to be continuous, is {self.amounts[row]:,.10g} "
+                "(a rate that jumps on the whole mark notional gives no unique liquidation price)",
+            )
+

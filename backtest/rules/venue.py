@@ -1,0 +1,357 @@
+"""Venues: a file of rules, each with its source, read into frozen values.
+
+A venue is one TOML file, here or anywhere else::
+
+    name = "example"
+    title = "An exchange"
+    settlement = "USDT"
+
+    [rules]                    # each rule bare, or with where it was read
+    basis = "mark"
+    trigger = { value = "<=", source = "support page", date = "2021", confidence = "printed" }
+
+    [contracts.BTCUSDT]        # may override any rule of a contract
+    [[contracts.BTCUSDT.tables]]
+    name = "2021-03-18"
+    from = 2021-03-18T09:00:00Z
+    until = 2021-06-22T03:30:00Z
+    cap = 1_000_000
+    rows = [
+      { floor = 0, rate = 0.004, max_leverage = 125 },
+      { floor = 50_000, rate = 0.005, max_leverage = 100 },
+    ]
+
+    [default]                  # the contract of symbols the file does not list
+    like = "BTCUSDT"
+
+Every error in a file is told at once, each by its path.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from backtest.errors import RulesError
+from backtest.rules import contract as contract_rules
+from backtest.rules.contract import Contract
+from backtest.rules.problems import Problems
+from backtest.rules.tiers import CONFIDENCES, TierTable
+
+CHOICES = {
+    "trigger_price": ("mark", "last", "index"),
+    "takeover_price": ("bankruptcy", "bankruptcy_with_fee", "backstop"),
+    "remainder": ("returned", "fund", "shared"),
+}
+CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "trigger")
+VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder")
+TABLE_FIELDS = {
+    "name": str,
+    "model": str,
+    "cap": float,
+    "size": str,
+    "contract_size": float,
+    "boundary": str,
+    "rate_factor": float,
+    "from": datetime,
+    "until": datetime,
+    "source": str,
+    "confidence": str,
+    "note": str,
+    "rows": list,
+}
+ROW_FIELDS = {"floor": float, "rate": float, "amount": float, "max_leverage": float}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a rule was read, when it was written, and how far to trust it."""
+
+    source: str = ""
+    date: str = ""
+    confidence: str = "unknown"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Venue:
+    """A venue's rules: its contracts and what happens to a liquidated position."""
+
+    name: str
+    title: str
+    contracts: Mapping[str, Contract]
+    default: Contract | None = None  #: for symbols the venue does not list
+    settlement: str = ""  #: currency of margins and notionals, for labels
+    trigger_price: Literal["mark", "last", "index"] = "mark"
+    takeover_price: Literal["bankruptcy", "bankruptcy_with_fee", "backstop"] = "bankruptcy"
+    takeover_discount: float = 0.0  #: backstop's discount from the liquidation price, a fraction
+    remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets what is left of the margin
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)  #: by rule
+    unknown: tuple[str, ...] = ()  #: what the sources do not say
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse unknown choices and a venue without contracts."""
+        problems = Problems()
+        for name, choices in CHOICES.items():
+            problems.require_choice(f"rules.{name}", getattr(self, name), choices)
+        if not 0 <= self.takeover_discount < 1:
+            problems.add("rules.takeover_discount", f"must lie between 0 and 1, is {self.takeover_discount}")
+        if not self.contracts and self.default is None:
+            problems.add("contracts", "there must be at least one, or a default")
+        problems.raise_if_any(f"venue {self.name!r}")
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Venue:
+        """Read one of the bundled venues by its name, or any venue file by its path.
+
+        Raises
+        ------
+        RulesError
+            For a name nobody knows, a file that is not TOML, or rules that break a rule: all of them, by path.
+        """
+        bundled = venue_files()
+        if str(name_or_path) in bundled:
+            text, subject = bundled[str(name_or_path)].read_text("utf-8"), f"venue {name_or_path}"
+        else:
+            path = Path(name_or_path)
+            if not path.is_file():
+                known = ", ".join(bundled)
+                raise RulesError(f"venue {str(name_or_path)!r} is neither a file nor one of {known}")
+            text, subject = _read_text(path), f"venue file {path}"
+        try:
+            settings = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RulesError(f"{subject} is not valid TOML: {error}") from None
+        return _Reader(subject).venue(settings)
+
+    def contract(self, symbol: str) -> Contract:
+        """Return the rules of a symbol, the default ones where the venue does not list it.
+
+        Raises
+        ------
+        RulesError
+            Where the venue neither lists the symbol nor has a default contract.
+        """
+        found = self.contracts.get(symbol, self.default)
+        if found is None:
+            raise RulesError(
+                f"venue {self.name!r} has no contract {symbol!r} and no default: there are "
+                f"{', '.join(self.contracts)}"
+            )
+        return found if found.symbol == symbol else replace(found, symbol=symbol)
+
+    def with_(self, **changes: Any) -> Venue:
+        """Return the venue with rules changed, for every contract or for the venue.
+
+        Parameters
+        ----------
+        **changes
+            Any rule of a contract (``basis``, ``closing_fee``, ``trigger``, ``tables`` ...) or of the venue
+            (``trigger_price``, ``remainder`` ...), ``maximum_leverage`` (a cap on every tier) and
+            ``rate_scale`` (a factor on every maintenance rate).
+
+        Raises
+        ------
+        RulesError
+            For a rule that does not exist, or one that contradicts another.
+        """
+        own = {item.name for item in fields(self)} - {"contracts", "default"}
+        contractual = {*CONTRACT_RULES, "tables", "maximum_leverage", "rate_scale"}
+        unknown = sorted(set(changes) - own - contractual)
+        if unknown:
+            known = ", ".join(sorted((own | contractual) - {"provenance"}))
+            raise RulesError(f"there is no rule {', '.join(unknown)}: there are {known}")
+        changed = {name: changes.pop(name) for name in sorted(contractual & set(changes))}
+        contracts = {symbol: contract.with_(**changed) for symbol, contract in self.contracts.items()}
+        default = self.default.with_(**changed) if self.default is not None else None
+        return replace(self, contracts=contracts, default=default, **changes)
+
+
+def venue_files() -> dict[str, Any]:
+    """Return the bundled venue files by the name of their venue, in order of name."""
+    folder = resources.files("backtest.rules") / "venues"
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda file: file.name)}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise RulesError(f"venue file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+class _Reader:
+    """Turns parsed settings into a venue, noting every problem by its path before raising once."""
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.problems = Problems()
+        self.provenance: dict[str, Provenance] = {}
+
+    def venue(self, settings: dict[str, Any]) -> Venue:
+        known = ("name", "title", "settlement", "rules", "contracts", "default", "unknown", "note")
+        self._refuse_unknown("", settings, known)
+        for name in ("name", "title"):
+            self._of_type(name, settings.get(name), str)
+        rules = self._rules(self._table("rules", settings.get("rules", {})))
+        contractual = {name: rules[name] for name in CONTRACT_RULES if name in rules}
+        listed = self._table("contracts", settings.get("contracts", {}))
+        contracts = {
+            symbol: contract
+            for symbol, own in listed.items()
+            if (contract := self._contract(f"contracts.{symbol}", symbol, own, contractual))
+        }
+        default = self._default(settings.get("default"), contractual, contracts)
+        own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
+        self.problems.raise_if_any(self.subject)
+        try:
+            return Venue(
+                name=settings["name"],
+                title=settings["title"],
+                settlement=settings.get("settlement", ""),
+                contracts=contracts,
+                default=default,
+                provenance=self.provenance,
+                unknown=tuple(settings.get("unknown", ())),
+                note=settings.get("note", ""),
+                **own_rules,
+            )
+        except RulesError as error:
+            raise RulesError(f"{self.subject}: {error}", error.problems) from None
+
+    def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
+        self._refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
+        known = (*CONTRACT_RULES, *VENUE_RULES)
+        return {
+            name: self._value(f"rules.{name}", name, entry)
+            for name, entry in settings.items()
+            if name in known
+        }
+
+    def _value(self, path: str, name: str, entry: Any) -> Any:
+        value = entry
+        if isinstance(entry, dict):
+            self._refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
+            confidence = entry.get("confidence", "unknown")
+            self.problems.require_choice(f"{path}.confidence", confidence, CONFIDENCES)
+            written = str(entry.get("date", ""))
+            self.provenance[path.removeprefix("rules.")] = Provenance(
+                str(entry.get("source", "")), written, str(confidence)
+            )
+            value = entry.get("value")
+        choices = {**contract_rules.CHOICES, **CHOICES}.get(name)
+        read = self._of_type(path, value, str if choices else float)
+        if choices and read is not None:
+            self.problems.require_choice(path, read, choices)
+        return read
+
+    def _default(
+        self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]
+    ) -> Contract | None:
+        if settings is None:
+            return None
+        settings = self._table("default", settings)
+        if "like" not in settings:
+            return self._contract("default", "default", settings, rules)
+        self._refuse_unknown("default", settings, ("like", "note"))
+        like = settings["like"]
+        if like not in contracts:
+            if not any(path.startswith(f"contracts.{like}") for path, _ in self.problems.found):
+                self.problems.add("default.like", f"there is no contract {like!r}")
+            return None
+        return contracts[like]
+
+    def _contract(self, path: str, symbol: str, settings: Any, rules: dict[str, Any]) -> Contract | None:
+        settings = self._table(path, settings)
+        before = len(self.problems.found)
+        self._refuse_unknown(path, settings, (*CONTRACT_RULES, "tables", "note"))
+        own = {
+            name: self._value(f"{path}.{name}", name, settings[name])
+            for name in CONTRACT_RULES
+            if name in settings
+        }
+        listed = self._of_type(f"{path}.tables", settings.get("tables"), list) or []
+        tables = [self._tier_table(f"{path}.tables[{number}]", entry) for number, entry in enumerate(listed)]
+        if len(self.problems.found) > before:
+            return None
+        try:
+            ready = tuple(table for table in tables if table is not None)
+            return Contract(symbol=symbol, tables=ready, **{**rules, **own})
+        except RulesError as error:
+            self.problems.add_all(path, error)
+            return None
+
+    def _tier_table(self, path: str, settings: Any) -> TierTable | None:
+        settings = self._table(path, settings)
+        before = len(self.problems.found)
+        self._refuse_unknown(path, settings, tuple(TABLE_FIELDS))
+        if "name" not in settings:
+            self.problems.add(f"{path}.name", "is missing")
+        read = {
+            name: self._of_type(f"{path}.{name}", settings[name], kind)
+            for name, kind in TABLE_FIELDS.items()
+            if name in settings
+        }
+        columns = self._rows(path, read.pop("rows", None) or [], str(read.get("model", "marginal")))
+        if len(self.problems.found) > before:
+            return None
+        for name, given in (("start", "from"), ("end", "until")):
+            if given in read:
+                read[name] = read.pop(given)
+        try:
+            return TierTable(**read, **columns)
+        except RulesError as error:
+            self.problems.add_all(path, error)
+            return None
+
+    def _rows(self, path: str, rows: list[Any], model: str) -> dict[str, Any]:
+        wanted = {"marginal": ("floor", "rate"), "flat": ("floor", "rate"), "leverage": ()}.get(model, ())
+        if not rows and wanted:
+            self.problems.add(f"{path}.rows", "there must be at least one")
+        read: list[dict[str, float]] = []
+        for number, row in enumerate(rows):
+            where = f"{path}.rows[{number}]"
+            row = self._table(where, row)
+            self._refuse_unknown(where, row, tuple(ROW_FIELDS))
+            for name in wanted:
+                if name not in row:
+                    self.problems.add(f"{where}.{name}", "is missing")
+            read.append({name: self._of_type(f"{where}.{name}", row[name], float) for name in row})
+        columns: dict[str, Any] = {}
+        for name, target in (("floor", "floors"), ("rate", "rates"), ("amount", "amounts")):
+            if any(name in row for row in read):
+                columns[target] = [row.get(name, float("nan")) for row in read]
+        if any("max_leverage" in row for row in read):
+            columns["max_leverages"] = [row.get("max_leverage", float("inf")) for row in read]
+        return columns
+
+    def _refuse_unknown(self, path: str, settings: dict[str, Any], known: tuple[str, ...]) -> None:
+        for name in settings:
+            if name not in known:
+                where = f"{path}.{name}" if path else name
+                self.problems.add(where, f"is not a setting here: there are {', '.join(known)}")
+
+    def _table(self, path: str, value: Any) -> dict[str, Any]:
+        return self._of_type(path, value, dict) or {}
+
+    def _of_type(self, path: str, value: Any, kind: type) -> Any:
+        """Return the value where it is of a type (an integer will do for a number), else note a problem."""
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if kind is datetime and isinstance(value, date):
+            moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if value is None:
+            self.problems.add(path, "is missing")
+        elif not isinstance(value, kind) or isinstance(value, bool):
+            names = {str: "text", float: "a number", list: "a list", dict: "a table", datetime: "a date"}
+            self.problems.add(path, f"must be {names[kind]}, is {value!r}")
+        else:
+            return value
+        return None

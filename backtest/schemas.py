@@ -1,0 +1,231 @@
+"""The frames this package takes and gives, column by column, and the checks they must pass.
+
+Times are UTC milliseconds, prices and quantities float64. ``check`` never repairs: it returns when a frame
+follows its schema and otherwise raises one :class:`~backtest.errors.DataError` that names the argument, the
+rule, how many rows break it and the first of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from backtest.errors import DataError
+
+Side = pl.Enum(["long", "short"])
+Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
+Time = pl.Datetime("ms", "UTC")
+
+#: Price series a frame of bars can hold, and the prefix of their columns. The mark price has none.
+PRICE_PREFIX = {"mark": "", "last": "last_", "index": "index_"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on one value, as a sentence and as a polars expression that is true where it holds."""
+
+    sentence: str
+    holds: Callable[[pl.Expr], pl.Expr]
+
+
+POSITIVE = Rule("must be finite and above zero", lambda value: value.is_finite() & (value > 0))
+NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_finite() & (value >= 0))
+FINITE = Rule("must be a finite number", lambda value: value.is_finite())
+AT_LEAST_ONE = Rule("must be finite and at least 1", lambda value: value.is_finite() & (value >= 1))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its type, the rule its values follow, and whether it may be absent or null."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    rule: Rule | None = None
+    required: bool = True
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a frame, and the sentences that must hold across columns of one row."""
+
+    name: str
+    columns: tuple[Column, ...]
+    across: tuple[tuple[str, tuple[str, ...], pl.Expr], ...] = ()
+
+
+def _ohlc(prefix: str) -> tuple[str, tuple[str, ...], pl.Expr]:
+    names = tuple(f"{prefix}{part}" for part in ("open", "high", "low", "close"))
+    opening, high, low, close = map(pl.col, names)
+    inside = (low <= opening) & (low <= close) & (opening <= high) & (close <= high)
+    return f"{prefix or 'mark '}prices need low <= open, close <= high", names, inside
+
+
+def _prices(prefix: str, required: bool) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{prefix}{part}", pl.Float64, NOT_NEGATIVE, required)
+        for part in ("open", "high", "low", "close")
+    )
+
+
+BARS = Schema(
+    "bars",
+    (
+        Column("symbol", pl.String),
+        Column("time", Time),
+        *_prices("", required=True),
+        *_prices("last_", required=False),
+        *_prices("index_", required=False),
+        Column("volume", pl.Float64, NOT_NEGATIVE, required=False),
+        Column("spot_volume", pl.Float64, NOT_NEGATIVE, required=False),
+        Column("open_interest", pl.Float64, NOT_NEGATIVE, required=False),
+    ),
+    (_ohlc(""), _ohlc("last_"), _ohlc("index_")),
+)
+
+FUNDING = Schema(
+    "funding",
+    (Column("symbol", pl.String), Column("time", Time), Column("rate", pl.Float64, FINITE)),
+)
+
+POSITIONS = Schema(
+    "positions",
+    (
+        Column("position_id", pl.Int64),
+        Column("symbol", pl.String),
+        Column("side", Side),
+        Column("entry_time", Time),
+        Column("entry_price", pl.Float64, POSITIVE),
+        Column("quantity", pl.Float64, POSITIVE),
+        Column("margin", pl.Float64, POSITIVE, required=False),
+        Column("leverage", pl.Float64, POSITIVE, required=False),
+        Column("weight", pl.Float64, POSITIVE, required=False),
+        Column("exit_time", Time, required=False, nullable=True),
+        Column("stop_price", pl.Float64, POSITIVE, required=False, nullable=True),
+        Column("take_profit_price", pl.Float64, POSITIVE, required=False, nullable=True),
+    ),
+)
+
+ADJUSTMENTS = Schema(
+    "adjustments",
+    (
+        Column("position_id", pl.Int64),
+        Column("time", Time),
+        Column("margin_change", pl.Float64, FINITE, required=False),
+        Column("quantity_change", pl.Float64, FINITE, required=False),
+    ),
+)
+
+#: What ``sweep`` adds to the columns of the positions, in this order.
+OUTCOME_COLUMNS = {
+    "outcome": Outcome,
+    "liquidated": pl.Boolean,
+    "outcome_time": Time,
+    "liquidation_price": pl.Float64,
+    "bankruptcy_price": pl.Float64,
+    "fill_price": pl.Float64,
+    "fill_notional": pl.Float64,
+    "funding_paid": pl.Float64,
+    "equity_at_fill": pl.Float64,
+    "shortfall": pl.Float64,
+    "realised_pnl": pl.Float64,
+    "tier_rate": pl.Float64,
+    "ambiguous": pl.Boolean,
+}
+
+
+def check(frame: pl.DataFrame, schema: Schema) -> None:
+    """Raise unless a frame follows its schema; columns the schema does not know are left alone.
+
+    Raises
+    ------
+    DataError
+        For no frame at all, missing columns, wrong types, nulls, values or rows that break a rule.
+    """
+    if not isinstance(frame, pl.DataFrame):
+        raise DataError(f"{schema.name} must be a polars DataFrame, is {type(frame).__name__}")
+    _check_columns(frame, schema)
+    present = [column for column in schema.columns if column.name in frame.columns]
+    rules = [(*_column_rule(column), (column.name,)) for column in present]
+    rules += [
+        (sentence, holds, names)
+        for sentence, names, holds in schema.across
+        if set(names) <= set(frame.columns)
+    ]
+    broken = frame.lazy().select(
+        (~holds).sum().alias(str(number)) for number, (_, holds, _) in enumerate(rules)
+    )
+    for (sentence, holds, names), count in zip(rules, broken.collect().row(0), strict=True):
+        if count:
+            raise DataError(offence(frame, schema.name, sentence, ~holds, names))
+
+
+def offence(
+    frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, names: Iterable[str], unit: str = "row"
+) -> str:
+    """Return the message for rows that break a rule: what, how many of how many, and the first one."""
+    offenders = frame.with_row_index("row").filter(bad)
+    first = offenders.row(0, named=True)
+    shown = [name for name in ("position_id", "symbol", "time") if name in frame.columns and name not in names]
+    values = ", ".join(f"{name}={say(first[name])}" for name in [*shown, *names])
+    return (
+        f"{argument}: {sentence}: {offenders.height:,} of {frame.height:,} {unit}s "
+        f"{'does' if offenders.height == 1 else 'do'} not, first {unit} {first['row']:,} ({values})"
+    )
+
+
+def say(value: object) -> str:
+    """Return a value as it stands in messages: times without their machinery, numbers in full."""
+    if hasattr(value, "strftime"):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return repr(value)
+
+
+def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("symbol", "time")) -> None:
+    """Raise unless times rise strictly within each group of rows: unsorted and duplicate times are refused."""
+    *groups, time = keys
+    before = pl.col(time).shift(1).over(groups) if frame[groups[0]].n_unique() > 1 else pl.col(time).shift(1)
+    steps = frame.lazy().select(
+        unsorted=(pl.col(time) < before).sum(), duplicate=(pl.col(time) == before).sum()
+    )
+    unsorted, duplicate = steps.collect().row(0)
+    per = " and ".join(groups)
+    if unsorted:
+        sentence = f"times must rise within each {per}"
+        raise DataError(offence(frame, argument, sentence, pl.col(time) < before, keys))
+    if duplicate:
+        sentence = f"each {per} needs one row a time"
+        raise DataError(offence(frame, argument, sentence, pl.col(time) == before, keys))
+
+
+def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
+    missing = [column.name for column in schema.columns if column.required and column.name not in frame.columns]
+    if missing:
+        needed = ", ".join(column.name for column in schema.columns if column.required)
+        raise DataError(
+            f"{schema.name} need the columns {needed}: missing {', '.join(missing)} "
+            f"(there are {', '.join(frame.columns) or 'none'})"
+        )
+    for column in schema.columns:
+        if column.name in frame.columns and frame.schema[column.name] != column.dtype:
+            raise DataError(
+                f"{schema.name}: column {column.name} must be {_type_name(column.dtype)}, "
+                f"is {_type_name(frame.schema[column.name])}"
+            )
+
+
+def _column_rule(column: Column) -> tuple[str, pl.Expr]:
+    value = pl.col(column.name)
+    present = value.is_not_null()
+    if column.rule is None:
+        holds = pl.lit(True) if column.nullable else present
+        return f"{column.name} must not be null", holds
+    good = column.rule.holds(value)
+    sentence = f"{column.name} {column.rule.sentence}"
+    return (sentence, good | ~present) if column.nullable else (sentence, good.fill_null(False))
+
+
+def _type_name(dtype: object) -> str:
+    return str(dtype).replace("DataType", "")
