@@ -1,0 +1,67 @@
+"""What would a price history have done to leveraged positions, and what would other rules have changed?
+
+::
+
+    from backtest import Book, Market, Venue, sweep
+
+    outcomes = sweep(Book(positions), Market(bars, funding), Venue.load("binance"))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backtest import book, chart, engine, market, rules, study
+    from backtest.book import Book, population
+    from backtest.engine.sweep import sweep, tiers_used
+    from backtest.market import Market
+    from backtest.rules.venue import Venue
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Book": "backtest.book",
+    "Market": "backtest.market",
+    "Venue": "backtest.rules.venue",
+    "sweep": "backtest.engine.sweep",
+    "tiers_used": "backtest.engine.sweep",
+}
+_MODULES = {
+    "book": "backtest.book",
+    "chart": "backtest.chart",
+    "engine": "backtest.engine",
+    "market": "backtest.market",
+    "population": "backtest.book.population",
+    "rules": "backtest.rules",
+    "study": "backtest.study",
+}
+
+__all__ = [
+    "Book",
+    "Market",
+    "Venue",
+    "book",
+    "chart",
+    "engine",
+    "market",
+    "population",
+    "rules",
+    "study",
+    "sweep",
+    "tiers_used",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that importing the package costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    raise AttributeError(f"module 'backtest' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,120 @@
+"""A book: positions, what their holders did to them later, and what was assumed in making it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from backtest.book.adjustments import check_adjustments
+from backtest.errors import DataError
+from backtest.market.files import read_frame
+from backtest.schemas import ADJUSTMENTS, POSITIONS, conform, offence
+
+
+class Book:
+    """Positions to sweep, checked.
+
+    Parameters
+    ----------
+    positions
+        ``position_id, symbol, side, entry_time, entry_price, quantity`` and ``margin``, ``leverage`` or both;
+        optionally ``weight`` (traders a row stands for), ``exit_time``, ``stop_price``, ``take_profit_price``
+        (null: none). Other columns are carried through to the outcomes.
+    adjustments
+        ``position_id, time`` and ``margin_change`` (added, or taken out where negative), ``quantity_change``
+        (the part closed, negative) or both.
+    assumptions
+        Sentences that say where an invented book comes from, printed with each result.
+
+    Raises
+    ------
+    DataError
+        For frames that break their schema, ids used twice, exits before entries, stops on the winning side,
+        adjustments of unknown positions or of more than there is.
+    """
+
+    def __init__(
+        self,
+        positions: pl.DataFrame,
+        adjustments: pl.DataFrame | None = None,
+        assumptions: Iterable[str] = (),
+    ) -> None:
+        self.positions = conform(positions, POSITIONS)
+        self.assumptions = tuple(assumptions)
+        if not {"margin", "leverage"} & set(positions.columns):
+            raise DataError("positions need a column margin, or leverage, or both: there is neither")
+        self._check_ids()
+        for sentence, names, bad in _row_rules(self.positions):
+            self._refuse(sentence, names, bad)
+        self.adjustments = None
+        if adjustments is not None and not adjustments.is_empty():
+            self.adjustments = check_adjustments(conform(adjustments, ADJUSTMENTS), self.positions)
+
+    def __len__(self) -> int:
+        return self.positions.height
+
+    def __repr__(self) -> str:
+        changes = 0 if self.adjustments is None else self.adjustments.height
+        symbols = ", ".join(self.symbols)
+        return f"Book({len(self):,} positions in {symbols or 'nothing'}, {changes:,} adjustments)"
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols held, in order of appearance."""
+        return tuple(self.positions["symbol"].unique(maintain_order=True))
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether any holder does more than wait: exits, stops, take-profits or adjustments."""
+        planned = {"exit_time", "stop_price", "take_profit_price"} & set(self.positions.columns)
+        return self.adjustments is not None or any(
+            self.positions[name].null_count() < len(self) for name in planned
+        )
+
+    def _check_ids(self) -> None:
+        ids = self.positions["position_id"]
+        rising = bool(self.positions.select((pl.col("position_id").diff() > 0).all()).item())
+        if not rising and ids.n_unique() < len(self):
+            self._refuse("each position_id is used once", ("position_id",), pl.col("position_id").is_duplicated())
+
+    def _refuse(self, sentence: str, names: tuple[str, ...], bad: pl.Expr) -> None:
+        if self.positions.select(bad.any()).item():
+            raise DataError(offence(self.positions, "positions", sentence, bad, names))
+
+
+def load(positions: str | Path, adjustments: str | Path | None = None) -> Book:
+    """Read a book from Parquet or CSV files in the schemas of :class:`Book`.
+
+    Raises
+    ------
+    DataError
+        For files that are absent or damaged, and for contents :class:`Book` refuses.
+    """
+    return Book(
+        read_frame(positions, POSITIONS),
+        None if adjustments is None else read_frame(adjustments, ADJUSTMENTS),
+        (f"positions as given in {Path(positions).name}",),
+    )
+
+
+def _row_rules(positions: pl.DataFrame) -> list[tuple[str, tuple[str, ...], pl.Expr]]:
+    """Return what must hold within one row, as a sentence, the columns to show, and where it does not."""
+    rules = []
+    entry, is_long = pl.col("entry_price"), pl.col("side") == "long"
+    if "exit_time" in positions.columns:
+        late = pl.col("exit_time") <= pl.col("entry_time")
+        rules.append(("exit_time must lie after entry_time", ("entry_time", "exit_time"), late))
+    if "stop_price" in positions.columns:
+        stop = pl.col("stop_price")
+        wrong = pl.when(is_long).then(stop >= entry).otherwise(stop <= entry)
+        sentence = "stop_price must lie on the losing side of entry_price"
+        rules.append((sentence, ("side", "entry_price", "stop_price"), wrong))
+    if "take_profit_price" in positions.columns:
+        target = pl.col("take_profit_price")
+        wrong = pl.when(is_long).then(target <= entry).otherwise(target >= entry)
+        sentence = "take_profit_price must lie on the winning side of entry_price"
+        rules.append((sentence, ("side", "entry_price", "take_profit_price"), wrong))
+    return rules

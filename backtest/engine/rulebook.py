@@ -1,0 +1,186 @@
+"""A venue's rules for a market's symbols, as the arrays kernels take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from backtest.errors import ArgumentError
+from backtest.kernel.arrays import MARGINAL, Rules
+from backtest.kernel.compile import readonly
+from backtest.kernel.segment import keyed_by
+from backtest.kernel.types import Floats, Integers
+from backtest.rules.contract import KINDS, Contract
+from backtest.rules.tiers import TierTable
+from backtest.rules.timeline import Tiers, timeline
+from backtest.rules.venue import Venue
+
+#: Rates keyed by leverage need one tree a distinct leverage where the requirement follows the mark.
+MOST_LEVERAGES = 1_000
+
+_NOTHING = TierTable(name="none in force", model="flat", rates=np.full(1, 0.5))
+
+
+class Rows(NamedTuple):
+    """The tiers of a group, (k,) each."""
+
+    floor: Floats
+    rate: Floats
+    amount: Floats
+    max_leverage: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One contract under one table, from one time on."""
+
+    symbol: int
+    contract: Contract
+    table: TierTable
+    rows: Rows
+    start: int  #: ms
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What the values of one min-tree are made of."""
+
+    symbol: int
+    side: int
+    rate: float
+
+
+@dataclass(frozen=True, eq=False)
+class Rulebook:
+    """Groups, the kernels' arrays of them, and the trees their tiers name."""
+
+    groups: tuple[Group, ...]
+    trees: tuple[Tree, ...]
+    rules: Rules
+
+
+def rulebook(
+    venue: Venue,
+    symbols: Sequence[str],
+    *,
+    tiers: Tiers,
+    first_time: Sequence[int],
+    last_time: Sequence[int],
+    leverages: dict[str, Floats],
+) -> Rulebook:
+    """Return the rules that entries between two times a symbol may fall under.
+
+    ``leverages`` are the distinct selected leverages of each symbol, needed where a varying requirement is keyed
+    by them.
+    """
+    groups = [
+        group
+        for number, symbol in enumerate(symbols)
+        for group in _groups(number, venue.contract(symbol), tiers, first_time[number], last_time[number])
+    ]
+    groups = [_by_distinct_leverage(group, leverages.get(symbols[group.symbol])) for group in groups]
+    trees: dict[Tree, int] = {}
+    tier_first = np.concatenate([[0], np.cumsum([group.rows.rate.size for group in groups])])
+    long_trees = [number for group in groups for number in _tree_numbers(group, 1, trees)]
+    short_trees = [number for group in groups for number in _tree_numbers(group, -1, trees)]
+    tables = [group.table for group in groups]
+    contracts = [group.contract for group in groups]
+    rules = Rules(
+        first=_integers(np.searchsorted([group.symbol for group in groups], np.arange(len(symbols) + 1))),
+        start=_integers([group.start for group in groups]),
+        known=readonly(np.array([group.known for group in groups])),
+        kind=_integers([KINDS[contract.kind] for contract in contracts]),
+        constant=readonly(np.array([contract.requirement_is_constant for contract in contracts])),
+        strict=readonly(np.array([contract.trigger == "<" for contract in contracts])),
+        fee=_floats([contract.mark_fee_rate for contract in contracts]),
+        reserved_fee=_floats([contract.bankruptcy_fee_rate for contract in contracts]),
+        keyed_by=_integers([keyed_by(table.model, table.size) for table in tables]),
+        higher=readonly(np.array([table.boundary == "higher" or table.model == "leverage" for table in tables])),
+        contract_size=_floats([table.contract_size for table in tables]),
+        rate_factor=_floats([table.rate_factor for table in tables]),
+        cap=_floats([table.cap for table in tables]),
+        tier_first=_integers(tier_first),
+        floor=_joined([group.rows.floor for group in groups]),
+        rate=_joined([group.rows.rate for group in groups]),
+        amount=_joined([group.rows.amount for group in groups]),
+        max_leverage=_joined([group.rows.max_leverage for group in groups]),
+        hurdle_long=_joined([_hurdles(group, 1.0) for group in groups]),
+        hurdle_short=_joined([_hurdles(group, -1.0) for group in groups]),
+        tree_long=_integers(long_trees),
+        tree_short=_integers(short_trees),
+        returned=venue.remainder == "returned",
+    )
+    return Rulebook(tuple(groups), tuple(trees), rules)
+
+
+def _groups(symbol: int, contract: Contract, tiers: Tiers, first_time: int, last_time: int) -> list[Group]:
+    """Return the tables that entries in [first_time, last_time] may fall under; unknown ones stand as such."""
+    found = timeline(contract, tiers)
+    ends = np.append(found.starts[1:], np.iinfo(np.int64).max)
+    return [
+        Group(symbol, contract, table or _NOTHING, _rows(table or _NOTHING), int(start), table is not None)
+        for start, end, table in zip(found.starts, ends, found.tables, strict=True)
+        if end > first_time and start <= last_time
+    ]
+
+
+def _rows(table: TierTable) -> Rows:
+    amounts = np.zeros(len(table)) if table.amounts is None else table.amounts
+    return Rows(table.floors, table.rates, amounts, table.max_leverages)
+
+
+def _by_distinct_leverage(group: Group, leverages: Floats | None) -> Group:
+    """Return a group keyed by leverage with a row a distinct leverage, where its requirement follows the mark."""
+    if group.table.model != "leverage" or group.contract.requirement_is_constant or leverages is None:
+        return group
+    if leverages.size > MOST_LEVERAGES:
+        raise ArgumentError(
+            f"{group.contract.symbol}: rates keyed by leverage on the mark notional need few distinct leverages: "
+            f"there are {leverages.size:,}, at most {MOST_LEVERAGES:,} can be served (round them)"
+        )
+    return replace(
+        group,
+        rows=Rows(
+            leverages,
+            group.table.rate_factor / leverages,
+            np.zeros(leverages.size),
+            np.repeat(group.table.max_leverages[:1], leverages.size),
+        ),
+    )
+
+
+def _tree_numbers(group: Group, side: int, trees: dict[Tree, int]) -> list[int]:
+    """Return the tree of each tier, numbering those not met before; a constant requirement has one for all."""
+    rates = group.rows.rate
+    if group.contract.requirement_is_constant:
+        rates = np.zeros(rates.size)
+    return [trees.setdefault(Tree(group.symbol, side, float(rate)), len(trees)) for rate in rates]
+
+
+def _hurdles(group: Group, side: float) -> Floats:
+    """Return how much equity less price result may be worth at each tier's floor before the tier matters."""
+    table, contract = group.table, group.contract
+    if keyed_by(table.model, table.size) != MARGINAL or contract.requirement_is_constant:
+        return np.zeros(group.rows.rate.size)
+    rising = -side if contract.kind == "inverse" else side
+    floors, rates, amounts, _ = group.rows
+    needed = rates[:-1] * floors[1:] - amounts[:-1]
+    hurdles = (needed + contract.mark_fee_rate * floors[1:]) - rising * floors[1:]
+    return np.concatenate([[0.0], hurdles])
+
+
+def _integers(values: object) -> Integers:
+    return readonly(np.asarray(values, np.int64))
+
+
+def _floats(values: object) -> Floats:
+    return readonly(np.asarray(values, np.float64))
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    return readonly(np.concatenate(parts).astype(np.float64))
+

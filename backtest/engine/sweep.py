@@ -1,0 +1,290 @@
+"""The sweep: which positions are liquidated, when, and at what price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine import history, limits
+from backtest.engine.rulebook import Rulebook, rulebook
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel import crossing, lifecycle
+from backtest.kernel.arrays import NO_TIME, Bars, Funding, Outcomes, Positions
+from backtest.kernel.compile import in_chunks, readonly
+from backtest.kernel.types import Floats
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers, milliseconds
+from backtest.rules.venue import Venue
+from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome
+
+INTRABAR = {
+    "pessimistic": lifecycle.PESSIMISTIC,
+    "optimistic": lifecycle.OPTIMISTIC,
+    "path": lifecycle.PATH,
+}
+ENTRY_BAR = ("untested", "tested")
+
+
+def sweep(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    trigger_price: Literal["mark", "last", "index"] | None = None,
+    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
+    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
+    entry_bar: Literal["untested", "tested"] = "untested",
+    stop_trigger: Literal["mark", "last", "index"] | None = None,
+    leverage_limit: Literal["error", "cap", "filter"] = "error",
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> pl.DataFrame:
+    """Return what became of each position of a book, isolated from one another, under a venue's rules.
+
+    Parameters
+    ----------
+    book, market, venue
+        Positions, the prices and funding they live through, and the rules.
+    trigger_price
+        The price series that triggers liquidation; None: the venue's.
+    fill_price
+        What a liquidation gets: its own price (the open where a bar opens beyond it), or the last price's close
+        or worst price of the bar. The first flatters an insurance fund; the last brackets it.
+    intrabar
+        What decides the order of events on opposite sides of a bar's open: against the holder, for the holder,
+        or by the path open, nearer extreme, other extreme, close.
+    entry_bar
+        Whether the bar that an entry falls strictly inside is tested. Rows that depend on it are ``ambiguous``.
+    stop_trigger
+        The price series stops and take-profits watch; None: the last price where there is one, else the mark.
+    leverage_limit
+        What to do with leverage beyond the limit of a position's tier: refuse the book, lower the leverage
+        (raising a margin below the initial margin), or leave out the positions.
+    tiers
+        Positions opened when no table was in force: ``"strict"`` refuses them, ``"nearest"`` uses the nearest
+        table, a mapping of symbol to table name uses that table. :func:`tiers_used` tells which were.
+    threads
+        How many to use; None: one a core. Results do not depend on it.
+
+    Returns
+    -------
+    One row a position, in the order given: every column of the positions, then those of
+    ``schemas.OUTCOME_COLUMNS``. See ``docs/model.md`` for what each means.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown choices, or a price series the bars do not hold.
+    DataError
+        For positions the market or the venue cannot take: unknown symbols, entries outside the history,
+        leverage or size beyond the tiers.
+    TiersError
+        For positions opened when no table was in force.
+    """
+    _require_choice("intrabar", intrabar, INTRABAR)
+    _require_choice("entry_bar", entry_bar, ENTRY_BAR)
+    prepared = _prepare(book, market, venue, trigger_price, fill_price, tiers)
+    admitted = limits.admit(book, prepared, leverage_limit, threads)
+    forest = history.forest_of(
+        market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
+    )
+    positions = admitted.positions
+    outcomes = _empty_outcomes(admitted.frame.height)
+    shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
+    tested = entry_bar == "tested"
+
+    if book.has_actions:
+        watched_series = stop_trigger or ("last" if market.has("last") else "mark")
+        _require_choice("stop_trigger", watched_series, PRICE_PREFIX)
+        watched = history.watched_of(market, watched_series, watched_series == prepared.series)
+        actions = _actions(admitted.frame, admitted.adjustments)
+
+        def run(begin: int, stop: int) -> None:
+            lifecycle.live(
+                *shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop
+            )
+    else:
+
+        def run(begin: int, stop: int) -> None:
+            crossing.cross(*shared, tested, outcomes, begin, stop)
+
+    in_chunks(run, admitted.frame.height, threads)
+    return _named(admitted.frame, outcomes)
+
+
+def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
+    """Return the tables of tiers a sweep of the book would use, and whether they were in force.
+
+    Returns
+    -------
+    A row a symbol and table: ``symbol, table, start, end, in_force`` (at every entry that uses it),
+    ``confidence, positions``.
+
+    Raises
+    ------
+    TiersError
+        As :func:`sweep`.
+    """
+    prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
+    counts = limits.group_counts(book, prepared)
+    times = book.positions.select("symbol", "entry_time")
+    rows = []
+    for group, count in zip(prepared.rules.groups, counts, strict=True):
+        if not count:
+            continue
+        symbol = market.symbols[group.symbol]
+        own = times.filter(pl.col("symbol") == symbol)["entry_time"].dt.epoch("ms")
+        following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
+        own = own.filter((own >= group.start) & (own < min(following, default=np.iinfo(np.int64).max)))
+        inside = (own >= milliseconds(group.table.start)) & (own < milliseconds(group.table.end))
+        rows.append(
+            {
+                "symbol": symbol,
+                "table": group.table.name,
+                "start": group.table.start,
+                "end": group.table.end,
+                "in_force": bool(inside.all()),
+                "confidence": group.table.confidence,
+                "positions": int(count),
+            }
+        )
+    return pl.DataFrame(
+        rows,
+        schema={
+            "symbol": pl.String,
+            "table": pl.String,
+            "start": pl.Datetime("ms", "UTC"),
+            "end": pl.Datetime("ms", "UTC"),
+            "in_force": pl.Boolean,
+            "confidence": pl.String,
+            "positions": pl.Int64,
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A market and a venue's rules as arrays, for one book."""
+
+    market: Market
+    series: str
+    bars: Bars
+    funding: Funding
+    rules: Rulebook
+    tiers: Tiers
+
+
+def _prepare(
+    book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
+) -> Prepared:
+    series = trigger_price or venue.trigger_price
+    _require_choice("trigger_price", series, PRICE_PREFIX)
+    unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
+    if unknown:
+        held = book.positions["symbol"].is_in(unknown)
+        raise DataError(
+            f"positions: symbol must be one of the bars' ({', '.join(market.symbols)}): {held.sum():,} of "
+            f"{len(book):,} rows are not, first row {held.arg_true()[0]:,} ({unknown[0]!r})"
+        )
+    contracts = [venue.contract(symbol) for symbol in market.symbols]
+    held_contracts = [c for c in contracts if c.symbol in book.symbols]
+    history.check_prices_positive(market, held_contracts, series)
+    bars = history.bars_of(market, series, fill_price)
+    rules = rulebook(
+        venue,
+        market.symbols,
+        tiers=_known_tiers(tiers, market),
+        first_time=[int(market.times[a]) for a in market.firsts[:-1]],
+        last_time=[
+            int(market.times[b - 1] + interval)
+            for b, interval in zip(market.firsts[1:], market.intervals, strict=True)
+        ],
+        leverages=_distinct_leverages(book, venue),
+    )
+    return Prepared(market, series, bars, history.funding_of(market, contracts), rules, tiers)
+
+
+def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
+    if not isinstance(tiers, str):
+        strangers = [symbol for symbol in tiers if symbol not in market.symbols]
+        if strangers:
+            raise ArgumentError(
+                f"tiers names the symbol {strangers[0]!r}: the bars hold {', '.join(market.symbols)}"
+            )
+    return tiers
+
+
+def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
+    """Return the selected leverages of symbols whose varying requirement is keyed by them."""
+    found = {}
+    for symbol in book.symbols:
+        contract = venue.contract(symbol)
+        keyed = any(table.model == "leverage" for table in contract.tables)
+        if keyed and not contract.requirement_is_constant:
+            own = book.positions.filter(pl.col("symbol") == symbol)
+            found[symbol] = np.unique(own.select(limits.selected_leverage(own, contract)).to_series().to_numpy())
+    return found
+
+
+def _actions(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
+    count = frame.height
+    none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
+    changes = none if adjustments is None else adjustments
+    return lifecycle.Actions(
+        exit_time=_times_or_none(frame, "exit_time", count),
+        stop_price=_prices_or_nan(frame, "stop_price", count),
+        take_profit_price=_prices_or_nan(frame, "take_profit_price", count),
+        row=readonly(changes["row"].to_numpy().astype(np.int64)),
+        time=readonly(changes["time"].to_physical().to_numpy().astype(np.int64)),
+        margin_change=readonly(changes["margin_change"].to_numpy().astype(np.float64)),
+        quantity_change=readonly(changes["quantity_change"].to_numpy().astype(np.float64)),
+    )
+
+
+def _times_or_none(frame: pl.DataFrame, name: str, count: int) -> Any:
+    if name not in frame.columns:
+        return readonly(np.full(count, NO_TIME))
+    return readonly(frame[name].to_physical().fill_null(NO_TIME).to_numpy())
+
+
+def _prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:
+    if name not in frame.columns:
+        return readonly(np.full(count, np.nan))
+    return readonly(frame[name].fill_null(float("nan")).to_numpy())
+
+
+def _empty_outcomes(count: int) -> Outcomes:
+    return Outcomes(
+        np.empty(count, np.uint8),
+        np.empty(count, np.bool_),
+        np.empty(count, np.int64),
+        *(np.empty(count) for _ in range(9)),
+    )
+
+
+def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
+    """Return the positions with the outcome columns; marks of nothing become nulls."""
+    outcome = pl.Series(Outcome.categories, dtype=Outcome).gather(outcomes.outcome)
+    columns = {"outcome": outcome, "liquidated": pl.Series(outcomes.outcome == 0)}
+    for name in list(OUTCOME_COLUMNS)[2:]:
+        array = getattr(outcomes, "time" if name == "outcome_time" else name)
+        series = pl.Series(name, array)
+        if name == "outcome_time":
+            nothing = series == NO_TIME
+            series = series.cast(OUTCOME_COLUMNS[name])
+            columns[name] = series.to_frame().select(pl.when(~nothing).then(pl.col(name))).to_series()
+        else:
+            columns[name] = series if name == "ambiguous" else series.fill_nan(None)
+    return frame.with_columns(**columns)
+
+
+def _require_choice(name: str, value: str, choices: Any) -> None:
+    if value not in choices:
+        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, is {value!r}")
+
+
+__all__ = ["Positions", "sweep", "tiers_used"]

@@ -1,0 +1,194 @@
+"""The margin model, one position at a time: the definitions every kernel shares.
+
+Float64, in the order written, no fused operations. ``side`` is +1 or -1, ``funding`` cumulative funding a unit of
+quantity. See ``docs/model.md`` for the formulas and their units.
+
+A position's maintenance requirement is, apart from the closing fee at the mark, either a constant or the highest
+of its tiers' lines r_k N - a_k. The *level* of a tier is what it adds to the loss a position may make: the
+threshold and the liquidation price of that tier are the same expression in it.
+"""
+
+from __future__ import annotations
+
+from backtest.kernel.compile import helper
+from backtest.kernel.types import FACE_VALUE, INVERSE, Floats
+
+
+@helper
+def notional(kind: int, quantity: float, price: float) -> float:
+    """Return a position's notional in settlement currency."""
+    if kind == INVERSE:
+        return quantity / price
+    if kind == FACE_VALUE:
+        return quantity
+    return quantity * price
+
+
+@helper
+def equity(
+    kind: int,
+    side: float,
+    quantity: float,
+    entry_price: float,
+    margin: float,
+    entry_funding: float,
+    price: float,
+    funding: float,
+) -> float:
+    """Return margin plus unrealised result less funding paid since the entry."""
+    if kind == INVERSE:
+        result = (side * quantity) * (1.0 / entry_price - 1.0 / price)
+    else:
+        result = (side * quantity) * (price - entry_price)
+    return (margin + result) - (side * quantity) * (funding - entry_funding)
+
+
+@helper
+def tiered(rates: Floats, amounts: Floats, first: int, last: int, notional_: float) -> float:
+    """Return the highest of the lines of tiers ``first`` to ``last`` (inclusive) at a notional."""
+    highest = rates[first] * notional_ - amounts[first]
+    for tier in range(first + 1, last + 1):
+        line = rates[tier] * notional_ - amounts[tier]
+        highest = max(highest, line)
+    return highest
+
+
+@helper
+def decisive_tier(rates: Floats, amounts: Floats, first: int, last: int, notional_: float) -> int:
+    """Return the first of the tiers whose line is the highest at a notional."""
+    best = first
+    highest = rates[first] * notional_ - amounts[first]
+    for tier in range(first + 1, last + 1):
+        line = rates[tier] * notional_ - amounts[tier]
+        if line > highest:
+            highest = line
+            best = tier
+    return best
+
+
+@helper
+def anchor(kind: int, side: float, quantity: float, entry_price: float, margin: float) -> float:
+    """Return the part of a threshold that depends on the position alone."""
+    if kind == INVERSE:
+        return -(margin + (side * quantity) / entry_price)
+    return (side * quantity) * entry_price - margin
+
+
+@helper
+def slope(kind: int, side: float, rate: float, fee: float) -> float:
+    """Return what multiplies the price (inverse: its reciprocal) where a tier's requirement meets equity."""
+    if kind == INVERSE:
+        return -(side + rate + fee)
+    if kind == FACE_VALUE:
+        return side
+    return side - rate - fee
+
+
+@helper
+def bankruptcy_price(
+    kind: int, side: float, quantity: float, anchor_: float, funding_since_entry: float
+) -> float:
+    """Return the price where equity is zero, or 0 where no positive one exists."""
+    met = anchor_ + (side * quantity) * funding_since_entry
+    if kind == INVERSE:
+        reciprocal = met / (quantity * -side)
+        return 1.0 / reciprocal if reciprocal > 0.0 else 0.0
+    price = met / (quantity * side)
+    return price if price > 0.0 else 0.0
+
+
+@helper
+def reserved_fee(kind: int, side: float, quantity: float, anchor_: float, fee: float) -> float:
+    """Return the closing fee reserved at the bankruptcy price, 0 where that price is not positive."""
+    if fee == 0.0:
+        return 0.0
+    price = bankruptcy_price(kind, side, quantity, anchor_, 0.0)
+    return fee * notional(kind, quantity, price) if price > 0.0 else 0.0
+
+
+@helper
+def constant_level(kind: int, quantity: float, base: float, reserved: float, fee: float) -> float:
+    """Return the level of a constant requirement; a face-value notional makes the closing fee part of it."""
+    level = reserved + base
+    return level + fee * quantity if kind == FACE_VALUE else level
+
+
+@helper
+def maintenance_margin(
+    kind: int,
+    quantity: float,
+    price: float,
+    rates: Floats,
+    amounts: Floats,
+    first: int,
+    last: int,
+    constant: bool,
+    base: float,
+    reserved: float,
+    fee: float,
+) -> float:
+    """Return the equity a position must keep at a price; ``base`` is used where the requirement is constant."""
+    notional_ = notional(kind, quantity, price)
+    if not constant:
+        base = tiered(rates, amounts, first, last, notional_)
+    return (base + fee * notional_) + reserved
+
+
+@helper
+def crossing_value(
+    kind: int, side: float, quantity: float, anchor_: float, funding_since_entry: float, level: float, slope_: float
+) -> float:
+    """Return the price (inverse: its reciprocal) where equity meets the requirement of one tier."""
+    return ((anchor_ + (side * quantity) * funding_since_entry) + level) / (quantity * slope_)
+
+
+@helper
+def liquidation_price(
+    kind: int,
+    side: float,
+    quantity: float,
+    anchor_: float,
+    funding_since_entry: float,
+    rates: Floats,
+    amounts: Floats,
+    first: int,
+    last: int,
+    constant: bool,
+    level: float,
+    fee: float,
+) -> float:
+    """Return the price where equity meets the maintenance margin, or 0 where no positive one exists.
+
+    For a ``constant`` requirement ``level`` is all of it and tiers do not matter; otherwise it is the fee
+    reserved at bankruptcy, and the tiers are ``first`` to ``last`` (inclusive).
+    """
+    if constant:
+        best = crossing_value(
+            kind, side, quantity, anchor_, funding_since_entry, level, slope(kind, side, 0.0, fee)
+        )
+    else:
+        best = crossing_value(
+            kind,
+            side,
+            quantity,
+            anchor_,
+            funding_since_entry,
+            level - amounts[first],
+            slope(kind, side, rates[first], fee),
+        )
+        reached_first = side if kind != INVERSE else -side
+        for tier in range(first + 1, last + 1):
+            value = crossing_value(
+                kind,
+                side,
+                quantity,
+                anchor_,
+                funding_since_entry,
+                level - amounts[tier],
+                slope(kind, side, rates[tier], fee),
+            )
+            if reached_first * value > reached_first * best:
+                best = value
+    if kind == INVERSE:
+        return 1.0 / best if best > 0.0 else 0.0
+    return best if best > 0.0 else 0.0

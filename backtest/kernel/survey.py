@@ -1,0 +1,128 @@
+"""One pass over a book before it is swept: what the rules refuse, and which trees will be searched."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel import formula, segment
+from backtest.kernel.arrays import Bars, Funding, Positions, Rules
+from backtest.kernel.compile import helper, kernel
+from backtest.kernel.types import Flags, Floats, Integers
+
+BEFORE_HISTORY, AFTER_HISTORY, NO_TABLE, BEYOND_TABLE, BEYOND_LEVERAGE = range(5)
+REASONS = 5
+#: Leverage derived from a rounded margin may exceed a limit by rounding alone.
+LEVERAGE_ALLOWANCE = 1.0 + 1e-9
+
+
+@kernel
+def survey(
+    bars: Bars,
+    funding: Funding,
+    rules: Rules,
+    positions: Positions,
+    counts: Integers,
+    firsts: Integers,
+    used: Flags,
+    group_counts: Integers,
+    begin: int,
+    stop: int,
+) -> None:
+    """Count the positions refused for each reason, note the first, and flag the trees the others need."""
+    for i in range(begin, stop):
+        symbol = np.int64(positions.symbol[i])
+        entry_time = positions.entry_time[i]
+        first_row, end_row = bars.first[symbol], bars.first[symbol + 1]
+        group = segment.group_of(rules, symbol, entry_time)
+        reason = -1
+        if entry_time < bars.time[first_row]:
+            reason = BEFORE_HISTORY
+        elif entry_time > bars.time[end_row - 1] + bars.interval[symbol]:
+            reason = AFTER_HISTORY
+        elif not rules.known[group]:
+            reason = NO_TABLE
+        else:
+            group_counts[group] += 1
+            reason = refusal(rules, positions, group, i)
+        if reason >= 0:
+            counts[reason] += 1
+            if firsts[reason] < 0:
+                firsts[reason] = i
+        if reason < 0 or reason == BEYOND_LEVERAGE:
+            flag_trees(bars, funding, rules, positions, used, symbol, group, i)
+
+
+@helper
+def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
+    """Return why a position may not be opened under its table, or -1."""
+    quantity = positions.quantity[i]
+    entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
+    size = segment.table_size(rules, group, quantity, entry_notional)
+    if size > rules.cap[group]:
+        return BEYOND_TABLE
+    limit = leverage_limit(rules, group, size)
+    if segment.leverage_of(positions, i, entry_notional) > limit * LEVERAGE_ALLOWANCE:
+        return BEYOND_LEVERAGE
+    return -1
+
+
+@helper
+def leverage_limit(rules: Rules, group: int, size: float) -> float:
+    """Return the highest leverage a size may be opened with."""
+    if rules.keyed_by[group] == segment.BY_LEVERAGE:
+        return rules.max_leverage[rules.tier_first[group]]
+    return rules.max_leverage[segment.flat_tier(rules, group, size)]
+
+
+@helper
+def flag_trees(
+    bars: Bars,
+    funding: Funding,
+    rules: Rules,
+    positions: Positions,
+    used: Flags,
+    symbol: int,
+    group: int,
+    i: int,
+) -> None:
+    """Flag the trees that a position's searches may need."""
+    side = segment.signed_side(positions, i)
+    quantity, entry_price = positions.quantity[i], positions.entry_price[i]
+    entry_time = positions.entry_time[i]
+    kind = rules.kind[group]
+    entry_notional = formula.notional(kind, quantity, entry_price)
+    leverage = segment.leverage_of(positions, i, entry_notional)
+    low, high = segment.own_tiers(rules, group, quantity, entry_notional, leverage)
+    trees = rules.tree_long if side > 0 else rules.tree_short
+    bar = segment.first_bar_at_or_after(bars, symbol, entry_time)
+    if rules.constant[group]:
+        high = low
+    elif low < high and bar < bars.first[symbol + 1] - bars.first[symbol]:
+        margin = segment.margin_of(positions, i, entry_notional)
+        made = segment.charges_until(bars, funding, symbol, bar, entry_time)
+        anchored = formula.anchor(kind, side, quantity, entry_price, margin)
+        low, high = segment.relevant_tiers(
+            rules, funding, group, symbol, funding.charged[bars.first[symbol] + bar], low, high, side, quantity,
+            entry_price, anchored, funding.cumulative[funding.first[symbol] + made],
+            formula.reserved_fee(kind, side, quantity, anchored, rules.reserved_fee[group]),
+        )  # fmt: skip
+    for tier in range(low, high + 1):
+        used[trees[tier]] = True
+
+
+@kernel
+def leverage_limits(rules: Rules, positions: Positions, limits: Floats, begin: int, stop: int) -> None:
+    """Write the highest leverage each of the positions [begin, stop) may be opened with."""
+    for i in range(begin, stop):
+        group = segment.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
+        quantity = positions.quantity[i]
+        entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
+        limits[i] = leverage_limit(rules, group, segment.table_size(rules, group, quantity, entry_notional))
+
+
+@kernel
+def admissible(rules: Rules, positions: Positions, allowed: Flags, begin: int, stop: int) -> None:
+    """Write whether each of the positions [begin, stop) may be opened under its table."""
+    for i in range(begin, stop):
+        group = segment.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
+        allowed[i] = refusal(rules, positions, group, i) < 0

@@ -1,0 +1,16 @@
+"""Price and funding histories: read, checked, resampled, and one reconstructed sample."""
+
+from backtest.market.market import Market, load
+
+__all__ = ["Market", "load", "sample"]
+
+
+def sample(seed: int = 20210519) -> Market:
+    """Return the bundled sample: May 2021 in minutes, reconstructed between published daily and hourly figures.
+
+    The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.
+    """
+    from backtest.market.sample import describe, reconstruct
+
+    bars, funding = reconstruct(seed)
+    return Market(bars, funding, description=describe(seed))

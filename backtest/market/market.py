@@ -1,0 +1,233 @@
+"""A market: the price and funding history that positions live through."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats, Integers
+from backtest.market.files import read_frame
+from backtest.schemas import BARS, FUNDING, PRICE_PREFIX, conform, offence, require_order
+
+GAP_LIMIT = timedelta(hours=6)
+ONE_MINUTE = 60_000  # interval of a lone bar, which has no neighbour to measure it by
+
+
+class Market:
+    """Bars and funding, checked, symbol by symbol in order of time.
+
+    Parameters
+    ----------
+    bars
+        ``symbol, time, open, high, low, close`` of the mark price, a row a bar; optionally ``last_open`` …,
+        ``index_open`` …, ``volume``, ``spot_volume``, ``open_interest`` (base units).
+    funding
+        ``symbol, time, rate``: fractions of notional, longs pay a positive rate. Symbols without bars are left
+        out.
+    gap_limit
+        The longest stretch of missing bars a position survives in a known state; None: any.
+    description
+        What these prices are, for footers and summaries.
+
+    Raises
+    ------
+    DataError
+        For frames that break their schema, unsorted or duplicate times, overlapping bars, prices of zero.
+    """
+
+    def __init__(
+        self,
+        bars: pl.DataFrame,
+        funding: pl.DataFrame | None = None,
+        *,
+        gap_limit: timedelta | None = GAP_LIMIT,
+        description: str = "",
+    ) -> None:
+        self.bars = _by_symbol(conform(bars, BARS))
+        self.gap_limit = _checked_limit(gap_limit)
+        self.description = description
+        self._check_prices()
+        require_order(self.bars, "bars")
+        self._check_intervals()
+        self.funding = None if funding is None else _by_symbol(conform(funding, FUNDING))
+        if self.funding is not None:
+            require_order(self.funding, "funding")
+
+    def __repr__(self) -> str:
+        first, last = self.bars["time"].min(), self.bars["time"].max()
+        return f"Market({', '.join(self.symbols)}: {self.bars.height:,} bars, {first:%Y-%m-%d} to {last:%Y-%m-%d})"
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order their bars stand in."""
+        return tuple(self.bars["symbol"].unique(maintain_order=True))
+
+    @cached_property
+    def firsts(self) -> Integers:
+        """(symbols + 1,) the row at which each symbol's bars begin, and the number of rows."""
+        counts = self.bars.group_by("symbol", maintain_order=True).len()["len"].to_numpy()
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    @cached_property
+    def times(self) -> Integers:
+        """(rows,) opening times, UTC milliseconds."""
+        return readonly(self.bars["time"].to_physical().to_numpy())
+
+    @cached_property
+    def intervals(self) -> Integers:
+        """(symbols,) milliseconds a bar covers: the most common distance between bars of a symbol."""
+        found = [_most_common_step(self.times[rows]) for rows in self._rows()]
+        lone = max(found) or ONE_MINUTE
+        return np.array([step or lone for step in found], np.int64)
+
+    def has(self, series: str) -> bool:
+        """Whether the bars hold a price series: ``mark``, ``last`` or ``index``."""
+        prefix = PRICE_PREFIX[series]
+        return all(f"{prefix}{part}" in self.bars.columns for part in ("open", "high", "low", "close"))
+
+    def prices(self, series: str, part: str) -> Floats:
+        """Return (rows,) one of ``open, high, low, close`` of a price series.
+
+        Raises
+        ------
+        ArgumentError
+            Where the bars do not hold the series.
+        """
+        if not self.has(series):
+            prefix = PRICE_PREFIX[series]
+            raise ArgumentError(
+                f"the bars hold no {series} price: columns {prefix}open, {prefix}high, {prefix}low and "
+                f"{prefix}close are needed"
+            )
+        return readonly(self.bars[f"{PRICE_PREFIX[series]}{part}"].to_numpy())
+
+    def gaps(self) -> pl.DataFrame:
+        """Return where bars are missing: symbol, start, end, missing_bars, long (beyond the gap limit)."""
+        limit = np.inf if self.gap_limit is None else self.gap_limit / timedelta(milliseconds=1)
+        intervals = pl.DataFrame({"symbol": list(self.symbols), "interval": self.intervals})
+        end_before = pl.col("time").dt.epoch("ms").shift(1).over("symbol") + pl.col("interval")
+        missing = pl.col("time").dt.epoch("ms") - pl.col("start")
+        return (
+            self.bars.lazy()
+            .select("symbol", "time")
+            .join(intervals.lazy(), on="symbol", maintain_order="left")
+            .with_columns(start=end_before)
+            .filter(missing > 0)
+            .select(
+                "symbol",
+                start=pl.col("start").cast(pl.Datetime("ms", "UTC")),
+                end="time",
+                missing_bars=(missing + pl.col("interval") - 1) // pl.col("interval"),
+                long=missing > limit,
+            )
+            .collect()
+        )
+
+    def resample(self, every: str) -> Market:
+        """Return the market in coarser bars: first open, highest high, lowest low, last close.
+
+        Parameters
+        ----------
+        every
+            The new interval as polars writes it: ``"5m"``, ``"1h"``, ``"1d"``.
+        """
+        combine = {
+            "open": pl.Expr.first,
+            "high": pl.Expr.max,
+            "low": pl.Expr.min,
+            "close": pl.Expr.last,
+            "volume": pl.Expr.sum,
+            "spot_volume": pl.Expr.sum,
+            "open_interest": pl.Expr.last,
+        }
+        values = [
+            combine[name.removeprefix("last_").removeprefix("index_")](pl.col(name))
+            for name in self.bars.columns
+            if name.removeprefix("last_").removeprefix("index_") in combine
+        ]
+        coarse = self.bars.group_by_dynamic("time", every=every, group_by="symbol").agg(values)
+        names = [name for name in self.bars.columns if name in coarse.columns]
+        return Market(
+            coarse.select(names), self.funding, gap_limit=self.gap_limit, description=self.description
+        )
+
+    def long_gaps(self, symbol: int) -> Integers:
+        """Return the bars of a symbol, counted from its first, that open after a gap beyond the limit."""
+        if self.gap_limit is None:
+            return np.zeros(0, np.int64)
+        times = self.times[self._rows()[symbol]]
+        missing = np.diff(times) - self.intervals[symbol]
+        return np.flatnonzero(missing > self.gap_limit / timedelta(milliseconds=1)) + 1
+
+    def _rows(self) -> list[slice]:
+        return [slice(a, b) for a, b in zip(self.firsts[:-1], self.firsts[1:], strict=True)]
+
+    def _check_prices(self) -> None:
+        """Refuse an empty history, and prices of zero unless they are odds between 0 and 1."""
+        if self.bars.is_empty():
+            raise DataError("bars must hold at least one row, there is none")
+        for prefix in PRICE_PREFIX.values():
+            low, high = f"{prefix}low", f"{prefix}high"
+            if low in self.bars.columns and self.bars[low].min() == 0.0:
+                bad = (pl.col(low) == 0) & (pl.col(high).max().over("symbol") > 1)
+                if not self.bars.filter(bad).is_empty():
+                    sentence = f"{low} must be above zero (only prices between 0 and 1 may touch it)"
+                    raise DataError(offence(self.bars, "bars", sentence, bad, (low,)))
+
+    def _check_intervals(self) -> None:
+        for symbol, rows, interval in zip(self.symbols, self._rows(), self.intervals, strict=True):
+            short = np.flatnonzero(np.diff(self.times[rows]) < interval)
+            if short.size:
+                opening = self.bars["time"][int(self.firsts[self.symbols.index(symbol)] + short[0] + 1)]
+                raise DataError(
+                    f"bars of {symbol} must not overlap: most cover {timedelta(milliseconds=int(interval))}, "
+                    f"{short.size:,} open sooner after the one before, first at {opening:%Y-%m-%d %H:%M:%S} UTC"
+                )
+
+
+def load(
+    bars: str | Path,
+    funding: str | Path | None = None,
+    *,
+    gap_limit: timedelta | None = GAP_LIMIT,
+    description: str | None = None,
+) -> Market:
+    """Read a market from Parquet or CSV files in the schemas of :class:`Market`.
+
+    Raises
+    ------
+    DataError
+        For files that are absent or damaged, and for contents :class:`Market` refuses.
+    """
+    return Market(
+        read_frame(bars, BARS),
+        None if funding is None else read_frame(funding, FUNDING),
+        gap_limit=gap_limit,
+        description=Path(bars).name if description is None else description,
+    )
+
+
+def _by_symbol(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with those of each symbol together, symbols in order of appearance, times as given."""
+    runs = frame.select((pl.col("symbol") != pl.col("symbol").shift(1)).sum()).item() or 0
+    if runs + 1 > frame["symbol"].n_unique():
+        order = frame["symbol"].unique(maintain_order=True)
+        frame = frame.sort(pl.col("symbol").cast(pl.Enum(order)), maintain_order=True)
+    return frame.rechunk()
+
+
+def _most_common_step(times: Integers) -> int:
+    steps, counts = np.unique(np.diff(times), return_counts=True)
+    return int(steps[np.argmax(counts)]) if steps.size else 0
+
+
+def _checked_limit(limit: timedelta | None) -> timedelta | None:
+    if limit is not None and (not isinstance(limit, timedelta) or limit < timedelta(0)):
+        raise ArgumentError(f"gap_limit must be a timedelta of zero or more, or None, is {limit!r}")
+    return limit
