@@ -136,6 +136,30 @@ OUTCOME_COLUMNS = {
 }
 
 
+def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a frame in the schema's own types where the same values merely stand in others, checked.
+
+    Whole milliseconds in another unit of UTC time, integers and float32 for float64, smaller integers, and text
+    for categories are the same values; a time without a zone, or text that is no category, is not.
+
+    Raises
+    ------
+    DataError
+        As :func:`check`, which sees the frame afterwards.
+    """
+    if isinstance(frame, pl.DataFrame):
+        known = {column.name: column for column in schema.columns}
+        converted = [
+            series
+            for name in frame.columns
+            if name in known and (series := _converted(frame[name], known[name], schema.name)) is not None
+        ]
+        if converted:
+            frame = frame.with_columns(converted)
+    check(frame, schema)
+    return frame
+
+
 def check(frame: pl.DataFrame, schema: Schema) -> None:
     """Raise unless a frame follows its schema; columns the schema does not know are left alone.
 
@@ -214,6 +238,44 @@ def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
                 f"{schema.name}: column {column.name} must be {_type_name(column.dtype)}, "
                 f"is {_type_name(frame.schema[column.name])}"
             )
+
+
+def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | None:
+    """Return a column in the type its schema wants, or None where it is in it already or cannot be."""
+    have, want = series.dtype, column.dtype
+    if have == want:
+        return None
+    if have == pl.Null and column.nullable:
+        return series.cast(want)
+    if isinstance(want, pl.Datetime):
+        if not (isinstance(have, pl.Datetime) and have.time_zone == "UTC"):
+            return None
+        milliseconds = series.dt.cast_time_unit("ms")
+        split = (milliseconds.dt.cast_time_unit(have.time_unit or "us") != series).sum()
+        if split:
+            raise DataError(f"{argument}: {column.name} must be whole milliseconds: {split:,} rows are not")
+        return milliseconds
+    if isinstance(want, pl.Enum):
+        return _as_category(series, column, want, argument)
+    if want == pl.String:
+        return series.cast(pl.String) if isinstance(have, pl.Categorical | pl.Enum) else None
+    same_values = have.is_integer() or (want == pl.Float64 and have == pl.Float32)
+    return series.cast(want) if same_values and have != pl.UInt64 else None
+
+
+def _as_category(series: pl.Series, column: Column, want: pl.Enum, argument: str) -> pl.Series | None:
+    if not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
+        return None
+    text = series.cast(pl.String)
+    choices = want.categories
+    wrong = text.is_not_null() & ~text.is_in(choices)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise DataError(
+            f"{argument}: {column.name} must be one of {', '.join(choices)}: "
+            f"{wrong.sum():,} of {series.len():,} rows are not, first row {row:,} ({text[row]!r})"
+        )
+    return text.cast(want)
 
 
 def _column_rule(column: Column) -> tuple[str, pl.Expr]:

@@ -156,8 +156,8 @@ class TierTable:
             return
         expected = self._continuous_amounts()
         scale = np.maximum(np.abs(expected), self.floors * self.rates)
-        wrong = np.flatnonzero(np.abs(self.amounts - expected) > AMOUNT_TOLERANCE * np.maximum(scale, 1e-300))
-        for row in wrong:
+        close = np.abs(self.amounts - expected) <= AMOUNT_TOLERANCE * np.maximum(scale, 1e-300)
+        for row in np.flatnonzero(~close):  # an amount left out is NaN, and close to nothing
             found.add(
                 f"rows[{row}].amount",
                 f"must be {expected[row]:,.10g} for the requirement to be continuous, is {self.amounts[row]:,.10g} "

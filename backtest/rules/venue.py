@@ -176,7 +176,8 @@ def venue_files() -> dict[str, Any]:
     """Return the bundled venue files by the name of their venue, in order of name."""
     folder = resources.files("backtest.rules") / "venues"
     files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
-    return {file.name.removesuffix(".toml"): file for file in sorted(files, key=lambda file: file.name)}
+    named = {file.name.removesuffix(".toml"): file for file in files}
+    return dict(sorted(named.items()))
 
 
 def _read_text(path: Path) -> str:
@@ -199,6 +200,9 @@ class _Reader:
         self._refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self._of_type(name, settings.get(name), str)
+        for name, kind in (("settlement", str), ("note", str), ("unknown", list)):
+            if name in settings:
+                self._of_type(name, settings[name], kind)
         rules = self._rules(self._table("rules", settings.get("rules", {})))
         contractual = {name: rules[name] for name in CONTRACT_RULES if name in rules}
         listed = self._table("contracts", settings.get("contracts", {}))

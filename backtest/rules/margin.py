@@ -1,0 +1,221 @@
+"""Margins and prices in closed form, for any number of positions under one contract and one table.
+
+Every function takes scalars or arrays of one length by keyword and returns (n,) float64. ``side`` is +1 long, -1
+short; margins and notionals are in settlement currency; ``funding`` is cumulative funding a unit of quantity
+since the entry (the holder has paid side x quantity x funding). A price is NaN where no positive one exists: a
+long with more margin than notional cannot be liquidated. Formulas and their sources: ``docs/model.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backtest.errors import ArgumentError
+from backtest.kernel import prices
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats
+from backtest.rules.contract import KINDS, Contract
+from backtest.rules.tiers import TierTable
+from backtest.rules.venue import Venue
+
+Values = Any  # a number or an array of them
+
+
+def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
+    """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
+    quantity, price = _arrays(quantity=quantity, price=price)
+    if contract.kind == "inverse":
+        return quantity / price
+    return quantity.copy() if contract.kind == "face_value" else quantity * price
+
+
+def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values) -> Floats:
+    """Return the margin needed to open: entry notional / leverage."""
+    quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
+    return notional(contract, quantity=quantity, price=entry_price) / leverage
+
+
+def equity(
+    contract: Contract,
+    *,
+    side: Values,
+    quantity: Values,
+    entry_price: Values,
+    margin: Values,
+    price: Values,
+    funding: Values = 0.0,
+) -> Floats:
+    """Return margin plus unrealised result less funding, in settlement currency."""
+    *held, price, funding = _arrays(
+        side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price, funding=funding
+    )
+    found = np.empty(price.size)
+    prices.equities(KINDS[contract.kind], prices.Positions(*held), price, funding, found)
+    return found
+
+
+def maintenance_margin(
+    contract: Contract,
+    table: TierTable,
+    *,
+    side: Values,
+    quantity: Values,
+    entry_price: Values,
+    margin: Values,
+    price: Values,
+    leverage: Values = None,
+) -> Floats:
+    """Return the equity a position must keep at a price, closing fee included where the venue reserves one.
+
+    ``leverage`` is the selected one, which matters to rates keyed by it; entry notional / margin if not given.
+    """
+    *held, price = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price)
+    positions = prices.Positions(*held)
+    found = np.empty(price.size)
+    prices.maintenance_margins(_terms(contract, table, positions, leverage), positions, price, found)
+    return found
+
+
+def liquidation_price(
+    contract: Contract,
+    table: TierTable,
+    *,
+    side: Values,
+    quantity: Values,
+    entry_price: Values,
+    margin: Values,
+    leverage: Values = None,
+    funding: Values = 0.0,
+) -> Floats:
+    """Return the mark price at which equity meets the maintenance margin.
+
+    Linear, tier k with mark basis: (s q E - M + s q F - a_k) / (q (s - r_k - f)), the highest over k for a long
+    and the lowest for a short; with a constant requirement mm: (s q E - M + s q F + mm) / (q (s - f)).
+    """
+    *held, funding = _arrays(
+        side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding
+    )
+    positions = prices.Positions(*held)
+    found = np.empty(funding.size)
+    prices.liquidation_prices(_terms(contract, table, positions, leverage), positions, funding, found)
+    return found
+
+
+def bankruptcy_price(
+    contract: Contract,
+    *,
+    side: Values,
+    quantity: Values,
+    entry_price: Values,
+    margin: Values,
+    funding: Values = 0.0,
+) -> Floats:
+    """Return the mark price at which equity is zero, before any liquidation fee: E - s M / q where linear."""
+    *held, funding = _arrays(
+        side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding
+    )
+    found = np.empty(funding.size)
+    prices.bankruptcy_prices(KINDS[contract.kind], prices.Positions(*held), funding, found)
+    return found
+
+
+def takeover_price(
+    venue: Venue,
+    contract: Contract,
+    table: TierTable,
+    *,
+    side: Values,
+    quantity: Values,
+    entry_price: Values,
+    margin: Values,
+    leverage: Values = None,
+    funding: Values = 0.0,
+) -> Floats:
+    """Return what the venue's engine or backstop pays for a position, by the venue's own rule.
+
+    ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``: where equity is just the closing fee, linear
+    (E - s M / q) / (1 - s fee). ``backstop``: the liquidation price less a discount against the holder.
+    """
+    held = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin, "funding": funding}
+    if venue.takeover_price == "backstop":
+        reached = liquidation_price(contract, table, leverage=leverage, **held)
+        return reached * (1.0 - np.asarray(side) * venue.takeover_discount)
+    bankrupt = bankruptcy_price(contract, **held)
+    if venue.takeover_price == "bankruptcy":
+        return bankrupt
+    fee = contract.closing_fee_rate
+    if contract.kind == "inverse":
+        return bankrupt * (1.0 + np.asarray(side) * fee)
+    if contract.kind == "face_value":
+        return bankrupt + np.asarray(side) * fee
+    return bankrupt / (1.0 - np.asarray(side) * fee)
+
+
+def position_rates(
+    contract: Contract, table: TierTable, *, quantity: Values, entry_price: Values, leverage: Values
+) -> Floats:
+    """Return the maintenance rate each position falls under at its entry."""
+    quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
+    if table.model == "leverage":
+        return table.rate_factor / leverage
+    return table.rates[table.tier_of(table_size(contract, table, quantity=quantity, entry_price=entry_price))]
+
+
+def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_price: Floats) -> Floats:
+    """Return sizes in the unit a table is measured in: entry notional, or contracts."""
+    if table.size == "contracts":
+        return quantity / table.contract_size
+    return notional(contract, quantity=quantity, price=entry_price)
+
+
+def _terms(contract: Contract, table: TierTable, positions: prices.Positions, leverage: Values) -> prices.Terms:
+    """Return the rules as the kernels want them, with the tiers of each position."""
+    count = positions.quantity.size
+    rates, amounts = table.rates, table.amounts
+    first, last = np.zeros(count, np.int64), np.full(count, len(table) - 1)
+    if table.model == "leverage":
+        if leverage is None:
+            entry = notional(contract, quantity=positions.quantity, price=positions.entry_price)
+            leverage = entry / positions.margin
+        rates = np.broadcast_to(table.rate_factor / np.asarray(leverage, np.float64), (count,))
+        amounts, first = np.zeros(count), np.arange(count)
+        last = first
+    elif table.model == "flat":
+        sizes = table_size(
+            contract, table, quantity=positions.quantity, entry_price=positions.entry_price
+        )
+        first = last = table.tier_of(sizes)
+    return prices.Terms(
+        KINDS[contract.kind],
+        contract.requirement_is_constant,
+        contract.mark_fee_rate,
+        contract.bankruptcy_fee_rate,
+        readonly(rates),
+        readonly(amounts),
+        readonly(first),
+        readonly(last),
+    )
+
+
+def _arrays(**values: Values) -> list[Floats]:
+    """Return the arguments as read-only arrays of one length, naming the one that is not a number."""
+    arrays = []
+    for name, value in values.items():
+        try:
+            array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"{name} must be a number or an array of them, is {value!r}") from None
+        if not np.isfinite(array).all():
+            raise ArgumentError(f"{name} must be finite, is {value!r}")
+        if name in ("quantity", "entry_price", "price", "leverage") and not (array > 0).all():
+            raise ArgumentError(f"{name} must be above zero, is {value!r}")
+        if name == "side" and not (np.abs(array) == 1).all():
+            raise ArgumentError(f"side must be +1 (long) or -1 (short), is {value!r}")
+        arrays.append(np.atleast_1d(array))
+    try:
+        return [readonly(array) for array in np.broadcast_arrays(*arrays)]
+    except ValueError:
+        sizes = ", ".join(f"{name} {array.size}" for name, array in zip(values, arrays, strict=True))
+        raise ArgumentError(f"arrays must have one length: {sizes}") from None

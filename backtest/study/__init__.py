@@ -1,0 +1,1 @@
+"""Statistics of outcomes, one file a subject: polars frames in, polars frames out."""

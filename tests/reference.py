@@ -1,0 +1,476 @@
+"""docs/model.md written out bar by bar, one position at a time: slow, and meant to be read.
+
+Nothing here is shared with the engine. Contracts, tier tables and venues are read as plain field values,
+frames as plain rows, and every formula is evaluated in the order the page writes it, so that results can be
+compared bit for bit. Times are milliseconds; the letters s, q, E, M, F_e, f, c are the page's.
+"""
+
+# ruff: noqa: N806 (a formula looks like the page's: E and M stay capitals)
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX
+
+Row = dict[str, Any]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: A stamp at most this late, in milliseconds, belongs to the opening before it.
+LATEST_STAMP = 1_000
+
+#: The interval of a history of a single bar, which nothing else tells.
+ONE_MINUTE = 60_000
+
+
+def reference_outcomes(
+    positions: pl.DataFrame,
+    adjustments: pl.DataFrame | None,
+    bars: pl.DataFrame,
+    funding: pl.DataFrame | None,
+    venue: Any,
+    *,
+    gap_limit_ms: int | None = 6 * 3600 * 1000,
+    trigger_price: str | None = None,
+    fill_price: str = "liquidation_price",
+    intrabar: str = "pessimistic",
+    entry_bar: str = "untested",
+    stop_trigger: str | None = None,
+    tiers: str | dict[str, str] = "strict",
+) -> pl.DataFrame:
+    """Return the positions with their outcomes, as ``backtest.sweep`` must."""
+    rules = Rules(
+        gap_limit=gap_limit_ms,
+        trigger_series=trigger_price or venue.trigger_price,
+        stop_series=stop_trigger or ("last" if "last_open" in bars.columns else "mark"),
+        fill_price=fill_price,
+        intrabar=intrabar,
+        entry_bar=entry_bar,
+        holder_keeps_remainder=venue.remainder == "returned",
+    )
+    contracts = {symbol: venue.contracts.get(symbol, venue.default) for symbol in bars["symbol"].unique()}
+    histories = {
+        symbol: History(rows_of(bars, symbol), rows_of(funding, symbol), contract.kind)
+        for symbol, contract in contracts.items()
+    }
+    changes = changes_of(adjustments)
+    outcomes = []
+    for position in in_milliseconds(positions).iter_rows(named=True):
+        symbol, contract = position["symbol"], contracts[position["symbol"]]
+        table = table_for(contract, symbol, position["entry_time"], tiers)
+        life = Life(position, changes.get(position["position_id"], []), histories[symbol], rules)
+        outcomes.append(life.follow(first_segment(position, contract, table, histories[symbol])))
+    schema = {**OUTCOME_COLUMNS, "outcome_time": pl.Int64}
+    frame = pl.DataFrame(outcomes, schema=schema).cast({"outcome_time": OUTCOME_COLUMNS["outcome_time"]})
+    return positions.hstack(frame)
+
+
+class Rules(NamedTuple):
+    """What the caller of a sweep decides."""
+
+    gap_limit: int | None
+    trigger_series: str
+    stop_series: str
+    fill_price: str
+    intrabar: str
+    entry_bar: str
+    holder_keeps_remainder: bool
+
+
+class Bar(NamedTuple):
+    """One bar of one price series."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+
+    def worst(self, side: float) -> float:
+        return self.low if side > 0 else self.high
+
+
+class Event(NamedTuple):
+    """What can end a position inside a bar: how, at which price, on whose bar."""
+
+    outcome: str
+    price: float
+    bar: Bar
+    at_open: bool
+
+
+class History:
+    """The bars of one symbol and the funding charged in them."""
+
+    def __init__(self, bars: list[Row], stamps: list[Row], kind: str) -> None:
+        self.times = [bar["time"] for bar in bars]
+        self.interval = interval_of(self.times)
+        self.series = {
+            name: [Bar(*(bar[prefix + part] for part in Bar._fields)) for bar in bars]
+            for name, prefix in PRICE_PREFIX.items()
+            if prefix + "open" in bars[0]
+        }
+        self.effective: list[int] = []
+        self.charged_at: list[int] = []
+        self.sums = [0.0]
+        for stamp in stamps:
+            self._charge(stamp["time"], stamp["rate"], kind)
+
+    def _charge(self, time: int, rate: float, kind: str) -> None:
+        before = bisect_right(self.times, time) - 1  # the last opening at or before the stamp
+        on_time = before >= 0 and time - self.times[before] <= LATEST_STAMP
+        bar = before if on_time else before + 1
+        if before < 0 or bar == len(self.times):
+            return
+        mark = self.series["mark"][bar].open
+        self.sums.append(self.sums[-1] + (rate / mark if kind == "inverse" else rate * mark))
+        self.effective.append(self.times[bar] if on_time else time)
+        self.charged_at.append(bar)
+
+    def funding_in_bar(self, bar: int) -> float:
+        """Return F_i: over the stamps charged at bars up to and including this one."""
+        return self.sums[bisect_right(self.charged_at, bar)]
+
+    def funding_at(self, time: int) -> float:
+        """Return F_e: over the stamps with an effective time at or before an event's own."""
+        return self.sums[bisect_right(self.effective, time)]
+
+    def first_opening(self, time: int) -> int:
+        """Return the first bar that opens at or after a time."""
+        return bisect_left(self.times, time)
+
+
+@dataclass
+class Segment:
+    """A position between two adjustments, while its margin and quantity stay as they are."""
+
+    contract: Any
+    table: Any
+    leverage: float
+    s: float
+    q: float
+    E: float
+    M: float
+    F_e: float
+    put_in: float  #: the first margin and all margin changes
+    paid: float = 0.0  #: funding in the segments before
+
+    def __post_init__(self) -> None:
+        """Work out what stays constant in the segment: tiers, fees, a constant requirement."""
+        contract, fee = self.contract, self.contract.closing_fee_rate
+        self.f = fee if contract.closing_fee == "at_mark" else 0.0
+        self.c = fee * self._bankruptcy_notional() if contract.closing_fee == "at_bankruptcy" else 0.0
+        self.tiers, self.entry_rate = self._tiers()
+        constant = contract.basis == "entry" or contract.kind == "face_value"
+        self.constant = self._base(self.notional(self.E)) if constant else None
+
+    def _bankruptcy_notional(self) -> float:
+        price = positive(self.bankruptcy_price(self.F_e))
+        return 0.0 if price is None else self.notional(price)
+
+    def _tiers(self) -> tuple[list[tuple[float, float]], float]:
+        """Return the rate and amount of every tier that can apply, and the rate at the entry size."""
+        table = self.table
+        if table.model == "leverage":
+            rate = float(table.rate_factor) / self.leverage
+            return [(rate, 0.0)], rate
+        size = self.q / table.contract_size if table.size == "contracts" else self.notional(self.E)
+        rate = float(table.rates[tier_of(size, table)])
+        if table.model == "flat":
+            return [(rate, 0.0)], rate
+        return list(zip(table.rates.tolist(), table.amounts.tolist(), strict=True)), rate
+
+    def _base(self, notional: float) -> float:
+        return max(r * notional - a for r, a in self.tiers)
+
+    def notional(self, price: float) -> float:
+        if self.contract.kind == "face_value":
+            return self.q
+        return self.q / price if self.contract.kind == "inverse" else self.q * price
+
+    def equity(self, price: float, funding: float) -> float:
+        s, q, E, M = self.s, self.q, self.E, self.M
+        move = 1 / E - 1 / price if self.contract.kind == "inverse" else price - E
+        return (M + (s * q) * move) - (s * q) * (funding - self.F_e)
+
+    def maintenance_margin(self, price: float) -> float:
+        notional = self.notional(price)
+        base = self._base(notional) if self.constant is None else self.constant
+        return (base + self.f * notional) + self.c
+
+    def triggers(self, price: float, funding: float) -> bool:
+        equity, maintenance_margin = self.equity(price, funding), self.maintenance_margin(price)
+        return equity < maintenance_margin or (equity == maintenance_margin and self.contract.trigger == "<=")
+
+    def liquidation(self, funding: float) -> tuple[float, float]:
+        """Return where equity = maintenance margin (zero, less or infinite: nowhere), and the rate there."""
+        if self.contract.kind == "face_value":
+            return self._price(funding, self.c + self.constant + self.f * self.q, 0.0, 0.0), self.entry_rate
+        if self.constant is not None:
+            return self._price(funding, self.c + self.constant, 0.0, self.f), self.entry_rate
+        prices = [self._price(funding, self.c - a, r, self.f) for r, a in self.tiers]
+        price = max(prices) if self.s > 0 else min(prices)
+        return price, self.tiers[prices.index(price)][0]
+
+    def bankruptcy_price(self, funding: float) -> float:
+        """Return where equity is zero, before any fee; zero, less or infinite where nowhere."""
+        return self._price(funding, 0.0, 0.0, 0.0)
+
+    def _price(self, funding: float, level: float, r: float, f: float) -> float:
+        s, q, E, M, held = self.s, self.q, self.E, self.M, funding - self.F_e
+        if self.contract.kind == "inverse":
+            one_over = (-(M + (s * q) / E) + (s * q) * held + level) / (q * -(s + r + f))
+            return 1 / one_over if one_over > 0 else math.inf
+        return (((s * q) * E - M) + (s * q) * held + level) / (q * (s - r - f))
+
+    def payment(self, funding: float) -> float:
+        return (self.s * self.q) * (funding - self.F_e)
+
+    def adjusted(self, change: Row, price: float, funding: float) -> Segment:
+        """Return the segment an adjustment starts, at an opening price and at F_u."""
+        s, q, E, d = self.s, self.q, self.E, -change.get("quantity_change", 0.0)
+        added = change.get("margin_change", 0.0)
+        move = 1 / E - 1 / price if self.contract.kind == "inverse" else price - E
+        return replace(
+            self,
+            M=(self.M - self.payment(funding)) + (s * d) * move + added,
+            q=q - d,
+            F_e=funding,
+            put_in=self.put_in + added,
+            paid=self.paid + self.payment(funding),
+        )
+
+
+def first_segment(position: Row, contract: Any, table: Any, history: History) -> Segment:
+    q, E = position["quantity"], position["entry_price"]
+    entry_notional = {"linear": q * E, "inverse": q / E, "face_value": q}[contract.kind]
+    margin, leverage = position.get("margin"), position.get("leverage")
+    margin = entry_notional / leverage if margin is None else margin
+    leverage = entry_notional / margin if leverage is None else leverage
+    s = 1.0 if position["side"] == "long" else -1.0
+    funding = history.funding_at(position["entry_time"])
+    return Segment(contract, table, leverage, s=s, q=q, E=E, M=margin, F_e=funding, put_in=margin)
+
+
+class Life(NamedTuple):
+    """One position, what its holder did, and the history it lived through."""
+
+    position: Row
+    changes: list[Row]
+    history: History
+    rules: Rules
+
+    def follow(self, segment: Segment) -> Row:
+        """Return the outcome: every bar is looked at in turn until something ends the position."""
+        times, entry_time = self.history.times, self.position["entry_time"]
+        first = self.history.first_opening(entry_time)
+        ambiguous, priced_at = False, segment.F_e
+        if first > 0 and entry_time < times[first - 1] + self.history.interval:
+            event, _ = self.first_event(segment, first - 1, segment.F_e, start=segment.E)
+            ambiguous = event is not None
+            if event is not None and self.rules.entry_bar == "tested":
+                return self.closed(segment, event, first - 1, segment.F_e, ambiguous)
+        for bar in range(first, len(times)):
+            if self.across_a_long_gap(bar):
+                return row_of("unknown", times[bar], segment, priced_at, ambiguous)
+            for change in self.changes_at(bar):
+                priced_at = self.history.funding_at(change["time"])
+                segment = segment.adjusted(change, self.history.series["mark"][bar].open, priced_at)
+            if self.exits_at(bar):
+                return self.exited(segment, bar, priced_at, ambiguous)
+            priced_at = self.history.funding_in_bar(bar)
+            event, order_unknown = self.first_event(segment, bar, priced_at)
+            if event is not None:
+                return self.closed(segment, event, bar, priced_at, ambiguous or order_unknown)
+        return row_of("open", None, segment, priced_at, ambiguous)
+
+    def across_a_long_gap(self, bar: int) -> bool:
+        """Whether too much is missing between the bar before, or an entry since, and this bar."""
+        if self.rules.gap_limit is None or bar == 0:
+            return False
+        end_before = self.history.times[bar - 1] + self.history.interval
+        return self.history.times[bar] - max(end_before, self.position["entry_time"]) > self.rules.gap_limit
+
+    def changes_at(self, bar: int) -> list[Row]:
+        """Return the adjustments effective at an opening, in order of time, none of them after the exit."""
+        exit_time = self.position.get("exit_time") or math.inf
+        effective = [change for change in self.changes if self.history.first_opening(change["time"]) == bar]
+        return [change for change in effective if change["time"] <= exit_time]
+
+    def exits_at(self, bar: int) -> bool:
+        exit_time = self.position.get("exit_time")
+        return exit_time is not None and self.history.first_opening(exit_time) == bar
+
+    def first_event(
+        self, segment: Segment, bar: int, funding: float, start: float | None = None
+    ) -> tuple[Event | None, bool]:
+        """Return what ends the position in a bar, if anything, and whether the order was unknown."""
+        traded = self.history.series[self.rules.trigger_series][bar]
+        watched = self.history.series[self.rules.stop_series][bar]
+        if start is not None:
+            traded, watched = traded._replace(open=start), watched._replace(open=start)
+        events = self.events(segment, traded, watched, funding)
+        at_open = [event for event in events if event.at_open]
+        if at_open:
+            return at_open[0], False
+        if self.rules.trigger_series == self.rules.stop_series:
+            events = nearer_of_stop_and_liquidation(events, segment.s)
+        if len(events) < 2:
+            return (events[0] if events else None), False
+        if self.rules.intrabar == "path":
+            return min(events, key=place_on_path), True
+        return events[0 if self.rules.intrabar == "pessimistic" else -1], True
+
+    def events(self, segment: Segment, traded: Bar, watched: Bar, funding: float) -> list[Event]:
+        """Return what happens somewhere in a bar: liquidation, stop, take-profit, in this order."""
+        s, found = segment.s, []
+        worst = traded.worst(s)
+        if segment.triggers(worst, funding):
+            price = no_worse(segment.liquidation(funding)[0], worst, s)
+            found.append(Event("liquidated", price, traded, reached(traded.open, price, s)))
+        stop, take_profit = self.position.get("stop_price"), self.position.get("take_profit_price")
+        if stop is not None and reached(watched.worst(s), stop, s):
+            found.append(Event("stopped", stop, watched, reached(watched.open, stop, s)))
+        if take_profit is not None and reached(watched.worst(-s), take_profit, -s):
+            found.append(Event("took_profit", take_profit, watched, reached(watched.open, take_profit, -s)))
+        return found
+
+    def closed(self, segment: Segment, event: Event, bar: int, funding: float, ambiguous: bool) -> Row:
+        """Return the row of a liquidation, a stop or a take-profit."""
+        fill_price = event.bar.open if event.at_open else event.price
+        row = row_of(event.outcome, self.history.times[bar], segment, funding, ambiguous)
+        if event.outcome != "liquidated":
+            return row | filled(segment, fill_price, funding)
+        if self.rules.fill_price == "last_close":
+            fill_price = self.history.series["last"][bar].close
+        if self.rules.fill_price == "last_extreme":
+            fill_price = self.history.series["last"][bar].worst(segment.s)
+        row |= filled(segment, fill_price, funding)
+        left = max(row["realised_pnl"], -segment.put_in)
+        row["realised_pnl"] = left if self.rules.holder_keeps_remainder else -segment.put_in
+        row["liquidation_price"] = positive(event.price)
+        row["tier_rate"] = segment.liquidation(funding)[1]
+        return row
+
+    def exited(self, segment: Segment, bar: int, priced_at: float, ambiguous: bool) -> Row:
+        """Return the row of an exit: price columns as last tested, money at the exit's own time."""
+        funding = self.history.funding_at(self.position["exit_time"])
+        row = row_of("exited", self.history.times[bar], segment, priced_at, ambiguous)
+        return row | filled(segment, self.history.series["mark"][bar].open, funding)
+
+
+def row_of(outcome: str, time: int | None, segment: Segment, priced_at: float, ambiguous: bool) -> Row:
+    """Return the outcome columns as they stand while nothing is filled."""
+    return dict.fromkeys(OUTCOME_COLUMNS) | {
+        "outcome": outcome,
+        "liquidated": outcome == "liquidated",
+        "outcome_time": time,
+        "liquidation_price": positive(segment.liquidation(priced_at)[0]),
+        "bankruptcy_price": positive(segment.bankruptcy_price(priced_at)),
+        "funding_paid": segment.paid + segment.payment(priced_at),
+        "ambiguous": ambiguous,
+    }
+
+
+def filled(segment: Segment, fill_price: float, funding: float) -> Row:
+    """Return the columns that a fill decides."""
+    equity = segment.equity(fill_price, funding)
+    return {
+        "fill_price": fill_price,
+        "fill_notional": segment.notional(fill_price),
+        "funding_paid": segment.paid + segment.payment(funding),
+        "equity_at_fill": equity,
+        "shortfall": max(0.0, -equity),
+        "realised_pnl": equity - segment.put_in,
+    }
+
+
+def reached(price: float, limit: float, side: float) -> bool:
+    """Whether a price lies at or beyond a limit on the losing side."""
+    return price <= limit if side > 0 else price >= limit
+
+
+def no_worse(price: float, worst: float, side: float) -> float:
+    return max(price, worst) if side > 0 else min(price, worst)
+
+
+def nearer_of_stop_and_liquidation(events: list[Event], side: float) -> list[Event]:
+    named = {event.outcome: event for event in events}
+    if "liquidated" in named and "stopped" in named:
+        stop_first = side * named["stopped"].price > side * named["liquidated"].price
+        del named["liquidated" if stop_first else "stopped"]
+    return list(named.values())
+
+
+def place_on_path(event: Event) -> float:
+    """Return how far along open, nearer extreme, other extreme an event lies: 0 to 1, then 1 to 2."""
+    start, high, low, _ = event.bar
+    x, y = (low, high) if start - low < high - start else (high, low)
+    if min(start, x) <= event.price <= max(start, x):
+        return (start - event.price) / (start - x)
+    return 1 + (x - event.price) / (x - y)
+
+
+def table_for(contract: Any, symbol: str, entry_time: int, tiers: str | dict[str, str]) -> Any:
+    """Return the tier table for an entry: the one in force, or the stand-in that was asked for."""
+    if isinstance(tiers, dict) and symbol in tiers:
+        return next(table for table in contract.tables if table.name == tiers[symbol])
+    away = {}
+    for table in contract.tables:
+        start, end = milliseconds(table.start), milliseconds(table.end)
+        if start <= entry_time < end:
+            return table
+        away[table.name] = (start - entry_time if entry_time < start else entry_time - end, start)
+    if tiers != "nearest":
+        raise LookupError(f"no tiers of {symbol} at {EPOCH + timedelta(milliseconds=entry_time)}")
+    return min(contract.tables, key=lambda table: away[table.name])
+
+
+def tier_of(size: float, table: Any) -> int:
+    """Return the tier of a size; one exactly on a boundary belongs where the table says."""
+    tier = 0
+    for k, floor in enumerate(table.floors):
+        if size > floor or (size == floor and table.boundary == "higher"):
+            tier = k
+    return tier
+
+
+def interval_of(times: list[int]) -> int:
+    """Return the most common distance between bars, the shortest of equally common ones."""
+    distances = Counter(later - earlier for earlier, later in pairwise(times))
+    return min(distances, key=lambda distance: (-distances[distance], distance), default=ONE_MINUTE)
+
+
+def positive(price: float) -> float | None:
+    return price if 0 < price < math.inf else None
+
+
+def milliseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def in_milliseconds(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.selectors.datetime().dt.epoch("ms"))
+
+
+def rows_of(frame: pl.DataFrame | None, symbol: str) -> list[Row]:
+    if frame is None:
+        return []
+    return in_milliseconds(frame.filter(pl.col("symbol") == symbol)).sort("time").to_dicts()
+
+
+def changes_of(adjustments: pl.DataFrame | None) -> dict[int, list[Row]]:
+    """Return the adjustments of each position in order of time."""
+    changes: dict[int, list[Row]] = {}
+    if adjustments is not None:
+        for change in in_milliseconds(adjustments).sort("time", maintain_order=True).iter_rows(named=True):
+            changes.setdefault(change["position_id"], []).append(change)
+    return changes

@@ -1,0 +1,312 @@
+"""The bundled venue files, and what the loader makes of files that are wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from backtest.errors import RulesError
+from backtest.rules import margin
+from backtest.rules.venue import Venue, venue_files
+
+BUNDLED = [
+    "ascend",
+    "ascendex",
+    "ascendex-2021-09",
+    "binance",
+    "bitmex",
+    "bybit",
+    "hyperliquid",
+    "mexc",
+    "okx",
+    "primexbt",
+]
+RULES = {"kind", "basis", "closing_fee", "trigger", "trigger_price", "takeover_price", "remainder"}
+CRASH = datetime(2021, 5, 19, 13, tzinfo=UTC)
+
+BROKEN = """
+name = "broken"
+colour = "red"
+unknown = "everything"
+
+[rules]
+basis = "middle"
+trigger = { value = "<=", source = "page", confidence = "sure" }
+trigger_price = { source = "page" }
+
+[contracts.BTCUSDT]
+[[contracts.BTCUSDT.tables]]
+name = "first"
+rows = [{ floor = 0, rate = "half" }, { rate = 0.01 }]
+
+[contracts.ETHUSDT]
+[[contracts.ETHUSDT.tables]]
+name = "printed"
+rows = [{ floor = 0, rate = 0.01, amount = 0 }, { floor = 100, rate = 0.02 }]
+
+[contracts.XRPUSDT]
+
+[default]
+like = "DOGEUSDT"
+"""
+
+
+def in_force(symbol, moment, venue="binance"):
+    tables = [table for table in Venue.load(venue).contract(symbol).tables if table.in_force(moment)]
+    assert len(tables) <= 1
+    return tables[0] if tables else None
+
+
+def written(tmp_path, text):
+    path = tmp_path / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def contracts_of(venue):
+    return list(venue.contracts.items()) + ([("default", venue.default)] if venue.default else [])
+
+
+def test_bundled_venues__are_these():
+    assert list(venue_files()) == BUNDLED
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_venue__loads_under_the_name_of_its_file(name):
+    venue = Venue.load(name)
+    assert venue.name == name
+    assert venue.title
+    assert venue.settlement
+    assert venue.contracts
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_rule__says_where_it_was_read(name):
+    venue = Venue.load(name)
+    assert set(venue.provenance) >= RULES
+    for rule, provenance in venue.provenance.items():
+        assert provenance.source, rule
+        assert provenance.date, rule
+        assert provenance.confidence != "unknown", rule
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_table__says_where_it_was_read(name):
+    for symbol, contract in contracts_of(Venue.load(name)):
+        for table in contract.tables:
+            assert table.source, (symbol, table.name)
+            assert table.note, (symbol, table.name)
+            assert table.confidence != "unknown", (symbol, table.name)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_every_venue__says_what_its_sources_do_not_tell(name):
+    venue = Venue.load(name)
+    assert venue.unknown
+    assert all(isinstance(entry, str) and len(entry) > 3 for entry in venue.unknown)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_tables__do_not_overlap(name):
+    for symbol, contract in contracts_of(Venue.load(name)):
+        for earlier, later in zip(contract.tables, contract.tables[1:], strict=False):
+            assert earlier.end <= later.start, (symbol, earlier.name, later.name)
+
+
+def test_ascendex__asks_2_4_percent_at_25x_and_6_tenths_of_the_initial_rate_at_any():
+    contract = Venue.load("ascendex").contract("BTCUSDT")
+    position = {"quantity": [1.0, 1.0, 1.0], "entry_price": 50_000.0}
+    rates = margin.position_rates(contract, contract.tables[0], leverage=[25.0, 10.0, 100.0], **position)
+    assert rates == pytest.approx([0.024, 0.06, 0.006], abs=1e-15)
+    assert contract.tables[0].max_leverages.tolist() == [100]
+
+
+def test_ascendex__sells_to_the_backstop_one_percent_against_the_holder():
+    venue = Venue.load("ascendex")
+    contract = venue.contract("BTCUSDT")
+    held = {"side": [1, -1], "quantity": 1.0, "entry_price": 50_000.0, "margin": 5_000.0, "leverage": 25.0}
+    paid = margin.takeover_price(venue, contract, contract.tables[0], **held)
+    assert paid == pytest.approx([46_200 * 0.99, 53_800 * 1.01])
+
+
+def test_ascendex_size_table__starts_in_september_2021_and_puts_a_boundary_in_the_lower_tier():
+    table = in_force("BTCUSDT", datetime(2021, 10, 1, tzinfo=UTC), venue="ascendex-2021-09")
+    assert table.rates[table.tier_of([50_000, 50_001, 200_001])].tolist() == [0.006, 0.012, 0.024]
+    assert in_force("BTCUSDT", CRASH, venue="ascendex-2021-09") is None
+
+
+def test_ascend__covers_any_event_at_face_value():
+    contract = Venue.load("ascend").contract("RAIN-TOMORROW")
+    assert (contract.kind, contract.symbol) == ("face_value", "RAIN-TOMORROW")
+    assert contract.requirement_is_constant
+
+
+def test_binance_tiers_on_19_may_2021__are_the_printed_ones():
+    table = in_force("BTCUSDT", CRASH)
+    assert table.name == "2021-03-18"
+    assert table.amounts.tolist() == [
+        0,
+        50,
+        1_300,
+        16_300,
+        266_300,
+        1_266_300,
+        2_516_300,
+        5_016_300,
+        25_016_300,
+        100_016_300,
+    ]
+    assert table.rates.tolist() == [0.004, 0.005, 0.01, 0.025, 0.05, 0.1, 0.125, 0.15, 0.25, 0.5]
+    assert table.max_leverages.tolist() == [125, 100, 50, 20, 10, 5, 4, 3, 2, 1]
+    assert table.cap == 500e6
+
+
+def test_binance__knows_no_ether_tiers_in_may_2021():
+    assert in_force("ETHUSDT", CRASH) is None
+
+
+@pytest.mark.parametrize(("symbol", "tables"), [("BTCUSDT", 12), ("ETHUSDT", 9)])
+def test_binance_tables__follow_one_another_without_a_gap(symbol, tables):
+    dated = Venue.load("binance").contract(symbol).tables
+    assert len(dated) == tables
+    assert [table.end for table in dated[:-1]] == [table.start for table in dated[1:]]
+    assert all(table.name == f"{table.start:%Y-%m-%d}" for table in dated)
+    assert dated[-1].end == datetime(2024, 10, 24, tzinfo=UTC)
+
+
+def test_binance_amounts_computed_here__are_continuous():
+    table = in_force("BTCUSDT", datetime(2021, 7, 1, tzinfo=UTC))
+    assert table.amounts.tolist() == pytest.approx(
+        [0, 50, 1_300, 16_300, 141_300, 1_141_300, 2_391_300, 4_891_300]
+    )
+
+
+def test_bybit_tables__change_over_and_leave_unknown_years_out():
+    moments = [datetime(year, 6, 1, tzinfo=UTC) for year in (2020, 2021, 2022, 2025)]
+    found = [in_force("BTCUSDT", moment, venue="bybit") for moment in moments]
+    assert [table and table.model for table in found] == [None, "flat", None, "marginal"]
+
+
+def test_hyperliquid__lists_its_coins_under_both_names():
+    venue = Venue.load("hyperliquid")
+    for own, other in (("BTC", "BTCUSDT"), ("ETH", "ETHUSDT")):
+        first, second = venue.contract(own).tables[0], venue.contract(other).tables[0]
+        assert first.floors.tolist() == second.floors.tolist()
+        assert first.rates.tolist() == second.rates.tolist() == (0.5 / first.max_leverages).tolist()
+    assert venue.contract("BTC").trigger == "<"
+
+
+def test_unlisted_symbol__takes_the_default_or_is_refused_with_the_listed_ones():
+    assert Venue.load("binance").contract("SOLUSDT").symbol == "SOLUSDT"
+    with pytest.raises(RulesError, match=r"no contract 'ETHUSDT' and no default: there are BTCUSDT"):
+        Venue.load("mexc").contract("ETHUSDT")
+
+
+def test_broken_file__tells_every_problem_by_its_path_in_one_message(tmp_path):
+    path = written(tmp_path, BROKEN)
+    with pytest.raises(RulesError) as caught:
+        Venue.load(path)
+    assert [where for where, _ in caught.value.problems] == [
+        "colour",
+        "title",
+        "unknown",
+        "rules.basis",
+        "rules.trigger.confidence",
+        "rules.trigger_price",
+        "contracts.BTCUSDT.tables[0].rows[0].rate",
+        "contracts.BTCUSDT.tables[0].rows[1].floor",
+        "contracts.ETHUSDT.tables[0].rows[1].amount",
+        "contracts.XRPUSDT.tables",
+        "default.like",
+    ]
+    message = str(caught.value)
+    assert message.startswith(f"venue file {path} has 11 problems: ")
+    assert all(f"{where}: {what}" in message for where, what in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("rows = [{ floor = 1, rate = 0.01 }]", r"rows\[0\]\.floor: the first tier must begin at 0"),
+        (
+            "rows = [{ floor = 0, rate = 0.02 }, { floor = 9, rate = 0.01 }]",
+            r"rows\[1\]\.rate: must be above the tier before \(0\.02\), is 0\.01",
+        ),
+        (
+            "rows = [{ floor = 0, rate = 0.01, amount = 0 }, { floor = 100, rate = 0.02, amount = 7 }]",
+            r"rows\[1\]\.amount: must be 1 for the requirement to be continuous, is 7",
+        ),
+        ("cap = 5\nrows = [{ floor = 0, rate = 0.01 }, { floor = 9, rate = 0.02 }]", r"cap: must lie above"),
+        (
+            "from = 2021-05-19\nuntil = 2021-05-01\nrows = [{ floor = 0, rate = 0.01 }]",
+            r"until: must lie after",
+        ),
+        ('model = "leverage"', r"rate_factor: must lie between 0 and 1, is 0"),
+        ('size = "contracts"\nrows = [{ floor = 0, rate = 0.01 }]', r"size: a marginal table is measured"),
+    ],
+)
+def test_table_without_a_unique_meaning__is_refused(tmp_path, table, told):
+    head = 'name = "own"\ntitle = "Own"\n[[contracts.BTCUSDT.tables]]\nname = "only"\n'
+    with pytest.raises(RulesError, match=rf"contracts\.BTCUSDT\.tables\[0\]\.{told}"):
+        Venue.load(written(tmp_path, head + table))
+
+
+def test_overlapping_tables__are_refused(tmp_path):
+    table = '[[contracts.BTCUSDT.tables]]\nname = "{}"\nfrom = {}\nrows = [{{ floor = 0, rate = 0.01 }}]\n'
+    text = 'name = "own"\ntitle = "Own"\n' + table.format("a", "2021-01-01") + table.format("b", "2022-01-01")
+    with pytest.raises(RulesError, match=r"tables\[1\]\.from: must not lie before the table above ends"):
+        Venue.load(written(tmp_path, text))
+
+
+def test_fee_without_a_rate__is_refused(tmp_path):
+    text = venue_files()["primexbt"].read_text("utf-8").replace('value = "none"', 'value = "at_mark"')
+    with pytest.raises(RulesError, match="closing_fee_rate: is 0 while closing_fee is 'at_mark'"):
+        Venue.load(written(tmp_path, text))
+
+
+def test_with__changes_rules_for_every_contract_and_leaves_the_venue_as_it_was():
+    venue = Venue.load("binance")
+    changed = venue.with_(
+        basis="entry", trigger="<", remainder="returned", maximum_leverage=20, rate_scale=1.5
+    )
+    for contract in (changed.contract("BTCUSDT"), changed.contract("ETHUSDT"), changed.contract("SOLUSDT")):
+        assert (contract.basis, contract.trigger) == ("entry", "<")
+        assert all(table.max_leverages.max() == 20 for table in contract.tables)
+    assert changed.remainder == "returned"
+    before, after = venue.contract("BTCUSDT").tables[1], changed.contract("BTCUSDT").tables[1]
+    assert after.rates.tolist() == (before.rates * 1.5).tolist()
+    assert after.amounts.tolist() == (before.amounts * 1.5).tolist()
+    assert (venue.contract("BTCUSDT").basis, venue.remainder) == ("mark", "fund")
+
+
+def test_with__refuses_a_rule_that_does_not_exist():
+    with pytest.raises(RulesError, match=r"there is no rule colour: there are .*maximum_leverage"):
+        Venue.load("binance").with_(colour="red")
+
+
+def test_with__refuses_rules_that_contradict_one_another():
+    with pytest.raises(RulesError, match="closing_fee_rate"):
+        Venue.load("binance").with_(closing_fee="at_mark")
+
+
+def test_venue__loads_from_a_path(tmp_path):
+    text = venue_files()["primexbt"].read_text("utf-8").replace('name = "primexbt"', 'name = "mine"')
+    for path in (written(tmp_path, text), str(written(tmp_path, text))):
+        assert Venue.load(path).name == "mine"
+
+
+def test_unknown_venue__is_refused_with_those_there_are():
+    with pytest.raises(RulesError, match="'nowhere' is neither a file nor one of ascend, ascendex, "):
+        Venue.load("nowhere")
+
+
+def test_dates_without_a_zone__are_utc(tmp_path):
+    table = "from = 2021-05-01\nuntil = 2021-06-01T02:00:00+02:00\nrows = [{ floor = 0, rate = 0.01 }]"
+    head = 'name = "own"\ntitle = "Own"\n[[contracts.BTCUSDT.tables]]\nname = "only"\n'
+    (only,) = Venue.load(written(tmp_path, head + table)).contract("BTCUSDT").tables
+    assert only.start == datetime(2021, 5, 1, tzinfo=UTC)
+    assert only.end == datetime(2021, 6, 1, tzinfo=UTC)
+    assert only.in_force(only.start)
+    assert not only.in_force(only.end)
+    assert only.in_force(only.end - timedelta(milliseconds=1))
