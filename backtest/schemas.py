@@ -65,8 +65,7 @@ def _ohlc(prefix: str) -> tuple[str, tuple[str, ...], pl.Expr]:
 
 def _prices(prefix: str, required: bool) -> tuple[Column, ...]:
     return tuple(
-        Column(f"{prefix}{part}", pl.Float64, NOT_NEGATIVE, required)
-        for part in ("open", "high", "low", "close")
+        Column(f"{prefix}{part}", pl.Float64, NOT_NEGATIVE, required) for part in ("open", "high", "low", "close")
     )
 
 
@@ -172,15 +171,13 @@ def check(frame: pl.DataFrame, schema: Schema) -> None:
         raise DataError(f"{schema.name} must be a polars DataFrame, is {type(frame).__name__}")
     _check_columns(frame, schema)
     present = [column for column in schema.columns if column.name in frame.columns]
-    rules = [(*_column_rule(column), (column.name,)) for column in present]
-    rules += [
-        (sentence, holds, names)
-        for sentence, names, holds in schema.across
-        if set(names) <= set(frame.columns)
+    rules: list[tuple[str, pl.Expr, tuple[str, ...]]] = [
+        (*_column_rule(column), (column.name,)) for column in present
     ]
-    broken = frame.lazy().select(
-        (~holds).sum().alias(str(number)) for number, (_, holds, _) in enumerate(rules)
-    )
+    rules += [
+        (sentence, holds, names) for sentence, names, holds in schema.across if set(names) <= set(frame.columns)
+    ]
+    broken = frame.lazy().select((~holds).sum().alias(str(number)) for number, (_, holds, _) in enumerate(rules))
     for (sentence, holds, names), count in zip(rules, broken.collect().row(0), strict=True):
         if count:
             raise DataError(offence(frame, schema.name, sentence, ~holds, names))
@@ -211,9 +208,7 @@ def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("sy
     """Raise unless times rise strictly within each group of rows: unsorted and duplicate times are refused."""
     *groups, time = keys
     before = pl.col(time).shift(1).over(groups) if frame[groups[0]].n_unique() > 1 else pl.col(time).shift(1)
-    steps = frame.lazy().select(
-        unsorted=(pl.col(time) < before).sum(), duplicate=(pl.col(time) == before).sum()
-    )
+    steps = frame.lazy().select(unsorted=(pl.col(time) < before).sum(), duplicate=(pl.col(time) == before).sum())
     unsorted, duplicate = steps.collect().row(0)
     per = " and ".join(groups)
     if unsorted:
@@ -251,7 +246,7 @@ def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | 
         if not (isinstance(have, pl.Datetime) and have.time_zone == "UTC"):
             return None
         milliseconds = series.dt.cast_time_unit("ms")
-        split = (milliseconds.dt.cast_time_unit(have.time_unit or "us") != series).sum()
+        split = (milliseconds.dt.cast_time_unit(have.time_unit) != series).sum()
         if split:
             raise DataError(f"{argument}: {column.name} must be whole milliseconds: {split:,} rows are not")
         return milliseconds

@@ -334,7 +334,7 @@ class Life(NamedTuple):
         s, found = segment.s, []
         worst = traded.worst(s)
         if segment.triggers(worst, funding):
-            price = no_worse(segment.liquidation(funding)[0], worst, s)
+            price = no_worse(segment.liquidation(funding)[0], worst, s)  # rounding could put it beyond
             found.append(Event("liquidated", price, traded, reached(traded.open, price, s)))
         stop, take_profit = self.position.get("stop_price"), self.position.get("take_profit_price")
         if stop is not None and reached(watched.worst(s), stop, s):
@@ -347,6 +347,9 @@ class Life(NamedTuple):
         """Return the row of a liquidation, a stop or a take-profit."""
         fill_price = event.bar.open if event.at_open else event.price
         row = row_of(event.outcome, self.history.times[bar], segment, funding, ambiguous)
+        worst = self.history.series[self.rules.trigger_series][bar].worst(segment.s)
+        if segment.triggers(worst, funding):
+            row["liquidation_price"] = positive(no_worse(segment.liquidation(funding)[0], worst, segment.s))
         if event.outcome != "liquidated":
             return row | filled(segment, fill_price, funding)
         if self.rules.fill_price == "last_close":
@@ -356,7 +359,6 @@ class Life(NamedTuple):
         row |= filled(segment, fill_price, funding)
         left = max(row["realised_pnl"], -segment.put_in)
         row["realised_pnl"] = left if self.rules.holder_keeps_remainder else -segment.put_in
-        row["liquidation_price"] = positive(event.price)
         row["tier_rate"] = segment.liquidation(funding)[1]
         return row
 

@@ -102,7 +102,7 @@ def load(positions: str | Path, adjustments: str | Path | None = None) -> Book:
 
 def _row_rules(positions: pl.DataFrame) -> list[tuple[str, tuple[str, ...], pl.Expr]]:
     """Return what must hold within one row, as a sentence, the columns to show, and where it does not."""
-    rules = []
+    rules: list[tuple[str, tuple[str, ...], pl.Expr]] = []
     entry, is_long = pl.col("entry_price"), pl.col("side") == "long"
     if "exit_time" in positions.columns:
         late = pl.col("exit_time") <= pl.col("entry_time")

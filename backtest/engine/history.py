@@ -96,7 +96,9 @@ def _charges(market: Market, number: int, contract: Contract) -> tuple[Integers,
         return np.zeros(0, np.int64), np.zeros(0), np.zeros(count, np.int32)
     own = market.funding.filter(market.funding["symbol"] == market.symbols[number])
     stamps, rates = own["time"].to_physical().to_numpy(), own["rate"].to_numpy()
-    bars = np.searchsorted(openings, stamps - LATE_STAMP)
+    before = np.searchsorted(openings, stamps, side="right") - 1  # the last bar to open at or before the stamp
+    late = (before >= 0) & (stamps - openings[before] <= LATE_STAMP)
+    bars = np.where(late, before, before + 1)
     kept = (stamps >= openings[0]) & (bars < count)
     stamps, rates, bars = stamps[kept], rates[kept], bars[kept]
     marks = market.prices("mark", "open")[rows][bars]
@@ -113,9 +115,7 @@ def _suffix(best: np.ufunc, values: Floats) -> Floats:
 _LAST: weakref.WeakKeyDictionary[Market, tuple[object, Forest]] = weakref.WeakKeyDictionary()
 
 
-def forest_of(
-    market: Market, bars: Bars, funding: Funding, book: Rulebook, used: Flags, series: str
-) -> Forest:
+def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used: Flags, series: str) -> Forest:
     """Return the trees a sweep will search, built for the rates in use."""
     fees = {group.symbol: group.contract for group in book.groups}
     key = (

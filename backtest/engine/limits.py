@@ -46,9 +46,7 @@ class Survey:
 def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | None) -> Admitted:
     """Return the positions to sweep, after refusing, capping or leaving out what the tiers do not allow."""
     if leverage_limit not in LEVERAGE_LIMITS:
-        raise ArgumentError(
-            f"leverage_limit must be one of {', '.join(LEVERAGE_LIMITS)}, is {leverage_limit!r}"
-        )
+        raise ArgumentError(f"leverage_limit must be one of {', '.join(LEVERAGE_LIMITS)}, is {leverage_limit!r}")
     frame, adjustments = book.positions, book.adjustments
     positions = position_arrays(frame, prepared)
     found = _survey(positions, prepared, threads)
@@ -143,7 +141,9 @@ def _survey(positions: Positions, prepared: Prepared, threads: int | None) -> Su
     firsts = np.array([part.firsts for part in parts])
     return Survey(
         counts=np.sum([part.counts for part in parts], axis=0),
-        firsts=np.where((firsts >= 0).any(axis=0), firsts[np.argmax(firsts >= 0, axis=0), range(survey.REASONS)], -1),
+        firsts=np.where(
+            (firsts >= 0).any(axis=0), firsts[np.argmax(firsts >= 0, axis=0), range(survey.REASONS)], -1
+        ),
         used=np.any([part.used for part in parts], axis=0),
         group_counts=np.sum([part.group_counts for part in parts], axis=0),
     )
@@ -232,9 +232,7 @@ def _error(frame: pl.DataFrame, reason: int, count: int, row: int, prepared: Pre
     if reason == survey.BEYOND_TABLE:
         caps = sorted({group.table.cap for group in own if group.known})
         cap = " or ".join(f"{cap:,.10g}" for cap in caps)
-        return DataError(
-            f"positions must not be larger than their tiers cover ({cap}): {who}{shown})"
-        )
+        return DataError(f"positions must not be larger than their tiers cover ({cap}): {who}{shown})")
     limit = _limits(position_arrays(frame[row], prepared), prepared)[0]
     leverage = frame[row].select(selected_leverage(frame, contract)).item()
     return DataError(

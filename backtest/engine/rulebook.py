@@ -183,4 +183,3 @@ def _floats(values: object) -> Floats:
 
 def _joined(parts: list[Floats]) -> Floats:
     return readonly(np.concatenate(parts).astype(np.float64))
-

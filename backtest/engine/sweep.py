@@ -19,7 +19,7 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers, milliseconds
 from backtest.rules.venue import Venue
-from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome
+from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time
 
 INTRABAR = {
     "pessimistic": lifecycle.PESSIMISTIC,
@@ -104,13 +104,11 @@ def sweep(
         actions = _actions(admitted.frame, admitted.adjustments)
 
         def run(begin: int, stop: int) -> None:
-            lifecycle.live(
-                *shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop
-            )
+            lifecycle.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
     else:
 
         def run(begin: int, stop: int) -> None:
-            crossing.cross(*shared, tested, outcomes, begin, stop)
+            crossing.cross(*shared, tested, crossing.scratch(), outcomes, begin, stop)
 
     in_chunks(run, admitted.frame.height, threads)
     return _named(admitted.frame, outcomes)
@@ -275,7 +273,7 @@ def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
         series = pl.Series(name, array)
         if name == "outcome_time":
             nothing = series == NO_TIME
-            series = series.cast(OUTCOME_COLUMNS[name])
+            series = series.cast(Time)
             columns[name] = series.to_frame().select(pl.when(~nothing).then(pl.col(name))).to_series()
         else:
             columns[name] = series if name == "ambiguous" else series.fill_nan(None)

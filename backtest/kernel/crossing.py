@@ -8,6 +8,8 @@ that does everything for one position after another).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from backtest.kernel import formula, segment, settle
@@ -24,8 +26,32 @@ from backtest.kernel.arrays import (
     Rules,
 )
 from backtest.kernel.compile import kernel
+from backtest.kernel.types import Floats, Integers
 
 BLOCK = 1024
+
+
+class Scratch(NamedTuple):
+    """What passes from phase to phase, (BLOCK,) each; one set a thread."""
+
+    limits: Floats
+    margins: Floats
+    anchors: Floats
+    fundings: Floats
+    bases: Floats
+    reserves: Floats
+    groups: Integers
+    lows: Integers
+    highs: Integers
+    starts: Integers
+    ends: Integers
+    hits: Integers
+
+
+def scratch() -> Scratch:
+    """Return room for one block."""
+    floats, integers = np.empty((6, BLOCK)), np.empty((6, BLOCK), np.int64)
+    return Scratch(*floats, *integers)
 
 
 @kernel
@@ -36,23 +62,16 @@ def cross(
     forest: Forest,
     positions: Positions,
     test_entry_bar: bool,
+    scratch: Scratch,
     out: Outcomes,
     begin: int,
     stop: int,
 ) -> None:
     """Write the outcomes of positions [begin, stop)."""
-    limits = np.empty(BLOCK)
-    margins = np.empty(BLOCK)
-    anchors = np.empty(BLOCK)
-    fundings = np.empty(BLOCK)
-    bases = np.empty(BLOCK)
-    reserves = np.empty(BLOCK)
-    groups = np.empty(BLOCK, np.int64)
-    lows = np.empty(BLOCK, np.int64)
-    highs = np.empty(BLOCK, np.int64)
-    starts = np.empty(BLOCK, np.int64)
-    ends = np.empty(BLOCK, np.int64)
-    hits = np.empty(BLOCK, np.int64)
+    limits, margins, anchors = scratch.limits, scratch.margins, scratch.anchors
+    fundings, bases, reserves = scratch.fundings, scratch.bases, scratch.reserves
+    groups, lows, highs = scratch.groups, scratch.lows, scratch.highs
+    starts, ends, hits = scratch.starts, scratch.ends, scratch.hits
     for block in range(begin, stop, BLOCK):
         size = min(BLOCK, stop - block)
 
@@ -99,9 +118,7 @@ def cross(
         for b in range(size):  # one search each
             i = block + b
             tree = rules.tree_long[lows[b]] if positions.side[i] == 0 else rules.tree_short[lows[b]]
-            hits[b] = segment.search(
-                forest, np.int64(positions.symbol[i]), tree, starts[b], ends[b], limits[b]
-            )
+            hits[b] = segment.search(forest, np.int64(positions.symbol[i]), tree, starts[b], ends[b], limits[b])
 
         for b in range(size):  # the direct formula, prices and money
             i = block + b
@@ -153,7 +170,7 @@ def cross(
                 constant, level, rules.fee[group],
             )  # fmt: skip
             bankrupt = formula.bankruptcy_price(kind, side, quantity, anchored, now - entry_funding)
-            out.bankruptcy_price[i] = settle.or_nan(bankrupt)
+            out.bankruptcy_price[i] = formula.or_nan(bankrupt)
             if hit >= 0:
                 row = rows + hit
                 price = settle.within_bar(side, price, bars.low[row] if side > 0 else bars.high[row])
@@ -163,7 +180,7 @@ def cross(
                     entry_funding, now, 0.0, margin, fill, rules.returned,
                 )  # fmt: skip
                 out.tier_rate[i] = settle.triggering_rate(
-                    rules, group, first, last, low, high, side, quantity, anchored, now - entry_funding,
+                    rules, group, first, low, high, side, quantity, anchored, now - entry_funding,
                     level, entry_notional, leverage,
                 )  # fmt: skip
             else:
@@ -173,4 +190,4 @@ def cross(
                     quantity, entry_funding, now, 0.0,
                 )  # fmt: skip
                 out.tier_rate[i] = np.nan
-            out.liquidation_price[i] = settle.or_nan(price)
+            out.liquidation_price[i] = formula.or_nan(price)

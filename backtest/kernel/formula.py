@@ -10,8 +10,16 @@ threshold and the liquidation price of that tier are the same expression in it.
 
 from __future__ import annotations
 
+import numpy as np
+
 from backtest.kernel.compile import helper
 from backtest.kernel.types import FACE_VALUE, INVERSE, Floats
+
+
+@helper
+def or_nan(price: float) -> float:
+    """Return a price, or NaN where it is no positive number."""
+    return price if 0.0 < price < np.inf else np.nan
 
 
 @helper
@@ -54,19 +62,6 @@ def tiered(rates: Floats, amounts: Floats, first: int, last: int, notional_: flo
 
 
 @helper
-def decisive_tier(rates: Floats, amounts: Floats, first: int, last: int, notional_: float) -> int:
-    """Return the first of the tiers whose line is the highest at a notional."""
-    best = first
-    highest = rates[first] * notional_ - amounts[first]
-    for tier in range(first + 1, last + 1):
-        line = rates[tier] * notional_ - amounts[tier]
-        if line > highest:
-            highest = line
-            best = tier
-    return best
-
-
-@helper
 def anchor(kind: int, side: float, quantity: float, entry_price: float, margin: float) -> float:
     """Return the part of a threshold that depends on the position alone."""
     if kind == INVERSE:
@@ -85,16 +80,10 @@ def slope(kind: int, side: float, rate: float, fee: float) -> float:
 
 
 @helper
-def bankruptcy_price(
-    kind: int, side: float, quantity: float, anchor_: float, funding_since_entry: float
-) -> float:
-    """Return the price where equity is zero, or 0 where no positive one exists."""
-    met = anchor_ + (side * quantity) * funding_since_entry
-    if kind == INVERSE:
-        reciprocal = met / (quantity * -side)
-        return 1.0 / reciprocal if reciprocal > 0.0 else 0.0
-    price = met / (quantity * side)
-    return price if price > 0.0 else 0.0
+def bankruptcy_price(kind: int, side: float, quantity: float, anchor_: float, funding_since_entry: float) -> float:
+    """Return the price where equity is zero; zero or less, or infinite (inverse), where no such price exists."""
+    unit = -side if kind == INVERSE else side
+    return crossing_price(kind, side, quantity, anchor_, funding_since_entry, 0.0, unit)
 
 
 @helper
@@ -103,7 +92,7 @@ def reserved_fee(kind: int, side: float, quantity: float, anchor_: float, fee: f
     if fee == 0.0:
         return 0.0
     price = bankruptcy_price(kind, side, quantity, anchor_, 0.0)
-    return fee * notional(kind, quantity, price) if price > 0.0 else 0.0
+    return fee * notional(kind, quantity, price) if 0.0 < price < np.inf else 0.0
 
 
 @helper
@@ -135,11 +124,23 @@ def maintenance_margin(
 
 
 @helper
-def crossing_value(
-    kind: int, side: float, quantity: float, anchor_: float, funding_since_entry: float, level: float, slope_: float
+def crossing_price(
+    kind: int,
+    side: float,
+    quantity: float,
+    anchor_: float,
+    funding_since_entry: float,
+    level: float,
+    slope_: float,
 ) -> float:
-    """Return the price (inverse: its reciprocal) where equity meets the requirement of one tier."""
-    return ((anchor_ + (side * quantity) * funding_since_entry) + level) / (quantity * slope_)
+    """Return the price where equity meets the requirement of one tier.
+
+    Zero or less, or infinite (inverse), where no such price exists.
+    """
+    met = ((anchor_ + (side * quantity) * funding_since_entry) + level) / (quantity * slope_)
+    if kind == INVERSE:
+        return 1.0 / met if met > 0.0 else np.inf
+    return met
 
 
 @helper
@@ -157,38 +158,21 @@ def liquidation_price(
     level: float,
     fee: float,
 ) -> float:
-    """Return the price where equity meets the maintenance margin, or 0 where no positive one exists.
+    """Return the price where equity meets the maintenance margin.
 
-    For a ``constant`` requirement ``level`` is all of it and tiers do not matter; otherwise it is the fee
-    reserved at bankruptcy, and the tiers are ``first`` to ``last`` (inclusive).
+    Zero or less, or infinite (inverse), where no such price exists. For a ``constant`` requirement ``level`` is
+    all of it and tiers do not matter; otherwise it is the fee reserved at bankruptcy, and the tiers are ``first``
+    to ``last`` (inclusive): the first price reached on the way down (long) or up counts.
     """
     if constant:
-        best = crossing_value(
-            kind, side, quantity, anchor_, funding_since_entry, level, slope(kind, side, 0.0, fee)
-        )
-    else:
-        best = crossing_value(
-            kind,
-            side,
-            quantity,
-            anchor_,
-            funding_since_entry,
-            level - amounts[first],
-            slope(kind, side, rates[first], fee),
-        )
-        reached_first = side if kind != INVERSE else -side
-        for tier in range(first + 1, last + 1):
-            value = crossing_value(
-                kind,
-                side,
-                quantity,
-                anchor_,
-                funding_since_entry,
-                level - amounts[tier],
-                slope(kind, side, rates[tier], fee),
-            )
-            if reached_first * value > reached_first * best:
-                best = value
-    if kind == INVERSE:
-        return 1.0 / best if best > 0.0 else 0.0
-    return best if best > 0.0 else 0.0
+        slope_ = slope(kind, side, 0.0, fee)
+        return crossing_price(kind, side, quantity, anchor_, funding_since_entry, level, slope_)
+    best = -side * np.inf
+    for tier in range(first, last + 1):
+        price = crossing_price(
+            kind, side, quantity, anchor_, funding_since_entry, level - amounts[tier],
+            slope(kind, side, rates[tier], fee),
+        )  # fmt: skip
+        if side * price > side * best:
+            best = price
+    return best

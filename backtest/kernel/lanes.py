@@ -39,7 +39,7 @@ def _drop_lanes_before(bits: int, lane: int) -> int:
 
 if COMPILED:
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def lanes_at_most(typingctx: Any, values: Any, start: Any, threshold: Any) -> Any:
         """Compiled twin of ``_lanes_at_most``: load, compare, pack."""
         vector = ir.VectorType(ir.DoubleType(), WIDTH)
@@ -59,7 +59,7 @@ if COMPILED:
 
         return types.uint64(values, types.int64, types.float64), generate
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def first_lane(typingctx: Any, bits: Any) -> Any:
         """Compiled twin of ``_first_lane``: count trailing zeros."""
 
@@ -72,7 +72,7 @@ if COMPILED:
 
         return types.int64(types.uint64), generate
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def drop_lanes_before(typingctx: Any, bits: Any, lane: Any) -> Any:
         """Compiled twin of ``_drop_lanes_before``: mask by a shifted word of ones."""
 

@@ -247,13 +247,17 @@ def live(
                 profited = event_bar >= 0 and target_bar == event_bar
                 tested = event_bar if event_bar >= 0 else until - 1
                 now = funding.cumulative[paid_to + funding.charged[rows + tested]]
-            if event_bar >= 0 or until == end:
+            if event_bar >= 0:
+                break
+            before_exit = exits and change_bar == end and actions.time[next_change] <= actions.exit_time[i]
+            if until == end and not before_exit:
                 break
 
             while (
                 next_change < adjustments
                 and actions.row[next_change] == i
                 and segment.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
+                and not (exits and actions.time[next_change] > actions.exit_time[i])
             ):
                 made = segment.charges_until(bars, funding, symbol, until, actions.time[next_change])
                 changed_at = funding.cumulative[paid_to + made]
@@ -274,9 +278,7 @@ def live(
         price = formula.liquidation_price(
             kind, side, quantity, anchored, since, rules.rate, rules.amount, first, last, constant, level, fee
         )
-        out.bankruptcy_price[i] = settle.or_nan(
-            formula.bankruptcy_price(kind, side, quantity, anchored, since)
-        )
+        out.bankruptcy_price[i] = formula.or_nan(formula.bankruptcy_price(kind, side, quantity, anchored, since))
         out.tier_rate[i] = np.nan
         if event_bar >= 0:
             row = rows + event_bar
@@ -294,7 +296,7 @@ def live(
             if event == LIQUIDATED:
                 fill = settle.liquidation_fill(bars, row, side, opening, price)
                 out.tier_rate[i] = settle.triggering_rate(
-                    rules, group, first, last, first, last, side, quantity, anchored, since, level,
+                    rules, group, first, first, last, side, quantity, anchored, since, level,
                     entry_notional, leverage,
                 )  # fmt: skip
             elif event == STOPPED:
@@ -318,4 +320,4 @@ def live(
                 out, i, OPEN if known else UNKNOWN, NO_TIME if known else bars.time[rows + end], side, quantity,
                 entry_funding, now, paid_before,
             )  # fmt: skip
-        out.liquidation_price[i] = settle.or_nan(price)
+        out.liquidation_price[i] = formula.or_nan(price)

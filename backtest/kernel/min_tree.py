@@ -62,7 +62,14 @@ def fill(tree: Floats, base: int, offsets: Integers, length: int) -> None:
 
 @helper
 def first_at_most(
-    tree: Floats, base: int, offsets: Integers, first_level: int, levels: int, start: int, end: int, threshold: float
+    tree: Floats,
+    base: int,
+    offsets: Integers,
+    first_level: int,
+    levels: int,
+    start: int,
+    end: int,
+    threshold: float,
 ) -> int:
     """Return the first index in [start, end) with a value at most ``threshold``, or -1.
 

@@ -58,7 +58,7 @@ def liquidation_prices(terms: Terms, positions: Positions, funding: Floats, pric
             level,
             terms.fee,
         )
-        prices[i] = price if price > 0.0 else np.nan
+        prices[i] = formula.or_nan(price)
 
 
 @kernel
@@ -68,7 +68,7 @@ def bankruptcy_prices(kind: int, positions: Positions, funding: Floats, prices: 
         side, quantity = positions.side[i], positions.quantity[i]
         anchored = formula.anchor(kind, side, quantity, positions.entry_price[i], positions.margin[i])
         price = formula.bankruptcy_price(kind, side, quantity, anchored, funding[i])
-        prices[i] = price if price > 0.0 else np.nan
+        prices[i] = formula.or_nan(price)
 
 
 @kernel

@@ -177,13 +177,12 @@ def constant_base(
 
 
 @helper
-def constant_rate(
-    rules: Rules, group: int, first: int, last: int, entry_notional: float, leverage: float
-) -> float:
-    """Return the rate of a constant requirement: the one at the entry size."""
-    if rules.keyed_by[group] == BY_LEVERAGE:
+def constant_rate(rules: Rules, group: int, tier: int, entry_notional: float, leverage: float) -> float:
+    """Return the rate of a constant requirement: the one at the entry size; ``tier`` is the flat one."""
+    keyed = rules.keyed_by[group]
+    if keyed == BY_LEVERAGE:
         return rules.rate_factor[group] / leverage
-    return rules.rate[formula.decisive_tier(rules.rate, rules.amount, first, last, entry_notional)]
+    return rules.rate[flat_tier(rules, group, entry_notional) if keyed == MARGINAL else tier]
 
 
 @helper

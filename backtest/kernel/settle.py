@@ -8,27 +8,18 @@ from backtest.kernel import formula
 from backtest.kernel.arrays import LIQUIDATED, Bars, Outcomes, Rules
 from backtest.kernel.compile import helper
 from backtest.kernel.segment import constant_rate
-from backtest.kernel.types import INVERSE
-
-
-@helper
-def or_nan(price: float) -> float:
-    """Return a price, or NaN where it is not positive."""
-    return price if price > 0.0 else np.nan
 
 
 @helper
 def within_bar(side: float, price: float, worst: float) -> float:
     """Return the liquidation price of a bar that triggered, no further away than the bar's worst price."""
-    if price <= 0.0:
-        return price
     return max(price, worst) if side > 0 else min(price, worst)
 
 
 @helper
 def reached_at_open(side: float, opening: float, price: float) -> bool:
-    """Return whether a bar opened at or beyond a price on the losing side; any open is beyond no price (0)."""
-    return price <= 0.0 or side * opening <= side * price
+    """Return whether a bar opened at or beyond a price on the losing side."""
+    return side * opening <= side * price
 
 
 @helper
@@ -44,7 +35,6 @@ def triggering_rate(
     rules: Rules,
     group: int,
     first: int,
-    last: int,
     low: int,
     high: int,
     side: float,
@@ -57,20 +47,19 @@ def triggering_rate(
 ) -> float:
     """Return the rate of the tier whose requirement meets equity at the liquidation price."""
     if rules.constant[group]:
-        return constant_rate(rules, group, first, last, entry_notional, leverage)
+        return constant_rate(rules, group, first, entry_notional, leverage)
     if low == high:
         return rules.rate[low]
     kind, fee = rules.kind[group], rules.fee[group]
-    reached_first = side if kind != INVERSE else -side
-    best = 0.0
+    best = -side * np.inf
     decisive = low
     for tier in range(low, high + 1):
-        value = formula.crossing_value(
+        price = formula.crossing_price(
             kind, side, quantity, anchored, funding_since_entry, level - rules.amount[tier],
             formula.slope(kind, side, rules.rate[tier], fee),
         )  # fmt: skip
-        if tier == low or reached_first * value > reached_first * best:
-            best = value
+        if side * price > side * best:
+            best = price
             decisive = tier
     return rules.rate[decisive]
 
@@ -129,4 +118,3 @@ def write_unfinished(
     out.equity_at_fill[i] = np.nan
     out.shortfall[i] = np.nan
     out.realised_pnl[i] = np.nan
-

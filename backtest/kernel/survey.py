@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.kernel import formula, segment
-from backtest.kernel.arrays import Bars, Funding, Positions, Rules
+from backtest.kernel.arrays import BY_LEVERAGE, Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.types import Flags, Floats, Integers
 
@@ -69,7 +69,7 @@ def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
 @helper
 def leverage_limit(rules: Rules, group: int, size: float) -> float:
     """Return the highest leverage a size may be opened with."""
-    if rules.keyed_by[group] == segment.BY_LEVERAGE:
+    if rules.keyed_by[group] == BY_LEVERAGE:
         return rules.max_leverage[rules.tier_first[group]]
     return rules.max_leverage[segment.flat_tier(rules, group, size)]
 

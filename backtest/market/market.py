@@ -60,8 +60,10 @@ class Market:
             require_order(self.funding, "funding")
 
     def __repr__(self) -> str:
-        first, last = self.bars["time"].min(), self.bars["time"].max()
-        return f"Market({', '.join(self.symbols)}: {self.bars.height:,} bars, {first:%Y-%m-%d} to {last:%Y-%m-%d})"
+        span = self.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
+        return "Market({}: {:,} bars, {:%Y-%m-%d} to {:%Y-%m-%d})".format(
+            ", ".join(self.symbols), self.bars.height, *span
+        )
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -153,9 +155,7 @@ class Market:
         ]
         coarse = self.bars.group_by_dynamic("time", every=every, group_by="symbol").agg(values)
         names = [name for name in self.bars.columns if name in coarse.columns]
-        return Market(
-            coarse.select(names), self.funding, gap_limit=self.gap_limit, description=self.description
-        )
+        return Market(coarse.select(names), self.funding, gap_limit=self.gap_limit, description=self.description)
 
     def long_gaps(self, symbol: int) -> Integers:
         """Return the bars of a symbol, counted from its first, that open after a gap beyond the limit."""

@@ -27,14 +27,14 @@ def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
     """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
     quantity, price = _arrays(quantity=quantity, price=price)
     if contract.kind == "inverse":
-        return quantity / price
-    return quantity.copy() if contract.kind == "face_value" else quantity * price
+        return np.divide(quantity, price)
+    return quantity.copy() if contract.kind == "face_value" else np.multiply(quantity, price)
 
 
 def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values) -> Floats:
     """Return the margin needed to open: entry notional / leverage."""
     quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
-    return notional(contract, quantity=quantity, price=entry_price) / leverage
+    return np.divide(notional(contract, quantity=quantity, price=entry_price), leverage)
 
 
 def equity(
@@ -94,9 +94,7 @@ def liquidation_price(
     Linear, tier k with mark basis: (s q E - M + s q F - a_k) / (q (s - r_k - f)), the highest over k for a long
     and the lowest for a short; with a constant requirement mm: (s q E - M + s q F + mm) / (q (s - f)).
     """
-    *held, funding = _arrays(
-        side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding
-    )
+    *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
     positions = prices.Positions(*held)
     found = np.empty(funding.size)
     prices.liquidation_prices(_terms(contract, table, positions, leverage), positions, funding, found)
@@ -113,9 +111,7 @@ def bankruptcy_price(
     funding: Values = 0.0,
 ) -> Floats:
     """Return the mark price at which equity is zero, before any liquidation fee: E - s M / q where linear."""
-    *held, funding = _arrays(
-        side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding
-    )
+    *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
     found = np.empty(funding.size)
     prices.bankruptcy_prices(KINDS[contract.kind], prices.Positions(*held), funding, found)
     return found
@@ -138,7 +134,13 @@ def takeover_price(
     ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``: where equity is just the closing fee, linear
     (E - s M / q) / (1 - s fee). ``backstop``: the liquidation price less a discount against the holder.
     """
-    held = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin, "funding": funding}
+    held = {
+        "side": side,
+        "quantity": quantity,
+        "entry_price": entry_price,
+        "margin": margin,
+        "funding": funding,
+    }
     if venue.takeover_price == "backstop":
         reached = liquidation_price(contract, table, leverage=leverage, **held)
         return reached * (1.0 - np.asarray(side) * venue.takeover_discount)
@@ -159,21 +161,22 @@ def position_rates(
     """Return the maintenance rate each position falls under at its entry."""
     quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
     if table.model == "leverage":
-        return table.rate_factor / leverage
-    return table.rates[table.tier_of(table_size(contract, table, quantity=quantity, entry_price=entry_price))]
+        return np.divide(table.rate_factor, leverage)
+    size = table_size(contract, table, quantity=quantity, entry_price=entry_price)
+    return np.take(table.rates, table.tier_of(size))
 
 
 def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_price: Floats) -> Floats:
     """Return sizes in the unit a table is measured in: entry notional, or contracts."""
     if table.size == "contracts":
-        return quantity / table.contract_size
+        return np.divide(quantity, table.contract_size)
     return notional(contract, quantity=quantity, price=entry_price)
 
 
 def _terms(contract: Contract, table: TierTable, positions: prices.Positions, leverage: Values) -> prices.Terms:
     """Return the rules as the kernels want them, with the tiers of each position."""
     count = positions.quantity.size
-    rates, amounts = table.rates, table.amounts
+    rates, amounts = table.rates, np.zeros(len(table)) if table.amounts is None else table.amounts
     first, last = np.zeros(count, np.int64), np.full(count, len(table) - 1)
     if table.model == "leverage":
         if leverage is None:
@@ -183,9 +186,7 @@ def _terms(contract: Contract, table: TierTable, positions: prices.Positions, le
         amounts, first = np.zeros(count), np.arange(count)
         last = first
     elif table.model == "flat":
-        sizes = table_size(
-            contract, table, quantity=positions.quantity, entry_price=positions.entry_price
-        )
+        sizes = table_size(contract, table, quantity=positions.quantity, entry_price=positions.entry_price)
         first = last = table.tier_of(sizes)
     return prices.Terms(
         KINDS[contract.kind],

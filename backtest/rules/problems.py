@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from backtest.errors import RulesError
 
@@ -21,7 +21,7 @@ class Problems:
         """Note the problems of a part of the rules that stands at ``path``."""
         self.found += [(f"{path}.{inner}" if inner else path, what) for inner, what in error.problems]
 
-    def require_choice(self, path: str, value: object, choices: Iterable[str]) -> None:
+    def require_choice(self, path: str, value: object, choices: Collection[str]) -> None:
         """Note a setting that is none of the choices it has."""
         if value not in choices:
             self.add(path, f"must be one of {', '.join(choices)}, is {value!r}")

@@ -84,9 +84,7 @@ class TierTable:
     def scaled(self, factor: float) -> TierTable:
         """Return the table with every maintenance rate (and amount) multiplied."""
         amounts = None if self.amounts is None else self.amounts * factor
-        return replace(
-            self, rates=self.rates * factor, amounts=amounts, rate_factor=self.rate_factor * factor
-        )
+        return replace(self, rates=self.rates * factor, amounts=amounts, rate_factor=self.rate_factor * factor)
 
     def capped(self, maximum_leverage: float) -> TierTable:
         """Return the table with no tier allowing more than a maximum leverage."""
@@ -95,7 +93,8 @@ class TierTable:
     def tier_of(self, size: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return the tier each size falls in, (n,) counted from zero."""
         side: Literal["left", "right"] = "left" if self.boundary == "lower" else "right"
-        return np.maximum(np.searchsorted(self.floors, size, side=side) - 1, 0)
+        found = np.searchsorted(self.floors, size, side=side) - 1
+        return np.asarray(np.maximum(found, 0))
 
     def _continuous_amounts(self) -> Floats:
         if self.model != "marginal" or np.size(self.rates) != np.size(self.floors):
@@ -142,7 +141,8 @@ class TierTable:
             if row and not self.rates[row] > self.rates[row - 1]:
                 previous = f"{self.rates[row - 1]:.10g}"
                 found.add(
-                    f"rows[{row}].rate", f"must be above the tier before ({previous}), is {self.rates[row]:.10g}"
+                    f"rows[{row}].rate",
+                    f"must be above the tier before ({previous}), is {self.rates[row]:.10g}",
                 )
         if not self.cap > self.floors[-1]:
             found.add("cap", f"must lie above the last floor ({self.floors[-1]:g}), is {self.cap:g}")
@@ -160,7 +160,6 @@ class TierTable:
         for row in np.flatnonzero(~close):  # an amount left out is NaN, and close to nothing
             found.add(
                 f"rows[{row}].amount",
-                f"must be {expected[row]:,.10g} for the requirement to be continuous, is {self.amounts[row]:,.10g} "
+                f"must be {expected[row]:,.10g} for a continuous requirement, is {self.amounts[row]:,.10g} "
                 "(a rate that jumps on the whole mark notional gives no unique liquidation price)",
             )
-

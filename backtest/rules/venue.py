@@ -233,9 +233,7 @@ class _Reader:
         self._refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
         known = (*CONTRACT_RULES, *VENUE_RULES)
         return {
-            name: self._value(f"rules.{name}", name, entry)
-            for name, entry in settings.items()
-            if name in known
+            name: self._value(f"rules.{name}", name, entry) for name, entry in settings.items() if name in known
         }
 
     def _value(self, path: str, name: str, entry: Any) -> Any:
@@ -255,9 +253,7 @@ class _Reader:
             self.problems.require_choice(path, read, choices)
         return read
 
-    def _default(
-        self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]
-    ) -> Contract | None:
+    def _default(self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]) -> Contract | None:
         if settings is None:
             return None
         settings = self._table("default", settings)
