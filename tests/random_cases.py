@@ -173,7 +173,7 @@ def random_options(rng: Rng, extra: list[str]) -> dict[str, Any]:
         "trigger_price": None if rng.random() < 0.4 else str(rng.choice(series)),
         "stop_trigger": None if rng.random() < 0.5 else str(rng.choice(series)),
         "fill_price": str(rng.choice(fills)),
-        "intrabar": str(rng.choice(["pessimistic", "optimistic", "path"])),
+        "intrabar": str(rng.choice(["pessimistic", "optimistic", "path", "path"])),
         "entry_bar": str(rng.choice(["untested", "tested"])),
     }
 

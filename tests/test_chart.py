@@ -9,7 +9,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from backtest.chart import theme
+from backtest.chart import theme, words
 from backtest.chart.cascade import (
     annotate_heaviest,
     cascade,
@@ -24,13 +24,10 @@ START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def random_flow(
-    rows: int = 24, long: float = 1.0, short: float = 0.3, step: timedelta = HOUR
-) -> pl.DataFrame:
+def random_flow(rows: int = 24, long: float = 1.0, short: float = 0.3, step: timedelta = HOUR) -> pl.DataFrame:
     rng = np.random.default_rng(1)
     sides = {
-        f"{side}_notional": rng.lognormal(15, 2, rows) * size
-        for side, size in (("long", long), ("short", short))
+        f"{side}_notional": rng.lognormal(15, 2, rows) * size for side, size in (("long", long), ("short", short))
     }
     frame = pl.DataFrame({"time": [START + step * n for n in range(rows)], **sides})
     frame = frame.with_columns(notional=pl.col("long_notional") + pl.col("short_notional"))
@@ -100,8 +97,7 @@ def test_liquidations__name_the_interval_and_the_unit():
     assert liquidations(random_flow(), axes()).get_title(loc="left") == "Liquidated per hour, $"
     daily = random_flow(step=timedelta(days=1))
     assert (
-        liquidations(daily, axes(), measure="share").get_title(loc="left")
-        == "Liquidated per day, % of the book"
+        liquidations(daily, axes(), measure="share").get_title(loc="left") == "Liquidated per day, % of the book"
     )
     assert liquidations(daily, axes(), currency="BTC").get_title(loc="left") == "Liquidated per day, BTC"
 
@@ -135,7 +131,7 @@ def test_annotate_heaviest__writes_amount_time_and_side():
     row = flow.sort("notional").row(-1, named=True)
     longer = "longs" if row["long_notional"] >= row["short_notional"] else "shorts"
     written = texts(ax)[-1]
-    assert theme.amount(row["notional"]) in written
+    assert words.amount(row["notional"]) in written
     assert f"19 May 2021 {row['time']:%H:%M} UTC" in written
     assert written.endswith(longer)
 
@@ -249,23 +245,21 @@ def test_time_axis__draws_on_the_axes_it_is_given():
         (1.2e9, "$1.2 bn"),
         (9.999e9, "$10 bn"),
         (5e12, "$5 tn"),
-        (-5e6, "−$5 m"),
+        (-5e6, "\N{MINUS SIGN}$5 m"),
     ],
 )
 def test_amount__is_written_in_three_figures(value, written):
-    assert theme.amount(value) == written
+    assert words.amount(value) == written
 
 
 def test_amount__of_a_coin_carries_its_name():
-    assert theme.amount(12.345, "BTC") == "12.3 BTC"
-    assert theme.amount(12_345, "") == "12.3 k"
+    assert words.amount(12.345, "BTC") == "12.3 BTC"
+    assert words.amount(12_345, "") == "12.3 k"
 
 
-@pytest.mark.parametrize(
-    ("value", "written"), [(0, "0"), (0.123, "12.3 %"), (0.00045, "0.045 %"), (1, "100 %")]
-)
+@pytest.mark.parametrize(("value", "written"), [(0, "0"), (0.123, "12.3 %"), (0.00045, "0.045 %"), (1, "100 %")])
 def test_percent__is_written_in_three_figures(value, written):
-    assert theme.percent(value) == written
+    assert words.percent(value) == written
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,7 @@ def random_outcomes(seed: int = 0, rows: int = 2_000, weighted: bool = True) -> 
 
 def notional_at_entry(row: dict) -> float:
     quantity, price = row["quantity"], row["entry_price"]
-    return {"inverse": quantity / price, "face_value": quantity}.get(
-        KINDS.get(row["symbol"]), quantity * price
-    )
+    return {"inverse": quantity / price, "face_value": quantity}.get(KINDS.get(row["symbol"]), quantity * price)
 
 
 def accumulate(outcomes: pl.DataFrame, key) -> dict:
@@ -129,9 +127,7 @@ def test_by_interval__has_every_interval_and_equals_adding_up_rows(every):
     table = flow.by_interval(outcomes, start=START, end=END, every=every, kinds=KINDS)
     step = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "1d": timedelta(days=1)}[every]
     first = START.replace(hour=0) if every == "1d" else START
-    sums = accumulate(
-        outcomes, lambda row: (first + (row["outcome_time"] - first) // step * step, row["side"])
-    )
+    sums = accumulate(outcomes, lambda row: (first + (row["outcome_time"] - first) // step * step, row["side"]))
     book = sum(row["weight"] * notional_at_entry(row) for row in outcomes.iter_rows(named=True))
     assert table["time"].to_list() == [first + step * n for n in range((END - first) // step + 1)]
     for row in table.iter_rows(named=True):
@@ -146,9 +142,7 @@ def test_by_interval__has_every_interval_and_equals_adding_up_rows(every):
 def test_by_interval__leaves_out_liquidations_outside_the_window():
     outcomes = random_outcomes()
     whole = flow.by_interval(outcomes, start=START, end=END)
-    part = flow.by_interval(
-        outcomes, start=START + timedelta(hours=3), end=START + timedelta(hours=6, minutes=59)
-    )
+    part = flow.by_interval(outcomes, start=START + timedelta(hours=3), end=START + timedelta(hours=6, minutes=59))
     assert part.equals(whole.slice(3, 4))
 
 
@@ -184,9 +178,7 @@ def test_a_weight__counts_like_as_many_rows():
 def test_ranks__count_the_heavier_intervals_and_are_null_where_nothing_was_liquidated():
     hourly = flow.by_interval(random_outcomes(rows=60), start=START, end=END)
     notionals = hourly["notional"].to_list()
-    expected = [
-        1 + sum(other > notional for other in notionals) if notional else None for notional in notionals
-    ]
+    expected = [1 + sum(other > notional for other in notionals) if notional else None for notional in notionals]
     assert None in expected
     assert flow.ranks(hourly)["rank"].to_list() == expected
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtest.market.sample import DAILY, HOURLY, SEED, data_file, describe, reconstruct
+from backtest.market.reconstruction import DAILY, HOURLY, SEED, data_file, describe, reconstruct
 from backtest.schemas import BARS, FUNDING, check, require_order
 
 PRICES = ["open", "high", "low", "close"]
@@ -47,9 +47,7 @@ def digest(frame: pl.DataFrame) -> str:
 def test_published__hours_of_the_19th_chain_to_its_day() -> None:
     day = pl.read_csv(data_file(DAILY)).filter(pl.col("date") == "2021-05-19").select("symbol", *PRICES)
     hours = pl.read_csv(data_file(HOURLY)).group_by("symbol", maintain_order=True)
-    chained = hours.agg(
-        pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last()
-    )
+    chained = hours.agg(pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last())
     assert chained.equals(day)
 
 
@@ -75,9 +73,7 @@ def test_reconstruct__resamples_to_the_published_figures(seed: int) -> None:
 
 
 def test_reconstruct__reaches_each_extreme_in_one_minute(bars: pl.DataFrame) -> None:
-    every = (
-        pl.when(THE_19TH).then(pl.col("time").dt.truncate("1h")).otherwise(pl.col("time").dt.truncate("1d"))
-    )
+    every = pl.when(THE_19TH).then(pl.col("time").dt.truncate("1h")).otherwise(pl.col("time").dt.truncate("1d"))
     touched = bars.group_by("symbol", every).agg(
         high=(pl.col("high") == pl.col("high").max()).sum(), low=(pl.col("low") == pl.col("low").min()).sum()
     )

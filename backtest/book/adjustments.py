@@ -30,9 +30,7 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
     if not {"margin_change", "quantity_change"} & set(adjustments.columns):
         raise DataError("adjustments need a column margin_change, or quantity_change, or both: there is neither")
     complete = adjustments.with_columns(
-        pl.lit(0.0).alias(name)
-        for name in ("margin_change", "quantity_change")
-        if name not in adjustments.columns
+        pl.lit(0.0).alias(name) for name in ("margin_change", "quantity_change") if name not in adjustments.columns
     )
     held = positions.lazy().select("position_id", "entry_time", "quantity").with_row_index("row")
     joined = complete.lazy().join(held, on="position_id", how="left", maintain_order="left").collect()

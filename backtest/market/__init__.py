@@ -10,7 +10,7 @@ def sample(seed: int = 20210519) -> Market:
 
     The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.
     """
-    from backtest.market.sample import describe, reconstruct
+    from backtest.market.reconstruction import describe, reconstruct
 
     bars, funding = reconstruct(seed)
     return Market(bars, funding, description=describe(seed))

@@ -233,9 +233,7 @@ def _midpoints(
     weights = np.ones(proposals.shape)
     for end in (left, right):
         variance = np.abs(clock[end] - clock[middle])
-        weights *= _stays(above, ceiling - values[end], variance) * _stays(
-            below, values[end] - floor, variance
-        )
+        weights *= _stays(above, ceiling - values[end], variance) * _stays(below, values[end] - floor, variance)
     total = np.cumsum(weights, axis=1)
     chosen = (total <= (rng.random(left.size) * total[:, -1])[:, None]).sum(axis=1)
     picked = np.take_along_axis(proposals, np.minimum(chosen, PROPOSALS - 1)[:, None], axis=1)[:, 0]
