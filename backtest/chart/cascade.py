@@ -16,14 +16,14 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtest.chart import theme
+from backtest.chart import theme, words
 from backtest.chart.times import DAY, EPOCH, days, openings, time_axis
 from backtest.study.flow import heaviest
 
 Measure = Literal["notional", "share"]
 
 #: Above this ratio of highest to lowest price the axis is logarithmic: equal distances are equal returns.
-LOGARITHMIC_FROM = 2.5
+LOGARITHMIC_FROM = 4.0
 
 #: The lighter side gets at least this part of the heavier one's height, however little it was.
 LEAST_HEIGHT = 0.1
@@ -60,9 +60,7 @@ def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     return ax
 
 
-def liquidations(
-    flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT"
-) -> Axes:
+def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT") -> Axes:
     """Draw what was liquidated in every interval: longs above zero, shorts below.
 
     Parameters
@@ -79,7 +77,7 @@ def liquidations(
         # the edge keeps an hour visible where thousands of them share a pixel
         ax.stairs(heights, edges, fill=True, color=colour, edgecolor=colour, linewidth=0.5, label=f"{side}s")
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    unit = "% of the book" if measure == "share" else theme.currency_name(currency)
+    unit = "% of the book" if measure == "share" else words.currency_name(currency)
     theme.dress(ax, f"Liquidated {interval_name(step)}, {unit}")
     theme.side_names(ax)
     theme.amount_axis(ax, writer(measure, currency))
@@ -148,9 +146,7 @@ def cascade(
     size : inches
     """
     figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
-    upper, lower = theme.stacked_panels(
-        figure, heights=(1.0, 1.0), title=title, subtitle=subtitle, notes=notes
-    )
+    upper, lower = theme.stacked_panels(figure, heights=(1.0, 1.0), title=title, subtitle=subtitle, notes=notes)
     mark_price(bars, upper, unit=price_unit)
     liquidations(flow, lower, measure=measure, currency=currency)
     starts, step = openings(flow["time"])
@@ -164,7 +160,7 @@ def cascade(
 
 def writer(measure: Measure, currency: str) -> Callable[[float], str]:
     """Return the function that writes a measure: per cent, or money."""
-    return theme.percent if measure == "share" else partial(theme.amount, currency=currency)
+    return words.percent if measure == "share" else partial(words.amount, currency=currency)
 
 
 def interval_name(step: float) -> str:

@@ -1,4 +1,4 @@
-"""What every chart shares: colours, how amounts are written, how axes and figures look.
+"""What every chart shares: colours, sizes, how axes and figures look.
 
 Nothing here touches matplotlib's global settings: looks are set on the artists themselves, so a chart looks
 the same in anyone's notebook.
@@ -6,7 +6,6 @@ the same in anyone's notebook.
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,39 +28,6 @@ TITLE, TEXT, SMALL = 14.0, 9.0, 7.5
 
 #: Inches left of titles and notes.
 MARGIN = 0.2
-
-THOUSANDS = ((1e12, " tn"), (1e9, " bn"), (1e6, " m"), (1e3, " k"))
-
-#: Currencies worth a dollar are written with its sign.
-DOLLARS = ("USD", "USDT", "USDC", "BUSD")
-
-
-def amount(value: float, currency: str = "USDT") -> str:
-    """Return an amount of money in three figures: ``$1.23 bn``, ``$300 m``, ``12.5 BTC``, ``0``."""
-    if value == 0:
-        return "0"
-    size, unit = next(((size, unit) for size, unit in THOUSANDS if abs(value) >= 0.9995 * size), (1.0, ""))
-    sign, written = "−" if value < 0 else "", f"{three_figures(abs(value) / size)}{unit}"
-    return f"{sign}${written}" if currency in DOLLARS else f"{sign}{written} {currency}".rstrip()
-
-
-def percent(value: float) -> str:
-    """Return a fraction as per cent in three figures: ``12.3 %``, ``0.045 %``, ``0``."""
-    return "0" if value == 0 else f"{three_figures(value * 100)} %"
-
-
-def three_figures(value: float) -> str:
-    """Return a number in three figures, without zeros that say nothing: 1,230, 12.3, 0.5."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    decimals = max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
-    text = f"{value:,.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def currency_name(currency: str) -> str:
-    """Return how a currency is named on an axis."""
-    return "$" if currency in DOLLARS else currency
 
 
 def dress(ax: Axes, title: str) -> Axes:
@@ -137,7 +103,7 @@ def stacked_panels(
     footer = _wrapped("  ·  ".join(notes), width, SMALL)
     foot = 0.12 + len(footer) * _line(SMALL)
     _lines_down(figure, footer, top=height - foot, size=SMALL, color=MUTED)
-    left, right, above, below, between = 0.78, 0.22, head + 0.36, foot + 0.62, 0.36
+    left, right, above, below, between = 0.78, 0.3, head + 0.36, foot + 0.62, 0.36
     panel = (height - above - below - between * (len(heights) - 1)) / len(heights)
     grid = figure.add_gridspec(
         len(heights),

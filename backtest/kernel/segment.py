@@ -220,17 +220,21 @@ def relevant_tiers(
     magnitude += quantity * (abs(entry_funding) + max(abs(lowest), abs(highest)))
     least = min(one, other) - RANGE_ALLOWANCE * magnitude
     most = max(one, other) + RANGE_ALLOWANCE * magnitude
-    low = high = first
+    low = first
     rising = side if rules.kind[group] != INVERSE else -side
     hurdles = rules.hurdle_long if side > 0 else rules.hurdle_short
-    if rising > 0:
-        for tier in range(first + 1, last + 1):
-            low += 1 if most <= hurdles[tier] else 0
-            high += 1 if least <= hurdles[tier] else 0
+    if rising > 0:  # most positions are small: leaving early beats counting without branches
+        while low < last and most <= hurdles[low + 1]:
+            low += 1
+        high = low
+        while high < last and least <= hurdles[high + 1]:
+            high += 1
     else:
-        for tier in range(first + 1, last + 1):
-            low += 1 if least > hurdles[tier] else 0
-            high += 1 if most > hurdles[tier] else 0
+        while low < last and least > hurdles[low + 1]:
+            low += 1
+        high = low
+        while high < last and most > hurdles[high + 1]:
+            high += 1
     return low, high
 
 

@@ -177,8 +177,8 @@ def heaviest(flow: pl.DataFrame, count: int = 10, measure: str = "notional") -> 
     return ranks(flow, measure=measure).drop_nulls("rank").sort("rank", "time").head(count)
 
 
-def run_ranks(flow: pl.DataFrame, hours: int = 3) -> pl.DataFrame:
-    """Return every run of consecutive hours of an hourly flow, ranked by its notional.
+def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> pl.DataFrame:
+    """Return every run of consecutive hours of an hourly flow, ranked by a measure.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3) -> pl.DataFrame:
         for name in ("notional", "share", "count")
     }
     runs = flow.select(start=pl.col("time"), last=pl.col("time").shift(1 - hours), **sums)
-    return runs.drop_nulls("last").with_columns(rank=_rank(pl.col("notional")))
+    return runs.drop_nulls("last").with_columns(rank=_rank(pl.col(measure)))
 
 
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -210,9 +210,7 @@ def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
 
 
-def summary(
-    outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, unit: float = 0.01
-) -> pl.DataFrame:
+def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.DataFrame:
     """Return the totals of a run in one row.
 
     Returns

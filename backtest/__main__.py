@@ -1,0 +1,43 @@
+"""The command ``backtest``: parse, run one command, and turn what it refuses into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from backtest.cli.parser import build_parser
+from backtest.errors import BacktestError
+
+REFUSED, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, or 2 with one line that says what was refused."""
+    try:
+        options = build_parser().parse_args(argv)
+        command = import_module(f"backtest.cli.{options.command}")
+        command.run(options)
+        sys.stdout.flush()
+    except SystemExit as finished:  # --help and --version have printed what they are for
+        return int(finished.code or 0)
+    except BrokenPipeError:  # whoever read our output has stopped: nothing more to say, also at shutdown
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except BacktestError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"backtest: error: {' '.join(message.split())}", file=sys.stderr)
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""What the command line accepts. Nothing but argparse is imported here: ``--help`` must come at once."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+from shutil import get_terminal_size
+from typing import Any, NoReturn
+
+from backtest.cli import values
+from backtest.errors import ArgumentError
+
+DESCRIPTION = """\
+Which leveraged positions would a price history have liquidated, when, at what price -
+and what would other rules have changed?"""
+
+EXAMPLES = """\
+examples:
+  backtest run                       May 2021 on the bundled reconstruction, a million invented positions
+  backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
+  backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
+  backtest venues binance            every rule with its source, and what is not known
+  backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
+
+bars, funding and positions are Parquet or CSV files; their columns are listed by `backtest sweep --help`.
+"""
+
+COLUMNS = """\
+files (Parquet or CSV; times are UTC):
+  bars         symbol, time, open, high, low, close of the mark price, one row a bar, named by its opening;
+               optional: last_open ... last_close, index_open ... index_close, volume
+  funding      symbol, time, rate (a fraction of the notional; longs pay a positive rate)
+  positions    position_id, symbol, side (long, short), entry_time, entry_price, quantity, and margin,
+               leverage or both; optional: weight, exit_time, stop_price, take_profit_price
+  adjustments  position_id, time, and margin_change, quantity_change (negative: closed) or both
+
+writes DIR/outcomes.parquet (one row a position) and DIR/summary.json (arguments, hashes, tiers, gaps, counts).
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises what it refuses, so that it ends as one line like any other refusal."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(get_terminal_size().columns, 110) - 2
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=width)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = Parser(prog="backtest", description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and leave"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    _add_run(commands)
+    _add_sweep(commands)
+    _add_venues(commands)
+    _add_price(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="a whole study: tables on screen, Parquet and a picture in a folder",
+        description="Without options: May 2021 on the bundled reconstruction, under Binance's rules,\n"
+        "with a million invented positions. Every option replaces one of these.",
+        epilog="writes DIR/outcomes.parquet, DIR/flow.parquet (by interval and symbol), DIR/cascade.png and\n"
+        "DIR/summary.json",
+    )
+    _add_market(parser, bars_default="the bundled reconstruction of May 2021")
+    _add_book(parser, required=False)
+    invented = parser.add_argument_group("an invented book (where no positions are given)")
+    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
+    invented.add_argument(
+        "--leverage-mix",
+        choices=("mixed", "low", "high"),
+        help="2 to 125 times as on a retail venue (default), 2 to 5, or 20 to 125",
+    )
+    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
+    _add_rules(parser, venue_default="binance")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--every",
+        type=values.interval,
+        default="1h",
+        metavar="INTERVAL",
+        help="of the flow: 15m, 1h (default), 1d",
+    )
+    output.add_argument("--chart", metavar="SYMBOL", help="symbol to draw (default: the first of the bars)")
+    output.add_argument("--caption", default="", metavar="TEXT", help="for the chart's footer")
+    _add_out(output, default=Path("out"))
+
+
+def _add_sweep(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="what became of each position of your own book, on your own prices",
+        description="Run every position through the prices under a venue's rules; write what became of it.",
+        epilog=COLUMNS,
+    )
+    _add_market(parser, bars_default=None)
+    _add_book(parser, required=True)
+    _add_rules(parser, venue_default=None)
+    _add_out(parser.add_argument_group("output"), default=None)
+
+
+def _add_venues(commands: Any) -> None:
+    parser = commands.add_parser(
+        "venues",
+        help="the venues whose rules are known, or every rule of one with its source",
+        description="Without a name: all bundled venues. With one: its rules with source, date and confidence,\n"
+        "its tables, and what is not known.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME_OR_FILE", help="a bundled venue, or a venue file")
+    parser.add_argument("--symbol", metavar="SYMBOL", help="also print each tier of this contract's tables")
+
+
+def _add_price(commands: Any) -> None:
+    parser = commands.add_parser(
+        "price",
+        help="calculator: liquidation, bankruptcy and takeover price of one position",
+        description="Work out one isolated position under a venue's rules, without funding.",
+    )
+    position = parser.add_argument_group("the position")
+    position.add_argument("--venue", required=True, metavar="NAME_OR_FILE", help="see `backtest venues`")
+    position.add_argument("--side", required=True, choices=("long", "short"))
+    position.add_argument("--entry-price", required=True, type=values.positive, metavar="PRICE")
+    position.add_argument(
+        "--quantity", required=True, type=values.positive, metavar="N", help="base; quote of an inverse contract"
+    )
+    position.add_argument(
+        "--leverage", type=values.leverage, metavar="X", help="as selected; else entry notional / margin"
+    )
+    position.add_argument(
+        "--margin", type=values.positive, metavar="AMOUNT", help="collateral; else entry notional / leverage"
+    )
+    position.add_argument("--symbol", metavar="SYMBOL", help="default: BTCUSDT, else the first the venue lists")
+    position.add_argument(
+        "--date",
+        type=values.time,
+        metavar="DATE",
+        help="of the entry, which decides the table of tiers (default: now)",
+    )
+    more = parser.add_argument_group("more")
+    more.add_argument(
+        "--table",
+        nargs="*",
+        type=values.positive,
+        metavar="PRICE",
+        help="print price, result, balance, ratio and status on the way to liquidation, or at these prices",
+    )
+    more.add_argument("--bars", type=Path, metavar="FILE", help="prices, for the distance in days of volatility")
+    more.add_argument(
+        "--at", type=values.time, metavar="TIME", help="end of the volatility's window (default: last bar)"
+    )
+    more.add_argument(
+        "--window", type=values.positive, default=30.0, metavar="DAYS", help="of the volatility (default: 30)"
+    )
+
+
+def _add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> None:
+    market = parser.add_argument_group("prices")
+    default = f" (default: {bars_default})" if bars_default else ""
+    market.add_argument(
+        "--bars", type=Path, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
+    )
+    market.add_argument("--funding", type=Path, metavar="FILE", help="funding rates")
+    market.add_argument(
+        "--gap-limit",
+        type=values.gap_limit,
+        default=timedelta(hours=6),
+        metavar="HOURS",
+        help="longest gap a position survives in a known state: hours (default: 6), or none",
+    )
+    market.add_argument(
+        "--symbol", action="append", metavar="SYMBOL", help="use only this symbol (may be repeated; default: all)"
+    )
+    market.add_argument(
+        "--from", dest="start", type=values.time, metavar="TIME", help="use bars from here on (UTC)"
+    )
+    market.add_argument("--until", dest="end", type=values.time, metavar="TIME", help="use bars before this (UTC)")
+
+
+def _add_book(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    book = parser.add_argument_group("positions")
+    book.add_argument(
+        "--positions",
+        type=Path,
+        metavar="FILE",
+        required=required,
+        help="your own" + ("" if required else " (default: an invented book)"),
+    )
+    book.add_argument("--adjustments", type=Path, metavar="FILE", help="margin added or taken, parts closed")
+
+
+def _add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> None:
+    rules = parser.add_argument_group("rules")
+    rules.add_argument(
+        "--venue",
+        metavar="NAME_OR_FILE",
+        required=venue_default is None,
+        default=venue_default,
+        help="a bundled venue or a venue file, see `backtest venues`"
+        + (f" (default: {venue_default})" if venue_default else ""),
+    )
+    rules.add_argument(
+        "--tiers",
+        action="append",
+        metavar="RULE",
+        help="where no table was in force at an entry: strict refuses (default), nearest takes the nearest in "
+        "time, SYMBOL=TABLE declares a stand-in (may be repeated)",
+    )
+    rules.add_argument(
+        "--trigger-price",
+        choices=("mark", "last", "index"),
+        help="price that triggers liquidation (default: the venue's)",
+    )
+    rules.add_argument(
+        "--fill-price",
+        choices=("liquidation_price", "last_close", "last_extreme"),
+        default="liquidation_price",
+        help="price a liquidation gets (default: liquidation_price)",
+    )
+    rules.add_argument(
+        "--intrabar",
+        choices=("pessimistic", "optimistic", "path"),
+        default="pessimistic",
+        help="order of events on opposite sides of a bar's open (default: pessimistic)",
+    )
+    rules.add_argument(
+        "--entry-bar",
+        choices=("untested", "tested"),
+        default="untested",
+        help="whether the bar an entry falls inside is tested (default: untested)",
+    )
+    rules.add_argument(
+        "--leverage-limit",
+        choices=("error", "cap", "filter"),
+        default="error",
+        help="leverage beyond the tier's limit: refuse the book (default), lower it, or leave the position out",
+    )
+
+
+def _add_out(group: Any, *, default: Path | None) -> None:
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        required=default is None,
+        default=default,
+        help="folder to write to" + (f" (default: {default})" if default else ""),
+    )
+    group.add_argument("--threads", type=values.count, metavar="N", help="how many to use (default: one a core)")
+
+
+class _Version(argparse.Action):
+    """Print the version, which is looked up only now."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        import backtest
+
+        print(f"backtest {backtest.__version__}")
+        parser.exit()

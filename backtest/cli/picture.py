@@ -1,0 +1,75 @@
+"""The chart of a study: which symbol, how fine, and every sentence that belongs beside it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from backtest.chart.words import amount
+from backtest.cli import sentences
+from backtest.cli.study import Swept
+from backtest.cli.text import percent
+from backtest.study import flow
+
+#: Finer bars than this many would share pixels: the mark price is drawn in the finest that are fewer.
+MOST_BARS = 3_000
+RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080}
+
+
+def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
+    """Draw the cascade of one symbol and save it."""
+    from backtest.chart.cascade import cascade
+
+    figure = cascade(
+        swept.flow(every, symbol),
+        _drawable(swept, symbol),
+        title=f"Liquidations of {symbol}, {sentences.window(*swept.window)}",
+        subtitle=_subtitle(swept, symbol),
+        measure="share" if swept.invented else "notional",
+        currency=swept.currency,
+        price_unit=_quote(symbol, swept.currency),
+        gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
+        notes=notes(swept, symbol, caption),
+    )
+    figure.savefig(path, format="png")
+    figure.clear()
+
+
+def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
+    """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
+    used = dict(sentences.tiers(swept.tiers))
+    count = f"{len(swept.book):,} positions"
+    whose = f"estimated from an invented book of {count}: read shares, not dollars" if swept.invented else count
+    told = [
+        f"{swept.venue.title}: {used.get(symbol, 'no positions')}",
+        whose,
+        swept.market.description,
+        sentences.gaps(swept.market, symbol),
+        caption,
+    ]
+    return [note for note in told if note]
+
+
+def _subtitle(swept: Swept, symbol: str) -> str:
+    own = swept.outcomes.filter(pl.col("symbol") == symbol)
+    totals = flow.summary(own, kinds=swept.kinds, unit=swept.unit).row(0, named=True)
+    if not totals["liquidated"]:
+        return "nothing was liquidated"
+    share = f"{percent(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
+    money = "" if swept.invented else f" ({amount(totals['liquidated_notional'], swept.currency)})"
+    return f"{share}{money}, {percent(totals['long_share'], 0)} % of it longs"
+
+
+def _drawable(swept: Swept, symbol: str) -> pl.DataFrame:
+    first, last = swept.window
+    minutes = (last - first) / timedelta(minutes=1)
+    every = next((name for name, size in RESOLUTIONS.items() if minutes / size <= MOST_BARS), "1w")
+    return swept.market.resample(every).bars.filter(pl.col("symbol") == symbol)
+
+
+def _quote(symbol: str, currency: str) -> str:
+    """Return the currency a symbol is priced in, where its name says so."""
+    known = ("USDT", "USDC", "BUSD", "USD")
+    return next((quote for quote in known if symbol.endswith(quote)), currency)

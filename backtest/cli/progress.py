@@ -1,0 +1,34 @@
+"""Steps of long work: shown while they run where someone is watching, timed either way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ERASE_LINE = "\r\x1b[K"
+
+
+class Clock:
+    """Times the stages of a command, in seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; on a terminal its name stands on the error stream until it ends."""
+        watched = sys.stderr.isatty()
+        if watched:
+            print(f"{name} ...", end="", file=sys.stderr, flush=True)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            if watched:
+                print(ERASE_LINE, end="", file=sys.stderr, flush=True)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.seconds.items())

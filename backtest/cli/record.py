@@ -1,0 +1,76 @@
+"""The summary of a run as data: enough to know what was done, with what, and to do it again."""
+
+from __future__ import annotations
+
+import math
+import platform
+from argparse import Namespace
+from importlib import metadata
+from typing import Any
+
+import backtest
+from backtest.cli.inputs import LEVERAGE_MIX, SEED, input_hashes
+from backtest.cli.progress import Clock
+from backtest.cli.study import Swept
+from backtest.rules.timeline import Tiers
+from backtest.study import flow
+
+PACKAGES = ("numpy", "polars", "numba", "matplotlib")
+
+#: Gaps that are listed; all are counted.
+MOST_GAPS = 100
+
+
+def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dict[str, Any]:
+    """Return what goes into ``summary.json``: arguments, versions, seeds, hashes, tiers, gaps, counts, timings."""
+    first, last = swept.window
+    found = swept.market.gaps()
+    counts = flow.tally(swept.outcomes)
+    return {
+        "command": options.command,
+        "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
+        "versions": _versions(),
+        "inputs": input_hashes(options),
+        "prices": {
+            "description": swept.market.description,
+            "symbols": list(swept.market.symbols),
+            "bars": swept.market.bars.height,
+            "first": first,
+            "last": last,
+        },
+        "gaps": {
+            "count": found.height,
+            "long": int(found["long"].sum()),
+            "first": found.head(MOST_GAPS).to_dicts(),
+        },
+        "book": _book(options, swept),
+        "venue": {"name": swept.venue.name, "title": swept.venue.title, "settlement": swept.venue.settlement},
+        "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
+        "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
+        "totals": {name: _number(value) for name, value in swept.totals.items()},
+        "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+    }
+
+
+def _book(options: Namespace, swept: Swept) -> dict[str, Any]:
+    book = {"invented": swept.invented, "positions": len(swept.book), "assumptions": list(swept.book.assumptions)}
+    if swept.invented:
+        book["seed"] = SEED if options.seed is None else options.seed
+        book["leverage_mix"] = options.leverage_mix or LEVERAGE_MIX
+    return book
+
+
+def _versions() -> dict[str, str]:
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"backtest": backtest.__version__, "python": platform.python_version(), **found}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float, str, list)) else str(value)
+
+
+def _number(value: float) -> float | None:
+    """Return a number as JSON has it: whole where it is, null where it cannot be computed."""
+    if not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() else value

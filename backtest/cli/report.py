@@ -1,0 +1,132 @@
+"""The tables of a study: by day, the heaviest hours, one book under two triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from backtest.chart.words import amount, currency_name
+from backtest.cli.study import Swept
+from backtest.cli.text import day, moment, number, percent, plural, table
+from backtest.study import flow
+
+HEAVIEST = 10
+SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
+
+
+def by_period(swept: Swept) -> str:
+    """Return the liquidated flow of each day (week, month) and of the whole window."""
+    every, word = swept.period
+    rows = swept.flow(every)
+    size, money = _scale(swept, rows)
+    header = [f"{word}\n(UTC)", *_headings(swept, money)]
+    lines = [[day(row["time"]), *_cells(swept, row, size)] for row in rows.iter_rows(named=True)]
+    total = rows.sum().row(0, named=True)
+    return table(header, [*lines, ["all", *_cells(swept, total, size)]])
+
+
+def heaviest_hours(swept: Swept) -> str:
+    """Return the heaviest hours, heaviest first."""
+    rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept))
+    size, money = _scale(swept, rows)
+    header = ["rank", "hour from\n(UTC)", *_headings(swept, money)]
+    lines = [
+        [f"{row['rank']}", moment(row["time"]), *_cells(swept, row, size)] for row in rows.iter_rows(named=True)
+    ]
+    return table(header, lines, left=0)
+
+
+def heaviest_run(swept: Swept, hours: int = 3) -> str:
+    """Return the heaviest hours that follow one another, in a sentence; nothing where nothing was liquidated."""
+    runs = flow.run_ranks(swept.hourly, hours, _measure(swept)).filter(pl.col("rank") == 1)
+    if runs.is_empty():
+        return ""
+    row = runs.row(0, named=True)
+    until = row["last"] + timedelta(minutes=59)
+    return (
+        f"Heaviest {hours} hours in a row: {moment(row['start'])} to {until:%H:%M}, "
+        f"{percent(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
+    )
+
+
+def triggers(swept: Mapping[str, Swept]) -> str:
+    """Return one book under several trigger prices, side by side."""
+    one = next(iter(swept.values()))
+    amounts = [each.totals["liquidated_notional"] for each in swept.values()]
+    size, money = _scale(one, pl.DataFrame({"notional": amounts}))
+    header = [
+        "trigger",
+        "liquidated\n% of book",
+        "positions\n%",
+        f"liquidated\n{money}",
+        "longs\n%",
+        "shortfall\n" + money,
+        "heaviest hour\n(UTC)",
+    ]
+    lines = []
+    for name, each in swept.items():
+        top = flow.heaviest(each.hourly, 1)
+        lines.append(
+            [
+                f"{name} price",
+                percent(each.totals["notional_share"]),
+                percent(each.totals["liquidated_share"]),
+                number(each.totals["liquidated_notional"] / size, 1),
+                percent(each.totals["long_share"], 1),
+                number(each.totals["shortfall"] / size, 1),
+                moment(top["time"][0]) if top.height else "-",
+            ]
+        )
+    return table(header, lines)
+
+
+def headline(swept: Swept) -> str:
+    """Return the result in two sentences."""
+    totals = swept.totals
+    if not totals["liquidated"]:
+        return f"Nothing of {plural(totals['positions'], 'position')} was liquidated."
+    money = amount(totals["liquidated_notional"], swept.currency)
+    shares = (
+        f"{percent(totals['notional_share'])} % of the book's entry notional, "
+        f"{percent(totals['liquidated_share'])} % of its positions"
+    )
+    longs = f"{percent(totals['long_share'], 1)} % of it longs"
+    if swept.invented:
+        return f"Liquidated: {shares}; {longs}. The book is invented: read its shares, not its {money}."
+    return f"Liquidated: {money}, {longs}; {shares}."
+
+
+def counts(swept: Swept) -> str:
+    """Return how many positions came to which outcome."""
+    rows = flow.tally(swept.outcomes)
+    lines = [[row["outcome"], number(row["count"]), percent(row["share"])] for row in rows.iter_rows(named=True)]
+    return table(["outcome", "positions", "%"], lines)
+
+
+def _headings(swept: Swept, money: str) -> list[str]:
+    share = ["liquidated\n% of book", "longs\n% of book", "shorts\n% of book"]
+    amounts = [f"longs\n{money}", f"shorts\n{money}"]
+    people = ["longs\npositions", "shorts\npositions"]
+    return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
+
+
+def _cells(swept: Swept, row: Mapping[str, Any], size: float) -> list[str]:
+    share = [percent(row[name]) for name in ("share", "long_share", "short_share")]
+    amounts = [number(row[name] / size, 1) for name in ("long_notional", "short_notional")]
+    people = [number(row[name]) for name in ("long_count", "short_count")]
+    return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
+
+
+def _scale(swept: Swept, rows: pl.DataFrame) -> tuple[float, str]:
+    """Return what amounts are divided by, and the unit that is left."""
+    largest = max(rows["notional"].to_list(), default=0.0)
+    size, unit = next(((size, unit) for size, unit in SCALES if largest >= size), (1.0, ""))
+    return size, f"{currency_name(swept.currency)}{unit}"
+
+
+def _measure(swept: Swept) -> str:
+    """Return what ranks intervals: shares where the book is invented."""
+    return "share" if swept.invented else "notional"

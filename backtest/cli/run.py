@@ -1,0 +1,105 @@
+"""``backtest run``: a whole study, from prices and rules to tables, a picture and files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import polars as pl
+
+from backtest.cli import picture, record, report, sentences
+from backtest.cli.inputs import read_book, read_market, require_symbol, sweep_rules, tiers_of_run
+from backtest.cli.outputs import outputs, require_folder
+from backtest.cli.progress import Clock
+from backtest.cli.study import Swept
+from backtest.cli.text import facts, paragraph
+from backtest.engine.sweep import sweep, tiers_used
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+
+
+def run(options: Namespace) -> None:
+    """Sweep a book, print what was assumed and what came of it, and write it down."""
+    require_folder(options.out)
+    clock = Clock()
+    venue = Venue.load(options.venue)
+    with clock.stage("prices"):
+        market = read_market(options)
+    if options.chart is not None:
+        require_symbol("--chart", options.chart, market)
+    tiers = tiers_of_run(options, market)
+    with clock.stage("positions"):
+        book = read_book(options, market, venue, tiers)
+    rules = sweep_rules(options)
+    with clock.stage("sweep"):
+        outcomes = sweep(book, market, venue, tiers=tiers, **rules)
+    used = tiers_used(book, market, venue, tiers=tiers)
+    swept = Swept(market, venue, book, outcomes, used, invented=options.positions is None)
+    print(assumed(swept, rules))
+    with clock.stage("tables"):
+        tables = _tables(swept)
+    print(tables)
+    _print_triggers(swept, tiers, rules, clock)
+    print(f"\n{paragraph(report.headline(swept))}")
+    written = _write(options, swept, tiers, clock)
+    print(f"\nWritten: {', '.join(written)}\nSeconds: {clock}")
+
+
+def assumed(swept: Swept, rules: dict[str, Any]) -> str:
+    """Return everything a result rests on: prices, gaps, positions, venue, tiers, rules."""
+    first, last = swept.window
+    title = f"{', '.join(swept.market.symbols)}, {sentences.window(first, last)}, {swept.venue.title}"
+    named = [
+        ("prices", swept.market.description),
+        ("gaps", sentences.gaps(swept.market)),
+        *(
+            ("positions", sentence) if not n else ("", sentence)
+            for n, sentence in enumerate(swept.book.assumptions)
+        ),
+        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        ("rules", sentences.rules(rules, swept.venue.trigger_price)),
+    ]
+    return f"{title}\n\nAssumed\n{facts(named)}"
+
+
+def _tables(swept: Swept) -> str:
+    _, word = swept.period
+    blocks = [
+        f"By {word}\n{report.by_period(swept)}",
+        f"Heaviest hours\n{report.heaviest_hours(swept)}",
+        report.heaviest_run(swept),
+    ]
+    return "".join(f"\n{block}\n" for block in blocks if block).rstrip()
+
+
+def _print_triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -> None:
+    """Show the same book under the mark and the last price, where there is a last price."""
+    if not swept.market.has("last"):
+        print("\nThe bars hold no last price: the same book under a last-price trigger cannot be shown.")
+        return
+    default = rules["trigger_price"] or swept.venue.trigger_price
+    found: dict[str, Swept] = {}
+    for series in ("mark", "last"):
+        if series == default:
+            found[series] = swept
+            continue
+        with clock.stage(f"sweep, {series} price"):
+            other = sweep(swept.book, swept.market, swept.venue, tiers=tiers, **{**rules, "trigger_price": series})
+        found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.invented)
+    print(f"\nThe same book under two triggers\n{report.triggers(found)}")
+
+
+def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:
+    with outputs(options.out) as files:
+        with clock.stage("files"):
+            swept.outcomes.write_parquet(files.path("outcomes.parquet"))
+            by_symbol = [
+                swept.flow(options.every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
+                for symbol in swept.market.symbols
+            ]
+            pl.concat(by_symbol).write_parquet(files.path("flow.parquet"))
+        with clock.stage("chart"):
+            symbol = options.chart or swept.market.symbols[0]
+            path = files.path("cascade.png")
+            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption)
+        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
+    return [str(path) for path in files.written]

@@ -1,0 +1,80 @@
+"""One swept book: everything that a summary, a table or a chart says about it, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from backtest.book import Book
+from backtest.chart.words import DOLLARS
+from backtest.market import Market
+from backtest.rules.venue import Venue
+from backtest.study import flow
+
+#: What amounts are rounded to before they are added up: cents, or the smallest unit of a coin.
+CENT, SATOSHI = 0.01, 1e-8
+
+#: Longest window, in days, that is told by day; by week; longer ones by month.
+BY_DAY, BY_WEEK = 45, 300
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """A book, what it lived through, and what became of it."""
+
+    market: Market
+    venue: Venue
+    book: Book
+    outcomes: pl.DataFrame
+    tiers: pl.DataFrame  #: as ``tiers_used`` returns them
+    invented: bool
+
+    @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of contract of each symbol."""
+        return {symbol: self.venue.contract(symbol).kind for symbol in self.market.symbols}
+
+    @property
+    def unit(self) -> float:
+        """What amounts are rounded to."""
+        return CENT if self.currency in DOLLARS else SATOSHI
+
+    @property
+    def currency(self) -> str:
+        """What margins and notionals are in; dollars where the venue does not say."""
+        return self.venue.settlement or "USD"
+
+    @cached_property
+    def window(self) -> tuple[datetime, datetime]:
+        """Opening of the first bar and of the last."""
+        first, last = self.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
+        return first, last
+
+    @cached_property
+    def totals(self) -> dict[str, Any]:
+        """The totals of the run by name."""
+        return flow.summary(self.outcomes, kinds=self.kinds, unit=self.unit).row(0, named=True)
+
+    def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
+        """Return the liquidated flow over the whole window, of one symbol and its book or of all."""
+        rows = self.outcomes if symbol is None else self.outcomes.filter(pl.col("symbol") == symbol)
+        start, end = self.window
+        return flow.by_interval(rows, start=start, end=end, every=every, kinds=self.kinds, unit=self.unit)
+
+    @cached_property
+    def hourly(self) -> pl.DataFrame:
+        """The liquidated flow by hour."""
+        return self.flow("1h")
+
+    @property
+    def period(self) -> tuple[str, str]:
+        """The interval a table of the whole window has, as polars writes it and in a word."""
+        days = (self.window[1] - self.window[0]).days
+        if days <= BY_DAY:
+            return "1d", "day"
+        return ("1w", "week") if days <= BY_WEEK else ("1mo", "month")

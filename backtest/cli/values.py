@@ -1,0 +1,78 @@
+"""Turning the words of a command line into values, or saying what they must be."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+
+
+def positive(text: str) -> float:
+    """Return a finite number above zero."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"must be a finite number above zero, is {text!r}")
+    return value
+
+
+def leverage(text: str) -> float:
+    """Return a number above zero, written with or without its x."""
+    return positive(text.removesuffix("x"))
+
+
+def count(text: str) -> int:
+    """Return a whole number of at least 1."""
+    value = _whole(text)
+    if value < 1:
+        raise ArgumentTypeError(f"must be at least 1, is {text!r}")
+    return value
+
+
+def seed(text: str) -> int:
+    """Return a whole number, zero or more."""
+    value = _whole(text)
+    if value < 0:
+        raise ArgumentTypeError(f"must not be negative, is {text!r}")
+    return value
+
+
+def gap_limit(text: str) -> timedelta | None:
+    """Return a time span from hours, or None from ``none``."""
+    if text == "none":
+        return None
+    hours = _number(text)
+    if not 0 <= hours < float("inf"):
+        raise ArgumentTypeError(f"must be hours, zero or more, or none, is {text!r}")
+    return timedelta(hours=hours)
+
+
+def time(text: str) -> datetime:
+    """Return a moment in UTC from a date or a time; without a zone it is UTC already."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"must be a date or a time like 2021-05-19 or 2021-05-19T13:10, is {text!r}"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def interval(text: str) -> str:
+    """Return an interval as polars writes it: 15m, 1h, 1d, 1w."""
+    count, unit = text[:-1], text[-1:]
+    if not (count.isdigit() and int(count) > 0 and unit in ("m", "h", "d", "w")):
+        raise ArgumentTypeError(f"must be like 15m, 1h, 1d or 1w, is {text!r}")
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        raise ArgumentTypeError(f"must be a number, is {text!r}") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        raise ArgumentTypeError(f"must be a whole number, is {text!r}") from None
