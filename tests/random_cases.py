@@ -536,7 +536,7 @@ def with_ids(
     )
     adjustments = adjustments.select(
         pl.col("row").map_batches(lambda rows: pl.Series(ids[rows.to_numpy()]), pl.Int64).alias("position_id"),
-        pl.from_epoch("time", "ms").dt.replace_time_zone("UTC"),
+        moments("time"),
         *(["margin_change"] if rng.random() < 0.9 else []),
         "quantity_change",
     )

@@ -310,3 +310,9 @@ def test_dates_without_a_zone__are_utc(tmp_path):
     assert only.in_force(only.start)
     assert not only.in_force(only.end)
     assert only.in_force(only.end - timedelta(milliseconds=1))
+
+
+def test_with__twice_the_maintenance_cuts_off_what_could_not_be_held() -> None:
+    table = Venue.load("binance").with_(rate_scale=2).contracts["BTCUSDT"].table("2021-03-18")
+    assert table.rates.tolist() == [0.008, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5]
+    assert table.cap == 300_000_000

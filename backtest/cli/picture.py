@@ -29,7 +29,7 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
         subtitle=_subtitle(swept, symbol),
         measure="share" if swept.invented else "notional",
         currency=swept.currency,
-        price_unit=_quote(symbol, swept.currency),
+        price_unit=sentences.quote(symbol, swept.currency),
         gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
         notes=notes(swept, symbol, caption),
     )
@@ -67,9 +67,3 @@ def _drawable(swept: Swept, symbol: str) -> pl.DataFrame:
     minutes = (last - first) / timedelta(minutes=1)
     every = next((name for name, size in RESOLUTIONS.items() if minutes / size <= MOST_BARS), "1w")
     return swept.market.resample(every).bars.filter(pl.col("symbol") == symbol)
-
-
-def _quote(symbol: str, currency: str) -> str:
-    """Return the currency a symbol is priced in, where its name says so."""
-    known = ("USDT", "USDC", "BUSD", "USD")
-    return next((quote for quote in known if symbol.endswith(quote)), currency)

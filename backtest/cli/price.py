@@ -2,86 +2,185 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any
 
-import numpy as np
-
-from backtest.cli import volatility
-from backtest.cli.text import NOTHING, day, facts, number, percent, price, table
-from backtest.errors import ArgumentError
-from backtest.rules import margin
-from backtest.rules.contract import Contract
-from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import milliseconds, timeline
+from backtest.cli.position import Position, position_of
+from backtest.cli.sentences import dates, quote
+from backtest.cli.text import NOTHING, column, day, facts, moment, number, percent, price, table
+from backtest.cli.volatility import Volatility, daily_volatility
+from backtest.rules.tiers import ALWAYS_FROM
 from backtest.rules.venue import Venue
-
-DEFAULT_SYMBOL = "BTCUSDT"
 
 #: How far on the way from the entry to liquidation the rows of the table stand.
 WAY = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 
-#: Status by equity over maintenance margin, from each edge up. The documents print 4.0, 3.2 and 2.8 as healthy, 2.0
-#: as caution, 1.2 as warning and 1.0 as liquidation; the edges between are assumed half-way.
-STATUS = ((2.4, "Healthy"), (1.6, "Caution"), (1.0, "Warning"))
+#: Status from each ratio of equity to maintenance margin up. Ascend's document prints 4.0, 3.2 and 2.8 as healthy,
+#: 2.0 as caution, 1.2 as warning and 1.0 as liquidation; the edges half-way between are assumed.
+STATUS = ((2.4, "Healthy"), (1.6, "Caution"), (-math.inf, "Warning"))
+
+KIND = {"linear": "linear", "inverse": "inverse", "face_value": "face-value"}
 
 
-@dataclass(frozen=True, eq=False)
-class Position:
-    """One position under one table of a venue's contract."""
+def run(options: Namespace) -> None:
+    """Print the prices of one position, what they rest on, and the table where it is asked for."""
+    entry_time = options.date or datetime.now(UTC)
+    position = position_of(options, entry_time)
+    found = None
+    if options.bars is not None:
+        found = daily_volatility(options.bars, position.contract.symbol, end=options.at, window=options.window)
+    print(_title(position))
+    print(f"\n{prices(position, found)}")
+    print(f"\n{facts(_grounds(position, entry_time, found), indent='')}")
+    if options.table is not None:
+        print(f"\n{way_to_liquidation(position, options.table)}")
 
-    venue: Venue
-    contract: Contract
-    table: TierTable
-    side: int
-    quantity: float
-    entry_price: float
-    margin: float
-    leverage: float
 
-    @property
-    def held(self) -> dict[str, float]:
-        """What the functions of ``rules.margin`` call a position."""
-        return {
-            "side": self.side,
-            "quantity": self.quantity,
-            "entry_price": self.entry_price,
-            "margin": self.margin,
-        }
+def prices(position: Position, volatility: Volatility | None = None) -> str:
+    """Return the liquidation, bankruptcy and takeover price and how far from the entry each lies."""
+    shown = {
+        "liquidation": position.liquidation_price,
+        "bankruptcy": position.bankruptcy_price,
+        "takeover": position.takeover_price,
+    }
+    header = ["", f"price\n{quote(position.contract.symbol, position.venue.settlement)}", "from entry\n%"]
+    moves = [value / position.entry_price - 1 for value in shown.values()]
+    columns = [list(shown), column(list(shown.values())), [_signed(100 * move) for move in moves]]
+    if volatility is not None:
+        header.append("days of\nvolatility")
+        away = [volatility.days(position.entry_price, value) for value in shown.values()]
+        columns.append([number(days, 2) for days in away])
+    return table(header, zip(*columns, strict=True))
 
-    @cached_property
-    def entry_notional(self) -> float:
-        """Notional at the entry."""
-        return float(margin.notional(self.contract, quantity=self.quantity, price=self.entry_price)[0])
 
-    @cached_property
-    def liquidation_price(self) -> float:
-        """Where equity meets the maintenance margin; NaN where no positive price does."""
-        found = margin.liquidation_price(self.contract, self.table, leverage=self.leverage, **self.held)
-        return float(found[0])
+def way_to_liquidation(position: Position, at: Sequence[float] = ()) -> str:
+    """Return result, balance, ratio and status at prices, or on the way from the entry to liquidation."""
+    far = position.liquidation_price
+    if not at and math.isnan(far):
+        return "No price liquidates this position: name prices after --table to see others."
+    at = list(at) or [position.entry_price + part * (far - position.entry_price) for part in WAY[:-1]] + [far]
+    header = ["mark price", "unrealised\nresult", "balance\n(equity)", "maintenance\nmargin", "ratio", "status"]
+    equities = [position.equity(value) for value in at]
+    kept = [position.maintenance_margin(value) for value in at]
+    columns = [
+        column(at),
+        column([equity - position.margin for equity in equities]),
+        column(equities),
+        column(kept),
+        [number(equity / least, 2) for equity, least in zip(equities, kept, strict=True)],
+        [status(position, value) for value in at],
+    ]
+    note = (
+        "ratio: equity over maintenance margin (some venues show its reciprocal); status: Ascend's, its edges at\n"
+        "2.4 and 1.6 assumed half-way between the ratios it prints"
+    )
+    return f"{table(header, zip(*columns, strict=True), left=0)}\n\n{note}"
 
-    @cached_property
-    def bankruptcy_price(self) -> float:
-        """Where equity is zero; NaN where no positive price does."""
-        return float(margin.bankruptcy_price(self.contract, **self.held)[0])
 
-    @cached_property
-    def takeover_price(self) -> float:
-        """What the venue's engine or backstop pays."""
-        found = margin.takeover_price(
-            self.venue, self.contract, self.table, leverage=self.leverage, **self.held
+def status(position: Position, at: float) -> str:
+    """Return how healthy a position is at a price."""
+    if position.liquidated_at(at):
+        return "Liquidation"
+    ratio = position.equity(at) / position.maintenance_margin(at)
+    return next(name for edge, name in STATUS if ratio >= edge)
+
+
+def _signed(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value:+,.2f}"
+
+
+def _title(position: Position) -> str:
+    side = "long" if position.side > 0 else "short"
+    currency = position.venue.settlement
+    return (
+        f"{position.venue.title}, {position.contract.symbol} ({KIND[position.contract.kind]}): {side} "
+        f"{position.quantity:,.10g} from {price(position.entry_price)}, leverage {position.leverage:,.4g}x, "
+        f"margin {price(position.margin)} {currency}"
+    )
+
+
+def _grounds(position: Position, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
+    """Return what the prices rest on, and what speaks against the position."""
+    currency = position.venue.settlement
+    kept = position.maintenance_margin(position.entry_price)
+    told = [
+        ("entry notional", f"{price(position.entry_notional)} {currency}"),
+        ("initial margin", f"{price(position.initial_margin)} {currency} ({100 / position.leverage:.4g} %)"),
+        ("maintenance margin", f"{price(kept)} {currency}{_at_liquidation(position)}"),
+        ("rate used", _rate(position)),
+        ("table", _table(position, entry_time)),
+        ("leverage limit", _limit(position)),
+        ("takeover", _takeover(position.venue)),
+    ]
+    if volatility is not None:
+        told.append(
+            (
+                "volatility",
+                f"{percent(volatility.daily)} % a day: standard deviation of {volatility.returns:,} log returns "
+                f"of closes, {moment(volatility.start)} to {moment(volatility.end)} UTC",
+            )
         )
-        return float(found[0])
+    return told + [("note", problem) for problem in _problems(position)]
 
-    def equity(self, at: Any) -> Any:
-        """Margin plus unrealised result at prices."""
-        return margin.equity(self.contract, price=at, **self.held)
 
-    def maintenance_margin(self, at: Any) -> Any:
-        """Equity to be kept at prices."""
-        return margin.maintenance_margin(
-            self.contract, self.table, leverage=self.leverage, price=at, **self.held
-        )
+def _at_liquidation(position: Position) -> str:
+    """Return where the maintenance margin holds, and what it has become at the liquidation price."""
+    if position.contract.requirement_is_constant and not position.contract.mark_fee_rate:
+        return ", whatever the mark price"
+    if math.isnan(position.liquidation_price):
+        return " at the entry price"
+    there = position.maintenance_margin(position.liquidation_price)
+    return f" at the entry price, {price(there)} at the liquidation price"
+
+
+def _rate(position: Position) -> str:
+    basis = "entry notional" if position.contract.requirement_is_constant else "notional at the mark price"
+    rate = f"{100 * position.rate:.6g} % of the {basis}"
+    own = position.table
+    if own.model == "leverage":
+        rate += f": {own.rate_factor:g} of the initial rate at {position.leverage:g}x"
+    else:
+        amount = 0.0 if own.amounts is None else float(own.amounts[position.tier])
+        rate += f" less {price(amount)}" if amount else ""
+        rate += f": tier {position.tier + 1} of {len(own)}"
+    if position.contract.closing_fee != "none":
+        where = position.contract.closing_fee.replace("_", " ")
+        rate += f"; {100 * position.contract.closing_fee_rate:g} % closing fee reserved {where}"
+    return rate
+
+
+def _table(position: Position, entry_time: datetime) -> str:
+    own = position.table
+    when = f"{dates(own.start, own.end)} ({own.confidence})"
+    if own.in_force(entry_time):
+        return f"{own.name}, in force {when}" if own.start > ALWAYS_FROM else f"{own.name}, {when}"
+    return f"tiers of {own.name}, not in force on {day(entry_time)}: the nearest, in force {when}"
+
+
+def _takeover(venue: Venue) -> str:
+    if venue.takeover_price == "backstop":
+        return f"by a backstop, {100 * venue.takeover_discount:g} % worse than the liquidation price"
+    if venue.takeover_price == "bankruptcy_with_fee":
+        return "where equity is just the closing fee"
+    return "at the bankruptcy price"
+
+
+def _limit(position: Position) -> str:
+    limit = position.leverage_limit
+    return f"{limit:g}x at this size" if math.isfinite(limit) else "not told by the sources"
+
+
+def _problems(position: Position) -> list[str]:
+    """Return what keeps such a position from existing, or from being liquidated."""
+    problems = []
+    if position.leverage > position.leverage_limit:
+        problems.append(f"{position.leverage:g}x is beyond the limit: the venue would refuse it")
+    if position.margin < position.initial_margin * (1 - 1e-12):
+        problems.append("the margin is below the initial margin: the position could not be opened")
+    if position.liquidated_at(position.entry_price):
+        problems.append("liquidated at its own entry price")
+    if math.isnan(position.liquidation_price):
+        problems.append("no positive price liquidates it: the margin covers the whole notional")
+    return problems

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from itertools import chain, repeat
+from typing import Any
 
 import polars as pl
 
@@ -51,10 +53,7 @@ def assumed(swept: Swept, rules: dict[str, Any]) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
-        *(
-            ("positions", sentence) if not n else ("", sentence)
-            for n, sentence in enumerate(swept.book.assumptions)
-        ),
+        *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
         ("rules", sentences.rules(rules, swept.venue.trigger_price)),
     ]

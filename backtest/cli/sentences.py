@@ -15,6 +15,8 @@ from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL
 #: Tables of one symbol that are told one by one; more are counted.
 MOST_TABLES = 2
 
+QUOTES = ("USDT", "USDC", "BUSD", "USD")
+
 
 def window(first: datetime, last: datetime) -> str:
     """Return the days of a window: "10 to 26 May 2021", "28 Dec 2019 to 5 May 2026"."""
@@ -47,7 +49,9 @@ def gaps(market: Market, symbol: str | None = None) -> str:
         return "no gaps"
     row = found.sort(pl.col("end") - pl.col("start"), descending=True, maintain_order=True).row(0, named=True)
     longest = f"the longest {duration(row['end'] - row['start'])} from {moment(row['start'])} ({row['symbol']})"
-    counted = f"{plural(found.height, 'gap')}, {plural(float(found['missing_bars'].sum()), 'bar')} missing, {longest}"
+    counted = (
+        f"{plural(found.height, 'gap')}, {plural(float(found['missing_bars'].sum()), 'bar')} missing, {longest}"
+    )
     beyond = int(found["long"].sum())
     limit = "" if market.gap_limit is None else f" the limit of {duration(market.gap_limit)}"
     return f"{counted}; {beyond:,} beyond{limit}: positions open across end unknown" if beyond else counted
@@ -80,10 +84,15 @@ def not_in_force(used: pl.DataFrame) -> list[str]:
 def dates(start: datetime, end: datetime) -> str:
     """Return when a table was in force."""
     if start <= ALWAYS_FROM and end >= ALWAYS_UNTIL:
-        return "undated: always in force"
+        return "always in force"
     if start <= ALWAYS_FROM:
         return f"until {day(end)}"
     return f"from {day(start)}" if end >= ALWAYS_UNTIL else f"{day(start)} to {day(end)}"
+
+
+def quote(symbol: str, currency: str) -> str:
+    """Return the currency a symbol is priced in where its name tells, else another one."""
+    return next((name for name in QUOTES if symbol.endswith(name)), currency)
 
 
 def _table(row: dict[str, Any]) -> str:

@@ -12,6 +12,9 @@ NOTHING = "-"
 
 WIDEST = 110
 
+#: Figures of a price or an amount that are shown.
+FIGURES = 7
+
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
     """Return rows as aligned columns under a header, whose lines may be several and carry the units.
@@ -79,12 +82,20 @@ def percent(value: float | None, decimals: int = 2) -> str:
 
 
 def price(value: float | None) -> str:
-    """Return a price in seven figures at most, without zeros that say nothing."""
-    if value is None or value != value:
-        return NOTHING
-    decimals = max(0, 7 - len(f"{abs(value):.0f}")) if abs(value) >= 1 else 6
-    text = f"{value:,.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Return a price or an amount in seven figures at most, without zeros that say nothing."""
+    return column([value])[0]
+
+
+def column(values: Sequence[float | None]) -> list[str]:
+    """Return numbers for one column: as many decimals for all as the largest leaves of seven figures."""
+    present = [abs(value) for value in values if value is not None and value == value]
+    digits = len(f"{max(present, default=0.0):.0f}") if max(present, default=0.0) >= 1 else 0
+    written = [number(value, max(0, FIGURES - digits)) for value in values]
+    numbers = [text for text in written if text != NOTHING]
+    while numbers and "." in numbers[0] and all(text.endswith(("0", ".")) for text in numbers):
+        written = [text if text == NOTHING else text[:-1] for text in written]
+        numbers = [text[:-1] for text in numbers]
+    return written
 
 
 def moment(time: datetime) -> str:

@@ -46,15 +46,9 @@ def _digest() -> str:
     return found.hexdigest()[:16]
 
 
-def _candidates() -> list[Path]:
-    asked = os.environ.get("NUMBA_CACHE_DIR")
-    if asked:
-        return [Path(asked)]
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~").expanduser() / ".cache"
-    return [
-        Path(home),
-        Path(tempfile.gettempdir()) / f"cache-{os.getuid() if hasattr(os, 'getuid') else 'me'}",
-    ]
+def _base() -> Path:
+    asked = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return Path(asked) if asked else Path("~").expanduser() / ".cache"
 
 
 def _is_ours(folder: Path) -> bool:
@@ -68,16 +62,15 @@ def _is_ours(folder: Path) -> bool:
 
 def cache_folder() -> Path | None:
     """Return the folder compiled kernels are kept in, or None where there is none to be had."""
-    for base in _candidates():
-        folder = base / "liquidation-backtest" / _digest()
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if _is_ours(folder.parent) and _is_ours(folder):
-                with tempfile.TemporaryFile(dir=folder):
-                    return folder
-        except (OSError, RuntimeError):
-            continue
-    return None
+    try:
+        folder = _base() / "liquidation-backtest" / _digest()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (_is_ours(folder.parent) and _is_ours(folder)):
+            return None
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):  # nowhere to write, or no home
+        return None
 
 
 CACHE_FOLDER = cache_folder() if COMPILED else None

@@ -44,6 +44,7 @@ class Contract:
     closing_fee: Literal["none", "at_mark", "at_bankruptcy"] = "none"  #: reserved on top of it
     closing_fee_rate: float = 0.0  #: fraction of the notional closed
     trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
+    note: str = ""
 
     def __post_init__(self) -> None:
         """Refuse rules that contradict one another."""

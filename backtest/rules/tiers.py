@@ -82,9 +82,20 @@ class TierTable:
         return self.start <= moment < self.end
 
     def scaled(self, factor: float) -> TierTable:
-        """Return the table with every maintenance rate (and amount) multiplied."""
-        amounts = None if self.amounts is None else self.amounts * factor
-        return replace(self, rates=self.rates * factor, amounts=amounts, rate_factor=self.rate_factor * factor)
+        """Return the table with every maintenance rate multiplied.
+
+        Tiers whose rate would reach 1 are cut off: no position could be held in them, larger ones are refused.
+        """
+        kept = max(int((self.rates * factor < 1).sum()), 1)
+        return replace(
+            self,
+            floors=self.floors[:kept],
+            rates=self.rates[:kept] * factor,
+            amounts=None if self.amounts is None else self.amounts[:kept] * factor,
+            max_leverages=self.max_leverages[:kept],
+            cap=self.cap if kept == len(self) else float(self.floors[kept]),
+            rate_factor=self.rate_factor * factor,
+        )
 
     def capped(self, maximum_leverage: float) -> TierTable:
         """Return the table with no tier allowing more than a maximum leverage."""
@@ -122,6 +133,8 @@ class TierTable:
                 found.add("rows", "a table keyed by leverage has one row, for its highest leverage")
         else:
             self._check_rows(found)
+        if self.model != "marginal" and self.amounts is not None and np.any(self.amounts):
+            found.add("rows", "maintenance amounts belong to marginal tiers only")
         if not (self.max_leverages >= 1).all():
             row = int(np.argmin(self.max_leverages >= 1))
             found.add(f"rows[{row}].max_leverage", f"must be at least 1, is {self.max_leverages[row]}")

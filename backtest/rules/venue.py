@@ -265,7 +265,8 @@ class _Reader:
             if not any(path.startswith(f"contracts.{like}") for path, _ in self.problems.found):
                 self.problems.add("default.like", f"there is no contract {like!r}")
             return None
-        return contracts[like]
+        note = self._of_type("default.note", settings.get("note", contracts[like].note), str)
+        return replace(contracts[like], note=note or "")
 
     def _contract(self, path: str, symbol: str, settings: Any, rules: dict[str, Any]) -> Contract | None:
         settings = self._table(path, settings)
@@ -282,7 +283,8 @@ class _Reader:
             return None
         try:
             ready = tuple(table for table in tables if table is not None)
-            return Contract(symbol=symbol, tables=ready, **{**rules, **own})
+            note = self._of_type(f"{path}.note", settings.get("note", ""), str)
+            return Contract(symbol=symbol, tables=ready, note=note or "", **{**rules, **own})
         except RulesError as error:
             self.problems.add_all(path, error)
             return None

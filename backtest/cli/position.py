@@ -1,0 +1,160 @@
+"""One isolated position under one table of a venue's contract, and every figure the calculator shows of it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+
+from backtest.errors import ArgumentError
+from backtest.kernel.types import Floats
+from backtest.rules import margin as margins
+from backtest.rules.contract import Contract
+from backtest.rules.tiers import TierTable
+from backtest.rules.timeline import milliseconds, timeline
+from backtest.rules.venue import Venue
+
+DEFAULT_SYMBOL = "BTCUSDT"
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """A position; amounts in settlement currency, prices NaN where there is no positive one."""
+
+    venue: Venue
+    contract: Contract
+    table: TierTable
+    side: int  #: +1 long, -1 short
+    quantity: float
+    entry_price: float
+    margin: float
+    leverage: float  #: as selected
+
+    @property
+    def held(self) -> dict[str, float]:
+        """The position as the functions of ``rules.margin`` take it."""
+        names = ("side", "quantity", "entry_price", "margin")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def entry_notional(self) -> float:
+        """Notional at the entry."""
+        return float(self.notional(self.entry_price)[0])
+
+    @property
+    def initial_margin(self) -> float:
+        """Least margin to open with."""
+        return self.entry_notional / self.leverage
+
+    @cached_property
+    def liquidation_price(self) -> float:
+        """Where equity meets the maintenance margin."""
+        found = margins.liquidation_price(self.contract, self.table, leverage=self.leverage, **self.held)
+        return float(found[0])
+
+    @cached_property
+    def bankruptcy_price(self) -> float:
+        """Where equity is zero, before any liquidation fee."""
+        return float(margins.bankruptcy_price(self.contract, **self.held)[0])
+
+    @cached_property
+    def takeover_price(self) -> float:
+        """What the venue's engine or backstop pays."""
+        found = margins.takeover_price(self.venue, self.contract, self.table, leverage=self.leverage, **self.held)
+        return float(found[0])
+
+    @cached_property
+    def tier(self) -> int:
+        """The tier that decides, counted from 0: at the liquidation price where the notional follows the mark."""
+        follows = self.table.model == "marginal" and not self.contract.requirement_is_constant
+        if follows and np.isfinite(self.liquidation_price):
+            return int(self.table.tier_of(self.notional(self.liquidation_price))[0])
+        return self.entry_tier
+
+    @cached_property
+    def entry_tier(self) -> int:
+        """The tier of the size at the entry, counted from 0, whose leverage limit applies."""
+        return int(self.table.tier_of(self.size)[0])
+
+    @property
+    def rate(self) -> float:
+        """The maintenance margin rate used."""
+        if self.table.model == "leverage":
+            return self.table.rate_factor / self.leverage
+        return float(self.table.rates[self.tier])
+
+    @property
+    def leverage_limit(self) -> float:
+        """Most leverage the tier allows; infinite where the sources do not say."""
+        return float(self.table.max_leverages[self.entry_tier])
+
+    @property
+    def size(self) -> Floats:
+        """Size as the table counts it, (1,)."""
+        quantity, price = np.array([self.quantity]), np.array([self.entry_price])
+        return margins.table_size(self.contract, self.table, quantity=quantity, entry_price=price)
+
+    def notional(self, price: float) -> Floats:
+        """Return the notional at a price, (1,)."""
+        return margins.notional(self.contract, quantity=self.quantity, price=price)
+
+    def equity(self, price: float) -> float:
+        """Return margin plus unrealised result at a price."""
+        return float(margins.equity(self.contract, price=price, **self.held)[0])
+
+    def maintenance_margin(self, price: float) -> float:
+        """Return the equity to be kept at a price."""
+        found = margins.maintenance_margin(
+            self.contract, self.table, leverage=self.leverage, price=price, **self.held
+        )
+        return float(found[0])
+
+    def liquidated_at(self, price: float) -> bool:
+        """Return whether a price liquidates: decided by the liquidation price itself, free of rounding."""
+        return self.side * (price - self.liquidation_price) <= 0
+
+
+def position_of(options: Namespace, entry_time: datetime) -> Position:
+    """Return the position that the options describe, opened at a time that decides its table of tiers.
+
+    Raises
+    ------
+    ArgumentError
+        Where neither margin nor leverage is given, or the position is larger than the table covers.
+    """
+    if options.margin is None and options.leverage is None:
+        raise ArgumentError("price needs --margin, --leverage, or both")
+    venue = Venue.load(options.venue)
+    contract = venue.contract(options.symbol or _default_symbol(venue))
+    notional = float(margins.notional(contract, quantity=options.quantity, price=options.entry_price)[0])
+    position = Position(
+        venue,
+        contract,
+        table_at(contract, entry_time),
+        1 if options.side == "long" else -1,
+        options.quantity,
+        options.entry_price,
+        options.margin or notional / options.leverage,
+        options.leverage or notional / options.margin,
+    )
+    if position.size[0] > position.table.cap:
+        raise ArgumentError(
+            f"--quantity {options.quantity:,.10g} is beyond table {position.table.name!r}, which covers "
+            f"{position.table.size} up to {position.table.cap:,.10g}: this is {position.size[0]:,.10g}"
+        )
+    return position
+
+
+def table_at(contract: Contract, moment: datetime) -> TierTable:
+    """Return the table in force at a moment, or the one nearest to it in time."""
+    tables = timeline(contract, "nearest")
+    table = tables.tables[np.searchsorted(tables.starts, milliseconds(moment), side="right") - 1]
+    assert table is not None  # the nearest rule leaves no time without one
+    return table
+
+
+def _default_symbol(venue: Venue) -> str:
+    return DEFAULT_SYMBOL if DEFAULT_SYMBOL in venue.contracts else next(iter(venue.contracts), DEFAULT_SYMBOL)

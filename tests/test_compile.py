@@ -1,0 +1,103 @@
+"""The cache of compiled kernels: never stale, never somebody else's, never required."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import backtest
+from backtest.kernel import compile as compiling
+
+PACKAGE = Path(backtest.__file__).parent
+ANSWER = """
+from backtest.rules.contract import Contract
+from backtest.rules.tiers import TierTable
+from backtest.rules import margin
+contract = Contract(symbol="X", tables=(TierTable(name="t", rates=[0.005]),))
+print(margin.bankruptcy_price(contract, side=1, quantity=1, entry_price=100, margin=10)[0])
+"""
+
+
+def answer(home: Path, cache: str) -> str:
+    """Run a kernel of the package copied to ``home``, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(home), "NUMBA_CACHE_DIR": cache}
+    run = subprocess.run(
+        [sys.executable, "-c", ANSWER], env=environment, cwd=home, capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
+
+
+@pytest.mark.skipif(not compiling.COMPILED, reason="nothing is compiled")
+def test_cache__sees_an_edit_in_another_kernel_file(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "backtest", ignore=shutil.ignore_patterns("__pycache__"))
+    cache = str(tmp_path / "cache")
+    assert answer(tmp_path, cache) == "90.0"
+    formula = tmp_path / "backtest" / "kernel" / "formula.py"
+    edited = formula.read_text().replace("- margin", "- 2.0 * margin")
+    assert edited != formula.read_text()
+    formula.write_text(edited)
+    assert answer(tmp_path, cache) == "80.0"
+    assert len(list((tmp_path / "cache" / "liquidation-backtest").iterdir())) == 2
+
+
+@pytest.mark.skipif(not compiling.COMPILED, reason="nothing is compiled")
+def test_cache__is_not_needed(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "backtest", ignore=shutil.ignore_patterns("__pycache__"))
+    occupied = tmp_path / "a file"
+    occupied.touch()
+    assert answer(tmp_path, str(occupied / "cache")) == "90.0"
+
+
+def test_cache_folder__is_named_by_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert compiling.cache_folder() == tmp_path / "liquidation-backtest" / compiling._digest()
+
+
+def test_cache_folder__refuses_one_that_others_can_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    folder = compiling.cache_folder()
+    assert folder is not None
+    folder.chmod(0o777)
+    assert compiling.cache_folder() is None
+
+
+def test_cache_folder__refuses_one_that_belongs_to_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert compiling.cache_folder() is not None
+    monkeypatch.setattr(os, "getuid", lambda: 12_345)
+    assert compiling.cache_folder() is None
+
+
+def test_cache_folder__refuses_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "liquidation-backtest").symlink_to(elsewhere)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert compiling.cache_folder() is None
+
+
+def test_other_packages__keep_their_own_cache_folder(tmp_path: Path) -> None:
+    code = "import os, numba; from backtest.kernel import prices; print(numba.config.CACHE_DIR)"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == str(tmp_path)
+
+
+def test_in_chunks__covers_everything_once_in_order() -> None:
+    count = 2 * compiling.CHUNK + 3
+    for threads in (1, 2, 5):
+        spans = compiling.in_chunks(lambda begin, stop: (begin, stop), count, threads)
+        assert [begin for begin, _ in spans] == [0, compiling.CHUNK, 2 * compiling.CHUNK]
+        assert [stop for _, stop in spans] == [compiling.CHUNK, 2 * compiling.CHUNK, count]
+    assert compiling.in_chunks(lambda begin, stop: (begin, stop), 0) == []
