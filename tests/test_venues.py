@@ -235,7 +235,7 @@ def test_broken_file__tells_every_problem_by_its_path_in_one_message(tmp_path):
         ),
         (
             "rows = [{ floor = 0, rate = 0.01, amount = 0 }, { floor = 100, rate = 0.02, amount = 7 }]",
-            r"rows\[1\]\.amount: must be 1 for the requirement to be continuous, is 7",
+            r"rows\[1\]\.amount: must be 1 for a continuous requirement, is 7",
         ),
         ("cap = 5\nrows = [{ floor = 0, rate = 0.01 }, { floor = 9, rate = 0.02 }]", r"cap: must lie above"),
         (

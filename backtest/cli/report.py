@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 
 from backtest.chart.words import amount, currency_name
 from backtest.cli.study import Swept
-from backtest.cli.text import day, moment, number, percent, plural, table
+from backtest.cli.text import day, decimals, moment, number, percent, plural, table
 from backtest.study import flow
 
 HEAVIEST = 10
@@ -23,9 +23,10 @@ def by_period(swept: Swept) -> str:
     rows = swept.flow(every)
     size, money = _scale(swept, rows)
     header = [f"{word}\n(UTC)", *_headings(swept, money)]
-    lines = [[day(row["time"]), *_cells(swept, row, size)] for row in rows.iter_rows(named=True)]
     total = rows.sum().row(0, named=True)
-    return table(header, [*lines, ["all", *_cells(swept, total, size)]])
+    named = [(_period(row["time"], word), row) for row in rows.iter_rows(named=True)]
+    fine = decimals(max(rows["share"].to_list(), default=0.0))
+    return table(header, [[name, *_cells(swept, row, size, fine)] for name, row in [*named, ("all", total)]])
 
 
 def heaviest_hours(swept: Swept) -> str:
@@ -33,8 +34,10 @@ def heaviest_hours(swept: Swept) -> str:
     rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept))
     size, money = _scale(swept, rows)
     header = ["rank", "hour from\n(UTC)", *_headings(swept, money)]
+    fine = decimals(max(rows["share"].to_list(), default=0.0))
     lines = [
-        [f"{row['rank']}", moment(row["time"]), *_cells(swept, row, size)] for row in rows.iter_rows(named=True)
+        [f"{row['rank']}", moment(row["time"]), *_cells(swept, row, size, fine)]
+        for row in rows.iter_rows(named=True)
     ]
     return table(header, lines, left=0)
 
@@ -106,6 +109,10 @@ def counts(swept: Swept) -> str:
     return table(["outcome", "positions", "%"], lines)
 
 
+def _period(start: datetime, word: str) -> str:
+    return f"{start:%Y-%m}" if word == "month" else day(start)
+
+
 def _headings(swept: Swept, money: str) -> list[str]:
     share = ["liquidated\n% of book", "longs\n% of book", "shorts\n% of book"]
     amounts = [f"longs\n{money}", f"shorts\n{money}"]
@@ -113,8 +120,8 @@ def _headings(swept: Swept, money: str) -> list[str]:
     return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
 
 
-def _cells(swept: Swept, row: Mapping[str, Any], size: float) -> list[str]:
-    share = [percent(row[name]) for name in ("share", "long_share", "short_share")]
+def _cells(swept: Swept, row: Mapping[str, Any], size: float, fine: int) -> list[str]:
+    share = [percent(row[name], fine) for name in ("share", "long_share", "short_share")]
     amounts = [number(row[name] / size, 1) for name in ("long_notional", "short_notional")]
     people = [number(row[name]) for name in ("long_count", "short_count")]
     return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]

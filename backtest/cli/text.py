@@ -12,6 +12,9 @@ NOTHING = "-"
 
 WIDEST = 110
 
+#: Keeps a figure and its sign on one line.
+HARD_SPACE = "\N{NO-BREAK SPACE}"
+
 #: Figures of a price or an amount that are shown.
 FIGURES = 7
 
@@ -50,20 +53,22 @@ def facts(named: Iterable[tuple[str, str]], indent: str = "  ") -> str:
         first = f"{indent}{name.ljust(wide)}"
         lines.append(
             textwrap.fill(
-                fact,
+                fact.replace(" %", HARD_SPACE + "%"),
                 width(),
                 initial_indent=first,
                 subsequent_indent=" " * len(first),
                 break_on_hyphens=False,
                 break_long_words=False,
-            )
+            ).replace(HARD_SPACE, " ")
         )
     return "\n".join(lines)
 
 
 def paragraph(text: str) -> str:
     """Return a paragraph as wide as the terminal."""
-    return textwrap.fill(text, width(), break_on_hyphens=False, break_long_words=False)
+    whole = text.replace(" %", HARD_SPACE + "%")
+    lines = textwrap.fill(whole, width(), break_on_hyphens=False, break_long_words=False)
+    return lines.replace(HARD_SPACE, " ")
 
 
 def width() -> int:
@@ -101,6 +106,11 @@ def column(values: Sequence[float | None]) -> list[str]:
 def moment(time: datetime) -> str:
     """Return a time to the minute, or to the second where it has any."""
     return f"{time:%Y-%m-%d %H:%M:%S}" if time.second else f"{time:%Y-%m-%d %H:%M}"
+
+
+def decimals(largest: float) -> int:
+    """Return how many decimals show a column of percentages, given its largest fraction."""
+    return 2 if largest >= 0.01 or largest == 0 else 3 if largest >= 0.001 else 4
 
 
 def day(time: datetime) -> str:
