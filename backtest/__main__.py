@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from backtest.cli.parser import build_parser
-from backtest.errors import BacktestError
+from backtest.errors import BacktestError, TiersError
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has stopped: nothing more to say, also at shutdown
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except TiersError as error:
+        return _refuse(f"{error} (--tiers nearest, or --tiers SYMBOL=TABLE)")
     except BacktestError as error:
         return _refuse(str(error))
     except OSError as error:

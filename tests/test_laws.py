@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from random_cases import (
@@ -45,6 +45,8 @@ seeds = st.integers(0, 2**32 - 1)
 cases = seeds.map(lambda seed: random_case(np.random.default_rng(seed), 90))
 
 HOUR = 3_600_000
+BAR = ("open", "high", "low", "close")
+UPSIDE_DOWN = ("open", "low", "high", "close")
 WHAT_HAPPENED = ["outcome", "liquidated", "outcome_time", "ambiguous"]
 PRICES = ["liquidation_price", "bankruptcy_price", "fill_price"]
 MONEY = ["fill_notional", "funding_paid", "equity_at_fill", "shortfall", "realised_pnl"]
@@ -66,10 +68,10 @@ def of_positions(case: Case, positions: pl.DataFrame) -> Case:
     return case._replace(positions=positions, adjustments=changes)
 
 
-def liquidations(outcomes: pl.DataFrame) -> pl.Series:
+def liquidations(outcomes: pl.DataFrame) -> np.ndarray[Any, Any]:
     """Return when each position was liquidated, in milliseconds; infinite if never."""
     time = pl.when("liquidated").then(pl.col("outcome_time").dt.epoch("ms")).cast(pl.Float64)
-    return outcomes.select(time.fill_null(np.inf)).to_series()
+    return outcomes.select(time.fill_null(np.inf)).to_series().to_numpy()
 
 
 @lawful
@@ -136,11 +138,14 @@ def test_sweep__coarser_bars_liquidate_the_same_waiting_positions(seed: int, kin
     coarse = case.bars.group_by("symbol", bar=time, maintain_order=True).agg(
         pl.first("time"), *(combine(pl.col(name)) for name, combine in parts.items())
     )
-    fine, coarse_outcomes = swept(case), swept(case._replace(bars=coarse.drop("bar")))
-    assert fine["liquidated"].any()
-    assert fine["liquidated"].to_list() == coarse_outcomes["liquidated"].to_list()
-    there = (liquidations(fine).filter(fine["liquidated"]) - START) // every * every + START
-    assert there.to_list() == liquidations(coarse_outcomes).filter(fine["liquidated"]).to_list()
+    found, coarse_found = (
+        liquidations(swept(case._replace(bars=bars))) for bars in (case.bars, coarse.drop("bar"))
+    )
+    liquidated = np.isfinite(found)
+    assert liquidated.any()
+    assert liquidated.tolist() == np.isfinite(coarse_found).tolist()
+    same_bar = START + (found[liquidated] - START) // every * every
+    assert same_bar.tolist() == coarse_found[liquidated].tolist()
 
 
 @lawful
@@ -257,13 +262,13 @@ def test_sweep__an_inverse_long_is_a_linear_short_at_one_over_the_price(seed: in
     case = waiting(case_of(rng, history, random_entries(rng, history, 90)))
     mirrored = case._replace(
         bars=case.bars.with_columns(
-            **{name: 1 / pl.col(other) for name, other in zip(BAR, ("open", "low", "high", "close"), strict=True)}
+            **{name: 1 / pl.col(other) for name, other in zip(BAR, UPSIDE_DOWN, strict=True)}
         ),
         funding=case.funding.with_columns(-pl.col("rate")),
         positions=flipped(case.positions).with_columns(entry_price=1 / pl.col("entry_price")),
         venue=case.venue.with_(kind="linear"),
     )
-    assert_mirror(swept(case), swept(mirrored), lambda price: 1 / price)
+    assert_mirror(swept(case), swept(mirrored), lambda price: 1 / price, MONEY)
 
 
 @lawful
@@ -271,28 +276,24 @@ def test_sweep__an_inverse_long_is_a_linear_short_at_one_over_the_price(seed: in
 def test_sweep__a_constant_requirement_mirrors_long_and_short(seed: int, kind: str) -> None:
     """P becomes c - P: with c = 1 for face values, and for linear contracts all entered at c / 2."""
     rng, numbers = np.random.default_rng(seed), Numbers("dyadic", kind)
-    c = 1.0 if kind == "face_value" else 256.0
     history = regular_history(rng, numbers, 64, stamp_every=4 * HOUR if kind == "face_value" else None)
-    opening = history.prices["open"][(history.stamps - START) // HOUR]
-    history = replace(history, rates=history.rates * (1 - opening))
+    opening, rates = history.prices["open"][(history.stamps - START) // HOUR], history.rates
+    history = replace(history, rates=rates * (1 - opening))  # a stamp costs a p (1 - p), mirrored its negative
     held = random_entries(rng, history, 90)
+    c = 1.0 if kind == "face_value" else 2 * float(np.median(history.prices["open"]))
+    assume(history.prices["high"].max() < c or kind == "face_value")
     held["entry_price"] = np.clip(held["entry_price"], 1 / 128, 127 / 128) if c == 1 else np.full(90, c / 2)
-    case = case_of(rng, history, held, basis="entry", closing_fee="none", closing_fee_rate=0.0)
+    case = case_of(rng, history, held, highest=c, basis="entry", closing_fee="none", closing_fee_rate=0.0)
     mirrored = case._replace(
         bars=case.bars.with_columns(
-            **{name: c - pl.col(other) for name, other in zip(BAR, ("open", "low", "high", "close"), strict=True)}
+            **{name: c - pl.col(other) for name, other in zip(BAR, UPSIDE_DOWN, strict=True)}
         ),
+        funding=None if case.funding is None else case.funding.with_columns(rate=-rates * opening),
         positions=flipped(case.positions).with_columns(
             -pl.col("entry_price", "stop_price", "take_profit_price") + c
         ),
     )
-    if case.funding is not None:  # rate x mark is a p (1 - p) and its negative
-        rates = -history.rates / (1 - opening) * opening
-        mirrored = mirrored._replace(funding=case.funding.with_columns(rate=np.where(opening < 1, rates, 0.0)))
-    assert_mirror(swept(case), swept(mirrored), lambda price: c - price)
-
-
-BAR = ("open", "high", "low", "close")
+    assert_mirror(swept(case), swept(mirrored), lambda price: c - price, MONEY[1:])
 
 
 def regular_history(rng: Rng, numbers: Numbers, length: int, stamp_every: int | None) -> History:
@@ -310,8 +311,8 @@ def powers_of_two(rng: Rng, length: int) -> dict[str, Any]:
     return {name: 2.0**power for name, power in zip(BAR, (walk[:-1], high, low, walk[1:]), strict=True)}
 
 
-def case_of(rng: Rng, history: History, held: Held, **rules: Any) -> Case:
-    """Return a case of one symbol under one table, with plans at prices that are exact."""
+def case_of(rng: Rng, history: History, held: Held, highest: float = np.inf, **rules: Any) -> Case:
+    """Return a case of one symbol under one table, with stops and take-profits at prices that are exact."""
     contract = random_contract(rng, history, held, gaps=False).with_(**rules)
     contract = contract.with_(tables=(replace(contract.tables[-1], start=ALWAYS_FROM, end=ALWAYS_UNTIL),))
     setting = Setting(history, contract, np.zeros(held["side"].size, np.int64), "mark")
@@ -322,7 +323,8 @@ def case_of(rng: Rng, history: History, held: Held, **rules: Any) -> Case:
         changes = random_adjustments(rng, setting, held)
     for name, beyond in (("stop_price", -held["side"]), ("take_profit_price", held["side"])):
         price = history.numbers.price(held[name], lowest=0.0)
-        held[name] = np.where((price - held["entry_price"]) * beyond > 0, price, np.nan)
+        apart = ((price - held["entry_price"]) * beyond > 0) & (price < highest)
+        held[name] = np.where(apart, price, np.nan)
     frame = pl.DataFrame({"symbol": ["X"] * held["side"].size} | held)
     positions, adjustments = with_ids(rng, frame, [changes], "both")
     missing = [pl.lit(None, pl.Float64).alias(name) for name in PLANS[1:] if name not in positions.columns]
@@ -337,15 +339,17 @@ def flipped(positions: pl.DataFrame) -> pl.DataFrame:
     return positions.with_columns(side=pl.when(IS_LONG).then(pl.lit("short")).otherwise(pl.lit("long")).cast(Side))
 
 
-def assert_mirror(found: pl.DataFrame, mirrored: pl.DataFrame, price: Callable[[pl.Expr], pl.Expr]) -> None:
-    """Fail unless the same happened for the same money at mirrored prices, where both sides have one."""
+def assert_mirror(
+    found: pl.DataFrame, mirrored: pl.DataFrame, price: Callable[[pl.Expr], pl.Expr], money: list[str]
+) -> None:
+    """Fail unless the same happened for the same money, at mirrored prices where both sides have one."""
     exact = [*WHAT_HAPPENED, "tier_rate"]
     assert_frame_equal(found.select(exact), mirrored.select(exact), check_exact=True)
-    assert_frame_equal(found.select(MONEY), mirrored.select(MONEY), check_exact=False, rel_tol=1e-9, abs_tol=1e-9)
+    assert_frame_equal(found.select(money), mirrored.select(money), rel_tol=1e-9, abs_tol=1e-9)
     for name in PRICES:
         both = found[name].is_not_null() & mirrored[name].is_not_null()
-        there = mirrored.select(price(pl.col(name))).filter(both)
-        assert_frame_equal(found.select(name).filter(both), there, check_exact=False, rel_tol=1e-9, abs_tol=1e-9)
+        there = mirrored.filter(both).select(price(pl.col(name)).alias(name))
+        assert_frame_equal(found.filter(both).select(name), there, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def single_rate(venue: Venue) -> Venue:

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from backtest.chart import theme, words
 from backtest.chart.times import DAY, EPOCH, days, openings, time_axis
@@ -75,7 +76,10 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
     for side, heights in (("long", longs), ("short", -shorts)):
         colour = theme.SIDE_COLOURS[side]
         # the edge keeps an hour visible where thousands of them share a pixel
-        ax.stairs(heights, edges, fill=True, color=colour, edgecolor=colour, linewidth=0.5, label=f"{side}s")
+        steps = StepPatch(heights, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.5)
+        # not ax.stairs: it looks for the limits of every step in turn, 5.1 s for 56,000 hours against 0.01 s
+        ax.add_artist(steps)
+    ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     unit = "% of the book" if measure == "share" else words.currency_name(currency)
     theme.dress(ax, f"Liquidated {interval_name(step)}, {unit}")
@@ -110,6 +114,7 @@ def annotate_heaviest(
             va="bottom" if upward else "top",
             fontsize=theme.TEXT,
             color=theme.INK,
+            bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
     return ax
 

@@ -41,11 +41,11 @@ def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
     used = dict(sentences.tiers(swept.tiers))
     count = f"{len(swept.book):,} positions"
-    whose = f"estimated from an invented book of {count}: read shares, not dollars" if swept.invented else count
+    whose = f"estimated from an invented book of {count} (read shares, not dollars)" if swept.invented else count
     told = [
-        f"{swept.venue.title}: {used.get(symbol, 'no positions')}",
-        whose,
-        swept.market.description,
+        f"prices: {swept.market.description}",
+        f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
+        f"positions: {whose}",
         sentences.gaps(swept.market, symbol),
         caption,
     ]

@@ -1,0 +1,422 @@
+"""The command line: what each command prints and writes, and how it refuses."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from backtest.__main__ import main
+from backtest.cli import outputs, text
+from backtest.cli.progress import Clock
+from backtest.schemas import OUTCOME_COLUMNS
+
+START = datetime(2021, 5, 18, tzinfo=UTC)
+HOURS = 72
+
+
+@pytest.fixture
+def bars_file(tmp_path) -> Path:
+    """Three days of hourly bars that fall by a third on the second day, the last price further."""
+    hour = np.arange(HOURS)
+    close = 45_000 - 15_000 / (1 + np.exp(-(hour - 36) / 2))
+    opening = np.concatenate([[45_000.0], close[:-1]])
+    prices = {"open": opening, "high": np.maximum(opening, close) * 1.001, "low": close * 0.995, "close": close}
+    last = {f"last_{name}": values for name, values in prices.items()} | {"last_low": close * 0.95}
+    frame = pl.DataFrame(
+        {"symbol": "BTCUSDT", "time": [START + timedelta(hours=int(n)) for n in hour], **prices, **last}
+    )
+    path = tmp_path / "bars.parquet"
+    frame.write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def positions_file(tmp_path) -> Path:
+    """Two longs, of which 20 times is liquidated and 2 times is not, and a short."""
+    frame = pl.DataFrame(
+        {
+            "position_id": [1, 2, 3],
+            "symbol": ["BTCUSDT"] * 3,
+            "side": ["long", "long", "short"],
+            "entry_time": [START] * 3,
+            "entry_price": [45_000.0] * 3,
+            "quantity": [1.0, 1.0, 2.0],
+            "leverage": [20.0, 2.0, 10.0],
+        }
+    )
+    path = tmp_path / "positions.csv"
+    frame.with_columns(pl.col("entry_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv(path)
+    return path
+
+
+def sweep_words(bars: Path, positions: Path, out: Path, *more: str) -> list[str]:
+    return [
+        "sweep", "--bars", str(bars), "--positions", str(positions), "--venue", "binance", "--out", str(out), *more
+    ]  # fmt: skip
+
+
+def refusal(capsys) -> str:
+    """Return the one line on the error stream, which must be all there is."""
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1, printed.err
+    assert printed.err.startswith("backtest: error: ")
+    assert printed.out == ""
+    return printed.err
+
+
+def hidden(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.startswith(".partial")]
+
+
+def test_sweep__writes_outcomes_and_summary(tmp_path, capsys, bars_file, positions_file):
+    out = tmp_path / "deep" / "out"
+    assert main(sweep_words(bars_file, positions_file, out)) == 0
+    outcomes = pl.read_parquet(out / "outcomes.parquet")
+    assert outcomes["outcome"].to_list() == ["liquidated", "open", "open"]
+    assert list(outcomes.columns[-len(OUTCOME_COLUMNS) :]) == list(OUTCOME_COLUMNS)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["outcomes"] == {
+        "liquidated": 1, "stopped": 0, "took_profit": 0, "exited": 0, "open": 2, "unknown": 0
+    }  # fmt: skip
+    assert summary["inputs"][str(bars_file)] == sha256(bars_file.read_bytes()).hexdigest()
+    assert set(summary["inputs"]) == {str(bars_file), str(positions_file), "binance"}
+    assert summary["tiers"]["used"][0]["in_force"]
+    assert summary["totals"]["liquidated_notional"] == pytest.approx(outcomes["fill_notional"][0], abs=0.01)
+    assert {"backtest", "python", "numpy", "polars", "numba"} <= set(summary["versions"])
+    assert summary["arguments"]["leverage_limit"] == "error"
+    assert summary["book"]["assumptions"] == ["positions as given in positions.csv"]
+    assert hidden(tmp_path) == []
+    printed = capsys.readouterr().out
+    assert "liquidated           1  33.33" in printed
+    assert "table 2021-03-18, in force" in printed
+
+
+def test_sweep__writes_again_over_its_own_results(tmp_path, bars_file, positions_file):
+    words = sweep_words(bars_file, positions_file, tmp_path / "out")
+    assert main(words) == 0
+    first = (tmp_path / "out" / "outcomes.parquet").read_bytes()
+    assert main(words) == 0
+    assert (tmp_path / "out" / "outcomes.parquet").read_bytes() == first
+
+
+def test_run__of_own_files_prints_tables_whose_figures_are_those_of_the_outcomes(
+    tmp_path, capsys, bars_file, positions_file
+):
+    out = tmp_path / "out"
+    words = ["run", "--bars", str(bars_file), "--positions", str(positions_file), "--out", str(out)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    outcomes = pl.read_parquet(out / "outcomes.parquet")
+    (amount,) = outcomes.filter("liquidated")["fill_notional"]
+    assert f"Liquidated: ${amount / 1e3:.1f} k, 100.0 % of it longs; 25.00 %" in printed
+    day = next(line.split() for line in printed.splitlines() if line.startswith("2021-05-19"))
+    assert day == ["2021-05-19", f"{amount / 1e3:.1f}", "0.0", "1", "0", "25.00", "25.00", "0.00"]
+    total = next(line.split() for line in printed.splitlines() if line.startswith("all "))
+    assert total[1:] == day[1:]
+    flow = pl.read_parquet(out / "flow.parquet")
+    assert flow.height == HOURS
+    assert flow["notional"].sum() == pytest.approx(amount, abs=0.01)
+    assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
+    assert "invented" not in printed
+
+
+def test_run__shows_the_book_under_mark_and_last_triggers(tmp_path, capsys, bars_file, positions_file):
+    words = ["run", "--bars", str(bars_file), "--positions", str(positions_file), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("mark price", "last price"))]
+    assert [row[0] for row in rows] == ["mark", "last"]
+    assert [row[2] for row in rows] == ["25.00", "25.00"]  # the last price is there an hour earlier or more
+    assert rows[1][-2:] < rows[0][-2:]
+
+
+def test_run__of_the_sample_declares_its_stand_in_and_its_invention(tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["run", "--count", "2000", "--leverage-mix", "low", "--seed", "1", "--out", str(out)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "reconstruction" in printed
+    assert "tiers of 2022-02-16, not in force" in printed
+    assert "The book is invented" in " ".join(printed.split())
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["tiers"]["rule"] == {"ETHUSDT": "2022-02-16"}
+    assert summary["book"]["seed"] == 1
+    assert summary["book"]["leverage_mix"] == "low"
+    assert pl.read_parquet(out / "outcomes.parquet").height == 2000
+    assert set(pl.read_parquet(out / "flow.parquet")["symbol"]) == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_run__takes_a_window_and_one_symbol(tmp_path, bars_file):
+    out = tmp_path / "out"
+    words = ["run", "--bars", str(bars_file), "--count", "50", "--out", str(out), "--symbol", "BTCUSDT"]
+    assert main([*words, "--from", "2021-05-19", "--until", "2021-05-20", "--every", "4h"]) == 0
+    flow = pl.read_parquet(out / "flow.parquet")
+    assert flow["time"].to_list() == [START + timedelta(hours=24 + 4 * n) for n in range(6)]
+
+
+def test_price__answers_the_example_of_the_document(capsys):
+    words = "price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000"
+    assert main(words.split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "liquidation  46,200       -7.60" in lines
+    assert "bankruptcy   45,000      -10.00" in lines
+    assert "takeover     45,738       -8.52" in lines
+    assert "initial margin      2,000 USDT (4 %)" in lines
+    assert "maintenance margin  1,200 USDT, whatever the mark price" in lines
+    assert any(line.startswith("rate used           2.4 % of the entry notional") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("side", "entry", "rows"),
+    [
+        (
+            "long",
+            "0.5",
+            [
+                ("0.500", "0", "100", "4.00", "Healthy"),
+                ("0.480", "-20", "80", "3.20", "Healthy"),
+                ("0.450", "-50", "50", "2.00", "Caution"),
+                ("0.430", "-70", "30", "1.20", "Warning"),
+                ("0.425", "-75", "25", "1.00", "Liquidation"),
+            ],
+        ),
+        (
+            "short",
+            "0.6",
+            [
+                ("0.600", "0", "100", "4.00", "Healthy"),
+                ("0.630", "-30", "70", "2.80", "Healthy"),
+                ("0.650", "-50", "50", "2.00", "Caution"),
+                ("0.670", "-70", "30", "1.20", "Warning"),
+                ("0.675", "-75", "25", "1.00", "Liquidation"),
+            ],
+        ),
+    ],
+)
+def test_price__table_is_that_of_the_document(capsys, side, entry, rows):
+    words = ["price", "--venue", "ascend", "--side", side, "--entry-price", entry, "--quantity", "1000"]
+    assert main([*words, "--leverage", "10", "--table", *(row[0] for row in rows)]) == 0
+    lines = [tuple(line.split()) for line in capsys.readouterr().out.splitlines()]
+    kept = [(*line[:3], *line[4:]) for line in lines if len(line) == 6 and line[3] == "25"]
+    assert kept == rows
+
+
+def test_price__table_ends_at_the_liquidation_price_by_itself(capsys):
+    words = (
+        "price --venue ascendex --side short --entry-price 50000 --quantity 1 --leverage 25 --margin 5000 --table"
+    )
+    assert main(words.split()) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.endswith("Liquidation")]
+    assert rows == [["53,800", "-3,800", "1,200", "1,200", "1.00", "Liquidation"]]
+
+
+def test_price__counts_the_distance_in_days_of_volatility(capsys, bars_file):
+    words = "price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000"
+    assert main([*words.split(), "--bars", str(bars_file), "--window", "2", "--at", "2021-05-20T12:00"]) == 0
+    printed = capsys.readouterr().out
+    closes = pl.read_parquet(bars_file)["close"].to_numpy()[11:60]  # closes from 18 May 12:00 to 20 May 12:00
+    daily = np.diff(np.log(closes)).std(ddof=1) * np.sqrt(24)
+    liquidation = next(line.split() for line in printed.splitlines() if line.startswith("liquidation"))
+    assert liquidation[-1] == f"{abs(np.log(46_200 / 50_000)) / daily:.2f}"
+    assert "48 log returns of closes, 2021-05-18 12:00 to 2021-05-20 12:00 UTC" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--date 2021-05-19 --leverage 10", "2021-03-18, in force 2021-03-18 to 2021-06-22"),
+        ("--date 2019-01-01 --leverage 10", "tiers of 2020-08-01, not in force on 2019-01-01: the nearest"),
+        ("--date 2021-05-19 --leverage 10", "125x at this size"),
+        ("--date 2021-05-19 --leverage 200", "200x is beyond the limit: the venue would refuse it"),
+        ("--date 2021-05-19 --margin 60000", "no positive price liquidates it"),
+        ("--date 2021-05-19 --leverage 10 --margin 100", "could not be opened"),
+        ("--date 2021-05-19 --leverage 10 --margin 100", "liquidated at its own entry price"),
+    ],
+)
+def test_price__says_what_it_rests_on_and_what_speaks_against_it(capsys, words, said):
+    start = "price --venue binance --side long --entry-price 43000 --quantity 1"
+    assert main([*start.split(), *words.split()]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_venues__lists_every_bundled_venue(capsys):
+    assert main(["venues"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("ascend", "ascendex", "binance", "mexc", "primexbt"):
+        assert f"\n{name} " in printed
+
+
+@pytest.mark.parametrize("name", ["ascend", "ascendex", "ascendex-2021-09", "binance", "bitmex", "bybit", "mexc"])
+def test_venues__tells_rules_sources_tables_and_unknowns(capsys, name):
+    assert main(["venues", name]) == 0
+    printed = capsys.readouterr().out
+    for heading in ("Rules", "Tables of tiers", "Not known", "trigger"):
+        assert f"\n{heading}" in printed or f"\n  {heading}" in printed
+
+
+def test_venues__prints_every_tier_of_a_contract(capsys):
+    assert main(["venues", "binance", "--symbol", "ETHUSDT"]) == 0
+    printed = capsys.readouterr().out
+    assert "ETHUSDT, table 2022-02-16, marginal, 2022-02-16 to 2022-08-20" in printed
+    assert "100,000      500,000       1         365                50" in printed
+
+
+REFUSALS = [
+    ("", "the following arguments are required: COMMAND"),
+    ("nonsense", "invalid choice: 'nonsense'"),
+    ("run --cuont 5", "unrecognized arguments: --cuont 5"),
+    ("run --count 0", "argument --count: must be at least 1, is '0'"),
+    ("run --count many", "argument --count: must be a whole number, is 'many'"),
+    ("run --seed -1", "argument --seed"),
+    ("run --leverage-mix huge", "argument --leverage-mix: invalid choice: 'huge'"),
+    ("run --gap-limit long", "argument --gap-limit: must be a number, is 'long'"),
+    ("run --gap-limit=-1", "argument --gap-limit: must be hours"),
+    ("run --from yesterday", "argument --from: must be a date or a time like 2021-05-19"),
+    ("run --from 2022-01-01", "--from and --until leave no bars"),
+    ("run --every 1x", "argument --every: must be like 15m, 1h, 1d or 1w"),
+    ("run --venue nowhere", "venue 'nowhere' is neither a file nor one of"),
+    ("run --funding f.parquet", "--funding needs --bars"),
+    ("run --adjustments a.parquet", "--adjustments needs --positions"),
+    ("run --positions p.parquet --count 5", "--count is for an invented book"),
+    ("run --bars missing.parquet", "missing.parquet"),
+    ("run --symbol XRPUSDT", "--symbol XRPUSDT is not in the bars: there are BTCUSDT, ETHUSDT"),
+    ("run --chart XRPUSDT", "--chart XRPUSDT is not in the bars"),
+    ("run --tiers sometimes", "--tiers must be strict, nearest, or SYMBOL=TABLE"),
+    ("run --tiers strict --count 10", "ETHUSDT"),
+    ("run --trigger-price last --count 10", "last"),
+    ("run --fill-price last_close --count 10", "last"),
+    ("sweep --bars b.parquet", "the following arguments are required: --positions, --venue, --out"),
+    ("price --venue binance --side up --entry-price 1 --quantity 1", "argument --side: invalid choice: 'up'"),
+    ("price --venue binance --side long --entry-price -1 --quantity 1", "argument --entry-price"),
+    ("price --venue binance --side long --entry-price nan --quantity 1", "must be a finite number above zero"),
+    (
+        "price --venue binance --side long --entry-price 1 --quantity 1",
+        "needs --margin, --leverage, or both",
+    ),
+    ("price --venue binance --side long --entry-price 1 --quantity 1e12 --leverage 2", "is beyond table"),
+    ("venues nowhere", "venue 'nowhere' is neither a file nor one of"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSALS)
+def test_refusals__are_one_line_and_write_nothing(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    assert said in refusal(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals__name_a_damaged_file(tmp_path, capsys, positions_file):
+    damaged = tmp_path / "bars.parquet"
+    damaged.write_bytes(b"PAR1 not at all")
+    assert main(sweep_words(damaged, positions_file, tmp_path / "out")) == 2
+    assert "bars.parquet" in refusal(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refusals__name_an_output_that_is_a_file(tmp_path, capsys, bars_file, positions_file):
+    (tmp_path / "out").write_text("mine")
+    assert main(sweep_words(bars_file, positions_file, tmp_path / "out")) == 2
+    assert "is a file" in refusal(capsys)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_refusals__name_a_venue_file_that_is_a_folder(tmp_path, capsys):
+    assert main(["venues", str(tmp_path)]) == 2
+    assert "is neither a file nor one of" in refusal(capsys)
+
+
+def test_outputs__leave_nothing_behind_when_one_of_them_fails(tmp_path):
+    def write_and_fail() -> None:
+        with outputs.outputs(tmp_path / "deep" / "out") as files:
+            files.path("whole.txt").write_text("whole")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs__keep_what_was_there_when_they_fail(tmp_path):
+    (tmp_path / "result.txt").write_text("before")
+
+    def write_and_fail() -> None:
+        with outputs.outputs(tmp_path) as files:
+            files.path("result.txt").write_text("after")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["result.txt"]
+    assert (tmp_path / "result.txt").read_text() == "before"
+
+
+def test_help__imports_nothing_heavy():
+    heavy = ("numpy", "polars", "numba", "matplotlib", "json", "tomllib")
+    program = (
+        "import sys; from backtest.__main__ import main; main(['--help']); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert finished.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "venues", "price"])
+def test_help__of_each_command_comes_without_running_it(capsys, command):
+    assert main([command, "--help"]) == 0
+    assert f"usage: backtest {command}" in capsys.readouterr().out
+
+
+def test_version__is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("backtest ")
+
+
+def test_a_reader_that_stops_early__is_no_error():
+    program = "from backtest.__main__ import main; import sys; sys.exit(main(['venues', 'binance']))"
+    pipe = f'{sys.executable} -c "{program}" | head -1; exit ${{PIPESTATUS[0]}}'
+    finished = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0
+    assert finished.stderr == ""
+
+
+def test_clock__is_silent_where_nobody_watches(capsys):
+    clock = Clock()
+    with clock.stage("work"):
+        pass
+    assert capsys.readouterr().err == ""
+    assert list(clock.seconds) == ["work"]
+
+
+def test_clock__names_the_stage_on_a_terminal_and_takes_it_back(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Clock().stage("work"):
+        pass
+    assert capsys.readouterr().err == "work ...\r\x1b[K"
+
+
+def test_table__aligns_names_left_and_numbers_right():
+    lines = text.table(["name", "size\n$ m"], [["a", "1"], ["longer", "1,000"]]).splitlines()
+    assert lines == ["         size", "name      $ m", "------  -----", "a           1", "longer  1,000"]
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([46_200.0, 45_000.0], ["46,200", "45,000"]),
+        ([41_781.2, 43_000.0], ["41,781.2", "43,000.0"]),
+        ([0.425, None], ["0.425", "-"]),
+        ([0.0], ["0"]),
+        ([float("nan")], ["-"]),
+        ([100.0, -20.5], ["100.0", "-20.5"]),
+        ([123_456_789.0], ["123,456,789"]),
+    ],
+)
+def test_column__shows_seven_figures_and_no_idle_zeros(values, written):
+    assert text.column(values) == written
