@@ -152,6 +152,19 @@ def test_run__of_the_sample_declares_its_stand_in_and_its_invention(tmp_path, ca
     assert set(pl.read_parquet(out / "flow.parquet")["symbol"]) == {"BTCUSDT", "ETHUSDT"}
 
 
+def test_run__says_what_is_known_less_well(tmp_path, capsys, bars_file, positions_file):
+    bars = pl.read_parquet(bars_file).filter(~pl.col("time").is_between(START, START + timedelta(hours=9)))
+    first = pl.read_parquet(bars_file).head(1)
+    pl.concat([first, bars]).write_parquet(bars_file)
+    words = ["run", "--bars", str(bars_file), "--positions", str(positions_file), "--out", str(tmp_path / "out")]
+    assert main([*words, "--gap-limit", "8.5"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 gap of 9 h 0 min from 2021-05-18 01:00 (BTCUSDT), 9 bars missing; 1 beyond the limit of 8 h" in printed
+    )
+    assert "3 positions ended unknown, across a long gap." in printed
+
+
 def test_run__takes_a_window_and_one_symbol(tmp_path, bars_file):
     out = tmp_path / "out"
     words = ["run", "--bars", str(bars_file), "--count", "50", "--out", str(out), "--symbol", "BTCUSDT"]

@@ -14,7 +14,7 @@ from backtest.cli.text import percent
 from backtest.study import flow
 
 #: Finer bars than this many would share pixels: the mark price is drawn in the finest that are fewer.
-MOST_BARS = 3_000
+MOST_BARS = 4_000
 RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080}
 
 
@@ -40,12 +40,12 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
 def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
     used = dict(sentences.tiers(swept.tiers))
-    count = f"{len(swept.book):,} positions"
-    whose = f"estimated from an invented book of {count} (read shares, not dollars)" if swept.invented else count
+    invented = f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"
+    given = f"{len(swept.book):,} {'; '.join(swept.book.assumptions) or 'positions'}"
     told = [
         f"prices: {swept.market.description}",
         f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
-        f"positions: {whose}",
+        invented if swept.invented else given,
         sentences.gaps(swept.market, symbol),
         caption,
     ]

@@ -87,7 +87,7 @@ def triggers(swept: Mapping[str, Swept]) -> str:
 
 
 def headline(swept: Swept) -> str:
-    """Return the result in two sentences."""
+    """Return the result in a sentence or two."""
     totals = swept.totals
     if not totals["liquidated"]:
         return f"Nothing of {plural(totals['positions'], 'position')} was liquidated."
@@ -100,6 +100,17 @@ def headline(swept: Swept) -> str:
     if swept.invented:
         return f"Liquidated: {shares}; {longs}. The book is invented: read its shares, not its {money}."
     return f"Liquidated: {money}, {longs}; {shares}."
+
+
+def caveats(swept: Swept) -> str:
+    """Return how many positions are known less well than the others, or nothing."""
+    told = {
+        "ended unknown, across a long gap": swept.totals["unknown"],
+        "ambiguous: the order inside a bar, or the entry bar, decided": swept.totals["ambiguous"],
+        "left out: leverage beyond the limit": len(swept.book) - swept.outcomes.height,
+    }
+    found = [f"{plural(count, 'position')} {what}" for what, count in told.items() if count]
+    return f"{'; '.join(found)}." if found else ""
 
 
 def counts(swept: Swept) -> str:

@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
         tables = _tables(swept)
     print(tables)
     _print_triggers(swept, tiers, rules, clock)
-    print(f"\n{paragraph(report.headline(swept))}")
+    print(f"\n{paragraph(f'{report.headline(swept)} {report.caveats(swept)}')}")
     written = _write(options, swept, tiers, clock)
     print(f"\nWritten: {', '.join(written)}\nSeconds: {clock}")
 

@@ -48,10 +48,10 @@ def gaps(market: Market, symbol: str | None = None) -> str:
     if found.is_empty():
         return "no gaps"
     row = found.sort(pl.col("end") - pl.col("start"), descending=True, maintain_order=True).row(0, named=True)
-    longest = f"the longest {duration(row['end'] - row['start'])} from {moment(row['start'])} ({row['symbol']})"
-    counted = (
-        f"{plural(found.height, 'gap')}, {plural(float(found['missing_bars'].sum()), 'bar')} missing, {longest}"
-    )
+    longest = f"{duration(row['end'] - row['start'])} from {moment(row['start'])} ({row['symbol']})"
+    bars = plural(float(found["missing_bars"].sum()), "bar")
+    which = f"1 gap of {longest}" if found.height == 1 else f"{found.height:,} gaps, the longest {longest}"
+    counted = f"{which}, {bars} missing"
     beyond = int(found["long"].sum())
     limit = "" if market.gap_limit is None else f" the limit of {duration(market.gap_limit)}"
     return f"{counted}; {beyond:,} beyond{limit}: positions open across end unknown" if beyond else counted

@@ -32,7 +32,7 @@ def run(options: Namespace) -> None:
             outcomes.write_parquet(files.path("outcomes.parquet"))
         files.write_json("summary.json", record.summary(options, swept, tiers, clock))
     print(report.counts(swept))
-    print(f"\n{paragraph(report.headline(swept))}\n")
+    print(f"\n{paragraph(f'{report.headline(swept)} {report.caveats(swept)}')}\n")
     named = [
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(used)),
         ("gaps", sentences.gaps(market)),

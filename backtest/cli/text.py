@@ -66,7 +66,7 @@ def facts(named: Iterable[tuple[str, str]], indent: str = "  ") -> str:
 
 def paragraph(text: str) -> str:
     """Return a paragraph as wide as the terminal."""
-    whole = text.replace(" %", HARD_SPACE + "%")
+    whole = text.strip().replace(" %", HARD_SPACE + "%")
     lines = textwrap.fill(whole, width(), break_on_hyphens=False, break_long_words=False)
     return lines.replace(HARD_SPACE, " ")
 

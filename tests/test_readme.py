@@ -1,0 +1,75 @@
+"""What the README shows works as shown."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import backtest
+from backtest.rules.venue import venue_files
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def python_example() -> str:
+    """Return the README's Python example."""
+    found = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_python_example__runs_and_prints_two_summaries(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(python_example(), names)
+    assert isinstance(names["facts"], pl.DataFrame)
+    assert isinstance(names["capped"], pl.DataFrame)
+    assert names["capped"]["liquidated"].sum() < names["facts"]["liquidated"].sum()
+    assert capsys.readouterr().out.count("shape:") == 2
+
+
+def test_python_example__is_about_ten_lines() -> None:
+    lines = [line for line in python_example().splitlines() if line]
+    assert len(lines) <= 11
+
+
+def test_readme__names_every_venue() -> None:
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", README, re.MULTILINE)) == set(venue_files())
+
+
+def test_readme__links_to_files_that_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_public_names__are_listed_and_exist() -> None:
+    assert sorted(backtest.__all__) == backtest.__all__
+    assert backtest.__all__ == [
+        "Book",
+        "Market",
+        "Venue",
+        "book",
+        "chart",
+        "engine",
+        "market",
+        "population",
+        "rules",
+        "study",
+        "sweep",
+        "tiers_used",
+    ]
+    for name in backtest.__all__:
+        assert getattr(backtest, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = backtest.nothing
+
+
+def test_importing_the_package__imports_nothing_heavy() -> None:
+    code = "import sys, backtest; print([m for m in ('numba', 'matplotlib', 'polars', 'numpy') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
