@@ -159,9 +159,7 @@ def test_run__says_what_is_known_less_well(tmp_path, capsys, bars_file, position
     words = ["run", "--bars", str(bars_file), "--positions", str(positions_file), "--out", str(tmp_path / "out")]
     assert main([*words, "--gap-limit", "8.5"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert (
-        "1 gap of 9 h 0 min from 2021-05-18 01:00 (BTCUSDT), 9 bars missing; 1 beyond the limit of 8 h" in printed
-    )
+    assert "1 gap of 9 h from 2021-05-18 01:00 (BTCUSDT), 9 bars missing; 1 beyond the limit" in printed
     assert "3 positions ended unknown, across a long gap." in printed
 
 
@@ -397,6 +395,13 @@ def test_a_reader_that_stops_early__is_no_error():
     finished = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False)
     assert finished.returncode == 0
     assert finished.stderr == ""
+
+
+def test_a_reader_that_stops_early__still_gets_the_files(tmp_path, bars_file, positions_file):
+    words = ["run", "--bars", str(bars_file), "--positions", str(positions_file), "--out", str(tmp_path / "out")]
+    program = f"from backtest.__main__ import main; main({words})"
+    subprocess.run(["bash", "-c", f'{sys.executable} -c "{program}" | true'], check=True)
+    assert (tmp_path / "out" / "cascade.png").is_file()
 
 
 def test_clock__is_silent_where_nobody_watches(capsys):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from datetime import timedelta
 from pathlib import Path
-from shutil import get_terminal_size
-from typing import Any, NoReturn
+from typing import Any
 
 from backtest.cli import values
-from backtest.errors import ArgumentError
+from backtest.cli.one_line import Parser, Version
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -39,27 +38,11 @@ writes DIR/outcomes.parquet (one row a position) and DIR/summary.json (arguments
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that raises what it refuses, so that it ends as one line like any other refusal."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and leaving."""
-        raise ArgumentError(f"{message} (see {self.prog} --help)")
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    width = min(get_terminal_size().columns, 110) - 2
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=width)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = Parser(prog="backtest", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument(
-        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and leave"
+        "--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="print the version and leave"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     _add_run(commands)
@@ -262,13 +245,3 @@ def _add_out(group: Any, *, default: Path | None) -> None:
         help="folder to write to" + (f" (default: {default})" if default else ""),
     )
     group.add_argument("--threads", type=values.count, metavar="N", help="how many to use (default: one a core)")
-
-
-class _Version(argparse.Action):
-    """Print the version, which is looked up only now."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        import backtest
-
-        print(f"backtest {backtest.__version__}")
-        parser.exit()

@@ -14,6 +14,7 @@ from backtest.cli.text import day, decimals, moment, number, percent, plural, ta
 from backtest.study import flow
 
 HEAVIEST = 10
+#: Amounts are told in the largest unit that leaves them two figures before the point.
 SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
 
 
@@ -141,7 +142,7 @@ def _cells(swept: Swept, row: Mapping[str, Any], size: float, fine: int) -> list
 def _scale(swept: Swept, rows: pl.DataFrame) -> tuple[float, str]:
     """Return what amounts are divided by, and the unit that is left."""
     largest = max(rows["notional"].to_list(), default=0.0)
-    size, unit = next(((size, unit) for size, unit in SCALES if largest >= size), (1.0, ""))
+    size, unit = next(((size, unit) for size, unit in SCALES if largest >= 10 * size), (1.0, ""))
     return size, f"{currency_name(swept.currency)}{unit}"
 
 

@@ -36,14 +36,13 @@ def run(options: Namespace) -> None:
         outcomes = sweep(book, market, venue, tiers=tiers, **rules)
     used = tiers_used(book, market, venue, tiers=tiers)
     swept = Swept(market, venue, book, outcomes, used, invented=options.positions is None)
-    print(assumed(swept, rules))
     with clock.stage("tables"):
-        tables = _tables(swept)
-    print(tables)
-    _print_triggers(swept, tiers, rules, clock)
-    print(f"\n{paragraph(f'{report.headline(swept)} {report.caveats(swept)}')}")
+        blocks = [assumed(swept, rules), *_tables(swept)]
+    blocks += [_triggers(swept, tiers, rules, clock)]
+    blocks += [paragraph(f"{report.headline(swept)} {report.caveats(swept)}")]
     written = _write(options, swept, tiers, clock)
-    print(f"\nWritten: {', '.join(written)}\nSeconds: {clock}")
+    blocks += [f"Written: {', '.join(written)}\nSeconds: {clock}"]
+    print("\n\n".join(blocks))  # only now: a reader that stops early must not cost the files
 
 
 def assumed(swept: Swept, rules: dict[str, Any]) -> str:
@@ -60,21 +59,18 @@ def assumed(swept: Swept, rules: dict[str, Any]) -> str:
     return f"{title}\n\nAssumed\n{facts(named)}"
 
 
-def _tables(swept: Swept) -> str:
+def _tables(swept: Swept) -> list[str]:
     _, word = swept.period
-    blocks = [
-        f"By {word}\n{report.by_period(swept)}",
-        f"Heaviest hours\n{report.heaviest_hours(swept)}",
-        report.heaviest_run(swept),
-    ]
-    return "".join(f"\n{block}\n" for block in blocks if block).rstrip()
+    blocks = [f"By {word}\n{report.by_period(swept)}"]
+    if swept.totals["liquidated"]:
+        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", report.heaviest_run(swept)]
+    return [block for block in blocks if block]
 
 
-def _print_triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -> None:
-    """Show the same book under the mark and the last price, where there is a last price."""
+def _triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -> str:
+    """Return the same book under the mark and the last price, where there is a last price."""
     if not swept.market.has("last"):
-        print("\nThe bars hold no last price: the same book under a last-price trigger cannot be shown.")
-        return
+        return "The bars hold no last price: the same book under a last-price trigger cannot be shown."
     default = rules["trigger_price"] or swept.venue.trigger_price
     found: dict[str, Swept] = {}
     for series in ("mark", "last"):
@@ -84,7 +80,7 @@ def _print_triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Cl
         with clock.stage(f"sweep, {series} price"):
             other = sweep(swept.book, swept.market, swept.venue, tiers=tiers, **{**rules, "trigger_price": series})
         found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.invented)
-    print(f"\nThe same book under two triggers\n{report.triggers(found)}")
+    return f"The same book under two triggers\n{report.triggers(found)}"
 
 
 def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:

@@ -66,11 +66,10 @@ def first_touch(watched: Watched, symbol: int, below: bool, price: float, start:
 
 
 @helper
-def path_position(opening: float, low: float, high: float, price: float, below: bool) -> float:
-    """Return how far along open, nearer extreme, other extreme a price below (or above) the open is met."""
-    low_first = opening - low < high - opening
-    nearer, other = (low, high) if low_first else (high, low)
-    if below == low_first:
+def path_position(opening: float, low: float, high: float, price: float) -> float:
+    """Return how far along open, nearer extreme, other extreme a price is met: 0 to 1, then 1 to 2."""
+    nearer, other = (low, high) if opening - low < high - opening else (high, low)
+    if min(opening, nearer) <= price <= max(opening, nearer):
         return (opening - price) / (opening - nearer)
     return 1.0 + (nearer - price) / (nearer - other)
 
@@ -111,13 +110,13 @@ def first_event(
         return TOOK_PROFIT if profited else STOPPED, True
     first, earliest = LIQUIDATED, np.inf
     if liquidated:
-        earliest = path_position(opening, low, high, liquidation_price, side > 0)
+        earliest = path_position(opening, low, high, liquidation_price)
     if stopped:
-        met = path_position(watched_open, watched_low, watched_high, stop_price, side > 0)
+        met = path_position(watched_open, watched_low, watched_high, stop_price)
         if met < earliest:
             first, earliest = STOPPED, met
     if profited:
-        met = path_position(watched_open, watched_low, watched_high, target_price, side < 0)
+        met = path_position(watched_open, watched_low, watched_high, target_price)
         if met < earliest:
             first, earliest = TOOK_PROFIT, met
     return first, True

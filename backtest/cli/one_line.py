@@ -1,0 +1,36 @@
+"""An argument parser that raises what it refuses, so that it ends as one line like any other refusal."""
+
+from __future__ import annotations
+
+import argparse
+from shutil import get_terminal_size
+from typing import Any, NoReturn
+
+from backtest.errors import ArgumentError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusals are exceptions, and whose help is as wide as the terminal."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+
+class Version(argparse.Action):
+    """Print the version, which is looked up only now."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print and leave."""
+        import backtest
+
+        print(f"backtest {backtest.__version__}")
+        parser.exit()
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(get_terminal_size().columns, 110) - 2
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=width)
