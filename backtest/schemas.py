@@ -263,7 +263,7 @@ def _as_category(series: pl.Series, column: Column, want: pl.Enum, argument: str
         return None
     text = series.cast(pl.String)
     choices = want.categories
-    wrong = text.is_not_null() & ~text.is_in(choices)
+    wrong = text.is_not_null() & ~text.is_in(list(choices))
     if wrong.any():
         row = wrong.arg_true()[0]
         raise DataError(
