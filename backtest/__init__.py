@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backtest import book, chart, engine, market, rules, study
-    from backtest.book import Book, population
+    from backtest import book, chart, engine, market, population, rules, study
+    from backtest.book import Book
     from backtest.engine.sweep import sweep, tiers_used
     from backtest.market import Market
     from backtest.rules.venue import Venue
@@ -33,7 +33,7 @@ _MODULES = {
     "chart": "backtest.chart",
     "engine": "backtest.engine",
     "market": "backtest.market",
-    "population": "backtest.book.population",
+    "population": "backtest.population",
     "rules": "backtest.rules",
     "study": "backtest.study",
 }

@@ -17,7 +17,7 @@ SEED = 20210519
 PRICE = 40_000.0
 VOLATILITY = 0.0011  # of a minute: 80 % a year
 LEAST_LEVERAGE, MOST_LEVERAGE = 2.0, 8.0
-ENTERED_BY = 0.35  # entries fall in the first third of the history: 80 % are liquidated, after 92,000 bars on average
+ENTERED_BY = 0.35  # entries fall in the first third: 80 % are liquidated, after 92,000 bars on average
 
 
 def market(bars: int = YEAR, seed: int = SEED) -> Market:

@@ -16,7 +16,7 @@ from backtest.kernel.types import Floats, Integers
 
 @kernel
 def query(forest: Forest, trees: Integers, starts: Integers, limits: Floats, end: int, found: Integers) -> None:
-    """The search alone: the first bar at or after each start whose value is at most a limit."""
+    """Search alone: the first bar at or after each start whose value is at most a limit."""
     for i in range(found.shape[0]):
         found[i] = segment.search(forest, 0, trees[i], starts[i], end, limits[i])
 
@@ -29,9 +29,7 @@ def query_stream(trees: Integers, starts: Integers, limits: Floats, found: Integ
 
 
 @numba.njit(nogil=True)
-def query_scan(
-    values: Floats, trees: Integers, starts: Integers, limits: Floats, found: Integers
-) -> None:
+def query_scan(values: Floats, trees: Integers, starts: Integers, limits: Floats, found: Integers) -> None:
     """Walk along the values until one is low enough: the compiled early-exit scan."""
     for i in range(found.shape[0]):
         row = values[trees[i]]
@@ -104,7 +102,7 @@ def numpy_slices(values: Floats, trees: Integers, starts: Integers, limits: Floa
 
 
 def polars_join(values: Floats, trees: Integers, starts: Integers, limits: Floats) -> Integers:
-    """An inequality join and a minimum."""
+    """Join by inequality and take the minimum."""
     wanted = pl.DataFrame({"i": np.arange(starts.size), "tree": trees, "start": starts, "limit": limits})
     found = np.full(starts.size, -1)
     for tree in (0, 1):

@@ -91,7 +91,11 @@ class Case:
 
     def full_stream(self, threads: int) -> None:
         """Touch the full kernel's arrays."""
-        in_chunks(lambda begin, stop: rivals.full_stream(self.positions, self.out, begin, stop), self.count, threads)
+
+        def run(begin: int, stop: int) -> None:
+            rivals.full_stream(self.positions, self.out, begin, stop)
+
+        in_chunks(run, self.count, threads)
 
     def hits(self) -> np.ndarray:
         """Return the bar of each liquidation the full kernel found, -1 for none."""
@@ -131,7 +135,8 @@ class Queries:
         margin = (quantity * price) / held["leverage"].to_numpy()
         times = held["entry_time"].to_physical().to_numpy()
         self.starts = readonly((times - population.FIRST) // population.MINUTE)
-        self.limits = readonly((-margin + side * quantity * price - side * quantity * sums[self.starts]) / quantity)
+        signed = side * quantity
+        self.limits = readonly((-margin + signed * price - signed * sums[self.starts]) / quantity)
         self.trees = readonly((side < 0).astype(np.int64))
         self.forest = history._plant(case.market, [(row, 0.0) for row in self.values], [0, 0])
         self.found = np.empty(case.count, np.int64)
@@ -333,10 +338,9 @@ def resident(name: str) -> int:
 
 def machine() -> str:
     """Return what this ran on, and with what."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    model = names[0] if names else platform.processor()
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}, "
     load = os.getloadavg()[0]
     return (

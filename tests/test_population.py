@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.book.population import HIGH, LOW, MIXED, LeverageMix, synthetic
 from backtest.errors import ArgumentError, TiersError
+from backtest.population import HIGH, LOW, MIXED, LeverageMix, synthetic
 from backtest.rules.contract import Contract
 from backtest.rules.margin import notional, table_size
 from backtest.rules.tiers import TierTable

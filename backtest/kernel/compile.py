@@ -7,9 +7,9 @@ packages keep their own caches. A folder that belongs to somebody else, or that 
 read (a cached kernel is code), and where nothing is writable kernels are compiled in memory.
 
 ``error_model="numpy"`` leaves out Python's check for division by zero (kernels never divide by zero).
-``_nrt=False`` leaves out reference counts: kernels allocate nothing, and counting the arrays handed from helper to helper made
-the sweep 4 times slower. There is no ``fastmath``: it deletes tests for NaN and infinity, and changes the last
-digits of the definition.
+``_nrt=False`` leaves out reference counts: kernels allocate nothing, and counting the arrays handed from helper to
+helper made the sweep 4 times slower. There is no ``fastmath``: it deletes tests for NaN and infinity, and changes
+the last digits of the definition.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from backtest.kernel import formula
 from backtest.kernel.compile import kernel
 from backtest.kernel.types import Floats, Integers

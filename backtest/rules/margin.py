@@ -26,9 +26,10 @@ Values = Any  # a number or an array of them
 def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
     """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
     quantity, price = _arrays(quantity=quantity, price=price)
-    if contract.kind == "inverse":
-        return np.divide(quantity, price)
-    return quantity.copy() if contract.kind == "face_value" else np.multiply(quantity, price)
+    if contract.kind == "face_value":
+        return np.array(quantity, np.float64)
+    at_price: Floats = np.divide(quantity, price) if contract.kind == "inverse" else np.multiply(quantity, price)
+    return at_price
 
 
 def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values) -> Floats:
@@ -161,7 +162,8 @@ def position_rates(
     """Return the maintenance rate each position falls under at its entry."""
     quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
     if table.model == "leverage":
-        return np.divide(table.rate_factor, leverage)
+        keyed: Floats = np.divide(table.rate_factor, leverage)
+        return keyed
     size = table_size(contract, table, quantity=quantity, entry_price=entry_price)
     return np.take(table.rates, table.tier_of(size))
 
@@ -169,7 +171,8 @@ def position_rates(
 def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_price: Floats) -> Floats:
     """Return sizes in the unit a table is measured in: entry notional, or contracts."""
     if table.size == "contracts":
-        return np.divide(quantity, table.contract_size)
+        contracts: Floats = np.divide(quantity, table.contract_size)
+        return contracts
     return notional(contract, quantity=quantity, price=entry_price)
 
 

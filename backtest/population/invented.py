@@ -14,7 +14,10 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.book.draws import (
+from backtest.errors import ArgumentError
+from backtest.kernel.types import Flags, Floats, Integers
+from backtest.market.market import Market
+from backtest.population.draws import (
     HoldingLaw,
     LeverageMix,
     SizeLaw,
@@ -24,9 +27,6 @@ from backtest.book.draws import (
     shares_by_symbol,
     traded_notional,
 )
-from backtest.errors import ArgumentError
-from backtest.kernel.types import Flags, Floats, Integers
-from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import Side, Time
