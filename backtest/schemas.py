@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -168,7 +169,7 @@ def check(frame: pl.DataFrame, schema: Schema) -> None:
         For no frame at all, missing columns, wrong types, nulls, values or rows that break a rule.
     """
     if not isinstance(frame, pl.DataFrame):
-        raise DataError(f"{schema.name} must be a polars DataFrame, is {type(frame).__name__}")
+        raise DataError(f"{schema.name} must be a polars DataFrame, is {_kind_of_frame(frame)}")
     _check_columns(frame, schema)
     present = [column for column in schema.columns if column.name in frame.columns]
     rules: list[tuple[str, pl.Expr, tuple[str, ...]]] = [
@@ -183,25 +184,28 @@ def check(frame: pl.DataFrame, schema: Schema) -> None:
             raise DataError(offence(frame, schema.name, sentence, ~holds, names))
 
 
-def offence(
-    frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, names: Iterable[str], unit: str = "row"
-) -> str:
+def offence(frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, names: Iterable[str]) -> str:
     """Return the message for rows that break a rule: what, how many of how many, and the first one."""
-    offenders = frame.with_row_index("row").filter(bad)
-    first = offenders.row(0, named=True)
+    broken = frame.select(bad.fill_null(False)).to_series()
+    row = int(broken.arg_true()[0])
+    first = frame.row(row, named=True)
     shown = [name for name in ("position_id", "symbol", "time") if name in frame.columns and name not in names]
     values = ", ".join(f"{name}={say(first[name])}" for name in [*shown, *names])
-    return (
-        f"{argument}: {sentence}: {offenders.height:,} of {frame.height:,} {unit}s "
-        f"{'does' if offenders.height == 1 else 'do'} not, first {unit} {first['row']:,} ({values})"
-    )
+    return f"{argument}: {sentence}: {breaking(int(broken.sum()), frame.height)}, first row {row:,} ({values})"
+
+
+def breaking(count: int, total: int) -> str:
+    """Return how many rows break a rule: "1 of 48 rows breaks this"."""
+    return f"{count:,} of {total:,} rows {'breaks' if count == 1 else 'break'} this"
 
 
 def say(value: object) -> str:
     """Return a value as it stands in messages: times without their machinery, numbers in full."""
-    if hasattr(value, "strftime"):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return repr(value)
+    if isinstance(value, datetime):
+        part = value.microsecond
+        fraction = "" if not part else f".{part:06d}" if part % 1000 else f".{part // 1000:03d}"
+        return f"{value:%Y-%m-%d %H:%M:%S}{fraction} UTC"
+    return "null" if value is None else repr(value)
 
 
 def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("symbol", "time")) -> None:
@@ -215,7 +219,7 @@ def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("sy
         sentence = f"times must rise within each {per}"
         raise DataError(offence(frame, argument, sentence, pl.col(time) < before, keys))
     if duplicate:
-        sentence = f"each {per} needs one row a time"
+        sentence = f"times must not repeat within each {per}"
         raise DataError(offence(frame, argument, sentence, pl.col(time) == before, keys))
 
 
@@ -230,8 +234,8 @@ def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
     for column in schema.columns:
         if column.name in frame.columns and frame.schema[column.name] != column.dtype:
             raise DataError(
-                f"{schema.name}: column {column.name} must be {_type_name(column.dtype)}, "
-                f"is {_type_name(frame.schema[column.name])}"
+                f"{schema.name}: {column.name} must be {_wanted_type(column.dtype)}, "
+                f"is {_given_type(frame.schema[column.name])}"
             )
 
 
@@ -246,9 +250,8 @@ def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | 
         if not (isinstance(have, pl.Datetime) and have.time_zone == "UTC"):
             return None
         milliseconds = series.dt.cast_time_unit("ms")
-        split = (milliseconds.dt.cast_time_unit(have.time_unit) != series).sum()
-        if split:
-            raise DataError(f"{argument}: {column.name} must be whole milliseconds: {split:,} rows are not")
+        split = milliseconds.dt.cast_time_unit(have.time_unit) != series
+        _refuse_values(series, split, f"{argument}: {column.name} must be whole milliseconds")
         return milliseconds
     if isinstance(want, pl.Enum):
         return _as_category(series, column, want, argument)
@@ -262,15 +265,18 @@ def _as_category(series: pl.Series, column: Column, want: pl.Enum, argument: str
     if not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
         return None
     text = series.cast(pl.String)
-    choices = want.categories
-    wrong = text.is_not_null() & ~text.is_in(list(choices))
+    choices = want.categories.to_list()
+    wrong = text.is_not_null() & ~text.is_in(choices)
+    _refuse_values(text, wrong, f"{argument}: {column.name} must be one of {', '.join(choices)}")
+    return text.cast(want)
+
+
+def _refuse_values(series: pl.Series, wrong: pl.Series, rule: str) -> None:
+    """Raise where any value of a column is marked as wrong."""
     if wrong.any():
         row = wrong.arg_true()[0]
-        raise DataError(
-            f"{argument}: {column.name} must be one of {', '.join(choices)}: "
-            f"{wrong.sum():,} of {series.len():,} rows are not, first row {row:,} ({text[row]!r})"
-        )
-    return text.cast(want)
+        counted = breaking(int(wrong.sum()), series.len())
+        raise DataError(f"{rule}: {counted}, first row {row:,} ({series.name}={say(series[row])})")
 
 
 def _column_rule(column: Column) -> tuple[str, pl.Expr]:
@@ -284,5 +290,25 @@ def _column_rule(column: Column) -> tuple[str, pl.Expr]:
     return (sentence, good | ~present) if column.nullable else (sentence, good.fill_null(False))
 
 
-def _type_name(dtype: object) -> str:
-    return str(dtype).replace("DataType", "")
+def _kind_of_frame(given: object) -> str:
+    """Return what was given for a frame, and what turns it into one."""
+    cure = {"polars": ": collect() it", "pandas": ": polars.from_pandas(it) is one"}
+    package = type(given).__module__.partition(".")[0]
+    return f"{package}.{type(given).__name__}{cure.get(package, '')}"
+
+
+def _wanted_type(dtype: pl.DataType | type[pl.DataType]) -> str:
+    if isinstance(dtype, pl.Datetime):
+        return "times in UTC (Datetime with the zone UTC)"
+    if isinstance(dtype, pl.Enum):
+        return f"one of {', '.join(dtype.categories)} (text or Enum)"
+    words = {pl.Float64: "numbers", pl.Int64: "whole numbers", pl.String: "text"}
+    return f"{words[type(dtype) if isinstance(dtype, pl.DataType) else dtype]} ({dtype})"
+
+
+def _given_type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
+        return "times without a zone (dt.replace_time_zone gives them one)"
+    if isinstance(dtype, pl.Datetime):
+        return f"times in {dtype.time_zone} (dt.convert_time_zone turns them into UTC)"
+    return "nothing but nulls" if dtype == pl.Null else str(dtype)

@@ -126,7 +126,8 @@ class History:
 
     def _charge(self, time: int, rate: float, kind: str) -> None:
         before = bisect_right(self.times, time) - 1  # the last opening at or before the stamp
-        on_time = before >= 0 and time - self.times[before] <= LATEST_STAMP
+        late = time - self.times[before]
+        on_time = before >= 0 and late <= LATEST_STAMP and late < self.interval
         bar = before if on_time else before + 1
         if before < 0 or bar == len(self.times):
             return
@@ -180,7 +181,7 @@ class Segment:
         """Return the rate and amount of every tier that can apply, and the rate at the entry size."""
         table = self.table
         if table.model == "leverage":
-            rate = float(table.rate_factor) / self.leverage
+            rate = float(table.rate_factor) / max(self.leverage, 1.0)
             return [(rate, 0.0)], rate
         size = self.q / table.contract_size if table.size == "contracts" else self.notional(self.E)
         rate = float(table.rates[tier_of(size, table)])

@@ -102,8 +102,7 @@ def test_sweep__appending_bars_changes_no_earlier_outcome(case: Case, share: flo
     last = early.group_by("symbol").agg(pl.last("time").alias("last_opening"))
     held = case.positions.join(last, on="symbol", maintain_order="left")
     case = of_positions(case, held.filter(pl.col("entry_time") <= pl.col("last_opening")))
-    known = stamps_before_the_end(case, early)
-    before, after = swept(case._replace(bars=early, funding=known)), swept(case)
+    before, after = swept(case._replace(bars=early)), swept(case)
     ended = before["outcome"] != "open"
     assert_frame_equal(before.filter(ended), after.filter(ended), check_exact=True)
     later = after.filter(~ended).select(
@@ -111,16 +110,6 @@ def test_sweep__appending_bars_changes_no_earlier_outcome(case: Case, share: flo
     )
     assert later.to_series().all()
     assert (after["ambiguous"] | ~before["ambiguous"]).all()
-
-
-def stamps_before_the_end(case: Case, bars: pl.DataFrame) -> pl.DataFrame | None:
-    """Return the stamps before the end of each symbol's last bar."""
-    if case.funding is None:
-        return None
-    step = pl.col("time").diff().drop_nulls().mode().min().fill_null(pl.duration(minutes=1))
-    ends = bars.group_by("symbol").agg(end=pl.last("time") + step)
-    stamps = case.funding.join(ends, on="symbol", how="left", maintain_order="left")
-    return stamps.filter(pl.col("end").is_null() | (pl.col("time") < pl.col("end"))).drop("end")
 
 
 def early_part(bars: pl.DataFrame, share: float) -> pl.DataFrame:

@@ -20,7 +20,7 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
 
     Returns
     -------
-    The columns above, and ``row``: the position's, counted from zero.
+    The columns above and no others, and ``row``: the position's, counted from zero.
 
     Raises
     ------
@@ -29,9 +29,11 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
     """
     if not {"margin_change", "quantity_change"} & set(adjustments.columns):
         raise DataError("adjustments need a column margin_change, or quantity_change, or both: there is neither")
-    complete = adjustments.with_columns(
-        pl.lit(0.0).alias(name) for name in ("margin_change", "quantity_change") if name not in adjustments.columns
+    changes = (
+        pl.col(name) if name in adjustments.columns else pl.lit(0.0).alias(name)
+        for name in ("margin_change", "quantity_change")
     )
+    complete = adjustments.select("position_id", "time", *changes)  # own columns might have the names below
     held = positions.lazy().select("position_id", "entry_time", "quantity").with_row_index("row")
     joined = complete.lazy().join(held, on="position_id", how="left", maintain_order="left").collect()
     _refuse(joined, "position_id must be one of the positions'", (), pl.col("row").is_null())

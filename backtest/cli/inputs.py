@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from backtest.book import Book, population
+from backtest import population
+from backtest.book import Book
 from backtest.book import load as load_book
 from backtest.errors import ArgumentError
 from backtest.market import Market, sample

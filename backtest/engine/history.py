@@ -97,7 +97,8 @@ def _charges(market: Market, number: int, contract: Contract) -> tuple[Integers,
     own = market.funding.filter(market.funding["symbol"] == market.symbols[number])
     stamps, rates = own["time"].to_physical().to_numpy(), own["rate"].to_numpy()
     before = np.searchsorted(openings, stamps, side="right") - 1  # the last bar to open at or before the stamp
-    late = (before >= 0) & (stamps - openings[before] <= LATE_STAMP)
+    after = stamps - openings[before]
+    late = (before >= 0) & (after <= LATE_STAMP) & (after < market.intervals[number])
     bars = np.where(late, before, before + 1)
     kept = (stamps >= openings[0]) & (bars < count)
     stamps, rates, bars = stamps[kept], rates[kept], bars[kept]

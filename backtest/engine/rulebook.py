@@ -142,11 +142,12 @@ def _by_distinct_leverage(group: Group, leverages: Floats | None) -> Group:
             f"{group.contract.symbol}: rates keyed by leverage on the mark notional need few distinct leverages: "
             f"there are {leverages.size:,}, at most {MOST_LEVERAGES:,} can be served (round them)"
         )
+    rates = group.table.rate_factor / np.maximum(leverages, 1.0)
     return replace(
         group,
         rows=Rows(
             leverages,
-            group.table.rate_factor / leverages,
+            rates,
             np.zeros(leverages.size),
             np.repeat(group.table.max_leverages[:1], leverages.size),
         ),

@@ -172,7 +172,7 @@ def constant_base(
     if not rules.constant[group]:
         return 0.0
     if rules.keyed_by[group] == BY_LEVERAGE:
-        return (rules.rate_factor[group] / leverage) * entry_notional
+        return (rules.rate_factor[group] / max(leverage, 1.0)) * entry_notional
     return formula.tiered(rules.rate, rules.amount, first, last, entry_notional)
 
 
@@ -181,7 +181,7 @@ def constant_rate(rules: Rules, group: int, tier: int, entry_notional: float, le
     """Return the rate of a constant requirement: the one at the entry size; ``tier`` is the flat one."""
     keyed = rules.keyed_by[group]
     if keyed == BY_LEVERAGE:
-        return rules.rate_factor[group] / leverage
+        return rules.rate_factor[group] / max(leverage, 1.0)
     return rules.rate[flat_tier(rules, group, entry_notional) if keyed == MARGINAL else tier]
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import DataError
-from backtest.schemas import Schema, conform
+from backtest.schemas import Schema, breaking, conform, say
+
+FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
+
+_A_TIME = "a time with its zone, like 2021-05-19T13:10:00Z"
+_WANTED = {pl.Float64: "a number", pl.Int64: "a whole number"}
 
 
 def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
@@ -22,31 +27,28 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
         For a file that is absent, of another kind, damaged, or breaks the schema.
     """
     path = Path(path)
+    file = f"{schema.name} file {path}"
     if not path.is_file():
-        raise DataError(f"{schema.name} file {path} does not exist")
+        raise DataError(f"{file} is a folder, not a file" if path.is_dir() else f"{file} does not exist")
+    if path.suffix not in FORMATS:
+        raise DataError(f"{file} must end in {' or '.join(FORMATS)}")
     try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif path.suffix == ".csv":
-            frame = _read_csv(path, schema)
-        else:
-            raise DataError(f"{schema.name} file {path} must end in .parquet or .csv")
-    except PolarsError as error:
-        raise DataError(f"{schema.name} file {path} cannot be read: {_first_line(error)}") from None
-    try:
-        return conform(frame.rechunk(), schema)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, schema)
+    except (PolarsError, PanicException) as error:  # polars panics over a few kinds of damage
+        raise DataError(f"{file} cannot be read as {FORMATS[path.suffix]}: {_reason(error)}") from None
+    return conform(frame.rechunk(), schema)
 
 
 def _read_csv(path: Path, schema: Schema) -> pl.DataFrame:
     """Read every known column as text and turn it into its own type, so that nothing is guessed from a sample."""
     known = {column.name: column.dtype for column in schema.columns}
     header = pl.read_csv(path, n_rows=0).columns
-    frame = pl.read_csv(path, schema_overrides={name: pl.String for name in header if name in known})
-    return frame.with_columns(
-        _from_text(frame[name], known[name], schema.name) for name in header if name in known
-    )
+    for name in known:
+        if f"{name}_duplicated_0" in header:  # what polars calls the second column of a name
+            raise DataError(f"{schema.name}: there must be one column {name}, there are several")
+    texts = {name: pl.String for name in header if name in known}
+    frame = pl.read_csv(path, schema_overrides=texts, infer_schema_length=None)
+    return frame.with_columns(_from_text(frame[name], known[name], schema.name) for name in texts)
 
 
 def _from_text(text: pl.Series, dtype: pl.DataType | type[pl.DataType], argument: str) -> pl.Series:
@@ -57,17 +59,22 @@ def _from_text(text: pl.Series, dtype: pl.DataType | type[pl.DataType], argument
     elif text.drop_nulls().str.contains(r"^\d+$").all():
         read = text.cast(pl.Int64, strict=False).cast(dtype)
     else:
-        read = text.str.to_datetime("%+", time_unit="ms", time_zone="UTC", strict=False)
+        read = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     wrong = read.is_null() & text.is_not_null()
     if wrong.any():
-        row = wrong.arg_true()[0]
-        wanted = "a time with its zone" if isinstance(dtype, pl.Datetime) else "a number"
+        row = int(wrong.arg_true()[0])
         raise DataError(
-            f"{argument}: {text.name} must be {wanted}: {wrong.sum():,} of {text.len():,} rows are not, "
-            f"first row {row:,} ({text[row]!r})"
+            f"{argument}: {text.name} must be {_WANTED.get(dtype, _A_TIME)}: {breaking(int(wrong.sum()), text.len())}, "
+            f"first in line {row + 2:,} ({text.name}={say(text[row])})"
         )
     return read
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+def _reason(error: BaseException) -> str:
+    """Return what polars says of a file: one line, and the fault before the machinery."""
+    told = str(error).strip().split("\n", 1)[0]
+    if isinstance(error, PanicException):
+        return "it is damaged"
+    if "more fields than defined" in told:
+        return "a line has more cells than the header"
+    return told.removeprefix("parquet: File out of specification: ")

@@ -162,7 +162,7 @@ def position_rates(
     """Return the maintenance rate each position falls under at its entry."""
     quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
     if table.model == "leverage":
-        keyed: Floats = np.divide(table.rate_factor, leverage)
+        keyed: Floats = np.divide(table.rate_factor, np.maximum(leverage, 1.0))
         return keyed
     size = table_size(contract, table, quantity=quantity, entry_price=entry_price)
     return np.take(table.rates, table.tier_of(size))
@@ -185,7 +185,7 @@ def _terms(contract: Contract, table: TierTable, positions: prices.Positions, le
         if leverage is None:
             entry = notional(contract, quantity=positions.quantity, price=positions.entry_price)
             leverage = entry / positions.margin
-        rates = np.broadcast_to(table.rate_factor / np.asarray(leverage, np.float64), (count,))
+        rates = np.broadcast_to(table.rate_factor / np.maximum(np.asarray(leverage, np.float64), 1.0), (count,))
         amounts, first = np.zeros(count), np.arange(count)
         last = first
     elif table.model == "flat":
