@@ -61,7 +61,7 @@ def _ohlc(prefix: str) -> tuple[str, tuple[str, ...], pl.Expr]:
     names = tuple(f"{prefix}{part}" for part in ("open", "high", "low", "close"))
     opening, high, low, close = map(pl.col, names)
     inside = (low <= opening) & (low <= close) & (opening <= high) & (close <= high)
-    return f"{prefix or 'mark '}prices need low <= open, close <= high", names, inside
+    return f"{prefix.removesuffix('_') or 'mark'} prices need low <= open, close <= high", names, inside
 
 
 def _prices(prefix: str, required: bool) -> tuple[Column, ...]:
@@ -79,6 +79,7 @@ BARS = Schema(
         *_prices("last_", required=False),
         *_prices("index_", required=False),
         Column("volume", pl.Float64, NOT_NEGATIVE, required=False),
+        Column("taker_buy_volume", pl.Float64, NOT_NEGATIVE, required=False),
         Column("spot_volume", pl.Float64, NOT_NEGATIVE, required=False),
         Column("open_interest", pl.Float64, NOT_NEGATIVE, required=False),
     ),
@@ -228,7 +229,7 @@ def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
     if missing:
         needed = ", ".join(column.name for column in schema.columns if column.required)
         raise DataError(
-            f"{schema.name} need the columns {needed}: missing {', '.join(missing)} "
+            f"{schema.name} must have the columns {needed}: missing {', '.join(missing)} "
             f"(there are {', '.join(frame.columns) or 'none'})"
         )
     for column in schema.columns:
@@ -244,7 +245,7 @@ def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | 
     have, want = series.dtype, column.dtype
     if have == want:
         return None
-    if have == pl.Null and column.nullable:
+    if have == pl.Null and (column.nullable or series.is_empty()):
         return series.cast(want)
     if isinstance(want, pl.Datetime):
         if not (isinstance(have, pl.Datetime) and have.time_zone == "UTC"):

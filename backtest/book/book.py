@@ -11,7 +11,7 @@ import polars as pl
 from backtest.book.adjustments import check_adjustments
 from backtest.errors import DataError
 from backtest.market.files import read_frame
-from backtest.schemas import ADJUSTMENTS, POSITIONS, conform, offence
+from backtest.schemas import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS, conform, offence
 
 
 class Book:
@@ -28,12 +28,16 @@ class Book:
         (the part closed, negative) or both.
     assumptions
         Sentences that say where an invented book comes from, printed with each result.
+    survival
+        ``symbol, time, long, short``: the logarithm of the share of a side that its holders' own closing has left
+        standing at each opening, for books whose rows thin out. :func:`~backtest.sweep` then adds the column
+        ``surviving_weight``, what is left of each row's weight when its outcome comes.
 
     Raises
     ------
     DataError
-        For frames that break their schema, ids used twice, exits before entries, stops on the winning side,
-        adjustments of unknown positions or of more than there is.
+        For frames that break their schema or hold columns a sweep adds, ids used twice, exits before entries,
+        stops on the winning side, adjustments of unknown positions or of more than there is.
     """
 
     def __init__(
@@ -41,17 +45,20 @@ class Book:
         positions: pl.DataFrame,
         adjustments: pl.DataFrame | None = None,
         assumptions: Iterable[str] = (),
+        survival: pl.DataFrame | None = None,
     ) -> None:
         self.positions = conform(positions, POSITIONS)
         self.assumptions = tuple(assumptions)
+        self.survival = survival
         if not {"margin", "leverage"} & set(positions.columns):
             raise DataError("positions need a column margin, or leverage, or both: there is neither")
+        self._check_names()
         self._check_ids()
         for sentence, names, bad in _row_rules(self.positions):
             self._refuse(sentence, names, bad)
         self.adjustments = None
-        if adjustments is not None and not adjustments.is_empty():
-            self.adjustments = check_adjustments(conform(adjustments, ADJUSTMENTS), self.positions)
+        if adjustments is not None and not (changes := conform(adjustments, ADJUSTMENTS)).is_empty():
+            self.adjustments = check_adjustments(changes, self.positions)
 
     def __len__(self) -> int:
         return self.positions.height
@@ -74,11 +81,17 @@ class Book:
             self.positions[name].null_count() < len(self) for name in planned
         )
 
+    def _check_names(self) -> None:
+        taken = [name for name in OUTCOME_COLUMNS if name in self.positions.columns]
+        if taken:
+            raise DataError(f"positions must not have the columns a sweep adds: rename or drop {', '.join(taken)}")
+
     def _check_ids(self) -> None:
         ids = self.positions["position_id"]
         rising = bool(self.positions.select((pl.col("position_id").diff() > 0).all()).item())
         if not rising and ids.n_unique() < len(self):
-            self._refuse("each position_id is used once", ("position_id",), pl.col("position_id").is_duplicated())
+            again = ~pl.col("position_id").is_first_distinct()
+            self._refuse("position_id must not repeat", ("position_id",), again)
 
     def _refuse(self, sentence: str, names: tuple[str, ...], bad: pl.Expr) -> None:
         if self.positions.select(bad.any()).item():

@@ -15,9 +15,12 @@ from backtest.kernel.arrays import Positions
 from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.rules.contract import Contract
-from backtest.schemas import say
+from backtest.rules.margin import table_size
+from backtest.rules.timeline import milliseconds
+from backtest.schemas import breaking, say
 
 if TYPE_CHECKING:
+    from backtest.engine.rulebook import Group
     from backtest.engine.sweep import Prepared
 
 LEVERAGE_LIMITS = ("error", "cap", "filter")
@@ -171,22 +174,22 @@ def _within_limits(
 
 def _capped(frame: pl.DataFrame, positions: Positions, prepared: Prepared) -> pl.DataFrame:
     """Return positions with leverage lowered to their limits, and margins raised to the initial margin there."""
-    limits = pl.Series("limit", _limits(positions, prepared))
+    limit = pl.lit(pl.Series(_limits(positions, prepared)))  # no column, whose name might be taken
     kinds = {symbol: group.contract for symbol, group in _contracts(prepared).items()}
     notional = pl.coalesce(
         pl.when(pl.col("symbol") == symbol).then(entry_notional(contract)) for symbol, contract in kinds.items()
     )
     changes = []
     if "leverage" in frame.columns:
-        beyond = pl.col("leverage") > pl.col("limit")
-        changes.append(pl.when(beyond).then(pl.col("limit")).otherwise(pl.col("leverage")).alias("leverage"))
+        beyond = pl.col("leverage") > limit
+        changes.append(pl.when(beyond).then(limit).otherwise(pl.col("leverage")).alias("leverage"))
     else:
-        beyond = notional / pl.col("margin") > pl.col("limit")
+        beyond = notional / pl.col("margin") > limit
     if "margin" in frame.columns:
-        needed = notional / pl.col("limit")
+        needed = notional / limit
         raised = pl.max_horizontal(pl.col("margin"), needed)
         changes.append(pl.when(beyond).then(raised).otherwise(pl.col("margin")).alias("margin"))
-    return frame.with_columns(limits).with_columns(changes).drop("limit")
+    return frame.with_columns(changes)
 
 
 def _contracts(prepared: Prepared) -> dict[str, Any]:
@@ -204,18 +207,17 @@ def _refuse(frame: pl.DataFrame, found: Survey, prepared: Prepared, reasons: Any
 
 def _error(frame: pl.DataFrame, reason: int, count: int, row: int, prepared: Prepared) -> BacktestError:
     position = frame.row(row, named=True)
-    symbol = position["symbol"]
+    symbol, entry_time = position["symbol"], say(position["entry_time"])
     number = prepared.market.symbols.index(symbol)
     who = (
-        f"{count:,} of {frame.height:,} positions {'does' if count == 1 else 'do'} not, first row {row:,} "
+        f"{breaking(count, frame.height)}, first row {row:,} "
         f"(position_id={position['position_id']}, symbol={symbol!r}, "
     )
-    times, firsts = prepared.market.times, prepared.market.firsts
     if reason in (survey.BEFORE_HISTORY, survey.AFTER_HISTORY):
-        start = _moment(times[firsts[number]])
-        end = _moment(times[firsts[number + 1] - 1] + prepared.market.intervals[number])
-        where = f"entry_time={say(position['entry_time'])}; bars of {symbol} cover {start} to {end})"
-        return DataError(f"positions: entry_time must lie inside the history: {who}{where}")
+        covered = f"bars of {symbol} cover {_span(prepared, number)}"
+        return DataError(
+            f"positions: entry_time must lie inside the history: {who}entry_time={entry_time}); {covered}"
+        )
     own = [group for group in prepared.rules.groups if group.symbol == number]
     contract = own[0].contract
     if reason == survey.NO_TABLE:
@@ -223,23 +225,38 @@ def _error(frame: pl.DataFrame, reason: int, count: int, row: int, prepared: Pre
             f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in contract.tables
         )
         return TiersError(
-            f"positions need margin tiers in force at their entry: {who}entry_time="
-            f"{say(position['entry_time'])}); the tables of {contract.symbol} are {dates}: ask for the nearest, "
-            "or name a stand-in"
+            f"positions: margin tiers must be in force at the entry: {who}entry_time={entry_time}); the tables of "
+            f"{symbol} are {dates}: ask for the nearest, or name a stand-in"
         )
-    size = {"quantity": position["quantity"], "entry_price": position["entry_price"]}
-    shown = ", ".join(f"{name}={value:,.10g}" for name, value in size.items())
+    shown = f"quantity={position['quantity']:,.10g}, entry_price={position['entry_price']:,.10g}"
     if reason == survey.BEYOND_TABLE:
-        caps = sorted({group.table.cap for group in own if group.known})
-        cap = " or ".join(f"{cap:,.10g}" for cap in caps)
-        return DataError(f"positions must not be larger than their tiers cover ({cap}): {who}{shown})")
+        return DataError(
+            f"positions: size must be one their tiers cover: {who}{shown}, "
+            f"{_size_and_cap(position, own)}); make it smaller, or leave it out (leverage_limit filter)"
+        )
     limit = _limits(position_arrays(frame[row], prepared), prepared)[0]
     leverage = frame[row].select(selected_leverage(frame, contract)).item()
     return DataError(
-        f"positions: leverage must be within the limit of its tier: {who}{shown}, "
-        f"leverage={leverage:.10g}, limit={limit:.10g}); cap or filter them, or change the rules"
+        f"positions: leverage must be within the limit of its tier: {who}{shown}, leverage={leverage:.10g}, "
+        f"limit={limit:.10g}); lower it (leverage_limit cap) or leave it out (leverage_limit filter)"
     )
 
 
-def _moment(milliseconds: Any) -> str:
-    return say(pl.Series([int(milliseconds)]).cast(pl.Datetime("ms", "UTC"))[0])
+def _span(prepared: Prepared, symbol: int) -> str:
+    """Return from when to when the bars of a symbol run."""
+    first, end = prepared.market.firsts[symbol : symbol + 2]
+    times, interval = prepared.market.times, prepared.market.intervals[symbol]
+    return f"{_moment(times[first])} to {_moment(times[end - 1] + interval)}"
+
+
+def _size_and_cap(position: dict[str, Any], groups: list[Group]) -> str:
+    """Return the size of a position as its table counts it, and the largest the table covers."""
+    entry = milliseconds(position["entry_time"])
+    group = [group for group in groups if group.start <= entry][-1]
+    quantity, price = np.array([position["quantity"]]), np.array([position["entry_price"]])
+    size = table_size(group.contract, group.table, quantity=quantity, entry_price=price)[0]
+    return f"{group.table.size}={size:,.10g}, limit={group.table.cap:,.10g}"
+
+
+def _moment(time: Any) -> str:
+    return say(pl.Series([int(time)]).cast(pl.Datetime("ms", "UTC"))[0])

@@ -11,6 +11,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import history, limits
 from backtest.engine.rulebook import Rulebook, rulebook
+from backtest.engine.surviving import surviving_weight
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel import crossing, lifecycle
 from backtest.kernel.arrays import NO_TIME, Bars, Funding, Outcomes, Positions
@@ -111,7 +112,8 @@ def sweep(
             crossing.cross(*shared, tested, crossing.scratch(), outcomes, begin, stop)
 
     in_chunks(run, admitted.frame.height, threads)
-    return _named(admitted.frame, outcomes)
+    named = _named(admitted.frame, outcomes)
+    return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
 
 
 def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:

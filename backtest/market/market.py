@@ -13,7 +13,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.compile import readonly
 from backtest.kernel.types import Floats, Integers
 from backtest.market.files import read_frame
-from backtest.schemas import BARS, FUNDING, PRICE_PREFIX, conform, offence, require_order
+from backtest.schemas import BARS, FUNDING, PRICE_PREFIX, breaking, conform, offence, require_order, say
 
 GAP_LIMIT = timedelta(hours=6)
 ONE_MINUTE = 60_000  # interval of a lone bar, which has no neighbour to measure it by
@@ -38,7 +38,8 @@ class Market:
     Raises
     ------
     DataError
-        For frames that break their schema, unsorted or duplicate times, overlapping bars, prices of zero.
+        For frames that break their schema, unsorted or duplicate times, overlapping bars, prices of zero, funding
+        of other symbols only.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Market:
         self.funding = None if funding is None else _by_symbol(conform(funding, FUNDING))
         if self.funding is not None:
             require_order(self.funding, "funding")
+            self._check_funding_symbols(self.funding)
 
     def __repr__(self) -> str:
         span = self.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
@@ -102,10 +104,11 @@ class Market:
             Where the bars do not hold the series.
         """
         if not self.has(series):
-            prefix = PRICE_PREFIX[series]
+            needed = [f"{PRICE_PREFIX[series]}{name}" for name in ("open", "high", "low", "close")]
+            missing = [name for name in needed if name not in self.bars.columns]
             raise ArgumentError(
-                f"the bars hold no {series} price: columns {prefix}open, {prefix}high, {prefix}low and "
-                f"{prefix}close are needed"
+                f"bars must have columns {', '.join(missing)}: the {series} price is asked for "
+                "(trigger_price, fill_price or stop_trigger)"
             )
         return readonly(self.bars[f"{PRICE_PREFIX[series]}{part}"].to_numpy())
 
@@ -145,6 +148,7 @@ class Market:
             "low": pl.Expr.min,
             "close": pl.Expr.last,
             "volume": pl.Expr.sum,
+            "taker_buy_volume": pl.Expr.sum,
             "spot_volume": pl.Expr.sum,
             "open_interest": pl.Expr.last,
         }
@@ -184,11 +188,22 @@ class Market:
         for symbol, rows, interval in zip(self.symbols, self._rows(), self.intervals, strict=True):
             short = np.flatnonzero(np.diff(self.times[rows]) < interval)
             if short.size:
-                opening = self.bars["time"][int(self.firsts[self.symbols.index(symbol)] + short[0] + 1)]
+                row = int(rows.start + short[0] + 1)
                 raise DataError(
-                    f"bars of {symbol} must not overlap: most cover {timedelta(milliseconds=int(interval))}, "
-                    f"{short.size:,} open sooner after the one before, first at {opening:%Y-%m-%d %H:%M:%S} UTC"
+                    f"bars: bars of {symbol} must not overlap, and most cover "
+                    f"{timedelta(milliseconds=int(interval))}: {breaking(short.size, rows.stop - rows.start)}, "
+                    f"first row {row:,} (time={say(self.bars['time'][row])}, "
+                    f"the one before {say(self.bars['time'][row - 1])})"
                 )
+
+    def _check_funding_symbols(self, funding: pl.DataFrame) -> None:
+        """Refuse funding of other symbols only: one of the two files names them otherwise."""
+        given = funding["symbol"].unique(maintain_order=True).to_list()
+        if given and not set(given) & set(self.symbols):
+            raise DataError(
+                f"funding: symbol must be one of the bars' ({', '.join(self.symbols)}) in some rows: "
+                f"there are only {', '.join(given)}"
+            )
 
 
 def load(

@@ -5,5 +5,16 @@ Each carries its assumptions as sentences, its seed, and the calibration targets
 
 from backtest.population.draws import LeverageMix
 from backtest.population.invented import HIGH, LOW, MIXED, synthetic
+from backtest.population.standing import NOTIONAL_MIX, Standing, from_open_interest, from_volume
 
-__all__ = ["HIGH", "LOW", "MIXED", "LeverageMix", "synthetic"]
+__all__ = [
+    "HIGH",
+    "LOW",
+    "MIXED",
+    "NOTIONAL_MIX",
+    "LeverageMix",
+    "Standing",
+    "from_open_interest",
+    "from_volume",
+    "synthetic",
+]

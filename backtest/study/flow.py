@@ -1,6 +1,7 @@
 """Liquidated flow: how much was liquidated, of what, when and at which price.
 
-Every statistic is a sum over the liquidated rows of an outcome frame, scaled by ``weight`` where it is there.
+Every statistic is a sum over the liquidated rows of an outcome frame, scaled by ``weight`` where it is there (of
+books that thin out, by what was left of it: ``surviving_weight``).
 Amounts are in settlement currency, rounded to a ``unit`` of it and added up as int64: no total depends on the
 order of the rows or the number of threads. Shares are of the book: entry notional over the entry notional of
 *all* rows given, so they add up to the share of the book that was liquidated.
@@ -127,7 +128,7 @@ def by_interval(
     ``long_count``, ``short_count``, ``count``; ``long_share``, ``short_share``, ``share`` of the book.
     """
     book = _weighted(outcomes, kinds)
-    whole = book.select(_amount("entry_notional", unit)).collect().item()
+    whole = book.select(_amount("entry_notional", unit, weight="opened")).collect().item()
     sums = {}
     for side in ("long", "short"):
         its_own = pl.col("side") == side
@@ -221,12 +222,13 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     """
     gone = pl.col("liquidated")
     flow = _amount("fill_notional", unit, gone)
-    book = _amount("entry_notional", unit)
+    book = _amount("entry_notional", unit, weight="opened")
+    opened = _count(weight="opened")
     totals = _weighted(outcomes, kinds).select(
-        positions=_count(),
+        positions=opened,
         book_notional=book,
         liquidated=_count(gone),
-        liquidated_share=_count(gone) / _count(),
+        liquidated_share=_count(gone) / opened,
         notional_share=_amount("entry_notional", unit, gone) / book,
         liquidated_notional=flow,
         long_share=_amount("fill_notional", unit, gone & (pl.col("side") == "long")) / flow,
@@ -238,20 +240,22 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
 
 
 def _weighted(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.LazyFrame:
-    weight = pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)
-    return outcomes.lazy().with_columns(entry_notional(kinds), weight=weight)
+    """Return outcomes with entry notionals, the weight opened, and the weight left when the outcome came."""
+    opened = pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)
+    left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else opened
+    return outcomes.lazy().with_columns(entry_notional(kinds), opened=opened, weight=left)
 
 
-def _amount(column: str, unit: float, where: pl.Expr = EVERY_ROW) -> pl.Expr:
+def _amount(column: str, unit: float, where: pl.Expr = EVERY_ROW, weight: str = "weight") -> pl.Expr:
     """Return the weighted sum of an amount over some rows, exact to the unit."""
     per_currency = 1 / unit
-    units = (pl.col(column) * pl.col("weight") * per_currency).round().cast(pl.Int64)
+    units = (pl.col(column) * pl.col(weight) * per_currency).round().cast(pl.Int64)
     return units.filter(where).sum() / per_currency
 
 
-def _count(where: pl.Expr = EVERY_ROW) -> pl.Expr:
+def _count(where: pl.Expr = EVERY_ROW, weight: str = "weight") -> pl.Expr:
     per_position = 1 / WEIGHT_UNIT
-    return (pl.col("weight") * per_position).round().cast(pl.Int64).filter(where).sum() / per_position
+    return (pl.col(weight) * per_position).round().cast(pl.Int64).filter(where).sum() / per_position
 
 
 def _rank(notional: pl.Expr) -> pl.Expr:

@@ -1,0 +1,197 @@
+"""Books behind open interest: against plain accumulation, and against the sweep's own answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from backtest import Book, Market, Venue, population, sweep
+from backtest.errors import ArgumentError, DataError
+from backtest.population import NOTIONAL_MIX
+from backtest.rules.contract import Contract
+from backtest.rules.tiers import TierTable
+from backtest.schemas import Time
+
+START = datetime(2021, 5, 19, tzinfo=UTC)
+BARS = 300
+
+
+def venue(kind: str = "linear") -> Venue:
+    table = TierTable(name="one", rates=np.full(1, 0.005))
+    contracts = {name: Contract(symbol=name, kind=kind, tables=(table,)) for name in ("A", "B")}
+    return Venue(name="one", title="One tier", contracts=contracts)
+
+
+def market(seed: int = 1, symbols: tuple[str, ...] = ("A",), bars: int = BARS) -> Market:
+    """Return random bars with open interest that rises, falls and once collapses."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for symbol in symbols:
+        close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, bars)))
+        opening = np.concatenate([[100.0], close[:-1]])
+        interest = 1_000 * np.exp(np.cumsum(rng.normal(0, 0.05, bars)))
+        interest[bars // 2] *= 0.3
+        frames.append(
+            pl.DataFrame(
+                {
+                    "symbol": pl.repeat(symbol, bars, eager=True),
+                    "time": pl.datetime_range(
+                        START, START + timedelta(hours=bars - 1), "1h", time_unit="ms", eager=True
+                    ).cast(Time),
+                    "open": opening,
+                    "high": np.maximum(opening, close) * (1 + rng.exponential(0.003, bars)),
+                    "low": np.minimum(opening, close) * (1 - rng.exponential(0.003, bars)),
+                    "close": close,
+                    "volume": rng.exponential(2_000, bars),
+                    "taker_buy_volume": rng.exponential(500, bars),
+                    "open_interest": interest,
+                }
+            )
+        )
+    frame = pl.concat(frames).with_columns(pl.min_horizontal("taker_buy_volume", "volume"))
+    return Market(frame)
+
+
+def walked(history: Market, turnover: float, mix: dict[float, float], side: str) -> list[tuple[float, ...]]:
+    """Return (opened, liquidated, closed) a bar by following every cohort by itself."""
+    sign = 1 if side == "long" else -1
+    bars = history.bars.to_dicts()
+    cohorts: list[dict[str, float]] = []
+    flows = []
+    for number, bar in enumerate(bars):
+        worst = bar["low"] if sign > 0 else bar["high"]
+        hit = [c for c in cohorts if sign * worst <= sign * c["price"]]
+        taken = sum(c["quantity"] for c in hit)
+        cohorts = [c for c in cohorts if sign * worst > sign * c["price"]]
+        left = sum(c["quantity"] for c in cohorts)
+        closes = min(turnover * bar["volume"], left)
+        opens = bar["open_interest"] - left + closes
+        if opens < 0:
+            closes, opens = left - bar["open_interest"], 0.0
+        for cohort in cohorts:
+            cohort["quantity"] *= 1 - closes / left
+        for leverage, share in mix.items():
+            price = bar["close"] * (1 - sign / leverage) / (1 - sign * 0.005)
+            cohorts.append({"price": price, "quantity": opens * share, "bar": number})
+        flows.append((opens, taken, closes))
+    return flows
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("turnover", [0.0, 0.05, 0.4])
+def test_flows__equal_following_every_cohort_by_itself(side: str, turnover: float) -> None:
+    history = market()
+    stood = population.from_open_interest(history, venue(), turnover=turnover, leverage_mix=NOTIONAL_MIX)
+    own = stood.flows.filter(pl.col("side") == side).select("opened", "liquidated", "closed").to_numpy()
+    assert own[:, 1].sum() > 0
+    np.testing.assert_allclose(own, np.array(walked(history, turnover, NOTIONAL_MIX, side)), rtol=1e-9, atol=1e-9)
+
+
+def test_standing__is_the_open_interest_on_both_sides() -> None:
+    history = market(symbols=("A", "B"))
+    stood = population.from_open_interest(history, venue())
+    expected = history.bars.select("symbol", "time", "open_interest")
+    joined = stood.flows.join(expected, on=["symbol", "time"])
+    assert joined.height == 4 * BARS
+    np.testing.assert_allclose(joined["standing"], joined["open_interest"], rtol=1e-9)
+
+
+def test_sweep_of_the_book__liquidates_what_the_flows_say() -> None:
+    history = market(symbols=("A", "B"))
+    stood = population.from_open_interest(history, venue(), turnover=0.1)
+    outcomes = sweep(stood.book, history, venue())
+    swept: dict[tuple[object, ...], float] = defaultdict(float)
+    for row in outcomes.filter("liquidated").iter_rows(named=True):
+        swept[row["symbol"], row["side"], row["outcome_time"]] += row["quantity"] * row["surviving_weight"]
+    flows = stood.flows.filter(pl.col("liquidated") > 0)
+    assert len(swept) == flows.height
+    for row in flows.iter_rows(named=True):
+        assert swept[row["symbol"], row["side"], row["time"]] == pytest.approx(row["liquidated"], rel=1e-9)
+
+
+def test_surviving_weight__of_open_rows_adds_up_to_the_last_open_interest() -> None:
+    history = market()
+    stood = population.from_open_interest(history, venue(), turnover=0.1)
+    outcomes = sweep(stood.book, history, venue())
+    left = outcomes.filter(~pl.col("liquidated") & (pl.col("side") == "long"))
+    standing = (left["quantity"] * left["surviving_weight"]).sum()
+    assert standing == pytest.approx(history.bars["open_interest"][-1], rel=1e-9)
+
+
+def test_taker_tilt__moves_leverage_to_the_side_of_the_takers() -> None:
+    history = market()
+    even = population.from_open_interest(history, venue()).book.positions
+    tilted = population.from_open_interest(history, venue(), taker_tilt=1.0).book.positions
+
+    def mean_leverage(positions: pl.DataFrame, side: str) -> float:
+        own = positions.filter(pl.col("side") == side)
+        notional = own["quantity"] * own["entry_price"] * own["weight"]
+        return float((own["leverage"] * notional).sum() / notional.sum())
+
+    sells = history.bars["taker_buy_volume"].sum() < history.bars["volume"].sum() / 2
+    assert sells
+    assert mean_leverage(tilted, "short") > mean_leverage(even, "short")
+    assert mean_leverage(tilted, "long") < mean_leverage(even, "long")
+
+
+def test_volume_book__opens_its_share_and_closes_at_its_rate() -> None:
+    history = market()
+    plain = Market(history.bars.drop("open_interest"))
+    stood = population.from_volume(plain, venue(), opening_share=0.2, mean_holding=timedelta(hours=10))
+    own = stood.flows.filter(pl.col("side") == "long")
+    np.testing.assert_allclose(own["opened"], 0.2 * history.bars["volume"])
+    left = own["standing"].shift(1, fill_value=0.0) - own["liquidated"]
+    np.testing.assert_allclose(own["closed"], left * (1 - np.exp(-0.1)), atol=1e-9)
+
+
+def test_collapse_of_open_interest_to_nothing__leaves_nothing_to_liquidate() -> None:
+    history = market()
+    empty = history.bars.with_columns(
+        open_interest=pl.when(pl.int_range(pl.len()) >= BARS // 2).then(0.0).otherwise("open_interest")
+    )
+    stood = population.from_open_interest(Market(empty), venue(), turnover=0.0)
+    later = stood.flows.filter(pl.col("time") > START + timedelta(hours=BARS // 2))
+    assert later["liquidated"].sum() < 1e-9
+    outcomes = sweep(stood.book, Market(empty), venue())
+    assert outcomes.filter(pl.col("outcome") == "open")["surviving_weight"].sum() < 1e-9
+
+
+def test_book__says_what_was_assumed() -> None:
+    stood = population.from_open_interest(market(), venue(), turnover=0.07)
+    assert stood.book.assumptions[0] == "book behind the open interest: 0.07 of the volume closes positions"
+    assert "2x 25%" in stood.book.assumptions[1]
+
+
+def test_inverse_cohorts__are_the_notional_they_say() -> None:
+    book = population.from_open_interest(market(), venue("inverse"), trader_notional=2.0).book.positions
+    assert (book["quantity"] / book["entry_price"]).to_numpy() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"turnover": -0.1}, "turnover must lie above 0"),
+        ({"turnover": 1.1}, "at most at 1, is 1.1"),
+        ({"leverage_mix": {5.0: 0.5}}, "leverage_mix must add up to 1, adds up to 0.5"),
+        ({"leverage_mix": {0.5: 1.0}}, "leverages of 1 or more"),
+        ({"trader_notional": 0.0}, "trader_notional must lie above 0"),
+    ],
+)
+def test_bad_numbers__are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        population.from_open_interest(market(), venue(), **options)
+
+
+def test_bars_without_open_interest__are_refused() -> None:
+    with pytest.raises(DataError, match="bars need the column open_interest for this population"):
+        population.from_open_interest(Market(market().bars.drop("open_interest")), venue())
+
+
+def test_survival__must_cover_the_book_it_thins() -> None:
+    history = market()
+    book = Book(population.from_open_interest(history, venue()).book.positions)
+    assert "surviving_weight" not in sweep(book, history, venue()).columns
