@@ -23,6 +23,9 @@ from backtest.rules.venue import Venue, venue_files
 COUNT, SEED, LEVERAGE_MIX = 1_000_000, 20210519, "mixed"
 LEVERAGE_MIXES = {"mixed": population.MIXED, "low": population.LOW, "high": population.HIGH}
 
+#: Populations that stand behind the market's own figures, and what ``--turnover`` is called there.
+STANDING = {"open-interest": "turnover", "volume": "opening_share"}
+
 #: No table of ETHUSDT is known before this one; declared to stand in for May 2021 on the bundled sample.
 SAMPLE_STAND_IN = {"ETHUSDT": "2022-02-16"}
 
@@ -44,7 +47,9 @@ def read_market(options: Namespace) -> Market:
 def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) -> Book:
     """Return the positions given, or an invented book where none are."""
     invention = {name: getattr(options, name, None) for name in ("count", "seed", "leverage_mix")}
+    kind = getattr(options, "population", None)
     if options.positions is not None:
+        invention["population"] = kind
         for name, value in invention.items():
             if value is not None:
                 option = name.replace("_", "-")
@@ -52,6 +57,10 @@ def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) ->
         return load_book(options.positions, options.adjustments)
     if options.adjustments is not None:
         raise ArgumentError("--adjustments needs --positions: an invented book has its own")
+    if kind in STANDING:
+        return _standing_book(options, market, venue, tiers, invention)
+    if options.turnover is not None:
+        raise ArgumentError("--turnover is for --population open-interest or volume")
     return population.synthetic(
         market,
         venue,
@@ -60,6 +69,24 @@ def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) ->
         leverage_mix=LEVERAGE_MIXES[invention["leverage_mix"] or LEVERAGE_MIX],
         tiers=tiers,
     )
+
+
+def is_invented(options: Namespace) -> bool:
+    """Whether the dollars of a run mean nothing: its book was neither given nor taken from the market's figures."""
+    return options.positions is None and options.population not in STANDING
+
+
+def _standing_book(
+    options: Namespace, market: Market, venue: Venue, tiers: Tiers, invention: Mapping[str, Any]
+) -> Book:
+    """Return the book behind the bars' open interest or volume."""
+    for name, value in invention.items():
+        if value is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} is for --population synthetic")
+    share = {} if options.turnover is None else {STANDING[options.population]: options.turnover}
+    if options.population == "volume":
+        return population.from_volume(market, venue, tiers=tiers, threads=options.threads, **share).book
+    return population.from_open_interest(market, venue, tiers=tiers, threads=options.threads, **share).book
 
 
 def read_tiers(given: Sequence[str] | None, default: Tiers = "strict") -> Tiers:

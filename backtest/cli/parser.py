@@ -28,7 +28,7 @@ bars, funding and positions are Parquet or CSV files; their columns are listed b
 COLUMNS = """\
 files (Parquet or CSV; times are UTC):
   bars         symbol, time, open, high, low, close of the mark price, one row a bar, named by its opening;
-               optional: last_open ... last_close, index_open ... index_close, volume
+               optional: last_open ... last_close, index_open ... index_close, volume, open_interest (base)
   funding      symbol, time, rate (a fraction of the notional; longs pay a positive rate)
   positions    position_id, symbol, side (long, short), entry_time, entry_price, quantity, and margin,
                leverage or both; optional: weight, exit_time, stop_price, take_profit_price
@@ -63,7 +63,19 @@ def _add_run(commands: Any) -> None:
     )
     _add_market(parser, bars_default="the bundled reconstruction of May 2021")
     _add_book(parser, required=False)
-    invented = parser.add_argument_group("an invented book (where no positions are given)")
+    invented = parser.add_argument_group("an invented or estimated book (where no positions are given)")
+    invented.add_argument(
+        "--population",
+        choices=("synthetic", "open-interest", "volume"),
+        help="drawn from stated laws (default), or what must have stood behind the bars' open_interest and volume, "
+        "or volume alone",
+    )
+    invented.add_argument(
+        "--turnover",
+        type=values.share,
+        metavar="SHARE",
+        help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
+    )
     invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
     invented.add_argument(
         "--leverage-mix",

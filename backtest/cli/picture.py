@@ -41,7 +41,8 @@ def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
     used = dict(sentences.tiers(swept.tiers))
     invented = f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"
-    given = f"{len(swept.book):,} {'; '.join(swept.book.assumptions) or 'positions'}"
+    assumed = "; ".join(swept.book.assumptions[:2])
+    given = assumed if swept.book.survival is not None else f"{len(swept.book):,} {assumed or 'positions'}"
     told = [
         f"prices: {swept.market.description}",
         f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",

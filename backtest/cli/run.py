@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from backtest.cli import picture, record, report, sentences
-from backtest.cli.inputs import read_book, read_market, require_symbol, sweep_rules, tiers_of_run
+from backtest.cli.inputs import is_invented, read_book, read_market, require_symbol, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
 from backtest.cli.study import Swept
@@ -35,7 +35,7 @@ def run(options: Namespace) -> None:
     with clock.stage("sweep"):
         outcomes = sweep(book, market, venue, tiers=tiers, **rules)
     used = tiers_used(book, market, venue, tiers=tiers)
-    swept = Swept(market, venue, book, outcomes, used, invented=options.positions is None)
+    swept = Swept(market, venue, book, outcomes, used, invented=is_invented(options))
     with clock.stage("tables"):
         blocks = [assumed(swept, rules), *_tables(swept)]
     blocks += [_triggers(swept, tiers, rules, clock)]

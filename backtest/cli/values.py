@@ -19,6 +19,14 @@ def leverage(text: str) -> float:
     return positive(text.removesuffix("x"))
 
 
+def share(text: str) -> float:
+    """Return a share between zero and one."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"must lie between 0 and 1, is {text!r}")
+    return value
+
+
 def count(text: str) -> int:
     """Return a whole number of at least 1."""
     value = _whole(text)

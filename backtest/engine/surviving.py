@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from backtest.kernel.types import Floats
+from backtest.kernel.types import Floats, Integers
 
 
 def surviving_weight(outcomes: pl.DataFrame, survival: pl.DataFrame) -> pl.Series:
@@ -35,7 +35,7 @@ def surviving_weight(outcomes: pl.DataFrame, survival: pl.DataFrame) -> pl.Serie
     return (weight * shares).alias("surviving_weight")
 
 
-def _shares(rows: pl.DataFrame, times: np.ndarray[int, np.dtype[np.int64]], logs: Floats) -> Floats:
+def _shares(rows: pl.DataFrame, times: Integers, logs: Floats) -> Floats:
     last = times.size - 1
     entered = np.minimum(np.searchsorted(times, rows["entry_time"].to_physical().to_numpy()), last)
     moments = rows["outcome_time"].to_physical().fill_null(times[last]).to_numpy()

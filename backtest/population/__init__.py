@@ -3,6 +3,7 @@
 Each carries its assumptions as sentences, its seed, and the calibration targets it meets or misses.
 """
 
+from backtest.book.book import load as given
 from backtest.population.draws import LeverageMix
 from backtest.population.invented import HIGH, LOW, MIXED, synthetic
 from backtest.population.standing import NOTIONAL_MIX, Standing, from_open_interest, from_volume
@@ -16,5 +17,6 @@ __all__ = [
     "Standing",
     "from_open_interest",
     "from_volume",
+    "given",
     "synthetic",
 ]

@@ -29,6 +29,9 @@ from backtest.schemas import Side, Time
 #: Share of open interest, not of traders, at each leverage: a mean of 9.6, within the 5 to 10 stated of 2021.
 NOTIONAL_MIX = {2.0: 0.25, 3.0: 0.25, 5.0: 0.20, 10.0: 0.15, 20.0: 0.09, 50.0: 0.04, 100.0: 0.02}
 
+#: Notional-weighted mean leverage stated of 2021.
+MEAN_LEVERAGE = (5.0, 10.0)
+
 SIDES = ("long", "short")
 
 
@@ -88,7 +91,7 @@ def from_open_interest(
     _require_columns(market, ("open_interest", "volume"))
     _require_range("turnover", turnover, 0.0, 1.0)
     rule = _Rule(True, turnover, 0.0)
-    sentence = f"book behind the open interest: {turnover:g} of the volume closes positions"
+    sentence = f"estimated from open interest, not positions: {turnover:g} of the volume closes positions"
     return _standing(market, venue, rule, sentence, leverage_mix, taker_tilt, trader_notional, tiers, threads)
 
 
@@ -133,9 +136,7 @@ def from_volume(
     hours = mean_holding / timedelta(hours=1)
     _require_range("mean_holding in hours", hours, 0.0, np.inf)
     rule = _Rule(False, opening_share, mean_holding / timedelta(milliseconds=1))
-    sentence = (
-        f"book suggested by volume: {opening_share:g} of it opens positions, held for {hours:g} hours on average"
-    )
+    sentence = f"estimated from volume, not positions: {opening_share:g} of it opens them, held {hours:g} hours on average"
     return _standing(market, venue, rule, sentence, leverage_mix, taker_tilt, trader_notional, tiers, threads)
 
 
@@ -162,9 +163,7 @@ def _standing(
     _check_mix(mix)
     _require_range("trader_notional", trader_notional, 0.0, np.inf)
     cohorts_ = _unit_cohorts(market, venue, mix, trader_notional)
-    outcomes = sweep(
-        Book(cohorts_), market, venue, leverage_limit="cap", tiers=tiers, threads=threads
-    )
+    outcomes = sweep(Book(cohorts_), market, venue, leverage_limit="cap", tiers=tiers, threads=threads)
     flows, weights, survival = [], [], []
     for number, symbol in enumerate(market.symbols):
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
@@ -186,11 +185,10 @@ def _standing(
         names = pl.repeat(symbol, moments.len(), eager=True)
         survival.append(pl.DataFrame({"symbol": names, "time": moments, **logs}))
     weighted = outcomes.select(cohorts_.columns).with_columns(weight=np.concatenate([w.ravel() for w in weights]))
+    flows_ = pl.concat(flows)
     held = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
-    book = Book(
-        held, assumptions=(sentence, *_sentences(mix, tilt, trader_notional)), survival=pl.concat(survival)
-    )
-    return Standing(book, pl.concat(flows))
+    told = (sentence, *_sentences(mix, tilt, trader_notional), _calibration(flows_))
+    return Standing(Book(held, assumptions=told, survival=pl.concat(survival)), flows_)
 
 
 def _unit_cohorts(
@@ -264,7 +262,9 @@ def _tilted(mix: Mapping[float, float], bars: pl.DataFrame, tilt: float) -> dict
         return {"long": base, "short": base}
     if "taker_buy_volume" not in bars.columns:
         raise DataError("bars need the column taker_buy_volume for a taker_tilt")
-    lean = bars.select(2 * (pl.col("taker_buy_volume") / pl.col("volume")).fill_nan(0.5) - 1).to_series().to_numpy()
+    lean = (
+        bars.select(2 * (pl.col("taker_buy_volume") / pl.col("volume")).fill_nan(0.5) - 1).to_series().to_numpy()
+    )
     logs = np.log(np.array(list(mix)))
     relative = logs - logs @ np.array(list(mix.values()))
     found = {}
@@ -293,12 +293,27 @@ def _flow_rows(
 def _sentences(mix: Mapping[float, float], tilt: float, trader_notional: float) -> tuple[str, ...]:
     shares = ", ".join(f"{leverage:g}x {share:.0%}" for leverage, share in mix.items())
     mean = sum(leverage * share for leverage, share in mix.items())
+    target = "met" if MEAN_LEVERAGE[0] <= mean <= MEAN_LEVERAGE[1] else "missed"
     tilted = f", tilted by {tilt:g} towards the side of the takers" if tilt else ""
     return (
-        f"opened on both sides at bar closes; leverage by notional: {shares} (mean {mean:.1f}){tilted}",
+        f"opened on both sides at bar closes; leverage by notional: {shares}{tilted}",
+        f"mean leverage by notional {mean:.1f} (2021: {MEAN_LEVERAGE[0]:g} to {MEAN_LEVERAGE[1]:g}, {target})",
         f"traders of {trader_notional:,.0f} each at the entry, which decides their tier",
         "what stood before the first bar is taken as opened at its close",
     )
+
+
+def _calibration(flows: pl.DataFrame) -> str:
+    """Return liquidations a day over open interest, beside the published range."""
+    days = flows.group_by(pl.col("time").dt.truncate("1d"), "symbol", "side").agg(
+        pl.sum("liquidated"), pl.mean("standing")
+    )
+    shares = {
+        side: days.filter(pl.col("side") == side).select((pl.sum("liquidated") / pl.sum("standing"))).item()
+        for side in SIDES
+    }
+    told = " and ".join(f"{share:.2%} of {side}s" for side, share in shares.items())
+    return f"liquidated a day: {told} (published, by venue and year: 0.06 % to 3.5 %)"
 
 
 def _check_mix(mix: Mapping[float, float]) -> None:
