@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from backtest.errors import DataError
 Side = pl.Enum(["long", "short"])
 Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
 Time = pl.Datetime("ms", "UTC")
+FIRST_TIME, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 #: Price series a frame of bars can hold, and the prefix of their columns. The mark price has none.
 PRICE_PREFIX = {"mark": "", "last": "last_", "index": "index_"}
@@ -34,7 +35,8 @@ class Rule:
 POSITIVE = Rule("must be finite and above zero", lambda value: value.is_finite() & (value > 0))
 NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_finite() & (value >= 0))
 FINITE = Rule("must be a finite number", lambda value: value.is_finite())
-AT_LEAST_ONE = Rule("must be finite and at least 1", lambda value: value.is_finite() & (value >= 1))
+#: Python has no other times; a unit mistaken for milliseconds leads beyond them.
+IN_RANGE = Rule("must lie in the years 1 to 9999", lambda value: value.is_between(FIRST_TIME, LAST_TIME))
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ BARS = Schema(
     "bars",
     (
         Column("symbol", pl.String),
-        Column("time", Time),
+        Column("time", Time, IN_RANGE),
         *_prices("", required=True),
         *_prices("last_", required=False),
         *_prices("index_", required=False),
@@ -88,7 +90,7 @@ BARS = Schema(
 
 FUNDING = Schema(
     "funding",
-    (Column("symbol", pl.String), Column("time", Time), Column("rate", pl.Float64, FINITE)),
+    (Column("symbol", pl.String), Column("time", Time, IN_RANGE), Column("rate", pl.Float64, FINITE)),
 )
 
 POSITIONS = Schema(
@@ -97,13 +99,13 @@ POSITIONS = Schema(
         Column("position_id", pl.Int64),
         Column("symbol", pl.String),
         Column("side", Side),
-        Column("entry_time", Time),
+        Column("entry_time", Time, IN_RANGE),
         Column("entry_price", pl.Float64, POSITIVE),
         Column("quantity", pl.Float64, POSITIVE),
         Column("margin", pl.Float64, POSITIVE, required=False),
         Column("leverage", pl.Float64, POSITIVE, required=False),
         Column("weight", pl.Float64, POSITIVE, required=False),
-        Column("exit_time", Time, required=False, nullable=True),
+        Column("exit_time", Time, IN_RANGE, required=False, nullable=True),
         Column("stop_price", pl.Float64, POSITIVE, required=False, nullable=True),
         Column("take_profit_price", pl.Float64, POSITIVE, required=False, nullable=True),
     ),
@@ -113,7 +115,7 @@ ADJUSTMENTS = Schema(
     "adjustments",
     (
         Column("position_id", pl.Int64),
-        Column("time", Time),
+        Column("time", Time, IN_RANGE),
         Column("margin_change", pl.Float64, FINITE, required=False),
         Column("quantity_change", pl.Float64, FINITE, required=False),
     ),
@@ -189,9 +191,8 @@ def offence(frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, nam
     """Return the message for rows that break a rule: what, how many of how many, and the first one."""
     broken = frame.select(bad.fill_null(False)).to_series()
     row = int(broken.arg_true()[0])
-    first = frame.row(row, named=True)
     shown = [name for name in ("position_id", "symbol", "time") if name in frame.columns and name not in names]
-    values = ", ".join(f"{name}={say(first[name])}" for name in [*shown, *names])
+    values = ", ".join(f"{name}={say(_value(frame[name], row))}" for name in [*shown, *names])
     return f"{argument}: {sentence}: {breaking(int(broken.sum()), frame.height)}, first row {row:,} ({values})"
 
 
@@ -222,6 +223,16 @@ def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("sy
     if duplicate:
         sentence = f"times must not repeat within each {per}"
         raise DataError(offence(frame, argument, sentence, pl.col(time) == before, keys))
+
+
+def _value(series: pl.Series, row: int) -> object:
+    """Return one value; a time that Python has no name for as its number."""
+    if isinstance(series.dtype, pl.Datetime):
+        number = series.to_physical()[row]
+        unit = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[series.dtype.time_unit]
+        if number is not None and not FIRST_TIME.timestamp() <= number / unit < LAST_TIME.timestamp():
+            return number
+    return series[row]
 
 
 def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
@@ -277,7 +288,7 @@ def _refuse_values(series: pl.Series, wrong: pl.Series, rule: str) -> None:
     if wrong.any():
         row = wrong.arg_true()[0]
         counted = breaking(int(wrong.sum()), series.len())
-        raise DataError(f"{rule}: {counted}, first row {row:,} ({series.name}={say(series[row])})")
+        raise DataError(f"{rule}: {counted}, first row {row:,} ({series.name}={say(_value(series, row))})")
 
 
 def _column_rule(column: Column) -> tuple[str, pl.Expr]:

@@ -1,6 +1,7 @@
-"""Every kind of bad input there is a test for: the files, the command, and the one line it must end in.
+"""Every kind of bad input there is a test for: what is wrong, with which files, under which command.
 
 Files are those of :func:`good_files` but for what a kind replaces; commands run in the folder that holds them.
+What a user is told of each stands in ``docs/bad_input.md``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ HOURS = 48
 NAN, INFINITE = math.nan, math.inf
 
 SWEEP = "sweep --bars bars.parquet --positions positions.parquet --venue venue.toml --out out"
-SWEEP_CSV = "sweep --bars bars.csv --positions positions.parquet --venue venue.toml --out out"
 FUNDED = f"{SWEEP} --funding funding.parquet"
 ADJUSTED = f"{SWEEP} --adjustments adjustments.parquet"
 RUN = "run --bars bars.parquet --venue venue.toml --out out"
-PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1"
-FRAME = "frame"
+PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1 --date 2021-05-18"
 
 VENUE = """\
 name = "example"
@@ -57,12 +56,11 @@ rows = [{ floor = 0, rate = 0.005, max_leverage = 20 }]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of bad input: what is wrong, how it is asked for, and what the user is told."""
+    """One kind of bad input: what is wrong, the words of the command line, and the files that are not good."""
 
     wrong: str
-    told: str
     words: str = SWEEP
-    files: Mapping[str, Any] = field(default_factory=dict)  #: frames, text, bytes; None: absent
+    files: Mapping[str, Any] = field(default_factory=dict)  #: frames, text or bytes by name
 
 
 def good_files() -> dict[str, Any]:
@@ -110,7 +108,12 @@ def positions() -> pl.DataFrame:
 
 def adjustments() -> pl.DataFrame:
     return pl.DataFrame(
-        {"position_id": [1, 2], "time": hours(10, 11), "margin_change": [100.0, 0.0], "quantity_change": [0.0, -1.0]}
+        {
+            "position_id": [1, 2],
+            "time": hours(10, 11),
+            "margin_change": [100.0, 0.0],
+            "quantity_change": [0.0, -1.0],
+        }
     )
 
 
@@ -127,10 +130,6 @@ def put(frame: pl.DataFrame, row: int, **cells: Any) -> pl.DataFrame:
     )
 
 
-def late(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
 def as_csv(frame: pl.DataFrame) -> str:
     times = pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
     return frame.with_columns(times).write_csv()
@@ -142,284 +141,287 @@ def as_parquet(frame: pl.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def bad_bars(wrong: str, frame: pl.DataFrame, told: str, words: str = SWEEP) -> Kind:
-    return Kind(wrong, told, words, {"bars.parquet": frame})
+def bad_bars(wrong: str, frame: pl.DataFrame, *more: str) -> Kind:
+    return Kind(wrong, " ".join([SWEEP, *more]), {"bars.parquet": frame})
 
 
-def bad_csv(wrong: str, text: str, told: str) -> Kind:
-    return Kind(wrong, told, SWEEP_CSV, {"bars.csv": text})
+def bad_csv(wrong: str, text: str | bytes) -> Kind:
+    return Kind(wrong, SWEEP.replace("bars.parquet", "bars.csv"), {"bars.csv": text})
 
 
-def bad_funding(wrong: str, frame: pl.DataFrame, told: str) -> Kind:
-    return Kind(wrong, told, FUNDED, {"funding.parquet": frame})
+def bad_funding(wrong: str, frame: pl.DataFrame) -> Kind:
+    return Kind(wrong, FUNDED, {"funding.parquet": frame})
 
 
-def bad_position(wrong: str, told: str, row: int = 1, **cells: Any) -> Kind:
-    return bad_positions(wrong, put(positions(), row, **cells), told)
+def bad_cell(wrong: str, **cells: Any) -> Kind:
+    return bad_positions(wrong, put(positions(), 1, **cells))
 
 
-def bad_positions(wrong: str, frame: pl.DataFrame, told: str, words: str = SWEEP) -> Kind:
-    return Kind(wrong, told, words, {"positions.parquet": frame})
+def bad_column(wrong: str, **columns: Any) -> Kind:
+    return bad_positions(wrong, positions().with_columns(**columns))
 
 
-def bad_adjustments(wrong: str, frame: pl.DataFrame, told: str) -> Kind:
-    return Kind(wrong, told, ADJUSTED, {"adjustments.parquet": frame})
+def bad_positions(wrong: str, frame: pl.DataFrame) -> Kind:
+    return Kind(wrong, SWEEP, {"positions.parquet": frame})
 
 
-def bad_venue(wrong: str, told: str, *replaced: tuple[str, str], words: str = SWEEP) -> Kind:
+def bad_adjustments(wrong: str, frame: pl.DataFrame) -> Kind:
+    return Kind(wrong, ADJUSTED, {"adjustments.parquet": frame})
+
+
+def bad_venue(wrong: str, *replaced: tuple[str, str]) -> Kind:
+    return Kind(wrong, SWEEP, {"venue.toml": venue(*replaced)})
+
+
+def venue(*replaced: tuple[str, str]) -> str:
+    """Return the good venue file with each of some words replaced once."""
     text = VENUE
     for old, new in replaced:
-        assert old in text, old
+        assert old in text
         text = text.replace(old, new, 1)
-    return Kind(wrong, told, words, {"venue.toml": text})
+    return text
 
 
 def kinds() -> dict[str, list[Kind]]:
     """Return every kind by what it is about."""
     return {
         "Files": list(file_kinds()),
+        "CSV files": list(csv_kinds()),
         "Bars": list(bar_kinds()),
         "Funding": list(funding_kinds()),
         "Positions": list(position_kinds()),
         "Adjustments": list(adjustment_kinds()),
-        "Venue files": list(venue_kinds()),
-        "What positions, prices and rules do not allow together": list(together_kinds()),
+        "Venue files": [*list(venue_kinds()), *list(tier_kinds())],
+        "Positions, prices and rules that do not fit together": list(together_kinds()),
         "Options": list(option_kinds()),
+        "The calculator": list(price_kinds()),
     }
 
 
 def file_kinds() -> Iterator[Kind]:
     whole = as_parquet(bars())
+    yield Kind("bars that do not exist", SWEEP.replace("bars.parquet", "nowhere.parquet"))
+    yield Kind("positions that do not exist", SWEEP.replace("positions.parquet", "nowhere.csv"))
+    yield Kind("a folder in place of a file", SWEEP.replace("bars.parquet", "."))
+    yield Kind("neither Parquet nor CSV", SWEEP.replace("bars.parquet", "bars.xlsx"), {"bars.xlsx": b"PK"})
+    yield Kind("an empty file", files={"bars.parquet": b""})
+    yield Kind("text called Parquet", files={"bars.parquet": as_csv(bars())})
+    yield Kind("Parquet cut short", files={"bars.parquet": whole[: len(whole) // 2]})
+    yield Kind("Parquet with bytes overwritten", files={"bars.parquet": whole[:100] + bytes(200) + whole[300:]})
+
+
+def csv_kinds() -> Iterator[Kind]:
     text = as_csv(bars())
-    yield Kind("no such file", "", "sweep --bars nowhere.parquet --positions positions.parquet --venue venue.toml --out out")
-    yield Kind("no such file of positions", "", "sweep --bars bars.parquet --positions nowhere.csv --venue venue.toml --out out")
-    yield Kind("a folder in place of a file", "", "sweep --bars . --positions positions.parquet --venue venue.toml --out out")
-    yield Kind("a folder called x.parquet", "", "sweep --bars folder.parquet --positions positions.parquet --venue venue.toml --out out", {"folder.parquet/inner.parquet": bars()})
-    yield Kind("neither Parquet nor CSV", "", "sweep --bars bars.xlsx --positions positions.parquet --venue venue.toml --out out", {"bars.xlsx": b"PK"})
-    yield Kind("no Parquet inside", "", files={"bars.parquet": b"not at all"})
-    yield Kind("Parquet cut short", "", files={"bars.parquet": whole[: len(whole) // 2]})
-    yield Kind("Parquet with its middle overwritten", "", files={"bars.parquet": whole[:100] + bytes(200) + whole[300:]})
-    yield Kind("an empty Parquet file", "", files={"bars.parquet": b""})
-    yield bad_csv("an empty CSV file", "", "")
-    yield bad_csv("a header without rows", text.splitlines()[0] + "\n", "")
-    yield bad_csv("text in a column of numbers", text.replace("39990.0", "n/a", 1), "")
-    yield bad_csv("decimal comma", text.replace("39990.0", '"39990,0"', 1), "")
-    yield bad_csv("semicolons", text.replace(",", ";"), "")
-    yield bad_csv("a line with a cell too many", text.replace("39990.0", "39990.0,1,2", 1), "")
-    yield bad_csv("a line with a cell too few", text.replace("39990.0,", "", 1), "")
-    yield bad_csv("no header", text.split("\n", 1)[1], "")
-    yield bad_csv("times without a zone", text.replace("Z", ""), "")
-    yield bad_csv("a local time", text.replace("2021-05-18T01:00:00Z", "18.05.2021 01:00", 1), "")
-    yield bad_csv("a nan in CSV", text.replace("39990.0", "nan", 1), "")
-    yield bad_csv("an empty cell", text.replace("39990.0", "", 1), "")
-    yield bad_csv("seconds since 1970", as_csv(bars().with_columns(pl.col("time").dt.epoch("s"))), "")
-    yield bad_csv("seconds since 1970, fractional", as_csv(bars().with_columns(pl.col("time").dt.epoch("ms") / 1000)), "")
-    yield bad_csv("a column twice", text.replace("close", "low", 1), "")
-    yield Kind("CSV not in UTF-8", "", SWEEP_CSV, {"bars.csv": text.replace("BTC", "BTÖ").encode("latin-1")})
+    in_seconds = bars().with_columns(pl.col("time").dt.epoch("ms") / 1000)
+    in_microseconds = bars().with_columns(pl.col("time").dt.epoch("us"))
+    ids = as_csv(positions()).replace("\n1,", "\n1.0,")
+    yield bad_csv("an empty CSV file", "")
+    yield bad_csv("a header and no rows", text.splitlines()[0] + "\n")
+    yield bad_csv("no header", text.split("\n", 1)[1])
+    yield bad_csv("semicolons in place of commas", text.replace(",", ";"))
+    yield bad_csv("a column twice", text.replace("open,high", "open,open", 1))
+    yield bad_csv("text among numbers", text.replace("39990.0", "n/a", 1))
+    yield bad_csv("a decimal comma", text.replace("39990.0", '"39990,0"', 1))
+    yield bad_csv("an empty cell", text.replace("39990.0", "", 1))
+    yield bad_csv("a cell too many in a line", text.replace("39990.0", "39990.0,1", 1))
+    yield bad_csv("a cell too few in a line", text.replace("39990.0,", "", 1))
+    yield bad_csv("times without a zone, as text", text.replace("Z", ""))
+    yield bad_csv("a time in a notation of its own", text.replace("2021-05-18T01:00:00Z", "18.05.2021 01:00"))
+    yield bad_csv("a part of a millisecond, as text", text.replace("01:00:00Z", "01:00:00.0005Z", 1))
+    yield bad_csv("seconds since 1970 with a fraction", as_csv(in_seconds))
+    yield bad_csv("microseconds since 1970", as_csv(in_microseconds))
+    yield bad_csv("another encoding than UTF-8", text.replace("BTC", "B\u00d6C").encode("latin-1"))
+    yield Kind("whole numbers with a point", SWEEP.replace("ions.parquet", "ions.csv"), {"positions.csv": ids})
 
 
 def bar_kinds() -> Iterator[Kind]:
     good = bars()
-    one = good.head(1)
-    yield bad_bars("no bars", good.clear(), "")
-    yield bad_bars("a column is missing", good.drop("low"), "")
-    yield bad_bars("a column is named otherwise", good.rename({"time": "timestamp"}), "")
-    yield bad_bars("columns in capitals", good.rename(str.upper), "")
-    yield bad_bars("numbers as text", good.with_columns(pl.col("low").cast(pl.String)), "")
-    yield bad_bars("times as text", good.with_columns(pl.col("time").cast(pl.String)), "")
-    yield bad_bars("times as integers", good.with_columns(pl.col("time").dt.epoch("ms")), "")
-    yield bad_bars("times without a zone", good.with_columns(pl.col("time").dt.replace_time_zone(None)), "")
-    yield bad_bars("times of another zone", good.with_columns(pl.col("time").dt.convert_time_zone("Europe/Paris")), "")
-    yield bad_bars("dates", good.with_columns(pl.col("time").dt.date()), "")
-    yield bad_bars("parts of a millisecond", put(good.with_columns(pl.col("time").dt.cast_time_unit("us")), 2, time=late(7200.0000005 + 1e-6)), "")
-    yield bad_bars("a null price", put(good, 5, low=None), "")
-    yield bad_bars("a null symbol", put(good, 5, symbol=None), "")
-    yield bad_bars("a null time", put(good, 5, time=None), "")
-    yield bad_bars("a column of nulls", good.with_columns(low=None), "")
-    yield bad_bars("NaN", put(good, 5, low=NAN), "")
-    yield bad_bars("infinity", put(good, 5, high=INFINITE), "")
-    yield bad_bars("a price of zero", put(good, 5, low=0.0), "")
-    yield bad_bars("a negative price", put(good, 5, low=-1.0), "")
-    yield bad_bars("low above the open", put(good, 5, low=40_055.0), "")
-    yield bad_bars("high below the close", put(good, 5, high=40_055.0), "")
-    yield bad_bars("low and high swapped", good.rename({"low": "high", "high": "low"}), "")
-    yield bad_bars("last prices out of order", good.with_columns(last_open="open", last_high="low", last_low="low", last_close="close"), "")
-    yield bad_bars("times fall", good.reverse(), "")
-    yield bad_bars("one time out of order", pl.concat([good.slice(1, 1), good.slice(0, 1), good.slice(2)]), "")
-    yield bad_bars("a time twice", pl.concat([good.head(6), good.slice(5)]), "")
-    yield bad_bars("bars overlap", put(good, 5, time=late(4.5 * 3600)), "")
-    yield bad_bars("last prices only in part", good.with_columns(last_low="low"), "", f"{SWEEP} --trigger-price last")
-    yield bad_bars("negative volume", good.with_columns(volume=pl.lit(-1.0)), "")
-    yield bad_bars("empty symbol", put(good, 5, symbol=""), "")
+    time, price = pl.col("time"), pl.col("open")
+    microseconds = good.with_columns(time.dt.cast_time_unit("us"))
+    yield bad_bars("no rows", good.clear())
+    yield bad_bars("a column missing", good.drop("low"))
+    yield bad_bars("a column by another name", good.rename({"time": "timestamp"}))
+    yield bad_bars("numbers stored as text", good.with_columns(pl.col("low").cast(pl.String)))
+    yield bad_bars("times stored as text", good.with_columns(time.cast(pl.String)))
+    yield bad_bars("times stored as numbers", good.with_columns(time.dt.epoch("ms")))
+    yield bad_bars("times without a zone", good.with_columns(time.dt.replace_time_zone(None)))
+    yield bad_bars("times in another zone", good.with_columns(time.dt.convert_time_zone("Europe/Paris")))
+    yield bad_bars(
+        "a part of a millisecond", put(microseconds, 2, time=START + timedelta(hours=2, microseconds=2))
+    )
+    yield bad_bars("a column of nothing but nulls", good.with_columns(low=None))
+    yield bad_bars("a null price", put(good, 5, low=None))
+    yield bad_bars("a null symbol", put(good, 5, symbol=None))
+    yield bad_bars("a price that is NaN", put(good, 5, low=math.nan))
+    yield bad_bars("an infinite price", put(good, 5, high=math.inf))
+    yield bad_bars("a price of zero", put(good, 5, low=0.0))
+    yield bad_bars("a negative price", put(good, 5, low=-1.0))
+    yield bad_bars("low above the open", put(good, 5, low=40_055.0))
+    yield bad_bars("high below the close", put(good, 5, high=40_055.0))
+    yield bad_bars("high and low swapped", good.rename({"low": "high", "high": "low"}))
+    yield bad_bars("a last price out of order", put(with_last(good), 5, last_high=1.0))
+    yield bad_bars("a negative volume", put(good.with_columns(volume=price), 5, volume=-1.0))
+    yield bad_bars("newest first", good.reverse())
+    yield bad_bars("a row out of order", pl.concat([good[1:2], good[0:1], good[2:]]))
+    yield bad_bars("a time twice", pl.concat([good[:6], good[5:]]))
+    yield bad_bars("bars that overlap", put(good, 5, time=START + timedelta(hours=4.5)))
 
 
 def funding_kinds() -> Iterator[Kind]:
     good = funding()
-    yield bad_funding("NaN", put(good, 1, rate=NAN), "")
-    yield bad_funding("null", put(good, 1, rate=None), "")
-    yield bad_funding("percent", put(good, 1, rate=30.0), "")
-    yield bad_funding("unsorted", good.reverse(), "")
-    yield bad_funding("twice", pl.concat([good.head(2), good.slice(1)]), "")
-    yield bad_funding("no rate", good.drop("rate"), "")
-    yield bad_funding("other symbol", good.with_columns(symbol=pl.lit("BTC-PERP")), "")
-    yield bad_funding("none in the window", good.with_columns(pl.col("time").dt.offset_by("1y")), "")
-    yield bad_funding("empty", good.clear(), "")
+    yield bad_funding("no rates", good.drop("rate"))
+    yield bad_funding("a rate that is NaN", put(good, 1, rate=math.nan))
+    yield bad_funding("a null rate", put(good, 1, rate=None))
+    yield bad_funding("stamps newest first", good.reverse())
+    yield bad_funding("a stamp twice", pl.concat([good[:2], good[1:]]))
+    yield bad_funding("symbols by other names than the bars'", good.with_columns(symbol=pl.lit("BTC-PERP")))
 
 
 def position_kinds() -> Iterator[Kind]:
     good = positions()
-    yield bad_positions("a column is missing", good.drop("quantity"), "")
-    yield bad_position("an unknown side (in capitals)", "", side="Long")
-    yield bad_positions("sides as +1 and -1", good.with_columns(side=pl.Series([1, -1, 1])), "")
-    yield bad_position("a null side", "", side=None)
-    yield bad_position("negative quantity", "", quantity=-2.0)
-    yield bad_position("zero quantity", "", quantity=0.0)
-    yield bad_position("NaN quantity", "", quantity=NAN)
-    yield bad_position("zero entry price", "", entry_price=0.0)
-    yield bad_positions("neither margin nor leverage", good.drop("leverage"), "")
-    yield bad_positions("margin of zero", good.with_columns(margin=pl.Series([100.0, 0.0, 1.0])), "")
-    yield bad_positions("margin null where leverage is", good.with_columns(margin=pl.Series([100.0, None, 1.0])), "")
-    yield bad_position("leverage zero", "", leverage=0.0)
-    yield bad_positions("leverage as text", good.with_columns(leverage=pl.Series(["10x", "5x", "20x"])), "")
-    yield bad_position("position_id twice", "", position_id=1)
-    yield bad_position("position_id null", "", position_id=None)
-    yield bad_positions("position_id as text", good.with_columns(pl.col("position_id").cast(pl.String)), "")
-    yield bad_positions("position_id too large", good.with_columns(position_id=pl.Series([1, 2, 2**64 - 1], dtype=pl.UInt64)), "")
-    yield bad_positions("weight zero", good.with_columns(weight=pl.Series([1.0, 0.0, 1.0])), "")
-    yield bad_positions("exit before the entry", good.with_columns(exit_time=hours(5, 1, 5)), "")
-    yield bad_positions("exit at the entry", good.with_columns(exit_time=hours(1, 2, 3)), "")
-    yield bad_positions("stop on the winning side", good.with_columns(stop_price=pl.Series([39_000.0, 39_000.0, None])), "")
-    yield bad_positions("take-profit on the losing side", good.with_columns(take_profit_price=pl.Series([39_000.0, 39_000.0, None])), "")
-    yield bad_positions("NaN stop", good.with_columns(stop_price=pl.Series([39_000.0, NAN, None])), "")
-    yield bad_positions("zero stop", good.with_columns(stop_price=pl.Series([39_000.0, 0.0, None])), "")
-    yield bad_positions("entry time no zone", good.with_columns(pl.col("entry_time").dt.replace_time_zone(None)), "")
-    yield bad_positions("exit time no zone", good.with_columns(exit_time=hours(5, 5, 5).dt.replace_time_zone(None)), "")
-    yield bad_positions("own outcome column", good.with_columns(liquidated=pl.lit(False), outcome=pl.lit("x")), "")
-    yield bad_positions("column named limit", good.with_columns(limit=pl.lit(3.5)), "", f"{SWEEP} --leverage-limit cap")
-    yield bad_positions("column named row", good.with_columns(row=pl.lit(3.5), position_id=pl.lit(1)), "", f"{SWEEP} --leverage-limit cap")
-    yield bad_positions("no rows", good.clear(), "")
-    yield bad_positions("no rows run", good.clear(), "", "run --bars bars.parquet --positions positions.parquet --venue venue.toml --out out")
+    unzoned = hours(5, 6, 7).dt.replace_time_zone(None)
+    yield bad_positions("no quantities", good.drop("quantity"))
+    yield bad_positions("neither margin nor leverage", good.drop("leverage"))
+    yield bad_cell("an unknown side", side="Long")
+    yield bad_cell("no side", side=None)
+    yield bad_column("sides as +1 and -1", side=pl.Series([1, -1, 1]))
+    yield bad_cell("a negative quantity", quantity=-2.0)
+    yield bad_cell("a quantity of zero", quantity=0.0)
+    yield bad_cell("a quantity that is NaN", quantity=math.nan)
+    yield bad_cell("an entry price of zero", entry_price=0.0)
+    yield bad_cell("a leverage of zero", leverage=0.0)
+    yield bad_column("leverage stored as text", leverage=pl.Series(["10x", "5x", "20x"]))
+    yield bad_column("a margin of zero", margin=pl.Series([100.0, 0.0, 100.0]))
+    yield bad_column("a margin for some only", margin=pl.Series([100.0, None, 100.0]))
+    yield bad_column("a weight of zero", weight=pl.Series([1.0, 0.0, 1.0]))
+    yield bad_cell("an id twice", position_id=1)
+    yield bad_cell("no id", position_id=None)
+    yield bad_column("ids stored as text", position_id=pl.Series(["a", "b", "c"]))
+    yield bad_column("exit times without a zone", exit_time=unzoned)
+    yield bad_column("an exit before the entry", exit_time=hours(5, 1, 5))
+    yield bad_column("a stop on the winning side", stop_price=pl.Series([39_000.0, 39_000.0, None]))
+    yield bad_column("a stop that is NaN", stop_price=pl.Series([39_000.0, math.nan, None]))
+    yield bad_column("a take-profit on the losing side", take_profit_price=pl.Series([39_000.0, 39_000.0, None]))
+    yield bad_column("outcomes of an earlier sweep", outcome=pl.lit("open"), liquidated=pl.lit(False))
 
 
 def adjustment_kinds() -> Iterator[Kind]:
     good = adjustments()
-    yield bad_adjustments("unknown position", put(good, 1, position_id=9), "")
-    yield bad_adjustments("before the entry", put(good, 1, time=late(3600)), "")
-    yield bad_adjustments("at the entry", put(good, 1, time=late(7200)), "")
-    yield bad_adjustments("positive quantity_change", put(good, 1, quantity_change=1.0), "")
-    yield bad_adjustments("more than there is", put(good, 1, quantity_change=-3.0), "")
-    yield bad_adjustments("all there is", put(good, 1, quantity_change=-2.0), "")
-    yield bad_adjustments("neither change", good.drop("margin_change", "quantity_change"), "")
-    yield bad_adjustments("NaN", put(good, 1, margin_change=NAN), "")
-    yield bad_adjustments("null", put(good, 1, margin_change=None), "")
-    yield bad_adjustments("no zone", good.with_columns(pl.col("time").dt.replace_time_zone(None)), "")
-    yield Kind("column row in positions", "", ADJUSTED, {"positions.parquet": positions().with_columns(row=1)})
-    yield bad_adjustments("column row in adjustments", good.with_columns(row=1), "")
-    yield bad_adjustments("column quantity in adjustments", good.with_columns(quantity=1), "")
+    yield bad_adjustments("neither change", good.drop("margin_change", "quantity_change"))
+    yield bad_adjustments("an unknown position", put(good, 1, position_id=9))
+    yield bad_adjustments("a change before the entry", put(good, 1, time=START + timedelta(hours=1)))
+    yield bad_adjustments("a change that is NaN", put(good, 1, margin_change=math.nan))
+    yield bad_adjustments("a positive quantity_change", put(good, 1, quantity_change=1.0))
+    yield bad_adjustments("more closed than there is", put(good, 1, quantity_change=-3.0))
 
 
 def venue_kinds() -> Iterator[Kind]:
-    yield Kind("unknown venue", "", SWEEP.replace("venue.toml", "ftx"))
-    yield Kind("not UTF-8", "", files={"venue.toml": b"\xff\xfe"})
-    yield Kind("empty", "", files={"venue.toml": ""})
-    yield bad_venue("not TOML", "", ("[rules]", "[rules"))
-    yield bad_venue("several", "", ('basis = "mark"', 'basis = "marked"'), ("rate = 0.005,", 'rate = "1 %",'), ("title", "titel"))
-    yield bad_venue("unknown rule", "", ("closing_fee_rate", "closing_fees"))
-    yield bad_venue("tiers out of order", "", ("floor = 50_000", "floor = 300_000"))
-    yield bad_venue("first floor", "", ("floor = 0", "floor = 10"))
-    yield bad_venue("rates not increasing", "", ("rate = 0.01,", "rate = 0.005,"))
-    yield bad_venue("rate in percent", "", ("rate = 0.004,", "rate = 0.4,"))
-    yield bad_venue("rate 0", "", ("rate = 0.004,", "rate = 0,"))
-    yield bad_venue("rate nan", "", ("rate = 0.004,", "rate = nan,"))
-    yield bad_venue("rate beyond", "", ("rate = 0.004,", "rate = 1.5,"))
-    yield bad_venue("discontinuous", "", ("amount = 1_300", "amount = 1_200"))
-    yield bad_venue("amount left out", "", (", amount = 50 ", ""))
-    yield bad_venue("fee", "", ("closing_fee_rate = 0.0005", "closing_fee_rate = 0.999"))
-    yield bad_venue("fee without rate", "", ("closing_fee_rate = 0.0005", ""))
-    yield bad_venue("fee nan", "", ("closing_fee_rate = 0.0005", "closing_fee_rate = nan"))
-    yield bad_venue("overlap", "", ("from = 2021-06-22", "from = 2021-06-20"))
-    yield bad_venue("ends before", "", ("until = 2021-06-22", "until = 2021-03-01"))
-    yield bad_venue("same name", "", ('"summer"', '"spring"'))
-    yield bad_venue("leverage below 1", "", ("max_leverage = 125", "max_leverage = 0.5"))
-    yield bad_venue("leverage nan", "", ("max_leverage = 125", "max_leverage = nan"))
-    yield bad_venue("cap below", "", ("cap = 1_000_000", "cap = 100_000"))
-    yield bad_venue("cap inf", "", ("cap = 1_000_000", "cap = nan"))
-    yield bad_venue("rows missing", "", ("rows = [{ floor = 0, rate = 0.005, max_leverage = 20 }]", ""))
-    yield bad_venue("row key", "", ("max_leverage = 125", "leverage = 125"))
-    yield bad_venue("date text", "", ("from = 2021-03-18", 'from = "2021-03-18"'))
-    yield bad_venue("no tables", "", ("[[contracts.BTCUSDT.tables]]", "[[contracts.BTCUSDT.table]]"), ("[[contracts.BTCUSDT.tables]]", "[[contracts.BTCUSDT.table]]"))
-    yield bad_venue("default like unknown", "", ("[contracts.BTCUSDT]", '[default]\nlike = "ETHUSDT"\n[contracts.BTCUSDT]'))
-    yield bad_venue("trigger unknown", "", ('basis = "mark"', 'basis = "mark"\ntrigger = "=<"'))
-    yield bad_venue("model unknown", "", ('name = "summer"', 'name = "summer"\nmodel = "cross"'))
-    yield bad_venue("contract size 0", "", ('name = "summer"', 'name = "summer"\nmodel = "flat"\nsize = "contracts"\ncontract_size = 0'))
-    yield bad_venue("amounts flat", "", ('name = "spring"', 'name = "spring"\nmodel = "flat"'))
-    yield bad_venue("leverage model no factor", "", ('name = "summer"', 'name = "summer"\nmodel = "leverage"'))
-    yield Kind("title of 3", "", files={"venue.toml": VENUE.replace('"Example"', "3")})
-    yield Kind("rules not a table", "", files={"venue.toml": 'rules = 3\nname = "a"\ntitle="b"'})
-    yield Kind("contracts rows scalars", "", files={"venue.toml": VENUE.replace("{ floor = 0, rate = 0.005, max_leverage = 20 }", "3")})
-    yield Kind("no contracts", "", files={"venue.toml": 'name = "a"\ntitle="b"'})
-    yield bad_venue("discount", "", ('basis = "mark"', 'basis = "mark"\ntakeover_price="backstop"\ntakeover_discount = 1.5'))
-    yield bad_venue("contract rule in default", "", ('[contracts.BTCUSDT]', '[default]\nlike = ["BTCUSDT"]\n[contracts.BTCUSDT]'))
+    basis, contract = 'basis = "mark"', "[contracts.BTCUSDT]"
+    table = "[[contracts.BTCUSDT.tables]]"
+    yield Kind("an unknown venue", SWEEP.replace("venue.toml", "nowhere"))
+    yield Kind("a binary file", files={"venue.toml": b"\xff\xfe"})
+    yield Kind("an empty venue file", files={"venue.toml": ""})
+    yield bad_venue("a TOML mistake", ("[rules]", "[rules"))
+    yield bad_venue(
+        "several mistakes", (basis, 'basis = "last"'), ("rate = 0.005,", 'rate = "1 %",'), ("tit", "tt")
+    )
+    yield bad_venue("an unknown rule", (basis, f"{basis}\nfee = 0.1"))
+    yield bad_venue("an unknown trigger", (basis, f'{basis}\ntrigger = "=<"'))
+    yield bad_venue("a number written as text", ("closing_fee_rate = 0.0005", 'closing_fee_rate = "0.05 %"'))
+    yield bad_venue("a fee without its rate", ("closing_fee_rate = 0.0005", ""))
+    yield bad_venue("a fee that is NaN", ("closing_fee_rate = 0.0005", "closing_fee_rate = nan"))
+    yield bad_venue("rate and fee of 1 and more", ("closing_fee_rate = 0.0005", "closing_fee_rate = 0.992"))
+    yield bad_venue("a discount beyond 1", (basis, f'{basis}\ntakeover_price = "backstop"\ntakeover_discount = 5'))
+    yield bad_venue("no tables", *[(table, "[[contracts.BTCUSDT.table]]")] * 2)
+    yield bad_venue("an unknown that is no sentence", ("[rules]", "unknown = [1]\n\n[rules]"))
+    yield bad_venue("a default like no contract", (contract, f'[default]\nlike = "ETHUSDT"\n{contract}'))
+    yield bad_venue("a default like two contracts", (contract, f'[default]\nlike = ["BTCUSDT"]\n{contract}'))
+    yield Kind("no contracts", files={"venue.toml": 'name = "example"\ntitle = "Example"\n'})
+
+
+def tier_kinds() -> Iterator[Kind]:
+    summer = 'name = "summer"'
+    by_contracts = f'{summer}\nmodel = "flat"\nsize = "contracts"\ncontract_size = 0'
+    yield bad_venue("tiers out of order", ("floor = 50_000", "floor = 300_000"))
+    yield bad_venue("a first tier that begins above 0", ("floor = 0,", "floor = 10,"))
+    yield bad_venue("rates that do not rise", ("rate = 0.01,", "rate = 0.005,"))
+    yield bad_venue("a rate of 0", ("rate = 0.004,", "rate = 0,"))
+    yield bad_venue("a rate in percent", ("rate = 0.01,", "rate = 1.0,"))
+    yield bad_venue("an amount that makes a jump", ("amount = 1_300", "amount = 1_200"))
+    yield bad_venue("an amount left out", (", amount = 50 ", ""))
+    yield bad_venue("amounts of flat tiers", ('name = "spring"', 'name = "spring"\nmodel = "flat"'))
+    yield bad_venue("a highest leverage below 1", ("max_leverage = 125", "max_leverage = 0.5"))
+    yield bad_venue("an end below the last tier", ("cap = 1_000_000", "cap = 100_000"))
+    yield bad_venue("no rows of tiers", ("rows = [{ floor = 0, rate = 0.005, max_leverage = 20 }]", ""))
+    yield bad_venue("a tier that is no table", ("{ floor = 0, rate = 0.005, max_leverage = 20 }", "0.005"))
+    yield bad_venue("an unknown name in a tier", ("max_leverage = 125", "leverage = 125"))
+    yield bad_venue("an unknown model", (summer, f'{summer}\nmodel = "cross"'))
+    yield bad_venue("a leverage model without its factor", (summer, f'{summer}\nmodel = "leverage"'))
+    yield bad_venue("a contract size of 0", (summer, by_contracts))
+    yield bad_venue("a date written as text", ("from = 2021-03-18", 'from = "2021-03-18"'))
+    yield bad_venue("a table that ends before it begins", ("until = 2021-06-22", "until = 2021-03-01"))
+    yield bad_venue("tables whose dates overlap", ("from = 2021-06-22", "from = 2021-06-20"))
+    yield bad_venue("tables of one name", ('"summer"', '"spring"'))
 
 
 def together_kinds() -> Iterator[Kind]:
-    good = positions()
-    yield bad_position("unknown symbol", "", symbol="ETHUSDT")
-    yield bad_position("entry before the bars", "", entry_time=late(-60))
-    yield bad_position("entry after the bars", "", entry_time=late(3600 * 49))
-    yield bad_position("leverage beyond the limit", "", leverage=101.0)
-    yield bad_positions("margin too small", good.drop("leverage").with_columns(margin=pl.Series([4000.0, 400.0, 4000.0])), "")
-    yield bad_position("size beyond the table", "", quantity=26.0)
-    yield bad_venue("no tiers in force", "", ("from = 2021-03-18", "from = 2021-05-19"))
-    yield bad_venue("contract not listed", "", ("[contracts.BTCUSDT]", "[contracts.XBTUSDT]"), ("[[contracts.BTCUSDT.", "[[contracts.XBTUSDT."), ("[[contracts.BTCUSDT.", "[[contracts.XBTUSDT."))
-    yield Kind("stand-in table that is not there", "", f"{SWEEP} --tiers BTCUSDT=winter")
-    yield Kind("stand-in for a symbol not there", "", f"{SWEEP} --tiers ETHUSDT=spring")
-    yield Kind("trigger last without", "", f"{SWEEP} --trigger-price last")
-    yield Kind("trigger index without", "", f"{SWEEP} --trigger-price index")
-    yield Kind("fill last_close without", "", f"{SWEEP} --fill-price last_close")
-    yield bad_venue("the venue's trigger is last", "", ('basis = "mark"', 'basis = "mark"\ntrigger_price = "last"'))
-    yield Kind("a window without the entries", "", f"{SWEEP} --from 2021-05-19")
-    yield bad_bars("zero prices of odds in linear", bars().with_columns(pl.col("open", "high", "low", "close") / 1e5).with_columns(low=0.0), "")
+    small = positions().drop("leverage").with_columns(margin=pl.Series([4_000.0, 400.0, 4_000.0]))
+    odds = bars().with_columns(pl.col("open", "high", "low", "close") / 1e5).with_columns(low=0.0)
+    other = ("contracts.BTCUSDT", "contracts.XBTUSDT")
+    yield bad_cell("a symbol without bars", symbol="ETHUSDT")
+    yield bad_cell("an entry before the bars", entry_time=START - timedelta(minutes=1))
+    yield bad_cell("an entry after the bars", entry_time=START + timedelta(hours=49))
+    yield Kind("a window that leaves entries out", f"{SWEEP} --from 2021-05-19")
+    yield bad_cell("leverage beyond the limit of its tier", leverage=101.0)
+    yield bad_positions("a margin too small for its tier", small)
+    yield bad_cell("a size beyond the table", quantity=26.0)
+    yield bad_venue("no tiers in force at the entry", ("from = 2021-03-18", "from = 2021-05-19"))
+    yield bad_venue("a symbol the venue does not list", *[other] * 3)
+    yield Kind("a stand-in table that does not exist", f"{SWEEP} --tiers BTCUSDT=winter")
+    yield Kind("a stand-in for a symbol without bars", f"{SWEEP} --tiers ETHUSDT=spring")
+    yield Kind("a trigger on the last price without one", f"{SWEEP} --trigger-price last")
+    yield Kind("a trigger on the index without one", f"{SWEEP} --trigger-price index")
+    yield Kind("a fill at the last close without one", f"{SWEEP} --fill-price last_close")
+    yield bad_bars("a last price in part", with_last(bars()).drop("last_low"), "--trigger-price last")
+    yield bad_venue("a venue's own trigger without its price", ("basis", 'trigger_price = "last"\nbasis'))
+    yield bad_bars("odds of zero for a linear contract", odds)
 
 
 def option_kinds() -> Iterator[Kind]:
-    yield Kind("intrabar", "", f"{SWEEP} --intrabar worst")
-    yield Kind("entry bar", "", f"{SWEEP} --entry-bar yes")
-    yield Kind("trigger price", "", f"{SWEEP} --trigger-price spot")
-    yield Kind("fill price", "", f"{SWEEP} --fill-price close")
-    yield Kind("leverage limit", "", f"{SWEEP} --leverage-limit ignore")
-    yield Kind("gap limit", "", f"{SWEEP} --gap-limit=-1")
-    yield Kind("gap limit nan", "", f"{SWEEP} --gap-limit nan")
-    yield Kind("gap limit huge", "", f"{SWEEP} --gap-limit 1e300")
-    yield Kind("gap limit unit", "", f"{SWEEP} --gap-limit 6h")
-    yield Kind("threads 0", "", f"{SWEEP} --threads 0")
-    yield Kind("tiers", "", f"{SWEEP} --tiers later")
-    yield Kind("tiers mixed", "", f"{SWEEP} --tiers nearest --tiers BTCUSDT=spring")
-    yield Kind("tiers twice", "", f"{SWEEP} --tiers BTCUSDT=spring --tiers BTCUSDT=summer")
-    yield Kind("symbol", "", f"{SWEEP} --symbol ETHUSDT")
-    yield Kind("window", "", f"{SWEEP} --from 2022-01-01")
-    yield Kind("window reversed", "", f"{SWEEP} --from 2021-05-19 --until 2021-05-18")
-    yield Kind("from", "", f"{SWEEP} --from 19.05.2021")
-    yield Kind("out is a file", "", SWEEP.replace("--out out", "--out venue.toml"))
-    yield Kind("out in a file", "", SWEEP.replace("--out out", "--out venue.toml/out"))
-    yield Kind("no out", "", SWEEP.replace("--out out", ""))
-    yield Kind("count 0", "", f"{RUN} --count 0")
-    yield Kind("count fraction", "", f"{RUN} --count 1e6")
-    yield Kind("seed", "", f"{RUN} --seed -1")
-    yield Kind("every", "", f"{RUN} --every hourly --count 10")
-    yield Kind("chart", "", f"{RUN} --chart ETHUSDT --count 10")
-    yield Kind("count and positions", "", f"{RUN} --positions positions.parquet --count 10")
-    yield Kind("adjustments alone", "", f"{RUN} --adjustments adjustments.parquet")
-    yield Kind("funding alone", "", "run --funding funding.parquet")
-    yield Kind("mis-spelt", "", f"{SWEEP} --thread 3")
-    yield Kind("no command", "", "")
-    yield Kind("price side", "", PRICE.replace("long", "buy"))
-    yield Kind("price neg", "", PRICE.replace("40000", "-40000") + " --leverage 5")
-    yield Kind("price inf", "", PRICE.replace("40000", "inf") + " --leverage 5")
-    yield Kind("price 0", "", PRICE.replace("--quantity 1", "--quantity 0") + " --leverage 5")
-    yield Kind("price neither", "", PRICE)
-    yield Kind("price beyond", "", PRICE.replace("--quantity 1", "--quantity 1000") + " --leverage 5 --date 2021-05-18")
-    yield Kind("price symbol", "", PRICE + " --leverage 5 --symbol ETHUSDT")
-    yield Kind("price bars", "", PRICE + " --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
-    yield Kind("price bars none", "", PRICE + " --leverage 5 --bars bars.parquet --at 2020-05-18T03:00")
-    yield Kind("price leverage < 1", "", PRICE + " --leverage 0.5 --date 2021-05-18")
+    """Yield kinds whose words say what is wrong."""
+    sweeps = [
+        "--intrabar worst", "--entry-bar yes", "--trigger-price spot", "--fill-price close",
+        "--leverage-limit ignore", "--gap-limit=-1", "--gap-limit 6h", "--gap-limit 1e300", "--threads 0",
+        "--tiers later", "--tiers nearest --tiers BTCUSDT=spring", "--symbol ETHUSDT", "--from 19.05.2021",
+        "--from 2022-01-01", "--from 2021-05-19 --until 2021-05-18", "--thread 3",
+    ]  # fmt: skip
+    runs = [
+        "--count 0", "--count 1e6", "--seed -1", "--every hourly", "--chart ETHUSDT",
+        "--positions positions.parquet --count 10", "--adjustments adjustments.parquet",
+    ]  # fmt: skip
+    yield from (Kind(f"`{words}`", f"{SWEEP} {words}") for words in sweeps)
+    yield from (Kind(f"`{words}`", f"{RUN} {words}") for words in runs)
+    yield Kind("funding without bars", "run --funding funding.parquet --out out")
+    yield Kind("nowhere to write to", SWEEP.replace("--out out", ""))
+    yield Kind("a file to write to", SWEEP.replace("--out out", "--out venue.toml"))
+    yield Kind("a folder inside a file to write to", SWEEP.replace("--out out", "--out venue.toml/out"))
+    yield Kind("an unknown command", "simulate")
+    yield Kind("no command", "")
+
+
+def price_kinds() -> Iterator[Kind]:
+    yield Kind("neither margin nor leverage for the calculator", PRICE)
+    yield Kind("an unknown side for the calculator", PRICE.replace("long", "buy"))
+    yield Kind("a negative price for the calculator", PRICE.replace("40000", "-40000"))
+    yield Kind("an infinite price for the calculator", PRICE.replace("40000", "inf"))
+    yield Kind("a quantity of zero for the calculator", PRICE.replace("--quantity 1", "--quantity 0"))
+    yield Kind(
+        "a size beyond the calculator's table", f"{PRICE.replace('--quantity 1', '--quantity 99')} --leverage 5"
+    )
+    yield Kind("a symbol the calculator's venue does not list", f"{PRICE} --leverage 5 --symbol ETHUSDT")
+    yield Kind("too few bars for a volatility", f"{PRICE} --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
+
+
+def with_last(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return bars whose last price is the mark price."""
+    return frame.with_columns(pl.col("open", "high", "low", "close").name.prefix("last_"))

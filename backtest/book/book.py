@@ -82,7 +82,8 @@ class Book:
         )
 
     def _check_names(self) -> None:
-        taken = [name for name in OUTCOME_COLUMNS if name in self.positions.columns]
+        added = (*OUTCOME_COLUMNS, "surviving_weight")
+        taken = [name for name in added if name in self.positions.columns]
         if taken:
             raise DataError(f"positions must not have the columns a sweep adds: rename or drop {', '.join(taken)}")
 

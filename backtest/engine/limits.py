@@ -166,9 +166,9 @@ def _within_limits(
     survey.admissible(prepared.rules.rules, positions, allowed, 0, frame.height)
     kept = frame.filter(pl.Series(allowed))
     if adjustments is not None:
-        rows = pl.Series(np.cumsum(allowed) - 1).cast(pl.UInt32)
         still = adjustments.filter(pl.Series(allowed).gather(adjustments["row"]))
-        adjustments = still.with_columns(row=rows.gather(still["row"]))
+        rows = pl.Series(np.cumsum(allowed) - 1)  # -1 before the first that is kept, which none of these is
+        adjustments = still.with_columns(row=rows.gather(still["row"]).cast(pl.UInt32))
     return kept, adjustments
 
 
@@ -254,7 +254,8 @@ def _size_and_cap(position: dict[str, Any], groups: list[Group]) -> str:
     entry = milliseconds(position["entry_time"])
     group = [group for group in groups if group.start <= entry][-1]
     quantity, price = np.array([position["quantity"]]), np.array([position["entry_price"]])
-    size = table_size(group.contract, group.table, quantity=quantity, entry_price=price)[0]
+    with np.errstate(over="ignore"):  # infinite is a size to tell, too
+        size = table_size(group.contract, group.table, quantity=quantity, entry_price=price)[0]
     return f"{group.table.size}={size:,.10g}, limit={group.table.cap:,.10g}"
 
 

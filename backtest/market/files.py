@@ -12,9 +12,6 @@ from backtest.schemas import Schema, breaking, conform, say
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
 
-_A_TIME = "a time with its zone, like 2021-05-19T13:10:00Z"
-_WANTED = {pl.Float64: "a number", pl.Int64: "a whole number"}
-
 
 def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
     """Read a file whose columns follow a schema; other columns are kept.
@@ -63,11 +60,18 @@ def _from_text(text: pl.Series, dtype: pl.DataType | type[pl.DataType], argument
     wrong = read.is_null() & text.is_not_null()
     if wrong.any():
         row = int(wrong.arg_true()[0])
+        counted = breaking(int(wrong.sum()), text.len())
         raise DataError(
-            f"{argument}: {text.name} must be {_WANTED.get(dtype, _A_TIME)}: {breaking(int(wrong.sum()), text.len())}, "
+            f"{argument}: {text.name} must be {_wanted(dtype)}: {counted}, "
             f"first in line {row + 2:,} ({text.name}={say(text[row])})"
         )
     return read
+
+
+def _wanted(dtype: pl.DataType | type[pl.DataType]) -> str:
+    if isinstance(dtype, pl.Datetime):
+        return "a time with its zone, like 2021-05-19T13:10:00Z"
+    return "a whole number" if dtype == pl.Int64 else "a number"
 
 
 def _reason(error: BaseException) -> str:

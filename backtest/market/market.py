@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from backtest.market.files import read_frame
 from backtest.schemas import BARS, FUNDING, PRICE_PREFIX, breaking, conform, offence, require_order, say
 
 GAP_LIMIT = timedelta(hours=6)
+INTERVAL = re.compile(r"([1-9]\d*(ms|s|m|h|d|w|mo|q|y))+")
 ONE_MINUTE = 60_000  # interval of a lone bar, which has no neighbour to measure it by
 
 
@@ -141,6 +143,11 @@ class Market:
         ----------
         every
             The new interval as polars writes it: ``"5m"``, ``"1h"``, ``"1d"``.
+
+        Raises
+        ------
+        ArgumentError
+            For what is no interval.
         """
         combine = {
             "open": pl.Expr.first,
@@ -157,6 +164,8 @@ class Market:
             for name in self.bars.columns
             if name.removeprefix("last_").removeprefix("index_") in combine
         ]
+        if not (isinstance(every, str) and INTERVAL.fullmatch(every)):
+            raise ArgumentError(f"every must be an interval like 5m, 1h or 1d, is {every!r}")
         coarse = self.bars.group_by_dynamic("time", every=every, group_by="symbol").agg(values)
         names = [name for name in self.bars.columns if name in coarse.columns]
         return Market(coarse.select(names), self.funding, gap_limit=self.gap_limit, description=self.description)

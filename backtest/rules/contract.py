@@ -107,7 +107,7 @@ class Contract:
         self._check_tables(found)
 
     def _check_tables(self, found: Problems) -> None:
-        fee = self.mark_fee_rate
+        fee = self.mark_fee_rate if 0 <= self.closing_fee_rate < 1 else 0.0  # else refused already
         names = [table.name for table in self.tables]
         for number, table in enumerate(self.tables):
             path = f"tables[{number}]"

@@ -17,9 +17,11 @@ class Problems:
         """Note that the setting at ``path`` breaks a rule."""
         self.found.append((path, sentence))
 
-    def add_all(self, path: str, error: RulesError) -> None:
-        """Note the problems of a part of the rules that stands at ``path``."""
-        self.found += [(f"{path}.{inner}" if inner else path, what) for inner, what in error.problems]
+    def add_all(self, path: str, error: RulesError, but: Collection[str] = ()) -> None:
+        """Note the problems of a part of the rules that stands at ``path``, but for some of its settings."""
+        self.found += [
+            (".".join(filter(None, (path, inner))), what) for inner, what in error.problems if inner not in but
+        ]
 
     def require_choice(self, path: str, value: object, choices: Collection[str]) -> None:
         """Note a setting that is none of the choices it has."""

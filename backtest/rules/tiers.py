@@ -71,7 +71,9 @@ class TierTable:
         amounts = self._continuous_amounts() if self.amounts is None else self.amounts
         object.__setattr__(self, "amounts", _read_only(amounts))
         problems = Problems()
-        self._check(problems)
+        self._check_shape(problems)
+        if not problems.found:
+            self._check(problems)
         problems.raise_if_any(f"tier table {self.name!r}")
 
     def __len__(self) -> int:
@@ -111,6 +113,15 @@ class TierTable:
         if self.model != "marginal" or np.size(self.rates) != np.size(self.floors):
             return np.zeros(np.size(self.floors))
         return np.concatenate([[0.0], np.cumsum(self.floors[1:] * np.diff(self.rates))])
+
+    def _check_shape(self, found: Problems) -> None:
+        for name in ("floors", "rates", "max_leverages", "amounts"):
+            shape, wanted = np.shape(getattr(self, name)), max(len(self), 1)
+            if shape != (wanted,):
+                found.add(name, f"must hold one number a tier, of which there must be {wanted}, has shape {shape}")
+        for name, moment in (("from", self.start), ("until", self.end)):
+            if moment.tzinfo is None:
+                found.add(name, f"must have a time zone, is {moment:%Y-%m-%d %H:%M:%S}")
 
     def _check(self, found: Problems) -> None:
         for name, choices in (
@@ -164,15 +175,13 @@ class TierTable:
 
     def _check_amounts(self, found: Problems) -> None:
         assert self.amounts is not None  # filled in before any check
-        if self.amounts.size != len(self):
-            found.add("rows", f"{len(self)} tiers need as many maintenance amounts, there are {self.amounts.size}")
-            return
         expected = self._continuous_amounts()
         scale = np.maximum(np.abs(expected), self.floors * self.rates)
         close = np.abs(self.amounts - expected) <= AMOUNT_TOLERANCE * np.maximum(scale, 1e-300)
         for row in np.flatnonzero(~close):  # an amount left out is NaN, and close to nothing
+            given = "missing" if np.isnan(self.amounts[row]) else f"{self.amounts[row]:,.10g}"
             found.add(
                 f"rows[{row}].amount",
-                f"must be {expected[row]:,.10g} for a continuous requirement, is {self.amounts[row]:,.10g} "
+                f"must be {expected[row]:,.10g} for a continuous requirement, is {given} "
                 "(a rate that jumps on the whole mark notional gives no unique liquidation price)",
             )

@@ -194,17 +194,23 @@ class _Reader:
         self.subject = subject
         self.problems = Problems()
         self.provenance: dict[str, Provenance] = {}
+        self.unusable: set[str] = set()  #: rules of the venue that are wrong, which contracts need not repeat
 
     def venue(self, settings: dict[str, Any]) -> Venue:
         known = ("name", "title", "settlement", "rules", "contracts", "default", "unknown", "note")
         self._refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self._of_type(name, settings.get(name), str)
-        for name, kind in (("settlement", str), ("note", str), ("unknown", list)):
+        for name, kind in (("settlement", str), ("note", str)):
             if name in settings:
                 self._of_type(name, settings[name], kind)
+        for number, sentence in enumerate(self._of_type("unknown", settings.get("unknown", []), list) or []):
+            self._of_type(f"unknown[{number}]", sentence, str)
         rules = self._rules(self._table("rules", settings.get("rules", {})))
-        contractual = {name: rules[name] for name in CONTRACT_RULES if name in rules}
+        self.unusable = {name for name, value in rules.items() if value is None}
+        if "closing_fee" in self.unusable:
+            self.unusable.add("closing_fee_rate")  # whether they fit cannot be said
+        contractual = {name: rules[name] for name in CONTRACT_RULES if rules.get(name) is not None}
         listed = self._table("contracts", settings.get("contracts", {}))
         contracts = {
             symbol: contract
@@ -227,7 +233,9 @@ class _Reader:
                 **own_rules,
             )
         except RulesError as error:
-            raise RulesError(f"{self.subject}: {error}", error.problems) from None
+            self.problems.add_all("", error)
+            self.problems.raise_if_any(self.subject)
+            raise
 
     def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
         self._refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
@@ -251,7 +259,7 @@ class _Reader:
         read = self._of_type(path, value, str if choices else float)
         if choices and read is not None:
             self.problems.require_choice(path, read, choices)
-        return read
+        return read if not choices or read in choices else None
 
     def _default(self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]) -> Contract | None:
         if settings is None:
@@ -260,7 +268,9 @@ class _Reader:
         if "like" not in settings:
             return self._contract("default", "default", settings, rules)
         self._refuse_unknown("default", settings, ("like", "note"))
-        like = settings["like"]
+        like = self._of_type("default.like", settings["like"], str)
+        if like is None:
+            return None
         if like not in contracts:
             if not any(path.startswith(f"contracts.{like}") for path, _ in self.problems.found):
                 self.problems.add("default.like", f"there is no contract {like!r}")
@@ -286,7 +296,7 @@ class _Reader:
             note = self._of_type(f"{path}.note", settings.get("note", ""), str)
             return Contract(symbol=symbol, tables=ready, note=note or "", **{**rules, **own})
         except RulesError as error:
-            self.problems.add_all(path, error)
+            self.problems.add_all(path, error, but=self.unusable - set(own))
             return None
 
     def _tier_table(self, path: str, settings: Any) -> TierTable | None:
@@ -319,7 +329,8 @@ class _Reader:
         read: list[dict[str, float]] = []
         for number, row in enumerate(rows):
             where = f"{path}.rows[{number}]"
-            row = self._table(where, row)
+            if self._of_type(where, row, dict) is None:
+                continue
             self._refuse_unknown(where, row, tuple(ROW_FIELDS))
             for name in wanted:
                 if name not in row:
@@ -344,7 +355,7 @@ class _Reader:
 
     def _of_type(self, path: str, value: Any, kind: type) -> Any:
         """Return the value where it is of a type (an integer will do for a number), else note a problem."""
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023:
             return float(value)
         if kind is datetime and isinstance(value, date):
             moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
