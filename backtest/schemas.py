@@ -32,9 +32,12 @@ class Rule:
     holds: Callable[[pl.Expr], pl.Expr]
 
 
-POSITIVE = Rule("must be finite and above zero", lambda value: value.is_finite() & (value > 0))
-NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_finite() & (value >= 0))
-FINITE = Rule("must be a finite number", lambda value: value.is_finite())
+#: Products of a few numbers must not overflow, so that the margin formula always has an answer.
+SMALLEST, LARGEST = 1e-50, 1e50
+
+POSITIVE = Rule("must be above zero (and below 1e50)", lambda value: value.is_between(SMALLEST, LARGEST))
+NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_between(0, LARGEST))
+FINITE = Rule("must be a finite number", lambda value: value.is_between(-LARGEST, LARGEST))
 #: Python has no other times; a unit mistaken for milliseconds leads beyond them.
 IN_RANGE = Rule("must lie in the years 1 to 9999", lambda value: value.is_between(FIRST_TIME, LAST_TIME))
 
@@ -142,8 +145,8 @@ OUTCOME_COLUMNS = {
 def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Return a frame in the schema's own types where the same values merely stand in others, checked.
 
-    Whole milliseconds in another unit of UTC time, integers and float32 for float64, smaller integers, and text
-    for categories are the same values; a time without a zone, or text that is no category, is not.
+    Whole milliseconds in another unit or zone of time, integers and float32 for float64, smaller integers, and
+    text for categories are the same values; a time without a zone, or text that is no category, is not.
 
     Raises
     ------
@@ -259,8 +262,9 @@ def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | 
     if have == pl.Null and (column.nullable or series.is_empty()):
         return series.cast(want)
     if isinstance(want, pl.Datetime):
-        if not (isinstance(have, pl.Datetime) and have.time_zone == "UTC"):
+        if not isinstance(have, pl.Datetime) or have.time_zone is None:
             return None
+        series = series.dt.convert_time_zone("UTC")
         milliseconds = series.dt.cast_time_unit("ms")
         split = milliseconds.dt.cast_time_unit(have.time_unit) != series
         _refuse_values(series, split, f"{argument}: {column.name} must be whole milliseconds")
@@ -321,6 +325,4 @@ def _wanted_type(dtype: pl.DataType | type[pl.DataType]) -> str:
 def _given_type(dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
         return "times without a zone (dt.replace_time_zone gives them one)"
-    if isinstance(dtype, pl.Datetime):
-        return f"times in {dtype.time_zone} (dt.convert_time_zone turns them into UTC)"
     return "nothing but nulls" if dtype == pl.Null else str(dtype)

@@ -245,7 +245,6 @@ def bar_kinds() -> Iterator[Kind]:
     yield bad_bars("times stored as text", good.with_columns(time.cast(pl.String)))
     yield bad_bars("times stored as numbers", good.with_columns(time.dt.epoch("ms")))
     yield bad_bars("times without a zone", good.with_columns(time.dt.replace_time_zone(None)))
-    yield bad_bars("times in another zone", good.with_columns(time.dt.convert_time_zone("Europe/Paris")))
     yield bad_bars(
         "a part of a millisecond", put(microseconds, 2, time=START + timedelta(hours=2, microseconds=2))
     )

@@ -27,11 +27,11 @@ from bad_kinds import (
 from polars.exceptions import PanicException
 from polars.testing import assert_frame_equal
 
-from backtest import Book, Market, Venue, book, market, sweep, tiers_used
+from backtest import Book, Market, Venue, book, market, population, sweep, tiers_used
 from backtest.__main__ import main
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.rules.tiers import TierTable
-from backtest.schemas import OUTCOME_COLUMNS
+from backtest.schemas import OUTCOME_COLUMNS, Time
 
 #: Columns a holder might well have, which the package uses names of for something else.
 OWN_NAMES = ("row", "limit", "time", "kind", "notional", "entry_notional", "count", "share", "index", "literal")
@@ -314,3 +314,32 @@ def test_venue__tells_a_wrong_rule_once(tmp_path):
     with pytest.raises(RulesError) as refused:
         Venue.load(path)
     assert [found for found, _ in refused.value.problems] == ["rules.closing_fee"]
+
+
+def test_times_in_another_zone__are_the_same_instants() -> None:
+    history = market.sample()
+    bars = history.bars.with_columns(pl.col("time").dt.convert_time_zone("Europe/Paris"))
+    assert_frame_equal(Market(bars).bars, history.bars)
+
+
+def test_numbers_of_threads__give_the_same_outcomes_of_many_chunks() -> None:
+    history, venue = market.sample(), Venue.load("binance")
+    tiers = {"ETHUSDT": "2022-02-16"}
+    book = population.synthetic(history, venue, count=200_000, seed=3, tiers=tiers)
+    waiting = Book(book.positions.drop("exit_time"))
+    for some in (book, waiting):
+        one = sweep(some, history, venue, tiers=tiers, threads=1)
+        assert_frame_equal(sweep(some, history, venue, tiers=tiers, threads=3), one, check_exact=True)
+
+
+def test_positions_with_and_without_actions__meet_the_same_end() -> None:
+    history, venue = market.sample(), Venue.load("binance")
+    tiers = {"ETHUSDT": "2022-02-16"}
+    positions = population.synthetic(history, venue, count=50_000, seed=4, tiers=tiers).positions
+    waiting = positions.drop("exit_time")
+    never = waiting.with_columns(
+        stop_price=pl.when(pl.col("side") == "long").then(1e-6).otherwise(1e9), exit_time=pl.lit(None, Time)
+    )
+    left_alone = sweep(Book(waiting), history, venue, tiers=tiers)
+    watched = sweep(Book(never), history, venue, tiers=tiers)
+    assert_frame_equal(watched.select(left_alone.columns), left_alone, check_exact=True)

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 from backtest.engine.rulebook import Rulebook, Tree
 from backtest.errors import ArgumentError, DataError
@@ -16,6 +17,7 @@ from backtest.kernel.lifecycle import Watched
 from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Flags, Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import KINDS, Contract
+from backtest.schemas import PRICE_PREFIX, offence
 
 LATE_STAMP = 1_000  # ms a funding stamp may be late and still belong to the opening before it
 FILL_PRICES = ("liquidation_price", "last_close", "last_extreme")
@@ -65,12 +67,13 @@ def bars_of(market: Market, series: str, fill_price: str) -> Bars:
 
 
 def check_prices_positive(market: Market, contracts: Sequence[Contract], series: str) -> None:
-    """Refuse prices of zero for contracts that are not prices between 0 and 1."""
-    lows = market.prices(series, "low")
-    for number, contract in enumerate(contracts):
-        rows = slice(market.firsts[number], market.firsts[number + 1])
-        if contract.kind != "face_value" and lows[rows].min() <= 0:
-            raise DataError(f"bars of {contract.symbol} must be above zero for a {contract.kind} contract")
+    """Refuse prices of zero for contracts whose prices are not odds between 0 and 1."""
+    low = f"{PRICE_PREFIX[series]}low"
+    for contract in contracts:
+        bad = (pl.col("symbol") == contract.symbol) & (pl.col(low) <= 0)
+        if contract.kind != "face_value" and market.bars.select(bad.any()).item():
+            sentence = f"{low} must be above zero for a {contract.kind} contract"
+            raise DataError(offence(market.bars, "bars", sentence, bad, (low,)))
 
 
 def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers, milliseconds
 from backtest.rules.venue import Venue
-from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time
+from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time, offence
 
 INTRABAR = {
     "pessimistic": lifecycle.PESSIMISTIC,
@@ -86,8 +87,10 @@ def sweep(
     TiersError
         For positions opened when no table was in force.
     """
+    _check_arguments(book, market, venue, tiers, threads)
     _require_choice("intrabar", intrabar, INTRABAR)
     _require_choice("entry_bar", entry_bar, ENTRY_BAR)
+    _require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     prepared = _prepare(book, market, venue, trigger_price, fill_price, tiers)
     admitted = limits.admit(book, prepared, leverage_limit, threads)
     forest = history.forest_of(
@@ -100,7 +103,6 @@ def sweep(
 
     if book.has_actions:
         watched_series = stop_trigger or ("last" if market.has("last") else "mark")
-        _require_choice("stop_trigger", watched_series, PRICE_PREFIX)
         watched = history.watched_of(market, watched_series, watched_series == prepared.series)
         actions = _actions(admitted.frame, admitted.adjustments)
 
@@ -129,6 +131,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     TiersError
         As :func:`sweep`.
     """
+    _check_arguments(book, market, venue, tiers, None)
     prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
     counts = limits.group_counts(book, prepared)
     times = book.positions.select("symbol", "entry_time")
@@ -185,15 +188,14 @@ def _prepare(
     _require_choice("trigger_price", series, PRICE_PREFIX)
     unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
     if unknown:
-        held = book.positions["symbol"].is_in(unknown)
+        sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
         raise DataError(
-            f"positions: symbol must be one of the bars' ({', '.join(market.symbols)}): {held.sum():,} of "
-            f"{len(book):,} rows are not, first row {held.arg_true()[0]:,} ({unknown[0]!r})"
+            offence(book.positions, "positions", sentence, pl.col("symbol").is_in(unknown), ("symbol",))
         )
     contracts = [venue.contract(symbol) for symbol in market.symbols]
     held_contracts = [c for c in contracts if c.symbol in book.symbols]
-    history.check_prices_positive(market, held_contracts, series)
     bars = history.bars_of(market, series, fill_price)
+    history.check_prices_positive(market, held_contracts, series)
     rules = rulebook(
         venue,
         market.symbols,
@@ -280,6 +282,22 @@ def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
         else:
             columns[name] = series if name == "ambiguous" else series.fill_nan(None)
     return frame.with_columns(**columns)
+
+
+def _check_arguments(book: object, market: object, venue: object, tiers: object, threads: object) -> None:
+    """Refuse what is no book, market or venue, saying how it becomes one."""
+    for name, given, kind, cure in (
+        ("book", book, Book, "Book(positions)"),
+        ("market", market, Market, "Market(bars, funding)"),
+        ("venue", venue, Venue, "Venue.load(name)"),
+        ("tiers", tiers, (str, Mapping), "'strict', 'nearest' or {symbol: table}"),
+    ):
+        if not isinstance(given, kind):
+            raise ArgumentError(f"{name} must be {cure}, is {type(given).__module__}.{type(given).__name__}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ArgumentError(
+            f"threads must be a whole number of at least 1, or None for one a core, is {threads!r}"
+        )
 
 
 def _require_choice(name: str, value: str, choices: Any) -> None:
