@@ -88,9 +88,7 @@ def test_cache_folder__refuses_a_link(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_other_packages__keep_their_own_cache_folder(tmp_path: Path) -> None:
     code = "import os, numba; from backtest.kernel import prices; print(numba.config.CACHE_DIR)"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == str(tmp_path)
 
 

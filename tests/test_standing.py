@@ -162,7 +162,10 @@ def test_collapse_of_open_interest_to_nothing__leaves_nothing_to_liquidate() -> 
 
 def test_book__says_what_was_assumed() -> None:
     stood = population.from_open_interest(market(), venue(), turnover=0.07)
-    assert stood.book.assumptions[0] == "estimated from open interest, not positions: 0.07 of the volume closes positions"
+    assert (
+        stood.book.assumptions[0]
+        == "estimated from open interest, not positions: 0.07 of the volume closes positions"
+    )
     assert "2x 25%" in stood.book.assumptions[1]
 
 

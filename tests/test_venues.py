@@ -267,9 +267,7 @@ def test_fee_without_a_rate__is_refused(tmp_path):
 
 def test_with__changes_rules_for_every_contract_and_leaves_the_venue_as_it_was():
     venue = Venue.load("binance")
-    changed = venue.with_(
-        basis="entry", trigger="<", remainder="returned", maximum_leverage=20, rate_scale=1.5
-    )
+    changed = venue.with_(basis="entry", trigger="<", remainder="returned", maximum_leverage=20, rate_scale=1.5)
     for contract in (changed.contract("BTCUSDT"), changed.contract("ETHUSDT"), changed.contract("SOLUSDT")):
         assert (contract.basis, contract.trigger) == ("entry", "<")
         assert all(table.max_leverages.max() == 20 for table in contract.tables)

@@ -45,7 +45,12 @@ def price_bin(width: float, price: str = "liquidation_price") -> pl.Expr:
 
 def entry_notional(kinds: Mapping[str, str] | None = None) -> pl.Expr:
     """Return the notional at entry in settlement currency, as ``entry_notional``."""
-    quantity, price, symbol = pl.col("quantity"), pl.col("entry_price"), pl.col("symbol")
+    return notional_at(pl.col("entry_price"), kinds).alias("entry_notional")
+
+
+def notional_at(price: pl.Expr, kinds: Mapping[str, str] | None = None) -> pl.Expr:
+    """Return the notional of each ``quantity`` at a price, in settlement currency, as ``notional``."""
+    quantity, symbol = pl.col("quantity"), pl.col("symbol")
     inverse = [name for name, kind in (kinds or {}).items() if kind == "inverse"]
     face_value = [name for name, kind in (kinds or {}).items() if kind == "face_value"]
     notional = (
@@ -55,7 +60,17 @@ def entry_notional(kinds: Mapping[str, str] | None = None) -> pl.Expr:
         .then(quantity)
         .otherwise(quantity * price)
     )
-    return notional.alias("entry_notional")
+    return notional.alias("notional")
+
+
+def weight(outcomes: pl.DataFrame) -> pl.Expr:
+    """Return how many traders each row stands for, as ``weight``: one where the frame does not say."""
+    return (pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)).alias("weight")
+
+
+def whole_units(amount: pl.Expr, unit: float) -> pl.Expr:
+    """Return amounts rounded to whole units, as int64: their sums depend on no order."""
+    return (amount * (1 / unit)).round().cast(pl.Int64)
 
 
 def leverage(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.Expr:

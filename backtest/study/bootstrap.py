@@ -1,0 +1,303 @@
+"""Bands: how far a statistic moves when history is drawn again from its own calendar blocks.
+
+All positions of a run live through one price path, so rows near in time are no independent evidence. What is
+drawn again, with replacement, is whole calendar blocks: [k L, (k + 1) L) since 1970, k an integer, L the stated
+length. Within a block everything stays as it was; between blocks independence is assumed, so a block should be
+several times longer than anything lasts that ties rows together. A calendar block without rows, between the first
+and the last, is drawn as an empty one: nothing happened in it. Edge blocks may be shorter than the rest.
+
+A :class:`Resampling` holds the blocks drawn, and serves any number of statistics, so that differences between two
+of them get a band too::
+
+    plan = resampling(outcomes["entry_time"], seed=1)
+    before, after = (plan.of_frame(run, share, time="entry_time") for run in (facts, capped))
+    plan.band(after - before)
+
+How often bands of 95 % held the true mean, of 1,000 simulated histories in blocks of 336 hours: 93 to 95 % where
+neighbouring hours correlate by 0.9 or 0.97 (6, 13, 26 or 52 blocks), 90 to 91 % at 0.99, where correlation lasts a
+third of a block; of ratios over blocks that share a fate and differ in weight, 95 to 97 %. Bands from independent
+errors held it 10 to 40 % of the time.
+
+References: Künsch (1989), Carlstein (1986) on blocks; Hesterberg (2015), "What Teachers Should Know About the
+Bootstrap", on the width of percentile intervals for few observations; Kish (1965) on the effective number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
+from statistics import NormalDist
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.types import Floats, Integers
+
+FORTNIGHT = timedelta(days=14)
+MILLISECOND = timedelta(milliseconds=1)
+
+Seed = int | np.random.Generator
+Statistic = Callable[[pl.DataFrame], float]
+FunctionOfSums = Callable[[Floats], Floats]
+
+
+def blocks(times: pl.Expr, length: timedelta = FORTNIGHT) -> pl.Expr:
+    """Return the calendar block [k length, (k + 1) length) since 1970 that each time falls in, as ``block``."""
+    return times.dt.epoch("ms").floordiv(_milliseconds(length)).alias("block")
+
+
+@dataclass(frozen=True)
+class Band:
+    """A statistic, the range it moves in, and what that range rests on.
+
+    ``low`` and ``high`` are NaN where any draw's statistic is, the estimate where it cannot be computed itself.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    confidence: float  #: share of such bands that hold the true value, as far as blocks are independent
+    draws: int
+    length: timedelta  #: of a block
+    blocks: int  #: calendar blocks, empty ones included
+    effective_blocks: float  #: see :func:`effective_number`
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.estimate:.6g} ({100 * self.confidence:g} %: {self.low:.6g} to {self.high:.6g}; "
+            f"{self.draws:,} draws of {self.blocks:,} blocks of {_words(self.length)}, "
+            f"{self.effective_blocks:.1f} effective)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """Calendar blocks drawn again and again: the same ones for every statistic.
+
+    Raises
+    ------
+    DataError
+        For fewer than two blocks, and weights that are negative, not finite, or zero throughout.
+    ArgumentError
+        For a length that is not positive, a confidence outside (0, 1), no draws.
+    """
+
+    weights: Floats  #: (blocks,) what each block contributes: rows, or notional
+    _: KW_ONLY
+    seed: Seed
+    first: int = 0  #: number of the first block, as :func:`blocks` counts
+    length: timedelta = FORTNIGHT
+    draws: int = 999
+    confidence: float = 0.95
+    counts: Integers = field(init=False, repr=False)
+    """(1 + draws, blocks) how often each draw holds each block; the first is history as it was"""
+
+    def __post_init__(self) -> None:
+        _milliseconds(self.length)
+        if not (0 < self.confidence < 1 and self.draws >= 1):
+            raise ArgumentError(
+                f"a band needs 0 < confidence < 1 and draws of 1 or more: {self.confidence:g} and {self.draws}"
+            )
+        weights = np.array(self.weights, np.float64)
+        _check_weights(weights, self.length)
+        many = weights.size
+        drawn = np.random.default_rng(self.seed).multinomial(many, np.full(many, 1 / many), size=self.draws)
+        counts = np.concatenate([np.ones((1, many), np.int64), drawn.astype(np.int64, copy=False)])
+        for name, array in (("weights", weights), ("counts", counts)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def block_sums(self, frame: pl.DataFrame, columns: Sequence[pl.Expr], *, time: str) -> Integers:
+        """Return the sums of some columns over the rows of each block.
+
+        Parameters
+        ----------
+        frame : rows in the time these blocks cover
+        columns : expressions of whole numbers or flags, a value a row: counts, amounts in units
+        time : column that decides the block
+
+        Returns
+        -------
+        (blocks, columns), for :meth:`of_sums`.
+
+        Raises
+        ------
+        ArgumentError
+            For columns of fractions: their sums depend on the order of rows and the number of threads.
+        DataError
+            For times that are null or outside the blocks.
+        """
+        names = [str(number) for number in range(len(columns))]
+        block = blocks(pl.col(time), self.length) - self.first
+        values = frame.select(block, *(column.alias(name) for name, column in zip(names, columns, strict=True)))
+        self._check_blocks(values["block"], time)
+        for column, name in zip(columns, names, strict=True):
+            _check_whole(values[name], str(column))
+        added = values.group_by("block").agg(pl.col(names).cast(pl.Int64).sum())
+        sums = np.zeros((self.weights.size, len(names)), np.int64)
+        sums[added["block"]] = added.select(names).to_numpy()
+        return sums
+
+    def of_sums(self, sums: Floats | Integers, function: FunctionOfSums) -> Floats:
+        """Return a function of block sums, for history and for each draw.
+
+        Parameters
+        ----------
+        sums : (blocks, k) what each block adds; add columns to see two runs in the same blocks
+        function : takes sums over drawn blocks, (1 + draws, k), and returns (1 + draws,)
+
+        Returns
+        -------
+        (1 + draws,) the first of them history's own, for :meth:`band`.
+        """
+        if sums.ndim != 2 or len(sums) != self.weights.size:
+            raise ArgumentError(f"of_sums: sums must be ({self.weights.size} blocks, k), are {sums.shape}")
+        # einsum adds in a fixed order on one thread; a matrix product may split its sums among threads
+        drawn = np.einsum("db,bk->dk", self.counts, sums).astype(np.float64, copy=False)
+        return np.asarray(function(drawn), np.float64)
+
+    def of_frame(self, frame: pl.DataFrame, statistic: Statistic, *, time: str) -> Floats:
+        """Return a statistic of a frame, for history and for each draw.
+
+        Rows stand in order of block, and as often as their block was drawn: a statistic must not take rows with
+        equal times for the same event.
+
+        Returns
+        -------
+        (1 + draws,) the first of them history's own, for :meth:`band`.
+        """
+        block = frame.select(blocks(pl.col(time), self.length) - self.first).to_series()
+        self._check_blocks(block, time)
+        ends = np.cumsum(np.bincount(block, minlength=self.weights.size))
+        rows = np.split(np.argsort(block, kind="stable"), ends[:-1])
+        picked = (np.repeat(np.arange(self.weights.size), count) for count in self.counts)
+        return np.array([statistic(frame[np.concatenate([rows[at] for at in drawn])]) for drawn in picked])
+
+    def band(self, values: Floats) -> Band:
+        """Return the band of a statistic.
+
+        Parameters
+        ----------
+        values : (1 + draws,) history's own and each draw's, or a difference of two such
+
+        Returns
+        -------
+        Percentiles of the draws, widened for few blocks: at probability Φ(−√(b / (b − 1)) t(b − 1)), b the
+        effective number of blocks, as a normal percentile band is too narrow by just that (Hesterberg 2015).
+        """
+        effective = effective_number(self.weights)
+        tail = _tail((1 - self.confidence) / 2, effective)
+        low, high = np.quantile(values[1:], [tail, 1 - tail], method="weibull")
+        return Band(
+            estimate=float(values[0]),
+            low=float(low),
+            high=float(high),
+            confidence=self.confidence,
+            draws=self.draws,
+            length=self.length,
+            blocks=self.weights.size,
+            effective_blocks=effective,
+        )
+
+    def _check_blocks(self, block: pl.Series, time: str) -> None:
+        outside = block.null_count() + int((~block.is_between(0, self.weights.size - 1)).sum())
+        if outside:
+            raise DataError(f"{time}: {outside:,} of {block.len():,} rows lie in none of the blocks drawn from")
+
+
+def resampling(
+    times: pl.Series,
+    *,
+    seed: Seed,
+    weights: pl.Series | None = None,
+    length: timedelta = FORTNIGHT,
+    draws: int = 999,
+    confidence: float = 0.95,
+) -> Resampling:
+    """Return blocks drawn from the time that some rows span.
+
+    Parameters
+    ----------
+    times : of the rows; of all of them, where several frames are to be compared
+    weights : whole numbers, what each row counts for the effective number of blocks; one by default
+    """
+    if times.is_empty() or times.null_count():
+        raise DataError(f"a band needs rows with times: {times.null_count():,} of {times.len():,} are null")
+    each = pl.repeat(1, times.len(), dtype=pl.Int64, eager=True) if weights is None else weights
+    _check_whole(each, "weights")
+    block = pl.select(blocks(pl.lit(times), length)).to_series().to_numpy()
+    first = block.min()
+    added = np.zeros(block.max() - first + 1, np.int64)
+    np.add.at(added, block - first, each.to_numpy())
+    return Resampling(added, seed=seed, first=int(first), length=length, draws=draws, confidence=confidence)
+
+
+def band(
+    frame: pl.DataFrame,
+    statistic: Statistic,
+    *,
+    time: str,
+    seed: Seed,
+    length: timedelta = FORTNIGHT,
+    draws: int = 999,
+    confidence: float = 0.95,
+) -> Band:
+    """Return the band of one statistic of a frame; see :class:`Resampling` for several, and for sums."""
+    plan = resampling(frame[time], seed=seed, length=length, draws=draws, confidence=confidence)
+    return plan.band(plan.of_frame(frame, statistic, time=time))
+
+
+def effective_number(weights: Floats) -> float:
+    """Return how many blocks of equal weight would tell as much: (Σ w)² / Σ w² (Kish 1965)."""
+    shares = weights / weights.max()
+    return float(shares.sum() ** 2 / (shares**2).sum())
+
+
+def _tail(outside: float, effective: float) -> float:
+    """Return the probability below a band's lower end: ``outside``, less what few blocks ask for."""
+    if effective <= 1:
+        return 0.0
+    normal = NormalDist()
+    wide = (effective / (effective - 1)) ** 0.5 * _student_quantile(normal.inv_cdf(outside), effective - 1)
+    return normal.cdf(wide)
+
+
+def _student_quantile(z: float, freedom: float) -> float:
+    """Return Student's quantile where the normal one is z: Abramowitz and Stegun 26.7.5, to its third term."""
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def _milliseconds(length: timedelta) -> int:
+    if length < MILLISECOND:
+        raise ArgumentError(f"the length of a block must be positive, in whole milliseconds: {length}")
+    return length // MILLISECOND
+
+
+def _words(length: timedelta) -> str:
+    return f"{length / timedelta(days=1):g} days" if length >= timedelta(days=1) else str(length)
+
+
+def _check_weights(weights: Floats, length: timedelta) -> None:
+    if weights.ndim != 1 or weights.size < 2:
+        raise DataError(
+            f"a band needs rows in 2 or more calendar blocks: all lie in one of {_words(length)}, shorten it"
+        )
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any() or not weights.any():
+        raise DataError(
+            f"weights of blocks must be finite, not negative and not all zero: {wrong.sum():,} of "
+            f"{weights.size:,} are not (sum {weights.sum():g})"
+        )
+
+
+def _check_whole(values: pl.Series, name: str) -> None:
+    if not (values.dtype.is_integer() or values.dtype == pl.Boolean) or values.null_count():
+        raise ArgumentError(
+            f"{name} must be whole numbers without nulls, are {values.dtype}: round to a unit and cast to Int64 "
+            "(sums of fractions depend on the order of rows)"
+        )
