@@ -10,10 +10,17 @@ import polars as pl
 
 from backtest.chart.words import amount, currency_name
 from backtest.cli.study import Swept
+from backtest.cli.sentences import duration
 from backtest.cli.text import day, decimals, moment, number, percent, plural, table
 from backtest.study import flow
+from backtest.study.cascades import find, pulses, with_price_moves
+from backtest.study.segmentation import ThresholdRule
 
 HEAVIEST = 10
+#: Cascades: how many are told, and how heavy a bar must be among those with any liquidation.
+LARGEST, HEAVY_QUANTILE = 5, 0.95
+#: Finer intervals cut one fall into many cascades: some minute of any fall is quiet.
+FINEST = timedelta(minutes=15)
 #: Amounts are told in the largest unit that leaves them two figures before the point.
 SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
 
@@ -54,6 +61,35 @@ def heaviest_run(swept: Swept, hours: int = 3) -> str:
         f"Heaviest {hours} hours in a row: {moment(row['start'])} to {until:%H:%M}, "
         f"{percent(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
     )
+
+
+def cascades(swept: Swept) -> str:
+    """Return the largest cascades of each symbol, and the rule that cut them out."""
+    bar = max(timedelta(milliseconds=int(swept.market.intervals.max())), FINEST)
+    coarse = swept.outcomes.with_columns(pl.col("outcome_time").dt.truncate(bar))
+    rule = ThresholdRule(HEAVY_QUANTILE, bar=bar)
+    runs = find(pulses(coarse, unit=swept.unit), rule, unit=swept.unit)
+    found = with_price_moves(runs, swept.market.bars)
+    rows = found.sort("notional", descending=True).head(LARGEST)
+    size, money = _scale(swept, rows)
+    size_words = "% of book" if swept.invented else money
+    book = swept.totals["book_notional"]
+    header = ["from\n(UTC)", "symbol", "lasted", f"liquidated\n{size_words}", "longs\n%", "price\n%", "lowest\n%"]
+    lines = [
+        [
+            moment(row["start"]),
+            row["symbol"],
+            duration(row["duration"]),
+            percent(row["notional"] / book) if swept.invented else number(row["notional"] / size, 1),
+            percent(row["long_share"], 0),
+            percent(row["price_move"], 1),
+            percent(row["lowest_move"], 1),
+        ]
+        for row in rows.iter_rows(named=True)
+    ]
+    counted = f"{plural(found.height, 'cascade')}: runs of intervals of {duration(bar)}"
+    heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE, 0)} % of its symbol's that hold any liquidation"
+    return f"{table(header, lines, left=2)}\n{counted}, {heavy}."
 
 
 def triggers(swept: Mapping[str, Swept]) -> str:

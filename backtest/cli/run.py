@@ -64,6 +64,7 @@ def _tables(swept: Swept) -> list[str]:
     blocks = [f"By {word}\n{report.by_period(swept)}"]
     if swept.totals["liquidated"]:
         blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", report.heaviest_run(swept)]
+        blocks += [f"Largest cascades\n{report.cascades(swept)}"]
     return [block for block in blocks if block]
 
 
