@@ -72,7 +72,7 @@ def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) ->
 
 
 def is_invented(options: Namespace) -> bool:
-    """Whether the dollars of a run mean nothing: its book was neither given nor taken from the market's figures."""
+    """Whether the dollars of a run mean nothing: its book was neither given nor taken from market figures."""
     return options.positions is None and options.population not in STANDING
 
 

@@ -67,7 +67,8 @@ def _add_run(commands: Any) -> None:
     invented.add_argument(
         "--population",
         choices=("synthetic", "open-interest", "volume"),
-        help="drawn from stated laws (default), or what must have stood behind the bars' open_interest and volume, "
+        help="drawn from stated laws (default), or what must have stood behind the bars' open_interest and "
+        "volume, "
         "or volume alone",
     )
     invented.add_argument(

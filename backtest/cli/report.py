@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from backtest.chart.words import amount, currency_name
-from backtest.cli.study import Swept
 from backtest.cli.sentences import duration
+from backtest.cli.study import Swept
 from backtest.cli.text import day, decimals, moment, number, percent, plural, table
 from backtest.study import flow
 from backtest.study.cascades import find, pulses, with_price_moves

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,17 +23,20 @@ from backtest.kernel import cohorts
 from backtest.kernel.compile import readonly
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.population.mixes import (
+    NOTIONAL_MIX,
+    SIDES,
+    calibration,
+    check_mix,
+    flow_rows,
+    liquidation_bars,
+    sentences,
+    tilted,
+    unit_cohorts,
+)
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas import Side, Time
-
-#: Share of open interest, not of traders, at each leverage: a mean of 9.6, within the 5 to 10 stated of 2021.
-NOTIONAL_MIX = {2.0: 0.25, 3.0: 0.25, 5.0: 0.20, 10.0: 0.15, 20.0: 0.09, 50.0: 0.04, 100.0: 0.02}
-
-#: Notional-weighted mean leverage stated of 2021.
-MEAN_LEVERAGE = (5.0, 10.0)
-
-SIDES = ("long", "short")
+from backtest.schemas import Time
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +94,9 @@ def from_open_interest(
     """
     _require_columns(market, ("open_interest", "volume"))
     _require_range("turnover", turnover, 0.0, 1.0)
-    rule = _Rule(True, turnover, 0.0)
     sentence = f"estimated from open interest, not positions: {turnover:g} of the volume closes positions"
-    return _standing(market, venue, rule, sentence, leverage_mix, taker_tilt, trader_notional, tiers, threads)
+    laws = _Laws(sentence, True, turnover, 0.0, leverage_mix, taker_tilt, trader_notional)
+    return _standing(market, venue, laws, tiers, threads)
 
 
 def from_volume(
@@ -135,192 +139,83 @@ def from_volume(
     _require_range("opening_share", opening_share, 0.0, 1.0)
     hours = mean_holding / timedelta(hours=1)
     _require_range("mean_holding in hours", hours, 0.0, np.inf)
-    rule = _Rule(False, opening_share, mean_holding / timedelta(milliseconds=1))
     sentence = f"estimated from volume, not positions: {opening_share:g} of it opens them, held {hours:g} hours on average"
-    return _standing(market, venue, rule, sentence, leverage_mix, taker_tilt, trader_notional, tiers, threads)
+    holding = mean_holding / timedelta(milliseconds=1)
+    laws = _Laws(sentence, False, opening_share, holding, leverage_mix, taker_tilt, trader_notional)
+    return _standing(market, venue, laws, tiers, threads)
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """What opens and closes positions, beside liquidation."""
+@dataclass(frozen=True, eq=False)
+class _Laws:
+    """What opens and closes positions, beside liquidation, and over what leverage."""
 
+    sentence: str
     by_open_interest: bool
     share: float  #: of the volume: closed beyond open interest, or opened
     holding: float  #: mean, ms, where there is no open interest
+    mix: Mapping[float, float]
+    tilt: float
+    trader_notional: float
+
+    def __post_init__(self) -> None:
+        check_mix(self.mix)
+        _require_range("trader_notional", self.trader_notional, 0.0, np.inf)
 
 
-def _standing(
-    market: Market,
-    venue: Venue,
-    rule: _Rule,
-    sentence: str,
-    mix: Mapping[float, float],
-    tilt: float,
-    trader_notional: float,
-    tiers: Tiers,
-    threads: int | None,
-) -> Standing:
-    _check_mix(mix)
-    _require_range("trader_notional", trader_notional, 0.0, np.inf)
-    cohorts_ = _unit_cohorts(market, venue, mix, trader_notional)
-    outcomes = sweep(Book(cohorts_), market, venue, leverage_limit="cap", tiers=tiers, threads=threads)
-    flows, weights, survival = [], [], []
+class _Side(NamedTuple):
+    """What one side of a symbol did, (bars,) base each; the survival (bars + 1,)."""
+
+    opened: Floats
+    liquidated: Floats
+    closed: Floats
+    log_survival: Floats
+
+
+def _standing(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: int | None) -> Standing:
+    units = unit_cohorts(market, venue, laws.mix, laws.trader_notional)
+    outcomes = sweep(Book(units), market, venue, leverage_limit="cap", tiers=tiers, threads=threads)
+    weights, flows, survival = [], [], []
     for number, symbol in enumerate(market.symbols):
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
-        one = market.bars[rows]
-        times = market.times[rows]
-        shares = _tilted(mix, one, tilt)
+        bars, times = market.bars[rows], market.times[rows]
+        interval = int(market.intervals[number])
+        shares = tilted(laws.mix, bars, laws.tilt)
         logs = {}
         for side in SIDES:
             own = outcomes.filter((pl.col("symbol") == symbol) & (pl.col("side") == side))
-            bars = _liquidation_bars(own, times)
-            opened, liquidated, closed, log_survival = _stand(
-                rule, one, float(market.intervals[number]), shares[side], bars
-            )
-            unit = own["quantity"].to_numpy().reshape(times.size, len(mix))
-            weights.append((opened[:, None] * shares[side]) / unit)
-            flows.append(_flow_rows(symbol, side, times, opened, liquidated, closed))
-            logs[side] = log_survival
-        moments = pl.Series(np.append(times, times[-1] + market.intervals[number])).cast(Time)
+            stood = _stand(laws, bars, interval, shares[side], liquidation_bars(own, times))
+            per_trader = own["quantity"].to_numpy().reshape(times.size, len(laws.mix))
+            weights.append(((stood.opened[:, None] * shares[side]) / per_trader).ravel())
+            flows.append(flow_rows(symbol, side, times, stood.opened, stood.liquidated, stood.closed))
+            logs[side] = stood.log_survival
+        moments = pl.Series(np.append(times, times[-1] + interval)).cast(Time)
         names = pl.repeat(symbol, moments.len(), eager=True)
         survival.append(pl.DataFrame({"symbol": names, "time": moments, **logs}))
-    weighted = outcomes.select(cohorts_.columns).with_columns(weight=np.concatenate([w.ravel() for w in weights]))
-    flows_ = pl.concat(flows)
+    flow = pl.concat(flows)
+    weighted = outcomes.select(units.columns).with_columns(weight=np.concatenate(weights))
     held = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
-    told = (sentence, *_sentences(mix, tilt, trader_notional), _calibration(flows_))
-    return Standing(Book(held, assumptions=told, survival=pl.concat(survival)), flows_)
+    told = (laws.sentence, *sentences(laws.mix, laws.tilt, laws.trader_notional), calibration(flow))
+    return Standing(Book(held, assumptions=told, survival=pl.concat(survival)), flow)
 
 
-def _unit_cohorts(
-    market: Market, venue: Venue, mix: Mapping[float, float], trader_notional: float
-) -> pl.DataFrame:
-    """Return one trader a symbol, side, bar and leverage, entered at the bar's close, in this order."""
-    parts = []
-    leverages = np.array(list(mix))
-    for number, symbol in enumerate(market.symbols):
-        rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
-        close = np.repeat(market.prices("mark", "close")[rows], leverages.size)
-        ends = np.repeat(market.times[rows] + market.intervals[number], leverages.size)
-        kind = venue.contract(symbol).kind
-        quantity = trader_notional * close if kind == "inverse" else trader_notional / close
-        if kind == "face_value":
-            quantity = np.full(close.size, trader_notional)
-        for side in SIDES:
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "symbol": pl.repeat(symbol, close.size, eager=True),
-                        "side": pl.repeat(side, close.size, eager=True).cast(Side),
-                        "entry_time": pl.Series(ends).cast(Time),
-                        "entry_price": close,
-                        "quantity": quantity,
-                        "leverage": np.tile(leverages, close.size // leverages.size),
-                    }
-                )
-            )
-    return pl.concat(parts, rechunk=True).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
-
-
-def _liquidation_bars(own: pl.DataFrame, times: Integers) -> Integers:
-    """Return the bar each cohort is liquidated in; the number of bars where it is not."""
-    moments = own["outcome_time"].to_physical().fill_null(0).to_numpy()
-    return np.where(own["liquidated"].to_numpy(), np.searchsorted(times, moments), times.size)
-
-
-def _stand(
-    rule: _Rule, bars: pl.DataFrame, interval: float, shares: Floats, liquidation_bars: Integers
-) -> tuple[Floats, Floats, Floats, Floats]:
-    count = bars.height
+def _stand(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends: Integers) -> _Side:
+    """Return one side's flows; ``ends`` is the bar each cohort is liquidated in."""
     volume = bars["volume"].to_numpy()
-    opened, liquidated, closed = np.empty(count), np.empty(count), np.empty(count)
-    log_survival = np.empty(count + 1)
-    if rule.by_open_interest:
-        interest, closing, opening = bars["open_interest"].to_numpy(), rule.share * volume, volume
-    else:
-        interest, opening = volume, rule.share * volume
-        closing = np.full(count, -np.expm1(-interval / rule.holding))
+    interest = bars["open_interest"].to_numpy() if laws.by_open_interest else volume
+    flow = laws.share * volume
+    rate = np.full(volume.size, -np.expm1(-interval / laws.holding) if laws.holding else 0.0)
+    side = _Side(*(np.empty(volume.size) for _ in range(3)), np.empty(volume.size + 1))
     cohorts.stand(
         readonly(interest),
-        readonly(closing),
-        readonly(opening),
-        rule.by_open_interest,
+        readonly(flow if laws.by_open_interest else rate),
+        readonly(flow),
+        laws.by_open_interest,
         readonly(shares.ravel()),
-        readonly(liquidation_bars),
-        np.zeros(count),
-        opened,
-        liquidated,
-        closed,
-        log_survival,
+        readonly(ends),
+        np.zeros(volume.size),
+        *side,
     )
-    return opened, liquidated, closed, log_survival
-
-
-def _tilted(mix: Mapping[float, float], bars: pl.DataFrame, tilt: float) -> dict[str, Floats]:
-    """Return (bars, leverages) shares a side: the mix, tilted toward leverage on the side of the takers."""
-    base = np.broadcast_to(np.array(list(mix.values())), (bars.height, len(mix)))
-    if tilt == 0.0:
-        return {"long": base, "short": base}
-    if "taker_buy_volume" not in bars.columns:
-        raise DataError("bars need the column taker_buy_volume for a taker_tilt")
-    lean = (
-        bars.select(2 * (pl.col("taker_buy_volume") / pl.col("volume")).fill_nan(0.5) - 1).to_series().to_numpy()
-    )
-    logs = np.log(np.array(list(mix)))
-    relative = logs - logs @ np.array(list(mix.values()))
-    found = {}
-    for side, sign in (("long", 1.0), ("short", -1.0)):
-        weights = base * np.exp(sign * tilt * lean[:, None] * relative)
-        found[side] = weights / weights.sum(axis=1, keepdims=True)
-    return found
-
-
-def _flow_rows(
-    symbol: str, side: str, times: Integers, opened: Floats, liquidated: Floats, closed: Floats
-) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "symbol": pl.repeat(symbol, times.size, eager=True),
-            "time": pl.Series(times).cast(Time),
-            "side": pl.repeat(side, times.size, eager=True).cast(Side),
-            "opened": opened,
-            "liquidated": liquidated,
-            "closed": closed,
-            "standing": np.cumsum(opened - liquidated - closed),
-        }
-    )
-
-
-def _sentences(mix: Mapping[float, float], tilt: float, trader_notional: float) -> tuple[str, ...]:
-    shares = ", ".join(f"{leverage:g}x {share:.0%}" for leverage, share in mix.items())
-    mean = sum(leverage * share for leverage, share in mix.items())
-    target = "met" if MEAN_LEVERAGE[0] <= mean <= MEAN_LEVERAGE[1] else "missed"
-    tilted = f", tilted by {tilt:g} towards the side of the takers" if tilt else ""
-    return (
-        f"opened on both sides at bar closes; leverage by notional: {shares}{tilted}",
-        f"mean leverage by notional {mean:.1f} (2021: {MEAN_LEVERAGE[0]:g} to {MEAN_LEVERAGE[1]:g}, {target})",
-        f"traders of {trader_notional:,.0f} each at the entry, which decides their tier",
-        "what stood before the first bar is taken as opened at its close",
-    )
-
-
-def _calibration(flows: pl.DataFrame) -> str:
-    """Return liquidations a day over open interest, beside the published range."""
-    days = flows.group_by(pl.col("time").dt.truncate("1d"), "symbol", "side").agg(
-        pl.sum("liquidated"), pl.mean("standing")
-    )
-    shares = {
-        side: days.filter(pl.col("side") == side).select((pl.sum("liquidated") / pl.sum("standing"))).item()
-        for side in SIDES
-    }
-    told = " and ".join(f"{share:.2%} of {side}s" for side, share in shares.items())
-    return f"liquidated a day: {told} (published, by venue and year: 0.06 % to 3.5 %)"
-
-
-def _check_mix(mix: Mapping[float, float]) -> None:
-    if not mix or any(not (leverage >= 1 and share >= 0) for leverage, share in mix.items()):
-        raise ArgumentError(f"leverage_mix must give shares of zero or more at leverages of 1 or more, is {mix!r}")
-    if abs(sum(mix.values()) - 1) > 1e-9:
-        raise ArgumentError(f"leverage_mix must add up to 1, adds up to {sum(mix.values()):.10g}")
+    return side
 
 
 def _require_columns(market: Market, names: tuple[str, ...]) -> None:
