@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from backtest.__main__ import main
+from backtest.chart.words import amount
 from backtest.cli import outputs, text
 from backtest.cli.progress import Clock
 from backtest.schemas import OUTCOME_COLUMNS
@@ -438,3 +439,56 @@ def test_table__aligns_names_left_and_numbers_right():
 )
 def test_column__shows_seven_figures_and_no_idle_zeros(values, written):
     assert text.column(values) == written
+
+
+def standing_bars(tmp_path: Path) -> Path:
+    """Write two days of hourly bars with volume and open interest."""
+    rng = np.random.default_rng(11)
+    hours = 48
+    close = 40_000 * np.exp(np.cumsum(rng.normal(0, 0.02, hours)))
+    opening = np.concatenate([[40_000.0], close[:-1]])
+    path = tmp_path / "standing.parquet"
+    pl.DataFrame(
+        {
+            "symbol": ["BTCUSDT"] * hours,
+            "time": [datetime(2021, 5, 18, tzinfo=UTC) + timedelta(hours=hour) for hour in range(hours)],
+            "open": opening,
+            "high": np.maximum(opening, close) * 1.01,
+            "low": np.minimum(opening, close) * 0.99,
+            "close": close,
+            "volume": rng.exponential(1_000, hours),
+            "open_interest": 20_000 * np.exp(np.cumsum(rng.normal(0, 0.05, hours))),
+        }
+    ).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["open-interest", "volume"])
+def test_run__estimates_a_book_and_leads_with_dollars(tmp_path, capsys, kind):
+    words = ["run", "--bars", str(standing_bars(tmp_path)), "--population", kind, "--turnover", "0.1"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert f"estimated from {kind.replace('-', ' ')}, not positions: 0.1 of" in told
+    assert "liquidated a day:" in told
+    assert "Largest cascades" in told
+    assert "The book is invented" not in told
+    outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
+    lost = (
+        outcomes.filter("liquidated").select((pl.col("fill_notional") * pl.col("surviving_weight")).sum()).item()
+    )
+    assert f"Liquidated: {amount(lost, 'USDT')}, " in told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--population open-interest", "bars need the columns open_interest, volume for this population"),
+        ("--population volume --count 5", "--count is for --population synthetic"),
+        ("--turnover 0.1", "--turnover is for --population open-interest or volume"),
+        ("--turnover 2", "must lie between 0 and 1, is '2'"),
+    ],
+)
+def test_run__refuses_a_population_it_cannot_make(tmp_path, capsys, words, said):
+    assert main(["run", *words.split(), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

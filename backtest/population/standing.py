@@ -139,7 +139,9 @@ def from_volume(
     _require_range("opening_share", opening_share, 0.0, 1.0)
     hours = mean_holding / timedelta(hours=1)
     _require_range("mean_holding in hours", hours, 0.0, np.inf)
-    sentence = f"estimated from volume, not positions: {opening_share:g} of it opens them, held {hours:g} hours on average"
+    sentence = (
+        f"estimated from volume, not positions: {opening_share:g} of it opens them, held {hours:g} h on average"
+    )
     holding = mean_holding / timedelta(milliseconds=1)
     laws = _Laws(sentence, False, opening_share, holding, leverage_mix, taker_tilt, trader_notional)
     return _standing(market, venue, laws, tiers, threads)
@@ -204,7 +206,8 @@ def _stand(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends:
     interest = bars["open_interest"].to_numpy() if laws.by_open_interest else volume
     flow = laws.share * volume
     rate = np.full(volume.size, -np.expm1(-interval / laws.holding) if laws.holding else 0.0)
-    side = _Side(*(np.empty(volume.size) for _ in range(3)), np.empty(volume.size + 1))
+    opened, liquidated, closed = np.empty((3, volume.size))
+    side = _Side(opened, liquidated, closed, np.empty(volume.size + 1))
     cohorts.stand(
         readonly(interest),
         readonly(flow if laws.by_open_interest else rate),
@@ -221,7 +224,8 @@ def _stand(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends:
 def _require_columns(market: Market, names: tuple[str, ...]) -> None:
     missing = [name for name in names if name not in market.bars.columns]
     if missing:
-        raise DataError(f"bars need the column {' and '.join(missing)} for this population, in base units")
+        which = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        raise DataError(f"bars need the {which} for this population, in base units")
 
 
 def _require_range(name: str, value: float, low: float, high: float) -> None:
