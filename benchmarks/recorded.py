@@ -1,8 +1,8 @@
 """The open-interest book against recorded daily liquidations, beside what prices and volume alone tell.
 
 ``python benchmarks/recorded.py ../shared/data`` needs hourly marks, hourly volume, funding, daily open interest
-and daily recorded liquidations of one venue, which are not part of the project. Nothing is fitted: the turnover and
-the leverage mix are the package's defaults, and a table shows how the answer moves with them.
+and daily recorded liquidations of one venue, which are not part of the project. Nothing is fitted: the turnover
+and the leverage mix are the package's defaults, and a table shows how the answer moves with them.
 
 Recorded days run from 2020-12-23 to 2021-04-26, before the venue cut its feed to one order a second. Open interest
 is that of all venues, in dollars at the day's end; it is divided by the day's close and drawn out linearly between
