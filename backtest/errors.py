@@ -6,7 +6,8 @@
     ├── DataError          a frame or a file breaks its schema (also a ValueError)
     ├── RulesError         a venue file or a changed rule is wrong (also a ValueError)
     │   └── TiersError     no margin tiers apply to some positions
-    └── ArgumentError      an option or a combination of options cannot be served (also a ValueError)
+    ├── ArgumentError      an option or a combination of options cannot be served (also a ValueError)
+    └── FetchError         data that are not on the disk could not be had
 
 Every message names the argument, the rule it breaks, how many rows do and the first of them.
 """
@@ -36,3 +37,7 @@ class TiersError(RulesError):
 
 class ArgumentError(BacktestError, ValueError):
     """An option, or options together, cannot be served."""
+
+
+class FetchError(BacktestError):
+    """Data that are not on the disk could not be had: no connection, a refusal, or never published."""

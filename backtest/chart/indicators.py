@@ -90,7 +90,7 @@ def _baseline(ax: Axes, one: dict[str, Any], rows: int) -> None:
     toward = "right" if at > sum(ax.get_xlim()) / 2 else "left"
     look: dict[str, Any] = {"fontsize": theme.TEXT, "color": theme.MUTED}
     ax.text(at, rows - 1 + HEADING, f"{one['baseline']}: {at:.3f}", ha=toward, va="center_baseline", **look)
-    ax.text(CHANCE, bottom, "no information", ha="center", va="top", **look)
+    ax.text(CHANCE, bottom - 0.06, "no information", ha="center", va="top", **look)
 
 
 def _write(ax: Axes, text: str, at: float, height: float, *, ha: str, color: str = theme.INK) -> None:

@@ -116,7 +116,7 @@ class Trial:
         Returns
         -------
         A row an indicator, in the order given: ``indicator``; ``area, area_low, area_high`` under the curve; those
-        of the ``baseline``, ``baseline_area`` and its band; ``difference`` of the two with ``difference_low`` and ``_high``;
+        of the ``baseline``, ``baseline_area`` and its band; ``difference`` of the two, and its band;
         ``intervals`` all of them know, ``exceeding`` of these; ``quantile, horizon, labels``; ``splits, purge,
         embargo``; ``block, blocks, effective_blocks`` (by events), ``draws, confidence``. An area is NaN where no
         part has both kinds; a band is where any draw has none.
