@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel import formula, segment, settle
+from backtest.kernel import formula, place, segment, settle
 from backtest.kernel.arrays import (
     LIQUIDATED,
     NO_TIME,
@@ -25,7 +25,8 @@ from backtest.kernel.arrays import (
     Positions,
     Rules,
 )
-from backtest.kernel.compile import kernel
+from backtest.kernel.compile import helper, kernel
+from backtest.kernel.segment import Segment
 from backtest.kernel.types import Floats, Integers
 
 BLOCK = 1024
@@ -34,24 +35,104 @@ BLOCK = 1024
 class Scratch(NamedTuple):
     """What passes from phase to phase, (BLOCK,) each; one set a thread."""
 
-    limits: Floats
-    margins: Floats
-    anchors: Floats
-    fundings: Floats
-    bases: Floats
-    reserves: Floats
+    limits: Floats  #: thresholds of the lowest relevant tier
+    fundings: Floats  #: at the entry
     groups: Integers
-    lows: Integers
+    lows: Integers  #: relevant tiers
     highs: Integers
-    starts: Integers
+    starts: Integers  #: bars to test
     ends: Integers
     hits: Integers
 
 
 def scratch() -> Scratch:
     """Return room for one block."""
-    floats, integers = np.empty((6, BLOCK)), np.empty((6, BLOCK), np.int64)
-    return Scratch(*floats, *integers)
+    return Scratch(*np.empty((2, BLOCK)), *np.empty((6, BLOCK), np.int64))
+
+
+@helper
+def held_by(rules: Rules, positions: Positions, i: int, group: int, entry_funding: float) -> Segment:
+    """Return a position as it was opened."""
+    quantity, entry_price = positions.quantity[i], positions.entry_price[i]
+    entry_notional = formula.notional(rules.kind[group], quantity, entry_price)
+    return segment.begin(
+        rules,
+        group,
+        np.int64(positions.symbol[i]),
+        place.signed_side(positions, i),
+        quantity,
+        entry_price,
+        place.margin_of(positions, i, entry_notional),
+        place.leverage_of(positions, i, entry_notional),
+        entry_funding,
+    )
+
+
+@helper
+def prepare(
+    bars: Bars, funding: Funding, rules: Rules, forest: Forest, positions: Positions, room: Scratch, i: int, b: int
+) -> None:
+    """Note where a position stands, and its threshold."""
+    symbol = np.int64(positions.symbol[i])
+    entry_time = positions.entry_time[i]
+    group = place.group_of(rules, symbol, entry_time)
+    start = place.first_bar_at_or_after(bars, symbol, entry_time)
+    end = place.end_of_knowledge(bars, symbol, start, entry_time)
+    made = place.charges_until(bars, funding, symbol, start, entry_time)
+    entry_funding = funding.cumulative[funding.first[symbol] + made]
+    held = held_by(rules, positions, i, group, entry_funding)
+    low, high = held.first, held.last
+    if start < end:
+        low, high = segment.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
+    room.limits[b] = segment.threshold(rules, forest, held, low)
+    room.fundings[b], room.groups[b] = entry_funding, group
+    room.lows[b], room.highs[b], room.starts[b], room.ends[b] = low, high, start, end
+
+
+@helper
+def finish(
+    bars: Bars,
+    funding: Funding,
+    rules: Rules,
+    forest: Forest,
+    positions: Positions,
+    test_entry_bar: bool,
+    room: Scratch,
+    out: Outcomes,
+    i: int,
+    b: int,
+) -> None:
+    """Put what the search found to the direct formula, and write prices and money."""
+    held = held_by(rules, positions, i, room.groups[b], room.fundings[b])
+    low, high, start, end, hit = room.lows[b], room.highs[b], room.starts[b], room.ends[b], room.hits[b]
+    rows = bars.first[held.symbol]
+    if hit >= 0 or high > low:
+        hit = segment.confirmed(bars, funding, rules, forest, held, low, high, hit, start, end)
+    in_entry_bar = False
+    if place.falls_inside_a_bar(bars, held.symbol, start, positions.entry_time[i]):
+        worst = segment.worst_price(bars, held, rows + start - 1)
+        in_entry_bar = segment.triggers(rules, held, worst, held.entry_funding)
+    out.ambiguous[i] = in_entry_bar
+    tested, opening = end - 1, held.entry_price
+    if in_entry_bar and test_entry_bar:
+        hit = tested = start - 1
+        low, high = held.first, held.last
+    elif hit >= 0:
+        tested, opening = hit, bars.open[rows + hit]
+    now = segment.funding_at(bars, funding, held.symbol, tested) if tested >= start else held.entry_funding
+    price = segment.liquidation_price(rules, held, low, high, now)
+    out.bankruptcy_price[i] = formula.or_nan(segment.bankruptcy_price(held, now))
+    if hit >= 0:
+        row = rows + hit
+        price = settle.within_bar(bars, held, price, row)
+        fill = settle.liquidation_fill(bars, row, held.side, opening, price)
+        settle.write_close(out, i, held, LIQUIDATED, bars.time[row], fill, now, 0.0, held.margin, rules.returned)
+        out.tier_rate[i] = segment.triggering_rate(rules, held, low, high, now)
+    elif end == bars.first[held.symbol + 1] - rows:
+        settle.write_unfinished(out, i, held, OPEN, NO_TIME, now, 0.0)
+    else:
+        settle.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + end], now, 0.0)
+    out.liquidation_price[i] = formula.or_nan(price)
 
 
 @kernel
@@ -62,132 +143,20 @@ def cross(
     forest: Forest,
     positions: Positions,
     test_entry_bar: bool,
-    scratch: Scratch,
+    room: Scratch,
     out: Outcomes,
     begin: int,
     stop: int,
 ) -> None:
     """Write the outcomes of positions [begin, stop)."""
-    limits, margins, anchors = scratch.limits, scratch.margins, scratch.anchors
-    fundings, bases, reserves = scratch.fundings, scratch.bases, scratch.reserves
-    groups, lows, highs = scratch.groups, scratch.lows, scratch.highs
-    starts, ends, hits = scratch.starts, scratch.ends, scratch.hits
     for block in range(begin, stop, BLOCK):
         size = min(BLOCK, stop - block)
-
-        for b in range(size):  # where each stands, and its threshold
-            i = block + b
+        for b in range(size):
+            prepare(bars, funding, rules, forest, positions, room, block + b, b)
+        for b in range(size):
+            i, low = block + b, room.lows[b]
+            tree = rules.tree_long[low] if positions.side[i] == 0 else rules.tree_short[low]
             symbol = np.int64(positions.symbol[i])
-            side = segment.signed_side(positions, i)
-            quantity, entry_price = positions.quantity[i], positions.entry_price[i]
-            entry_time = positions.entry_time[i]
-            group = segment.group_of(rules, symbol, entry_time)
-            kind = rules.kind[group]
-            entry_notional = formula.notional(kind, quantity, entry_price)
-            margin = segment.margin_of(positions, i, entry_notional)
-            leverage = segment.leverage_of(positions, i, entry_notional)
-            bar = segment.first_bar_at_or_after(bars, symbol, entry_time)
-            end = segment.end_of_knowledge(bars, symbol, bar, entry_time)
-            made = segment.charges_until(bars, funding, symbol, bar, entry_time)
-            entry_funding = funding.cumulative[funding.first[symbol] + made]
-            anchored = formula.anchor(kind, side, quantity, entry_price, margin)
-            reserved = formula.reserved_fee(kind, side, quantity, anchored, rules.reserved_fee[group])
-            first, last = segment.own_tiers(rules, group, quantity, entry_notional, leverage)
-            base = segment.constant_base(rules, group, first, last, entry_notional, leverage)
-            level = reserved
-            low, high = first, first
-            if rules.constant[group]:
-                level = formula.constant_level(kind, quantity, base, reserved, rules.fee[group])
-            elif bar < end:
-                charges = funding.charged[bars.first[symbol] + bar]
-                low, high = segment.relevant_tiers(
-                    rules, funding, group, symbol, charges, first, last, side, quantity, entry_price, anchored,
-                    entry_funding, reserved,
-                )  # fmt: skip
-            else:
-                high = last
-            tree = rules.tree_long[low] if side > 0 else rules.tree_short[low]
-            limits[b] = segment.threshold(
-                rules, forest, group, low, tree, side, quantity, entry_price, margin, anchored, entry_funding,
-                level,
-            )  # fmt: skip
-            margins[b], anchors[b], fundings[b] = margin, anchored, entry_funding
-            bases[b], reserves[b] = base, reserved
-            groups[b], lows[b], highs[b], starts[b], ends[b] = group, low, high, bar, end
-
-        for b in range(size):  # one search each
-            i = block + b
-            tree = rules.tree_long[lows[b]] if positions.side[i] == 0 else rules.tree_short[lows[b]]
-            hits[b] = segment.search(forest, np.int64(positions.symbol[i]), tree, starts[b], ends[b], limits[b])
-
-        for b in range(size):  # the direct formula, prices and money
-            i = block + b
-            symbol = np.int64(positions.symbol[i])
-            side = segment.signed_side(positions, i)
-            quantity, entry_price = positions.quantity[i], positions.entry_price[i]
-            group, margin, anchored, entry_funding = groups[b], margins[b], anchors[b], fundings[b]
-            low, high, base, reserved = lows[b], highs[b], bases[b], reserves[b]
-            start, end = starts[b], ends[b]
-            kind = rules.kind[group]
-            constant = rules.constant[group]
-            rows = bars.first[symbol]
-            entry_notional = formula.notional(kind, quantity, entry_price)
-            leverage = segment.leverage_of(positions, i, entry_notional)
-            first, last = segment.own_tiers(rules, group, quantity, entry_notional, leverage)
-            level = reserved
-            if constant:
-                level = formula.constant_level(kind, quantity, base, reserved, rules.fee[group])
-            hit = hits[b]
-            if hit >= 0 or high > low:
-                hit = segment.confirmed(
-                    bars, funding, rules, forest, symbol, group, first, last, low, high, side, quantity,
-                    entry_price, margin, anchored, entry_funding, base, reserved, level, hit, start, end,
-                )  # fmt: skip
-            in_entry_bar = False
-            if segment.falls_inside_a_bar(bars, symbol, start, positions.entry_time[i]):
-                row = rows + start - 1
-                worst = bars.low[row] if side > 0 else bars.high[row]
-                in_entry_bar = segment.triggers(
-                    rules, group, first, last, side, quantity, entry_price, margin, entry_funding, base,
-                    reserved, worst, entry_funding,
-                )  # fmt: skip
-            out.ambiguous[i] = in_entry_bar
-            opening = entry_price
-            tested = end - 1
-            if in_entry_bar and test_entry_bar:
-                hit = tested = start - 1
-                now = entry_funding
-                low, high = first, last
-            else:
-                if hit >= 0:
-                    tested = hit
-                    opening = bars.open[rows + hit]
-                now = entry_funding
-                if tested >= start:
-                    now = funding.cumulative[funding.first[symbol] + funding.charged[rows + tested]]
-            price = formula.liquidation_price(
-                kind, side, quantity, anchored, now - entry_funding, rules.rate, rules.amount, low, high,
-                constant, level, rules.fee[group],
-            )  # fmt: skip
-            bankrupt = formula.bankruptcy_price(kind, side, quantity, anchored, now - entry_funding)
-            out.bankruptcy_price[i] = formula.or_nan(bankrupt)
-            if hit >= 0:
-                row = rows + hit
-                price = settle.within_bar(side, price, bars.low[row] if side > 0 else bars.high[row])
-                fill = settle.liquidation_fill(bars, row, side, opening, price)
-                settle.write_close(
-                    out, i, LIQUIDATED, bars.time[row], kind, side, quantity, entry_price, margin,
-                    entry_funding, now, 0.0, margin, fill, rules.returned,
-                )  # fmt: skip
-                out.tier_rate[i] = settle.triggering_rate(
-                    rules, group, first, low, high, side, quantity, anchored, now - entry_funding,
-                    level, entry_notional, leverage,
-                )  # fmt: skip
-            else:
-                known = end == bars.first[symbol + 1] - rows
-                settle.write_unfinished(
-                    out, i, OPEN if known else UNKNOWN, NO_TIME if known else bars.time[rows + end], side,
-                    quantity, entry_funding, now, 0.0,
-                )  # fmt: skip
-                out.tier_rate[i] = np.nan
-            out.liquidation_price[i] = formula.or_nan(price)
+            room.hits[b] = segment.search(forest, symbol, tree, room.starts[b], room.ends[b], room.limits[b])
+        for b in range(size):
+            finish(bars, funding, rules, forest, positions, test_entry_bar, room, out, block + b, b)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel import formula, segment, settle
+from backtest.kernel import formula, place, segment, settle
 from backtest.kernel.arrays import (
     EXITED,
     LIQUIDATED,
@@ -28,6 +28,8 @@ from backtest.kernel.arrays import (
     Rules,
 )
 from backtest.kernel.compile import helper, kernel
+from backtest.kernel.crossing import held_by
+from backtest.kernel.segment import Segment
 from backtest.kernel.types import INVERSE, Floats, Integers
 
 PESSIMISTIC, OPTIMISTIC, PATH = range(3)
@@ -143,6 +145,119 @@ def realised_by_closing(kind: int, side: float, closed: float, entry_price: floa
     return (side * closed) * (price - entry_price)
 
 
+class Bound(NamedTuple):
+    """How far a position can live: its bars, and what ends them."""
+
+    start: int  #: first bar to test
+    end: int  #: first bar not to test any more
+    knowable: int  #: first bar beyond a long gap, or beyond the last
+    exits: bool  #: ``end`` is the bar of the planned exit
+
+
+class Events(NamedTuple):
+    """What happens first to a position in a stretch of bars: the bar, or -1, and everything that happens in it."""
+
+    bar: int
+    liquidated: bool
+    stopped: bool
+    profited: bool
+
+
+@helper
+def bounds(bars: Bars, actions: Actions, symbol: int, entry_time: int, i: int) -> Bound:
+    """Return the bars a position may live through."""
+    start = place.first_bar_at_or_after(bars, symbol, entry_time)
+    knowable = place.end_of_knowledge(bars, symbol, start, entry_time)
+    if actions.exit_time[i] == NO_TIME:
+        return Bound(start, knowable, knowable, False)
+    exit_bar = place.first_bar_at_or_after(bars, symbol, actions.exit_time[i])
+    return Bound(start, min(knowable, exit_bar), knowable, exit_bar < knowable)
+
+
+@helper
+def entry_bar_events(
+    bars: Bars, rules: Rules, watched: Watched, held: Segment, stop_price: float, target_price: float, bar: int
+) -> Events:
+    """Return what happens in the bar an entry falls inside, as if its whole range came after the entry."""
+    row = bars.first[held.symbol] + bar
+    liquidated = segment.triggers(rules, held, segment.worst_price(bars, held, row), held.entry_funding)
+    lowest, highest = watched.low[row], watched.high[row]
+    stopped = lowest <= stop_price if held.side > 0 else highest >= stop_price
+    profited = highest >= target_price if held.side > 0 else lowest <= target_price
+    return Events(bar if liquidated or stopped or profited else -1, liquidated, stopped, profited)
+
+
+@helper
+def next_events(
+    bars: Bars,
+    funding: Funding,
+    rules: Rules,
+    forest: Forest,
+    watched: Watched,
+    held: Segment,
+    stop_price: float,
+    target_price: float,
+    start: int,
+    until: int,
+) -> Events:
+    """Return the first bar in [start, until) in which anything happens to a position, and what."""
+    charges = funding.charged[bars.first[held.symbol] + start]
+    low, high = segment.relevant_tiers(rules, funding, held, charges)
+    limit = segment.threshold(rules, forest, held, low)
+    candidate = segment.search(forest, held.symbol, segment.tree_of(rules, held, low), start, until, limit)
+    hit = segment.confirmed(bars, funding, rules, forest, held, low, high, candidate, start, until)
+    within = hit + 1 if hit >= 0 else until
+    stop_bar = first_touch(watched, held.symbol, held.side > 0, stop_price, start, within)
+    within = stop_bar + 1 if stop_bar >= 0 else within
+    target_bar = first_touch(watched, held.symbol, held.side < 0, target_price, start, within)
+    bar = target_bar if target_bar >= 0 else stop_bar if stop_bar >= 0 else hit
+    happens = bar >= 0
+    return Events(bar, happens and hit == bar, happens and stop_bar == bar, happens and target_bar == bar)
+
+
+@helper
+def settle_events(
+    bars: Bars,
+    rules: Rules,
+    watched: Watched,
+    out: Outcomes,
+    i: int,
+    held: Segment,
+    events: Events,
+    price: float,
+    stop_price: float,
+    target_price: float,
+    at_entry: bool,
+    intrabar: int,
+    now: float,
+    paid_before: float,
+    put_in: float,
+) -> float:
+    """Write the first of a bar's events, and return the liquidation price as that bar has it."""
+    row = bars.first[held.symbol] + events.bar
+    side = held.side
+    opening = held.entry_price if at_entry else bars.open[row]
+    watched_open = held.entry_price if at_entry else watched.open[row]
+    if events.liquidated:
+        price = settle.within_bar(bars, held, price, row)
+    event, decided = first_event(
+        side, events.liquidated, events.stopped, events.profited, price, stop_price, target_price, opening,
+        bars.low[row], bars.high[row], watched_open, watched.low[row], watched.high[row],
+        watched.triggers_liquidation, intrabar,
+    )  # fmt: skip
+    out.ambiguous[i] = out.ambiguous[i] or decided
+    out.tier_rate[i] = np.nan
+    if event == LIQUIDATED:
+        fill = settle.liquidation_fill(bars, row, side, opening, price)
+        out.tier_rate[i] = segment.triggering_rate(rules, held, held.first, held.last, now)
+    elif event == STOPPED:
+        fill = watched_open if side * watched_open <= side * stop_price else stop_price
+    else:
+        fill = watched_open if side * watched_open >= side * target_price else target_price
+    settle.write_close(out, i, held, event, bars.time[row], fill, now, paid_before, put_in, rules.returned)
+    return price
+
+
 @kernel
 def live(
     bars: Bars,
@@ -162,161 +277,83 @@ def live(
     adjustments = actions.row.shape[0]
     for i in range(begin, stop):
         symbol = np.int64(positions.symbol[i])
-        side = segment.signed_side(positions, i)
-        quantity, entry_price = positions.quantity[i], positions.entry_price[i]
         entry_time = positions.entry_time[i]
         stop_price, target_price = actions.stop_price[i], actions.take_profit_price[i]
-        group = segment.group_of(rules, symbol, entry_time)
-        kind, constant, fee = rules.kind[group], rules.constant[group], rules.fee[group]
-        entry_notional = formula.notional(kind, quantity, entry_price)
-        margin = segment.margin_of(positions, i, entry_notional)
-        leverage = segment.leverage_of(positions, i, entry_notional)
+        bound = bounds(bars, actions, symbol, entry_time, i)
         rows = bars.first[symbol]
         count = bars.first[symbol + 1] - rows
-        start = segment.first_bar_at_or_after(bars, symbol, entry_time)
-        knowable = segment.end_of_knowledge(bars, symbol, start, entry_time)
-        exits = actions.exit_time[i] != NO_TIME
-        end = knowable
-        if exits:
-            exit_bar = segment.first_bar_at_or_after(bars, symbol, actions.exit_time[i])
-            exits = exit_bar < knowable
-            end = min(end, exit_bar)
         paid_to = funding.first[symbol]
-        made = segment.charges_until(bars, funding, symbol, start, entry_time)
-        entry_funding = funding.cumulative[paid_to + made]
-        put_in = margin
-        paid_before = 0.0
-        next_change = first_adjustment(actions, i)
-        in_entry_bar = segment.falls_inside_a_bar(bars, symbol, start, entry_time)
+        made = place.charges_until(bars, funding, symbol, bound.start, entry_time)
+        group = place.group_of(rules, symbol, entry_time)
+        held = held_by(rules, positions, i, group, funding.cumulative[paid_to + made])
+        put_in, paid_before = held.margin, 0.0
+        start, next_change = bound.start, first_adjustment(actions, i)
         out.ambiguous[i] = False
+        events = Events(-1, False, False, False)
+        if place.falls_inside_a_bar(bars, symbol, start, entry_time):
+            events = entry_bar_events(bars, rules, watched, held, stop_price, target_price, start - 1)
+            out.ambiguous[i] = events.bar >= 0
+        if not test_entry_bar:
+            events = Events(-1, False, False, False)
+        now = held.entry_funding
 
-        while True:  # one stretch between changes each time round
-            entry_notional = formula.notional(kind, quantity, entry_price)
-            anchored = formula.anchor(kind, side, quantity, entry_price, margin)
-            reserved = formula.reserved_fee(kind, side, quantity, anchored, rules.reserved_fee[group])
-            first, last = segment.own_tiers(rules, group, quantity, entry_notional, leverage)
-            base = segment.constant_base(rules, group, first, last, entry_notional, leverage)
-            level = reserved
-            if constant:
-                level = formula.constant_level(kind, quantity, base, reserved, fee)
+        while events.bar < 0:  # one stretch between changes each time round
             change_bar = count
             if next_change < adjustments and actions.row[next_change] == i:
-                change_bar = segment.first_bar_at_or_after(bars, symbol, actions.time[next_change])
-            until = min(end, change_bar)
-
-            event_bar = -1
-            now = entry_funding
-            liquidated = stopped = profited = False
-            if in_entry_bar:
-                row = rows + start - 1
-                liquidated = segment.triggers(
-                    rules, group, first, last, side, quantity, entry_price, margin, entry_funding, base,
-                    reserved, bars.low[row] if side > 0 else bars.high[row], entry_funding,
-                )  # fmt: skip
-                lowest, highest = watched.low[row], watched.high[row]
-                stopped = lowest <= stop_price if side > 0 else highest >= stop_price
-                profited = highest >= target_price if side > 0 else lowest <= target_price
-                out.ambiguous[i] = liquidated or stopped or profited
-                if out.ambiguous[i] and test_entry_bar:
-                    event_bar = start - 1
-            if event_bar < 0 and start < until:
-                low, high = first, first
-                if not constant:
-                    low, high = segment.relevant_tiers(
-                        rules, funding, group, symbol, funding.charged[rows + start], first, last, side,
-                        quantity, entry_price, anchored, entry_funding, reserved,
-                    )  # fmt: skip
-                tree = rules.tree_long[low] if side > 0 else rules.tree_short[low]
-                limit = segment.threshold(
-                    rules, forest, group, low, tree, side, quantity, entry_price, margin, anchored,
-                    entry_funding, level,
-                )  # fmt: skip
-                candidate = segment.search(forest, symbol, tree, start, until, limit)
-                hit = segment.confirmed(
-                    bars, funding, rules, forest, symbol, group, first, last, low, high, side, quantity,
-                    entry_price, margin, anchored, entry_funding, base, reserved, level, candidate, start, until,
-                )  # fmt: skip
-                within = hit + 1 if hit >= 0 else until
-                stop_bar = first_touch(watched, symbol, side > 0, stop_price, start, within)
-                within = stop_bar + 1 if stop_bar >= 0 else within
-                target_bar = first_touch(watched, symbol, side < 0, target_price, start, within)
-                event_bar = target_bar if target_bar >= 0 else stop_bar if stop_bar >= 0 else hit
-                liquidated = event_bar >= 0 and hit == event_bar
-                stopped = event_bar >= 0 and stop_bar == event_bar
-                profited = event_bar >= 0 and target_bar == event_bar
-                tested = event_bar if event_bar >= 0 else until - 1
-                now = funding.cumulative[paid_to + funding.charged[rows + tested]]
-            if event_bar >= 0:
-                break
-            before_exit = exits and change_bar == end and actions.time[next_change] <= actions.exit_time[i]
-            if until == end and not before_exit:
+                change_bar = place.first_bar_at_or_after(bars, symbol, actions.time[next_change])
+            until = min(bound.end, change_bar)
+            now = held.entry_funding
+            if start < until:
+                events = next_events(
+                    bars, funding, rules, forest, watched, held, stop_price, target_price, start, until
+                )
+                tested = events.bar if events.bar >= 0 else until - 1
+                now = segment.funding_at(bars, funding, symbol, tested)
+            before_exit = (
+                bound.exits and change_bar == bound.end and actions.time[next_change] <= actions.exit_time[i]
+            )
+            if events.bar >= 0 or (until == bound.end and not before_exit):
                 break
 
             while (
                 next_change < adjustments
                 and actions.row[next_change] == i
-                and segment.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
-                and not (exits and actions.time[next_change] > actions.exit_time[i])
+                and place.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
+                and not (bound.exits and actions.time[next_change] > actions.exit_time[i])
             ):
-                made = segment.charges_until(bars, funding, symbol, until, actions.time[next_change])
+                made = place.charges_until(bars, funding, symbol, until, actions.time[next_change])
                 changed_at = funding.cumulative[paid_to + made]
                 closed = -actions.quantity_change[next_change]
-                paid = (side * quantity) * (changed_at - entry_funding)
-                realised = realised_by_closing(kind, side, closed, entry_price, bars.mark_open[rows + until])
+                paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
+                realised = realised_by_closing(
+                    held.kind, held.side, closed, held.entry_price, bars.mark_open[rows + until]
+                )
                 added = actions.margin_change[next_change]
-                margin = ((margin - paid) + realised) + added
                 put_in += added
                 paid_before += paid
-                quantity -= closed
-                entry_funding = changed_at
+                held = segment.begin(
+                    rules, group, symbol, held.side, held.quantity - closed, held.entry_price,
+                    ((held.margin - paid) + realised) + added, held.leverage, changed_at,
+                )  # fmt: skip
                 next_change += 1
             start = until
-            in_entry_bar = False
 
-        since = now - entry_funding
-        price = formula.liquidation_price(
-            kind, side, quantity, anchored, since, rules.rate, rules.amount, first, last, constant, level, fee
-        )
-        out.bankruptcy_price[i] = formula.or_nan(formula.bankruptcy_price(kind, side, quantity, anchored, since))
-        out.tier_rate[i] = np.nan
-        if event_bar >= 0:
-            row = rows + event_bar
-            at_entry = event_bar < start
-            opening = entry_price if at_entry else bars.open[row]
-            watched_open = entry_price if at_entry else watched.open[row]
-            if liquidated:
-                price = settle.within_bar(side, price, bars.low[row] if side > 0 else bars.high[row])
-            event, decided = first_event(
-                side, liquidated, stopped, profited, price, stop_price, target_price, opening, bars.low[row],
-                bars.high[row], watched_open, watched.low[row], watched.high[row],
-                watched.triggers_liquidation, intrabar,
+        price = segment.liquidation_price(rules, held, held.first, held.last, now)
+        out.bankruptcy_price[i] = formula.or_nan(segment.bankruptcy_price(held, now))
+        if events.bar >= 0:
+            price = settle_events(
+                bars, rules, watched, out, i, held, events, price, stop_price, target_price,
+                events.bar < bound.start, intrabar, now, paid_before, put_in,
             )  # fmt: skip
-            out.ambiguous[i] = out.ambiguous[i] or decided
-            if event == LIQUIDATED:
-                fill = settle.liquidation_fill(bars, row, side, opening, price)
-                out.tier_rate[i] = settle.triggering_rate(
-                    rules, group, first, first, last, side, quantity, anchored, since, level,
-                    entry_notional, leverage,
-                )  # fmt: skip
-            elif event == STOPPED:
-                fill = watched_open if side * watched_open <= side * stop_price else stop_price
-            else:
-                fill = watched_open if side * watched_open >= side * target_price else target_price
+        elif bound.exits:
+            made = place.charges_until(bars, funding, symbol, bound.end, actions.exit_time[i])
             settle.write_close(
-                out, i, event, bars.time[row], kind, side, quantity, entry_price, margin, entry_funding, now,
-                paid_before, put_in, fill, rules.returned,
+                out, i, held, EXITED, bars.time[rows + bound.end], bars.mark_open[rows + bound.end],
+                funding.cumulative[paid_to + made], paid_before, put_in, rules.returned,
             )  # fmt: skip
-        elif exits:
-            made = segment.charges_until(bars, funding, symbol, end, actions.exit_time[i])
-            settle.write_close(
-                out, i, EXITED, bars.time[rows + end], kind, side, quantity, entry_price, margin, entry_funding,
-                funding.cumulative[paid_to + made], paid_before, put_in, bars.mark_open[rows + end],
-                rules.returned,
-            )  # fmt: skip
+            out.tier_rate[i] = np.nan
+        elif bound.knowable == count:
+            settle.write_unfinished(out, i, held, OPEN, NO_TIME, now, paid_before)
         else:
-            known = knowable == count
-            settle.write_unfinished(
-                out, i, OPEN if known else UNKNOWN, NO_TIME if known else bars.time[rows + end], side, quantity,
-                entry_funding, now, paid_before,
-            )  # fmt: skip
+            settle.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + bound.knowable], now, paid_before)
         out.liquidation_price[i] = formula.or_nan(price)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import formula, segment
+from backtest.kernel import formula, place, segment
 from backtest.kernel.arrays import BY_LEVERAGE, Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
+from backtest.kernel.crossing import held_by
 from backtest.kernel.types import Flags, Floats, Integers
 
 BEFORE_HISTORY, AFTER_HISTORY, NO_TABLE, BEYOND_TABLE, BEYOND_LEVERAGE = range(5)
@@ -33,7 +34,7 @@ def survey(
         symbol = np.int64(positions.symbol[i])
         entry_time = positions.entry_time[i]
         first_row, end_row = bars.first[symbol], bars.first[symbol + 1]
-        group = segment.group_of(rules, symbol, entry_time)
+        group = place.group_of(rules, symbol, entry_time)
         reason = -1
         if entry_time < bars.time[first_row]:
             reason = BEFORE_HISTORY
@@ -49,7 +50,7 @@ def survey(
             if firsts[reason] < 0:
                 firsts[reason] = i
         if reason < 0 or reason == BEYOND_LEVERAGE:
-            flag_trees(bars, funding, rules, positions, used, symbol, group, i)
+            flag_trees(bars, funding, rules, positions, used, group, i)
 
 
 @helper
@@ -57,11 +58,11 @@ def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
     """Return why a position may not be opened under its table, or -1."""
     quantity = positions.quantity[i]
     entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-    size = segment.table_size(rules, group, quantity, entry_notional)
+    size = place.table_size(rules, group, quantity, entry_notional)
     if size > rules.cap[group]:
         return BEYOND_TABLE
     limit = leverage_limit(rules, group, size)
-    if segment.leverage_of(positions, i, entry_notional) > limit * LEVERAGE_ALLOWANCE:
+    if place.leverage_of(positions, i, entry_notional) > limit * LEVERAGE_ALLOWANCE:
         return BEYOND_LEVERAGE
     return -1
 
@@ -71,58 +72,39 @@ def leverage_limit(rules: Rules, group: int, size: float) -> float:
     """Return the highest leverage a size may be opened with."""
     if rules.keyed_by[group] == BY_LEVERAGE:
         return rules.max_leverage[rules.tier_first[group]]
-    return rules.max_leverage[segment.flat_tier(rules, group, size)]
+    return rules.max_leverage[place.flat_tier(rules, group, size)]
 
 
 @helper
 def flag_trees(
-    bars: Bars,
-    funding: Funding,
-    rules: Rules,
-    positions: Positions,
-    used: Flags,
-    symbol: int,
-    group: int,
-    i: int,
+    bars: Bars, funding: Funding, rules: Rules, positions: Positions, used: Flags, group: int, i: int
 ) -> None:
     """Flag the trees that a position's searches may need."""
-    side = segment.signed_side(positions, i)
-    quantity, entry_price = positions.quantity[i], positions.entry_price[i]
+    symbol = np.int64(positions.symbol[i])
     entry_time = positions.entry_time[i]
-    kind = rules.kind[group]
-    entry_notional = formula.notional(kind, quantity, entry_price)
-    leverage = segment.leverage_of(positions, i, entry_notional)
-    low, high = segment.own_tiers(rules, group, quantity, entry_notional, leverage)
-    trees = rules.tree_long if side > 0 else rules.tree_short
-    bar = segment.first_bar_at_or_after(bars, symbol, entry_time)
-    if rules.constant[group]:
-        high = low
-    elif low < high and bar < bars.first[symbol + 1] - bars.first[symbol]:
-        margin = segment.margin_of(positions, i, entry_notional)
-        made = segment.charges_until(bars, funding, symbol, bar, entry_time)
-        anchored = formula.anchor(kind, side, quantity, entry_price, margin)
-        low, high = segment.relevant_tiers(
-            rules, funding, group, symbol, funding.charged[bars.first[symbol] + bar], low, high, side, quantity,
-            entry_price, anchored, funding.cumulative[funding.first[symbol] + made],
-            formula.reserved_fee(kind, side, quantity, anchored, rules.reserved_fee[group]),
-        )  # fmt: skip
+    start = place.first_bar_at_or_after(bars, symbol, entry_time)
+    made = place.charges_until(bars, funding, symbol, start, entry_time)
+    held = held_by(rules, positions, i, group, funding.cumulative[funding.first[symbol] + made])
+    low, high = held.first, held.last
+    if start < bars.first[symbol + 1] - bars.first[symbol]:
+        low, high = segment.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
     for tier in range(low, high + 1):
-        used[trees[tier]] = True
+        used[segment.tree_of(rules, held, tier)] = True
 
 
 @kernel
 def leverage_limits(rules: Rules, positions: Positions, limits: Floats, begin: int, stop: int) -> None:
     """Write the highest leverage each of the positions [begin, stop) may be opened with."""
     for i in range(begin, stop):
-        group = segment.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
+        group = place.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
         quantity = positions.quantity[i]
         entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-        limits[i] = leverage_limit(rules, group, segment.table_size(rules, group, quantity, entry_notional))
+        limits[i] = leverage_limit(rules, group, place.table_size(rules, group, quantity, entry_notional))
 
 
 @kernel
 def admissible(rules: Rules, positions: Positions, allowed: Flags, begin: int, stop: int) -> None:
     """Write whether each of the positions [begin, stop) may be opened under its table."""
     for i in range(begin, stop):
-        group = segment.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
+        group = place.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
         allowed[i] = refusal(rules, positions, group, i) < 0

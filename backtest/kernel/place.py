@@ -1,0 +1,152 @@
+"""Where a position stands in the market and in the rules: its bars, its funding, its table and tiers."""
+
+from __future__ import annotations
+
+from backtest.kernel.arrays import (
+    BY_CONTRACTS,
+    BY_LEVERAGE,
+    BY_NOTIONAL,
+    MARGINAL,
+    Bars,
+    Funding,
+    Positions,
+    Rules,
+)
+from backtest.kernel.compile import helper
+
+
+@helper
+def signed_side(positions: Positions, i: int) -> float:
+    """Return +1 for a long, -1 for a short."""
+    return 1.0 - 2.0 * positions.side[i]
+
+
+@helper
+def margin_of(positions: Positions, i: int, entry_notional: float) -> float:
+    """Return the margin put in at the entry."""
+    return positions.margin[i] if positions.has_margin else entry_notional / positions.leverage[i]
+
+
+@helper
+def leverage_of(positions: Positions, i: int, entry_notional: float) -> float:
+    """Return the selected leverage."""
+    return positions.leverage[i] if positions.has_leverage else entry_notional / positions.margin[i]
+
+
+@helper
+def group_of(rules: Rules, symbol: int, entry_time: int) -> int:
+    """Return the group of a symbol whose table applies to an entry."""
+    group = rules.first[symbol]
+    for later in range(group + 1, rules.first[symbol + 1]):
+        group += 1 if entry_time >= rules.start[later] else 0
+    return group
+
+
+@helper
+def first_bar_at_or_after(bars: Bars, symbol: int, moment: int) -> int:
+    """Return the first bar of a symbol that opens at or after a moment; the number of bars where none does."""
+    first, last = bars.first[symbol], bars.first[symbol + 1]
+    if moment <= bars.time[first]:
+        return 0
+    if bars.regular[symbol]:
+        interval = bars.interval[symbol]
+        return min((moment - bars.time[first] + interval - 1) // interval, last - first)
+    low, high = first, last
+    while low < high:
+        middle = (low + high) >> 1
+        if bars.time[middle] < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low - first
+
+
+@helper
+def charges_until(bars: Bars, funding: Funding, symbol: int, bar: int, moment: int) -> int:
+    """Return how many funding charges have an effective time at or before a moment.
+
+    ``bar`` is the first bar that opens at or after the moment.
+    """
+    first, count = bars.first[symbol], bars.first[symbol + 1] - bars.first[symbol]
+    opened = bar if bar < count and bars.time[first + bar] == moment else bar - 1
+    made = funding.charged[first + opened] if opened >= 0 else 0
+    while funding.time[funding.first[symbol] + made] <= moment:
+        made += 1
+    return made
+
+
+@helper
+def end_of_knowledge(bars: Bars, symbol: int, bar: int, entry_time: int) -> int:
+    """Return the first bar that can no longer be tested: after a long gap, or after the last bar.
+
+    ``bar`` is the first bar that opens at or after the entry. It lies beyond a long gap itself where too much is
+    missing between the entry and its opening.
+    """
+    first = bars.first[symbol]
+    for number in range(bars.gap_first[symbol], bars.gap_first[symbol + 1]):
+        gap = bars.gap[number]
+        if gap > bar:
+            return gap
+        if gap == bar:
+            missing_from = max(entry_time, bars.time[first + bar - 1] + bars.interval[symbol])
+            if bars.time[first + bar] - missing_from > bars.gap_limit:
+                return bar
+    return bars.first[symbol + 1] - first
+
+
+@helper
+def falls_inside_a_bar(bars: Bars, symbol: int, bar: int, entry_time: int) -> bool:
+    """Return whether the bar before ``bar`` covers an entry that ``bar`` is the first to open at or after."""
+    first = bars.first[symbol]
+    if bar == 0:
+        return False
+    at_opening = first + bar < bars.first[symbol + 1] and bars.time[first + bar] == entry_time
+    return not at_opening and entry_time < bars.time[first + bar - 1] + bars.interval[symbol]
+
+
+@helper
+def flat_tier(rules: Rules, group: int, size: float) -> int:
+    """Return the one tier a size falls in, by binary search on the floors."""
+    low, high = rules.tier_first[group] + 1, rules.tier_first[group + 1]
+    higher = rules.higher[group]
+    while low < high:
+        middle = (low + high) >> 1
+        if rules.floor[middle] < size or (higher and rules.floor[middle] == size):
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1
+
+
+@helper
+def table_size(rules: Rules, group: int, quantity: float, entry_notional: float) -> float:
+    """Return a size in the unit the group's table is measured in."""
+    if rules.keyed_by[group] == BY_CONTRACTS:
+        return quantity / rules.contract_size[group]
+    return entry_notional
+
+
+@helper
+def own_tiers(
+    rules: Rules, group: int, quantity: float, entry_notional: float, leverage: float
+) -> tuple[int, int]:
+    """Return the first and last tier a position's requirement is taken from."""
+    keyed = rules.keyed_by[group]
+    if keyed == MARGINAL:
+        return rules.tier_first[group], rules.tier_first[group + 1] - 1
+    if keyed == BY_LEVERAGE:
+        tier = rules.tier_first[group]
+        if not rules.constant[group]:
+            tier = flat_tier(rules, group, leverage)
+        return tier, tier
+    tier = flat_tier(rules, group, table_size(rules, group, quantity, entry_notional))
+    return tier, tier
+
+
+def keyed_by(model: str, size: str) -> int:
+    """Return the code of what decides a position's tier."""
+    if model == "marginal":
+        return MARGINAL
+    if model == "leverage":
+        return BY_LEVERAGE
+    return BY_CONTRACTS if size == "contracts" else BY_NOTIONAL
