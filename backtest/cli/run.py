@@ -12,7 +12,7 @@ from backtest.cli import picture, record, report, sentences
 from backtest.cli.inputs import is_invented, read_book, read_market, require_symbol, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
-from backtest.cli.study import Swept
+from backtest.cli.study import Swept, one_currency
 from backtest.cli.text import facts, paragraph
 from backtest.engine.sweep import sweep, tiers_used
 from backtest.rules.timeline import Tiers
@@ -26,6 +26,7 @@ def run(options: Namespace) -> None:
     venue = Venue.load(options.venue)
     with clock.stage("prices"):
         market = read_market(options)
+    one_currency(venue, market)
     if options.chart is not None:
         require_symbol("--chart", options.chart, market)
     tiers = tiers_of_run(options, market)
