@@ -93,6 +93,7 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
                 for symbol in swept.market.symbols
             ]
             pl.concat(by_symbol).write_parquet(files.path("flow.parquet"))
+            swept.cascades.write_parquet(files.path("cascades.parquet"))
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
