@@ -63,7 +63,8 @@ def _tables(swept: Swept) -> list[str]:
     _, word = swept.period
     blocks = [f"By {word}\n{report.by_period(swept)}"]
     if swept.totals["liquidated"]:
-        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", report.heaviest_run(swept)]
+        told = f"{report.heaviest_run(swept)}\n{report.heaviest_by_count(swept)}".strip()
+        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", told]
         blocks += [f"Largest cascades\n{report.cascades(swept)}"]
     return [block for block in blocks if block]
 
@@ -85,11 +86,12 @@ def _triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -
 
 
 def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:
+    every = options.every or swept.visible
     with outputs(options.out) as files:
         with clock.stage("files"):
             swept.outcomes.write_parquet(files.path("outcomes.parquet"))
             by_symbol = [
-                swept.flow(options.every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
+                swept.flow(every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
                 for symbol in swept.market.symbols
             ]
             pl.concat(by_symbol).write_parquet(files.path("flow.parquet"))
@@ -97,6 +99,6 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
-            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption)
+            picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
         files.write_json("summary.json", record.summary(options, swept, tiers, clock))
     return [str(path) for path in files.written]

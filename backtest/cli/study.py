@@ -24,6 +24,9 @@ CENT, SATOSHI = 0.01, 1e-8
 #: Longest window, in days, that is told by day; by week; longer ones by month.
 BY_DAY, BY_WEEK = 45, 300
 
+#: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week: bars must be seen.
+HOURS_TO_SEE, DAYS_TO_SEE = 45, 1_000
+
 #: Cascades: how heavy an interval must be among those with any liquidation.
 HEAVY_QUANTILE = 0.95
 
@@ -99,3 +102,9 @@ class Swept:
         if days <= BY_DAY:
             return "1d", "day"
         return ("1w", "week") if days <= BY_WEEK else ("1mo", "month")
+
+    @property
+    def visible(self) -> str:
+        """The finest interval whose bars can be told apart in a chart of the whole window."""
+        days = (self.window[1] - self.window[0]).days
+        return "1h" if days <= HOURS_TO_SEE else "1d" if days <= DAYS_TO_SEE else "1w"
