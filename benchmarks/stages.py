@@ -125,7 +125,11 @@ def _flow_tables(stage: Stages, outcomes: pl.DataFrame, market: Market) -> None:
     stage("imbalance", lambda: (imbalance.by_interval(hourly), imbalance.autocorrelation(hourly, [1, 6, 24])))
     by_hour = [flow.interval("1h")]
     for rule in throttle.RULES:
-        stage(f"what a feed shows, {rule}", lambda rule=rule: throttle.visible(outcomes, by_hour, rule=rule))
+        for name, dispersion in (("uniform", 0.0), ("clustered", throttle.dispersion_of_gaps(0.76))):
+            told = {"rule": rule, "dispersion": dispersion}
+            stage(
+                f"what a feed shows, {rule}, {name}", lambda told=told: throttle.visible(outcomes, by_hour, **told)
+            )
     middle = first + (last - first) / 4
     stage("at risk by move", lambda: at_risk.by_move(outcomes, market.bars, middle))
     stage("at risk by horizon", lambda: at_risk.by_horizon(hourly, timedelta(days=1)))

@@ -172,21 +172,9 @@ def shown(
     if rule not in RULES:
         raise ArgumentError(f"rule must be one of {', '.join(RULES)}, is {rule!r}")
     _clusters(dispersion)
-    group = ("symbol", "outcome_time")
-    own = whole_units(pl.col("weight"), WEIGHT_UNIT)
-    together = own.sum().over(group) * WEIGHT_UNIT
-    gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated")
-    if rule == "latest":
-        seen = pl.col("weight") * _occupied(together, together, seconds, dispersion) / together
-    else:
-        # by size alone: 0.4 s for 1.7 million rows, by symbol and bar first 1 s
-        gone = gone.sort("fill_notional", "weight", descending=True)
-        up_to = own.cum_sum().over(group)
-        with_it, without = (
-            _occupied(orders * WEIGHT_UNIT, together, seconds, dispersion) for orders in (up_to, up_to - own)
-        )
-        seen = (with_it - without).clip(0)
-    return gone.with_columns(weight=pl.min_horizontal(seen.fill_nan(0.0), "weight")).collect()
+    gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated").collect()
+    seen = (_latest if rule == "latest" else _largest)(_orders(gone), seconds, dispersion)
+    return gone.with_columns(weight=pl.min_horizontal(pl.lit(seen).fill_nan(0.0), "weight"))
 
 
 def visible(
@@ -233,6 +221,40 @@ def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
     return pl.DataFrame({"rate": np.asarray(rates, np.float64), **shares})
 
 
+def _latest(orders: pl.DataFrame, seconds: int, dispersion: float) -> pl.Series:
+    """Return how many of each row's orders are expected to be the latest of their second."""
+    together = pl.col("together")
+    seen = _occupied(together, together, seconds, dispersion)
+    return orders.select(pl.col("weight") * seen / together).to_series()
+
+
+def _largest(orders: pl.DataFrame, seconds: int, dispersion: float) -> pl.Series:
+    """Return how many of each row's orders are expected to be the largest of their second."""
+    with_it, without = (
+        _occupied(counted * WEIGHT_UNIT, pl.col("together"), seconds, dispersion)
+        for counted in (pl.col("up_to"), pl.col("up_to") - pl.col("units"))
+    )
+    # step by step, with no other column sorted along, and rows put back by their number: a third of the time
+    by_size = orders.with_row_index("row").sort("size", "weight", descending=True)
+    counted = by_size.with_columns(up_to=pl.col("units").cum_sum().over("feed"))
+    found = counted.select("row", shown=(with_it - without).clip(0))
+    shown = np.empty(found.height)
+    shown[found["row"]] = found["shown"]
+    return pl.Series(shown)
+
+
+def _orders(gone: pl.DataFrame) -> pl.DataFrame:
+    """Return each row's ``feed`` (symbol and bar), ``size``, ``weight``, its ``units``, and all of the feed's."""
+    numbers = {symbol: number for number, symbol in enumerate(gone["symbol"].unique())} or {"": 0}
+    code = pl.col("symbol").replace_strict(numbers, return_dtype=pl.Int64)
+    return gone.select(
+        feed=pl.col("outcome_time").to_physical() * len(numbers) + code,
+        size="fill_notional",
+        units=whole_units(pl.col("weight"), WEIGHT_UNIT),
+        weight="weight",
+    ).with_columns(together=pl.col("units").sum().over("feed") * WEIGHT_UNIT)
+
+
 def _occupied(orders: pl.Expr, together: pl.Expr, seconds: int, dispersion: float) -> pl.Expr:
     """Return the expected number of a bar's seconds that hold at least one of some of its orders."""
     if dispersion == 0:
@@ -245,9 +267,11 @@ def _occupied(orders: pl.Expr, together: pl.Expr, seconds: int, dispersion: floa
 
 def _log_gamma(x: pl.Expr) -> pl.Expr:
     """Return ln Gamma(x) for x > 0 within 3e-10: Stirling's series at x + 8, and Gamma(x + 1) = x Gamma(x)."""
-    z = x + 8
-    series = (z - 0.5) * z.log() - z + 0.5 * math.log(2 * math.pi) + 1 / (12 * z) - 1 / (360 * z**3)
-    return series + 1 / (1260 * z**5) - math.prod((x + step for step in range(1, 8)), start=x).log()
+    z, pairs = x + 8, x * (x + 7)
+    inverse = 1 / z
+    series = inverse * (1 / 12 - inverse**2 * (1 / 360 - inverse**2 / 1260))
+    rising = pairs * (pairs + 6) * (pairs + 10) * (pairs + 12)  # x (x + 1) ... (x + 7)
+    return (z - 0.5) * z.log() - z + 0.5 * math.log(2 * math.pi) + series - rising.log()
 
 
 def _clusters(dispersion: float) -> float:
