@@ -40,7 +40,7 @@ PLAIN = ("volume", "open_to_low", "product")
 BLOCKS = (timedelta(days=7), timedelta(days=14))
 BILLION = 1e9
 
-#: How the day's figure is read between days: drawn out to its end, as known at its beginning, as if it stood still.
+#: How the day's figure is read between days: drawn out to its end, known at its beginning, as if it stood still.
 READINGS: Mapping[str, Callable[[pl.DataFrame, np.ndarray], np.ndarray]] = {
     "drawn out between days": lambda daily, hours: np.interp(hours, _ends(daily), daily["base"].to_numpy()),
     "held from the day before": lambda daily, hours: daily["base"].to_numpy()[

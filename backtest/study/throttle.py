@@ -20,7 +20,7 @@ What is hidden depends on how many orders there are: of an invented book, on the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -29,8 +29,10 @@ import numpy.typing as npt
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.types import Floats
-from backtest.study.flow import WEIGHT_UNIT, liquidated, weight, whole_units
+from backtest.kernel import feed
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats, Integers
+from backtest.study.flow import WEIGHT_UNIT, weight, whole_units
 
 Rule = Literal["latest", "largest"]
 RULES = ("latest", "largest")
@@ -173,8 +175,17 @@ def shown(
         raise ArgumentError(f"rule must be one of {', '.join(RULES)}, is {rule!r}")
     _clusters(dispersion)
     gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated").collect()
-    seen = (_latest if rule == "latest" else _largest)(_orders(gone), seconds, dispersion)
-    return gone.with_columns(weight=pl.min_horizontal(pl.lit(seen).fill_nan(0.0), "weight"))
+    feeds, orders = _feeds(gone, bar), gone["weight"].to_numpy()
+    units = gone.select(whole_units(pl.col("weight"), WEIGHT_UNIT)).to_series()
+    together = np.bincount(feeds, units) * WEIGHT_UNIT  # of whole numbers, exact in any order
+    given = [readonly(array) for array in (feeds, orders, together)]
+    scratch, seen = np.zeros_like(together), np.zeros(gone.height)
+    if rule == "latest":
+        feed.latest(*given, scratch, seconds, float(dispersion), seen)
+    else:
+        by_size = gone.select(pl.arg_sort_by("fill_notional", "weight", descending=True)).to_series()
+        feed.largest(readonly(by_size.to_numpy()), *given, scratch, seconds, float(dispersion), seen)
+    return gone.with_columns(weight=pl.Series(seen))
 
 
 def visible(
@@ -184,7 +195,6 @@ def visible(
     bar: timedelta = timedelta(minutes=1),
     rule: Rule = "latest",
     dispersion: float = 0.0,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return what was liquidated and the part of it a feed is expected to show, by any keys.
@@ -193,26 +203,29 @@ def visible(
     ----------
     by : columns, or expressions such as ``flow.interval``; the feed is cut by symbol whatever they are
     bar, rule, dispersion : as in :func:`shown`
-    kinds, unit : as in ``study.flow``
+    unit : settlement currency that amounts are rounded to before they are added up; of expected ones a finer one
 
     Returns
     -------
     The keys in order, then ``count``, ``visible_count``, ``notional``, ``visible_notional``, ``count_share``,
     ``notional_share``. Groups in which nothing was liquidated are absent.
     """
-    feed = shown(outcomes, bar=bar, rule=rule, dispersion=dispersion)
-    whole = liquidated(outcomes, by, kinds=kinds, unit=unit)
-    part = liquidated(feed, by, kinds=kinds, unit=unit * EXPECTED)
-    keys = whole.columns[: len(by)]
-    measures = ("count", "notional")
-    return (
-        whole.lazy()
-        .join(part.lazy(), on=keys, how="left", maintain_order="left", nulls_equal=True)
-        .with_columns((pl.col(f"{name}_right") / pl.col(name)).alias(f"{name}_share") for name in measures)
-        .rename({f"{name}_right": f"visible_{name}" for name in measures})
-        .select(*keys, "count", "visible_count", "notional", "visible_notional", "count_share", "notional_share")
-        .collect()
+    whole = outcomes.with_columns(weight(outcomes).alias("_whole"))
+    passed = shown(whole, bar=bar, rule=rule, dispersion=dispersion)
+    keys = [pl.col(key) if isinstance(key, str) else key for key in by]
+    names = [key.meta.output_name() for key in keys]
+    sums = (
+        passed.lazy()
+        .group_by(keys)
+        .agg(
+            count=_sum(pl.col("_whole"), WEIGHT_UNIT),
+            visible_count=_sum(pl.col("weight"), WEIGHT_UNIT),
+            notional=_sum(pl.col("fill_notional") * pl.col("_whole"), unit),
+            visible_notional=_sum(pl.col("fill_notional") * pl.col("weight"), unit * EXPECTED),
+        )
     )
+    shares = ((pl.col(f"visible_{name}") / pl.col(name)).alias(f"{name}_share") for name in ("count", "notional"))
+    return sums.with_columns(shares).sort(names).collect()
 
 
 def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
@@ -221,57 +234,22 @@ def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
     return pl.DataFrame({"rate": np.asarray(rates, np.float64), **shares})
 
 
-def _latest(orders: pl.DataFrame, seconds: int, dispersion: float) -> pl.Series:
-    """Return how many of each row's orders are expected to be the latest of their second."""
-    together = pl.col("together")
-    seen = _occupied(together, together, seconds, dispersion)
-    return orders.select(pl.col("weight") * seen / together).to_series()
+def _feeds(gone: pl.DataFrame, bar: timedelta) -> Integers:
+    """Return (n,) the number of each row's symbol and bar, from zero."""
+    stamps = gone["outcome_time"].to_physical().to_numpy()
+    times: Integers = stamps // (bar // timedelta(milliseconds=1))
+    if not times.size:
+        return np.zeros(0, np.int64)
+    numbers = {symbol: number for number, symbol in enumerate(gone["symbol"].unique().sort())}
+    bars: Integers = times - times.min()
+    if len(numbers) == 1:
+        return bars
+    symbols: Integers = gone["symbol"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
+    return symbols * (int(bars.max()) + 1) + bars
 
 
-def _largest(orders: pl.DataFrame, seconds: int, dispersion: float) -> pl.Series:
-    """Return how many of each row's orders are expected to be the largest of their second."""
-    with_it, without = (
-        _occupied(counted * WEIGHT_UNIT, pl.col("together"), seconds, dispersion)
-        for counted in (pl.col("up_to"), pl.col("up_to") - pl.col("units"))
-    )
-    # step by step, with no other column sorted along, and rows put back by their number: a third of the time
-    by_size = orders.with_row_index("row").sort("size", "weight", descending=True)
-    counted = by_size.with_columns(up_to=pl.col("units").cum_sum().over("feed"))
-    found = counted.select("row", shown=(with_it - without).clip(0))
-    shown = np.empty(found.height)
-    shown[found["row"]] = found["shown"]
-    return pl.Series(shown)
-
-
-def _orders(gone: pl.DataFrame) -> pl.DataFrame:
-    """Return each row's ``feed`` (symbol and bar), ``size``, ``weight``, its ``units``, and all of the feed's."""
-    numbers = {symbol: number for number, symbol in enumerate(gone["symbol"].unique())} or {"": 0}
-    code = pl.col("symbol").replace_strict(numbers, return_dtype=pl.Int64)
-    return gone.select(
-        feed=pl.col("outcome_time").to_physical() * len(numbers) + code,
-        size="fill_notional",
-        units=whole_units(pl.col("weight"), WEIGHT_UNIT),
-        weight="weight",
-    ).with_columns(together=pl.col("units").sum().over("feed") * WEIGHT_UNIT)
-
-
-def _occupied(orders: pl.Expr, together: pl.Expr, seconds: int, dispersion: float) -> pl.Expr:
-    """Return the expected number of a bar's seconds that hold at least one of some of its orders."""
-    if dispersion == 0:
-        return seconds * (1 - (orders * math.log1p(-1 / seconds)).exp())
-    each = together / (seconds * dispersion)
-    rest, every = each * (seconds - 1), each * seconds
-    silent = _log_gamma(rest + orders) - _log_gamma(rest) + _log_gamma(every) - _log_gamma(every + orders)
-    return seconds * (1 - silent.exp())
-
-
-def _log_gamma(x: pl.Expr) -> pl.Expr:
-    """Return ln Gamma(x) for x > 0 within 3e-10: Stirling's series at x + 8, and Gamma(x + 1) = x Gamma(x)."""
-    z, pairs = x + 8, x * (x + 7)
-    inverse = 1 / z
-    series = inverse * (1 / 12 - inverse**2 * (1 / 360 - inverse**2 / 1260))
-    rising = pairs * (pairs + 6) * (pairs + 10) * (pairs + 12)  # x (x + 1) ... (x + 7)
-    return (z - 0.5) * z.log() - z + 0.5 * math.log(2 * math.pi) + series - rising.log()
+def _sum(amount: pl.Expr, unit: float) -> pl.Expr:
+    return whole_units(amount, unit).sum() / (1 / unit)
 
 
 def _clusters(dispersion: float) -> float:
