@@ -9,11 +9,10 @@ finer than the window.
 none sets off another, and a rate that changes through time drives the estimate to 1 as windows lengthen. By itself
 it says nothing of contagion: :func:`side_by_side` puts it beside that of the same run without feedback, whose true
 ratio is zero. (On the bundled sample of May 2021, where nothing feeds back, 100,000 positions read 0.83 in windows
-of five minutes and 0.91 in windows of six hours, a million 0.94 and 0.97: shared fate counts more the more share
-it.) It is biased low for windows that are not many times longer than the
-time between cause and effect, by as much as :func:`reading` says: with a kernel of one second, ratios of 0.2, 0.5,
-0.8 read 0.18, 0.46, 0.74 in windows of 10 s, and 0.20, 0.50, 0.80 in windows of 1,000 s. Events are rows, whatever
-their weight.
+of five minutes and 0.91 in windows of six hours, a million 0.94 and 0.97: a shared fate counts more the more share
+it.) It is biased low for windows that are not many times longer than the time between cause and effect, by as much
+as :func:`reading` says: with a kernel of one second, ratios of 0.2, 0.5, 0.8 read 0.18, 0.46, 0.74 in windows of
+10 s, and 0.20, 0.50, 0.80 in windows of 1,000 s. Events are rows, whatever their weight.
 """
 
 from __future__ import annotations
