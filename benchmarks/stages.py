@@ -78,7 +78,7 @@ def course(stage: Stages, path: Path, market: Market) -> None:
     _flow_tables(stage, outcomes, market)
     _cascade_tables(stage, outcomes, market)
     stage("band of the liquidated share", lambda: share_band(outcomes))
-    stage("write outcomes", lambda: outcomes.write_parquet(path.with_name("outcomes.parquet")))
+    stage("write outcomes", lambda: outcomes.write_parquet(path.with_name("outcomes.parquet"), compression="lz4"))
 
 
 def bench_intervals(count: int) -> Table:
