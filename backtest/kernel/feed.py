@@ -8,7 +8,7 @@ second drawn becomes likelier to be drawn again (an urn of k = n / (S dispersion
 
 seconds are expected to hold one of them. The latest order of a second is any of the n alike; an order is its
 second's largest where no larger one is in it, which is occupied(W + w) - occupied(W) for a row of weight w with
-orders of weight W above it. 8 million rows: 0.3 s uniform, 0.8 s clustered.
+orders of weight W above it. Of 8 million rows, in no order, the largest take 0.6 s, clustered 2.8 s.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from backtest.kernel.types import Floats, Integers
 
 
 @helper
-def urn(together: float, seconds: int, dispersion: float) -> tuple[float, float, float]:
-    """Return the two parts of an urn, and the logarithm that chances start from; zeros where there is none."""
+def beginning(together: float, seconds: int, dispersion: float) -> float:
+    """Return the logarithm that an urn's chances start from."""
     if dispersion == 0.0:
-        return 0.0, 0.0, 0.0
-    each = together / (seconds * dispersion)
-    rest, every = each * (seconds - 1), each * seconds
-    return rest, every, math.lgamma(every) - math.lgamma(rest)
+        return 0.0
+    every = together / dispersion
+    return math.lgamma(every) - math.lgamma(every - every / seconds)
 
 
 @helper
-def occupied(orders: float, seconds: int, rest: float, every: float, start: float) -> float:
-    """Return the expected number of seconds that hold at least one of some orders."""
-    if every == 0.0:
+def occupied(orders: float, together: float, seconds: int, dispersion: float, start: float) -> float:
+    """Return the expected number of seconds that hold at least one of some orders, of all together in the bar."""
+    if dispersion == 0.0:
         return seconds * (1.0 - math.exp(orders * math.log1p(-1.0 / seconds)))
+    every = together / dispersion
+    rest = every - every / seconds
     return seconds * (1.0 - math.exp(math.lgamma(rest + orders) - math.lgamma(every + orders) + start))
 
 
@@ -59,8 +60,9 @@ def latest(
     """
     for number in range(together.size):
         if together[number] > 0.0:
-            rest, every, start = urn(together[number], seconds, dispersion)
-            share[number] = occupied(together[number], seconds, rest, every, start) / together[number]
+            orders = together[number]
+            start = beginning(orders, seconds, dispersion)
+            share[number] = occupied(orders, orders, seconds, dispersion, start) / orders
     for row in range(feed.size):
         shown[row] = min(weight[row] * share[feed[row]], weight[row])
 
@@ -72,6 +74,8 @@ def largest(
     weight: Floats,
     together: Floats,
     above: Floats,
+    held: Floats,
+    start: Floats,
     seconds: int,
     dispersion: float,
     shown: Floats,
@@ -82,12 +86,15 @@ def largest(
     ----------
     order : (n,) rows from the largest size to the smallest
     feed, weight, together, shown : as in :func:`latest`
-    above : (feeds,) zeros; scratch
+    above : (feeds,) zeros; orders of the larger rows
+    held : (feeds,) zeros; seconds that hold one of those
+    start : (feeds,) scratch
     """
+    for number in range(together.size):
+        start[number] = beginning(together[number], seconds, dispersion) if together[number] > 0.0 else 0.0
     for row in order:
         number = feed[row]
-        rest, every, start = urn(together[number], seconds, dispersion)
-        before = occupied(above[number], seconds, rest, every, start)
         above[number] += weight[row]
-        expected = occupied(above[number], seconds, rest, every, start) - before
-        shown[row] = min(max(expected, 0.0), weight[row])
+        holding = occupied(above[number], together[number], seconds, dispersion, start[number])
+        shown[row] = min(max(holding - held[number], 0.0), weight[row])
+        held[number] = holding

@@ -183,8 +183,11 @@ def shown(
     if rule == "latest":
         feed.latest(*given, scratch, seconds, float(dispersion), seen)
     else:
-        by_size = gone.select(pl.arg_sort_by("fill_notional", "weight", descending=True)).to_series()
-        feed.largest(readonly(by_size.to_numpy()), *given, scratch, seconds, float(dispersion), seen)
+        alike = gone["weight"].min() == gone["weight"].max()
+        keys = ["fill_notional"] if alike else ["fill_notional", "weight"]
+        by_size = gone.select(pl.arg_sort_by(*keys, descending=True)).to_series()
+        others = np.zeros((2, together.size))
+        feed.largest(readonly(by_size.to_numpy()), *given, scratch, *others, seconds, float(dispersion), seen)
     return gone.with_columns(weight=pl.Series(seen))
 
 
