@@ -1,22 +1,26 @@
 """The open-interest book against recorded daily liquidations, beside what prices and volume alone tell.
 
 ``python benchmarks/recorded.py ../shared/data`` needs hourly marks, hourly volume, funding, daily open interest
-and daily recorded liquidations of one venue, which are not part of the project. Nothing is fitted: the turnover
-and the leverage mix are the package's defaults, and a table shows how the answer moves with them.
+and daily recorded liquidations of one venue, which are not part of the project; ``--write`` puts the tables into
+``benchmarks/README.md``. Nothing is fitted: the turnover and the leverage mix are the package's defaults, and
+tables show how the answer moves with them.
 
 Recorded days run from 2020-12-23 to 2021-04-26, before the venue cut its feed to one order a second. Open interest
 is that of all venues, in dollars at the day's end; it is divided by the day's close and drawn out linearly between
-days. The volume is one venue's. Ranks do not care about either scale.
+days, which knows the day's end before it comes: two other readings of it stand beside. The volume is one venue's.
+Ranks do not care about either scale.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from tables import Table, machine, write
 
 from backtest import Market, Venue, population, sweep
 from backtest.study import flow
@@ -24,7 +28,8 @@ from backtest.study.bootstrap import Band, resampling
 
 SYMBOL = "BTCUSDT"
 START, END = datetime(2020, 9, 1, tzinfo=UTC), datetime(2021, 6, 30, tzinfo=UTC)
-FIRST_DAY, LAST_DAY = "2020-12-23", "2021-04-26"
+FIRST_DAY, LAST_DAY, CRASH = "2020-12-23", "2021-04-26", "2021-05-19"
+TURNOVER = 0.05
 TURNOVERS = (0.02, 0.05, 0.1, 0.2, 0.4)
 MIXES = {
     "default": population.NOTIONAL_MIX,
@@ -32,29 +37,35 @@ MIXES = {
     "higher": {5.0: 0.3, 10.0: 0.3, 20.0: 0.2, 50.0: 0.15, 100.0: 0.05},
 }
 PLAIN = ("volume", "open_to_low", "product")
-WEEK = timedelta(days=7)
+BLOCKS = (timedelta(days=7), timedelta(days=14))
+BILLION = 1e9
+
+#: How the day's figure is read between days: drawn out to its end, known at its beginning, as if it stood still.
+READINGS: Mapping[str, Callable[[pl.DataFrame, np.ndarray], np.ndarray]] = {
+    "drawn out between days": lambda daily, hours: np.interp(hours, _ends(daily), daily["base"].to_numpy()),
+    "held from the day before": lambda daily, hours: daily["base"].to_numpy()[
+        np.maximum(np.searchsorted(_ends(daily), hours, side="left") - 1, 0)
+    ],
+    "held constant throughout": lambda daily, hours: np.full(hours.size, daily["base"].mean()),
+}
+DRAWN_OUT = "drawn out between days"
 
 
-def history(folder: Path) -> Market:
+def history(folder: Path, reading: str = DRAWN_OUT) -> Market:
     """Return hourly bars with volume and open interest in base units."""
+    volume = pl.read_parquet(folder / "last_1h.parquet").select("symbol", "time", "volume")
     bars = (
         pl.read_parquet(folder / "mark_1h.parquet")
         .filter(pl.col("symbol") == SYMBOL, pl.col("time").is_between(START, END))
-        .join(
-            pl.read_parquet(folder / "last_1h.parquet").select("symbol", "time", "volume"), on=["symbol", "time"]
-        )
+        .join(volume, on=["symbol", "time"])
         .sort("time")
     )
     interest = pl.read_csv(folder / "open_interest_daily_btc.csv", comment_prefix="#")
-    daily = (
-        by_day(bars)
-        .join(interest, on="date")
-        .with_columns(base=pl.col("open_interest_usd") / pl.col("close"), end=pl.col("time") + timedelta(days=1))
-    )
+    daily = by_day(bars).join(interest, on="date").with_columns(base=pl.col("open_interest_usd") / pl.col("close"))
     hours = (bars["time"] + timedelta(hours=1)).dt.epoch("ms").to_numpy()
-    drawn_out = np.interp(hours, daily["end"].dt.epoch("ms").to_numpy(), daily["base"].to_numpy())
     funding = pl.read_parquet(folder / "funding_8h.parquet")
-    return Market(bars.with_columns(open_interest=pl.Series(drawn_out)), funding, description="hourly marks")
+    stood = pl.Series(READINGS[reading](daily, hours))
+    return Market(bars.with_columns(open_interest=stood), funding, description="hourly marks")
 
 
 def by_day(bars: pl.DataFrame) -> pl.DataFrame:
@@ -66,64 +77,110 @@ def by_day(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def estimated(market: Market, venue: Venue, turnover: float, mix: dict[float, float]) -> pl.DataFrame:
+def estimated(market: Market, turnover: float = TURNOVER, mix: str = "default") -> pl.DataFrame:
     """Return what the book behind the open interest loses each day."""
-    stood = population.from_open_interest(market, venue, turnover=turnover, leverage_mix=mix, tiers="nearest")
+    venue = Venue.load("binance")
+    stood = population.from_open_interest(
+        market, venue, turnover=turnover, leverage_mix=MIXES[mix], tiers="nearest"
+    )
     outcomes = sweep(stood.book, market, venue, tiers="nearest")
     daily = flow.by_interval(outcomes, start=START, end=END, every="1d")
     return daily.with_columns(date=pl.col("time").dt.strftime("%Y-%m-%d"))
 
 
-def rank_correlation(one: str, other: str = "long_usd"):
+def plain(bars: pl.DataFrame) -> pl.DataFrame:
+    """Return what prices and volume alone say of each day."""
+    traded, fall = pl.col("volume") * pl.col("close"), 1 - pl.col("low") / pl.col("open")
+    return by_day(bars).with_columns(volume=traded, open_to_low=fall, product=traded * fall)
+
+
+def rank_correlation(one: str, other: str = "long_usd") -> Callable[[pl.DataFrame], float]:
     """Return Spearman's correlation of two columns as a statistic of a frame."""
     return lambda frame: frame.select(pl.corr(one, other, method="spearman")).item()
 
 
-def main(folder: Path) -> None:
-    """Print the comparison."""
-    market, venue = history(folder), Venue.load("binance")
-    recorded = pl.read_csv(folder / "liquidations_daily_binance_btc.csv", comment_prefix="#")
-    plain = by_day(market.bars).with_columns(
-        volume=pl.col("volume") * pl.col("close"),
-        open_to_low=1 - pl.col("low") / pl.col("open"),
-        product=pl.col("volume") * pl.col("close") * (1 - pl.col("low") / pl.col("open")),
+def top_ten(days: pl.DataFrame, one: str, other: str) -> int:
+    """Return how many of the ten heaviest days two columns share."""
+    first, second = (set(days.sort(name, descending=True)["date"][:10]) for name in (one, other))
+    return len(first & second)
+
+
+def bench_ranks(days: pl.DataFrame, length: timedelta) -> Table:
+    """Return how well each predictor ranks the recorded days, with bands from blocks of some length."""
+    plan = resampling(days["time"], seed=1, length=length)
+    about = (
+        f"{days.height} days from {FIRST_DAY} to {LAST_DAY}, liquidated BTC longs of one venue; 95 % bands, the "
+        f"paired one over the same drawn blocks; {plan.weights.size} blocks."
     )
-    window = recorded.filter(pl.col("date").is_between(pl.lit(FIRST_DAY), pl.lit(LAST_DAY)))
-    days = window.join(plain, on="date").sort("time")
-    model = estimated(market, venue, 0.05, population.NOTIONAL_MIX)
-    days = days.join(model.select("date", "long_notional", "short_notional"), on="date").sort("time")
-    plan = resampling(days["time"], seed=1, length=WEEK)
-
-    def banded(statistic) -> Band:
-        return plan.band(plan.of_frame(days, statistic, time="time"))
-
-    print(f"{days.height} days; rank correlation with recorded liquidated longs (bands: {WEEK.days}-day blocks)")
+    table = Table(
+        f"Recorded liquidations, blocks of {length.days} days",
+        "predictor", "rank correlation", "band", "heaviest ten shared", about=about,
+    )  # fmt: skip
+    values = {}
     for name in (*PLAIN, "long_notional"):
-        print(f"  {name:14} {banded(rank_correlation(name))}")
-    best = max(PLAIN, key=lambda name: rank_correlation(name)(days))
-    ours = plan.of_frame(days, rank_correlation("long_notional"), time="time")
-    theirs = plan.of_frame(days, rank_correlation(best), time="time")
-    print(f"  improvement over {best}: {plan.band(ours - theirs)}")
-    print(f"  shorts: {banded(rank_correlation('short_notional', 'short_usd'))}")
-    top = [set(days.sort(name, descending=True)["date"][:10]) for name in ("long_usd", "long_notional", best)]
-    print(
-        f"  ten heaviest days shared with the record: model {len(top[0] & top[1])}, {best} {len(top[0] & top[2])}"
-    )
-    share = days.select(pl.sum("long_usd") / (pl.sum("long_usd") + pl.sum("short_usd"))).item()
-    told = days.select(pl.sum("long_notional") / (pl.sum("long_notional") + pl.sum("short_notional"))).item()
-    print(f"  long share of notional: recorded {share:.3f}, model {told:.3f}")
+        values[name] = plan.of_frame(days, rank_correlation(name), time="time")
+        table.add(name, *_told(plan.band(values[name])), top_ten(days, "long_usd", name))
+    best = max(PLAIN, key=lambda name: values[name][0])
+    table.add(f"improvement over {best}", *_told(plan.band(values["long_notional"] - values[best])), "")
+    shorts = plan.of_frame(days, rank_correlation("short_notional", "short_usd"), time="time")
+    table.add("shorts", *_told(plan.band(shorts)), top_ten(days, "short_usd", "short_notional"))
+    return table
 
-    print("sensitivity: turnover, mix, correlation of longs, 19 May 2021 longs and shorts ($ bn, all venues, BTC)")
-    for mix_name, mix in MIXES.items():
+
+def bench_readings(folder: Path, recorded: pl.DataFrame) -> Table:
+    """Return what each reading of the open interest gives."""
+    table = Table("Readings of daily open interest", "reading", "rank correlation", "19 May longs, $ bn", "shorts")
+    for reading in READINGS:
+        _add(table, [reading], estimated(history(folder, reading)), recorded)
+    return table
+
+
+def bench_assumptions(market: Market, recorded: pl.DataFrame) -> Table:
+    """Return what each mix and turnover gives."""
+    table = Table(
+        "Turnover and leverage mix", "mix", "turnover", "rank correlation", "19 May longs, $ bn", "shorts"
+    )
+    for mix in MIXES:
         for turnover in TURNOVERS:
-            daily = estimated(market, venue, turnover, mix)
-            joined = days.select("date", "long_usd").join(daily, on="date")
-            crash = daily.filter(pl.col("date") == "2021-05-19")
-            print(
-                f"  {turnover:4} {mix_name:8} {rank_correlation('long_notional')(joined):.3f} "
-                f"{crash['long_notional'][0] / 1e9:6.2f} {crash['short_notional'][0] / 1e9:6.2f}"
-            )
+            _add(table, [mix, turnover], estimated(market, turnover, mix), recorded)
+    return table
+
+
+def main() -> None:
+    """Print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--write", action="store_true", help="write benchmarks/README.md")
+    asked = parser.parse_args()
+    market = history(asked.folder)
+    recorded = pl.read_csv(asked.folder / "liquidations_daily_binance_btc.csv", comment_prefix="#").filter(
+        pl.col("date").is_between(pl.lit(FIRST_DAY), pl.lit(LAST_DAY))
+    )
+    model = estimated(market).select("date", "long_notional", "short_notional")
+    days = recorded.join(plain(market.bars), on="date").join(model, on="date").sort("time")
+    found = [bench_ranks(days, length) for length in BLOCKS]
+    for name, one, other in (("recorded", "long_usd", "short_usd"), ("model", "long_notional", "short_notional")):
+        longs, shorts = days[one].sum(), days[other].sum()
+        print(f"long share of notional, {name}: {longs / (longs + shorts):.3f}")
+    found += [bench_readings(asked.folder, recorded), bench_assumptions(market, recorded)]
+    if asked.write:
+        write(found, machine())
+
+
+def _ends(daily: pl.DataFrame) -> np.ndarray:
+    return (daily["time"] + timedelta(days=1)).dt.epoch("ms").to_numpy()
+
+
+def _told(band: Band) -> tuple[str, str]:
+    return f"{band.estimate:.3f}", f"{band.low:.3f} to {band.high:.3f}"
+
+
+def _add(table: Table, names: list[object], daily: pl.DataFrame, recorded: pl.DataFrame) -> None:
+    crash = daily.filter(pl.col("date") == CRASH)
+    ranked = rank_correlation("long_notional")(recorded.join(daily, on="date"))
+    sides = (f"{crash[f'{side}_notional'][0] / BILLION:.2f}" for side in ("long", "short"))
+    table.add(*names, f"{ranked:.3f}", *sides)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

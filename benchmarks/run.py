@@ -9,29 +9,20 @@ import argparse
 import resource
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import population
 import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
-from backtest.book import load
 from backtest.engine import history, limits
 from backtest.engine.sweep import _empty_outcomes, _prepare
 from backtest.kernel import crossing
 from backtest.kernel.compile import in_chunks, readonly, thread_count
-from backtest.study import flow
-from backtest.study.bootstrap import resampling
-from backtest.study.cascades import find, pulses, with_price_moves
-from backtest.study.segmentation import GapRule
 
 ABOUT = """The population is fixed (`population.py`): a random walk of a year of minutes at 80 % volatility with
 funding every eight hours, positions entered at openings in its first third, leverage 2 to 8 times; 80 % are
@@ -287,49 +278,6 @@ def vectorbt_job(stops: Any, case: Case) -> Callable[[], Any]:
     return lambda: [job() for job in jobs]
 
 
-def bench_tables(count: int) -> Table:
-    """Time every stage from a Parquet file of positions to every table, in one run."""
-    table = Table("From Parquet to every table", "stage", "seconds", "times the sweep")
-    market = population.market()
-    venue = population.one_tier()
-    start, end = market.bars["time"][0], market.bars["time"][-1]
-    sweep(Book(population.positions(market, 1_000, ordered=True)), market, venue)  # compile
-    taken: dict[str, float] = {}
-
-    def stage(name: str, job: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
-        done = job()
-        taken[name] = time.perf_counter() - began
-        return done
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "positions.parquet"
-        population.positions(market, count, ordered=True).write_parquet(path)
-        book = stage("read and check", lambda: load(path))
-        outcomes = stage("sweep", lambda: sweep(book, market, venue))
-        hourly = stage("flow by hour", lambda: flow.by_interval(outcomes, start=start, end=end, every="1h"))
-        stage("flow by minute", lambda: flow.by_interval(outcomes, start=start, end=end, every="1m"))
-        by = [flow.leverage_bucket(flow.leverage(outcomes)), pl.col("side")]
-        stage("flow by leverage and side", lambda: flow.liquidated(outcomes, by))
-        stage("summary", lambda: flow.summary(outcomes))
-        stage("ranks and runs", lambda: (flow.ranks(hourly), flow.run_ranks(hourly)))
-        rule = GapRule(timedelta(minutes=5), bar=timedelta(minutes=1))
-        found = stage("cascades", lambda: find(pulses(outcomes), rule))
-        stage("price moves of cascades", lambda: with_price_moves(found, market.bars))
-        stage("band of the liquidated share", lambda: share_band(outcomes))
-        stage("write outcomes", lambda: outcomes.write_parquet(Path(folder) / "outcomes.parquet"))
-    for name, seconds in taken.items():
-        table.add(f"{name} ({count:,} positions)", f"{seconds:.2f}", f"{seconds / taken['sweep']:.2f}")
-    return table
-
-
-def share_band(outcomes: pl.DataFrame) -> Any:
-    """Return the liquidated share with its band over fortnights of entry."""
-    plan = resampling(outcomes["entry_time"], seed=1)
-    sums = plan.block_sums(outcomes, [pl.col("liquidated"), pl.lit(1)], time="entry_time")
-    return plan.band(plan.of_sums(sums, lambda drawn: drawn[:, 0] / drawn[:, 1]))
-
-
 def bench_memory(count: int) -> Table:
     table = Table("Memory beyond the inputs, outcomes included", "positions", "tiers", "bytes a position")
     for tiers in ("1", "10"):
@@ -363,7 +311,7 @@ def main() -> None:
     """Run the benchmarks asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--positions", type=float, nargs="+", default=[1e6, 1e7])
-    parser.add_argument("--only", nargs="+", choices=["query", "full", "length", "libraries", "tables", "memory"])
+    parser.add_argument("--only", nargs="+", choices=["query", "full", "length", "libraries", "memory"])
     parser.add_argument("--write", action="store_true", help="write benchmarks/README.md")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -376,7 +324,6 @@ def main() -> None:
         "full": lambda: bench_full(counts),
         "length": lambda: bench_length(MILLION),
         "libraries": bench_libraries,
-        "tables": lambda: bench_tables(max(counts)),
         "memory": lambda: bench_memory(max(counts)),
     }
     where = machine()

@@ -14,7 +14,15 @@ import pytest
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas import Side, Time
 from backtest.study import hawkes
-from backtest.study.branching import bands, borel, branching_ratio, counts, family_sizes, side_by_side
+from backtest.study.branching import (
+    bands,
+    borel,
+    branching_ratio,
+    counts,
+    family_sizes,
+    reading,
+    side_by_side,
+)
 from backtest.study.cascades import find, pulses
 from backtest.study.hawkes import Hawkes, fit, log_likelihood, simulate
 from backtest.study.segmentation import GapRule
@@ -83,8 +91,26 @@ def test_side_by_side__recovers_the_ratio_and_finds_none_in_the_uncoupled_run(ra
 @pytest.mark.parametrize(("ratio", "read"), [(0.2, 0.183), (0.5, 0.458), (0.8, 0.738)])
 def test_side_by_side__is_biased_low_by_as_much_as_stated_in_short_windows(ratio: float, read: float) -> None:
     coupled = outcomes_at(simulate(process(ratio), end=WATCHED, rng=np.random.default_rng(4)))
-    table = side_by_side(coupled, coupled, window=timedelta(seconds=10), start=START, end=END)
+    window, kernel = timedelta(seconds=10), timedelta(seconds=1)
+    table = side_by_side(coupled, coupled, window=window, start=START, end=END)
     assert table["branching_ratio"][0] == pytest.approx(read, abs=0.006)
+    assert reading(ratio, window=window, kernel=kernel) == pytest.approx(read, abs=0.002)
+
+
+def test_reading__tends_to_the_truth_in_long_windows_and_to_none_in_short_ones() -> None:
+    ratios, kernel = np.array([0.0, *RATIOS]), timedelta(seconds=1)
+    windows = [timedelta(seconds=10**power) for power in range(-2, 7)]
+    read = np.array([reading(ratios, window=window, kernel=kernel) for window in windows])
+    assert read[0] == pytest.approx(0, abs=0.12)
+    assert read[-1] == pytest.approx(ratios, abs=1e-4)
+    assert (np.diff(read[:, 1:], axis=0) > 0).all()
+    assert (read <= ratios).all()
+
+
+def test_reading__refuses_what_is_no_ratio_and_no_time() -> None:
+    for ratio, window in ((1.0, timedelta(seconds=1)), (-0.1, timedelta(seconds=1)), (0.5, timedelta(0))):
+        with pytest.raises(ArgumentError, match="reading needs ratios in"):
+            reading(ratio, window=window, kernel=timedelta(seconds=1))
 
 
 def test_bands__hold_the_truth_and_tell_the_runs_apart() -> None:

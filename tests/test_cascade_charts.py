@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -141,7 +142,7 @@ def test_by_hour__draws_longs_up_and_shorts_down() -> None:
     assert heights[:24] == pytest.approx(hours["long_notional"].to_list())
     assert heights[24:] == pytest.approx((-hours["short_notional"]).to_list())
     assert [bar.get_x() for bar in ax.patches[:24]] == list(range(24))
-    assert "mean of 3 days" in ax.get_title(loc="left")
+    assert "mean of 3 days" in ax.get_xlabel()
 
 
 def seen(axis: Axis) -> list[Text]:
@@ -190,6 +191,21 @@ def test_every_panel__is_drawn_whole(size: tuple[float, float]) -> None:
             assert box.x1 <= frame.x1 + 1, text
             assert box.y0 >= frame.y0 - 1, text
             assert box.y1 <= frame.y1 + 1, text
+
+
+@pytest.mark.parametrize("size", [(10.0, 6.25), (5.0, 4.0), (4.0, 2.8)])
+def test_every_panel__keeps_its_words_apart(size: tuple[float, float]) -> None:
+    panels = [Figure(figsize=size, dpi=110, layout="constrained").add_subplot() for _ in range(4)]
+    all_panels(panels)
+    for ax in panels:
+        ax.figure.canvas.draw()
+        for tick in seen(ax.xaxis):
+            tick.set_text(tick.get_text().partition("\n")[0])  # the second lines are mostly empty
+        names = [text for text in ax.texts if text.get_text() in ("longs", "shorts")]
+        for beside in (seen(ax.xaxis), [ax._left_title, *names]):
+            boxes = [text.get_window_extent() for text in beside]
+            for one, other in combinations(boxes, 2):
+                assert not one.overlaps(other), [text.get_text() for text in beside]
 
 
 @pytest.mark.parametrize(

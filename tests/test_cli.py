@@ -16,6 +16,7 @@ from backtest.chart.words import amount
 from backtest.cli import outputs, text
 from backtest.cli.progress import Clock
 from backtest.schemas import OUTCOME_COLUMNS
+from backtest.study import tails
 
 START = datetime(2021, 5, 18, tzinfo=UTC)
 HOURS = 72
@@ -123,6 +124,9 @@ def test_run__of_own_files_prints_tables_whose_figures_are_those_of_the_outcomes
     flow = pl.read_parquet(out / "flow.parquet")
     assert flow.height == HOURS
     assert flow["notional"].sum() == pytest.approx(amount, abs=0.01)
+    (cascade,) = pl.read_parquet(out / "cascades.parquet").to_dicts()
+    assert cascade["notional"] == pytest.approx(amount, abs=0.01)
+    assert cascade["start"] == outcomes.filter("liquidated")["outcome_time"].item()
     assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
     assert "invented" not in printed
 
@@ -499,13 +503,23 @@ def standing_bars(tmp_path: Path) -> Path:
     return path
 
 
+def test_run__tells_how_heavy_the_tail_of_cascades_is(tmp_path, capsys):
+    words = ["run", "--count", "30000", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    sizes = pl.read_parquet(tmp_path / "out" / "cascades.parquet")["notional"]
+    tail = tails.fit(sizes)
+    told = f"tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f} from"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["open-interest", "volume"])
 def test_run__estimates_a_book_and_leads_with_dollars(tmp_path, capsys, kind):
     words = ["run", "--bars", str(standing_bars(tmp_path)), "--population", kind, "--turnover", "0.1"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
     assert f"estimated from {kind.replace('-', ' ')}, not positions: 0.1 of" in told
-    assert "liquidated a day:" in told
+    assert "liquidated a day, of what stands:" in " ".join(told.split())
+    assert "liquidated with other shares of the volume" in " ".join(told.split())
     assert "Largest cascades" in told
     assert "The book is invented" not in told
     outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")

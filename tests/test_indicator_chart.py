@@ -116,7 +116,7 @@ def test_areas__without_bands_say_so():
 
 
 @pytest.mark.parametrize("count", [1, 3, 14])
-@pytest.mark.parametrize("size", [(10.0, 6.25), (7.0, 6.0), (16.0, 9.0)])
+@pytest.mark.parametrize("size", [(10.0, 6.25), (7.0, 6.0), (5.0, 6.0), (16.0, 9.0)])
 def test_areas__words_stay_inside_and_clear_of_the_bands(count, size):
     frame = (
         pl.concat([scores()] * 5)
@@ -146,3 +146,8 @@ def test_areas__ticks_are_where_the_dots_are():
     assert 3 <= len(ticks) <= 12
     assert min(ticks) >= 0.4
     assert max(ticks) <= 0.86
+
+
+def test_areas__on_narrow_axes_leave_the_bands_of_differences_out():
+    told = texts(drawn(scores(), (3.6, 3.0)))
+    assert {"+0.150", "+0.060", "\N{MINUS SIGN}0.170", "difference"} <= set(told)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.errors import ArgumentError, TiersError
+from backtest.errors import ArgumentError, DataError, TiersError
 from backtest.population import HIGH, LOW, MIXED, LeverageMix, synthetic
 from backtest.rules.contract import Contract
 from backtest.rules.margin import notional, table_size
@@ -140,11 +140,50 @@ def test_synthetic__meets_the_calibration_targets() -> None:
     leverage, size = book.positions["leverage"].to_numpy(), sizes(book)
     assert 0.4 <= np.mean(leverage >= 20) <= 0.6
     assert 5 <= np.average(leverage, weights=size) <= 10
-    assert [sentence.endswith("met)") for sentence in book.assumptions[-2:]] == [True, True]
+    ordered = np.sort(size)
+    largest = ordered[-4_000:].sum() / ordered.sum()
+    by_leverage, by_notional, by_size, in_the_tail = book.assumptions[-4:]
+    assert by_leverage.endswith("(2021: 40 % to 60 %, met)")
+    assert by_notional.endswith("(2021: 5 to 10, met)")
+    assert f"median {np.median(ordered):,.0f} met" in by_size
+    assert f"mean {ordered.mean():,.0f} missed" in by_size
+    assert f"hundredth holds {100 * largest:.3g} % of the notional" in in_the_tail
+    assert in_the_tail.endswith("missed)")
 
 
 def test_synthetic__assumptions_say_when_a_target_is_missed() -> None:
-    assert [sentence.endswith("missed)") for sentence in drawn(leverage_mix=LOW).assumptions[-2:]] == [True, True]
+    by_leverage, by_notional, *_ = drawn(leverage_mix=LOW).assumptions[-4:]
+    assert by_leverage.endswith("(2021: 40 % to 60 %, missed)")
+    assert by_notional.endswith("(2021: 5 to 10, missed)")
+
+
+def test_synthetic__enters_uniformly_where_asked_whatever_was_traded() -> None:
+    market, venue = market_of(volume=[3.0, 10.0]), Venue.load("binance")
+    book = synthetic(market, venue, count=COUNT, seed=1, tiers=STAND_IN, entries="time")
+    first_half = book.positions["entry_time"] < START + timedelta(hours=48)
+    assert first_half.mean() == pytest.approx(0.5, abs=0.01)
+    assert "uniform over time" in book.assumptions[1]
+
+
+def test_synthetic__sides_lean_with_the_sign_of_the_last_funding() -> None:
+    hours, rates = (8, 30, 60), (1e-4, -2e-4, 0.0)
+    stamps = [START + timedelta(hours=hour) for hour in hours]
+    funding = pl.DataFrame({"symbol": ["BTCUSDT"] * 3, "time": stamps, "rate": rates}).with_columns(
+        pl.col("time").dt.cast_time_unit("ms")
+    )
+    market = Market(market_of(symbols=("BTCUSDT",)).bars, funding)
+    book = synthetic(market, Venue.load("binance"), count=COUNT, seed=1, long_share=0.55, funding_lean=0.2)
+    entry, long = book.positions["entry_time"], book.positions["side"] == "long"
+    ends = [START, *stamps, START + timedelta(hours=96)]
+    for first, stop, share in zip(ends, ends[1:], (0.55, 0.75, 0.35, 0.55), strict=False):
+        inside = (entry >= first) & (entry < stop)  # an entry at the stamp knows it
+        assert long.filter(inside).mean() == pytest.approx(share, abs=0.025)
+    assert "55 % long, 20 points more where the last funding was positive" in book.assumptions[1]
+
+
+def test_synthetic__cannot_lean_with_funding_that_is_not_there() -> None:
+    with pytest.raises(DataError, match="funding_lean needs a market with funding"):
+        drawn(funding_lean=0.1)
 
 
 def test_synthetic__assumptions_carry_the_numbers() -> None:
@@ -242,6 +281,9 @@ def test_synthetic__refuses_entries_without_tiers() -> None:
         ({"seed": -1}, "seed must be a whole number of at least 0, is -1"),
         ({"long_share": 1.5}, "long_share must lie from 0 to 1, is 1.5"),
         ({"long_share": float("nan")}, "long_share must be finite"),
+        ({"funding_lean": 0.6}, "funding_lean must leave shares from 0 to 1 around long_share 0.5, is 0.6"),
+        ({"funding_lean": -0.1}, "funding_lean must be finite and not negative, is -0.1"),
+        ({"entries": "price"}, "entries must be one of volume, time, is 'price'"),
         (
             {"symbol_shares": {"BTCUSDT": 0.5, "ETHUSDT": 0.6}},
             "symbol_shares must add up to 1, they add up to 1.1",

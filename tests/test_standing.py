@@ -167,6 +167,40 @@ def test_book__says_what_was_assumed() -> None:
         == "estimated from open interest, not positions: 0.07 of the volume closes positions"
     )
     assert "2x 25%" in stood.book.assumptions[1]
+    assert stood.book.assumptions[2] == "mean leverage by notional 9.55 (2021: 5 to 10, met)"
+
+
+def test_book__says_what_other_turnovers_would_have_liquidated() -> None:
+    history = market()
+    totals = {}
+    for turnover in (0.07, 0.035, 0.14):
+        flows = population.from_open_interest(history, venue(), turnover=turnover).flows.join(
+            history.bars.select("symbol", "time", "close"), on=["symbol", "time"]
+        )
+        notional = flows.group_by("side").agg((pl.col("liquidated") * pl.col("close")).sum()).sort("side")
+        totals[turnover] = notional["liquidated"].to_numpy()
+    told = [
+        f"{turnover:g}: longs {totals[turnover][0] / totals[0.07][0] - 1:+.0%}, "
+        f"shorts {totals[turnover][1] / totals[0.07][1] - 1:+.0%}"
+        for turnover in (0.035, 0.14)
+    ]
+    said = population.from_open_interest(history, venue(), turnover=0.07).book.assumptions[-1]
+    assert said == f"liquidated with other shares of the volume closed, beside 0.07: {'; '.join(told)}"
+
+
+def test_book__says_whether_it_liquidates_as_much_as_was_published() -> None:
+    stood = population.from_open_interest(market(), venue())
+    day = pl.col("time").dt.truncate("1d")
+    shares = {}
+    for side in ("long", "short"):
+        own = stood.flows.filter(pl.col("side") == side)
+        daily = own.group_by(day).agg(pl.sum("liquidated"), pl.mean("standing"))
+        shares[side] = daily["liquidated"].sum() / daily["standing"].sum()
+    told = " and ".join(
+        f"{share:.2%} of {side}s {'met' if 0.0006 <= share <= 0.0351 else 'missed'}"
+        for side, share in shares.items()
+    )
+    assert f"liquidated a day, of what stands: {told} " in stood.book.assumptions[-2]
 
 
 def test_inverse_cohorts__are_the_notional_they_say() -> None:

@@ -142,8 +142,57 @@ def test_shown__clustered_equals_the_urn_in_plain_python(dispersion):
         expected.append(SECONDS * silent * in_one / (SECONDS * in_one + place))
         silent *= 1 - in_one / (SECONDS * in_one + place)
     feed = throttle.shown(one_bar(sizes), rule="largest", dispersion=dispersion)
-    assert feed["fill_notional"].to_list() == sorted(sizes, reverse=True)
-    assert feed["weight"].to_list() == pytest.approx(expected, abs=1e-7)
+    assert feed["fill_notional"].to_list() == sizes.tolist()
+    by_size = feed.sort("fill_notional", descending=True)
+    assert by_size["weight"].to_list() == pytest.approx(expected, abs=1e-7)
+
+
+def walked(outcomes: pl.DataFrame, rule: str, dispersion: float) -> dict[int, float]:
+    """Return what each row shows, feed by feed and row by row; sizes of equal weight may be exchanged."""
+
+    def occupied(orders: float, together: float) -> float:
+        if not dispersion:
+            return SECONDS * (1 - (1 - 1 / SECONDS) ** orders)
+        each = together / (SECONDS * dispersion)
+        rest, every = each * (SECONDS - 1), each * SECONDS
+        logs = math.lgamma(rest + orders) - math.lgamma(rest) + math.lgamma(every) - math.lgamma(every + orders)
+        return SECONDS * (1 - math.exp(logs))
+
+    shown = {}
+    rows = outcomes.with_row_index("row").filter("liquidated")
+    for _, feed in rows.group_by("symbol", "outcome_time"):
+        ordered = sorted(feed.to_dicts(), key=lambda row: (-row["fill_notional"], -row["weight"], row["row"]))
+        together, above = sum(row["weight"] for row in ordered), 0.0
+        for row in ordered:
+            if rule == "latest":
+                expected = row["weight"] * occupied(together, together) / together
+            else:
+                expected = occupied(above + row["weight"], together) - occupied(above, together)
+                above += row["weight"]
+            shown[row["row"]] = min(max(expected, 0.0), row["weight"])
+    return shown
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("dispersion", DISPERSIONS)
+@pytest.mark.parametrize("rule", throttle.RULES)
+def test_shown__equals_walking_feed_by_feed_where_sizes_tie_and_bars_miss(rule, dispersion, seed):
+    rng = np.random.default_rng(seed)
+    outcomes = random_outcomes(300, bars=9, seed=seed).with_columns(
+        fill_notional=pl.Series(rng.choice([1.0, 5.0, 5.5, 70.0], 300)),
+        weight=pl.Series(rng.choice([0.25, 1.0, 3.0, 40.0], 300)),
+    )
+    outcomes = outcomes.filter(pl.col("outcome_time") != START + 4 * MINUTE)
+    feed = throttle.shown(outcomes, rule=rule, dispersion=dispersion)
+    expected = walked(outcomes, rule, dispersion)
+    assert feed.height == len(expected)
+    keys = ["symbol", "outcome_time", "fill_notional"]
+    gone = outcomes.with_row_index("row").filter("liquidated")
+    plain = gone.select(*keys, pl.col("row").replace_strict(expected, return_dtype=pl.Float64).alias("weight"))
+    found, told = (
+        frame.group_by(keys).agg(pl.sum("weight")).sort(keys)["weight"].to_list() for frame in (feed, plain)
+    )
+    assert found == pytest.approx(told, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("dispersion", [0.0, 4.0])

@@ -35,6 +35,9 @@ FILLED = 0.86
 
 HOURS = range(24)
 
+#: Points from which on every third hour is written, below every sixth.
+WIDE = 320.0
+
 
 def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw each cascade at its start, as high as its notional, in the colour of the side that was most of it.
@@ -141,16 +144,15 @@ def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
         heights = sign * hours[f"{side}_notional"].to_numpy()
         ax.bar(HOURS, heights, width=FILLED, align="edge", color=theme.SIDE_COLOURS[side])
     (days_seen,) = hours.select(pl.col("hours").max()).row(0)
-    unit = words.currency_name(currency)
-    theme.dress(ax, f"Liquidated by hour of day, {unit}, mean of {days_seen} days")
+    theme.dress(ax, f"Liquidated by hour of day, {words.currency_name(currency)}")
     theme.side_names(ax)
     theme.amount_axis(ax, partial(words.amount, currency=currency))
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     ax.set_xlim(0, len(HOURS))
-    ax.xaxis.set_major_locator(FixedLocator(list(range(0, 25, 3))))
-    ax.xaxis.set_major_formatter(
-        FuncFormatter(lambda hour, _: f"{hour % 24:02.0f}:00\n{'UTC' if hour == 0 else ''}")
-    )
+    step = 3 if theme.width(ax) > WIDE else 6
+    ax.xaxis.set_major_locator(FixedLocator(list(range(0, 25, step))))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda hour, _: f"{hour % 24:02.0f}:00"))
+    ax.set_xlabel(f"hour of day, UTC, mean of {days_seen} days", color=theme.MUTED, fontsize=theme.TEXT)
     return ax
 
 

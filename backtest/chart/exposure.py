@@ -71,7 +71,7 @@ def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Ax
     # one collection: thousands of bars are slow
     ax.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none"), autolim=False)
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, f"Imbalance {interval_name(step)}, darker: more of it")
+    theme.dress(ax, f"Imbalance {interval_name(step)}, darker: more")
     theme.side_names(ax)
     ax.set_ylim(-1.05, 1.05)
     ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1]))
@@ -104,14 +104,17 @@ def throttle(
         _beside(ax, name, (rates[0], curve[name][0]), colour, (1, 1))
     if published is not None:
         ax.axhline(published, color=theme.MUTED, linewidth=0.9, zorder=1)
-        _beside(ax, f"{words.percent(published)} {source}".rstrip(), (rates[0], published), theme.MUTED, (1, -1))
-        # the lowest rate is written at the foot, to the left, the others where the curves leave room
+        # above the line's right end, that every curve has come below: else to the left, below it
+        free = curve.select(pl.max_horizontal(pl.all().exclude("rate").last())).item() < published
+        end, where = (rates[-1], (-1, 1)) if free else (rates[0], (1, -1))
+        _beside(ax, f"{words.percent(published)} {source}".rstrip(), (end, published), theme.MUTED, where)
+        # the lowest rate is written at the foot, to the left, the others at the foot to the right
         for place, (name, rate) in enumerate(sorted((implied or {}).items(), key=lambda item: item[1])):
             colour = LINES.get(name, theme.MUTED)
             ax.plot([rate, rate], [0, published], color=colour, linewidth=0.9, linestyle=(0, (3, 3)))
             ax.plot(rate, published, marker="o", markersize=4, color=colour)
-            point, where = ((rate, published), (1, 1)) if place else ((rate, 0.0), (-1, 1))
-            _beside(ax, f"{words.three_figures(rate)} a second", point, colour, where)
+            where = (1, 1) if place else (-1, 1)
+            _beside(ax, f"{words.three_figures(rate)} a second", (rate, 0.0), colour, where)
     theme.dress(ax, "Seen in a feed of one a second, % of their number")
     _below(ax, "liquidations a second, of one symbol")
     ax.set_xlim(rates[0], rates[-1])
@@ -162,6 +165,7 @@ def _beside(ax: Axes, text: str, point: tuple[float, float], colour: str, where:
         va="bottom" if above > 0 else "top",
         fontsize=theme.TEXT,
         color=colour,
+        bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
     )
 
 

@@ -30,7 +30,8 @@ def areas(scores: pl.DataFrame, ax: Axes) -> Axes:
     """Draw the area under the curve of each indicator with its band, the best on top.
 
     The baseline and its band run through all rows, and so does one half, where there is no information. On the
-    right stands the difference to the baseline with its band; the dot is full where that band leaves out zero.
+    right stands the difference to the baseline with its band (on narrow axes without); the dot is full where that
+    band leaves out zero.
 
     Parameters
     ----------
@@ -38,9 +39,11 @@ def areas(scores: pl.DataFrame, ax: Axes) -> Axes:
     """
     rows = scores.sort("area").to_dicts()
     one = rows[0]
-    differences = [_difference(row) for row in rows]
+    names, differences = [row["indicator"] for row in rows], [_difference(row) for row in rows]
     heading = f"difference ({100 * one['confidence']:g} % band)"
-    _frame(ax, rows, [row["indicator"] for row in rows], [*differences, heading])
+    if _parts(ax, names, [*differences, heading])[2] < LEAST_MIDDLE:
+        heading, differences = "difference", [_signed(row["difference"]) for row in rows]
+    _frame(ax, rows, names, [*differences, heading])
     _baseline(ax, one, len(rows))
     for height, (row, difference) in enumerate(zip(rows, differences, strict=True)):
         clear = row["difference_low"] > 0 or row["difference_high"] < 0
@@ -60,23 +63,28 @@ def _frame(ax: Axes, rows: list[dict[str, Any]], left: Iterable[str], right: Ite
     ends += [one["baseline_area"], one["baseline_area_low"], one["baseline_area_high"], CHANCE]
     low, high = (extreme(filter(math.isfinite, ends)) for extreme in (min, max))
     span = max(high - low, 0.02)
-    width = ax.bbox.width / ax.figure.dpi * 72
-    beside = [(max(map(len, texts)) + 3) * LETTER / width for texts in (left, right)]
-    squeezed = min(1.0, (1 - LEAST_MIDDLE) / sum(beside))
-    middle = 1 - squeezed * sum(beside)
-    ax.set_xlim(*(low - squeezed * beside[0] * span / middle, high + squeezed * beside[1] * span / middle))
+    before, after, middle = _parts(ax, left, right)
+    squeezed = min(1.0, (1 - LEAST_MIDDLE) / (before + after))
+    middle = max(middle, LEAST_MIDDLE)
+    ax.set_xlim(low - squeezed * before * span / middle, high + squeezed * after * span / middle)
     ax.set_ylim(-BELOW, len(rows) - 1 + ABOVE)
     following = interval_name(one["horizon"] / timedelta(days=1)).removeprefix("per ")
     whose = f"{following}'" if following.endswith("s") else f"{following}'s"
     quantile = f"{100 * one['quantile']:g} % quantile"
     theme.dress(ax, f"Area under the curve: next {whose} liquidations above their {quantile}")
-    ticks = MaxNLocator(max(2, int(middle * width / 40)), steps=[1, 2, 5, 10]).tick_values(low, high)
+    ticks = MaxNLocator(max(2, int(middle * theme.width(ax) / 40)), steps=[1, 2, 5, 10]).tick_values(low, high)
     ticks = ticks[(low - 0.01 <= ticks) & (ticks <= high + 0.01)]
     ax.grid(visible=False)  # lines beside the rows only, not through the words above and below
     ax.vlines(ticks, -BELOW / 2, len(rows) - 1 + ABOVE / 2, color=theme.FAINT, linewidth=0.8, zorder=0.5)
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
     ax.set_yticks([])
+
+
+def _parts(ax: Axes, left: Iterable[str], right: Iterable[str]) -> tuple[float, float, float]:
+    """Return the parts of the width that words take on the left and on the right, and what they leave between."""
+    before, after = ((max(map(len, texts)) + 3) * LETTER / theme.width(ax) for texts in (left, right))
+    return before, after, 1 - before - after
 
 
 def _baseline(ax: Axes, one: dict[str, Any], rows: int) -> None:

@@ -66,6 +66,11 @@ def height(ax: Axes) -> float:
     return float(ax.bbox.height / ax.figure.dpi * 72)
 
 
+def width(ax: Axes) -> float:
+    """Return how wide axes are, in points."""
+    return float(ax.bbox.width / ax.figure.dpi * 72)
+
+
 def amount_axis(ax: Axes, write: Callable[[float], str]) -> None:
     """Write the y axis with a function of the value; below zero as above, for panels mirrored at zero."""
     ax.yaxis.set_major_locator(_round_steps(ax))

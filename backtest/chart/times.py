@@ -1,7 +1,8 @@
-"""A time axis in UTC that reads well from minutes to decades: at most ten ticks at round moments."""
+"""A time axis in UTC that reads well from minutes to decades: at most ten ticks, at round moments, that fit."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from backtest.chart.theme import MUTED, TEXT
+from backtest.chart.theme import MUTED, TEXT, width
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -25,6 +26,10 @@ STEPS = (
 )
 MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
 MOST_TICKS = 10
+
+#: Points between ticks at least: of hours, whose first carries a date and a year that the next one's date may
+#: follow, and of days, months and years.
+HOUR_APART, DAY_APART = 56.0, 44.0
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
@@ -44,21 +49,22 @@ def openings(times: pl.Series) -> tuple[Floats, float]:
 def time_axis(ax: Axes, start: datetime, end: datetime) -> Axes:
     """Span the x axis over a window and write its ticks: under the first, and every new year, the year."""
     ax.set_xlim(days(start), days(end))
-    ticks = time_ticks(start, end)
+    ticks = time_ticks(start, end, room=width(ax))
     ax.xaxis.set_major_locator(FixedLocator([days(tick) for tick in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticklabels(tick_labels(ticks), color=MUTED, fontsize=TEXT)
     return ax
 
 
-def time_ticks(start: datetime, end: datetime) -> list[datetime]:
-    """Return at most ten round moments inside a window, the closest together that are."""
+def time_ticks(start: datetime, end: datetime, *, room: float = math.inf) -> list[datetime]:
+    """Return at most ten round moments inside a window, the closest together that fit into so many points."""
     window = end - start
-    step = next((step for step in STEPS if window / step <= MOST_TICKS), None)
+    of_hours, of_days = (max(2, min(MOST_TICKS, room / apart)) for apart in (HOUR_APART, DAY_APART))
+    step = next((step for step in STEPS if window / step <= (of_hours if step < DAY else of_days)), None)
     if step is not None:
         first = MONDAY - (MONDAY - start) // step * step
         return [first + step * count for count in range((end - first) // step + 1)]
-    months = next((count for count in MONTHS if window / (DAY * 30.44 * count) <= MOST_TICKS), MONTHS[-1])
+    months = next((count for count in MONTHS if window / (DAY * 30.44 * count) <= of_days), MONTHS[-1])
     return [tick for tick in _first_days(start, end, months) if start <= tick <= end]
 
 

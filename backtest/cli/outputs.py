@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from backtest.errors import ArgumentError
 
 
@@ -25,6 +27,10 @@ class Outputs:
         """Return where to write a file that is to be called so in the folder."""
         self.names.append(name)
         return self._workshop / name
+
+    def write_parquet(self, name: str, frame: pl.DataFrame) -> None:
+        """Write a frame as Parquet, by lz4: half of zstd's time for outcomes, an eighth more bytes."""
+        frame.write_parquet(self.path(name), compression="lz4")
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
         """Write a record as JSON; times become ISO 8601."""

@@ -58,8 +58,8 @@ def _add_run(commands: Any) -> None:
         help="a whole study: tables on screen, Parquet and a picture in a folder",
         description="Without options: May 2021 on the bundled reconstruction, under Binance's rules,\n"
         "with a million invented positions. Every option replaces one of these.",
-        epilog="writes DIR/outcomes.parquet, DIR/flow.parquet (by interval and symbol), DIR/cascade.png and\n"
-        "DIR/summary.json",
+        epilog="writes DIR/outcomes.parquet, DIR/flow.parquet (by interval and symbol), DIR/cascades.parquet,\n"
+        "DIR/cascade.png and DIR/summary.json",
     )
     _add_market(parser, bars_default="the bundled reconstruction of May 2021")
     _add_book(parser, required=False)

@@ -10,18 +10,15 @@ import polars as pl
 
 from backtest.chart.words import amount, currency_name
 from backtest.cli.sentences import duration
-from backtest.cli.study import Swept
+from backtest.cli.study import HEAVY_QUANTILE, Swept
 from backtest.cli.text import day, decimals, moment, number, percent, plural, table
-from backtest.study import flow
-from backtest.study.cascades import find, pulses, with_price_moves
-from backtest.study.segmentation import ThresholdRule
+from backtest.errors import DataError
+from backtest.study import flow, tails
 
 HEAVIEST = 10
 HALF = 0.5
-#: Cascades: how many are told, and how heavy a bar must be among those with any liquidation.
-LARGEST, HEAVY_QUANTILE = 5, 0.95
-#: Finer intervals cut one fall into many cascades: some minute of any fall is quiet.
-FINEST = timedelta(minutes=15)
+#: Cascades that are told.
+LARGEST = 5
 #: Amounts are told in the largest unit that leaves them two figures before the point.
 SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
 
@@ -93,12 +90,8 @@ def heaviest_run(swept: Swept, hours: int = 3) -> str:
 
 
 def cascades(swept: Swept) -> str:
-    """Return the largest cascades of each symbol, and the rule that cut them out."""
-    bar = max(timedelta(milliseconds=int(swept.market.intervals.max())), FINEST)
-    coarse = swept.outcomes.with_columns(pl.col("outcome_time").dt.truncate(bar))
-    rule = ThresholdRule(HEAVY_QUANTILE, bar=bar)
-    runs = find(pulses(coarse, unit=swept.unit), rule, unit=swept.unit)
-    found = with_price_moves(runs, swept.market.bars)
+    """Return the largest cascades, the rule that cut them out, and how heavy the tail of their sizes is."""
+    found = swept.cascades
     rows = found.sort("notional", descending=True).head(LARGEST)
     size, money = _scale(swept, rows)
     size_words = "% of book" if swept.invented else money
@@ -116,9 +109,9 @@ def cascades(swept: Swept) -> str:
         ]
         for row in rows.iter_rows(named=True)
     ]
-    counted = f"{plural(found.height, 'cascade')}: runs of intervals of {duration(bar)}"
+    counted = f"{plural(found.height, 'cascade')}: runs of intervals of {duration(swept.cascade_bar)}"
     heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE, 0)} % of its symbol's that hold any liquidation"
-    return f"{table(header, lines, left=2)}\n{counted}, {heavy}."
+    return f"{table(header, lines, left=2)}\n{counted}, {heavy}.{_tail(swept)}"
 
 
 def triggers(swept: Mapping[str, Swept]) -> str:
@@ -184,6 +177,19 @@ def counts(swept: Swept) -> str:
     rows = flow.tally(swept.outcomes)
     lines = [[row["outcome"], number(row["count"]), percent(row["share"])] for row in rows.iter_rows(named=True)]
     return table(["outcome", "positions", "%"], lines)
+
+
+def _tail(swept: Swept) -> str:
+    """Return how heavy the tail of cascade sizes is, or nothing where they are too few to tell."""
+    try:
+        tail = tails.fit(swept.cascades["notional"])
+    except DataError:
+        return ""
+    least = amount(tail.least_size, swept.currency)
+    return (
+        f"\nTheir sizes: tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f} from {least} on "
+        f"({tail.tail_count:,} of {tail.count:,}; the error is that of independent sizes, so too small)."
+    )
 
 
 def _period(start: datetime, word: str) -> str:

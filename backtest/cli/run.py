@@ -90,12 +90,13 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
     every = options.every or swept.visible
     with outputs(options.out) as files:
         with clock.stage("files"):
-            swept.outcomes.write_parquet(files.path("outcomes.parquet"))
+            files.write_parquet("outcomes.parquet", swept.outcomes)
             by_symbol = [
                 swept.flow(every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
                 for symbol in swept.market.symbols
             ]
-            pl.concat(by_symbol).write_parquet(files.path("flow.parquet"))
+            files.write_parquet("flow.parquet", pl.concat(by_symbol))
+            files.write_parquet("cascades.parquet", swept.cascades)
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,8 @@ from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study import flow
+from backtest.study.cascades import find, pulses, with_price_moves
+from backtest.study.segmentation import ThresholdRule
 
 #: What amounts are rounded to before they are added up: cents, or the smallest unit of a coin.
 CENT, SATOSHI = 0.01, 1e-8
@@ -25,6 +27,12 @@ BY_DAY, BY_WEEK = 45, 300
 
 #: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week: bars must be seen.
 HOURS_TO_SEE, DAYS_TO_SEE = 45, 1_000
+
+#: Cascades: how heavy an interval must be among those with any liquidation.
+HEAVY_QUANTILE = 0.95
+
+#: Finer intervals cut one fall into many cascades: some minute of any fall is quiet.
+FINEST = timedelta(minutes=15)
 
 
 def one_currency(venue: Venue, market: Market) -> str:
@@ -93,6 +101,19 @@ class Swept:
     def hourly(self) -> pl.DataFrame:
         """The liquidated flow by hour."""
         return self.flow("1h")
+
+    @property
+    def cascade_bar(self) -> timedelta:
+        """The interval that cascades are runs of."""
+        return max(timedelta(milliseconds=int(self.market.intervals.max())), FINEST)
+
+    @cached_property
+    def cascades(self) -> pl.DataFrame:
+        """The cascades of each symbol with the price moves over them, in order of time."""
+        bar = self.cascade_bar
+        coarse = self.outcomes.with_columns(pl.col("outcome_time").dt.truncate(bar))
+        found = find(pulses(coarse, unit=self.unit), ThresholdRule(HEAVY_QUANTILE, bar=bar), unit=self.unit)
+        return with_price_moves(found, self.market.bars)
 
     @property
     def period(self) -> tuple[str, str]:

@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
     swept = Swept(market, venue, book, outcomes, used, invented=False)
     with outputs(options.out) as files:
         with clock.stage("files"):
-            outcomes.write_parquet(files.path("outcomes.parquet"))
+            files.write_parquet("outcomes.parquet", outcomes)
         files.write_json("summary.json", record.summary(options, swept, tiers, clock))
     print(report.counts(swept))
     print(f"\n{paragraph(f'{report.headline(swept)} {report.caveats(swept)}')}\n")

@@ -168,14 +168,17 @@ def shares_by_symbol(market: Market, shares: Mapping[str, float] | None) -> dict
     return dict(zip(market.symbols, (weights / weights.sum()).tolist(), strict=True))
 
 
-def entry_rows(market: Market, shares: Mapping[str, float], count: int, rng: np.random.Generator) -> Integers:
+def entry_rows(
+    market: Market, shares: Mapping[str, float], profile: Floats, count: int, rng: np.random.Generator
+) -> Integers:
     """Return (count,) the bars positions are opened at, ascending.
 
-    Within a symbol the chance of a bar is as the notional traded in it, or equal where none is known.
+    Within a symbol the chance of a bar is as its ``profile``, such as the notional traded in it, or equal where
+    that is zero throughout.
     """
-    traded, chances = traded_notional(market), np.zeros(market.times.size)
+    chances = np.zeros(market.times.size)
     for symbol, first, stop in zip(market.symbols, market.firsts[:-1], market.firsts[1:], strict=True):
-        own = traded[first:stop]
+        own = profile[first:stop]
         if not own.any():
             own = np.asarray(market.prices("mark", "open")[first:stop] > 0, np.float64)
         if shares.get(symbol, 0.0) > 0 and not own.any():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -23,10 +24,11 @@ from backtest.population.draws import (
     SizeLaw,
     entry_rows,
     parts_by_table,
-    require_number,
     shares_by_symbol,
     traded_notional,
 )
+from backtest.population.sides import SideLaw
+from backtest.population.targets import of_positions, percent
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import Side, Time
@@ -38,8 +40,7 @@ MIXED = LeverageMix(((2, 5, 0.15), (5, 10, 0.20), (10, 20, 0.25), (20, 50, 0.25)
 LOW = LeverageMix(((2, 5, 1.0),))
 HIGH = LeverageMix(((20, 125, 1.0),))
 
-#: Known of 2021: the share of positions at 20 times or more, and the notional-weighted mean leverage.
-HIGH_LEVERAGE, HIGH_SHARE, MEAN_LEVERAGE = 20, (0.40, 0.60), (5.0, 10.0)
+Entries = Literal["volume", "time"]
 
 
 def synthetic(
@@ -50,7 +51,9 @@ def synthetic(
     seed: int,
     tiers: Tiers = "strict",
     symbol_shares: Mapping[str, float] | None = None,
+    entries: Entries = "volume",
     long_share: float = 0.5,
+    funding_lean: float = 0.0,
     leverage_mix: LeverageMix = MIXED,
     median_size: float = 900.0,
     size_spread: float = 2.15,
@@ -71,8 +74,11 @@ def synthetic(
         The same seed gives the same book; other tiers change only the sizes and leverages they bound.
     symbol_shares
         Shares of positions by symbol. By default by notional traded, or equal where bars have no volume.
-    long_share
-        Share of positions that are long: a half, because every contract has two sides.
+    entries
+        Chance of a bar within its symbol: as the notional traded in it, where bars have volume; by ``time`` equal.
+    long_share, funding_lean
+        Share of positions that are long: a half, because every contract has two sides. The lean is added where the
+        last funding rate at or before the entry was positive, and taken off where it was negative.
     leverage_mix
         Shares of positions by range of leverage. What the tier of a position's size does not allow is lowered.
     median_size, size_spread
@@ -90,6 +96,8 @@ def synthetic(
     ------
     ArgumentError
         For a number out of its range, or shares that do not add up to one.
+    DataError
+        For a lean by funding in a market without.
     TiersError
         Where positions are opened while no tiers are in force.
     """
@@ -97,7 +105,8 @@ def synthetic(
     _require_whole("seed", seed, least=0)
     laws = _Laws(
         shares_by_symbol(market, symbol_shares),
-        long_share,
+        entries,
+        SideLaw(long_share, funding_lean),
         leverage_mix,
         SizeLaw(median_size, size_spread, tail_index, largest_size),
         HoldingLaw(median_holding, holding_spread),
@@ -113,18 +122,23 @@ class _Laws:
     """What a book is drawn by."""
 
     symbol_shares: Mapping[str, float]
-    long_share: float
+    entries: Entries
+    sides: SideLaw
     leverage_mix: LeverageMix
     sizes: SizeLaw
     holding: HoldingLaw
 
     def __post_init__(self) -> None:
-        """Refuse a share outside 0 to 1, and what is no mix."""
-        require_number("long_share", self.long_share)
-        if self.long_share > 1:
-            raise ArgumentError(f"long_share must lie from 0 to 1, is {self.long_share!r}")
+        """Refuse what is no profile, and what is no mix."""
+        if self.entries not in get_args(Entries):
+            raise ArgumentError(f"entries must be one of {', '.join(get_args(Entries))}, is {self.entries!r}")
         if not isinstance(self.leverage_mix, LeverageMix):
             raise ArgumentError(f"leverage_mix must be a LeverageMix, is {self.leverage_mix!r}")
+
+    def profile(self, market: Market) -> Floats:
+        """Return (rows,) what the chance of an entry in each bar goes by; zeros where time alone does."""
+        traded = traded_notional(market)
+        return traded if self.entries == "volume" else np.zeros_like(traded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +158,9 @@ def _draw(
     market: Market, laws: _Laws, rng: np.random.Generator, *, count: int, venue: Venue, tiers: Tiers
 ) -> _Drawn:
     """Return a book; whatever the tiers are, the same numbers are drawn in the same order."""
-    rows = entry_rows(market, laws.symbol_shares, count, rng)
+    rows = entry_rows(market, laws.symbol_shares, laws.profile(market), count, rng)
     leverage = laws.leverage_mix.draw(rng, count)
-    is_short = rng.random(count) >= laws.long_share
+    is_short = rng.random(count) >= laws.sides.long_shares(market, rows)
     exit_time = laws.holding.exit_times(market.times[rows], rng)
     normal, price = rng.standard_normal(count), market.prices("mark", "open")[rows]
     size, quantity, limit = np.empty(count), np.empty(count), np.empty(count)
@@ -187,34 +201,16 @@ def _symbols(market: Market, rows: Integers) -> pl.Series:
 
 def _assumptions(market: Market, laws: _Laws, drawn: _Drawn) -> Iterator[str]:
     """Yield what was assumed, and what the book drawn looks like beside what is known of 2021."""
-    in_time = "in proportion to notional traded" if traded_notional(market).any() else "uniform over time"
-    by_symbol = ", ".join(f"{symbol} {_percent(share)}" for symbol, share in laws.symbol_shares.items())
-    yield f"entries: {in_time}, by symbol {by_symbol}, {_percent(laws.long_share)} long"
+    in_time = "in proportion to notional traded" if laws.profile(market).any() else "uniform over time"
+    by_symbol = ", ".join(f"{symbol} {percent(share)}" for symbol, share in laws.symbol_shares.items())
+    yield f"entries: {in_time}, by symbol {by_symbol}, {laws.sides}"
     yield (
         f"leverage by count: {laws.leverage_mix}, log-uniform inside a range, whole numbers, "
-        f"{_percent(drawn.lowered)} of positions lowered to the limit of their tier"
+        f"{percent(drawn.lowered)} of positions lowered to the limit of their tier"
     )
     yield f"sizes: {laws.sizes}"
     yield f"exits: {laws.holding}"
-    share = float(np.mean(drawn.leverage >= HIGH_LEVERAGE))
-    low, high = (_percent(bound) for bound in HIGH_SHARE)
-    yield (
-        f"as drawn, {_percent(share)} of positions at {HIGH_LEVERAGE} times or more "
-        f"(2021: {low} to {high}, {_verdict(share, HIGH_SHARE)})"
-    )
-    mean = float(np.average(drawn.leverage, weights=drawn.size))
-    yield (
-        f"as drawn, notional-weighted mean leverage {mean:.2f} "
-        f"(2021: {MEAN_LEVERAGE[0]:g} to {MEAN_LEVERAGE[1]:g}, {_verdict(mean, MEAN_LEVERAGE)})"
-    )
-
-
-def _verdict(value: float, target: tuple[float, float]) -> str:
-    return "met" if target[0] <= value <= target[1] else "missed"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    yield from of_positions(drawn.leverage, drawn.size)
 
 
 def _require_whole(name: str, value: int, *, least: int) -> None:

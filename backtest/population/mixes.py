@@ -10,14 +10,12 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.population.targets import mean_leverage
 from backtest.rules.venue import Venue
 from backtest.schemas import Side, Time
 
 #: Share of open interest, not of traders, at each leverage: a mean of 9.6, within the 5 to 10 stated of 2021.
 NOTIONAL_MIX = {2.0: 0.25, 3.0: 0.25, 5.0: 0.20, 10.0: 0.15, 20.0: 0.09, 50.0: 0.04, 100.0: 0.02}
-
-#: Notional-weighted mean leverage stated of 2021.
-MEAN_LEVERAGE = (5.0, 10.0)
 
 SIDES = ("long", "short")
 
@@ -93,27 +91,13 @@ def sentences(mix: Mapping[float, float], tilt: float, trader_notional: float) -
     """Return what a book of cohorts assumes, beside what opens and closes it."""
     shares = ", ".join(f"{leverage:g}x {share:.0%}" for leverage, share in mix.items())
     mean = sum(leverage * share for leverage, share in mix.items())
-    target = "met" if MEAN_LEVERAGE[0] <= mean <= MEAN_LEVERAGE[1] else "missed"
     tilted = f", tilted by {tilt:g} towards the side of the takers" if tilt else ""
     return (
         f"opened on both sides at bar closes; leverage by notional: {shares}{tilted}",
-        f"mean leverage by notional {mean:.1f} (2021: {MEAN_LEVERAGE[0]:g} to {MEAN_LEVERAGE[1]:g}, {target})",
+        mean_leverage(mean),
         f"traders of {trader_notional:,.0f} each at the entry, which decides their tier",
         "what stood before the first bar is taken as opened at its close",
     )
-
-
-def calibration(flows: pl.DataFrame) -> str:
-    """Return liquidations a day over open interest, beside the published range."""
-    days = flows.group_by(pl.col("time").dt.truncate("1d"), "symbol", "side").agg(
-        pl.sum("liquidated"), pl.mean("standing")
-    )
-    shares = {
-        side: days.filter(pl.col("side") == side).select(pl.sum("liquidated") / pl.sum("standing")).item()
-        for side in SIDES
-    }
-    told = " and ".join(f"{share:.2%} of {side}s" for side, share in shares.items())
-    return f"liquidated a day: {told} (published, by venue and year: 0.06 % to 3.5 %)"
 
 
 def check_mix(mix: Mapping[float, float]) -> None:

@@ -9,7 +9,7 @@ of the volume opens and what stands is closed at a stated rate.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -26,7 +26,6 @@ from backtest.market.market import Market
 from backtest.population.mixes import (
     NOTIONAL_MIX,
     SIDES,
-    calibration,
     check_mix,
     flow_rows,
     liquidation_bars,
@@ -34,9 +33,13 @@ from backtest.population.mixes import (
     tilted,
     unit_cohorts,
 )
+from backtest.population.targets import of_flows, of_turnover
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import Time
+
+#: Of the volume, that closes positions beyond what open interest shows, or opens them where nothing is shown.
+SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ def from_open_interest(
     market: Market,
     venue: Venue,
     *,
-    turnover: float = 0.05,
+    turnover: float = SHARE,
     leverage_mix: Mapping[float, float] = NOTIONAL_MIX,
     taker_tilt: float = 0.0,
     trader_notional: float = 10_000.0,
@@ -103,7 +106,7 @@ def from_volume(
     market: Market,
     venue: Venue,
     *,
-    opening_share: float = 0.05,
+    opening_share: float = SHARE,
     mean_holding: timedelta = timedelta(hours=30),
     leverage_mix: Mapping[float, float] = NOTIONAL_MIX,
     taker_tilt: float = 0.0,
@@ -163,6 +166,15 @@ class _Laws:
         check_mix(self.mix)
         _require_range("trader_notional", self.trader_notional, 0.0, np.inf)
 
+    @property
+    def other_shares(self) -> tuple[float, ...]:
+        """Shares of the volume that the answer is told beside: half and twice, or the default one beside none."""
+        return (self.share / 2, min(2 * self.share, 1.0)) if self.share else (SHARE,)
+
+    def at(self, share: float) -> _Laws:
+        """Return the same laws with another share of the volume."""
+        return replace(self, share=share)
+
 
 class _Side(NamedTuple):
     """What one side of a symbol did, (bars,) base each; the survival (bars + 1,)."""
@@ -177,15 +189,20 @@ def _standing(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: 
     units = unit_cohorts(market, venue, laws.mix, laws.trader_notional)
     outcomes = sweep(Book(units), market, venue, leverage_limit="cap", tiers=tiers, threads=threads)
     weights, flows, survival = [], [], []
+    liquidated = {share: np.zeros(len(SIDES)) for share in (laws.share, *laws.other_shares)}
     for number, symbol in enumerate(market.symbols):
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
         bars, times = market.bars[rows], market.times[rows]
         interval = int(market.intervals[number])
         shares = tilted(laws.mix, bars, laws.tilt)
         logs = {}
-        for side in SIDES:
+        for place, side in enumerate(SIDES):
             own = outcomes.filter((pl.col("symbol") == symbol) & (pl.col("side") == side))
-            stood = _stand(laws, bars, interval, shares[side], liquidation_bars(own, times))
+            ends = liquidation_bars(own, times)
+            stood = _stand(laws, bars, interval, shares[side], ends)
+            for share, total in liquidated.items():
+                other = _stand(laws.at(share), bars, interval, shares[side], ends)
+                total[place] += other.liquidated @ bars["close"].to_numpy()
             per_trader = own["quantity"].to_numpy().reshape(times.size, len(laws.mix))
             weights.append(((stood.opened[:, None] * shares[side]) / per_trader).ravel())
             flows.append(flow_rows(symbol, side, times, stood.opened, stood.liquidated, stood.closed))
@@ -196,7 +213,12 @@ def _standing(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: 
     flow = pl.concat(flows)
     weighted = outcomes.select(units.columns).with_columns(weight=np.concatenate(weights))
     held = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
-    told = (laws.sentence, *sentences(laws.mix, laws.tilt, laws.trader_notional), calibration(flow))
+    told = (
+        laws.sentence,
+        *sentences(laws.mix, laws.tilt, laws.trader_notional),
+        of_flows(flow),
+        of_turnover(liquidated, "closed" if laws.by_open_interest else "opened"),
+    )
     return Standing(Book(held, assumptions=told, survival=pl.concat(survival)), flow)
 
 

@@ -8,10 +8,11 @@ finer than the window.
 **It measures clustering, whatever its cause.** Positions that share a price path are liquidated together though
 none sets off another, and a rate that changes through time drives the estimate to 1 as windows lengthen. By itself
 it says nothing of contagion: :func:`side_by_side` puts it beside that of the same run without feedback, whose true
-ratio is zero. (On the bundled sample of May 2021, where nothing feeds back, it reads 0.83 in windows of five
-minutes and 0.91 in windows of six hours.) It is biased low for windows that are not many times longer than the
-time between cause and effect: with a kernel of one second, ratios of 0.2, 0.5, 0.8 read 0.18, 0.46, 0.74 in
-windows of 10 s, and 0.20, 0.50, 0.80 in windows of 1,000 s. Events are rows, whatever their weight.
+ratio is zero. (On the bundled sample of May 2021, where nothing feeds back, 100,000 positions read 0.83 in windows
+of five minutes and 0.91 in windows of six hours, a million 0.94 and 0.97: a shared fate counts more the more share
+it.) It is biased low for windows that are not many times longer than the time between cause and effect, by as much
+as :func:`reading` says: with a kernel of one second, ratios of 0.2, 0.5, 0.8 read 0.18, 0.46, 0.74 in windows of
+10 s, and 0.20, 0.50, 0.80 in windows of 1,000 s. Events are rows, whatever their weight.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import math
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from backtest.errors import ArgumentError
@@ -68,6 +70,30 @@ def branching_ratio(count: str = "count") -> pl.Expr:
     Negative where they vary less than a Poisson process, −∞ where they are all alike, NaN where all are zero.
     """
     return (1 - 1 / variance_ratio(count).sqrt()).alias("branching_ratio")
+
+
+def reading(ratio: npt.ArrayLike, *, window: timedelta, kernel: timedelta) -> Floats:
+    """Return what the estimate reads, on average over long histories, of a process with an exponential kernel.
+
+    The covariance of the rate decays as e^(−(1 − n) t / kernel), which gives counts in windows w the variance
+    Var N / E N = 1 + n (2 − n) / (1 − n)² (1 − (1 − e^(−x)) / x), x = (1 − n) w / kernel.
+
+    Parameters
+    ----------
+    ratio : the true n, in [0, 1)
+    window : that counts are taken in
+    kernel : mean time from cause to direct effect
+
+    Returns
+    -------
+    As ``ratio``; less ``ratio`` it is the bias, never above zero.
+    """
+    true = np.asarray(ratio, np.float64)
+    if not ((true >= 0) & (true < 1)).all() or min(window, kernel) <= timedelta(0):
+        raise ArgumentError("reading needs ratios in [0, 1), a window and a kernel above zero")
+    spans = (1 - true) * (window / kernel)
+    excess = true * (2 - true) / (1 - true) ** 2 * (1 + np.expm1(-spans) / spans)
+    return np.asarray(1 - 1 / np.sqrt(1 + excess))
 
 
 def side_by_side(

@@ -20,7 +20,7 @@ What is hidden depends on how many orders there are: of an invented book, on the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -29,8 +29,10 @@ import numpy.typing as npt
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.types import Floats
-from backtest.study.flow import WEIGHT_UNIT, liquidated, weight, whole_units
+from backtest.kernel import feed
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats, Integers
+from backtest.study.flow import WEIGHT_UNIT, weight, whole_units
 
 Rule = Literal["latest", "largest"]
 RULES = ("latest", "largest")
@@ -172,21 +174,21 @@ def shown(
     if rule not in RULES:
         raise ArgumentError(f"rule must be one of {', '.join(RULES)}, is {rule!r}")
     _clusters(dispersion)
-    group = ("symbol", "outcome_time")
-    own = whole_units(pl.col("weight"), WEIGHT_UNIT)
-    together = own.sum().over(group) * WEIGHT_UNIT
-    gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated")
+    gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated").collect()
+    feeds, orders = _feeds(gone, bar), gone["weight"].to_numpy()
+    units = gone.select(whole_units(pl.col("weight"), WEIGHT_UNIT)).to_series()
+    together = np.bincount(feeds, units) * WEIGHT_UNIT  # of whole numbers, exact in any order
+    given = [readonly(array) for array in (feeds, orders, together)]
+    scratch, seen = np.zeros_like(together), np.zeros(gone.height)
     if rule == "latest":
-        seen = pl.col("weight") * _occupied(together, together, seconds, dispersion) / together
+        feed.latest(*given, scratch, seconds, float(dispersion), seen)
     else:
-        # by size alone: 0.4 s for 1.7 million rows, by symbol and bar first 1 s
-        gone = gone.sort("fill_notional", "weight", descending=True)
-        up_to = own.cum_sum().over(group)
-        with_it, without = (
-            _occupied(orders * WEIGHT_UNIT, together, seconds, dispersion) for orders in (up_to, up_to - own)
-        )
-        seen = (with_it - without).clip(0)
-    return gone.with_columns(weight=pl.min_horizontal(seen.fill_nan(0.0), "weight")).collect()
+        alike = gone["weight"].min() == gone["weight"].max()
+        keys = ["fill_notional"] if alike else ["fill_notional", "weight"]
+        by_size = gone.select(pl.arg_sort_by(*keys, descending=True)).to_series()
+        others = np.zeros((2, together.size))
+        feed.largest(readonly(by_size.to_numpy()), *given, scratch, *others, seconds, float(dispersion), seen)
+    return gone.with_columns(weight=pl.Series(seen))
 
 
 def visible(
@@ -196,7 +198,6 @@ def visible(
     bar: timedelta = timedelta(minutes=1),
     rule: Rule = "latest",
     dispersion: float = 0.0,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return what was liquidated and the part of it a feed is expected to show, by any keys.
@@ -205,26 +206,29 @@ def visible(
     ----------
     by : columns, or expressions such as ``flow.interval``; the feed is cut by symbol whatever they are
     bar, rule, dispersion : as in :func:`shown`
-    kinds, unit : as in ``study.flow``
+    unit : settlement currency that amounts are rounded to before they are added up; of expected ones a finer one
 
     Returns
     -------
     The keys in order, then ``count``, ``visible_count``, ``notional``, ``visible_notional``, ``count_share``,
     ``notional_share``. Groups in which nothing was liquidated are absent.
     """
-    feed = shown(outcomes, bar=bar, rule=rule, dispersion=dispersion)
-    whole = liquidated(outcomes, by, kinds=kinds, unit=unit)
-    part = liquidated(feed, by, kinds=kinds, unit=unit * EXPECTED)
-    keys = whole.columns[: len(by)]
-    measures = ("count", "notional")
-    return (
-        whole.lazy()
-        .join(part.lazy(), on=keys, how="left", maintain_order="left", nulls_equal=True)
-        .with_columns((pl.col(f"{name}_right") / pl.col(name)).alias(f"{name}_share") for name in measures)
-        .rename({f"{name}_right": f"visible_{name}" for name in measures})
-        .select(*keys, "count", "visible_count", "notional", "visible_notional", "count_share", "notional_share")
-        .collect()
+    whole = outcomes.with_columns(weight(outcomes).alias("_whole"))
+    passed = shown(whole, bar=bar, rule=rule, dispersion=dispersion)
+    keys = [pl.col(key) if isinstance(key, str) else key for key in by]
+    names = [key.meta.output_name() for key in keys]
+    sums = (
+        passed.lazy()
+        .group_by(keys)
+        .agg(
+            count=_sum(pl.col("_whole"), WEIGHT_UNIT),
+            visible_count=_sum(pl.col("weight"), WEIGHT_UNIT),
+            notional=_sum(pl.col("fill_notional") * pl.col("_whole"), unit),
+            visible_notional=_sum(pl.col("fill_notional") * pl.col("weight"), unit * EXPECTED),
+        )
     )
+    shares = ((pl.col(f"visible_{name}") / pl.col(name)).alias(f"{name}_share") for name in ("count", "notional"))
+    return sums.with_columns(shares).sort(names).collect()
 
 
 def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
@@ -233,21 +237,22 @@ def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
     return pl.DataFrame({"rate": np.asarray(rates, np.float64), **shares})
 
 
-def _occupied(orders: pl.Expr, together: pl.Expr, seconds: int, dispersion: float) -> pl.Expr:
-    """Return the expected number of a bar's seconds that hold at least one of some of its orders."""
-    if dispersion == 0:
-        return seconds * (1 - (orders * math.log1p(-1 / seconds)).exp())
-    each = together / (seconds * dispersion)
-    rest, every = each * (seconds - 1), each * seconds
-    silent = _log_gamma(rest + orders) - _log_gamma(rest) + _log_gamma(every) - _log_gamma(every + orders)
-    return seconds * (1 - silent.exp())
+def _feeds(gone: pl.DataFrame, bar: timedelta) -> Integers:
+    """Return (n,) the number of each row's symbol and bar, from zero."""
+    stamps = gone["outcome_time"].to_physical().to_numpy()
+    times: Integers = stamps // (bar // timedelta(milliseconds=1))
+    if not times.size:
+        return np.zeros(0, np.int64)
+    numbers = {symbol: number for number, symbol in enumerate(gone["symbol"].unique().sort())}
+    bars: Integers = times - times.min()
+    if len(numbers) == 1:
+        return bars
+    symbols: Integers = gone["symbol"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
+    return symbols * (int(bars.max()) + 1) + bars
 
 
-def _log_gamma(x: pl.Expr) -> pl.Expr:
-    """Return ln Gamma(x) for x > 0 within 3e-10: Stirling's series at x + 8, and Gamma(x + 1) = x Gamma(x)."""
-    z = x + 8
-    series = (z - 0.5) * z.log() - z + 0.5 * math.log(2 * math.pi) + 1 / (12 * z) - 1 / (360 * z**3)
-    return series + 1 / (1260 * z**5) - math.prod((x + step for step in range(1, 8)), start=x).log()
+def _sum(amount: pl.Expr, unit: float) -> pl.Expr:
+    return whole_units(amount, unit).sum() / (1 / unit)
 
 
 def _clusters(dispersion: float) -> float:
