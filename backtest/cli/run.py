@@ -96,6 +96,7 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
-            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption)
+            own = options.bars is not None  # the bundled sample is not what a venue published
+            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption, checked=own)
         files.write_json("summary.json", record.summary(options, swept, tiers, clock))
     return [str(path) for path in files.written]

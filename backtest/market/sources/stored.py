@@ -23,7 +23,8 @@ def scan(
 ) -> pl.LazyFrame:
     """Return the stored rows of a data set from ``start`` up to ``end``, by symbol and time; nothing is fetched.
 
-    Filters and selections on what is returned reach the files: of other symbols, years and columns nothing is read.
+    Filters and selections on what is returned reach the files: of other symbols, years and columns nothing is
+    read.
 
     Parameters
     ----------
