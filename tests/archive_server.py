@@ -52,7 +52,7 @@ class Archive:
         self.address = ""
         self.guard = threading.Lock()
         self.pause = 0.0  #: seconds that every answer takes
-        self.busy = self.busiest = 0  #: requests at a time
+        self.busy = self.busiest = 0  #: requests at a time, during the pause
 
     @property
     def hosts(self) -> dict[str, str]:
@@ -106,12 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
         with self.archive.guard:
             self.archive.busy += 1
             self.archive.busiest = max(self.archive.busiest, self.archive.busy)
-        try:
-            time.sleep(self.archive.pause)
-            self._answer(body_wanted=body_wanted)
-        finally:
-            with self.archive.guard:
-                self.archive.busy -= 1
+        time.sleep(self.archive.pause)
+        with self.archive.guard:
+            self.archive.busy -= 1
+        self._answer(body_wanted=body_wanted)
 
     def _answer(self, *, body_wanted: bool) -> None:
         address = urlsplit(self.path)

@@ -460,7 +460,7 @@ def test_fetch__asks_for_no_more_at_a_time_than_it_may(archive, tmp_path):
     archive.pause = 0.02
     told = []
     fetch(archive, tmp_path, "2021-06-01", "2021-06-13", parallel=3, progress=lambda *three: told.append(three))
-    assert archive.busiest == 3
+    assert 1 < archive.busiest <= 3
     sizes = sum(len(body) for path, body in archive.files.items() if path.endswith(".zip"))
     assert [done for done, _, _ in told] == list(range(1, 13))
     assert told[-1] == (12, 12, sizes)

@@ -374,7 +374,7 @@ def test_symbol__is_what_the_files_name_begins_with(name, symbol):
 def test_repairs__add_up_and_name_themselves():
     both = Repairs({"duplicate": 2, "zero": 0}) + Repairs({"duplicate": 1, "blank": 1_000})
     assert both == Repairs({"duplicate": 3, "blank": 1_000})
-    assert str(both) == f"3 {REPAIRS['duplicate']}; 1,000 {REPAIRS['blank']}"
+    assert str(both) == f"{REPAIRS['duplicate']}: 3; {REPAIRS['blank']}: 1,000"
     assert both.frame()["rows"].to_list() == [3, 1_000]
     assert not Repairs()
     with pytest.raises(ValueError, match="'mended' is no repair"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.cli import values
+from backtest.cli.fetch_parser import add_fetch
 from backtest.cli.one_line import Parser, Version
 
 DESCRIPTION = """\
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     _add_run(commands)
     _add_sweep(commands)
+    add_fetch(commands)
     _add_venues(commands)
     _add_price(commands)
     return parser

@@ -44,7 +44,7 @@ class Repairs:
         return bool(self.counts)
 
     def __str__(self) -> str:
-        told = (f"{count:,} {REPAIRS[name]}" for name, count in self.counts.items())
+        told = (f"{REPAIRS[name]}: {count:,}" for name, count in self.counts.items())
         return "; ".join(told) or "nothing to repair"
 
     def frame(self) -> pl.DataFrame:
