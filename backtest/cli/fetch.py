@@ -15,7 +15,7 @@ from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE
 from backtest.cli.text import moment, plural
 from backtest.errors import ArgumentError, FetchError
-from backtest.market.sources import data_folder, history, plan
+from backtest.market.sources import data_folder, datasets, history, plan
 from backtest.market.sources.fetching import Settings, all_series, fetch_series
 
 DATA = ("mark", "last", "funding")
@@ -27,7 +27,8 @@ def run(options: Namespace) -> None:
     if options.start >= settings.now:
         raise ArgumentError(f"--from must lie in the past, is {moment(options.start)}")
     span = plan.Span(options.start, options.end or settings.now)
-    data = tuple(options.data or DATA)
+    usual = tuple(name for name in DATA if name in datasets(options.venue))
+    data = tuple(options.data or usual or DATA)
     wanted = all_series(options.venue, data, options.symbol, options.interval)
     asked = Asked(options.venue, data, tuple(options.symbol), span, options.interval, settings)
     if options.out is not None:

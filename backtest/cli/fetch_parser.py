@@ -34,7 +34,9 @@ def add_fetch(commands: Any) -> None:
     )
     what = parser.add_argument_group("what")
     what.add_argument("venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit")
-    what.add_argument("data", nargs="*", metavar="DATA", help="data sets (default: mark last funding)")
+    what.add_argument(
+        "data", nargs="*", metavar="DATA", help="data sets (default: mark last funding, those there are)"
+    )
     what.add_argument(
         "--symbol",
         action="append",

@@ -19,6 +19,7 @@ EXAMPLES = """\
 examples:
   backtest run                       May 2021 on the bundled reconstruction, a million invented positions
   backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
+  backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
   backtest venues binance            every rule with its source, and what is not known
   backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000

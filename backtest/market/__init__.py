@@ -1,10 +1,10 @@
 """Price and funding histories: read, fetched, checked, resampled, and one reconstructed sample."""
 
-from backtest.market import sources
+from backtest.market import quality, sources
 from backtest.market.loading import load
 from backtest.market.market import Market
 
-__all__ = ["Market", "load", "sample", "sources"]
+__all__ = ["Market", "load", "quality", "sample", "sources"]
 
 
 def sample(seed: int = 20210519) -> Market:
