@@ -439,6 +439,7 @@ def fetch_kinds() -> Iterator[Kind]:
     yield Kind("a mirror without a name", f"{FETCH} --host http://127.0.0.1")
     yield Kind("a mirror of no host", f"{FETCH} --host kraken=http://127.0.0.1")
     yield Kind("bars to write without prices", f"{FETCH.replace('mark', 'funding')} --out out")
+    yield Kind("a file to keep data in", FETCH.replace("--folder data", "--folder venue.toml"))
     yield Kind("offline and not on the disk", FETCH)
 
 

@@ -69,6 +69,10 @@ def test_fetch__writes_what_run_reads(archive, tmp_path, capsys):
     found = pl.read_parquet(tmp_path / "may" / "quality.parquet")
     assert found.columns == list(quality.SCHEMA)
     assert found.filter(check="gap")["bars"].to_list() == [5]
+    assert found.filter(check="repair").select("bars", "note").rows() == [
+        (2, "rows out of order, sorted"),
+        (2, "rows that repeat another, left out"),
+    ]
 
 
 def test_fetch__twice_and_offline_print_the_same_but_for_what_was_fetched(archive, tmp_path, capsys):

@@ -37,7 +37,7 @@ def run(options: Namespace) -> None:
             raise ArgumentError(f"--out needs prices among the data: {', '.join(PRICES)}")
     fetched = fetch_series(wanted, span, settings)
     _erase()
-    found = fetch_report.quality_of(asked)
+    found = fetch_report.quality_of(asked, fetched)
     blocks = [
         fetch_report.files(fetched, wanted),
         fetch_report.absent(fetched),

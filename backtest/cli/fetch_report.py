@@ -89,34 +89,39 @@ def repairs(fetched: Fetched, wanted: Sequence[Series]) -> str:
     rows = [
         (f"{series.name} {series.symbol}", f"{row['meaning']}: {row['rows']:,}")
         for series in wanted
-        for row in fetched.repairs_of(series).frame().iter_rows(named=True)
+        for row in fetched.repairs_of(series.symbol, series.name).frame().iter_rows(named=True)
     ]
     return f"Repairs\n{facts(rows)}" if rows else ""
 
 
-def quality_of(asked: Asked) -> Quality:
-    """Return what the checks found in the prices of each symbol; one symbol is in memory at a time."""
+def quality_of(asked: Asked, fetched: Fetched) -> Quality:
+    """Return what the checks found in the prices of each symbol; one symbol is in memory at a time.
+
+    Repairs stand in the frame; in words they are told by series.
+    """
     frames, notes = [pl.DataFrame(schema=quality.SCHEMA)], []
     if asked.price is not None:
         for symbol in asked.symbols:
             for other in (None, *(name for name in asked.data if name in AGAINST and name != asked.price)):
                 try:
-                    frames.append(_checked(asked, symbol, other))
+                    frames.append(_checked(asked, symbol, other, fetched))
                 except DataError as error:
                     notes.append(f"  {error}")
-    found = pl.concat(frames)
+    every = pl.concat(frames)
     if asked.price is None:
-        return Quality(found, "")
+        return Quality(every, "")
+    found = every.drop_nulls("start")
     title = f"Quality of the {asked.price} price"
     told = [title if found.height or notes else f"{title}: nothing found", *dict.fromkeys(notes)]
-    return Quality(found, "\n".join([*told, _table(found)] if found.height else told))
+    return Quality(every, "\n".join([*told, _table(found)] if found.height else told))
 
 
-def _checked(asked: Asked, symbol: str, other: str | None) -> pl.DataFrame:
+def _checked(asked: Asked, symbol: str, other: str | None, fetched: Fetched) -> pl.DataFrame:
     """Return what the price itself shows, or what it shows against another data set."""
     end = min(asked.span.end, asked.settings.now)
     if other is None:
-        return quality.report(asked.market((symbol,)), span=(asked.span.start, end))
+        repairs = {symbol: fetched.repairs_of(symbol)}
+        return quality.report(asked.market((symbol,)), span=(asked.span.start, end), repairs=repairs)
     if other == "spot":
         found = quality.report(asked.market((symbol,)), reference=asked.market((symbol,), price="spot"))
     else:

@@ -62,9 +62,10 @@ class Fetched:
         """What had to be put right in all files together."""
         return sum((file.entry.repairs for file in self.files), start=Repairs())
 
-    def repairs_of(self, series: Series) -> Repairs:
-        """Return what had to be put right in the files of one series."""
-        return sum((file.entry.repairs for file in self.files if file.series == series), start=Repairs())
+    def repairs_of(self, symbol: str, name: str | None = None) -> Repairs:
+        """Return what had to be put right in the files of a symbol, of all its series or the one of a name."""
+        files = (file for file in self.files if file.series.symbol == symbol and name in (None, file.series.name))
+        return sum((file.entry.repairs for file in files), start=Repairs())
 
     @property
     def failures(self) -> tuple[File, ...]:

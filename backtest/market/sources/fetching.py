@@ -49,6 +49,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.parallel <= MOST_PARALLEL:
             raise ArgumentError(f"parallel must lie between 1 and {MOST_PARALLEL}, is {self.parallel}")
+        if self.folder.is_file():
+            raise ArgumentError(f"folder must be one to keep data in: {self.folder} is a file")
         strangers = sorted(set(self.hosts) - set(HOSTS))
         if strangers:
             raise ArgumentError(f"hosts must name some of {', '.join(HOSTS)}: {strangers[0]!r} is none of them")

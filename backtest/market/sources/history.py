@@ -95,7 +95,8 @@ def load(
             f"{len(fetched.failures):,} of {len(fetched.files):,} files could not be had, "
             f"first {first.series} {first.period}: {first.entry.note}"
         )
-    market = from_disk(history, settings.folder, gap_limit=gap_limit, notes=_missing(fetched))
+    notes = [*_missing(fetched), *_put_right(fetched)]
+    market = from_disk(history, settings.folder, gap_limit=gap_limit, notes=notes)
     market.description = description or market.description
     return market
 
@@ -184,6 +185,11 @@ def _described(history: History) -> str:
         f"{history.venue} {', '.join(history.symbols)}: {history.price} price, {history.interval} bars from the "
         f"venue's archive{stands_in}"
     )
+
+
+def _put_right(fetched: Fetched) -> Iterator[str]:
+    if fetched.repairs:
+        yield f"put right in its files: {str(fetched.repairs).replace('; ', ', ')}"
 
 
 def _unknown_ends(history: History, market: Market) -> Iterator[str]:
