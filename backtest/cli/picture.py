@@ -19,8 +19,8 @@ MOST_BARS = 4_000
 RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080}
 
 
-def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "", checked: bool = False) -> None:
-    """Draw the cascade of one symbol and save it; ``checked``: with what is wrong with its prices below."""
+def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
+    """Draw the cascade of one symbol, below it what its prices look like, and save it."""
     from backtest.chart.cascade import cascade
 
     figure = cascade(
@@ -32,7 +32,7 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
         currency=swept.currency,
         price_unit=sentences.quote(symbol, swept.currency),
         gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
-        quality=quality.report(swept.market).filter(pl.col("symbol") == symbol) if checked else None,
+        quality=quality.report(swept.market).filter(pl.col("symbol") == symbol) if swept.own_prices else None,
         notes=notes(swept, symbol, caption),
     )
     figure.savefig(path, format="png")

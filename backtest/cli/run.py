@@ -35,7 +35,8 @@ def run(options: Namespace) -> None:
     with clock.stage("sweep"):
         outcomes = sweep(book, market, venue, tiers=tiers, **rules)
     used = tiers_used(book, market, venue, tiers=tiers)
-    swept = Swept(market, venue, book, outcomes, used, invented=is_invented(options))
+    own = options.bars is not None
+    swept = Swept(market, venue, book, outcomes, used, invented=is_invented(options), own_prices=own)
     with clock.stage("tables"):
         blocks = [assumed(swept, rules), *_tables(swept)]
     blocks += [_triggers(swept, tiers, rules, clock)]
@@ -96,7 +97,6 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
-            own = options.bars is not None  # the bundled sample is not what a venue published
-            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption, checked=own)
+            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption)
         files.write_json("summary.json", record.summary(options, swept, tiers, clock))
     return [str(path) for path in files.written]
