@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from archive_files import (
@@ -260,6 +261,18 @@ def test_fetch__brings_again_what_somebody_removed(archive, tmp_path):
     assert_hours(stored(tmp_path, "2021-06-01", "2021-06-02"), JUNE, 1)
 
 
+def test_fetch__removes_downloads_that_nobody_went_on_with_for_a_week(archive, tmp_path):
+    put_day(archive, JUNE)
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    for name, age in (("old.partial", 8), ("young.partial", 6)):
+        (downloads / name).write_bytes(b"x")
+        left = (NOW - timedelta(days=age)).timestamp()
+        os.utime(downloads / name, (left, left))
+    fetch(archive, tmp_path, "2021-06-01", "2021-06-02")
+    assert [path.name for path in downloads.iterdir()] == ["young.partial"]
+
+
 def test_fetch__asks_for_no_more_at_a_time_than_it_may(archive, tmp_path):
     for n in range(12):
         put_day(archive, JUNE + timedelta(n))
@@ -289,6 +302,30 @@ def test_fetch__two_at_once_bring_each_file_once(archive, tmp_path):
     assert sorted({outcome for result in results for outcome in outcomes(result).values()}) == ["fetched", "kept"]
     assert len(archive.asked()) == 12
     assert waited == [1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fetch__comes_to_the_same_whatever_goes_wrong_on_the_way(archive, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    put_month(archive, without=tuple(rng.integers(1, 32, 4).tolist()))
+    for day in [*(MAY + timedelta(n) for n in range(31)), *(JUNE + timedelta(n) for n in range(10))]:
+        put_day(archive, day)
+    for path, body in archive.files.items():
+        cut = int(rng.integers(1, len(body)))
+        troubles = [
+            ("drop", cut), ("drop", 0), ("bytes", body[:cut]), ("bytes", b"<html>"), ("status", 503),
+            ("status", 429, {"Retry-After": "0"}), ("status", 403), ("no range",), ("other range",), ("fine",),
+        ]  # fmt: skip
+        archive.moods[path] = [troubles[n] for n in rng.integers(0, len(troubles), rng.integers(0, 6))]
+    for _ in range(20):
+        fetched = fetch(archive, tmp_path, "2021-05-01", "2021-06-11", refresh=True)
+        if not fetched.failures and "damaged" not in outcomes(fetched).values():
+            break
+    archive.requests.clear()
+    fetch(archive, tmp_path, "2021-05-01", "2021-06-11")
+    assert archive.requests == []
+    assert_hours(stored(tmp_path, "2021-05-01", "2021-06-11"), MAY, 41)
+    assert list(tmp_path.glob("venue=*/**/*.partial")) == []
 
 
 PROGRAM = """

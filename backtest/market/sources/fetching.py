@@ -118,7 +118,7 @@ def fetch_series(wanted: Sequence[Series], span: plan.Span, settings: Settings) 
         if complete is not None:  # nothing to do: no lock, no request
             return complete
     with locked(settings.folder / ".lock", settings.waiting):
-        store.sweep_up(settings.folder)
+        store.sweep_up(settings.folder, settings.now)
         manifests = {series: Manifest.of(settings.folder, series, writable=True) for series in wanted}
         crew = _Crew(settings, manifests)
         files = crew.run([(series, period) for series in wanted for period in _first(series, span, settings)])

@@ -25,6 +25,9 @@ Origin = Literal["month", "day", "recent"]
 #: What goes before what, where several parts hold a time.
 RANKS: dict[Origin, int] = {"month": 0, "day": 1, "recent": 2}
 
+#: When a download that broke off is given up: by then its month has come in its place.
+FORGOTTEN = timedelta(days=7)
+
 #: How far the rows of a file may lie from the days it is called by.
 ASIDE = timedelta(days=2)
 
@@ -123,7 +126,13 @@ def _may_hold(part: str, start: datetime, end: datetime) -> bool:
     return part == "recent" or first <= part <= last
 
 
-def sweep_up(folder: Path) -> None:
-    """Remove what a process that died left half-written; only the holder of the folder's lock may call this."""
+def sweep_up(folder: Path, now: datetime) -> None:
+    """Remove what a process that died left half-written, and downloads that nobody went on with.
+
+    Only the holder of the folder's lock may call this.
+    """
+    for download in folder.glob("downloads/*.partial"):
+        if download.stat().st_mtime < (now - FORGOTTEN).timestamp():
+            download.unlink()
     for partial in folder.glob("venue=*/dataset=*/symbol=*/year=*/.*.partial"):
         partial.unlink(missing_ok=True)
