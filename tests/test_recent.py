@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from archive_files import HOUR, NOW, assert_hours, fetch, how, outcomes, put_day, stored
-from archive_server import Archive, milliseconds, serving
+from archive_server import METRICS_HEADER, Archive, lines, metrics_rows, milliseconds, serving, zipped
 
 from backtest.market import sources
 from backtest.market.sources.repairs import Repairs
@@ -88,8 +88,26 @@ def test_recent__funding_and_open_interest_take_their_own_shapes(archive, tmp_pa
     ]
     assert set(rates["rate"]) == {0.0002}
     known = sources.scan("binance", "metrics", "BTCUSDT", "2021-06-18", "2021-06-20", folder=tmp_path).collect()
-    assert known["time"][0] == datetime(2021, 6, 18, 0, 5, tzinfo=UTC)  # when the first five minutes were over
+    assert known["time"].to_list() == [
+        datetime(2021, 6, 18, tzinfo=UTC) + timedelta(minutes=5 * n) for n in range(576)
+    ]
     assert known.row(0)[2:4] == (5.5, 99.0)
+
+
+def test_recent__open_interest_goes_on_where_the_archive_ends(archive, tmp_path):
+    def interest(query: dict[str, str]) -> list[dict[str, object]]:
+        times = range(int(query["startTime"]), int(query["endTime"]), 300_000)[: int(query["limit"])]
+        return [{"sumOpenInterest": "5.5", "sumOpenInterestValue": "99", "timestamp": time} for time in times]
+
+    archive.answers["futures/data/openInterestHist"] = interest
+    for n in (17, 18):
+        path = f"data/futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2021-06-{n}.zip"
+        archive.put(path, zipped(lines(METRICS_HEADER, metrics_rows(date(2021, 6, n)))))
+    settings = how(archive, tmp_path, with_recent=True)
+    sources.fetch("binance", "metrics", "BTCUSDT", "2021-06-18", "2021-06-20", settings=settings)
+    known = sources.scan("binance", "metrics", "BTCUSDT", "2021-06-18", "2021-06-20", folder=tmp_path).collect()
+    assert set(known["time"].diff().drop_nulls()) == {timedelta(minutes=5)}
+    assert known["open_interest"].to_list()[-287:] == [5.5] * 287  # from 19 June 00:05 on
 
 
 def test_recent__open_interest_is_not_asked_for_beyond_its_thirty_days(archive, tmp_path):
