@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from polars.testing import assert_frame_equal
 
+from backtest.__main__ import main
 from backtest.chart.cascade import cascade
 from backtest.chart.quality import quality_strip, strip_height
 from backtest.chart.times import days
@@ -211,6 +212,22 @@ def test_strip__stands_under_a_chart_where_anything_was_found():
     assert panels[0].get_title(loc="left") == "Data quality: stretches found"
     assert panels[0].get_xlim() == panels[1].get_xlim()
     assert strip_height(found.clear()) == 0
+
+
+def test_run__draws_the_strip_for_prices_it_was_given_and_not_for_the_sample(tmp_path, monkeypatch):
+    drawn = []
+
+    def kept(*given: object, quality: pl.DataFrame | None, **more: object) -> Figure:
+        drawn.append(quality)
+        return cascade(*given, quality=quality, **more)
+
+    monkeypatch.setattr("backtest.chart.cascade.cascade", kept)
+    bars([100.0, 101.0, 102.0, 103.0], [0, 60, 120, 300]).write_parquet(tmp_path / "bars.parquet")
+    out = ["--count", "50", "--out", str(tmp_path / "out")]
+    assert main(["run", "--bars", str(tmp_path / "bars.parquet"), *out]) == 0
+    assert main(["run", "--chart", "BTCUSDT", "--symbol", "BTCUSDT", "--until", "2021-05-11", *out]) == 0
+    assert drawn[0].select("check", "bars").rows() == [("gap", 2)]
+    assert drawn[1] is None
 
 
 @pytest.mark.real
