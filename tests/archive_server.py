@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, body_wanted: bool) -> None:
         address = urlsplit(self.path)
-        path = address.path.lstrip("/")
+        path = unquote(address.path).lstrip("/")
         with self.archive.guard:
             self.archive.requests.append((self.command, path, self.headers.get("Range", "")))
             too_many = len(self.archive.requests) > MOST_REQUESTS

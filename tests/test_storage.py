@@ -136,6 +136,26 @@ def test_storage__of_one_symbol_and_span_touches_no_other_file(archive, tmp_path
         stored(tmp_path, "2022-05-10", "2022-05-12")
 
 
+@pytest.mark.parametrize("symbol", ["币安人生USDT", "BTC-26NOV21", "BTCUSDT_210625"])
+def test_storage__symbols_are_called_as_the_venue_calls_them(archive, tmp_path, symbol):
+    archive.put(kline_path("daily", "2021-06-01", symbol=symbol), zipped(lines(kline_rows(JUNE, step=HOUR))))
+    settings = how(archive, tmp_path)
+    fetched = sources.fetch(
+        "binance", "mark", symbol, "2021-06-01", "2021-06-02", interval="1h", settings=settings
+    )
+    assert outcomes(fetched) == {"2021-06-01": "fetched"}
+    rows = sources.scan("binance", "mark", symbol, "2021-06-01", "2021-06-02", interval="1h", folder=tmp_path)
+    assert rows.collect()["symbol"].to_list() == [symbol] * 24
+
+
+def test_storage__folders_may_have_any_name(archive, tmp_path):
+    folder = tmp_path / "data [1] *"
+    put_month(archive)
+    assert outcomes(fetch(archive, folder, "2021-05-01", "2021-06-01")) == {"2021-05": "fetched"}
+    assert outcomes(fetch(archive, folder, "2021-05-01", "2021-06-01")) == {"2021-05": "kept"}
+    assert stored(folder, "2021-05-01", "2021-06-01").height == 31 * 24
+
+
 def test_storage__is_a_data_set_of_parquet_like_any_other(archive, tmp_path):
     put_month(archive)
     fetch(archive, tmp_path, "2021-05-01", "2021-06-01")

@@ -229,7 +229,7 @@ def series(venue: str, dataset: str, symbol: str, interval: str = "1m") -> Serie
     if (venue, dataset) not in ARCHIVES:
         reason = f" ({ABSENT[venue, dataset]})" if (venue, dataset) in ABSENT else ""
         raise ArgumentError(f"data of {venue} must be one of {', '.join(datasets(venue))}, is {dataset!r}{reason}")
-    if not (symbol.replace("_", "").isalnum() and symbol.isascii() and symbol == symbol.upper()):
+    if not (symbol.replace("_", "").replace("-", "").isalnum() and symbol == symbol.upper()):
         raise ArgumentError(f"symbol must be written as the venue does, like BTCUSDT, is {symbol!r}")
     intervals = ARCHIVES[venue, dataset].intervals
     if intervals and interval not in intervals:

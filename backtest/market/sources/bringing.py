@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import file_digest
 from pathlib import Path
+from urllib.parse import quote
 
 import polars as pl
 
@@ -124,7 +125,7 @@ class Bringer:
         return told[0].lower() if told else "nothing"
 
     def _address(self, series: Series, file: str) -> str:
-        return f"{self._host(series.archive.host)}/{file}"
+        return f"{self._host(series.archive.host)}/{quote(file)}"
 
     def _partial(self, series: Series, file: str) -> Path:
         return self._folder / "downloads" / f"{series.archive.host}-{file.replace('/', '-')}.partial"

@@ -62,7 +62,7 @@ def holds(folder: Path, series: Series, period: Period, entry: Entry) -> bool:
 def extend(folder: Path, series: Series, rows: pl.DataFrame) -> None:
     """Add recent rows to those already stored; a row of the same time is replaced."""
     kept = [
-        pl.read_parquet(part, hive_partitioning=False).drop("rank")
+        pl.read_parquet(part, glob=False, hive_partitioning=False).drop("rank")
         for part in sorted(folder_of(folder, series).glob("year=*/recent.parquet"))
     ]
     merged = pl.concat([*kept, rows.select(pl.exclude("symbol"))])
@@ -96,7 +96,9 @@ def scan(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime)
     if not parts:
         names = ", ".join(str(series) for series in wanted[:3])
         raise DataError(f"nothing is stored of {names} from {start:%Y-%m-%d} to {end:%Y-%m-%d} in {folder}")
-    rows = pl.scan_parquet(parts, hive_partitioning=True, hive_schema=PARTITIONS, try_parse_hive_dates=False)
+    rows = pl.scan_parquet(
+        parts, glob=False, hive_partitioning=True, hive_schema=PARTITIONS, try_parse_hive_dates=False
+    )
     inside = rows.filter(pl.col("time").is_between(start, end, closed="left"))
     once = inside.sort("symbol", "time", "rank").unique(["symbol", "time"], keep="first", maintain_order=True)
     return once.select("symbol", pl.exclude("symbol", "rank", *PARTITIONS))
