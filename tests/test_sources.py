@@ -163,6 +163,12 @@ def test_metrics__of_old_files_stand_at_the_end_of_their_period(tmp_path):
     assert not reading.repairs
 
 
+def test_metrics__may_write_midnight_as_the_day_alone(tmp_path):
+    rows = metrics_rows(DAY)
+    rows[-1] = rows[-1].replace("2021-05-20 00:00:00", "2021-05-20")
+    assert_frame_equal(metrics(tmp_path, rows).rows, metrics(tmp_path, metrics_rows(DAY)).rows)
+
+
 def test_metrics__stamped_at_the_start_are_moved_to_the_end(tmp_path):
     day = date(2026, 6, 25)
     reading = metrics(tmp_path, metrics_rows(day, at_start=True))

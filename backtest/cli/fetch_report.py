@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import polars as pl
 
@@ -67,15 +68,14 @@ def files(fetched: Fetched, wanted: Sequence[Series]) -> str:
 
 def absent(fetched: Fetched) -> str:
     """Return the files the venue lacks or has damaged; a month whose days stand for it is not one of them."""
-    named = []
+    named: list[tuple[str, str]] = []
     for status, heading in ABSENT.items():
         found = [file for file in fetched.files if file.entry.status == status and file.outcome != "failed"]
         found = [file for file in found if not (file.period and file.period.monthly and file.series.archive.daily)]
-        for file in found[:NAMED]:
-            told = f"{file.series.name} {file.series.symbol} {file.period or 'recent'}"
-            named.append((heading, f"{told}: {file.entry.note}" if file.entry.note else told))
+        lines = [_told(file) for file in found[:NAMED]]
         if len(found) > NAMED:
-            named.append((heading, f"and {len(found) - NAMED:,} more"))
+            lines.append(f"and {len(found) - NAMED:,} more")
+        named += zip(chain([heading], repeat("")), lines, strict=False)
     unverified = sum(
         bool(file.period) and file.entry.status == "stored" and not file.entry.verified for file in fetched.files
     )
@@ -114,6 +114,11 @@ def quality_of(asked: Asked, fetched: Fetched) -> Quality:
     title = f"Quality of the {asked.price} price"
     told = [title if found.height or notes else f"{title}: nothing found", *dict.fromkeys(notes)]
     return Quality(every, "\n".join([*told, _table(found)] if found.height else told))
+
+
+def _told(file: File) -> str:
+    name = f"{file.series.name} {file.series.symbol} {file.period or 'recent'}"
+    return f"{name}: {file.entry.note}" if file.entry.note else name
 
 
 def _checked(asked: Asked, symbol: str, other: str | None, fetched: Fetched) -> pl.DataFrame:

@@ -172,11 +172,11 @@ def _check_header(names: list[str], layout: Layout, path: Path) -> None:
 def _from_text(times: pl.Series, path: Path) -> pl.Series:
     first = times.drop_nulls().head(1)
     sample = str(first[0]) if len(first) else ""
-    if "T" in sample or "+" in sample or sample.endswith("Z"):
-        read = times.str.replace(" ", "T").str.to_datetime("%+", time_unit="ms", time_zone="UTC", strict=False)
-    else:
-        form = "%Y-%m-%d" if len(sample) == 10 else "%Y-%m-%d %H:%M:%S%.f"
-        read = times.str.to_datetime(form, time_unit="ms", time_zone="UTC", strict=False)
+    zoned = "T" in sample or "+" in sample or sample.endswith("Z")
+    forms = ("%+",) if zoned else ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")  # midnight may be written as the day alone
+    written = times.str.replace(" ", "T") if zoned else times
+    tried = (written.str.to_datetime(form, time_unit="ms", time_zone="UTC", strict=False) for form in forms)
+    read = pl.select(pl.coalesce(tried)).to_series()
     frame = pl.DataFrame({"time": times, "read": read})
     refuse(frame, pl.col("read").is_null(), "times must be like 2021-05-19 13:10:00, in UTC", ["time"], path)
     return read
