@@ -67,11 +67,10 @@ def files(fetched: Fetched, wanted: Sequence[Series]) -> str:
 
 
 def absent(fetched: Fetched) -> str:
-    """Return the files the venue lacks or has damaged; a month whose days stand for it is not one of them."""
+    """Return the files the venue lacks or has damaged, and how many it has no checksum of."""
     named: list[tuple[str, str]] = []
     for status, heading in ABSENT.items():
-        found = [file for file in fetched.files if file.entry.status == status and file.outcome != "failed"]
-        found = [file for file in found if not (file.period and file.period.monthly and file.series.archive.daily)]
+        found = [file for file in fetched.wanting if file.entry.status == status]
         lines = [_told(file) for file in found[:NAMED]]
         if len(found) > NAMED:
             lines.append(f"and {len(found) - NAMED:,} more")

@@ -26,6 +26,11 @@ class File:
     outcome: Outcome
     entry: Entry
 
+    @property
+    def has_days(self) -> bool:
+        """Whether it is a month that is also kept by days."""
+        return self.period is not None and self.period.monthly and self.series.archive.daily
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -66,6 +71,16 @@ class Fetched:
         """Return what had to be put right in the files of a symbol, of all its series or the one of a name."""
         files = (file for file in self.files if file.series.symbol == symbol and name in (None, file.series.name))
         return sum((file.entry.repairs for file in files), start=Repairs())
+
+    @property
+    def wanting(self) -> tuple[File, ...]:
+        """The files that are missing or damaged at the venue; a missing month that has days is told by them."""
+        return tuple(
+            file
+            for file in self.files
+            if file.outcome != "failed"
+            and (file.entry.status == "damaged" or (file.entry.status == "missing" and not file.has_days))
+        )
 
     @property
     def failures(self) -> tuple[File, ...]:

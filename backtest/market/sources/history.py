@@ -217,12 +217,10 @@ def _hints(history: History) -> Iterator[str]:
 
 
 def _missing(fetched: Fetched) -> Iterator[str]:
-    """Yield how many files the venue lacks or has damaged; a month whose days stand for it is not one."""
-    wanting = [
-        file for file in fetched.files if file.period and not (file.period.monthly and file.series.archive.daily)
-    ]
+    """Yield how many files the venue lacks or has damaged."""
     for status in ("missing", "damaged"):
-        files = [file for file in wanting if file.entry.status == status]
+        files = [file for file in fetched.wanting if file.entry.status == status]
         if files:
             first = files[0]
-            yield f"{len(files):,} files {status} at the venue, first {first.series.name} {first.period}"
+            counted = f"{len(files):,} file{'' if len(files) == 1 else 's'} {status} at the venue"
+            yield f"{counted}, first {first.series.name} {first.period or 'recent'}"
