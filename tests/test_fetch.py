@@ -110,6 +110,7 @@ def test_fetch__takes_the_days_of_a_month_that_cannot_be_used(archive, tmp_path,
         "another month": "times must lie in",
     }
     assert said.get(trouble, "") in month.note
+    assert [file.entry for file in fetched.wanting] == ([] if trouble == "not there" else [month])
     assert_hours(stored(tmp_path, "2021-05-01", "2021-06-01"), MAY, 31)
 
 

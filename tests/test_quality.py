@@ -63,7 +63,8 @@ def walk(market: Market, symbol: str, limits: quality.Limits) -> list[tuple[obje
     values = {"flat": [None] * len(rows), "jump": changes}
     for name in ("index", "last"):
         if market.has(name):
-            values[name] = [math.log(row["close"] / row[f"{name}_close"]) for row in rows]
+            apart = [[math.log(row[at] / row[f"{name}_{at}"]) for at in ("low", "high", "close")] for row in rows]
+            values[name] = [max(three, key=abs) for three in apart]
             flags[name] = [abs(value) >= limits.distance for value in values[name]]
     for check, flagged in flags.items():
         run: list[int] = []
@@ -96,6 +97,8 @@ def test_report__equals_a_walk_over_the_bars(seed):
         }
         for name in ("index", "last"):
             beside |= {f"{name}_{part}": beside[f"{name}_close"] for part in ("open", "high", "low")}
+            beside[f"{name}_low"] = beside[f"{name}_low"] * rng.choice([1, 1, 1, 0.95], count)
+            beside[f"{name}_high"] = beside[f"{name}_high"] * rng.choice([1, 1, 1, 1.03], count)
         parts.append(bars(closes.tolist(), minutes, symbol, **beside))
     market = Market(pl.concat(parts))
     limits = quality.Limits(flat_bars=2, jump_deviations=3.0)
@@ -147,6 +150,13 @@ def test_report__compares_with_spot_where_both_have_a_bar():
     spot = Market(bars([100.1, 98.0, 103.0], [0, 1, 3]))
     found = quality.report(market, reference=spot)
     assert told(found, "reference") == [("BTCUSDT", 1, 2, 1, pytest.approx(math.log(101 / 98)))]
+
+
+def test_report__a_wick_of_the_last_price_is_far_from_the_mark_though_it_closes_there():
+    closes = [100.0, 101.0, 102.0]
+    last = {f"last_{part}": closes for part in ("open", "high", "close")} | {"last_low": [100.0, 80.0, 102.0]}
+    found = quality.report(Market(bars(closes, **last)))
+    assert told(found, "last") == [("BTCUSDT", 1, 2, 1, pytest.approx(math.log(101 / 80)))]
 
 
 def test_report__repairs_stand_in_it_without_times():
@@ -243,3 +253,16 @@ def test_real_spot__has_the_one_outage_of_april_2021(symbol):
     outage = datetime(2021, 4, 25, 4, tzinfo=UTC), datetime(2021, 4, 25, 8, 45, tzinfo=UTC)
     assert outage[0] <= row["start"] <= outage[0] + 2 * MINUTE
     assert outage[1] - 2 * MINUTE <= row["end"] <= outage[1]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not SPOT.exists(), reason="no real data beside the repository")
+def test_real_last__of_ether_fell_a_fifth_below_the_mark_in_may_2021():
+    mark = pl.read_parquet(SPOT.with_name("mark_1h.parquet")).filter(symbol="ETHUSDT")
+    last = pl.read_parquet(SPOT.with_name("last_1h.parquet")).drop("volume")
+    named = last.rename({part: f"last_{part}" for part in ("open", "high", "low", "close")})
+    found = quality.report(Market(mark.join(named, on=["symbol", "time"], maintain_order="left")))
+    crash = pl.col("start").dt.date() == datetime(2021, 5, 19).date()
+    (row,) = found.filter(crash, check="last").to_dicts()
+    assert row["start"] <= datetime(2021, 5, 19, 13, tzinfo=UTC) < row["end"]
+    assert row["worst"] == pytest.approx(math.log(1764.26 / 1400.73), rel=1e-3)

@@ -39,6 +39,9 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "note": pl.String,
 }
 
+#: What of two prices is compared, bar by bar: a wick of one of them is at none of its ends.
+EXTREMES = ("low", "high", "close")
+
 #: How late a funding stamp may be.
 LATE = timedelta(minutes=1)
 
@@ -93,11 +96,12 @@ def report(
     if market.funding is not None:
         found.append(_without_funding(bars, market.funding.lazy(), limits))
     there = (name for name in ("index", "last") if market.has(name))
-    found += [_distances(bars, name, pl.col(f"{name}_close"), limits) for name in there]
+    found += [_distances(bars, name, limits) for name in there]
     if reference is not None:
-        other = reference.bars.lazy().select("symbol", "time", reference_close="close")
+        prices = (pl.col(part).alias(f"reference_{part}") for part in EXTREMES)
+        other = reference.bars.lazy().select("symbol", "time", *prices)
         both = bars.join(other, on=["symbol", "time"], how="left", maintain_order="left")
-        found.append(_distances(both, "reference", pl.col("reference_close"), limits))
+        found.append(_distances(both, "reference", limits))
     found.append(_repairs(repairs or {}))
     order = pl.col("symbol").cast(pl.Enum(_symbols(market, repairs)))
     return pl.concat(found).sort(order, "check", "start", maintain_order=True).collect()
@@ -188,8 +192,11 @@ def _jumps(bars: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
     return _stretches(bars, (change.abs() >= limit).fill_null(False), change, "jump")
 
 
-def _distances(bars: pl.LazyFrame, check: str, other: pl.Expr, limits: Limits) -> pl.LazyFrame:
-    distance = (pl.col("close") / other).log()
+def _distances(bars: pl.LazyFrame, check: str, limits: Limits) -> pl.LazyFrame:
+    """Return where the mark is far from the price a check is called after, at its low, its high or its close."""
+    low, high, close = ((pl.col(part) / pl.col(f"{check}_{part}")).log() for part in EXTREMES)
+    wider = pl.when(low.abs() >= high.abs()).then(low).otherwise(high)
+    distance = pl.when(wider.abs() >= close.abs()).then(wider).otherwise(close)
     far = (distance.abs() >= limits.distance).fill_null(False)
     return _stretches(bars, far, distance, check)
 
