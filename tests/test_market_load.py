@@ -177,6 +177,20 @@ def test_load__of_what_is_not_published_says_so(archive, tmp_path):
         )
 
 
+def test_load__of_several_symbols_needs_bars_of_each(archive, tmp_path):
+    archive.put(kline_path("monthly", "2021-05", symbol="ETHUSDT"), zipped(lines(rows(5))))
+    span = ("2021-05-10", "2021-05-12")
+    given = {"interval": "1h", "folder": tmp_path, "hosts": archive.hosts}
+    found = market.load("binance", ["BTCUSDT", "ETHUSDT"], *span, also=["funding"], **given)
+    assert found.symbols == ("BTCUSDT", "ETHUSDT")
+    assert found.bars.filter(symbol="ETHUSDT")["close"].to_list() == column(5, 4)
+    assert "no funding of ETHUSDT" in found.description
+    with pytest.raises(DataError, match="there are no bars of XRPUSDT: binance BTCUSDT, XRPUSDT: mark price"):
+        market.load("binance", ["BTCUSDT", "XRPUSDT"], *span, also=(), **given)
+    with pytest.raises(DataError, match="there are no bars of ETHUSDT that have last"):
+        market.load("binance", ["BTCUSDT", "ETHUSDT"], *span, also=["last"], **given)
+
+
 def test_load__of_the_newest_days_says_how_to_get_them(archive, tmp_path):
     end = datetime.now(UTC)
     with pytest.raises(DataError, match=r"with_recent=True \(--recent\) asks the venue's interface"):

@@ -137,8 +137,11 @@ def _bars(history: History, folder: Path) -> tuple[pl.DataFrame, list[str]]:
             bars = both
         elif name == "open_interest":
             bars = _with_open_interest(bars, _rows(history, folder, name, CARRIED))
-    if bars.is_empty():
-        raise DataError(f"no bars are left of {_described(history)} that have {' and '.join(history.joined)}")
+    have = set(bars["symbol"].unique())
+    for symbol in history.symbols:
+        if symbol not in have:
+            joined = f" that have {' and '.join(history.joined)}" if history.joined else ""
+            raise DataError(f"there are no bars of {symbol}{joined}: {_described(history)}")
     return bars, notes
 
 
@@ -199,6 +202,8 @@ def _unknown_ends(history: History, market: Market) -> Iterator[str]:
     if market.funding is not None:
         first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
         yield from _ends(market.funding, "funding", first, last, FUNDED + timedelta(minutes=1))
+        funded = set(market.funding["symbol"])
+        yield from (f"no funding of {symbol}" for symbol in market.symbols if symbol not in funded)
 
 
 def _ends(rows: pl.DataFrame, what: str, start: datetime, end: datetime, step: timedelta) -> Iterator[str]:
