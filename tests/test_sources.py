@@ -391,7 +391,9 @@ ROW = "1621382400000,100,102,99,101,5,1621382459999,500,3,2,200,0"
 BAD_INPUT = [
     ("klines", lines(["1621382400000,100,102,99"]), "must have 12 columns, has 4"),
     ("klines", lines([ROW + ",1"]), "must have 12 columns, has 13"),
-    ("klines", lines([ROW, "1621382460000,100,102"]), "every bar must have|must not be negative or empty"),
+    ("klines", lines([ROW, "1621382460000,100,102"]), "breaks off: its last line has 3 columns, its first 12"),
+    ("mark_klines", lines([ROW, ROW])[:-40], "breaks off: its last line has"),
+    ("klines", lines([ROW, "1621382460000,100,102", ROW]), "must not be negative or empty: 1 of 3 rows breaks"),
     ("klines", lines([ROW.replace("102", "many")]), "could not parse `many`"),
     (
         "klines",

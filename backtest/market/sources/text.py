@@ -96,6 +96,7 @@ def table(data: bytes, layout: Layout, path: Path) -> pl.DataFrame:
         cells = first.decode("utf-8", "replace").split(",") if first.strip() else cells
     if first.strip() and not 0 <= len(cells) - len(layout.columns) <= layout.extra:
         raise DataError(f"{layout.name} file {path} must have {len(layout.columns)} columns, has {len(cells)}")
+    _require_whole(data, len(cells), layout, path)
     extra = [f"extra_{number}" for number in range(len(cells) - len(layout.columns))]
     return _parsed(data, layout, path, [*layout.columns, *extra], headed, cells)
 
@@ -158,6 +159,16 @@ def _parsed(
 def _line_end(data: bytes, start: int) -> int:
     end = data.find(b"\n", start)
     return len(data) if end < 0 else end
+
+
+def _require_whole(data: bytes, cells: int, layout: Layout, path: Path) -> None:
+    """Refuse text that breaks off inside its last line: a price cut short is still a number."""
+    last = data[data.rstrip(b"\r\n").rfind(b"\n") + 1 :]
+    found = last.count(b",") + 1
+    if last.strip() and found != cells:
+        raise DataError(
+            f"{layout.name} file {path} breaks off: its last line has {found} columns, its first {cells}"
+        )
 
 
 def _check_header(names: list[str], layout: Layout, path: Path) -> None:
