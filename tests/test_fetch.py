@@ -253,6 +253,31 @@ def test_manifest__half_a_line_is_as_if_its_file_had_not_been_fetched(archive, t
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
+def test_manifest__a_line_of_another_version_is_as_if_its_file_had_not_been_fetched(archive, tmp_path):
+    put_day(archive, JUNE)
+    fetch(archive, tmp_path, "2021-06-01", "2021-06-02")
+    path = tmp_path / "manifest" / "binance" / "mark-1h" / "BTCUSDT.jsonl"
+    path.write_text(path.read_text().replace('"status"', '"state"'))
+    assert outcomes(fetch(archive, tmp_path, "2021-06-01", "2021-06-02")) == {"2021-06-01": "fetched"}
+
+
+def test_fetch__removes_what_was_left_half_written(archive, tmp_path):
+    put_day(archive, JUNE)
+    fetch(archive, tmp_path, "2021-06-01", "2021-06-02")
+    (part,) = tmp_path.rglob("*.parquet")
+    half = part.with_name(".2021-06-02.0.partial")
+    half.write_bytes(b"half")
+    assert stored(tmp_path, "2021-06-01", "2021-06-03").height == 24
+    fetch(archive, tmp_path, "2021-06-01", "2021-06-03")
+    assert not half.exists()
+
+
+def test_fetched__tells_in_a_line_what_came(archive, tmp_path):
+    put_day(archive, JUNE)
+    found = fetch(archive, tmp_path, "2021-06-01", "2021-06-04")
+    assert repr(found) == f"Fetched(1 fetched, 2 missing; {tmp_path})"
+
+
 def test_fetch__brings_again_what_somebody_removed(archive, tmp_path):
     put_day(archive, JUNE)
     fetch(archive, tmp_path, "2021-06-01", "2021-06-02")

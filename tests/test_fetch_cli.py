@@ -60,6 +60,14 @@ def test_fetch__tells_files_repairs_and_quality(archive, tmp_path, capsys):
     assert f"In {tmp_path / 'data'}" in out
 
 
+def test_fetch__on_a_terminal_tells_how_far_it_is_and_leaves_nothing_of_it(archive, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert main(words(archive, tmp_path)) == 0
+    err = capsys.readouterr().err
+    assert "fetching: 1 of 3 files, 0.0 MB" in err
+    assert err.endswith("\r\x1b[K")
+
+
 def test_fetch__writes_what_run_reads(archive, tmp_path, capsys):
     assert main(words(archive, tmp_path / "data", "--out", str(tmp_path / "may"))) == 0
     assert f"Written: {tmp_path / 'may' / 'bars.parquet'}, " in capsys.readouterr().out

@@ -38,6 +38,38 @@ def test_recent__fills_what_no_archive_holds_up_to_the_last_closed_bar(archive, 
     assert fetched.repairs == Repairs({"unfinished": 1})
 
 
+@pytest.mark.parametrize(
+    ("venue", "symbol", "path", "volume", "taker"),
+    [
+        ("binance", "BTCUSDT", "fapi/v1/klines", 7.0, 3.0),
+        ("binance-coin", "BTCUSD_PERP", "dapi/v1/klines", 8.0, 4.0),  # base stands where others hold the quote
+    ],
+)
+def test_recent__traded_prices_come_with_their_amounts_in_base(
+    archive, tmp_path, venue, symbol, path, volume, taker
+):
+    def klines(query: dict[str, str]) -> list[list[object]]:
+        return [
+            [time, *prices, "7", end, "8", 5, "3", "4", "0"]
+            for time, *prices, _, end, _, _, _, _, _ in recent_klines(query)
+        ]
+
+    archive.answers[path] = klines
+    settings = how(archive, tmp_path, with_recent=True)
+    sources.fetch(venue, "last", symbol, "2021-06-19", "2021-06-20", interval="1h", settings=settings)
+    rows = sources.scan(
+        venue, "last", symbol, "2021-06-19", "2021-06-20", interval="1h", folder=tmp_path
+    ).collect()
+    assert rows.height == 24
+    assert rows.select("volume", "taker_buy_volume", "trades").unique().rows() == [(volume, taker, 5)]
+
+
+def test_recent__an_answer_that_is_no_json_fails_that_and_nothing_else(archive, tmp_path):
+    archive.files["fapi/v1/markPriceKlines"] = b"<html>"
+    fetched = fetch(archive, tmp_path, "2021-06-19", "2021-06-20", with_recent=True)
+    assert "answered what is no JSON" in fetched.failures[0].entry.note
+
+
 def test_recent__fills_the_hole_between_the_archive_and_what_came_before(archive, tmp_path):
     archive.answers["fapi/v1/markPriceKlines"] = recent_klines
     fetch(archive, tmp_path, "2021-06-20", "2021-06-21", with_recent=True)

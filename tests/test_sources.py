@@ -3,7 +3,9 @@
 import csv
 import gzip
 import json
+import zipfile
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -387,6 +389,14 @@ def test_repairs__add_up_and_name_themselves():
         Repairs({"mended": 1})
 
 
+def two_files() -> bytes:
+    made = BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in ("a.csv", "b.csv"):
+            archive.writestr(name, "x")
+    return made.getvalue()
+
+
 ROW = "1621382400000,100,102,99,101,5,1621382459999,500,3,2,200,0"
 BAD_INPUT = [
     ("klines", lines(["1621382400000,100,102,99"]), "must have 12 columns, has 4"),
@@ -413,6 +423,9 @@ BAD_INPUT = [
     ("liquidations", lines(["1621382400123,HOLD,LIMIT,IOC,5,6,6,FILLED,5,5"]), "side must be BUY or SELL"),
     ("bybit_trades", lines([TRADES_HEADER, "-1,A,Buy,1,1,x,i,1,1,1"]), "time must be seconds since 1970"),
     ("bybit_klines", lines(["2025-01-01,00:00,1,2,0.5,1.5,10"]), "must have 6 columns, has 7"),
+    ("klines", lines([ROW, ROW.replace("1621382400000", "")]), "every bar must have a time: 1 of 2 rows"),
+    ("klines", two_files(), "must hold one file, holds 2: a.csv, b.csv"),
+    ("candles", '[[1621382400000, "a", 1, 1, 1, 1]]', "must hold numbers"),
     ("candles", "{}", "must be a list of"),
     ("candles", "[[1, 2]]", "must be a list of"),
     ("candles", "[[1621382400000", "cannot be read as JSON"),
@@ -452,6 +465,10 @@ def test_bad_input__of_options_names_what_they_may_be(tmp_path):
         sources.read(tmp_path / "absent.zip", "klines")
     with pytest.raises(DataError, match="is a folder"):
         sources.read(tmp_path, "klines")
+    short = tmp_path / "short.feather"
+    pl.DataFrame({"date": [datetime(2021, 5, 19, tzinfo=UTC)], "open": [1.0]}).write_ipc(short)
+    with pytest.raises(DataError, match=r"must have close, high, low, volume \(there are date, open\)"):
+        sources.read(short, "candles")
     with pytest.raises(DataError, match="must have a zone"):
         sources.read(feather(tmp_path, zone=None), "candles")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.errors import DataError
 from backtest.market.sources import text, tidy
 from backtest.market.sources.repairs import Reading, Repairs
 
@@ -86,9 +85,6 @@ def closed(frame: pl.DataFrame, *, interval: int, now: int) -> tuple[pl.DataFram
 
 
 def milliseconds(interval: str) -> int:
-    """Return how long an interval like ``1m``, ``4h`` or ``1d`` is."""
-    sizes = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-    count, unit = interval[:-1], interval[-1:]
-    if not (count.isdigit() and int(count) and unit in sizes):
-        raise DataError(f"interval must be like 1m, 4h or 1d, is {interval!r}")
-    return int(count) * sizes[unit]
+    """Return how long an interval of an archive is: ``1m``, ``4h``, ``1d``."""
+    sizes = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    return int(interval[:-1]) * sizes[interval[-1]]
