@@ -23,6 +23,7 @@ SWEEP = "sweep --bars bars.parquet --positions positions.parquet --venue venue.t
 FUNDED = f"{SWEEP} --funding funding.parquet"
 ADJUSTED = f"{SWEEP} --adjustments adjustments.parquet"
 RUN = "run --bars bars.parquet --venue venue.toml --out out"
+FETCH = "fetch binance mark --symbol BTCUSDT --from 2021-05-18 --until 2021-05-19 --folder data --offline"
 PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1 --date 2021-05-18"
 
 VENUE = """\
@@ -195,6 +196,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Positions, prices and rules that do not fit together": list(together_kinds()),
         "Options": list(option_kinds()),
         "The calculator": list(price_kinds()),
+        "Fetching": list(fetch_kinds()),
     }
 
 
@@ -421,6 +423,26 @@ def price_kinds() -> Iterator[Kind]:
     )
     yield Kind("a symbol the calculator's venue does not list", f"{PRICE} --leverage 5 --symbol ETHUSDT")
     yield Kind("too few bars for a volatility", f"{PRICE} --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
+
+
+def fetch_kinds() -> Iterator[Kind]:
+    yield Kind("a venue without a known archive", FETCH.replace("binance", "kraken"))
+    yield Kind("a data set the venue has not", FETCH.replace("mark", "marks"))
+    yield Kind("liquidations the venue has removed", FETCH.replace("mark", "liquidations"))
+    yield Kind("a symbol as others write it", FETCH.replace("BTCUSDT", "BTC/USDT"))
+    yield Kind("no symbol to fetch", FETCH.replace("--symbol BTCUSDT", ""))
+    yield Kind("no start of what to fetch", FETCH.replace("--from 2021-05-18", ""))
+    yield Kind("an end before the start", FETCH.replace("2021-05-19", "2021-05-17"))
+    yield Kind("a start in the future", FETCH.replace("--from 2021-05-18 --until 2021-05-19", "--from 2999-01-01"))
+    yield Kind("an interval the venue has not", f"{FETCH} --interval 7m")
+    yield Kind("too many downloads at a time", f"{FETCH} --parallel 99")
+    yield Kind("offline and refreshed", f"{FETCH} --refresh")
+    yield Kind("offline and recent", f"{FETCH} --recent")
+    yield Kind("a mirror without a name", f"{FETCH} --host http://127.0.0.1")
+    yield Kind("a mirror of no host", f"{FETCH} --host kraken=http://127.0.0.1")
+    yield Kind("bars to write without prices", f"{FETCH.replace('mark', 'funding')} --out out")
+    yield Kind("a file to keep data in", FETCH.replace("--folder data", "--folder venue.toml"))
+    yield Kind("offline and not on the disk", FETCH)
 
 
 def with_last(frame: pl.DataFrame) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from backtest.chart import theme, words
+from backtest.chart.quality import quality_strip, strip_height
 from backtest.chart.times import DAY, EPOCH, days, openings, time_axis
 from backtest.study.flow import heaviest
 
@@ -136,6 +137,7 @@ def cascade(
     currency: str = "USDT",
     price_unit: str = "",
     gaps: pl.DataFrame | None = None,
+    quality: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
     size: tuple[float, float] = theme.SIZE,
 ) -> Figure:
@@ -147,15 +149,22 @@ def cascade(
     title, subtitle : what is shown, and what to see in it
     price_unit : of the mark price
     gaps : ``start, end`` of stretches without bars, to shade
+    quality : as :func:`~backtest.chart.quality.quality_strip` takes it, for a strip below where anything was found
     notes : for the footer: venue, tiers, population, gaps, a caption
     size : inches
     """
     figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
-    upper, lower = theme.stacked_panels(figure, heights=(1.0, 1.0), title=title, subtitle=subtitle, notes=notes)
+    strip = 0.0 if quality is None else strip_height(quality)
+    heights = (1.0, 1.0, strip) if strip else (1.0, 1.0)
+    panels = theme.stacked_panels(figure, heights=heights, title=title, subtitle=subtitle, notes=notes)
+    upper, lower = panels[:2]
     mark_price(bars, upper, unit=price_unit)
     liquidations(flow, lower, measure=measure, currency=currency)
     starts, step = openings(flow["time"])
-    time_axis(lower, EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY)
+    start, end = EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY
+    if quality is not None and strip:
+        quality_strip(quality, panels[-1], start=start, end=end)
+    time_axis(panels[-1], start, end)
     annotate_heaviest(flow, lower, measure=measure, currency=currency)
     if gaps is not None:
         missing(gaps, upper)

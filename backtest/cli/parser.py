@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.cli import values
+from backtest.cli.fetch_parser import add_fetch
 from backtest.cli.one_line import Parser, Version
 
 DESCRIPTION = """\
@@ -18,6 +19,7 @@ EXAMPLES = """\
 examples:
   backtest run                       May 2021 on the bundled reconstruction, a million invented positions
   backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
+  backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
   backtest venues binance            every rule with its source, and what is not known
   backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
@@ -47,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     _add_run(commands)
     _add_sweep(commands)
+    add_fetch(commands)
     _add_venues(commands)
     _add_price(commands)
     return parser

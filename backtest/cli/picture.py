@@ -11,6 +11,7 @@ from backtest.chart.words import amount
 from backtest.cli import sentences
 from backtest.cli.study import Swept
 from backtest.cli.text import percent
+from backtest.market import quality
 from backtest.study import flow
 
 #: Finer bars than this many would share pixels: the mark price is drawn in the finest that are fewer.
@@ -19,7 +20,7 @@ RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d
 
 
 def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
-    """Draw the cascade of one symbol and save it."""
+    """Draw the cascade of one symbol, below it what its prices look like, and save it."""
     from backtest.chart.cascade import cascade
 
     figure = cascade(
@@ -31,6 +32,7 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
         currency=swept.currency,
         price_unit=sentences.quote(symbol, swept.currency),
         gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
+        quality=quality.report(swept.market).filter(pl.col("symbol") == symbol) if swept.own_prices else None,
         notes=notes(swept, symbol, caption),
     )
     figure.savefig(path, format="png")

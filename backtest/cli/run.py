@@ -36,7 +36,8 @@ def run(options: Namespace) -> None:
     with clock.stage("sweep"):
         outcomes = sweep(book, market, venue, tiers=tiers, **rules)
     used = tiers_used(book, market, venue, tiers=tiers)
-    swept = Swept(market, venue, book, outcomes, used, invented=is_invented(options))
+    own = options.bars is not None
+    swept = Swept(market, venue, book, outcomes, used, invented=is_invented(options), own_prices=own)
     with clock.stage("tables"):
         blocks = [assumed(swept, rules), *_tables(swept)]
     blocks += [_triggers(swept, tiers, rules, clock)]

@@ -64,6 +64,7 @@ class Swept:
     outcomes: pl.DataFrame
     tiers: pl.DataFrame  #: as ``tiers_used`` returns them
     invented: bool
+    own_prices: bool = False  #: given, not the bundled reconstruction: worth a look at their quality
 
     @cached_property
     def kinds(self) -> Mapping[str, str]:

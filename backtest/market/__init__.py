@@ -1,8 +1,10 @@
-"""Price and funding histories: read, checked, resampled, and one reconstructed sample."""
+"""Price and funding histories: read, fetched, checked, resampled, and one reconstructed sample."""
 
-from backtest.market.market import Market, load
+from backtest.market import quality, sources
+from backtest.market.loading import load
+from backtest.market.market import Market
 
-__all__ = ["Market", "load", "sample"]
+__all__ = ["Market", "load", "quality", "sample", "sources"]
 
 
 def sample(seed: int = 20210519) -> Market:

@@ -1,0 +1,105 @@
+"""Which files a span needs: months first, days for what has no month yet, and days to repair months with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from backtest.errors import ArgumentError
+from backtest.market.sources.archives import Period, Series, path_of
+from backtest.market.sources.manifest import Entry, Manifest
+
+#: After these days a venue has published what it will; a file missing then is missing for good.
+PUBLISHED_AFTER = timedelta(days=40)
+#: What a venue's interface is asked for at most: the archives are this far behind at worst.
+RECENT = timedelta(days=45)
+#: A file that was missing or damaged is asked for again after this.
+ASKED_AGAIN_AFTER = timedelta(hours=6)
+
+Moment = str | date | datetime
+
+
+@dataclass(frozen=True)
+class Span:
+    """From ``start`` up to ``end``, which it does not hold; UTC."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ArgumentError(
+                f"end must lie after start ({self.start:%Y-%m-%d %H:%M}), is {self.end:%Y-%m-%d %H:%M}"
+            )
+
+    def days(self, before: date, ahead: timedelta = timedelta(0)) -> list[date]:
+        """Return the days it touches on a clock that is ahead of UTC, those before a day."""
+        last = min((self.end + ahead - timedelta(milliseconds=1)).date(), before - timedelta(days=1))
+        first = (self.start + ahead).date()
+        return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def span(start: Moment, end: Moment) -> Span:
+    """Return a span from dates, times, or their text; what has no zone is UTC.
+
+    Raises
+    ------
+    ArgumentError
+        For text that is no time, and an end that does not lie after the start.
+    """
+    return Span(_moment("start", start), _moment("end", end))
+
+
+def files(series: Series, wanted: Span, today: date) -> Iterator[Period]:
+    """Yield the months and days of files that should exist and that the span needs."""
+    archive = series.archive
+    days = wanted.days(today, archive.ahead)
+    for month in dict.fromkeys(Period.month(day) for day in days):
+        if archive.monthly and month.last < today:
+            yield month
+        elif archive.daily:
+            yield from (Period.day(day) for day in days if month.first <= day <= month.last)
+
+
+def mending_days(series: Series, wanted: Span, today: date, manifest: Manifest) -> Iterator[Period]:
+    """Yield the days whose month is not there or lacks some of their rows."""
+    if not (series.archive.monthly and series.archive.daily):
+        return
+    days = wanted.days(today, series.archive.ahead)
+    for month in dict.fromkeys(Period.month(day) for day in days):
+        entry = manifest.entries.get(path_of(series, month))
+        if month.last < today and entry is not None:
+            inside = (day for day in days if month.first <= day <= month.last)
+            short = set(entry.short_days)
+            yield from (Period.day(day) for day in inside if entry.status != "stored" or day in short)
+
+
+def uncovered(series: Series, span: Span, now: datetime, stored: Iterable[Period]) -> tuple[datetime, datetime]:
+    """Return from when to when a span lies behind the last file that is stored, within what is recent."""
+    last = max((period.last for period in stored), default=None)
+    start = max(span.start, now - RECENT)
+    if last is not None:
+        behind = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
+        start = max(start, behind - series.archive.ahead)
+    return start, min(span.end, now)
+
+
+def settled(entry: Entry | None, period: Period, now: datetime) -> bool:
+    """Whether a file need not be asked for: it is stored, gone for good, or was asked for just now."""
+    if entry is None:
+        return False
+    published = datetime(period.last.year, period.last.month, period.last.day, tzinfo=UTC) + PUBLISHED_AFTER
+    gone = entry.status == "missing" and entry.asked > published
+    return entry.status == "stored" or gone or now - entry.asked < ASKED_AGAIN_AFTER
+
+
+def _moment(name: str, given: Moment) -> datetime:
+    if isinstance(given, str):
+        try:
+            given = datetime.fromisoformat(given)
+        except ValueError:
+            raise ArgumentError(f"{name} must be a date or a time like 2021-05-19, is {given!r}") from None
+    if not isinstance(given, datetime):
+        given = datetime(given.year, given.month, given.day)
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)

@@ -1,0 +1,140 @@
+"""Rows on the disk: Parquet by ``venue=/dataset=/symbol=/year=``, a part for each file of the archive.
+
+A part is written under a name of its own and renamed, so it is there whole or not at all. A month and the days
+that repair it may hold the same bars: what is read is each time once, and the month's row goes before the day's,
+the day's before a recent one from the venue's interface.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from backtest.errors import DataError
+from backtest.market.sources.archives import Period, Series
+from backtest.market.sources.manifest import Entry
+
+Origin = Literal["month", "day", "recent"]
+#: What goes before what, where several parts hold a time.
+RANKS: dict[Origin, int] = {"month": 0, "day": 1, "recent": 2}
+
+#: When a download that broke off is given up: by then its month has come in its place.
+FORGOTTEN = timedelta(days=7)
+
+#: How far the rows of a file may lie from the days it is called by.
+ASIDE = timedelta(days=2)
+
+PARTITIONS = {"venue": pl.String, "dataset": pl.String, "symbol": pl.String, "year": pl.Int32}
+
+
+def write(folder: Path, series: Series, part: str, origin: Origin, rows: pl.DataFrame) -> None:
+    """Store the rows of one file as a part, in the year each row lies in; a part of that name is replaced."""
+    ranked = rows.select(pl.exclude("symbol"), pl.lit(RANKS[origin], pl.Int8).alias("rank"))
+    before = set(folder_of(folder, series).glob(f"year=*/{part}.parquet"))
+    for (year,), rows_of_year in ranked.group_by(pl.col("time").dt.year(), maintain_order=True):
+        place = folder_of(folder, series) / f"year={year}"
+        place.mkdir(parents=True, exist_ok=True)
+        partial = place / f".{part}.{uuid4().hex}.partial"
+        try:
+            rows_of_year.write_parquet(partial, compression="zstd", statistics=True)
+            os.replace(partial, place / f"{part}.parquet")  # noqa: PTH105 (one step, also where the name is taken)
+        finally:
+            partial.unlink(missing_ok=True)
+        before.discard(place / f"{part}.parquet")
+    for outdated in before:  # in a year of which no row is left
+        outdated.unlink()
+
+
+def holds(folder: Path, series: Series, period: Period, entry: Entry) -> bool:
+    """Whether the rows that a file of the archive had are on the disk; somebody may have removed them."""
+    if entry.status != "stored" or not entry.rows:
+        return True
+    return any(folder_of(folder, series).glob(f"year=*/{period}.parquet"))
+
+
+def extend(folder: Path, series: Series, rows: pl.DataFrame) -> None:
+    """Add recent rows to those already stored; a row of the same time is replaced."""
+    kept = [
+        pl.read_parquet(part, glob=False, hive_partitioning=False).drop("rank")
+        for part in sorted(folder_of(folder, series).glob("year=*/recent.parquet"))
+    ]
+    merged = pl.concat([*kept, rows.select(pl.exclude("symbol"))])
+    write(folder, series, "recent", "recent", merged.unique("time", keep="last").sort("time"))
+
+
+def folder_of(folder: Path, series: Series) -> Path:
+    """Return the folder of a series' parts."""
+    return folder / f"venue={series.venue}" / f"dataset={series.name}" / f"symbol={series.symbol}"
+
+
+def scan(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime) -> pl.LazyFrame:
+    """Return the rows of some series of one data set from ``start`` up to ``end``, by symbol and time.
+
+    Only parts of these symbols that may hold rows of the span are opened, and of those only the row groups and
+    columns that are needed.
+
+    Raises
+    ------
+    DataError
+        Where nothing of these series and years is stored.
+    """
+    last = end.year if end > datetime(end.year, 1, 1, tzinfo=end.tzinfo) else end.year - 1
+    parts = [
+        part
+        for series in wanted
+        for year in range(start.year, last + 1)
+        for part in sorted((folder_of(folder, series) / f"year={year}").glob("*.parquet"))
+        if _may_hold(part.stem, start, end)
+    ]
+    if not parts:
+        names = ", ".join(str(series) for series in wanted[:3])
+        raise DataError(f"nothing is stored of {names} from {start:%Y-%m-%d} to {end:%Y-%m-%d} in {folder}")
+    rows = pl.scan_parquet(
+        parts, glob=False, hive_partitioning=True, hive_schema=PARTITIONS, try_parse_hive_dates=False
+    )
+    inside = rows.filter(pl.col("time").is_between(start, end, closed="left"))
+    once = inside.sort("symbol", "time", "rank").unique(["symbol", "time"], keep="first", maintain_order=True)
+    return once.select("symbol", pl.exclude("symbol", "rank", *PARTITIONS))
+
+
+def read(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the rows of :func:`scan`.
+
+    Raises
+    ------
+    DataError
+        Where nothing is stored, and where a part is damaged.
+    """
+    try:
+        return scan(folder, wanted, start, end).collect()
+    except (PolarsError, PanicException, OSError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise DataError(
+            f"what is stored of {wanted[0]} cannot be read ({reason}): remove {folder_of(folder, wanted[0])} and "
+            "fetch it again"
+        ) from None
+
+
+def _may_hold(part: str, start: datetime, end: datetime) -> bool:
+    """Whether a part, named by its month or day, may hold rows of a span; rows may lie a day beside their file."""
+    first, last = (f"{moment:%Y-%m-%d}"[: len(part)] for moment in (start - ASIDE, end + ASIDE))
+    return part == "recent" or first <= part <= last
+
+
+def sweep_up(folder: Path, now: datetime) -> None:
+    """Remove what a process that died left half-written, and downloads that nobody went on with.
+
+    Only the holder of the folder's lock may call this.
+    """
+    for download in folder.glob("downloads/*.partial"):
+        if download.stat().st_mtime < (now - FORGOTTEN).timestamp():
+            download.unlink()
+    for partial in folder.glob("venue=*/dataset=*/symbol=*/year=*/.*.partial"):
+        partial.unlink(missing_ok=True)

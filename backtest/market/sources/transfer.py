@@ -1,0 +1,248 @@
+"""Getting bytes over HTTP with patience: resumed where they broke off, retried with growing pauses.
+
+A pause is drawn between zero and a bound that doubles (full jitter), so that clients that failed together do not
+come back together. What a venue asks for in ``Retry-After`` is kept by all threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import random
+import socket
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TypeVar
+
+from backtest.errors import BacktestError, FetchError
+
+Result = TypeVar("Result")
+
+NOT_FOUND, NOT_MODIFIED, RANGE_REFUSED, PARTIAL_CONTENT = 404, 304, 416, 206
+#: Answers that ask for a pause: the venue's own ban, too many requests, overload.
+PAUSED = (418, 429, 503)
+RETRIED = (*PAUSED, 408, 500, 502, 504)
+CHUNK = 65_536
+
+
+class AbsentError(BacktestError):
+    """The venue has no such file (404); a fact to record."""
+
+
+class UnreachableError(FetchError):
+    """The host cannot be reached at all: most likely there is no connection."""
+
+
+class DroppedError(OSError):
+    """A connection ended before everything had come."""
+
+
+class StoppedError(BacktestError):
+    """The downloads have been called off."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often and how long to try; seconds."""
+
+    attempts: int = 6
+    attempts_unreachable: int = 2
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    longest_asked_pause: float = 600.0  #: a venue may ask for more; then the file fails
+    timeout: float = 30.0  #: without a byte
+    sleep: Callable[[float], None] | None = None  #: other than to wait until the downloads are called off
+    clock: Callable[[], float] = time.time
+    draw: Callable[[], float] = field(default_factory=lambda: random.Random().random)
+
+    def pause(self, failures: int) -> float:
+        """Return how long to wait after so many failures in a row."""
+        return self.draw() * min(self.longest_pause, self.first_pause * 2.0 ** (failures - 1))
+
+
+class Client:
+    """Requests to any host, from several threads."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
+        self._opener = urllib.request.build_opener()
+        self._guard, self._stopped = threading.Lock(), threading.Event()
+        self._not_before = 0.0
+
+    def stop(self) -> None:
+        """Call off every request, those that wait for another try too."""
+        self._stopped.set()
+
+    def download(self, address: str, partial: Path, received: Callable[[int], None] = lambda _: None) -> str:
+        """Fetch a file onto the disk, going on where ``partial`` ends, and return its etag.
+
+        Raises
+        ------
+        AbsentError
+            Where the venue has no such file.
+        FetchError
+            Where it cannot be had.
+        """
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        return self._insist(address, lambda: self._append(address, partial, received))
+
+    def get(self, address: str) -> bytes:
+        """Return a small answer; raises as :meth:`download`."""
+
+        def answer() -> bytes:
+            with self._open(address, {}) as response:
+                data: bytes = response.read()
+                _require_whole(response, len(data))
+                return data
+
+        return self._insist(address, answer)
+
+    def changed(self, address: str, etag: str) -> bool:
+        """Whether a file differs from the one that had this etag; nothing of it is read."""
+
+        def ask() -> bool:
+            try:
+                with self._open(address, {"If-None-Match": etag}, method="HEAD") as response:
+                    return str(response.headers.get("ETag", "")) != etag
+            except urllib.error.HTTPError as error:
+                if error.code != NOT_MODIFIED:
+                    raise
+                error.close()
+                return False
+
+        return self._insist(address, ask)
+
+    def _insist(self, address: str, attempt: Callable[[], Result]) -> Result:
+        """Return what an attempt returns, trying again after what may pass."""
+        failures = 0
+        while True:
+            self._wait_for_turn()
+            asked: float | None = None
+            try:
+                return attempt()
+            except urllib.error.HTTPError as error:
+                reason, asked = self._read_refusal(error, address)
+                unreachable = False
+            except (OSError, http.client.HTTPException) as error:
+                cause = getattr(error, "reason", error)
+                unreachable = _is_unreachable(cause)
+                reason = str(cause) or type(cause).__name__
+            failures += 1
+            if failures >= (self.patience.attempts_unreachable if unreachable else self.patience.attempts):
+                kind = UnreachableError if unreachable else FetchError
+                raise kind(f"{address} could not be had in {failures} attempts: {reason}")
+            self._rest(self.patience.pause(failures) if asked is None else asked, everyone=asked is not None)
+
+    def _append(self, address: str, partial: Path, received: Callable[[int], None]) -> str:
+        """Fetch what is missing of a file, or all of it where the venue does not go on."""
+        have = partial.stat().st_size if partial.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        try:
+            response = self._open(address, headers)
+        except urllib.error.HTTPError as error:
+            if error.code != RANGE_REFUSED or not have:
+                raise
+            error.close()
+            total = str(error.headers.get("Content-Range", "")).rpartition("/")[2]
+            if total == str(have):  # all of it was here already
+                return str(error.headers.get("ETag", ""))
+            partial.unlink()
+            raise DroppedError("what was here of the file is not its beginning") from None
+        with response, partial.open("ab") as file:
+            if not _goes_on(response, have):
+                file.truncate(0)
+                if response.status == PARTIAL_CONTENT:
+                    raise DroppedError("what came is another part of the file than the one asked for")
+                have = 0
+            size = have
+            while chunk := response.read1(CHUNK):  # what is there, so that a stall loses nothing of it
+                self._require_going()
+                file.write(chunk)
+                size += len(chunk)
+                received(len(chunk))
+            _require_whole(response, size - have)
+            return str(response.headers.get("ETag", ""))
+
+    def _open(self, address: str, headers: Mapping[str, str], method: str = "GET") -> http.client.HTTPResponse:
+        request = urllib.request.Request(address, headers={"User-Agent": "backtest", **headers}, method=method)
+        response: http.client.HTTPResponse = self._opener.open(request, timeout=self.patience.timeout)
+        return response
+
+    def _read_refusal(self, error: urllib.error.HTTPError, address: str) -> tuple[str, float | None]:
+        """Return the reason of a refusal that may pass, and the pause it asks for; raise for others."""
+        with error:
+            told = error.read(200).decode("utf-8", "replace") if error.code == 400 else ""
+        if error.code == NOT_FOUND:
+            raise AbsentError(f"{address} is not there")
+        reason = " ".join(f"{error.code} {error.reason} {told}".split())
+        if error.code not in RETRIED:
+            raise FetchError(f"{address} was refused: {reason}")
+        asked = self._asked_pause(error.headers.get("Retry-After")) if error.code in PAUSED else None
+        if asked is not None and asked > self.patience.longest_asked_pause:
+            raise FetchError(f"{address} was refused: {reason}, again only in {asked:,.0f} s")
+        return reason, asked
+
+    def _asked_pause(self, header: str | None) -> float | None:
+        """Return the seconds that ``Retry-After`` asks for, written as seconds or as a date."""
+        if header is None:
+            return None
+        if header.strip().isdigit():
+            return float(header)
+        try:
+            moment = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - self.patience.clock())
+
+    def _rest(self, seconds: float, *, everyone: bool) -> None:
+        if everyone:
+            with self._guard:
+                self._not_before = max(self._not_before, self.patience.clock() + seconds)
+        else:
+            self._sleep(seconds)
+
+    def _wait_for_turn(self) -> None:
+        """Wait until the pause that a venue asked for is over."""
+        with self._guard:
+            seconds = self._not_before - self.patience.clock()
+        if seconds > 0:
+            self._sleep(seconds)
+        self._require_going()
+
+    def _sleep(self, seconds: float) -> None:
+        if self.patience.sleep is None:
+            self._stopped.wait(seconds)
+        else:
+            self.patience.sleep(seconds)
+
+    def _require_going(self) -> None:
+        if self._stopped.is_set():
+            raise StoppedError("the downloads were called off")
+
+
+def _is_unreachable(cause: object) -> bool:
+    """Whether a host cannot be talked to at all, so that its other files need not be tried either."""
+    if isinstance(cause, socket.gaierror | ConnectionRefusedError | ssl.SSLCertVerificationError):
+        return True
+    return isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+
+def _goes_on(response: http.client.HTTPResponse, have: int) -> bool:
+    """Whether an answer begins where the file on the disk ends."""
+    given = str(response.headers.get("Content-Range", ""))
+    return response.status == PARTIAL_CONTENT and given.startswith(f"bytes {have}-")
+
+
+def _require_whole(response: http.client.HTTPResponse, size: int) -> None:
+    promised = response.headers.get("Content-Length")
+    if promised is not None and size < int(promised):
+        raise DroppedError(f"the connection ended after {size:,} of {int(promised):,} bytes")
