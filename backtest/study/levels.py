@@ -1,0 +1,301 @@
+"""Levels: what waits for the mark price to reach it, by price and time.
+
+A level is a position's liquidation price, worth its notional there (settlement currency) or its quantity. A cell
+tells what waits at the *end* of its column:
+
+- a level starts in the column whose end is the first at or after its entry (a position entered at a bar's close
+  waits from that close on);
+- it ends in the column of the bar its position's outcome falls in, as the sweep says: reached by the mark,
+  stopped, taken out at a profit, closed. A strip therefore stops at the left edge of the column whose wick
+  touched it;
+- in between it thins out where the book does (``survival``) or where a half-life is asked for.
+
+Funding moves levels. By default book and levels are swept without it, and each stands where it stood at the
+entry. With ``drift`` a level changes bins at the charges that carry it over an edge, and is worth what it was when
+it came into its bin; what the mark reaches of it is worth its price then. Added margin moves levels, too: books
+with adjustments are refused.
+
+Amounts are whole units (cents, or millionths of a base unit) in int64: no cell depends on the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.drift import NEVER, level_pieces
+from backtest.engine.sweep import sweep
+from backtest.errors import ArgumentError
+from backtest.kernel import levels as kernels
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas import Side, Time
+from backtest.study.flow import weight
+from backtest.study.grid import Grid, milliseconds
+from backtest.study.thinning import thinning
+from backtest.study.waiting import Measure, amount_at, require_no_funding
+
+SIDES = ("long", "short")
+
+#: What amounts are rounded to: settlement currency, base.
+UNITS = {"notional": 0.01, "quantity": 1e-6}
+
+#: Rows taken in at a time, so that memory is bounded by the grid.
+ROWS = 1 << 20
+
+#: Units that an int64 holds with room to spare.
+MOST_UNITS = 2.0**62
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What waits in each cell of a grid.
+
+    ``long`` and ``short`` hold the bins; ``outside`` is what waits at prices beyond the bins; ``erased`` what the mark reached in each column, at every
+    price. Amounts are whole multiples of ``unit``.
+    """
+
+    grid: Grid
+    long: Integers  #: (bins, columns) at the end of each column
+    short: Integers  #: (bins, columns)
+    outside: Mapping[str, Integers]  #: (columns,) a side
+    erased: Mapping[str, Integers]  #: (columns,) a side
+    unit: float = UNITS["notional"]
+    measure: Measure = "notional"  #: settlement currency, or ``quantity``: base
+    assumptions: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        start, end = self.grid.window
+        return (
+            f"Levels({self.grid.symbol}: {self.grid.bins:,} bins of {self.grid.width} x {self.grid.columns:,} "
+            f"columns, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M})"
+        )
+
+    def notional(self, side: str | None = None) -> Floats:
+        """Return (bins, columns) what waits, in settlement currency (or base), of one side or both."""
+        cells = self.long + self.short if side is None else {"long": self.long, "short": self.short}[side]
+        return np.asarray(cells / (1 / self.unit))
+
+    def totals(self) -> pl.DataFrame:
+        """Return a row a column: ``time`` (its end), ``long``, ``short``, ``long_erased``, ``short_erased``.
+
+        What waits is counted at every price, beyond the bins too.
+        """
+        waiting = {"long": self.long, "short": self.short}
+        per_currency = 1 / self.unit
+        return pl.DataFrame(
+            {
+                "time": pl.Series(self.grid.ends).cast(Time),
+                **{side: (waiting[side].sum(axis=0) + self.outside[side]) / per_currency for side in SIDES},
+                **{f"{side}_erased": self.erased[side] / per_currency for side in SIDES},
+            }
+        )
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the cells that hold anything: ``time, price_low, price_high, side, notional``.
+
+        The time is the end of the column.
+        """
+        parts = []
+        edges = self.grid.price_edges
+        for side, cells in (("long", self.long), ("short", self.short)):
+            columns, bins = np.nonzero(cells.T)
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "time": pl.Series(self.grid.ends[columns]).cast(Time),
+                        "price_low": edges[bins],
+                        "price_high": edges[bins + 1],
+                        "side": pl.repeat(side, bins.size, eager=True).cast(Side),
+                        "notional": cells[bins, columns] / (1 / self.unit),
+                    }
+                )
+            )
+        return pl.concat(parts).sort("time", "price_low", "side")
+
+
+def levels_of(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    grid: Grid,
+    *,
+    half_life: timedelta | None = None,
+    drift: bool = False,
+    measure: Measure = "notional",
+    unit: float | None = None,
+    tiers: Tiers = "strict",
+) -> Levels:
+    """Sweep a book and return its levels; leverage beyond a tier's limit is lowered.
+
+    Parameters
+    ----------
+    book, market, venue, tiers : as for ``sweep``
+    half_life, measure, unit : as in :func:`levels`
+    drift : follow the levels as the market's funding moves them; otherwise there is none
+
+    Raises
+    ------
+    ArgumentError
+        For a book with adjustments: they move levels.
+    """
+    kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
+    pieces = None
+    if drift:
+        _require_no_adjustments(book)
+        outcomes = sweep(book, market, venue, tiers=tiers, leverage_limit="cap")
+        edges = grid.price_edges
+        pieces = level_pieces(
+            book, outcomes, market, venue, edges, logarithmic=grid.logarithmic, tiers=tiers
+        )
+    else:
+        outcomes = without_drift(book, market, venue, tiers=tiers)
+    return levels(
+        outcomes,
+        grid,
+        survival=book.survival,
+        half_life=half_life,
+        pieces=pieces,
+        kinds=kinds,
+        measure=measure,
+        unit=unit,
+        assumptions=book.assumptions,
+    )
+
+
+def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
+    """Return the outcomes of a book without funding, so that every level stands where it stood at the entry."""
+    _require_no_adjustments(book)
+    plain = Market(market.bars, gap_limit=market.gap_limit, description=market.description)
+    return sweep(book, plain, venue, tiers=tiers, leverage_limit="cap")
+
+
+def levels(
+    outcomes: pl.DataFrame,
+    grid: Grid,
+    *,
+    survival: pl.DataFrame | None = None,
+    half_life: timedelta | None = None,
+    pieces: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+    measure: Measure = "notional",
+    unit: float | None = None,
+    assumptions: Sequence[str] = (),
+) -> Levels:
+    """Return what waits in each cell of a grid.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
+    survival : of the book, where it thins out
+    half_life : time in which a level loses half of itself, beside all else
+    pieces : where levels stood while funding moved them, as ``engine.drift.level_pieces`` returns it
+    kinds : as in ``study.flow``
+    measure : notional at the level, or quantity, which open interest is counted in
+    unit : what each level is rounded to; None: a cent, or a millionth of a base unit
+
+    Raises
+    ------
+    ArgumentError
+        For outcomes that paid funding, a half-life of zero or less, more units than an int64 holds.
+    """
+    size = UNITS[measure] if unit is None and measure in UNITS else unit or 1.0
+    if pieces is None:
+        require_no_funding(outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect())
+    earliest = outcomes.select(pl.col("entry_time").filter(pl.col("symbol") == grid.symbol).min()).item()
+    at = grid.start if earliest is None else milliseconds(earliest)
+    sides = {side: _Side(grid, side, survival, half_life, at) for side in SIDES}
+    with ThreadPoolExecutor(len(SIDES)) as pool:  # each side has its own cells
+        for columns in _columns(outcomes, grid.symbol, pieces, kinds, measure, size):
+            list(pool.map(lambda side: side.add(columns), sides.values()))  # noqa: B023
+        cells = dict(zip(SIDES, pool.map(_Side.cells, sides.values()), strict=True))
+    fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)
+    where = "levels at the entry, without funding" if pieces is None else "levels moved by funding"
+    return Levels(
+        grid,
+        readonly(cells["long"][1:-1]),
+        readonly(cells["short"][1:-1]),
+        {side: readonly(found[0] + found[-1]) for side, found in cells.items()},
+        {name: readonly(side.erased) for name, side in sides.items()},
+        size,
+        measure,
+        (*assumptions, where, *fading),
+    )
+
+
+class _Side:
+    """The cells of one side while rows are added to them."""
+
+    def __init__(
+        self, grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
+    ) -> None:
+        self.grid, self.code = grid, SIDES.index(side)
+        self.thinning = thinning(grid, side, survival, half_life, earliest)
+        self.differences = np.zeros((grid.bins + 2, grid.columns + 1), np.int64)
+        self.erased = np.zeros(grid.columns, np.int64)
+
+    def add(self, columns: Sequence[Integers | Floats]) -> None:
+        """Add the levels of this side among some rows."""
+        grid, thin = self.grid, self.thinning
+        kernels.add_levels(
+            self.code, *columns, grid.price_edges, grid.logarithmic, grid.start, grid.step, thin.start,
+            grid.interval, thin.logs, thin.block_first, thin.block_log, self.differences, self.erased,
+        )  # fmt: skip
+
+    def cells(self) -> Integers:
+        """Return (bins + 2, columns) what waits, below the bins and above them too; the sums take its place."""
+        cells = self.differences[:, :-1]
+        kernels.sum_levels(self.differences, self.thinning.factor, self.thinning.block_first)
+        return cells
+
+
+def _columns(
+    outcomes: pl.DataFrame,
+    symbol: str,
+    pieces: pl.DataFrame | None,
+    kinds: Mapping[str, str] | None,
+    measure: Measure,
+    unit: float,
+) -> Iterator[list[Integers | Floats]]:
+    """Yield rows as the kernel takes them, so many at a time."""
+    units = weight(outcomes) / unit
+    names = ("price", "amount", "reached", "entry_time", "from_time", "end_time")
+    rows = outcomes if pieces is None else pieces
+    total = 0.0
+    for part in rows.iter_slices(ROWS):
+        if pieces is None:
+            found = part.lazy().with_columns(price="liquidation_price", from_time="entry_time", last=pl.lit(True))
+            found = found.with_columns(until_time="outcome_time")
+        else:
+            own = outcomes[part["row"]]
+            found = own.lazy().with_columns(part.select("from_time", "until_time", "price", "last"))
+        reached = pl.when(pl.col("liquidated") & pl.col("last"))
+        columns = (
+            found.filter(pl.col("symbol") == symbol)
+            .with_columns(
+                amount=amount_at("price", measure, kinds) * units,
+                reached=reached.then(amount_at("liquidation_price", measure, kinds) * units).otherwise(0.0),
+                end_time=pl.col("until_time").dt.epoch("ms").fill_null(NEVER),
+            )
+            .with_columns(pl.col("price", "amount", "reached").fill_null(float("nan")))
+            .select(pl.col("side", *names).to_physical())
+            .collect()
+        )
+        total += columns.select(pl.col("amount").fill_nan(0.0).sum()).item()
+        if total > MOST_UNITS:
+            raise ArgumentError(f"levels: unit must be larger than {unit:g}: an int64 cannot hold {total:.3g} units")
+        yield [readonly(column.to_numpy()) for column in columns.iter_columns()]
+
+
+def _require_no_adjustments(book: Book) -> None:
+    if book.adjustments is not None:
+        raise ArgumentError("levels need a book without adjustments: added margin moves a level")
