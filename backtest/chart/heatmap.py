@@ -6,27 +6,25 @@ shorts above it. A cell in which nothing waits is background; nothing is smoothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
-from typing import Literal
+from math import floor, log10
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from backtest.chart import theme, words
-from backtest.chart.looks import LIGHT, Look, recolour, recolour_figure
-from backtest.chart.profile import profile
-from backtest.chart.times import DAY, EPOCH, days, openings, time_axis
+from backtest.chart.looks import LIGHT, Look, recolour
+from backtest.chart.times import openings, time_axis
 from backtest.study.levels import Levels
 
 Scale = Literal["root", "linear", "log"]
+Side = Literal["long", "short"]
 
 #: Without a maximum, this share of the cells that hold anything gets its own shade; the rest the last one.
 SHADED = 0.995
@@ -34,50 +32,58 @@ SHADED = 0.995
 #: A log scale spans so much.
 DECADES = 1e3
 
-#: Least distance between labels of the colour bar, as a part of its length.
-APART = 0.085
+#: Least distance between labels of the colour bar, in points.
+APART = 15.0
 
+SCALE_NAMES = {PowerNorm: "root scale", LogNorm: "log scale"}
 MILLISECONDS_A_DAY = 86_400_000
+
+#: First figures of the labels of prices on a log scale, from the fewest to the most.
+FIGURES = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(range(1, 10)), tuple(np.arange(1, 10, 0.5)))
 
 
 def heatmap(
-    levels: Levels, ax: Axes, *, scale: Scale = "root", maximum: float | None = None, look: Look = LIGHT
+    levels: Levels,
+    ax: Axes,
+    *,
+    side: Side | None = None,
+    scale: Scale = "root",
+    maximum: float | None = None,
+    look: Look = LIGHT,
 ) -> Axes:
     """Draw what waits in every cell.
 
     Parameters
     ----------
+    side : one alone; None: both
     scale : of the colours over the amount
     maximum : settlement currency, of the last shade; give two charts the same one to compare them. None: what
         99.5 % of the cells that hold anything stay below
     """
-    grid, cells = levels.grid, levels.notional()
+    grid, cells = levels.grid, levels.notional(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
     mesh = ax.pcolormesh(
         times,
         grid.price_edges,
         np.ma.masked_equal(cells, 0.0),
         cmap=look.heat,
-        norm=_norm(cells, scale, maximum),
+        norm=norm_of(cells, scale, maximum),
         rasterized=True,  # a million cells would be a million shapes in a vector file
         antialiased=False,
         linewidth=0,
     )
     mesh.set_gid("levels")
     theme.dress(ax, "Waiting to be liquidated")
-    ax.grid(visible=False)
-    theme.price_axis(ax, logarithmic=grid.logarithmic)
-    if grid.logarithmic:
-        _few_decades(ax, grid.price_edges[0], grid.price_edges[-1])
-    ax.set_ylim(grid.price_edges[0], grid.price_edges[-1])
+    price_axis(ax, grid.price_edges[0], grid.price_edges[-1], logarithmic=grid.logarithmic)
     time_axis(ax, *grid.window)
+    _quiet_last_label(ax)
     recolour(ax, look)
     ax.set_facecolor(look.paper)
     ax.grid(visible=False)
     return ax
 
 
-def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> Axes:
+def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool = True) -> Axes:
     """Draw the mark price over a heatmap: the range of each bar, so that wicks are seen to touch, and its close.
 
     Parameters
@@ -86,13 +92,15 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> Axes:
     """
     starts, step = openings(bars["time"])
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
-    limits = ax.get_ylim()
-    ranges = ax.vlines(starts + step / 2, low, high, colors=look.ink, linewidth=_hair(ax, starts.size), zorder=3)
-    ranges.set_gid("wicks")
-    halo = withStroke(linewidth=2.2, foreground=look.paper, alpha=0.75)
+    limits, middle = ax.get_ylim(), starts + step / 2
+    halo = [withStroke(linewidth=2.0, foreground=look.edge, alpha=0.7)]
     after_gaps = np.flatnonzero(np.diff(starts) > 1.5 * step) + 1
-    times, closes = (np.insert(values, after_gaps, np.nan) for values in (starts + step / 2, close))
-    ax.plot(times, closes, color=look.ink, linewidth=0.8, path_effects=[halo], zorder=2.5, gid="mark price")
+    times, closes = (np.insert(values, after_gaps, np.nan) for values in (middle, close))
+    if wicks:
+        width = min(1.4, max(0.25, ax.bbox.width / ax.figure.dpi * 72 / max(starts.size, 1) * 0.6))
+        ranges = ax.vlines(middle, low, high, colors=look.ink, linewidth=width, zorder=3)
+        ranges.set_gid("wicks")
+    ax.plot(times, closes, color=look.ink, linewidth=0.8, path_effects=halo, zorder=2.5, gid="mark price")
     ax.set_ylim(*limits)
     return ax
 
@@ -108,93 +116,65 @@ def colour_bar(ax: Axes, of: Axes, *, currency: str = "USDT", width: str = "", l
     mesh = next(found for found in of.collections if isinstance(found, QuadMesh))
     bar = ax.figure.colorbar(mesh, cax=ax, extend="neither")
     bar.outline.set_visible(False)  # type: ignore[operator]
-    ticks = _ticks(mesh.norm)
+    ticks = _ticks(mesh.norm, ax)
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_minor_locator(NullLocator())
-    write = partial(words.amount, currency=currency)
-    last = ticks[-1]
-    more = bool(np.ma.max(mesh.get_array()) > mesh.norm.vmax * (1 + 1e-9)) if np.ma.count(mesh.get_array()) else False
-    ax.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{write(value)}{' +' if more and value == last else ''}")
-    )
-    ax.tick_params(length=0, labelsize=theme.SMALL, labelcolor=look.muted)
-    name = {PowerNorm: "root scale", LogNorm: "log scale"}.get(type(mesh.norm), "linear scale")
-    each = f"per {width} of price, " if width else ""
-    ax.set_ylabel(f"{each}{name}", color=look.muted, fontsize=theme.SMALL, labelpad=4)
+    held = mesh.get_array()
+    more = bool(np.ma.count(held)) and bool(np.ma.max(held) > ticks[-1] * (1 + 1e-9))
+    write = partial(_written, currency=currency, last=ticks[-1] if more else np.inf)
+    ax.yaxis.set_major_formatter(FuncFormatter(write))
+    ax.tick_params(length=0, labelsize=theme.SMALL, labelcolor=look.muted, pad=2)
+    name = SCALE_NAMES.get(type(mesh.norm), "linear scale")
+    each = f"waiting per {width} of price, " if width else ""
+    ax.yaxis.set_label_position("left")
+    ax.set_ylabel(f"{each}{name}", color=look.muted, fontsize=theme.SMALL, labelpad=2)
     return ax
 
 
-def level_heatmap(
-    levels: Levels,
-    bars: pl.DataFrame,
-    *,
-    title: str,
-    subtitle: str = "",
-    scale: Scale = "root",
-    maximum: float | None = None,
-    currency: str = "USDT",
-    price_unit: str = "",
-    notes: Sequence[str] = (),
-    look: Look = LIGHT,
-    size: tuple[float, float] = theme.SIZE,
-) -> Figure:
-    """Return the figure of one symbol: heatmap and mark price, what waits at its end beside it, colours, footer.
-
-    Parameters
-    ----------
-    levels, scale, maximum : as in :func:`heatmap`
-    bars : as in :func:`mark_line`
-    title, subtitle : what is shown, and what to see in it
-    notes : for the footer: venue, tiers, population, gaps, a caption
-    size : inches
-    """
-    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=look.paper)
-    (main,) = theme.stacked_panels(
-        figure, heights=(1.0,), title=title, subtitle=subtitle, notes=(*notes, *levels.assumptions)
-    )
-    side, colours = _beside(main, figure)
-    heatmap(levels, main, scale=scale, maximum=maximum, look=look)
-    main.set_title(
-        f"Mark price{f' ({price_unit})' if price_unit else ''} over what waits to be liquidated",
-        loc="left",
-        color=look.muted,
-        fontsize=theme.TEXT,
-        pad=5,
-    )
-    mark_line(bars, main, look=look)
-    profile(levels, side, price=float(bars["close"][-1]), currency=currency, look=look)
-    colour_bar(
-        colours, main, currency=currency, width=_width(levels, price_unit), look=look
-    )
-    return recolour_figure(figure, look)
+def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
+    """Span the y axis over prices, with as many round labels as can be read."""
+    theme.price_axis(ax, logarithmic=logarithmic)
+    if logarithmic:
+        most = theme.height(ax) / (2.6 * theme.TEXT)
+        decades = 10.0 ** np.arange(floor(log10(low)), floor(log10(high)) + 1)
+        for figures in FIGURES:
+            marks = np.multiply.outer(decades, figures).ravel()
+            inside = marks[(marks >= low) & (marks <= high)]
+            if inside.size <= max(most, 2) or figures == FIGURES[0]:
+                ax.yaxis.set_major_locator(FixedLocator(inside.tolist()))
+    ax.set_ylim(low, high)
 
 
-def columns_of(bars: pl.DataFrame, levels: Levels) -> pl.DataFrame:
-    """Return bars put together by the columns of a grid: ``time, open, high, low, close``."""
-    grid = levels.grid
-    column = (pl.col("time").dt.epoch("ms") - grid.start) // grid.step
-    inside = bars.filter(pl.col("symbol") == grid.symbol, column.is_between(0, grid.columns - 1))
-    return (
-        inside.group_by(column=column, maintain_order=True)
-        .agg(
-            pl.col("open").first(),
-            pl.col("high").max(),
-            pl.col("low").min(),
-            pl.col("close").last(),
-        )
-        .with_columns(time=(pl.col("column") * grid.step + grid.start).cast(pl.Datetime("ms", "UTC")))
-        .select("time", "open", "high", "low", "close")
-    )
+def _quiet_last_label(ax: Axes) -> None:
+    """Leave out the label of a moment at the very end, which would reach into what stands beside the axes."""
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    ticks = ax.get_xticks()
+    if len(ticks) > 1 and ticks[-1] >= ax.get_xlim()[1] - 1e-9:
+        ax.set_xticks(ticks[:-1], labels[:-1])
 
 
-def clip(ax: Axes, start: datetime, end: datetime) -> Axes:
-    """Show only a part of a heatmap's time."""
-    return time_axis(ax, start, end)
-
-
-def _norm(cells: np.ndarray[tuple[int, int], np.dtype[np.float64]], scale: Scale, maximum: float | None) -> Normalize:
+def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum: float | None) -> Normalize:
+    """Return the scale of the colours; the same one for cells of several charts makes them comparable."""
     held = cells[cells > 0]
     top = maximum or (float(np.quantile(held, SHADED)) if held.size else 1.0)
     if scale == "log":
         return LogNorm(top / DECADES, top, clip=True)
     return PowerNorm(0.5, 0.0, top, clip=True) if scale == "root" else Normalize(0.0, top, clip=True)
+
+
+def _ticks(norm: Normalize, ax: Axes) -> list[float]:
+    """Return round amounts below the last shade, no closer together than can be read, and that shade itself."""
+    top, low = float(norm.vmax or 1.0), float(norm.vmin or 0.0)
+    unit = 10.0 ** floor(log10(top))
+    rounds = [unit * 10.0**-power * figure for power in range(4) for figure in (5.0, 2.0, 1.0)]
+    length = theme.height(ax)
+    kept = [top]
+    for amount in rounds:
+        place = float(norm(amount))
+        if low < amount < top and (float(norm(kept[-1])) - place) * length >= APART and place * length >= APART:
+            kept.append(amount)
+    return [low, *reversed(kept)]
+
+
+def _written(value: float, _: int | None, *, currency: str, last: float) -> str:
+    return f"{words.amount(value, currency)}{' +' if value >= last else ''}"

@@ -26,6 +26,9 @@ STEPS = (
 MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
 MOST_TICKS = 10
 
+#: Points a label of a tick needs.
+ROOM = 40.0
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
@@ -44,21 +47,21 @@ def openings(times: pl.Series) -> tuple[Floats, float]:
 def time_axis(ax: Axes, start: datetime, end: datetime) -> Axes:
     """Span the x axis over a window and write its ticks: under the first, and every new year, the year."""
     ax.set_xlim(days(start), days(end))
-    ticks = time_ticks(start, end)
+    ticks = time_ticks(start, end, most=max(2, min(MOST_TICKS, int(ax.bbox.width / ax.figure.dpi * 72 / ROOM))))
     ax.xaxis.set_major_locator(FixedLocator([days(tick) for tick in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticklabels(tick_labels(ticks), color=MUTED, fontsize=TEXT)
     return ax
 
 
-def time_ticks(start: datetime, end: datetime) -> list[datetime]:
-    """Return at most ten round moments inside a window, the closest together that are."""
+def time_ticks(start: datetime, end: datetime, *, most: int = MOST_TICKS) -> list[datetime]:
+    """Return at most so many round moments inside a window, the closest together that are."""
     window = end - start
-    step = next((step for step in STEPS if window / step <= MOST_TICKS), None)
+    step = next((step for step in STEPS if window / step <= most), None)
     if step is not None:
         first = MONDAY - (MONDAY - start) // step * step
         return [first + step * count for count in range((end - first) // step + 1)]
-    months = next((count for count in MONTHS if window / (DAY * 30.44 * count) <= MOST_TICKS), MONTHS[-1])
+    months = next((count for count in MONTHS if window / (DAY * 30.44 * count) <= most), MONTHS[-1])
     return [tick for tick in _first_days(start, end, months) if start <= tick <= end]
 
 

@@ -38,3 +38,11 @@ def three_figures(value: float) -> str:
 def currency_name(currency: str) -> str:
     """Return how a currency is named on an axis."""
     return "$" if currency in DOLLARS else currency
+
+
+def significant(price: float, figures: int = 4) -> str:
+    """Return a price in so many figures, without an exponent: 41,680, 0.00001234."""
+    if price == 0 or not math.isfinite(price):
+        return f"{price:g}"
+    decimals = figures - 1 - math.floor(math.log10(abs(price)))
+    return f"{round(price, decimals):,.{max(0, decimals)}f}"

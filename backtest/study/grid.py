@@ -13,6 +13,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.compile import readonly
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.schemas import Time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -142,6 +143,29 @@ def grid_of(
     by_ratio = high > LOGARITHMIC_FROM * low if logarithmic is None else logarithmic
     edges = np.geomspace(low, high, bins + 1) if by_ratio else round_edges(low, high, bins)
     return Grid(symbol, edges, by_ratio, int(opening), interval, bars_a_column, -(-count // bars_a_column))
+
+
+def column_bars(market: Market, grid: Grid) -> pl.DataFrame:
+    """Return the bars of a grid's symbol put together by its columns.
+
+    Returns
+    -------
+    A row a column: ``time`` (its opening), ``open, high, low, close``; a column without bars stands still at the
+    last close before it.
+    """
+    column = (pl.col("time").dt.epoch("ms") - grid.start) // grid.step
+    own = market.bars.filter(pl.col("symbol") == grid.symbol)
+    found = (
+        own.group_by(column=column, maintain_order=True)
+        .agg(pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last())
+        .sort("column")
+    )
+    every = pl.DataFrame({"column": np.arange(grid.columns)})
+    joined = every.join_asof(found, on="column", coalesce=False, check_sortedness=False)
+    still = pl.col("column_right") != pl.col("column")
+    opening = (pl.col("column") * grid.step + grid.start).cast(Time).alias("time")
+    prices = (pl.when(still).then(pl.col("close")).otherwise(name).alias(name) for name in ("open", "high", "low"))
+    return joined.select(opening, *prices, "close")
 
 
 def round_edges(low: float, high: float, bins: int) -> Floats:

@@ -14,7 +14,8 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.schemas import Side
 from backtest.study.flow import LEVERAGE_EDGES, leverage, leverage_bucket, whole_units
-from backtest.study.levels import SIDES, standing_at
+from backtest.study.level_cells import SIDES
+from backtest.study.waiting import standing_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class LevelMap:
     symbol: str
     moment: datetime  #: end of the bar
     mark_price: float  #: its close
-    bars: pl.DataFrame  #: ``side, price_low, price_high, leverage_bucket, notional`` of bins that hold anything
+    bars: pl.DataFrame  #: bins that hold anything, as :func:`level_map` says
     cumulative: pl.DataFrame  #: ``price, long, short``: what lies between the price and each edge; zero at the price
     overdue: float
     beyond: float  #: what waits further away than the map reaches
@@ -48,7 +49,7 @@ def mark_at(market: Market, symbol: str, moment: datetime | None = None) -> tupl
     bars = market.bars.filter(pl.col("symbol") == symbol).select(end=pl.col("time") + interval, close="close")
     if moment is not None:
         bars = bars.filter(pl.col("end") <= moment)
-    if bars.is_empty():
+    if bars.is_empty() and moment is not None:
         raise ArgumentError(f"no bar of {symbol} has ended at {moment:%Y-%m-%d %H:%M}")
     end, close = bars.row(-1)
     return end, close
@@ -78,6 +79,15 @@ def level_map(
     leverage_edges : as in ``flow.leverage_bucket``
     survival, kinds : as in ``levels.levels``
     unit : settlement currency that each level is rounded to
+
+    Returns
+    -------
+    A map whose ``bars`` are ``side, leverage_bucket, notional, mean_leverage, price_low, price_high``.
+
+    Raises
+    ------
+    ArgumentError
+        For a reach outside 0 to 1, no bins, moments before the first bar has ended.
     """
     if not (0 < reach < 1 and bins >= 1):
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
@@ -92,13 +102,18 @@ def level_map(
         leverage_bucket(leverage(waiting, kinds), leverage_edges),
         bin=pl.Series(places),
         ahead=ahead,
+        used=leverage(waiting, kinds),
         units=whole_units(pl.col("amount"), unit),
     )
     inside = pl.col("bin").is_between(0, 2 * bins - 1)
     kept = rows.filter(inside, "ahead")
     bars = (
         kept.group_by("side", "bin", "leverage_bucket")
-        .agg(notional=pl.col("units").sum() / (1 / unit))
+        .agg(
+            notional=pl.col("units").sum() / (1 / unit),
+            mean_leverage=(pl.col("used") * pl.col("units")).sum() / pl.col("units").sum(),
+        )
+        .filter(pl.col("notional") > 0)
         .sort("side", "bin", "leverage_bucket")
     )
     low, high = (pl.Series(values).gather(bars["bin"]) for values in (edges[:-1], edges[1:]))
@@ -107,7 +122,7 @@ def level_map(
         symbol,
         end,
         price,
-        bars.select("side", "leverage_bucket", "notional", price_low=low, price_high=high),
+        bars.select("side", "leverage_bucket", "notional", "mean_leverage", price_low=low, price_high=high),
         _cumulative(kept, edges, bins, unit),
         float(beside.filter(~pl.col("ahead"))["units"].sum()),
         float(beside.filter("ahead", ~pl.col("inside"))["units"].sum()),

@@ -20,7 +20,7 @@ Amounts are whole units (cents, or millionths of a base unit) in int64: no cell 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,31 +29,21 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.drift import NEVER, level_pieces
+from backtest.engine.drift import level_pieces
 from backtest.engine.sweep import sweep
 from backtest.errors import ArgumentError
-from backtest.kernel import levels as kernels
 from backtest.kernel.compile import readonly
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import Side, Time
-from backtest.study.flow import weight
 from backtest.study.grid import Grid, milliseconds
-from backtest.study.thinning import thinning
-from backtest.study.waiting import Measure, amount_at, require_no_funding
-
-SIDES = ("long", "short")
+from backtest.study.level_cells import SIDES, SideCells, row_columns
+from backtest.study.waiting import Measure, require_no_funding
 
 #: What amounts are rounded to: settlement currency, base.
 UNITS = {"notional": 0.01, "quantity": 1e-6}
-
-#: Rows taken in at a time, so that memory is bounded by the grid.
-ROWS = 1 << 20
-
-#: Units that an int64 holds with room to spare.
-MOST_UNITS = 2.0**62
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +62,7 @@ class Levels:
     unit: float = UNITS["notional"]
     measure: Measure = "notional"  #: settlement currency, or ``quantity``: base
     assumptions: tuple[str, ...] = field(default=())
+    book: Book | None = None  #: whose levels these are; a score refuses labels of the same one
 
     def __repr__(self) -> str:
         start, end = self.grid.window
@@ -169,6 +160,7 @@ def levels_of(
         measure=measure,
         unit=unit,
         assumptions=book.assumptions,
+        book=book,
     )
 
 
@@ -190,6 +182,7 @@ def levels(
     measure: Measure = "notional",
     unit: float | None = None,
     assumptions: Sequence[str] = (),
+    book: Book | None = None,
 ) -> Levels:
     """Return what waits in each cell of a grid.
 
@@ -202,6 +195,7 @@ def levels(
     kinds : as in ``study.flow``
     measure : notional at the level, or quantity, which open interest is counted in
     unit : what each level is rounded to; None: a cent, or a millionth of a base unit
+    assumptions, book : to be carried along: what the outcomes rest on, and whose they are
 
     Raises
     ------
@@ -213,11 +207,11 @@ def levels(
         require_no_funding(outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect())
     earliest = outcomes.select(pl.col("entry_time").filter(pl.col("symbol") == grid.symbol).min()).item()
     at = grid.start if earliest is None else milliseconds(earliest)
-    sides = {side: _Side(grid, side, survival, half_life, at) for side in SIDES}
+    sides = {side: SideCells(grid, side, survival, half_life, at) for side in SIDES}
     with ThreadPoolExecutor(len(SIDES)) as pool:  # each side has its own cells
-        for columns in _columns(outcomes, grid.symbol, pieces, kinds, measure, size):
-            list(pool.map(lambda side: side.add(columns), sides.values()))  # noqa: B023
-        cells = dict(zip(SIDES, pool.map(_Side.cells, sides.values()), strict=True))
+        for columns in row_columns(outcomes, grid.symbol, pieces, kinds, measure, size):
+            list(pool.map(SideCells.add, sides.values(), (columns, columns)))
+        cells = dict(zip(SIDES, pool.map(SideCells.cells, sides.values()), strict=True))
     fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)
     where = "levels at the entry, without funding" if pieces is None else "levels moved by funding"
     return Levels(
@@ -229,71 +223,8 @@ def levels(
         size,
         measure,
         (*assumptions, where, *fading),
+        book,
     )
-
-
-class _Side:
-    """The cells of one side while rows are added to them."""
-
-    def __init__(
-        self, grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
-    ) -> None:
-        self.grid, self.code = grid, SIDES.index(side)
-        self.thinning = thinning(grid, side, survival, half_life, earliest)
-        self.differences = np.zeros((grid.bins + 2, grid.columns + 1), np.int64)
-        self.erased = np.zeros(grid.columns, np.int64)
-
-    def add(self, columns: Sequence[Integers | Floats]) -> None:
-        """Add the levels of this side among some rows."""
-        grid, thin = self.grid, self.thinning
-        kernels.add_levels(
-            self.code, *columns, grid.price_edges, grid.logarithmic, grid.start, grid.step, thin.start,
-            grid.interval, thin.logs, thin.block_first, thin.block_log, self.differences, self.erased,
-        )  # fmt: skip
-
-    def cells(self) -> Integers:
-        """Return (bins + 2, columns) what waits, below the bins and above them too; the sums take its place."""
-        cells = self.differences[:, :-1]
-        kernels.sum_levels(self.differences, self.thinning.factor, self.thinning.block_first)
-        return cells
-
-
-def _columns(
-    outcomes: pl.DataFrame,
-    symbol: str,
-    pieces: pl.DataFrame | None,
-    kinds: Mapping[str, str] | None,
-    measure: Measure,
-    unit: float,
-) -> Iterator[list[Integers | Floats]]:
-    """Yield rows as the kernel takes them, so many at a time."""
-    units = weight(outcomes) / unit
-    names = ("price", "amount", "reached", "entry_time", "from_time", "end_time")
-    rows = outcomes if pieces is None else pieces
-    total = 0.0
-    for part in rows.iter_slices(ROWS):
-        if pieces is None:
-            found = part.lazy().with_columns(price="liquidation_price", from_time="entry_time", last=pl.lit(True))
-            found = found.with_columns(until_time="outcome_time")
-        else:
-            own = outcomes[part["row"]]
-            found = own.lazy().with_columns(part.select("from_time", "until_time", "price", "last"))
-        reached = pl.when(pl.col("liquidated") & pl.col("last"))
-        columns = (
-            found.filter(pl.col("symbol") == symbol)
-            .with_columns(
-                amount=amount_at("price", measure, kinds) * units,
-                reached=reached.then(amount_at("liquidation_price", measure, kinds) * units).otherwise(0.0),
-                end_time=pl.col("until_time").dt.epoch("ms").fill_null(NEVER),
-            )
-            .with_columns(pl.col("price", "amount", "reached").fill_null(float("nan")))
-            .select(pl.col("side", *names).to_physical())
-            .collect()
-        )
-        total += columns.select(pl.col("amount").fill_nan(0.0).sum()).item()
-        if total > MOST_UNITS:
-            raise ArgumentError(f"levels: unit must be larger than {unit:g}: an int64 cannot hold {total:.3g} units")
-        yield [readonly(column.to_numpy()) for column in columns.iter_columns()]
 
 
 def _require_no_adjustments(book: Book) -> None:
