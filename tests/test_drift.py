@@ -41,7 +41,11 @@ def charges_of(history: Market) -> list[tuple[int, int, float]]:
 
 def plain(outcomes: pl.DataFrame, history: Market, grid: Grid, side: str) -> np.ndarray:
     """Return the millionths of a base unit in each cell, asking position by position and column by column."""
-    cells, edges, charges = np.zeros((grid.bins, grid.columns), np.int64), list(grid.price_edges), charges_of(history)
+    cells, edges, charges = (
+        np.zeros((grid.bins, grid.columns), np.int64),
+        list(grid.price_edges),
+        charges_of(history),
+    )
     for row in outcomes.filter(pl.col("side") == side).iter_rows(named=True):
         units = round(row["quantity"] * row["weight"] * 1e6)
         ended = inf if row["outcome_time"] is None else milliseconds(row["outcome_time"])

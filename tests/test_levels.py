@@ -10,7 +10,7 @@ from math import exp, inf
 import numpy as np
 import polars as pl
 import pytest
-from level_cases import HOUR, START, market, positions, venue, waiting_only
+from level_cases import HOUR, START, market, positions, venue
 
 from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
@@ -18,6 +18,7 @@ from backtest.schemas import Time
 from backtest.study.grid import Grid, grid_of, milliseconds, moment_of, round_edges
 from backtest.study.levels import Levels, levels, levels_of
 from backtest.study.waiting import standing_at
+
 
 def plain(outcomes: pl.DataFrame, grid: Grid, side: str) -> np.ndarray:
     """Return the cells of one side by asking, cell by cell, which positions wait."""

@@ -15,19 +15,22 @@ from backtest.chart import theme, words
 from backtest.chart.looks import LIGHT, SIZES, Look, Size, recolour_figure
 
 #: Columns of ``clusters_at`` that are no shares of a leverage bucket.
-KNOWN = (
-    "side centre price_low price_high width notional share distance days mark_price time mean_leverage reached "
-    "closed waiting first_reached"
-).split()
+KNOWN = {
+    *("side", "centre", "price_low", "price_high", "width", "notional", "share", "distance", "days"),
+    *("mark_price", "time", "mean_leverage", "reached", "closed", "waiting", "first_reached"),
+}
 
 #: Title of the column of leverages.
-LEVERAGE = "leverage"
+LEVERAGE = "leverage,\nlow to high"
 
 #: What became of a cluster, and the part of the ink it is drawn in.
 FATES = {"reached": 1.0, "closed": 0.45, "waiting": 0.15}
 
 #: Most rows, and how high one is, in points.
 MOST, ROW_HEIGHT = 12, 19.0
+
+#: Inches above and below a table, for its title and notes.
+AROUND = 1.9
 
 #: Points of width that the whole table needs; with less, letters are smaller, and with much less it has no centre.
 WIDE, SMALLEST, NO_CENTRE = 660.0, 0.7, 560.0
@@ -59,7 +62,9 @@ def cluster_table(
     height = min(1.0 / (rows + 1.8), ROW_HEIGHT / theme.height(ax))
     ax.set_ylim(0, 1)
     if shown.is_empty():
-        ax.text(0.5, 0.5, "no cluster within reach", ha="center", va="center", color=look.muted, fontsize=theme.TEXT)
+        ax.text(
+            0.5, 0.5, "no cluster within reach", ha="center", va="center", color=look.muted, fontsize=theme.TEXT
+        )
         return ax
     top = 1.0 - 1.3 * height
     buckets = [name for name in clusters.columns if name not in KNOWN]
@@ -100,7 +105,10 @@ def cluster_figure(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return the table of clusters as a figure."""
+    """Return the table of clusters as a figure, no higher than it needs to be."""
+    rows = min(max(clusters.height, 1), most)
+    height = min(size.height, AROUND + (rows + 1.8) * ROW_HEIGHT / 72)
+    size = Size(size.width, height, size.dpi)
     figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
     (ax,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     place = ax.get_position()
@@ -169,7 +177,9 @@ def _stacked(
     colours: Sequence[Any] = shades or [(look.ink, FATES[name]) for name in FATES]
     for part, colour in zip(parts, colours, strict=True):
         if part > 0:
-            ax.add_patch(Rectangle((left, middle - height / 2), width * part, height, facecolor=colour, linewidth=0))
+            ax.add_patch(
+                Rectangle((left, middle - height / 2), width * part, height, facecolor=colour, linewidth=0)
+            )
             left += width * part
 
 

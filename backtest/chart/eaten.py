@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -25,14 +27,15 @@ from backtest.chart.looks import DARK, Look, Size, recolour_figure
 from backtest.chart.profile import profile
 from backtest.chart.times import days
 from backtest.errors import ArgumentError
+from backtest.kernel.types import Bytes
 from backtest.study.grid import moment_of
 from backtest.study.levels import Levels
 
 #: 960 x 600.
 FILM = Size(8.0, 5.0, 120)
 
-#: Colours a picture of a GIF is reduced to; all pictures share them.
-COLOURS = 96
+#: Shades of the heatmap in a picture with a palette.
+HEAT_COLOURS = 112
 
 PICTURES, A_SECOND, LAST_SECONDS = 60, 10.0, 2.0
 
@@ -62,7 +65,11 @@ class Film:
         seen[:, column + 1 :] = np.ma.masked
         mesh = next(found for found in self.main.collections if isinstance(found, QuadMesh))
         mesh.set_array(seen)
-        for drawn in [*self.main.lines, *(each for each in self.main.collections if each is not mesh), *self.main.texts]:
+        for drawn in [
+            *self.main.lines,
+            *(each for each in self.main.collections if each is not mesh),
+            *self.main.texts,
+        ]:
             drawn.remove()
         mark_line(self.bars[: column + 1], self.main, look=look)
         moment = moment_of(int(self.levels.grid.ends[column]))
@@ -84,7 +91,7 @@ class Film:
 
     def pictures(self) -> Iterator[Image.Image]:
         """Yield the pictures in order, each drawn when it is asked for."""
-        canvas = FigureCanvasAgg(self.figure)
+        canvas: Any = FigureCanvasAgg(self.figure)
         for number in range(len(self.columns)):
             self.draw(number)
             canvas.draw()
@@ -99,10 +106,7 @@ class Film:
         """
         if not 0 < a_second <= 50:
             raise ArgumentError(f"a GIF shows up to 50 pictures a second, more than 0: {a_second:g}")
-        frames = []
-        palette = _palette(self)
-        for picture in self.pictures():
-            frames.append(picture.quantize(palette=palette, dither=Image.Dither.NONE))
+        frames = [indexed(picture, self.look) for picture in self.pictures()]
         each = round(1000 / a_second)
         file = BytesIO()
         frames[0].save(
@@ -168,10 +172,31 @@ def _longest(levels: Levels) -> float:
     return float(np.quantile(longest, 0.98)) * 1.05 or 1.0
 
 
-def _palette(film: Film) -> Image.Image:
-    """Return the colours of the last picture, which has them all."""
-    film.draw(len(film.columns) - 1)
-    canvas = FigureCanvasAgg(film.figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    return picture.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
+def indexed(picture: Image.Image, look: Look) -> Image.Image:
+    """Return a picture in the colours that charts of a look are made of: a third of its size as a file.
+
+    Each colour becomes the nearest of 250; those of the paper, the words and the sides stay exactly what they are.
+    """
+    palette = _palette(look)
+    red, green, blue = (np.asarray(picture.convert("RGB"))[..., part].astype(np.int64) for part in range(3))
+    colours, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
+    distances = sum(
+        ((colours >> shift & 255)[:, None] - palette[:, part].astype(np.int64)) ** 2
+        for part, shift in enumerate((16, 8, 0))
+    )
+    nearest = np.argmin(np.asarray(distances), axis=1).astype(np.uint8)
+    found = Image.fromarray(nearest[places].reshape(red.shape))
+    found.putpalette(palette.tobytes())
+    return found
+
+
+def _palette(look: Look) -> Bytes:
+    """Return (colours, 3) what charts of a look are made of, the paper first."""
+    ground = np.array(to_rgb(look.paper))
+    shades = [np.array(look.heat(place)[:3]) for place in np.linspace(0, 1, HEAT_COLOURS)]
+    for colour, steps in (
+        (look.ink, 28), (look.muted, 12), (look.faint, 4), *((side, 14) for side in look.sides.values()),
+        *((leverage, 9) for leverage in look.leverages),
+    ):  # fmt: skip
+        shades += [ground + (np.array(to_rgb(colour)) - ground) * step / steps for step in range(1, steps + 1)]
+    return np.asarray(np.rint(255 * np.array([ground, *shades])).astype(np.uint8))

@@ -35,7 +35,10 @@ DECADES = 1e3
 #: Least distance between labels of the colour bar, in points.
 APART = 15.0
 
-SCALE_NAMES = {PowerNorm: "root scale", LogNorm: "log scale"}
+#: Points that half a label of a moment may reach beyond the axes.
+OVERHANG = 12.0
+
+SCALE_NAMES: dict[type, str] = {PowerNorm: "root scale", LogNorm: "log scale"}
 MILLISECONDS_A_DAY = 86_400_000
 
 #: First figures of the labels of prices on a log scale, from the fewest to the most.
@@ -114,21 +117,26 @@ def colour_bar(ax: Axes, of: Axes, *, currency: str = "USDT", width: str = "", l
     width : of a bin, in words
     """
     mesh = next(found for found in of.collections if isinstance(found, QuadMesh))
-    bar = ax.figure.colorbar(mesh, cax=ax, extend="neither")
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    ticks = _ticks(mesh.norm, ax)
+    ax.figure.colorbar(mesh, cax=ax, extend="neither").outline.set_visible(False)
+    norm: Any = mesh.norm
+    ticks = _ticks(norm, ax)
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_minor_locator(NullLocator())
-    held = mesh.get_array()
-    more = bool(np.ma.count(held)) and bool(np.ma.max(held) > ticks[-1] * (1 + 1e-9))
+    more = fullest(of) > ticks[-1] * (1 + 1e-9)
     write = partial(_written, currency=currency, last=ticks[-1] if more else np.inf)
     ax.yaxis.set_major_formatter(FuncFormatter(write))
     ax.tick_params(length=0, labelsize=theme.SMALL, labelcolor=look.muted, pad=2)
-    name = SCALE_NAMES.get(type(mesh.norm), "linear scale")
+    name = SCALE_NAMES.get(type(norm), "linear scale")
     each = f"waiting per {width} of price, " if width else ""
     ax.yaxis.set_label_position("left")
     ax.set_ylabel(f"{each}{name}", color=look.muted, fontsize=theme.SMALL, labelpad=2)
     return ax
+
+
+def fullest(ax: Axes) -> float:
+    """Return what waits in the fullest cell of a heatmap; 0 where nothing does."""
+    held: Any = next(found for found in ax.collections if isinstance(found, QuadMesh)).get_array()
+    return float(np.ma.max(held)) if np.ma.count(held) else 0.0
 
 
 def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
@@ -146,10 +154,11 @@ def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
 
 
 def _quiet_last_label(ax: Axes) -> None:
-    """Leave out the label of a moment at the very end, which would reach into what stands beside the axes."""
+    """Leave out the label of a moment near the end, which would reach into what stands beside the axes."""
     labels = [label.get_text() for label in ax.get_xticklabels()]
-    ticks = ax.get_xticks()
-    if len(ticks) > 1 and ticks[-1] >= ax.get_xlim()[1] - 1e-9:
+    ticks, (start, end) = ax.get_xticks(), ax.get_xlim()
+    points = ax.bbox.width / ax.figure.dpi * 72
+    if len(ticks) > 1 and (end - ticks[-1]) / (end - start) * points < OVERHANG:
         ax.set_xticks(ticks[:-1], labels[:-1])
 
 

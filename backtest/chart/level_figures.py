@@ -1,4 +1,4 @@
-"""Whole figures of levels: a heatmap with its profile, a map, maps before and after, several heatmaps at one scale."""
+"""Whole figures of levels: a heatmap with its profile, maps, and several heatmaps in one scale of colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from backtest.chart import theme
-from backtest.chart.heatmap import Scale, colour_bar, heatmap, mark_line, norm_of
+from backtest.chart.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of
 from backtest.chart.liquidation_map import highest_of, liquidation_map
 from backtest.chart.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.chart.profile import profile
@@ -88,7 +88,9 @@ def map_figure(
     (ax,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     place = ax.get_position()
     right = 0.62 / size.width
-    ax.set_position((place.x0 + 0.08 / size.width, place.y0, place.width - right, place.height - 0.12 / size.height))
+    ax.set_position(
+        (place.x0 + 0.08 / size.width, place.y0, place.width - right, place.height - 0.12 / size.height)
+    )
     liquidation_map(found, ax, currency=currency, price_unit=price_unit, look=look)
     return recolour_figure(figure, look)
 
@@ -121,9 +123,22 @@ def before_after(
     told = names or tuple(f"{found.moment:%-d %b %Y %H:%M} UTC" for found in (before, after))
     for ax, found, name in zip(axes, (before, after), told, strict=True):
         place = ax.get_position()
-        ax.set_position((place.x0 + 0.08 / size.width, place.y0, place.width - 0.62 / size.width, place.height - 0.1 / size.height))
+        ax.set_position(
+            (
+                place.x0 + 0.08 / size.width,
+                place.y0,
+                place.width - 0.62 / size.width,
+                place.height - 0.1 / size.height,
+            )
+        )
         liquidation_map(
-            found, ax, currency=currency, price_unit=price_unit, maximum=tops[0], cumulative_maximum=tops[1], look=look
+            found,
+            ax,
+            currency=currency,
+            price_unit=price_unit,
+            maximum=tops[0],
+            cumulative_maximum=tops[1],
+            look=look,
         )
         ax.set_xlim(low, high)
         ax.annotate(
@@ -161,7 +176,8 @@ def small_multiples(
     columns = across or (len(panels) if len(panels) <= 2 else int(np.ceil(np.sqrt(len(panels)))))
     rows = -(-len(panels) // columns)
     frame = theme.stacked_panels(figure, heights=(1.0,) * rows, title=title, subtitle=subtitle, notes=notes)
-    top = maximum or float(norm_of(np.concatenate([each.levels.notional().ravel() for each in panels]), scale, None).vmax)  # type: ignore[arg-type]
+    everything = np.concatenate([each.levels.notional().ravel() for each in panels])
+    top = maximum or float(norm_of(everything, scale, None).vmax or 1.0)
     colours = figure.add_axes(_colour_place(frame, size))
     axes = _divided(figure, frame, columns, size)
     for panel, ax in zip(panels, axes, strict=False):
@@ -174,8 +190,7 @@ def small_multiples(
             ax.set_ylim(min(low for low, _ in spans), max(high for _, high in spans))
     for ax in axes[len(panels) :]:
         ax.remove()
-    fullest = max(axes[: len(panels)], key=lambda ax: float(np.ma.max(ax.collections[0].get_array().filled(0.0))))
-    colour_bar(colours, fullest, currency=currency, width="bin", look=look)
+    colour_bar(colours, max(axes[: len(panels)], key=fullest), currency=currency, width="bin", look=look)
     return recolour_figure(figure, look)
 
 
@@ -188,7 +203,7 @@ def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
     if total > 0:
         shares = np.cumsum(amounts) / total
         low = min(low, float(edges[np.searchsorted(shares, 1 - SHOWN)]))
-        high = max(high, float(edges[min(np.searchsorted(shares, SHOWN) + 1, edges.size - 1)]))
+        high = max(high, float(edges[min(int(np.searchsorted(shares, SHOWN)) + 1, edges.size - 1)]))
     if not low < high:
         return float(edges[0]), float(edges[-1])
     margin = (high / low) ** 0.03

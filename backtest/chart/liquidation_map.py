@@ -1,7 +1,7 @@
 """The liquidation map: what waits around the price now, by distance and leverage.
 
-Stacked bars tell what waits in each bin, darker the higher the leverage; lines tell how much lies between the price
-and each distance: all of it that a move so far would reach. Both lines are zero at the price; no long stands above
+Stacked bars tell what waits in each bin, stronger the higher the leverage; lines tell how much lies between the
+price and each distance: all that a move so far would reach. Both lines are zero at the price; no long stands above
 it and no short below.
 """
 
@@ -49,7 +49,9 @@ def liquidation_map(
     highest = _highest(found.bars)
     ax.set_ylim(0, maximum or (highest * 1.12 if highest else 1.0))
     theme.amount_axis(ax, lambda value: words.amount(value, currency))
-    ax.xaxis.set_major_locator(MaxNLocator(max(3, int(ax.bbox.width / ax.figure.dpi * 72 / 62)), steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_locator(
+        MaxNLocator(max(3, int(ax.bbox.width / ax.figure.dpi * 72 / 62)), steps=[1, 2, 2.5, 5, 10])
+    )
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     ax.set_xlabel(f"mark price{_unit(price_unit)}", color=theme.MUTED, fontsize=theme.TEXT, labelpad=2)
     recolour(ax, look)
@@ -81,8 +83,13 @@ def _stack(found: LevelMap, ax: Axes, look: Look) -> None:
             key = (row["side"], row["price_low"])
             low = bottoms.get(key, 0.0)
             bottoms[key] = high = low + row["notional"]
-            middle, half = (row["price_low"] + row["price_high"]) / 2, FILLED * (row["price_high"] - row["price_low"]) / 2
-            corners.append([(middle - half, low), (middle - half, high), (middle + half, high), (middle + half, low)])
+            middle, half = (
+                (row["price_low"] + row["price_high"]) / 2,
+                FILLED * (row["price_high"] - row["price_low"]) / 2,
+            )
+            corners.append(
+                [(middle - half, low), (middle - half, high), (middle + half, high), (middle + half, low)]
+            )
         bars = PolyCollection(corners, facecolors=colour, edgecolors="none", zorder=2)
         bars.set_gid(name)
         ax.add_collection(bars, autolim=False)
@@ -111,7 +118,9 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
     twin.set_ylim(0, top)
     for spine in twin.spines.values():
         spine.set_visible(False)
-    twin.yaxis.set_major_locator(MaxNLocator(max(2, int(theme.height(ax) / (2.3 * theme.TEXT))), steps=[1, 2, 2.5, 5, 10]))
+    twin.yaxis.set_major_locator(
+        MaxNLocator(max(2, int(theme.height(ax) / (2.3 * theme.TEXT))), steps=[1, 2, 2.5, 5, 10])
+    )
     twin.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.amount(value, currency) if value else ""))
     twin.tick_params(length=0, labelsize=theme.TEXT, labelcolor=look.muted)
     twin.set_ylabel("between the price and here", color=look.muted, fontsize=theme.SMALL, labelpad=3)
@@ -138,7 +147,10 @@ def _price(found: LevelMap, ax: Axes, look: Look) -> None:
 
 def _legend(found: LevelMap, ax: Axes, look: Look) -> None:
     names = _leverages(found.bars)
-    patches = [Patch(color=colour, label=_short(name)) for name, colour in zip(names, _shades(look, len(names)), strict=True)]
+    patches = [
+        Patch(color=colour, label=_short(name))
+        for name, colour in zip(names, _shades(look, len(names)), strict=True)
+    ]
     legend = ax.legend(
         handles=patches,
         title="leverage",

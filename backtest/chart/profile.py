@@ -19,7 +19,7 @@ from backtest.study.levels import Levels
 APART = 20.0
 
 #: How much wider than the longest bar the axes are where clusters are written beside it.
-ROOM = 2.1
+ROOM = 2.4
 
 
 def profile(
@@ -46,7 +46,7 @@ def profile(
     """
     edges = levels.grid.price_edges
     for side in ("long", "short"):
-        amounts, colour = levels.notional(side)[:, column], look.sides[side]  # type: ignore[arg-type]
+        amounts, colour = levels.notional(side)[:, column], look.sides[side]
         steps = StepPatch(
             amounts, edges, orientation="horizontal", fill=True, facecolor=colour, edgecolor=colour, linewidth=0.4
         )
@@ -80,9 +80,7 @@ def _round_below(amount: float) -> float:
     return float(unit * max(figure for figure in (1.0, 2.0, 5.0) if unit * figure <= amount * (1 + 1e-9)))
 
 
-def _write_clusters(
-    ax: Axes, clusters: pl.DataFrame, price: float, most: int, currency: str, look: Look
-) -> None:
+def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, currency: str, look: Look) -> None:
     halo = [withStroke(linewidth=2.2, foreground=look.paper, alpha=0.85)]
     for row, place in _readable(ax, clusters, price, most):
         sign = "+" if row["distance"] > 0 else words.MINUS

@@ -11,7 +11,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from backtest.chart.theme import MUTED, TEXT
+from backtest.chart.theme import MUTED, SMALL, TEXT
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -27,7 +27,7 @@ MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
 MOST_TICKS = 10
 
 #: Points a label of a tick needs.
-ROOM = 40.0
+ROOM = 36.0
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
@@ -47,10 +47,13 @@ def openings(times: pl.Series) -> tuple[Floats, float]:
 def time_axis(ax: Axes, start: datetime, end: datetime) -> Axes:
     """Span the x axis over a window and write its ticks: under the first, and every new year, the year."""
     ax.set_xlim(days(start), days(end))
-    ticks = time_ticks(start, end, most=max(2, min(MOST_TICKS, int(ax.bbox.width / ax.figure.dpi * 72 / ROOM))))
+    most, size = max(2, min(MOST_TICKS, int(ax.bbox.width / ax.figure.dpi * 72 / ROOM))), TEXT
+    ticks = time_ticks(start, end, most=most)
+    if len(ticks) < 2:  # the next finer step, in smaller letters
+        ticks, size = time_ticks(start, end, most=most + 2), SMALL
     ax.xaxis.set_major_locator(FixedLocator([days(tick) for tick in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels(tick_labels(ticks), color=MUTED, fontsize=TEXT)
+    ax.set_xticklabels(tick_labels(ticks), color=MUTED, fontsize=size)
     return ax
 
 

@@ -1,4 +1,4 @@
-"""Where a level stands while funding moves it: one piece of its life after another, a new one where its bin changes.
+"""Where a level stands while funding moves it: piece after piece of its life, a new one where its bin changes.
 
 Funding is charged at openings, so a level stands still between them. A piece keeps the price the level had when it
 came into its bin.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -54,7 +55,12 @@ def aftermath(
         whole = sums["amount"] or 1.0
         reached, waiting = sums["reached"] / whole, sums["waiting"] / whole
         found.append((reached, max(0.0, 1 - reached - waiting), waiting, sums["first"]))
-    schema = {"reached": pl.Float64, "closed": pl.Float64, "waiting": pl.Float64, "first_reached": Time}
+    schema: dict[str, Any] = {
+        "reached": pl.Float64,
+        "closed": pl.Float64,
+        "waiting": pl.Float64,
+        "first_reached": Time,
+    }
     return clusters.hstack(pl.DataFrame(found, schema=schema, orient="row"))
 
 

@@ -1,9 +1,10 @@
 """The lives of clusters: when each was born, how it grew, and whether the price came for it.
 
 Clusters are looked for in columns of a level map, one after another, and those that share bins are the same one
-(the pairs that share most first); a known one lives on at a lower crowding than makes a new one. A cluster that is no longer found was *reached* where the mark has meanwhile
-come to its centre, has *merged* where another holds its bins, and otherwise has *dissolved*: its holders closed,
-or all around it filled up.
+(the pairs that share most first); a known one lives on at a lower crowding than makes a new one. A cluster that is
+no longer found was *reached* where the mark has meanwhile come to its centre, has *merged* where another holds its
+bins, was *left behind* where the price went out of reach, and otherwise has *dissolved*: its holders closed, or
+all around it filled up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -23,9 +25,9 @@ from backtest.study.grid import Grid, column_bars, moment_of
 from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
 
-FATES = ("waiting", "reached", "dissolved", "merged")
+FATES = ("waiting", "reached", "dissolved", "merged", "left behind")
 
-LIFE = {
+LIFE: dict[str, Any] = {
     "cluster": pl.Int64,
     "side": Side,
     "born": Time,
@@ -39,7 +41,7 @@ LIFE = {
     "peak_time": Time,
     "notional_last": pl.Float64,
 }
-SEEN = {
+SEEN: dict[str, Any] = {
     "cluster": pl.Int64,
     "side": Side,
     "time": Time,
@@ -62,13 +64,19 @@ class Lives:
 class _Alive:
     """One cluster as it was last seen."""
 
-    number: int
     side: str
     run: Run
-    centre: float
-    rows: list[tuple[object, ...]] = field(default_factory=list)
+    centre: float = 0.0
+    rows: list[tuple[Any, ...]] = field(default_factory=list)  #: as in ``SEEN``, without its number
     fate: str = "waiting"
     ended: datetime | None = None
+
+    def see(self, grid: Grid, run: Run, cells: Floats, now: datetime) -> None:
+        """Note where the cluster stands."""
+        edges = grid.price_edges
+        self.run, self.centre = run, centre_of(grid, run, cells)
+        span = float(edges[run.first]), float(edges[run.stop])
+        self.rows.append((self.side, now, self.centre, *span, run.notional))
 
 
 def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int = 1) -> Lives:
@@ -86,34 +94,38 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
     """
     if every < 1:
         raise ArgumentError(f"every must be at least 1 column, is {every}")
-    grid, bars = levels.grid, column_bars(market, levels.grid)
-    low, high, close = (bars[name].to_numpy() for name in ("low", "high", "close"))
-    everyone: list[_Alive] = []
-    for side in SIDES:
-        cells, alive, before = levels.notional(side), [], 0
-        for column in range(every - 1, grid.columns, every):
-            now = moment_of(int(grid.ends[column]))
-            found = _found(alive, cells[:, column], grid, side, float(close[column]), rule)
-            pairs = _matched(alive, found, cells[:, column])
-            worst = low[before : column + 1].min() if side == "long" else high[before : column + 1].max()
-            for one in alive:
-                if one.number not in pairs:
-                    one.fate, one.ended = _fate(one, found, float(worst)), now
-            numbers = {place: one for one in alive if (place := pairs.get(one.number)) is not None}
-            alive = []
-            for place, run in enumerate(found):
-                one = numbers.get(place) or _Alive(len(everyone), side, run, 0.0)
-                if place not in numbers:
-                    everyone.append(one)
-                one.run, one.centre = run, centre_of(grid, run, cells[:, column])
-                one.rows.append(_seen(grid, one, now))
-                alive.append(one)
-            before = column + 1
-    seen = [row for one in everyone for row in one.rows]
+    bars = column_bars(market, levels.grid)
+    everyone = [one for side in SIDES for one in _follow(levels, side, bars, rule, every)]
+    seen = [(number, *row) for number, one in enumerate(everyone) for row in one.rows]
+    lives = [_life(number, one) for number, one in enumerate(everyone)]
     return Lives(
-        pl.DataFrame([_life(one) for one in everyone], schema=LIFE, orient="row"),
+        pl.DataFrame(lives, schema=LIFE, orient="row"),
         pl.DataFrame(seen, schema=SEEN, orient="row"),
     )
+
+
+def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every: int) -> list[_Alive]:
+    """Return the clusters of one side in the order they were born."""
+    grid, cells = levels.grid, levels.notional("long" if side == "long" else "short")
+    worst, close = bars["low" if side == "long" else "high"].to_numpy(), bars["close"].to_numpy()
+    everyone: list[_Alive] = []
+    alive: list[_Alive] = []
+    for column in range(every - 1, grid.columns, every):
+        now, price, held = moment_of(int(grid.ends[column])), float(close[column]), cells[:, column]
+        since = worst[column + 1 - every : column + 1]
+        found = _found(alive, held, grid, side, price, rule)
+        pairs = _matched(alive, found, held)
+        known = {place: alive[at] for at, place in pairs.items()}
+        for at, one in enumerate(alive):
+            if at not in pairs:
+                furthest = float(since.min() if side == "long" else since.max())
+                one.fate, one.ended = _fate(one, found, furthest, price, rule), now
+        born = {place: _Alive(side, run) for place, run in enumerate(found) if place not in known}
+        everyone += born.values()
+        alive = [known.get(place) or born[place] for place in range(len(found))]
+        for one, run in zip(alive, found, strict=True):
+            one.see(grid, run, held, now)
+    return everyone
 
 
 def _found(
@@ -133,36 +145,28 @@ def _share(one: Run, other: Run) -> bool:
 
 def _matched(alive: Sequence[_Alive], found: Sequence[Run], cells: Floats) -> dict[int, int]:
     """Return the place of each known cluster among those found, those that share most notional first."""
-    shared = []
-    for one in alive:
-        for place, run in enumerate(found):
-            first, stop = max(one.run.first, run.first), min(one.run.stop, run.stop)
-            if first < stop:
-                shared.append((-float(cells[first:stop].sum()), one.number, place))
+    shared = [
+        (-float(cells[max(one.run.first, run.first) : min(one.run.stop, run.stop)].sum()), at, place)
+        for at, one in enumerate(alive)
+        for place, run in enumerate(found)
+        if _share(one.run, run)
+    ]
     pairs: dict[int, int] = {}
-    for _, number, place in sorted(shared):
-        if number not in pairs and place not in pairs.values():
-            pairs[number] = place
+    for _, at, place in sorted(shared):
+        if at not in pairs and place not in pairs.values():
+            pairs[at] = place
     return pairs
 
 
-def _fate(one: _Alive, found: Sequence[Run], worst: float) -> str:
-    if worst <= one.centre if one.side == "long" else worst >= one.centre:
+def _fate(one: _Alive, found: Sequence[Run], furthest: float, price: float, rule: Crowding) -> str:
+    if furthest <= one.centre if one.side == "long" else furthest >= one.centre:
         return "reached"
-    return "merged" if any(_share(one.run, run) for run in found) else "dissolved"
+    if any(_share(one.run, run) for run in found):
+        return "merged"
+    return "left behind" if abs(one.centre / price - 1) > rule.reach else "dissolved"
 
 
-def _seen(grid: Grid, one: _Alive, now: datetime) -> tuple[object, ...]:
-    edges = grid.price_edges
-    low, high = float(edges[one.run.first]), float(edges[one.run.stop])
-    return one.number, one.side, now, one.centre, low, high, one.run.notional
-
-
-def _life(one: _Alive) -> tuple[object, ...]:
-    peak = max(one.rows, key=lambda row: row[-1])  # type: ignore[arg-type,return-value]
-    _, _, peak_time, centre, low, high, notional = peak
-    born, first = one.rows[0][2], one.rows[0][-1]
-    return (
-        one.number, one.side, born, one.ended, one.fate, centre, low, high, first, notional, peak_time,
-        one.rows[-1][-1],
-    )  # fmt: skip
+def _life(number: int, one: _Alive) -> tuple[Any, ...]:
+    side, peak_time, centre, low, high, peak = max(one.rows, key=lambda row: row[-1])
+    first, last = one.rows[0], one.rows[-1]
+    return number, side, first[1], one.ended, one.fate, centre, low, high, first[-1], peak, peak_time, last[-1]

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import log, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Flags, Floats
 from backtest.market.market import Market
 from backtest.schemas import Side, Time
 from backtest.study.flow import LEVERAGE_EDGES, leverage, leverage_bucket
@@ -142,7 +143,9 @@ def clusters_at(
         for run in runs(cells[:, column], grid, side, price, rule)
     ]
     found = pl.DataFrame(rows, schema=ROW).with_columns(
-        mark_price=pl.lit(price), time=pl.lit(at).cast(Time), width=(pl.col("price_high") - pl.col("price_low")) / price
+        mark_price=pl.lit(price),
+        time=pl.lit(at).cast(Time),
+        width=(pl.col("price_high") - pl.col("price_low")) / price,
     )
     found = found.sort("notional", "centre", descending=[True, False])
     if outcomes is None:
@@ -162,7 +165,7 @@ def daily_volatility(market: Market, symbol: str, moment: datetime, window: time
     return float(returns.std(ddof=1)) * sqrt(DAY / interval)
 
 
-ROW = {
+ROW: dict[str, Any] = {
     "side": Side,
     "centre": pl.Float64,
     "price_low": pl.Float64,
@@ -212,11 +215,11 @@ def _with_leverage(
     return found.hstack(pl.DataFrame(made, schema=schema))
 
 
-def inside(cluster: Mapping[str, object]) -> pl.Expr:
+def inside(cluster: Mapping[str, Any]) -> pl.Expr:
     """Return whether a level lies in a cluster, on its side."""
     level = pl.col("liquidation_price")
     same_side = pl.col("side") == pl.lit(cluster["side"]).cast(Side)
-    return same_side & (level >= cluster["price_low"]) & (level < cluster["price_high"])
+    return same_side & level.is_between(cluster["price_low"], cluster["price_high"], closed="left")
 
 
 def _moment(grid: Grid, column: int) -> datetime:
@@ -227,7 +230,7 @@ def _bins(grid: Grid, price: float, part: float) -> int:
     """Return how many bins a part of the price covers."""
     edges = grid.price_edges
     width = edges[1] / edges[0] - 1 if grid.logarithmic else (edges[1] - edges[0]) / price
-    return round(part / width)
+    return round(float(part / width))
 
 
 def _averaged(values: Floats, bins: int) -> Floats:
@@ -241,11 +244,11 @@ def _averaged(values: Floats, bins: int) -> Floats:
     return np.asarray((sums[high] - sums[low]) / (high - low))
 
 
-def _bridged(flags: Integers, bins: int) -> Integers:
+def _bridged(flags: Flags, bins: int) -> Flags:
     """Return flags with interruptions of at most so many bins filled."""
     places = np.flatnonzero(flags)
     filled = flags.copy()
-    for before, after in zip(places[:-1], places[1:], strict=True):
+    for before, after in pairwise(places):
         if 1 < after - before <= bins + 1:
             filled[before:after] = True
     return filled

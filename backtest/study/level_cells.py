@@ -97,5 +97,7 @@ def row_columns(
         )
         total += columns.select(pl.col("amount").fill_nan(0.0).sum()).item()
         if total > MOST_UNITS:
-            raise ArgumentError(f"levels: unit must be larger than {unit:g}: an int64 cannot hold {total:.3g} units")
+            raise ArgumentError(
+                f"levels: unit must be larger than {unit:g}: an int64 cannot hold {total:.3g} units"
+            )
         yield [readonly(column.to_numpy()) for column in columns.iter_columns()]

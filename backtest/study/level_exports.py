@@ -1,9 +1,9 @@
 """Level maps in the JSON shapes that charting front ends know.
 
-A heatmap is ``y_axis`` (prices from low to high), ``liquidation_leverage_data`` (triples: place of the column, place
-of the price, amount) and ``price_candlesticks`` (second of the opening, open, high, low, close, volume; all but the
-first as text). A map is ``{price: [[price, amount, leverage, null], ...]}``. Front ends that read a vendor's
-envelope want either under ``data``.
+A heatmap is ``y_axis`` (prices from low to high), ``liquidation_leverage_data`` (triples: place of the column,
+place of the price, amount) and ``price_candlesticks`` (second of the opening, open, high, low, close, volume; all
+but the first as text). A map is ``{price: [[price, amount, leverage, null], ...]}``. Front ends that read a
+vendor's envelope want either under ``data``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
 
     Returns
     -------
-    ``y_axis``: the middle of each bin; ``liquidation_leverage_data``: a triple a cell that holds anything, in order
-    of time; ``price_candlesticks``: one a column; ``update_time``: end of the last column, s; ``assumptions``.
+    ``y_axis``: the middle of each bin; ``liquidation_leverage_data``: a triple a cell that holds anything, in
+    order of time; ``price_candlesticks``: one a column; ``update_time``: end of the last column, s;
+    ``assumptions``.
     """
     grid, cells = levels.grid, levels.notional()
     columns, bins = np.nonzero(cells.T)
@@ -59,7 +60,7 @@ def map_json(found: LevelMap) -> dict[str, list[list[float | int | None]]]:
 
 def _middles(levels: Levels) -> list[float]:
     edges = levels.grid.price_edges
-    return ((edges[:-1] + edges[1:]) / 2).tolist()  # type: ignore[no-any-return]
+    return [float(middle) for middle in (edges[:-1] + edges[1:]) / 2]
 
 
 def _candlesticks(levels: Levels, market: Market) -> list[list[int | str]]:
@@ -78,7 +79,7 @@ def _volumes(levels: Levels, market: Market) -> list[float]:
         column = (own["time"].to_physical().to_numpy() - grid.start) // grid.step
         inside = (column >= 0) & (column < grid.columns)
         np.add.at(sums, column[inside], own["volume"].to_numpy()[inside])
-    return sums.tolist()  # type: ignore[no-any-return]
+    return sums.tolist()
 
 
 def _price(value: float) -> float:

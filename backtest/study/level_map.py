@@ -30,7 +30,9 @@ class LevelMap:
     moment: datetime  #: end of the bar
     mark_price: float  #: its close
     bars: pl.DataFrame  #: bins that hold anything, as :func:`level_map` says
-    cumulative: pl.DataFrame  #: ``price, long, short``: what lies between the price and each edge; zero at the price
+    cumulative: (
+        pl.DataFrame
+    )  #: ``price, long, short``: what lies between the price and each edge; zero at the price
     overdue: float
     beyond: float  #: what waits further away than the map reaches
 

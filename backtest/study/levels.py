@@ -50,8 +50,8 @@ UNITS = {"notional": 0.01, "quantity": 1e-6}
 class Levels:
     """What waits in each cell of a grid.
 
-    ``long`` and ``short`` hold the bins; ``outside`` is what waits at prices beyond the bins; ``erased`` what the mark reached in each column, at every
-    price. Amounts are whole multiples of ``unit``.
+    ``long`` and ``short`` hold the bins; ``outside`` is what waits at prices beyond them; ``erased`` what the mark
+    reached in each column, at every price. Amounts are whole multiples of ``unit``.
     """
 
     grid: Grid
@@ -145,9 +145,7 @@ def levels_of(
         _require_no_adjustments(book)
         outcomes = sweep(book, market, venue, tiers=tiers, leverage_limit="cap")
         edges = grid.price_edges
-        pieces = level_pieces(
-            book, outcomes, market, venue, edges, logarithmic=grid.logarithmic, tiers=tiers
-        )
+        pieces = level_pieces(book, outcomes, market, venue, edges, logarithmic=grid.logarithmic, tiers=tiers)
     else:
         outcomes = without_drift(book, market, venue, tiers=tiers)
     return levels(
@@ -204,7 +202,9 @@ def levels(
     """
     size = UNITS[measure] if unit is None and measure in UNITS else unit or 1.0
     if pieces is None:
-        require_no_funding(outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect())
+        require_no_funding(
+            outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect()
+        )
     earliest = outcomes.select(pl.col("entry_time").filter(pl.col("symbol") == grid.symbol).min()).item()
     at = grid.start if earliest is None else milliseconds(earliest)
     sides = {side: SideCells(grid, side, survival, half_life, at) for side in SIDES}

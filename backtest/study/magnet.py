@@ -13,9 +13,11 @@ Round prices attract orders of all kinds, clusters or not, so targets at round p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -27,7 +29,6 @@ from backtest.schemas import Time
 from backtest.study.bootstrap import Resampling, Seed, resampling
 from backtest.study.clusters import DAY, USUAL, Crowding, centre_of, daily_volatility, runs
 from backtest.study.grid import moment_of
-from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
 from backtest.study.map_score import WEEK, look_columns, round_step
 
@@ -64,6 +65,19 @@ class Pull:
 
 OF_A_DAY = Pull()
 
+TARGET: dict[str, Any] = {
+    "time": Time,
+    "side": pl.String,
+    "price": pl.Float64,
+    "centre": pl.Float64,
+    "distance": pl.Float64,
+    "round": pl.Boolean,
+    "reached": pl.Boolean,
+    "mirror": pl.Boolean,
+    "look": pl.Int64,
+    "deviations": pl.Float64,
+}
+
 
 def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crowding = USUAL) -> pl.DataFrame:
     """Return every target, and whether it and its placebos were reached.
@@ -73,13 +87,39 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
     ``time, side, price`` (of the mark), ``centre, distance`` (logarithm, with its sign), ``round``, ``reached``,
     ``mirror`` (reached; null where a cluster stands there), ``elsewhen`` (share of other looks, null without any).
     """
+    steps = list(_steps(levels, market, pull))
+    rows = [
+        (look, side, step, target)
+        for look, step in enumerate(steps)
+        for side, target in _targets_of(levels, step, pull, rule)
+    ]
+    frame = pl.DataFrame(
+        [_tested(look, side, step, *target, pull) for look, side, step, target in rows],
+        schema=TARGET,
+        orient="row",
+    )
+    moves = np.array([(step.down / step.daily, step.up / step.daily) for step in steps]).reshape(-1, 2)
+    return frame.with_columns(elsewhen=_elsewhen(frame, moves)).drop("look", "deviations")
+
+
+class Step(NamedTuple):
+    """A look, and how far the price went over the horizon after it."""
+
+    column: int
+    moment: datetime
+    price: float
+    daily: float  #: volatility by then
+    down: float  #: logarithm of the lowest price over this one, at most 0
+    up: float
+
+
+def _steps(levels: Levels, market: Market, pull: Pull) -> Iterator[Step]:
+    """Yield every look that has a known volatility, and bars over its whole horizon."""
     grid = levels.grid
     bars = market.bars.filter(pl.col("symbol") == grid.symbol)
     times = bars["time"].to_physical().to_numpy()
     low, high, close = (bars[name].to_numpy() for name in ("low", "high", "close"))
     ahead = pull.horizon // timedelta(milliseconds=1)
-    cells = {side: levels.notional(side) for side in SIDES}
-    rows, moves = [], []
     for column in look_columns(grid, pull.every):
         start = int(grid.ends[column])
         first, stop = np.searchsorted(times, [start, start + ahead])
@@ -87,37 +127,38 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
             continue
         moment, price = moment_of(start), float(close[first - 1])
         daily = daily_volatility(market, grid.symbol, moment, pull.window)
-        if not daily > 0:
-            continue
-        down, up = np.log(low[first:stop].min() / price), np.log(high[first:stop].max() / price)
-        found = {side: runs(cells[side][:, column], grid, side, price, rule) for side in SIDES}
-        centres = {
-            side: [(run.notional, centre_of(grid, run, cells[side][:, column])) for run in found[side]]
-            for side in SIDES
-        }
-        for side in SIDES:
-            near = [pair for pair in centres[side] if pull.nearest <= abs(pair[1] / price - 1) <= pull.furthest]
-            if near:
-                centre = max(near)[1]
-                other = price * price / centre
-                crowded = any(
-                    grid.price_edges[run.first] <= other <= grid.price_edges[run.stop]
-                    for each in SIDES
-                    for run in found[each]
-                )
-                distance = float(np.log(centre / price))
-                reached, mirrored = (down <= distance, up >= -distance) if distance < 0 else (up >= distance, down <= -distance)
-                rows.append(
-                    (moment, side, price, centre, distance, _is_round(centre, pull), bool(reached),
-                     None if crowded else bool(mirrored), len(moves), distance / daily)
-                )  # fmt: skip
-        moves.append((down / daily, up / daily))
-    schema = {
-        "time": Time, "side": pl.String, "price": pl.Float64, "centre": pl.Float64, "distance": pl.Float64,
-        "round": pl.Boolean, "reached": pl.Boolean, "mirror": pl.Boolean, "look": pl.Int64, "deviations": pl.Float64,
-    }  # fmt: skip
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(elsewhen=_elsewhen(frame, np.array(moves).reshape(-1, 2))).drop("look", "deviations")
+        if daily > 0:
+            down, up = (float(np.log(end / price)) for end in (low[first:stop].min(), high[first:stop].max()))
+            yield Step(column, moment, price, daily, min(down, 0.0), max(up, 0.0))
+
+
+def _targets_of(
+    levels: Levels, step: Step, pull: Pull, rule: Crowding
+) -> Iterator[tuple[str, tuple[float, bool]]]:
+    """Yield the centre of the largest cluster on each side, and whether another stands at its mirror price."""
+    grid = levels.grid
+    cells = {"long": levels.notional("long")[:, step.column], "short": levels.notional("short")[:, step.column]}
+    found = {side: runs(own, grid, side, step.price, rule) for side, own in cells.items()}
+    for side, own in cells.items():
+        centres = [(run.notional, centre_of(grid, run, own)) for run in found[side]]
+        near = [pair for pair in centres if pull.nearest <= abs(pair[1] / step.price - 1) <= pull.furthest]
+        if near:
+            centre = max(near)[1]
+            mirror = step.price**2 / centre
+            crowded = any(
+                grid.price_edges[run.first] <= mirror <= grid.price_edges[run.stop]
+                for each in found.values()
+                for run in each
+            )
+            yield side, (centre, crowded)
+
+
+def _tested(look: int, side: str, step: Step, centre: float, crowded: bool, pull: Pull) -> tuple[Any, ...]:
+    distance = float(np.log(centre / step.price))
+    toward, away = (step.down, step.up) if distance < 0 else (step.up, step.down)
+    reached, mirror = abs(toward) >= abs(distance), abs(away) >= abs(distance)
+    found = (step.moment, side, step.price, centre, distance, _is_round(centre, pull), reached)
+    return (*found, None if crowded else mirror, look, distance / step.daily)
 
 
 def magnet(
@@ -151,7 +192,9 @@ def magnet(
     """
     found = targets(levels, market, pull=pull, rule=rule)
     if found.is_empty():
-        raise DataError("levels hold no cluster that could be a target: look nearer, further, or for smaller crowds")
+        raise DataError(
+            "levels hold no cluster that could be a target: look nearer, further, or for smaller crowds"
+        )
     plan = resampling(found["time"], seed=seed, length=length, draws=draws, confidence=confidence)
     rows = []
     for placebo, kind in product(PLACEBOS, PRICES):
@@ -164,7 +207,11 @@ def magnet(
 
 
 def _compared(pairs: pl.DataFrame, placebo: str, plan: Resampling) -> dict[str, object]:
-    gain = ((pl.col("reached").cast(pl.Float64) - pl.col(placebo).cast(pl.Float64)) / MILLIONTH).round().cast(pl.Int64)
+    gain = (
+        ((pl.col("reached").cast(pl.Float64) - pl.col(placebo).cast(pl.Float64)) / MILLIONTH)
+        .round()
+        .cast(pl.Int64)
+    )
     added = plan.block_sums(pairs.select("time", gain=gain, one=1), [pl.col("gain"), pl.col("one")], time="time")
     with np.errstate(invalid="ignore"):
         drawn = plan.of_sums(added, lambda sums: sums[:, 0] * MILLIONTH / sums[:, 1])

@@ -45,7 +45,9 @@ class MapLabels:
     book: str | None = None  #: fingerprint of the hidden truth; None: recorded
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "events", conform(self.events, EVENTS).select("time", "price", "notional").sort("time"))
+        object.__setattr__(
+            self, "events", conform(self.events, EVENTS).select("time", "price", "notional").sort("time")
+        )
 
 
 def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:

@@ -155,7 +155,7 @@ def score(
 
 
 def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUAL) -> Iterator[Look]:
-    """Yield each moment a map is looked at: whole horizons that bars and the map cover, with a known volatility."""
+    """Yield each moment a map is looked at: those with a known volatility, and bars over the whole horizon."""
     grid, edges = levels.grid, levels.grid.price_edges
     bars = market.bars.filter(pl.col("symbol") == grid.symbol)
     times = bars["time"].to_physical().to_numpy()
@@ -253,7 +253,9 @@ def _row(plan: Resampling, times: pl.Series, sums: Integers, place: int, which: 
     """Return one predictor's measures with their bands."""
 
     def of(number: int, measure: int) -> Floats:
-        frame = pl.DataFrame({"time": times, "whole": sums[:, number, which, 0], "part": sums[:, number, which, measure]})
+        frame = pl.DataFrame(
+            {"time": times, "whole": sums[:, number, which, 0], "part": sums[:, number, which, measure]}
+        )
         added = plan.block_sums(frame, [pl.col("part"), pl.col("whole")], time="time")
         with np.errstate(invalid="ignore"):  # draws without liquidations are NaN
             return plan.of_sums(added, lambda drawn: drawn[:, 0] / drawn[:, 1])
@@ -284,7 +286,9 @@ def _require_independence(levels: Levels, labels: MapLabels) -> None:
     if labels.book is None:
         return
     if levels.book is None:
-        raise ArgumentError("levels must say whose they are, to be scored on a hidden truth: give levels(book=...)")
+        raise ArgumentError(
+            "levels must say whose they are, to be scored on a hidden truth: give levels(book=...)"
+        )
     if fingerprint(levels.book) == labels.book:
         raise ArgumentError(
             f"the map was made of the very book behind the labels ({labels.source}): it would foretell itself. "
