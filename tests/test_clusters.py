@@ -32,7 +32,9 @@ def flat(bars: int, prices: list[float] | None = None) -> Market:
     """Return bars that stand still at 100, or whose lows, highs and closes are given prices."""
     closes = prices or [100.0] * bars
     times = [START + timedelta(hours=number) for number in range(bars)]
-    frame = pl.DataFrame({"symbol": "A", "time": times, "open": closes, "high": closes, "low": closes, "close": closes})
+    frame = pl.DataFrame(
+        {"symbol": "A", "time": times, "open": closes, "high": closes, "low": closes, "close": closes}
+    )
     return Market(frame.cast({"time": Time}))
 
 
@@ -225,7 +227,7 @@ def test_real_lives__are_looked_at_every_so_many_columns() -> None:
 
 def test_crowding__refuses_what_makes_no_sense() -> None:
     for wrong in ({"times": 0.0}, {"reach": 1.0}, {"least_share": 2.0}, {"stretch": 1.0}, {"keep": 0.0}):
-        with pytest.raises(ArgumentError, match="must|needs"):
+        with pytest.raises(ArgumentError, match=r"must|needs"):
             Crowding(**wrong)
     with pytest.raises(ArgumentError, match="every"):
         track(levels(np.ones(100), 2), flat(2), every=0)

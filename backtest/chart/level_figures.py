@@ -182,7 +182,9 @@ def small_multiples(
     axes = _divided(figure, frame, columns, size)
     for panel, ax in zip(panels, axes, strict=False):
         heatmap(panel.levels, ax, scale=scale, maximum=top, look=look)
-        ax.set_title(panel.title, loc="left", color=look.ink, fontsize=theme.TEXT + 1, pad=5, weight="bold")
+        ax.set_title(
+            panel.title, loc="left", color=look.ink, fontsize=theme.TEXT + 1, pad=5, weight="bold"
+        ).set_parse_math(False)
         for bars in panel.bars:
             mark_line(bars, ax, look=look, wicks=len(panel.bars) == 1)
         if panel.bars:

@@ -140,6 +140,7 @@ def _lines_down(figure: Figure, lines: Sequence[str], *, top: float, size: float
     """Write lines from a distance below the figure's top on, in inches, and return where they end."""
     width, height = figure.get_size_inches()
     for line in lines:
-        figure.text(MARGIN / width, 1 - top / height, line, fontsize=size, va="top", ha="left", **look)
+        at = MARGIN / width, 1 - top / height
+        figure.text(*at, line, fontsize=size, va="top", ha="left", parse_math=False, **look)  # $ is money here
         top += _line(size)
     return top

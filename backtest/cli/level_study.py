@@ -6,7 +6,6 @@ from argparse import Namespace
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 
 import polars as pl
 
@@ -119,6 +118,11 @@ class LevelStudy:
         return score(self.levels, self.swept.market, self._labels(), seed=self._seed, draws=DRAWS)
 
     @property
+    def is_scored(self) -> bool:
+        """Whether there is something to score the heatmap against."""
+        return self.options.recorded is not None or self.options.hidden_truth
+
+    @property
     def _seed(self) -> int:
         return SEED if self.options.seed is None else int(self.options.seed)
 
@@ -130,8 +134,8 @@ class LevelStudy:
         )  # fmt: skip
 
     def _labels(self) -> MapLabels:
-        if self.options.score != "hidden":
-            path = Path(self.options.score)
+        path = self.options.recorded
+        if path is not None:
             return recorded_events(read_frame(path, EVENTS), source=path.name)
         mix = HIDDEN_MIX[self.options.leverage_mix or LEVERAGE_MIX]
         swept = self.swept

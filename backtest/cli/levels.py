@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 import polars as pl
 
@@ -66,12 +65,8 @@ def _prepare(options: Namespace) -> None:
         from backtest.cli.movies import require_ffmpeg
 
         require_ffmpeg()
-    if options.score is not None and options.score != "hidden" and not Path(options.score).is_file():
-        raise ArgumentError(f"--score {options.score} is no file, and not the word hidden")
-    if options.score == "hidden" and options.positions is not None:
-        raise ArgumentError(
-            "--score hidden draws a book against an invented or estimated one: --positions gives yours"
-        )
+    if options.recorded is not None and not options.recorded.is_file():
+        raise ArgumentError(f"--recorded {options.recorded} is no file")
 
 
 def _choose_population(options: Namespace, market: Market) -> None:
@@ -110,7 +105,7 @@ def _tables(study: LevelStudy) -> list[str]:
         blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{magnet_rows(study.magnet)}")
     else:
         blocks.append(paragraph("Magnet test: none, too few looks with a known volatility and a cluster near."))
-    if options.score is not None:
+    if study.is_scored:
         source = study.score["labels"][0].split(";")[0]
         blocks.append(f"Score of the map against {source}\n{score_rows(study.score)}")
     return blocks
@@ -171,6 +166,6 @@ def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
         frames["aftermath"] = study.aftermath
     if study.magnet is not None:
         frames["magnet"] = study.magnet
-    if study.options.score is not None:
+    if study.is_scored:
         frames["score"] = study.score
     return frames

@@ -15,7 +15,7 @@ writes to DIR, in the formats asked for (png, svg: pictures; json: for charting 
   map        what waits around the price at --at, by leverage
   clusters   where levels crowd at --at; aftermath: those of --since, and what became of them
   multiples  all symbols of the bars in one scale, and their sum by distance from the price
-  lives, magnet, score   (parquet) clusters through time, the magnet test, the score against --score
+  lives, magnet, score   (parquet) clusters through time, the magnet test, the score of the map
   summary.json           arguments, versions, hashes, tiers, gaps, timings
 
 examples:
@@ -105,11 +105,15 @@ def _add_view(parser: Any) -> None:
         metavar="PART",
         help="of the map, around the price (default: 0.2)",
     )
-    view.add_argument(
-        "--score",
+    against = view.add_mutually_exclusive_group()
+    against.add_argument(
+        "--recorded",
+        type=Path,
         metavar="FILE",
-        help="score the heatmap against recorded liquidations (time, price, notional), or against a hidden book "
-        "of another mix and seed: the word hidden",
+        help="score the heatmap against liquidations: time, price, notional",
+    )
+    against.add_argument(
+        "--hidden-truth", action="store_true", help="score it against an invented book of another mix and seed"
     )
 
 
