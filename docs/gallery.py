@@ -17,12 +17,16 @@ from backtest.chart.cluster_table import cluster_figure
 from backtest.chart.eaten import eaten, indexed
 from backtest.chart.level_figures import Panel, before_after, level_heatmap, map_figure, small_multiples
 from backtest.chart.looks import DARK, LIGHT, SIZES, Look, Size
+from backtest.chart.trust import trust_figure
 from backtest.study.aftermath import aftermath
 from backtest.study.clusters import Crowding, clusters_at
 from backtest.study.grid import column_bars, grid_of
 from backtest.study.level_map import level_map
 from backtest.study.level_sums import combined, relative_grids
 from backtest.study.levels import levels_of, without_drift
+from backtest.study.magnet import magnet
+from backtest.study.map_labels import hidden_events
+from backtest.study.map_score import score
 
 IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}
@@ -71,6 +75,13 @@ def main() -> None:
     became = aftermath(former, outcomes, "BTCUSDT", AFTER)
     title = f"Clusters of BTCUSDT, {BEFORE:%-d %b %Y %H:%M} UTC, and what became of them by {AFTER:%-d %b}"
     save(cluster_figure(became, title=title, notes=NOTES, most=10), "clusters")
+    mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
+    truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
+    labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
+    tests = score(levels, history, labels, seed=1), magnet(levels, history, seed=1)
+    told = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
+    title = "How far to believe the levels of BTCUSDT, 12 to 21 May 2021"
+    save(trust_figure(*tests, title=title, subtitle=told, notes=NOTES), "trust")
     panels, maps, lines = [], [], []
     grids = relative_grids(history, window=WINDOW, bins=300)
     for symbol, (own, price) in grids.items():

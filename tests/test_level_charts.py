@@ -33,6 +33,7 @@ from backtest.chart.level_figures import (
 from backtest.chart.liquidation_map import liquidation_map
 from backtest.chart.looks import DARK, LIGHT, LOOKS, SIZES, Size
 from backtest.chart.profile import profile
+from backtest.chart.trust import magnet_differences, scores, trust_figure
 from backtest.errors import ArgumentError
 from backtest.study.aftermath import aftermath
 from backtest.study.clusters import Crowding, clusters_at
@@ -349,6 +350,36 @@ def test_svg__is_written_with_the_cells_as_one_picture() -> None:
     text = file.getvalue().decode()
     assert "<image" in text
     assert len(text) < 2_000_000
+
+
+def trust_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    names = ["map", "map x volatility", "uniform", "volatility", "round", "shifted"]
+    area = np.linspace(0.8, 0.3, 12)
+    scored = pl.DataFrame({"predictor": names * 2, "bins": ["all"] * 6 + ["touched"] * 6, "area": area,
+                           "area_low": area - 0.05, "area_high": area + 0.05})  # fmt: skip
+    pull = np.linspace(-0.1, 0.1, 6)
+    tested = pl.DataFrame({"placebo": ["mirror"] * 3 + ["elsewhen"] * 3, "prices": ["all", "round", "other"] * 2,
+                           "difference": pull, "difference_low": pull - 0.05, "difference_high": pull + 0.05})  # fmt: skip
+    return scored, tested.with_columns(
+        pl.when(pl.col("prices") != "round").then("difference_low").otherwise(np.nan)
+    )
+
+
+def test_trust__draws_every_estimate_with_its_band() -> None:
+    scored, tested = trust_frames()
+    ax = scores(scored, axes(), bins="touched")
+    middles = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+    assert middles == pytest.approx(scored["area"][6:].to_list())
+    bands = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() != "o"][:6]
+    np.testing.assert_allclose(bands, scored.select("area_low", "area_high")[6:].to_numpy())
+    assert [label.get_text() for label in ax.get_yticklabels()] == scored["predictor"][6:].to_list()
+    other = magnet_differences(tested, axes())
+    assert [line.get_xdata()[0] for line in other.lines if line.get_marker() == "o"] == pytest.approx(
+        tested["difference"]
+    )
+    for given in ((scored, tested), (scored, None), (None, tested)):
+        for look in LOOKS.values():
+            inside_of(trust_figure(*given, title="Trust", subtitle="so far", notes=["a note"], look=look))
 
 
 def test_dollars_in_words__are_money_not_mathematics() -> None:

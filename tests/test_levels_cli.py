@@ -66,7 +66,9 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
         "parquet",
     ]
     assert main(words(bars_file, out, *more, "--caption", "mine", "--look", "dark", "--size", "slide")) == 0
-    pictures = {f"{name}.{kind}" for name in ("levels", "map", "clusters", "aftermath") for kind in ("png", "svg")}
+    pictures = {
+        f"{name}.{kind}" for name in ("levels", "map", "clusters", "aftermath", "trust") for kind in ("png", "svg")
+    }
     frames = {f"{name}.parquet" for name in ("levels", "map", "clusters", "lives", "aftermath", "magnet", "score")}
     assert {path.name for path in out.iterdir()} == pictures | frames | {"levels.json", "map.json", "summary.json"}
     with Image.open(out / "levels.png") as picture:

@@ -46,13 +46,13 @@ def profile(
     """
     edges = levels.grid.price_edges
     for side in ("long", "short"):
-        amounts, colour = levels.notional(side)[:, column], look.sides[side]
+        amounts, colour = levels.at(column, side), look.sides[side]
         steps = StepPatch(
             amounts, edges, orientation="horizontal", fill=True, facecolor=colour, edgecolor=colour, linewidth=0.4
         )
         steps.set_gid(side)
         ax.add_artist(steps)
-    both = levels.notional()[:, column]
+    both = levels.at(column)
     fullest = float(both.max(initial=0.0)) or 1.0
     written = clusters is not None and not clusters.is_empty()
     ax.set_xlim(0, fullest * (ROOM if written else 1.08))

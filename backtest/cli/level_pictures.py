@@ -10,6 +10,7 @@ from backtest.chart import level_figures
 from backtest.chart.cluster_table import cluster_figure
 from backtest.chart.eaten import Film, eaten
 from backtest.chart.looks import LOOKS, SIZES
+from backtest.chart.trust import trust_figure
 from backtest.chart.words import amount
 from backtest.cli import picture, sentences
 from backtest.cli.level_study import LevelStudy
@@ -72,6 +73,16 @@ def multiples(study: LevelStudy) -> Any:
     return level_figures.small_multiples(
         panels, title=title, across=len(panels), scale=options.scale, maximum=options.maximum, **_dress(study)
     )
+
+
+def trust(study: LevelStudy) -> Any:
+    """Return the score of the map, where there is one, and the magnet test."""
+    scored = study.score if study.is_scored else None
+    source = "" if scored is None else f"Scored against {scored['labels'][0].split(';')[0]}; bands over days, 95 %"
+    dress = _dress(study)
+    dress.pop("currency")
+    title = f"How far to believe the levels of {study.symbol}, {study.span}"
+    return trust_figure(scored, study.magnet, title=title, subtitle=source, **dress)
 
 
 def film(study: LevelStudy) -> Film:

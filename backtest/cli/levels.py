@@ -136,6 +136,8 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
     }
     if study.options.since is not None:
         drawn["aftermath"] = level_pictures.aftermath
+    if study.is_scored or study.magnet is not None:
+        drawn["trust"] = level_pictures.trust
     if len(study.swept.market.symbols) > 1:
         drawn["multiples"] = level_pictures.multiples
     for name, draw in drawn.items():

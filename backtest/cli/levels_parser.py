@@ -14,6 +14,7 @@ writes to DIR, in the formats asked for (png, svg: pictures; json: for charting 
   levels     the heatmap: what waits at each price through time (gif, mp4: being eaten)
   map        what waits around the price at --at, by leverage
   clusters   where levels crowd at --at; aftermath: those of --since, and what became of them
+  trust      how far to believe it: the score against liquidations from elsewhere, and the magnet test
   multiples  all symbols of the bars in one scale, and their sum by distance from the price
   lives, magnet, score   (parquet) clusters through time, the magnet test, the score of the map
   summary.json           arguments, versions, hashes, tiers, gaps, timings

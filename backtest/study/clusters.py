@@ -24,6 +24,7 @@ from backtest.market.market import Market
 from backtest.schemas import Side, Time
 from backtest.study.flow import LEVERAGE_EDGES, leverage, leverage_bucket
 from backtest.study.grid import Grid, column_bars
+from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
 from backtest.study.waiting import standing_at
 
@@ -138,9 +139,9 @@ def clusters_at(
     at, price = _moment(grid, column), float(column_bars(market, grid)["close"][column])
     daily = daily_volatility(market, grid.symbol, at, window)
     rows = [
-        _row(grid, side, run, cells[:, column], price, daily)
-        for side, cells in (("long", levels.notional("long")), ("short", levels.notional("short")))
-        for run in runs(cells[:, column], grid, side, price, rule)
+        _row(grid, side, run, levels.at(column, side), price, daily)
+        for side in SIDES
+        for run in runs(levels.at(column, side), grid, side, price, rule)
     ]
     found = pl.DataFrame(rows, schema=ROW).with_columns(
         mark_price=pl.lit(price),

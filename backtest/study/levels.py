@@ -76,6 +76,12 @@ class Levels:
         cells = self.long + self.short if side is None else {"long": self.long, "short": self.short}[side]
         return np.asarray(cells / (1 / self.unit))
 
+    def at(self, column: int, side: str | None = None) -> Floats:
+        """Return (bins,) what waits at the end of a column, as :meth:`notional` does."""
+        parts = {"long": self.long, "short": self.short}
+        chosen = list(parts.values()) if side is None else [parts[side]]
+        return np.asarray(np.sum([cells[:, column] for cells in chosen], axis=0) / (1 / self.unit))
+
     def totals(self) -> pl.DataFrame:
         """Return a row a column: ``time`` (its end), ``long``, ``short``, ``long_erased``, ``short_erased``.
 

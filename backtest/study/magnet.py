@@ -29,6 +29,7 @@ from backtest.schemas import Time
 from backtest.study.bootstrap import Resampling, Seed, resampling
 from backtest.study.clusters import DAY, USUAL, Crowding, centre_of, daily_volatility, runs
 from backtest.study.grid import moment_of
+from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
 from backtest.study.map_score import WEEK, look_columns, round_step
 
@@ -137,7 +138,7 @@ def _targets_of(
 ) -> Iterator[tuple[str, tuple[float, bool]]]:
     """Yield the centre of the largest cluster on each side, and whether another stands at its mirror price."""
     grid = levels.grid
-    cells = {"long": levels.notional("long")[:, step.column], "short": levels.notional("short")[:, step.column]}
+    cells = {side: levels.at(step.column, side) for side in SIDES}
     found = {side: runs(own, grid, side, step.price, rule) for side, own in cells.items()}
     for side, own in cells.items():
         centres = [(run.notional, centre_of(grid, run, own)) for run in found[side]]

@@ -39,6 +39,7 @@ from backtest.study.bootstrap import Resampling, Seed, resampling
 from backtest.study.clusters import DAY, daily_volatility
 from backtest.study.grid import Grid, milliseconds, moment_of
 from backtest.study.labels import fingerprint
+from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
 from backtest.study.map_labels import MapLabels
 
@@ -202,7 +203,7 @@ def predictions(levels: Levels, look: Look, trial: Trial = USUAL) -> dict[str, F
     away = np.log(middle / look.price)
     sigma = look.daily * (trial.ahead / DAY) ** 0.5
     touch = np.array([erfc(abs(each) / (sigma * 2**0.5)) for each in away])
-    held = {"long": levels.notional("long")[:, column], "short": levels.notional("short")[:, column]}
+    held = {side: levels.at(column, side) for side in SIDES}
     own = held["long"] + held["short"]
     step = round_step(look.price)
     return {
