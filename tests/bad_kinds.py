@@ -23,6 +23,7 @@ SWEEP = "sweep --bars bars.parquet --positions positions.parquet --venue venue.t
 FUNDED = f"{SWEEP} --funding funding.parquet"
 ADJUSTED = f"{SWEEP} --adjustments adjustments.parquet"
 RUN = "run --bars bars.parquet --venue venue.toml --out out"
+LEVELS = "levels --bars bars.parquet --positions positions.parquet --venue venue.toml --out out"
 PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1 --date 2021-05-18"
 
 VENUE = """\
@@ -195,6 +196,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Positions, prices and rules that do not fit together": list(together_kinds()),
         "Options": list(option_kinds()),
         "The calculator": list(price_kinds()),
+        "Levels": list(level_kinds()),
     }
 
 
@@ -419,6 +421,23 @@ def price_kinds() -> Iterator[Kind]:
     )
     yield Kind("a symbol the calculator's venue does not list", f"{PRICE} --leverage 5 --symbol ETHUSDT")
     yield Kind("too few bars for a volatility", f"{PRICE} --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
+
+
+def level_kinds() -> Iterator[Kind]:
+    """Yield kinds that only levels can have."""
+    words = [
+        "--at 2021-05-17", "--at noon", "--window 7", "--reach 2", "--half-life 0h", "--maximum 0", "--columns 0",
+        "--formats bmp", "--look grey", "--since 2021-05-17", "--recorded nowhere.parquet",
+        "--recorded positions.parquet --hidden-truth", "--chart ETHUSDT",
+    ]  # fmt: skip
+    yield from (Kind(f"levels with `{each}`", f"{LEVELS} {each}") for each in words)
+    yield Kind("levels of a book with adjustments", f"{LEVELS} --adjustments adjustments.parquet")
+    events = bars().select("time", price=-pl.col("close"), notional=pl.lit(1.0))
+    yield Kind(
+        "recorded liquidations at a price below zero",
+        f"{LEVELS} --recorded recorded.parquet",
+        {"recorded.parquet": as_parquet(events)},
+    )
 
 
 def with_last(frame: pl.DataFrame) -> pl.DataFrame:
