@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,11 +27,11 @@ from backtest.kernel.types import Flags, Floats
 from backtest.market.market import Market
 from backtest.schemas import Time
 from backtest.study.bootstrap import Resampling, Seed, resampling
-from backtest.study.clusters import DAY, USUAL, Crowding, centre_of, daily_volatility, runs
-from backtest.study.grid import moment_of
+from backtest.study.clusters import DAY, USUAL, Crowding, centre_of, runs
 from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
-from backtest.study.map_score import WEEK, look_columns, round_step
+from backtest.study.look_times import LookTime, look_times
+from backtest.study.map_score import WEEK, round_step
 
 PLACEBOS = ("mirror", "elsewhen")
 PRICES = ("all", "round", "other")
@@ -88,7 +88,8 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
     ``time, side, price`` (of the mark), ``centre, distance`` (logarithm, with its sign), ``round``, ``reached``,
     ``mirror`` (reached; null where a cluster stands there), ``elsewhen`` (share of other looks, null without any).
     """
-    steps = list(_steps(levels, market, pull))
+    times = look_times(levels.grid, market, every=pull.every, horizon=pull.horizon, window=pull.window)
+    steps = list(times)
     rows = [
         (look, side, step, target)
         for look, step in enumerate(steps)
@@ -99,42 +100,12 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
         schema=TARGET,
         orient="row",
     )
-    moves = np.array([(step.down / step.daily, step.up / step.daily) for step in steps]).reshape(-1, 2)
+    moves = np.array([[each / step.daily for each in _went(step)] for step in steps]).reshape(-1, 2)
     return frame.with_columns(elsewhen=_elsewhen(frame, moves)).drop("look", "deviations")
 
 
-class Step(NamedTuple):
-    """A look, and how far the price went over the horizon after it."""
-
-    column: int
-    moment: datetime
-    price: float
-    daily: float  #: volatility by then
-    down: float  #: logarithm of the lowest price over this one, at most 0
-    up: float
-
-
-def _steps(levels: Levels, market: Market, pull: Pull) -> Iterator[Step]:
-    """Yield every look that has a known volatility, and bars over its whole horizon."""
-    grid = levels.grid
-    bars = market.bars.filter(pl.col("symbol") == grid.symbol)
-    times = bars["time"].to_physical().to_numpy()
-    low, high, close = (bars[name].to_numpy() for name in ("low", "high", "close"))
-    ahead = pull.horizon // timedelta(milliseconds=1)
-    for column in look_columns(grid, pull.every):
-        start = int(grid.ends[column])
-        first, stop = np.searchsorted(times, [start, start + ahead])
-        if first == 0 or stop == first or times[-1] + grid.interval < start + ahead:
-            continue
-        moment, price = moment_of(start), float(close[first - 1])
-        daily = daily_volatility(market, grid.symbol, moment, pull.window)
-        if daily > 0:
-            down, up = (float(np.log(end / price)) for end in (low[first:stop].min(), high[first:stop].max()))
-            yield Step(column, moment, price, daily, min(down, 0.0), max(up, 0.0))
-
-
 def _targets_of(
-    levels: Levels, step: Step, pull: Pull, rule: Crowding
+    levels: Levels, step: LookTime, pull: Pull, rule: Crowding
 ) -> Iterator[tuple[str, tuple[float, bool]]]:
     """Yield the centre of the largest cluster on each side, and whether another stands at its mirror price."""
     grid = levels.grid
@@ -154,9 +125,10 @@ def _targets_of(
             yield side, (centre, crowded)
 
 
-def _tested(look: int, side: str, step: Step, centre: float, crowded: bool, pull: Pull) -> tuple[Any, ...]:
+def _tested(look: int, side: str, step: LookTime, centre: float, crowded: bool, pull: Pull) -> tuple[Any, ...]:
     distance = float(np.log(centre / step.price))
-    toward, away = (step.down, step.up) if distance < 0 else (step.up, step.down)
+    down, up = _went(step)
+    toward, away = (down, up) if distance < 0 else (up, down)
     reached, mirror = abs(toward) >= abs(distance), abs(away) >= abs(distance)
     found = (step.moment, side, step.price, centre, distance, _is_round(centre, pull), reached)
     return (*found, None if crowded else mirror, look, distance / step.daily)
@@ -205,6 +177,11 @@ def magnet(
         rows.append({"placebo": placebo, "prices": kind} | _compared(found.filter(kept), placebo, plan))
     common = {"horizon": pull.horizon, "block": length, "blocks": plan.weights.size, "draws": draws}
     return pl.DataFrame([row | common | {"confidence": confidence} for row in rows])
+
+
+def _went(step: LookTime) -> tuple[float, float]:
+    """Return how far the price went down and up over the horizon, in logarithms: at most and at least zero."""
+    return min(float(np.log(step.low / step.price)), 0.0), max(float(np.log(step.high / step.price)), 0.0)
 
 
 def _compared(pairs: pl.DataFrame, placebo: str, plan: Resampling) -> dict[str, object]:

@@ -36,11 +36,12 @@ from backtest.kernel.types import Flags, Floats, Integers
 from backtest.market.market import Market
 from backtest.schemas import Time
 from backtest.study.bootstrap import Resampling, Seed, resampling
-from backtest.study.clusters import DAY, daily_volatility
-from backtest.study.grid import Grid, milliseconds, moment_of
+from backtest.study.clusters import DAY
+from backtest.study.grid import Grid
 from backtest.study.labels import fingerprint
 from backtest.study.level_cells import SIDES
 from backtest.study.levels import Levels
+from backtest.study.look_times import look_times
 from backtest.study.map_labels import MapLabels
 
 MAP = "map"
@@ -158,42 +159,17 @@ def score(
 def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUAL) -> Iterator[Look]:
     """Yield each moment a map is looked at: those with a known volatility, and bars over the whole horizon."""
     grid, edges = levels.grid, levels.grid.price_edges
-    bars = market.bars.filter(pl.col("symbol") == grid.symbol)
-    times = bars["time"].to_physical().to_numpy()
-    low, high, close = (bars[name].to_numpy() for name in ("low", "high", "close"))
     events = labels.events
     moments, cents = events["time"].to_physical().to_numpy(), np.rint(events["notional"].to_numpy() / CENT)
     places = np.searchsorted(edges, events["price"].to_numpy(), side="right") - 1
     ahead = trial.ahead // timedelta(milliseconds=1)
-    for column in look_columns(grid, trial.every):
-        start = int(grid.ends[column])
-        first, stop = np.searchsorted(times, [start, start + ahead])
-        if first == 0 or stop == first or times[-1] + grid.interval < start + ahead:
-            continue
-        moment, price = moment_of(start), float(close[first - 1])
-        daily = daily_volatility(market, grid.symbol, moment, trial.window)
-        if not daily > 0:
-            continue
-        inside = (edges[:-1] >= price * (1 - trial.reach)) & (edges[1:] <= price * (1 + trial.reach))
-        came = (edges[:-1] <= high[first:stop].max()) & (edges[1:] > low[first:stop].min())
-        rows = slice(*np.searchsorted(moments, [start, start + ahead]))
+    for at in look_times(grid, market, every=trial.every, horizon=trial.ahead, window=trial.window):
+        inside = (edges[:-1] >= at.price * (1 - trial.reach)) & (edges[1:] <= at.price * (1 + trial.reach))
+        came = (edges[:-1] <= at.high) & (edges[1:] > at.low)
+        rows = slice(*np.searchsorted(moments, [at.start, at.start + ahead]))
         found, kept = np.zeros(grid.bins, np.int64), (places[rows] >= 0) & (places[rows] < grid.bins)
         np.add.at(found, places[rows][kept], cents[rows][kept].astype(np.int64))
-        yield Look(moment, price, daily, inside, inside & came, np.where(inside, found, 0))
-
-
-def look_columns(grid: Grid, every: timedelta) -> range:
-    """Return the columns whose ends are looked at, as many whole columns apart as fit.
-
-    Raises
-    ------
-    ArgumentError
-        For looks closer together than the columns of the map.
-    """
-    step = every // timedelta(milliseconds=1) // grid.step
-    if step < 1:
-        raise ArgumentError(f"every must be a column of the map at least, {grid.step / 60_000:g} min, is {every}")
-    return range(step - 1, grid.columns, step)
+        yield Look(at.moment, at.price, at.daily, inside, inside & came, np.where(inside, found, 0))
 
 
 def predictions(levels: Levels, look: Look, trial: Trial = USUAL) -> dict[str, Floats]:
@@ -295,6 +271,3 @@ def _require_independence(levels: Levels, labels: MapLabels) -> None:
             f"the map was made of the very book behind the labels ({labels.source}): it would foretell itself. "
             "Take recorded liquidations, or a hidden truth of other mix, entries and seed"
         )
-
-
-__all__ = ["USUAL", "Look", "Trial", "look_columns", "looks", "milliseconds", "predictions", "ranked", "score"]
