@@ -431,7 +431,6 @@ def level_kinds() -> Iterator[Kind]:
         "--recorded positions.parquet --hidden-truth", "--chart ETHUSDT",
     ]  # fmt: skip
     yield from (Kind(f"levels with `{each}`", f"{LEVELS} {each}") for each in words)
-    yield Kind("levels of a book with adjustments", f"{LEVELS} --adjustments adjustments.parquet")
     events = bars().select("time", price=-pl.col("close"), notional=pl.lit(1.0))
     yield Kind(
         "recorded liquidations at a price below zero",

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from datetime import timedelta
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
-from level_cases import RATE, START, funded, market, positions, venue, waiting_only
+from level_cases import HOUR, RATE, START, funded, market, positions, venue, waiting_only
 
 from backtest import Book, Market, sweep
 from backtest.engine.drift import level_pieces
 from backtest.errors import ArgumentError
-from backtest.study.grid import Grid, grid_of, milliseconds
-from backtest.study.levels import levels, levels_of
+from backtest.schemas import Time
+from backtest.study.aftermath import aftermath
+from backtest.study.clusters import clusters_at
+from backtest.study.grid import Grid, grid_of, milliseconds, moment_of
+from backtest.study.level_map import level_map
+from backtest.study.levels import levels, levels_of, swept_levels, unfunded
+from backtest.study.waiting import standing_at
+
+Charges = list[tuple[int, int, float]]
+Changes = list[tuple[int, float, float]]
 
 
-def level_at(row: dict, charges: list[tuple[int, int, float]], moment: int) -> float:
-    """Return the liquidation price just before a moment's own charge, of a linear position under one rate."""
+class State(NamedTuple):
+    level: float
+    quantity: float
+
+
+def state_at(row: dict, charges: Charges, changes: Changes, history: Market, moment: int) -> State:
+    """Return the level just before a moment's own charge and changes, of a linear position under one rate."""
     sign = 1 if row["side"] == "long" else -1
-    entry = milliseconds(row["entry_time"])
-    paid = sum(amount for stamp, opening, amount in charges if stamp > entry and opening < moment)
-    margin = row["entry_price"] * row["quantity"] / row["leverage"]
-    return (sign * (row["entry_price"] + paid) - margin / row["quantity"]) / (sign - RATE)
+    entry, quantity, since = row["entry_price"], row["quantity"], milliseconds(row["entry_time"])
+    margin = entry * quantity / row["leverage"]
+    for time, added, closed in changes:
+        bar = bisect_left(list(history.times), time)
+        if bar == len(history.times) or history.times[bar] >= moment:
+            break
+        paid = sum(amount for stamp, _, amount in charges if since < stamp <= time)
+        margin += added - sign * quantity * paid + sign * closed * (history.bars["open"][bar] - entry)
+        quantity, since = quantity - closed, time
+    paid = sum(amount for stamp, opening, amount in charges if stamp > since and opening < moment)
+    return State((sign * (entry + paid) - margin / quantity) / (sign - RATE), quantity)
 
 
-def charges_of(history: Market) -> list[tuple[int, int, float]]:
+def charges_of(history: Market) -> Charges:
     """Return each charge's effective stamp, the opening it is made at, and its amount a unit."""
     times = list(history.times)
-    found = []
+    found: Charges = []
+    if history.funding is None:
+        return found
     for stamp, rate in history.funding.select(pl.col("time").dt.epoch("ms"), "rate").iter_rows():
         bar = bisect_right(times, stamp) - 1
         bar += 0 if stamp - times[bar] <= 1_000 else 1
@@ -39,7 +62,7 @@ def charges_of(history: Market) -> list[tuple[int, int, float]]:
     return found
 
 
-def plain(outcomes: pl.DataFrame, history: Market, grid: Grid, side: str) -> np.ndarray:
+def plain(outcomes: pl.DataFrame, history: Market, grid: Grid, side: str, adjustments: pl.DataFrame) -> np.ndarray:
     """Return the millionths of a base unit in each cell, asking position by position and column by column."""
     cells, edges, charges = (
         np.zeros((grid.bins, grid.columns), np.int64),
@@ -47,13 +70,47 @@ def plain(outcomes: pl.DataFrame, history: Market, grid: Grid, side: str) -> np.
         charges_of(history),
     )
     for row in outcomes.filter(pl.col("side") == side).iter_rows(named=True):
-        units = round(row["quantity"] * row["weight"] * 1e6)
         ended = inf if row["outcome_time"] is None else milliseconds(row["outcome_time"])
+        own = adjustments.filter(pl.col("position_id") == row["position_id"])
+        changes = list(
+            own.select(pl.col("time").dt.epoch("ms"), "margin_change", -pl.col("quantity_change")).iter_rows()
+        )
         for column, end in enumerate(map(int, grid.ends)):
-            price = level_at(row, charges, end)
-            if milliseconds(row["entry_time"]) <= end <= ended and edges[0] <= price < edges[-1]:
-                cells[bisect_right(edges, price) - 1, column] += units
+            if milliseconds(row["entry_time"]) <= end <= ended:
+                level, quantity = state_at(row, charges, changes, history, end)
+                if edges[0] <= level < edges[-1]:
+                    cells[bisect_right(edges, level) - 1, column] += round(quantity * row["weight"] * 1e6)
     return cells
+
+
+def no_changes() -> pl.DataFrame:
+    schema = {"position_id": pl.Int64, "time": Time, "margin_change": pl.Float64, "quantity_change": pl.Float64}
+    return pl.DataFrame(schema=schema)
+
+
+def changes_of(history: Market, rows: pl.DataFrame, seed: int = 6) -> pl.DataFrame:
+    """Return margin added and taken and parts closed, at openings, inside bars and at funding stamps."""
+    rng = np.random.default_rng(seed)
+    held = rows[rng.integers(0, rows.height, rows.height // 2)].sort("position_id")
+    entered = held["entry_time"].dt.epoch("ms").to_numpy()
+    last = int(history.times[-1])
+    on_bars = rng.choice(history.times, held.height)
+    times = np.maximum(
+        np.where(rng.random(held.height) < 0.6, on_bars, on_bars + rng.integers(1, HOUR)), entered + 1
+    )
+    worth = (held["entry_price"] * held["quantity"] / held["leverage"]).to_numpy()
+    parts = np.where(rng.random(held.height) < 0.4, -0.3 * held["quantity"].to_numpy(), 0.0)
+    frame = pl.DataFrame(
+        {
+            "position_id": held["position_id"],
+            "time": pl.Series(np.minimum(times, last + HOUR - 1)).cast(Time),
+            "margin_change": worth * rng.uniform(-0.1, 0.5, held.height),
+            "quantity_change": parts,
+        }
+    )
+    return frame.unique(["position_id", "time"], maintain_order=True).filter(
+        pl.int_range(pl.len()).over("position_id") < 2
+    ).sort("position_id", "time")  # fmt: skip
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
@@ -65,7 +122,7 @@ def test_drifting_cells__equal_the_formula_asked_anew(logarithmic: bool, columns
     grid = grid_of(history, "A", bins=60, columns=columns, logarithmic=logarithmic)
     found = levels_of(book, history, venue(), grid, drift=True, measure="quantity")
     for side, cells in (("long", found.long), ("short", found.short)):
-        np.testing.assert_array_equal(cells, plain(outcomes, history, grid, side))
+        np.testing.assert_array_equal(cells, plain(outcomes, history, grid, side, no_changes()))
         assert cells.any()
     assert not np.array_equal(found.long, levels_of(book, history, venue(), grid, measure="quantity").long)
 
@@ -108,14 +165,47 @@ def test_no_funding__means_one_piece_a_position_and_the_same_cells() -> None:
     np.testing.assert_array_equal(still.erased["short"], moved.erased["short"])
 
 
-def test_adjusted_books__are_refused_with_drift_too() -> None:
+@pytest.mark.parametrize("drift", [False, True])
+def test_adjusted_books__move_as_the_formula_asked_anew_says(drift: bool) -> None:
+    history = funded(market(bars=120))
+    rows = positions(history, count=200)
+    changes = changes_of(history, rows)
+    assert changes.height > 60
+    book = Book(rows, changes)
+    prices = history if drift else unfunded(history)
+    outcomes = sweep(book, prices, venue(), leverage_limit="cap")
+    grid = grid_of(history, "A", bins=80, columns=60)
+    found = levels_of(book, history, venue(), grid, drift=drift, measure="quantity")
+    for side, cells in (("long", found.long), ("short", found.short)):
+        np.testing.assert_array_equal(cells, plain(outcomes, prices, grid, side, changes))
+    still = levels_of(Book(rows), history, venue(), grid, drift=drift, measure="quantity")
+    assert not np.array_equal(found.long, still.long)
+
+
+def test_maps_and_clusters_of_moving_levels__stand_where_the_heatmap_does() -> None:
     history = funded(market())
-    rows = waiting_only(positions(history))
-    change = pl.DataFrame(
-        {"position_id": [0], "time": [rows["entry_time"][0] + timedelta(hours=2)], "margin_change": [1.0]}
-    ).cast({"time": pl.Datetime("ms", "UTC")})
-    with pytest.raises(ArgumentError, match="adjustments"):
-        levels_of(Book(rows, change), history, venue(), grid_of(history, "A"), drift=True)
+    rows = positions(history, count=1_500)
+    book = Book(rows, changes_of(history, rows))
+    grid = grid_of(history, "A", bins=100)
+    outcomes, pieces = swept_levels(book, history, venue(), grid, drift=True)
+    found = levels_of(book, history, venue(), grid, drift=True)
+    for column in (50, 150, 239):
+        at = moment_of(int(grid.ends[column]))
+        told = level_map(outcomes, history, "A", at, reach=0.9, pieces=pieces)
+        total = told.bars["notional"].sum() + told.overdue + told.beyond
+        totals = found.totals().row(column, named=True)
+        assert total == pytest.approx(totals["long"] + totals["short"], abs=0.02 * rows.height)
+        clusters = clusters_at(found, history, at, outcomes=outcomes, pieces=pieces)
+        for row in clusters.iter_rows(named=True):
+            standing = standing_at(outcomes, "A", at, pieces=pieces).filter(
+                pl.col("side") == row["side"],
+                pl.col("liquidation_price").is_between(row["price_low"], row["price_high"], closed="left"),
+            )
+            assert standing["amount"].sum() == pytest.approx(row["notional"], abs=0.02 * standing.height)
+        became = aftermath(clusters, outcomes, "A", START + timedelta(hours=240), pieces=pieces)
+        np.testing.assert_allclose(
+            became.select(pl.sum_horizontal("reached", "closed", "waiting")).to_series(), 1.0
+        )
 
 
 def test_too_fine_a_unit__is_refused() -> None:

@@ -17,7 +17,7 @@ from backtest.errors import ArgumentError
 from backtest.schemas import Time
 from backtest.study.flow import by_interval
 from backtest.study.grid import Grid, grid_of, milliseconds, moment_of, round_edges
-from backtest.study.levels import Levels, levels, levels_of
+from backtest.study.levels import Levels, levels, levels_of, without_drift
 from backtest.study.waiting import standing_at
 
 
@@ -276,15 +276,15 @@ def test_funding__is_left_out_by_levels_of_and_refused_by_levels() -> None:
     np.testing.assert_array_equal(drifted.long, plainly.long)
 
 
-def test_adjusted_books__are_refused() -> None:
+def test_adjusted_books__have_no_outcomes_whose_levels_stand_still() -> None:
     history = market()
-    rows = positions(history).drop("stop_price", "take_profit_price", "exit_time")
+    rows = waiting_only(positions(history))
     change = pl.DataFrame(
         {"position_id": [0], "time": [rows["entry_time"][0] + timedelta(hours=2)], "margin_change": [1.0]},
         schema_overrides={"time": Time},
     )
     with pytest.raises(ArgumentError, match="adjustments"):
-        levels_of(Book(rows, change), history, venue(), grid_of(history, "A"))
+        without_drift(Book(rows, change), history, venue())
 
 
 @pytest.mark.parametrize("kind", ["inverse", "face_value"])

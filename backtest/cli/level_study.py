@@ -6,6 +6,7 @@ from argparse import Namespace
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -13,15 +14,16 @@ from backtest import population
 from backtest.cli import sentences
 from backtest.cli.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.study import Swept
+from backtest.engine.drift import level_pieces
 from backtest.errors import ArgumentError, DataError
 from backtest.market.files import read_frame
 from backtest.rules.timeline import Tiers
 from backtest.study.aftermath import aftermath
 from backtest.study.cluster_lives import Lives, track
 from backtest.study.clusters import Crowding, clusters_at
-from backtest.study.grid import column_bars, grid_of
+from backtest.study.grid import Grid, column_bars, grid_of
 from backtest.study.level_map import LevelMap, level_map, mark_at
-from backtest.study.levels import Levels, levels_of
+from backtest.study.levels import Levels, levels, unfunded
 from backtest.study.magnet import magnet
 from backtest.study.map_labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.map_score import score
@@ -39,7 +41,7 @@ class LevelStudy:
     """One symbol of a swept book, and how it is to be seen."""
 
     options: Namespace
-    swept: Swept  #: without funding
+    swept: Swept  #: without funding unless it moves the levels
     tiers: Tiers
     symbol: str
 
@@ -62,13 +64,31 @@ class LevelStudy:
         return sentences.window(start, end - timedelta(milliseconds=1))
 
     @cached_property
+    def grid(self) -> Grid:
+        """The cells of the heatmap."""
+        bins, columns = self.options.bins, self.options.columns
+        return grid_of(self.swept.market, self.symbol, window=self.window, bins=bins, columns=columns)
+
+    @cached_property
+    def _book(self) -> dict[str, Any]:
+        """What the book's levels do beside waiting: they thin out, and move."""
+        swept, grid = self.swept, self.grid
+        pieces = None
+        if self.options.drift or swept.book.adjustments is not None:
+            prices = swept.market if self.options.drift else unfunded(swept.market)
+            pieces = level_pieces(
+                swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
+                tiers=self.tiers,
+            )  # fmt: skip
+        return {"survival": swept.book.survival, "pieces": pieces, "kinds": swept.kinds}
+
+    @cached_property
     def levels(self) -> Levels:
         """The heatmap."""
-        options, swept = self.options, self.swept
-        grid = grid_of(swept.market, self.symbol, window=self.window, bins=options.bins, columns=options.columns)
-        return levels_of(
-            swept.book, swept.market, swept.venue, grid, half_life=options.half_life, drift=options.drift,
-            unit=swept.unit, tiers=self.tiers,
+        swept = self.swept
+        return levels(
+            swept.outcomes, self.grid, half_life=self.options.half_life, unit=swept.unit, book=swept.book,
+            assumptions=swept.book.assumptions, **self._book,
         )  # fmt: skip
 
     @cached_property
@@ -82,7 +102,7 @@ class LevelStudy:
         swept = self.swept
         return level_map(
             swept.outcomes, swept.market, self.symbol, self.options.at, reach=self.options.reach,
-            survival=swept.book.survival, kinds=swept.kinds, unit=swept.unit,
+            unit=swept.unit, **self._book,
         )  # fmt: skip
 
     @cached_property
@@ -95,9 +115,7 @@ class LevelStudy:
         """The clusters of ``--since``, and what became of them."""
         swept = self.swept
         found = self._clusters_at(self.options.since)
-        return aftermath(
-            found, swept.outcomes, self.symbol, self.moment, survival=swept.book.survival, kinds=swept.kinds
-        )
+        return aftermath(found, swept.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
     def lives(self) -> Lives:
@@ -130,7 +148,7 @@ class LevelStudy:
         swept = self.swept
         return clusters_at(
             self.levels, swept.market, moment, rule=replace(Crowding(), reach=min(0.95, 2 * self.options.reach)),
-            outcomes=swept.outcomes, survival=swept.book.survival, kinds=swept.kinds,
+            outcomes=swept.outcomes, **self._book,
         )  # fmt: skip
 
     def _labels(self) -> MapLabels:

@@ -20,12 +20,12 @@ from backtest.cli.outputs import Outputs, outputs, require_folder
 from backtest.cli.progress import Clock
 from backtest.cli.study import Swept
 from backtest.cli.text import facts, paragraph
-from backtest.engine.sweep import tiers_used
+from backtest.engine.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study.level_exports import heatmap_json, map_json
-from backtest.study.levels import without_drift
+from backtest.study.levels import unfunded
 
 PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
 
@@ -44,7 +44,8 @@ def run(options: Namespace) -> None:
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     with clock.stage("sweep"):
-        outcomes = without_drift(book, market, venue, tiers=tiers)
+        prices = market if options.drift else unfunded(market)
+        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap")
     swept = Swept(
         market, venue, book, outcomes, tiers_used(book, market, venue, tiers=tiers), is_invented(options)
     )

@@ -1,4 +1,4 @@
-"""Levels that funding moves, piece by piece."""
+"""Levels that funding and holders move, piece by piece."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import limits
-from backtest.engine.sweep import _prepare
-from backtest.errors import ArgumentError
+from backtest.engine.sweep import _actions, _prepare
 from backtest.kernel import drift
 from backtest.kernel.arrays import Bars, Funding
 from backtest.kernel.compile import in_chunks, readonly
+from backtest.kernel.drift import NEVER
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import Time
-
-NEVER = np.iinfo(np.int64).max // 4
 
 
 def level_pieces(
@@ -42,29 +40,23 @@ def level_pieces(
 
     Returns
     -------
-    ``row`` (of the outcomes), ``from_time`` (the entry, or just after the charge that moved the level),
+    ``row`` (of the outcomes), ``from_time`` (the entry, or just after the opening that moved the level),
     ``until_time`` (of the next piece, or the outcome; null while open), ``price`` (null where there is none),
-    ``last`` (of its row).
-
-    Raises
-    ------
-    ArgumentError
-        For a book with adjustments: they move levels as well.
+    ``quantity`` (left of the position), ``last`` (of its row).
     """
-    if book.adjustments is not None:
-        raise ArgumentError("levels need a book without adjustments: added margin moves a level")
     prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
-    positions = limits.admit(book, prepared, "cap", None).positions
+    admitted = limits.admit(book, prepared, "cap", None)
+    actions = _actions(admitted.frame, admitted.adjustments)
     ends = readonly(outcomes["outcome_time"].to_physical().fill_null(NEVER).to_numpy())
     charged_at = readonly(_openings_charged(prepared.bars, prepared.funding))
-    shared = (prepared.bars, prepared.funding, prepared.rules.rules, positions, ends, charged_at)
+    shared = (prepared.bars, prepared.funding, prepared.rules.rules, admitted.positions, actions, ends, charged_at)
     first = np.zeros(ends.size + 1, np.int64)
     grid = (readonly(edges), logarithmic)
-    nowhere = np.empty(0, np.int64), np.empty(0)
+    nowhere = np.empty(0, np.int64), np.empty(0), np.empty(0)
     in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *nowhere, a, b), ends.size)
     np.cumsum(first, out=first)
-    moments, prices = np.empty(first[-1], np.int64), np.empty(first[-1])
-    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, moments, prices, a, b), ends.size)
+    moments, prices, quantities = np.empty(first[-1], np.int64), np.empty(first[-1]), np.empty(first[-1])
+    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, moments, prices, quantities, a, b), ends.size)
     last = np.zeros(moments.size, np.bool_)
     last[first[1:] - 1] = True
     row = np.repeat(np.arange(ends.size), np.diff(first))
@@ -75,6 +67,7 @@ def level_pieces(
             "from_time": pl.Series(moments).cast(Time),
             "until_time": pl.Series(until).replace(NEVER, None).cast(Time),
             "price": pl.Series(prices).fill_nan(None),
+            "quantity": quantities,
             "last": last,
         }
     )

@@ -21,6 +21,7 @@ def aftermath(
     until: datetime,
     *,
     survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """Return what became of the clusters of a moment by a later one, position by position.
@@ -28,7 +29,7 @@ def aftermath(
     Parameters
     ----------
     clusters : as :func:`clusters_at` returns them
-    outcomes : swept without funding
+    outcomes, survival, pieces, kinds : as in ``levels.levels``
     until : a liquidation in a bar that opens by then counts
 
     Returns
@@ -38,11 +39,13 @@ def aftermath(
     null).
     """
     moment = clusters["time"][0] if clusters.height else until
-    standing = standing_at(outcomes, symbol, moment, survival=survival, kinds=kinds)
+    standing = standing_at(outcomes, symbol, moment, survival=survival, pieces=pieces, kinds=kinds)
     ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") <= until)
     fate = standing.with_columns(gone=ended, hit=ended & pl.col("liquidated"))
     left = _left(fate, survival, moment, until)
     fate = fate.with_columns(left=pl.col("amount") * left)
+    if pieces is not None:
+        fate = _remaining(fate, pieces, until)
     found = []
     for row in clusters.iter_rows(named=True):
         own = fate.filter(inside(row))
@@ -62,6 +65,13 @@ def aftermath(
         "first_reached": Time,
     }
     return clusters.hstack(pl.DataFrame(found, schema=schema, orient="row"))
+
+
+def _remaining(rows: pl.DataFrame, pieces: pl.DataFrame, until: datetime) -> pl.DataFrame:
+    """Return rows whose ``left`` counts only the part that holders have not closed by a moment, or the end."""
+    last = pieces.filter(pl.col("from_time") <= until).group_by("row").agg(later=pl.col("quantity").last())
+    joined = rows.join(last, on="row", how="left", maintain_order="left")
+    return joined.with_columns(left=pl.col("left") * pl.col("later") / pl.col("quantity"))
 
 
 def _left(rows: pl.DataFrame, survival: pl.DataFrame | None, moment: datetime, until: datetime) -> pl.Series:

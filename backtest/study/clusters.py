@@ -114,6 +114,7 @@ def clusters_at(
     rule: Crowding = USUAL,
     outcomes: pl.DataFrame | None = None,
     survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
     kinds: Mapping[str, str] | None = None,
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     window: timedelta = MONTH,
@@ -124,7 +125,8 @@ def clusters_at(
     ----------
     levels, market : of one symbol
     moment : taken at the last column that has ended by then; None: at the last of all
-    outcomes : swept without funding, for the leverage make-up; ``survival`` and ``kinds`` as in ``levels.levels``
+    outcomes : for the leverage make-up
+    survival, pieces, kinds : as in ``levels.levels``
     window : before the moment, that the volatility is measured over
 
     Returns
@@ -151,7 +153,7 @@ def clusters_at(
     found = found.sort("notional", "centre", descending=[True, False])
     if outcomes is None:
         return found
-    standing = standing_at(outcomes, grid.symbol, at, survival=survival, kinds=kinds)
+    standing = standing_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces, kinds=kinds)
     return _with_leverage(found, standing, kinds, leverage_edges)
 
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from backtest.engine.drift import NEVER
 from backtest.errors import ArgumentError
 from backtest.kernel import levels as kernels
 from backtest.kernel.compile import readonly
+from backtest.kernel.drift import NEVER
 from backtest.kernel.types import Floats, Integers
 from backtest.study.flow import weight
 from backtest.study.grid import Grid
@@ -82,7 +82,7 @@ def row_columns(
             found = found.with_columns(until_time="outcome_time")
         else:
             own = outcomes[part["row"]]
-            found = own.lazy().with_columns(part.select("from_time", "until_time", "price", "last"))
+            found = own.lazy().with_columns(part.select("from_time", "until_time", "price", "quantity", "last"))
         reached = pl.when(pl.col("liquidated") & pl.col("last"))
         columns = (
             found.filter(pl.col("symbol") == symbol)

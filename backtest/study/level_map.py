@@ -67,6 +67,7 @@ def level_map(
     bins: int = 60,
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
     kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> LevelMap:
@@ -74,12 +75,12 @@ def level_map(
 
     Parameters
     ----------
-    outcomes : as ``sweep`` returns them, without funding
+    outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
     moment : taken at the end of the last bar by then; None: of the history
     reach : how far to either side, as a part of the price, below 1
     bins : to each side, of equal width
     leverage_edges : as in ``flow.leverage_bucket``
-    survival, kinds : as in ``levels.levels``
+    survival, pieces, kinds : as in ``levels.levels``
     unit : settlement currency that each level is rounded to
 
     Returns
@@ -95,7 +96,7 @@ def level_map(
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
     end, price = mark_at(market, symbol, moment)
     edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
-    waiting = standing_at(outcomes, symbol, end, survival=survival, kinds=kinds)
+    waiting = standing_at(outcomes, symbol, end, survival=survival, pieces=pieces, kinds=kinds)
     level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
     ahead = pl.when(is_long).then(level < price).otherwise(level > price)
     places = np.searchsorted(edges, waiting["liquidation_price"].to_numpy(), side="right") - 1

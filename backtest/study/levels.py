@@ -10,10 +10,10 @@ tells what waits at the *end* of its column:
   touched it;
 - in between it thins out where the book does (``survival``) or where a half-life is asked for.
 
-Funding moves levels. By default book and levels are swept without it, and each stands where it stood at the
-entry. With ``drift`` a level changes bins at the charges that carry it over an edge, and is worth what it was when
-it came into its bin; what the mark reaches of it is worth its price then. Added margin moves levels, too: books
-with adjustments are refused.
+Funding moves levels, and so do holders who add margin or close a part. By default book and levels are swept
+without funding, and each stands where its entry put it. With ``drift``, and where a book has adjustments, a level
+changes bins at the openings that carry it over an edge, and is worth what it was when it came into its bin; what
+the mark reaches of it is worth its price then.
 
 Amounts are whole units (cents, or millionths of a base unit) in int64: no cell depends on the order of the rows.
 """
@@ -139,21 +139,9 @@ def levels_of(
     book, market, venue, tiers : as for ``sweep``
     half_life, measure, unit : as in :func:`levels`
     drift : follow the levels as the market's funding moves them; otherwise there is none
-
-    Raises
-    ------
-    ArgumentError
-        For a book with adjustments: they move levels.
     """
     kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
-    pieces = None
-    if drift:
-        _require_no_adjustments(book)
-        outcomes = sweep(book, market, venue, tiers=tiers, leverage_limit="cap")
-        edges = grid.price_edges
-        pieces = level_pieces(book, outcomes, market, venue, edges, logarithmic=grid.logarithmic, tiers=tiers)
-    else:
-        outcomes = without_drift(book, market, venue, tiers=tiers)
+    outcomes, pieces = swept_levels(book, market, venue, grid, drift=drift, tiers=tiers)
     return levels(
         outcomes,
         grid,
@@ -168,11 +156,34 @@ def levels_of(
     )
 
 
+def swept_levels(
+    book: Book, market: Market, venue: Venue, grid: Grid, *, drift: bool = False, tiers: Tiers = "strict"
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Return the outcomes of a book, and where its levels stood while they moved; None where they stand still."""
+    prices = market if drift else unfunded(market)
+    outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap")
+    if not drift and book.adjustments is None:
+        return outcomes, None
+    edges, logarithmic = grid.price_edges, grid.logarithmic
+    return outcomes, level_pieces(book, outcomes, prices, venue, edges, logarithmic=logarithmic, tiers=tiers)
+
+
 def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
-    """Return the outcomes of a book without funding, so that every level stands where it stood at the entry."""
-    _require_no_adjustments(book)
-    plain = Market(market.bars, gap_limit=market.gap_limit, description=market.description)
-    return sweep(book, plain, venue, tiers=tiers, leverage_limit="cap")
+    """Return the outcomes of a book without funding, so that every level stands where it stood at the entry.
+
+    Raises
+    ------
+    ArgumentError
+        For a book with adjustments, which move levels: see :func:`swept_levels`.
+    """
+    if book.adjustments is not None:
+        raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")
+    return sweep(book, unfunded(market), venue, tiers=tiers, leverage_limit="cap")
+
+
+def unfunded(market: Market) -> Market:
+    """Return a market without its funding."""
+    return Market(market.bars, gap_limit=market.gap_limit, description=market.description)
 
 
 def levels(
@@ -195,7 +206,7 @@ def levels(
     outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
     survival : of the book, where it thins out
     half_life : time in which a level loses half of itself, beside all else
-    pieces : where levels stood while funding moved them, as ``engine.drift.level_pieces`` returns it
+    pieces : where levels stood while they moved, as ``engine.drift.level_pieces`` returns it
     kinds : as in ``study.flow``
     measure : notional at the level, or quantity, which open interest is counted in
     unit : what each level is rounded to; None: a cent, or a millionth of a base unit
@@ -219,7 +230,7 @@ def levels(
             list(pool.map(SideCells.add, sides.values(), (columns, columns)))
         cells = dict(zip(SIDES, pool.map(SideCells.cells, sides.values()), strict=True))
     fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)
-    where = "levels at the entry, without funding" if pieces is None else "levels moved by funding"
+    where = "levels at the entry, without funding" if pieces is None else "levels moved by funding and holders"
     return Levels(
         grid,
         readonly(cells["long"][1:-1]),
@@ -231,8 +242,3 @@ def levels(
         (*assumptions, where, *fading),
         book,
     )
-
-
-def _require_no_adjustments(book: Book) -> None:
-    if book.adjustments is not None:
-        raise ArgumentError("levels need a book without adjustments: added margin moves a level")

@@ -32,12 +32,21 @@ def require_no_funding(outcomes: pl.DataFrame) -> None:
         )
 
 
+def as_of(outcomes: pl.DataFrame, pieces: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """Return the outcomes of positions that stand somewhere at a moment, with the level and quantity of then."""
+    until = pl.col("until_time")
+    now = pieces.filter(pl.col("from_time") <= moment, until.is_null() | (until >= moment))
+    found = outcomes[now["row"]].with_columns(now.select("row", "quantity", liquidation_price="price"))
+    return found.unique("row", keep="last", maintain_order=True)
+
+
 def standing_at(
     outcomes: pl.DataFrame,
     symbol: str,
     moment: datetime,
     *,
     survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
     kinds: Mapping[str, str] | None = None,
     measure: Measure = "notional",
 ) -> pl.DataFrame:
@@ -49,20 +58,22 @@ def standing_at(
     ----------
     outcomes : as ``sweep`` returns them, without funding
     survival : of the book, where it thins out
+    pieces : where levels stood while they moved
     kinds, measure : as in ``levels.levels``
 
     Returns
     -------
-    The rows of ``outcomes`` that wait, and ``amount`` at the level.
+    The rows of ``outcomes`` that wait, with level and quantity as of then, and ``amount`` at the level.
     """
     ended = pl.col("outcome_time")
-    rows = outcomes.filter(
+    rows = (outcomes if pieces is None else as_of(outcomes, pieces, moment)).filter(
         pl.col("symbol") == symbol,
         pl.col("liquidation_price") > 0,
         pl.col("entry_time") <= moment,
         ended.is_null() | (ended >= moment),
     )
-    require_no_funding(rows)
+    if pieces is None:
+        require_no_funding(rows)
     left = weight(rows)
     if survival is not None:
         left = pl.lit(surviving_weight(rows.with_columns(outcome_time=pl.lit(moment).cast(Time)), survival))
