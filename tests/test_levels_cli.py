@@ -128,7 +128,7 @@ def test_drift_and_half_life__change_the_map_and_say_so(tmp_path, capsys, bars_f
     assert found["still"]["liquidation_leverage_data"] != found["drift"]["liquidation_leverage_data"]
     totals = {name: sum(row[2] for row in told["liquidation_leverage_data"]) for name, told in found.items()}
     assert totals["fading"] < 0.9 * totals["still"]
-    assert "levels moved by funding" in found["drift"]["assumptions"]
+    assert "levels moved by funding and holders" in found["drift"]["assumptions"]
 
 
 def test_positions__are_drawn_as_given(tmp_path, capsys, bars_file):
