@@ -21,7 +21,7 @@ from backtest import Book, Market
 from backtest.chart import theme, words
 from backtest.chart.cluster_table import cluster_figure, cluster_table
 from backtest.chart.eaten import eaten, indexed
-from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line
+from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, price_axis
 from backtest.chart.level_figures import (
     Panel,
     before_after,
@@ -393,6 +393,21 @@ def test_drawing__changes_no_global_setting() -> None:
     before = dict(rcParams)
     drawn(level_heatmap(LEVELS, BARS, title="A", look=DARK, size=SMALL))
     assert dict(rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(6.5e-6, 1.3e-5), (27_000.0, 68_000.0), (0.03, 0.6), (1.0, 5_000.0), (99.0, 101.0)]
+)
+@pytest.mark.parametrize("size", [(10.0, 6.25), (5.0, 2.5)])
+def test_price_labels_on_a_log_scale__are_round_readable_and_without_exponents(low, high, size) -> None:
+    ax = axes(size)
+    price_axis(ax, low, high, logarithmic=True)
+    ticks = np.array(ax.get_yticks())
+    assert 2 <= ticks.size <= 13
+    assert (np.diff(np.log(ticks)) * theme.height(ax) / np.log(high / low) >= 1.9 * theme.TEXT).all()
+    labels = [ax.yaxis.get_major_formatter()(tick, None) for tick in ticks]
+    assert not any("e" in label for label in labels)
+    assert [float(label.replace(",", "")) for label in labels] == pytest.approx(ticks.tolist())
 
 
 def test_significant__writes_prices_without_exponents() -> None:

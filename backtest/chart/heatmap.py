@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from backtest.chart import theme, words
 from backtest.chart.looks import LIGHT, Look, recolour
@@ -41,8 +41,11 @@ OVERHANG = 12.0
 SCALE_NAMES: dict[type, str] = {PowerNorm: "root scale", LogNorm: "log scale"}
 MILLISECONDS_A_DAY = 86_400_000
 
-#: First figures of the labels of prices on a log scale, from the fewest to the most.
-FIGURES = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), tuple(range(1, 10)), tuple(np.arange(1, 10, 0.5)))
+#: From this ratio of highest to lowest price on, labels of a log scale are those of decades.
+WIDE = 6.0
+
+#: First figures of these labels, from the most to the fewest.
+FIGURES = ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))
 
 
 def heatmap(
@@ -143,14 +146,23 @@ def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
     """Span the y axis over prices, with as many round labels as can be read."""
     theme.price_axis(ax, logarithmic=logarithmic)
     if logarithmic:
-        most = theme.height(ax) / (2.6 * theme.TEXT)
-        decades = 10.0 ** np.arange(floor(log10(low)), floor(log10(high)) + 1)
-        for figures in FIGURES:
-            marks = np.multiply.outer(decades, figures).ravel()
-            inside = marks[(marks >= low) & (marks <= high)]
-            if inside.size <= max(most, 2) or figures == FIGURES[0]:
-                ax.yaxis.set_major_locator(FixedLocator(inside.tolist()))
+        ax.yaxis.set_major_locator(FixedLocator(_round_prices(low, high, theme.height(ax))))
     ax.set_ylim(low, high)
+
+
+def _round_prices(low: float, high: float, height: float) -> list[float]:
+    """Return round prices on a log scale, as many as can be read: equal steps, or those of each decade."""
+    decades = 10.0 ** np.arange(floor(log10(low)), floor(log10(high)) + 1)
+    steps = [1, 2, 2.5, 5, 10]
+    choices = [np.asarray(MaxNLocator(count, steps=steps).tick_values(low, high)) for count in range(12, 2, -1)]
+    if high > WIDE * low:
+        choices = [np.multiply.outer(decades, figures).ravel() for figures in FIGURES]
+    for choice in choices:
+        inside = choice[(choice >= low) & (choice <= high)]
+        apart = np.diff(np.log(inside)) * height / np.log(high / low)
+        if inside.size and apart.min(initial=height) >= 2.0 * theme.TEXT:
+            break
+    return [float(price) for price in inside]
 
 
 def _quiet_last_label(ax: Axes) -> None:

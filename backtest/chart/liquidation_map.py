@@ -52,7 +52,7 @@ def liquidation_map(
     ax.xaxis.set_major_locator(
         MaxNLocator(max(3, int(ax.bbox.width / ax.figure.dpi * 72 / 62)), steps=[1, 2, 2.5, 5, 10])
     )
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.plain(value)))
     ax.set_xlabel(f"mark price{_unit(price_unit)}", color=theme.MUTED, fontsize=theme.TEXT, labelpad=2)
     recolour(ax, look)
     ax.grid(visible=False, axis="x")

@@ -84,9 +84,9 @@ def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, c
     halo = [withStroke(linewidth=2.2, foreground=look.paper, alpha=0.85)]
     for row, place in _readable(ax, clusters, price, most):
         sign = "+" if row["distance"] > 0 else words.MINUS
-        amount = f"{words.amount(row['notional'], currency)}, {sign}{abs(100 * row['distance']):.1f} %"
+        away = f"{sign}{abs(100 * row['distance']):.1f} %"
         ax.annotate(
-            f"{words.significant(row['centre'])}\n{amount}",
+            f"{words.significant(row['centre'])}, {away}\n{words.amount(row['notional'], currency)}",
             (1.0, place),
             xycoords="axes fraction",
             ha="right",

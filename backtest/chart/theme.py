@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from backtest.chart import words
+
 #: A colour a side, everywhere. Orange and blue stay apart in every common colour blindness, and in grey.
 SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
 
@@ -80,7 +82,7 @@ def price_axis(ax: Axes, *, logarithmic: bool) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
     else:
         ax.yaxis.set_major_locator(_round_steps(ax))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.plain(value)))
 
 
 def stacked_panels(

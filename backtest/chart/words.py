@@ -46,3 +46,12 @@ def significant(price: float, figures: int = 4) -> str:
         return f"{price:g}"
     decimals = figures - 1 - math.floor(math.log10(abs(price)))
     return f"{round(price, decimals):,.{max(0, decimals)}f}"
+
+
+def plain(value: float) -> str:
+    """Return a number in up to ten figures, without an exponent: 41,500, 0.0000123."""
+    text = f"{value:,.10g}"
+    if "e-" not in text:
+        return text
+    decimals = 9 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
