@@ -24,6 +24,7 @@ FUNDED = f"{SWEEP} --funding funding.parquet"
 ADJUSTED = f"{SWEEP} --adjustments adjustments.parquet"
 RUN = "run --bars bars.parquet --venue venue.toml --out out"
 FETCH = "fetch binance mark --symbol BTCUSDT --from 2021-05-18 --until 2021-05-19 --folder data --offline"
+LEVELS = "levels --bars bars.parquet --positions positions.parquet --venue venue.toml --out out"
 PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1 --date 2021-05-18"
 
 VENUE = """\
@@ -197,6 +198,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Options": list(option_kinds()),
         "The calculator": list(price_kinds()),
         "Fetching": list(fetch_kinds()),
+        "Levels": list(level_kinds()),
     }
 
 
@@ -443,6 +445,22 @@ def fetch_kinds() -> Iterator[Kind]:
     yield Kind("bars to write without prices", f"{FETCH.replace('mark', 'funding')} --out out")
     yield Kind("a file to keep data in", FETCH.replace("--folder data", "--folder venue.toml"))
     yield Kind("offline and not on the disk", FETCH)
+
+
+def level_kinds() -> Iterator[Kind]:
+    """Yield kinds that only levels can have."""
+    words = [
+        "--at 2021-05-17", "--at noon", "--window 7", "--reach 2", "--half-life 0h", "--maximum 0", "--columns 0",
+        "--formats bmp", "--look grey", "--since 2021-05-17", "--recorded nowhere.parquet",
+        "--recorded positions.parquet --hidden-truth", "--chart ETHUSDT",
+    ]  # fmt: skip
+    yield from (Kind(f"levels with `{each}`", f"{LEVELS} {each}") for each in words)
+    events = bars().select("time", price=-pl.col("close"), notional=pl.lit(1.0))
+    yield Kind(
+        "recorded liquidations at a price below zero",
+        f"{LEVELS} --recorded recorded.parquet",
+        {"recorded.parquet": as_parquet(events)},
+    )
 
 
 def with_last(frame: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from backtest.chart import words
+
 #: A colour a side, everywhere. Orange and blue stay apart in every common colour blindness, and in grey.
 SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
 
@@ -85,7 +87,7 @@ def price_axis(ax: Axes, *, logarithmic: bool) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
     else:
         ax.yaxis.set_major_locator(_round_steps(ax))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.plain(value)))
 
 
 def stacked_panels(
@@ -145,6 +147,7 @@ def _lines_down(figure: Figure, lines: Sequence[str], *, top: float, size: float
     """Write lines from a distance below the figure's top on, in inches, and return where they end."""
     width, height = figure.get_size_inches()
     for line in lines:
-        figure.text(MARGIN / width, 1 - top / height, line, fontsize=size, va="top", ha="left", **look)
+        at = MARGIN / width, 1 - top / height
+        figure.text(*at, line, fontsize=size, va="top", ha="left", parse_math=False, **look)  # $ is money here
         top += _line(size)
     return top

@@ -12,7 +12,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from backtest.chart.theme import MUTED, TEXT, width
+from backtest.chart.theme import MUTED, SMALL, TEXT, width
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -49,10 +49,12 @@ def openings(times: pl.Series) -> tuple[Floats, float]:
 def time_axis(ax: Axes, start: datetime, end: datetime) -> Axes:
     """Span the x axis over a window and write its ticks: under the first, and every new year, the year."""
     ax.set_xlim(days(start), days(end))
-    ticks = time_ticks(start, end, room=width(ax))
+    ticks, size = time_ticks(start, end, room=width(ax)), TEXT
+    if len(ticks) < 2:  # the next finer step, in smaller letters
+        ticks, size = time_ticks(start, end, room=1.5 * width(ax)), SMALL
     ax.xaxis.set_major_locator(FixedLocator([days(tick) for tick in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels(tick_labels(ticks), color=MUTED, fontsize=TEXT)
+    ax.set_xticklabels(tick_labels(ticks), color=MUTED, fontsize=size)
     return ax
 
 

@@ -38,3 +38,20 @@ def three_figures(value: float) -> str:
 def currency_name(currency: str) -> str:
     """Return how a currency is named on an axis."""
     return "$" if currency in DOLLARS else currency
+
+
+def significant(price: float, figures: int = 4) -> str:
+    """Return a price in so many figures, without an exponent: 41,680, 0.00001234."""
+    if price == 0 or not math.isfinite(price):
+        return f"{price:g}"
+    decimals = figures - 1 - math.floor(math.log10(abs(price)))
+    return f"{round(price, decimals):,.{max(0, decimals)}f}"
+
+
+def plain(value: float) -> str:
+    """Return a number in up to ten figures, without an exponent: 41,500, 0.0000123."""
+    text = f"{value:,.10g}"
+    if "e-" not in text:
+        return text
+    decimals = 9 - math.floor(math.log10(abs(value)))
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")

@@ -37,6 +37,11 @@ class Outputs:
         text = json.dumps(record, indent=2, default=_written, ensure_ascii=False, allow_nan=False)
         self.path(name).write_text(text + "\n", "utf-8")
 
+    def write_compact_json(self, name: str, record: dict[str, Any]) -> None:
+        """Write data for a machine as JSON, without spaces."""
+        text = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        self.path(name).write_text(text, "utf-8")
+
     @property
     def written(self) -> list[Path]:
         """Where the files end up."""

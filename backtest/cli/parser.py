@@ -9,6 +9,7 @@ from typing import Any
 
 from backtest.cli import values
 from backtest.cli.fetch_parser import add_fetch
+from backtest.cli.levels_parser import add_levels
 from backtest.cli.one_line import Parser, Version
 
 DESCRIPTION = """\
@@ -22,6 +23,7 @@ examples:
   backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
   backtest venues binance            every rule with its source, and what is not known
+  backtest levels --bars bars.parquet --population open-interest --at now --window 7d --formats png json
   backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
 
 bars, funding and positions are Parquet or CSV files; their columns are listed by `backtest sweep --help`.
@@ -52,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_fetch(commands)
     _add_venues(commands)
     _add_price(commands)
+    add_levels(commands)
     return parser
 
 
@@ -66,27 +69,7 @@ def _add_run(commands: Any) -> None:
     )
     _add_market(parser, bars_default="the bundled reconstruction of May 2021")
     _add_book(parser, required=False)
-    invented = parser.add_argument_group("an invented or estimated book (where no positions are given)")
-    invented.add_argument(
-        "--population",
-        choices=("synthetic", "open-interest", "volume"),
-        help="drawn from stated laws (default), or what must have stood behind the bars' open_interest and "
-        "volume, "
-        "or volume alone",
-    )
-    invented.add_argument(
-        "--turnover",
-        type=values.share,
-        metavar="SHARE",
-        help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
-    )
-    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
-    invented.add_argument(
-        "--leverage-mix",
-        choices=("mixed", "low", "high"),
-        help="2 to 125 times as on a retail venue (default), 2 to 5, or 20 to 125",
-    )
-    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
+    _add_invented(parser, default="drawn from stated laws (default)")
     _add_rules(parser, venue_default="binance")
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -200,6 +183,28 @@ def _add_book(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="your own" + ("" if required else " (default: an invented book)"),
     )
     book.add_argument("--adjustments", type=Path, metavar="FILE", help="margin added or taken, parts closed")
+
+
+def _add_invented(parser: argparse.ArgumentParser, *, default: str) -> None:
+    invented = parser.add_argument_group("an invented or estimated book (where no positions are given)")
+    invented.add_argument(
+        "--population",
+        choices=("synthetic", "open-interest", "volume"),
+        help=f"{default}, or what must have stood behind the bars' open_interest and volume, or volume alone",
+    )
+    invented.add_argument(
+        "--turnover",
+        type=values.share,
+        metavar="SHARE",
+        help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
+    )
+    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
+    invented.add_argument(
+        "--leverage-mix",
+        choices=("mixed", "low", "high"),
+        help="2 to 125 times as on a retail venue (default), 2 to 5, or 20 to 125",
+    )
+    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
 
 
 def _add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> None:

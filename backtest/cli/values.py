@@ -64,6 +64,28 @@ def time(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def time_or_now(text: str) -> datetime | None:
+    """Return a moment as :func:`time` does, or None from ``now``: the end of the history."""
+    return None if text == "now" else time(text)
+
+
+def span(text: str) -> timedelta:
+    """Return a time span: 12h, 7d, 4w."""
+    unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    count, which = text[:-1], text[-1:]
+    if not (count.isdigit() and 0 < int(count) < 10**6 and which in unit):
+        raise ArgumentTypeError(f"must be like 12h, 7d or 4w, is {text!r}")
+    return timedelta(**{unit[which]: int(count)})
+
+
+def reach(text: str) -> float:
+    """Return a part of the price, above zero and below one."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise ArgumentTypeError(f"must lie between 0 and 1, is {text!r}")
+    return value
+
+
 def interval(text: str) -> str:
     """Return an interval as polars writes it: 15m, 1h, 1d, 1w."""
     count, unit = text[:-1], text[-1:]

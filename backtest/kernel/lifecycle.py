@@ -145,6 +145,24 @@ def realised_by_closing(kind: int, side: float, closed: float, entry_price: floa
     return (side * closed) * (price - entry_price)
 
 
+@helper
+def after_change(
+    bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
+) -> tuple[Segment, float]:
+    """Return a position after a change by its holder at the opening of a bar, and the funding paid until then."""
+    made = place.charges_until(bars, funding, held.symbol, bar, actions.time[change])
+    changed_at = funding.cumulative[funding.first[held.symbol] + made]
+    closed = -actions.quantity_change[change]
+    paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
+    opening = bars.mark_open[bars.first[held.symbol] + bar]
+    realised = realised_by_closing(held.kind, held.side, closed, held.entry_price, opening)
+    changed = segment.begin(
+        rules, held.group, held.symbol, held.side, held.quantity - closed, held.entry_price,
+        ((held.margin - paid) + realised) + actions.margin_change[change], held.leverage, changed_at,
+    )  # fmt: skip
+    return changed, paid
+
+
 class Bound(NamedTuple):
     """How far a position can live: its bars, and what ends them."""
 
@@ -321,20 +339,9 @@ def live(
                 and place.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
                 and not (bound.exits and actions.time[next_change] > actions.exit_time[i])
             ):
-                made = place.charges_until(bars, funding, symbol, until, actions.time[next_change])
-                changed_at = funding.cumulative[paid_to + made]
-                closed = -actions.quantity_change[next_change]
-                paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
-                realised = realised_by_closing(
-                    held.kind, held.side, closed, held.entry_price, bars.mark_open[rows + until]
-                )
-                added = actions.margin_change[next_change]
-                put_in += added
+                held, paid = after_change(bars, funding, rules, actions, held, next_change, until)
+                put_in += actions.margin_change[next_change]
                 paid_before += paid
-                held = segment.begin(
-                    rules, group, symbol, held.side, held.quantity - closed, held.entry_price,
-                    ((held.margin - paid) + realised) + added, held.leverage, changed_at,
-                )  # fmt: skip
                 next_change += 1
             start = until
 

@@ -1,0 +1,164 @@
+"""Everything ``backtest levels`` works out before it draws: one book's levels, map and clusters, gathered once."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from backtest import population
+from backtest.cli import sentences
+from backtest.cli.inputs import COUNT, LEVERAGE_MIX, SEED
+from backtest.cli.study import Swept
+from backtest.engine.drift import level_pieces
+from backtest.errors import ArgumentError, DataError
+from backtest.market.files import read_frame
+from backtest.rules.timeline import Tiers
+from backtest.study.aftermath import aftermath
+from backtest.study.cluster_lives import Lives, track
+from backtest.study.clusters import Crowding, clusters_at
+from backtest.study.grid import Grid, column_bars, grid_of
+from backtest.study.level_map import LevelMap, level_map, mark_at
+from backtest.study.levels import Levels, levels, unfunded
+from backtest.study.magnet import magnet
+from backtest.study.map_labels import EVENTS, MapLabels, hidden_events, recorded_events
+from backtest.study.map_score import score
+
+#: Whose levels the hidden truth has: another mix and seed, held longer.
+HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}
+HIDDEN_HOLDING = timedelta(hours=24)
+
+#: Draws of the bands; blocks are days.
+DRAWS = 499
+
+
+@dataclass(frozen=True, eq=False)
+class LevelStudy:
+    """One symbol of a swept book, and how it is to be seen."""
+
+    options: Namespace
+    swept: Swept  #: without funding unless it moves the levels
+    tiers: Tiers
+    symbol: str
+
+    @cached_property
+    def moment(self) -> datetime:
+        """The end of the last bar by ``--at``."""
+        return mark_at(self.swept.market, self.symbol, self.options.at)[0]
+
+    @cached_property
+    def window(self) -> tuple[datetime, datetime]:
+        """First and last moment of the heatmap."""
+        first = self.swept.market.bars.filter(pl.col("symbol") == self.symbol)["time"].min()
+        start = first if self.options.window is None else self.moment - self.options.window
+        return start, self.moment  # type: ignore[return-value]
+
+    @property
+    def span(self) -> str:
+        """The days of the heatmap in words."""
+        start, end = self.window
+        return sentences.window(start, end - timedelta(milliseconds=1))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The cells of the heatmap."""
+        bins, columns = self.options.bins, self.options.columns
+        return grid_of(self.swept.market, self.symbol, window=self.window, bins=bins, columns=columns)
+
+    @cached_property
+    def _book(self) -> dict[str, Any]:
+        """What the book's levels do beside waiting: they thin out, and move."""
+        swept, grid = self.swept, self.grid
+        pieces = None
+        if self.options.drift or swept.book.adjustments is not None:
+            prices = swept.market if self.options.drift else unfunded(swept.market)
+            pieces = level_pieces(
+                swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
+                tiers=self.tiers,
+            )  # fmt: skip
+        return {"survival": swept.book.survival, "pieces": pieces, "kinds": swept.kinds}
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The heatmap."""
+        swept = self.swept
+        return levels(
+            swept.outcomes, self.grid, half_life=self.options.half_life, unit=swept.unit, book=swept.book,
+            assumptions=swept.book.assumptions, **self._book,
+        )  # fmt: skip
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """The mark price by the columns of the heatmap."""
+        return column_bars(self.swept.market, self.levels.grid)
+
+    @cached_property
+    def map(self) -> LevelMap:
+        """What waits around the price."""
+        swept = self.swept
+        return level_map(
+            swept.outcomes, swept.market, self.symbol, self.options.at, reach=self.options.reach,
+            unit=swept.unit, **self._book,
+        )  # fmt: skip
+
+    @cached_property
+    def clusters(self) -> pl.DataFrame:
+        """Where levels crowd at the end of the heatmap."""
+        return self._clusters_at(None)
+
+    @cached_property
+    def aftermath(self) -> pl.DataFrame:
+        """The clusters of ``--since``, and what became of them."""
+        swept = self.swept
+        found = self._clusters_at(self.options.since)
+        return aftermath(found, swept.outcomes, self.symbol, self.moment, **self._book)
+
+    @cached_property
+    def lives(self) -> Lives:
+        """The clusters through time."""
+        return track(self.levels, self.swept.market)
+
+    @cached_property
+    def magnet(self) -> pl.DataFrame | None:
+        """The magnet test; None where the window is too short for one."""
+        try:
+            return magnet(self.levels, self.swept.market, seed=self._seed, draws=DRAWS)
+        except (ArgumentError, DataError):
+            return None
+
+    @cached_property
+    def score(self) -> pl.DataFrame:
+        """The score of the heatmap."""
+        return score(self.levels, self.swept.market, self._labels(), seed=self._seed, draws=DRAWS)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is something to score the heatmap against."""
+        return self.options.recorded is not None or self.options.hidden_truth
+
+    @property
+    def _seed(self) -> int:
+        return SEED if self.options.seed is None else int(self.options.seed)
+
+    def _clusters_at(self, moment: datetime | None) -> pl.DataFrame:
+        swept = self.swept
+        return clusters_at(
+            self.levels, swept.market, moment, rule=replace(Crowding(), reach=min(0.95, 2 * self.options.reach)),
+            outcomes=swept.outcomes, **self._book,
+        )  # fmt: skip
+
+    def _labels(self) -> MapLabels:
+        path = self.options.recorded
+        if path is not None:
+            return recorded_events(read_frame(path, EVENTS), source=path.name)
+        mix = HIDDEN_MIX[self.options.leverage_mix or LEVERAGE_MIX]
+        swept = self.swept
+        truth = population.synthetic(
+            swept.market, swept.venue, count=self.options.count or COUNT, seed=self._seed + 1, tiers=self.tiers,
+            leverage_mix={"low": population.LOW, "mixed": population.MIXED}[mix], median_holding=HIDDEN_HOLDING,
+        )  # fmt: skip
+        return hidden_events(truth, swept.market, swept.venue, self.symbol, tiers=self.tiers)

@@ -1,0 +1,118 @@
+"""Make the pictures of docs/levels.md and the README: ``python docs/gallery.py`` writes them to docs/images.
+
+Everything is the bundled reconstruction of May 2021 and an invented book; the same seeds give the same pictures.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from backtest import Venue, market, population
+from backtest.chart.cluster_table import cluster_figure
+from backtest.chart.eaten import eaten, indexed
+from backtest.chart.level_figures import Panel, before_after, level_heatmap, map_figure, small_multiples
+from backtest.chart.looks import DARK, LIGHT, SIZES, Look, Size
+from backtest.chart.trust import trust_figure
+from backtest.study.aftermath import aftermath
+from backtest.study.clusters import Crowding, clusters_at
+from backtest.study.grid import column_bars, grid_of
+from backtest.study.level_map import level_map
+from backtest.study.level_sums import combined, relative_grids
+from backtest.study.levels import levels_of, without_drift
+from backtest.study.magnet import magnet
+from backtest.study.map_labels import hidden_events
+from backtest.study.map_score import score
+
+IMAGES = Path(__file__).parent / "images"
+TIERS = {"ETHUSDT": "2022-02-16"}
+WINDOW = datetime(2021, 5, 12, tzinfo=UTC), datetime(2021, 5, 22, tzinfo=UTC)
+BEFORE, AFTER = datetime(2021, 5, 18, 12, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
+NOTES = (
+    "prices: bundled reconstruction between published figures",
+    "rules: Binance USD-M futures, table 2021-03-18, in force",
+    "estimated from an invented book of 1,000,000 positions (read shares, not dollars)",
+    "levels at the entry, without funding",
+    "no gaps",
+)
+NAME = "Liquidation levels of BTCUSDT, 12 to 21 May 2021"
+
+
+def save(figure: Figure, name: str, look: Look = LIGHT) -> None:
+    """Write a figure as a PNG with a palette, which makes it three times smaller."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png")
+    indexed(Image.open(drawn), look).save(IMAGES / f"{name}.png", optimize=True)
+
+
+def main() -> None:
+    """Draw everything."""
+    history, venue = market.sample(), Venue.load("binance")
+    book = population.synthetic(history, venue, count=1_000_000, seed=20210519, tiers=TIERS)
+    grid = grid_of(history, "BTCUSDT", window=WINDOW, bins=400)
+    levels, bars = levels_of(book, history, venue, grid, tiers=TIERS), column_bars(history, grid)
+    outcomes = without_drift(book, history, venue, tiers=TIERS)
+    clusters = clusters_at(levels, history, rule=Crowding(reach=0.4))
+    told = "What waits below the price are longs, above it shorts. A strip ends where the mark reached it."
+    common = {"price_unit": "USDT", "notes": NOTES}
+    for look, name in ((DARK, "levels_dark"), (LIGHT, "levels_light")):
+        figure = level_heatmap(levels, bars, title=NAME, subtitle=told, clusters=clusters, look=look, **common)
+        save(figure, name, look)
+    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=0.28) for at in (BEFORE, AFTER))
+    title = f"Liquidation map of BTCUSDT, {BEFORE:%-d %b %Y %H:%M} UTC"
+    save(
+        map_figure(before, title=title, subtitle="What a move so far would reach", look=DARK, **common),
+        "map_dark",
+        DARK,
+    )
+    title = "The fall of 19 May took most longs, and the lower price left the shorts far away"
+    save(before_after(before, after, title=title, **common), "map_before_after")
+    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=0.4), outcomes=outcomes)
+    became = aftermath(former, outcomes, "BTCUSDT", AFTER)
+    title = f"Clusters of BTCUSDT, {BEFORE:%-d %b %Y %H:%M} UTC, and what became of them by {AFTER:%-d %b}"
+    save(cluster_figure(became, title=title, notes=NOTES, most=10), "clusters")
+    mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
+    truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
+    labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
+    tests = score(levels, history, labels, seed=1), magnet(levels, history, seed=1)
+    told = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
+    title = "How far to believe the levels of BTCUSDT, 12 to 21 May 2021"
+    save(trust_figure(*tests, title=title, subtitle=told, notes=NOTES), "trust")
+    panels, maps, lines = [], [], []
+    grids = relative_grids(history, window=WINDOW, bins=300)
+    for symbol, (own, price) in grids.items():
+        maps.append(levels_of(book, history, venue, own, tiers=TIERS))
+        panels.append(Panel(symbol, maps[-1], [column_bars(history, own)]))
+        lines.append(
+            panels[-1].bars[0].with_columns(panels[-1].bars[0].select("high", "low", "close") * (100 / price))
+        )
+    whole = combined(maps, symbol="all", references=[price for _, price in grids.values()])
+    panels.append(Panel("together, % of the first price", whole, lines))
+    size = Size(10.0, 4.6, 144)
+    title = "Two symbols and what they add up to, in one scale of colours"
+    save(
+        small_multiples(panels, title=title, across=3, notes=NOTES, look=DARK, size=size), "levels_multiples", DARK
+    )
+    window = datetime(2021, 5, 17, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
+    short = grid_of(history, "BTCUSDT", window=window, prices=(28_000, 48_000), bins=200, columns=288)
+    film = eaten(
+        levels_of(book, history, venue, short, tiers=TIERS),
+        column_bars(history, short),
+        title="17 to 19 May 2021: levels of BTCUSDT being eaten",
+        pictures=40,
+        notes=NOTES[:3],
+        size=Size(8.0, 5.0, 90),
+        price_unit="USDT",
+    )
+    (IMAGES / "levels.gif").write_bytes(film.gif())
+
+
+if __name__ == "__main__":
+    main()
+    for path in sorted(IMAGES.iterdir()):
+        print(f"{path.stat().st_size:>9,}  {path.name}")
+    print(f"slides and print: {', '.join(f'{name} {size.inches}' for name, size in SIZES.items())}")

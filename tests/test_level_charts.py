@@ -1,0 +1,416 @@
+"""Charts of levels: true to what they are given, on the caller's axes, whole at every size and in both looks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import BytesIO
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+from level_cases import START, market, positions, venue, waiting_only
+from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm, Normalize, PowerNorm, to_hex, to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from backtest import Book, Market
+from backtest.chart import theme, words
+from backtest.chart.cluster_table import cluster_figure, cluster_table
+from backtest.chart.eaten import eaten, indexed
+from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, price_axis
+from backtest.chart.level_figures import (
+    Panel,
+    before_after,
+    level_heatmap,
+    map_figure,
+    shown_prices,
+    small_multiples,
+)
+from backtest.chart.liquidation_map import liquidation_map
+from backtest.chart.looks import DARK, LIGHT, LOOKS, SIZES, Size
+from backtest.chart.profile import profile
+from backtest.chart.trust import magnet_differences, scores, trust_figure
+from backtest.errors import ArgumentError
+from backtest.study.aftermath import aftermath
+from backtest.study.clusters import Crowding, clusters_at
+from backtest.study.grid import column_bars, grid_of
+from backtest.study.level_map import level_map
+from backtest.study.levels import levels_of, without_drift
+
+HISTORY = market()
+BOOK = Book(positions(HISTORY, count=3_000))
+LEVELS = levels_of(BOOK, HISTORY, venue(), grid_of(HISTORY, "A", bins=80, columns=120))
+BARS = column_bars(HISTORY, LEVELS.grid)
+OUTCOMES = without_drift(BOOK, HISTORY, venue())
+MAP = level_map(OUTCOMES, HISTORY, "A", START + timedelta(hours=200))
+CLUSTERS = clusters_at(LEVELS, HISTORY, rule=Crowding(times=1.5), outcomes=OUTCOMES)
+SMALL = Size(5.0, 3.6, 80)
+
+
+def axes(size: tuple[float, float] = theme.SIZE):
+    return Figure(figsize=size, dpi=80).add_subplot()
+
+
+def mesh_of(ax) -> QuadMesh:
+    return next(found for found in ax.collections if isinstance(found, QuadMesh))
+
+
+def case(**market_settings):
+    """Return a map and its bars of another market."""
+    history = market(**market_settings)
+    end = history.bars["time"][-1]
+    book = Book(waiting_only(positions(history, count=300)).filter(pl.col("entry_time") <= end))
+    levels = levels_of(book, history, venue(), grid_of(history, "A", bins=60))
+    return history, book, levels, column_bars(history, levels.grid)
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    """Return a figure as pixels."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def inside_of(figure: Figure) -> None:
+    """Assert that no text reaches beyond the picture."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    width, height = canvas.get_width_height()
+    for ax in [None, *figure.axes]:
+        for text in figure.texts if ax is None else [*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label]:
+            if text.get_text() and text.get_visible():
+                box = text.get_window_extent()
+                assert box.x0 >= -2, text.get_text()
+                assert box.x1 <= width + 2, text.get_text()
+                assert box.y0 >= -2, text.get_text()
+                assert box.y1 <= height + 2, text.get_text()
+
+
+def test_heatmap__shows_each_cell_and_leaves_empty_ones_to_the_background() -> None:
+    ax = axes()
+    assert heatmap(LEVELS, ax) is ax
+    held = mesh_of(ax).get_array()
+    np.testing.assert_array_equal(held.mask, LEVELS.notional() == 0)
+    np.testing.assert_allclose(held.compressed(), LEVELS.notional()[LEVELS.notional() > 0])
+    corners = mesh_of(ax).get_coordinates()
+    np.testing.assert_allclose(corners[:, 0, 1], LEVELS.grid.price_edges)
+
+
+def test_one_side__is_drawn_alone() -> None:
+    held = mesh_of(heatmap(LEVELS, axes(), side="long")).get_array()
+    np.testing.assert_allclose(held.filled(0.0), LEVELS.notional("long"))
+
+
+@pytest.mark.parametrize(("scale", "kind"), [("root", PowerNorm), ("log", LogNorm), ("linear", Normalize)])
+def test_scales_and_maxima__are_those_asked_for(scale, kind) -> None:
+    first, second = (heatmap(LEVELS, axes(), scale=scale, maximum=12_345.0) for _ in range(2))
+    assert type(mesh_of(first).norm) is kind
+    assert mesh_of(first).norm.vmax == mesh_of(second).norm.vmax == 12_345.0
+    free = mesh_of(heatmap(LEVELS, axes(), scale=scale)).norm.vmax
+    held = LEVELS.notional()[LEVELS.notional() > 0]
+    assert (held > free).mean() <= 0.005 + 1 / held.size
+
+
+def test_colour_bar__ends_with_the_maximum_and_says_its_scale_and_what_exceeds_it() -> None:
+    ax, bar, again, other = Figure(figsize=theme.SIZE).subplots(1, 4)
+    heatmap(LEVELS, ax, maximum=1_000.0)
+    colour_bar(bar, ax, currency="USDT", width="0.25 %")
+    labels = [bar.yaxis.get_major_formatter()(tick, None) for tick in bar.get_yticks()]
+    assert labels[-1] == "$1 k +"
+    assert labels[0] == "0"
+    assert "root scale" in bar.get_ylabel()
+    assert "0.25 %" in bar.get_ylabel()
+    heatmap(LEVELS, again, maximum=fullest(ax) * 2)
+    colour_bar(other, again)
+    assert not other.yaxis.get_major_formatter()(other.get_yticks()[-1], None).endswith("+")
+
+
+def test_mark_line__draws_every_wick_and_breaks_at_gaps() -> None:
+    ax = axes()
+    heatmap(LEVELS, ax)
+    holes = BARS.filter(~pl.int_range(pl.len()).is_between(40, 49))
+    mark_line(holes, ax)
+    wicks = next(found for found in ax.collections if found.get_gid() == "wicks")
+    segments = np.array(wicks.get_segments())
+    np.testing.assert_allclose(segments[:, 0, 1], holes["low"])
+    np.testing.assert_allclose(segments[:, 1, 1], holes["high"])
+    line = next(found for found in ax.lines if found.get_gid() == "mark price")
+    assert np.isnan(line.get_ydata()).sum() == 1
+
+
+def test_profile__is_the_last_column_on_each_side() -> None:
+    ax = profile(LEVELS, axes(), price=float(BARS["close"][-1]), clusters=CLUSTERS)
+    for side in ("long", "short"):
+        steps = next(artist for artist in ax.patches if artist.get_gid() == side)
+        np.testing.assert_allclose(steps.get_data().values, LEVELS.notional(side)[:, -1])
+        assert to_hex(steps.get_facecolor()) == LIGHT.sides[side].lower()
+    told = [text.get_text() for text in ax.texts]
+    assert told
+    assert words.amount(CLUSTERS["notional"][0]) in told[0]
+
+
+def test_profile_labels__do_not_lie_on_one_another() -> None:
+    figure = level_heatmap(LEVELS, BARS, title="A", clusters=CLUSTERS)
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for ax in figure.axes for text in ax.texts if text.get_gid() == "cluster"]
+    assert len(boxes) >= 2
+    spans = sorted((box.y0, box.y1) for box in boxes)
+    assert all(after[0] >= before[1] - 2 for before, after in pairwise(spans))
+
+
+def test_liquidation_map__stacks_every_bucket_and_its_lines_are_zero_at_the_price() -> None:
+    ax = axes()
+    assert liquidation_map(MAP, ax) is ax
+    tops: dict[float, float] = {}
+    for bars in ax.collections:
+        for path in bars.get_paths():
+            low, high = path.vertices[:, 1].min(), path.vertices[:, 1].max()
+            middle = round(float(path.vertices[:, 0].min() + path.vertices[:, 0].max()) / 2, 6)
+            assert low == pytest.approx(tops.get(middle, 0.0))
+            tops[middle] = high
+    sums = MAP.bars.group_by("price_low").agg(pl.sum("notional"))["notional"]
+    assert sorted(tops.values()) == pytest.approx(sorted(sums))
+    twin = next(other for other in ax.figure.axes if other is not ax)
+    for line, side in zip(twin.lines, ("long", "short"), strict=True):
+        prices, amounts = line.get_xdata(), line.get_ydata()
+        assert amounts[-1 if side == "long" else 0] == 0.0
+        assert (
+            (prices <= MAP.mark_price + 1e-9).all() if side == "long" else (prices >= MAP.mark_price - 1e-9).all()
+        )
+    assert any("mark" in text.get_text() for text in ax.texts)
+
+
+def test_before_and_after__share_their_axes() -> None:
+    after = level_map(OUTCOMES, HISTORY, "A")
+    figure = before_after(MAP, after, title="Before and after", size=SIZES["screen"])
+    panels = [ax for ax in figure.axes if ax.get_xlabel() is not None and ax.collections][:2]
+    bars = [ax for ax in figure.axes if any(text.get_text().startswith("mark") for text in ax.texts)]
+    assert len(bars) == 2
+    assert bars[0].get_ylim() == bars[1].get_ylim()
+    assert bars[0].get_xlim() == bars[1].get_xlim()
+    assert panels
+    inside_of(figure)
+
+
+def test_small_multiples__have_one_scale_of_colours() -> None:
+    half = levels_of(Book(BOOK.positions.head(500)), HISTORY, venue(), LEVELS.grid)
+    figure = small_multiples([Panel("all", LEVELS, [BARS]), Panel("some", half, [BARS, BARS])], title="Two")
+    meshes = [mesh_of(ax) for ax in figure.axes if any(isinstance(each, QuadMesh) for each in ax.collections)]
+    tops = {mesh.norm.vmax for mesh in meshes}
+    assert len(tops) == 1
+    fixed = small_multiples([Panel("all", LEVELS, [])] * 5, title="Five", maximum=777.0, across=3)
+    inside_of(fixed)
+    assert 777.0 in {mesh_of(ax).norm.vmax for ax in fixed.axes if ax.collections}
+
+
+def test_cluster_table__writes_each_cluster_with_its_leverage_and_what_became_of_it() -> None:
+    former = clusters_at(
+        LEVELS, HISTORY, START + timedelta(hours=120), rule=Crowding(times=1.5), outcomes=OUTCOMES
+    )
+    became = aftermath(former, OUTCOMES, "A", START + timedelta(hours=240))
+    ax = axes((10, 4))
+    assert cluster_table(became, ax) is ax
+    told = [text.get_text() for text in ax.texts]
+    for row in became.iter_rows(named=True):
+        assert words.amount(row["notional"]) in told
+        assert words.percent(round(row["reached"], 2)) in told
+    width = max(patch.get_x() + patch.get_width() for patch in ax.patches)
+    assert width <= 1.0 + 1e-9
+    alone = cluster_table(CLUSTERS.head(1).select(CLUSTERS.columns[:11]), axes())
+    assert not any("leverage" in text.get_text() for text in alone.texts)
+    empty = cluster_table(CLUSTERS.clear(), axes())
+    assert [text.get_text() for text in empty.texts] == ["no cluster within reach"]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("size", SIZES)
+def test_figures__hold_their_words_at_every_size_and_in_both_looks(look: str, size: str) -> None:
+    settings = {"title": "Liquidation levels of A", "subtitle": "What waits", "notes": ["a note"] * 5}
+    settings |= {"look": LOOKS[look], "size": SIZES[size]}
+    for figure in (
+        level_heatmap(LEVELS, BARS, clusters=CLUSTERS, price_unit="USDT", **settings),
+        map_figure(MAP, price_unit="USDT", **settings),
+        cluster_figure(CLUSTERS, **settings),
+    ):
+        inside_of(figure)
+        assert to_hex(figure.get_facecolor()) == LOOKS[look].paper.lower()
+        assert figure.get_figwidth() == SIZES[size].width
+
+
+def test_dark_look__leaves_no_light_colour_behind() -> None:
+    figure = level_heatmap(
+        LEVELS, BARS, title="Dark", subtitle="all of it", notes=["a note"], look=DARK, size=SMALL
+    )
+    FigureCanvasAgg(figure).draw()
+    light = {to_hex(colour) for colour in (theme.INK, theme.MUTED)}
+    texts = [
+        text
+        for ax in figure.axes
+        for text in (*ax.texts, ax._left_title, *ax.get_xticklabels(), *ax.get_yticklabels())
+    ]
+    assert not {to_hex(text.get_color()) for text in [*figure.texts, *texts] if text.get_text()} & light
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_colours__rise_evenly_in_lightness_and_are_never_the_background(look: str) -> None:
+    shades = [LOOKS[look].heat(place)[:3] for place in np.linspace(0, 1, 64)]
+    lightness = np.array(
+        [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in np.power(shades, 2.2)]
+    )
+    ground = float(np.dot(np.power(to_rgb(LOOKS[look].paper), 2.2), (0.2126, 0.7152, 0.0722)))
+    steps = np.diff(lightness)
+    assert (steps > 0).all() if look == "dark" else (steps < 0).all()
+    assert np.abs(lightness - ground).min() > 0.003
+    sides = [np.array(to_rgb(colour)) for colour in LOOKS[look].sides.values()]
+    assert np.abs(sides[0] - sides[1]).sum() > 0.8
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"level": 1e-7}, {"level": 60_000.0, "daily": 0.08}, {"bars": 1}, {"bars": 2, "level": 50_000.0}],
+    ids=["tiny price", "moves of more than half", "one bar", "two bars"],
+)
+def test_odd_histories__draw(settings) -> None:
+    history, book, levels, bars = case(**settings)
+    outcomes = without_drift(book, history, venue())
+    figures = [
+        level_heatmap(
+            levels, bars, title="A", clusters=clusters_at(levels, history, outcomes=outcomes), size=SMALL
+        ),
+        map_figure(level_map(outcomes, history, "A"), title="A", size=SMALL),
+        eaten(levels, bars, title="A", pictures=2, size=SMALL).draw(0),
+    ]
+    for figure in figures:
+        assert len(np.unique(drawn(figure).reshape(-1, 3), axis=0)) > 10
+    low, high = shown_prices(levels, bars)
+    assert low <= bars["low"].min()
+    assert bars["high"].max() <= high
+
+
+def test_empty_sides_and_empty_maps__draw() -> None:
+    shorts = Book(waiting_only(positions(HISTORY)).filter(pl.col("side") == "short"))
+    later = waiting_only(positions(HISTORY)).with_columns(
+        entry_time=pl.lit(HISTORY.bars["time"][-1]), entry_price=pl.lit(float(HISTORY.bars["open"][-1]))
+    )
+    for book in (shorts, Book(later.head(1))):
+        levels = levels_of(book, HISTORY, venue(), LEVELS.grid)
+        drawn(level_heatmap(levels, BARS, title="A", size=SMALL))
+        drawn(map_figure(level_map(without_drift(book, HISTORY, venue()), HISTORY, "A"), title="A", size=SMALL))
+    nothing = level_map(OUTCOMES.clear(), HISTORY, "A")
+    figure = map_figure(nothing, title="A", size=SMALL)
+    assert any("nothing waits" in text.get_text() for ax in figure.axes for text in ax.texts)
+    drawn(figure)
+
+
+def test_round_prices__are_labelled_and_ties_on_edges_drawn() -> None:
+    history = Market(HISTORY.bars.with_columns(pl.col("open", "high", "low", "close") * 400))
+    levels = levels_of(Book(positions(history)), history, venue(), grid_of(history, "A", bins=60))
+    ax = heatmap(levels, axes())
+    labels = [ax.yaxis.get_major_formatter()(tick, None) for tick in ax.get_yticks()]
+    assert "40,000" in labels
+
+
+def test_film__shows_more_and_more_and_ends_whole() -> None:
+    film = eaten(LEVELS, BARS, title="Eaten", pictures=5, size=SMALL)
+    shown = []
+    for number in range(len(film.columns)):
+        film.draw(number)
+        shown.append(np.ma.count(mesh_of(film.main).get_array()))
+    assert shown == sorted(shown)
+    assert shown[-1] == np.count_nonzero(LEVELS.notional())
+    assert film.columns[-1] == LEVELS.grid.columns - 1
+    told = Image.open(BytesIO(film.gif(a_second=5)))
+    assert (told.n_frames, told.size) == (5, (400, 288))
+    durations = []
+    for number in range(5):
+        told.seek(number)
+        durations.append(told.info["duration"])
+    assert durations == [200, 200, 200, 200, 2000]
+    with pytest.raises(ArgumentError, match="50 pictures"):
+        film.gif(a_second=80)
+    with pytest.raises(ArgumentError, match="bar a column"):
+        eaten(LEVELS, BARS.head(3), title="A")
+
+
+def test_indexed_pictures__keep_the_paper_and_come_near_every_other_colour() -> None:
+    pixels = drawn(level_heatmap(LEVELS, BARS, title="A", look=DARK, size=SMALL))
+    reduced = np.asarray(indexed(Image.fromarray(pixels), DARK).convert("RGB")).astype(int)
+    ground = (pixels == np.rint(np.array(to_rgb(DARK.paper)) * 255).astype(np.uint8)).all(axis=-1)
+    assert (reduced[ground] == pixels[ground]).all()
+    assert np.abs(reduced - pixels).mean() < 4
+
+
+def test_svg__is_written_with_the_cells_as_one_picture() -> None:
+    file = BytesIO()
+    level_heatmap(LEVELS, BARS, title="A", size=SMALL).savefig(file, format="svg")
+    text = file.getvalue().decode()
+    assert "<image" in text
+    assert len(text) < 2_000_000
+
+
+def trust_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+    names = ["map", "map x volatility", "uniform", "volatility", "round", "shifted"]
+    area = np.linspace(0.8, 0.3, 12)
+    scored = pl.DataFrame({"predictor": names * 2, "bins": ["all"] * 6 + ["touched"] * 6, "area": area,
+                           "area_low": area - 0.05, "area_high": area + 0.05})  # fmt: skip
+    pull = np.linspace(-0.1, 0.1, 6)
+    bands = {"difference": pull, "difference_low": pull - 0.05, "difference_high": pull + 0.05}
+    which = {"placebo": ["mirror"] * 3 + ["elsewhen"] * 3, "prices": ["all", "round", "other"] * 2}
+    tested = pl.DataFrame(which | bands)
+    return scored, tested.with_columns(
+        pl.when(pl.col("prices") != "round").then("difference_low").otherwise(np.nan)
+    )
+
+
+def test_trust__draws_every_estimate_with_its_band() -> None:
+    scored, tested = trust_frames()
+    ax = scores(scored, axes(), bins="touched")
+    middles = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
+    assert middles == pytest.approx(scored["area"][6:].to_list())
+    bands = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() != "o"][:6]
+    np.testing.assert_allclose(bands, scored.select("area_low", "area_high")[6:].to_numpy())
+    assert [label.get_text() for label in ax.get_yticklabels()] == scored["predictor"][6:].to_list()
+    other = magnet_differences(tested, axes())
+    assert [line.get_xdata()[0] for line in other.lines if line.get_marker() == "o"] == pytest.approx(
+        tested["difference"]
+    )
+    for given in ((scored, tested), (scored, None), (None, tested)):
+        for look in LOOKS.values():
+            inside_of(trust_figure(*given, title="Trust", subtitle="so far", notes=["a note"], look=look))
+
+
+def test_dollars_in_words__are_money_not_mathematics() -> None:
+    told = "$1 bn waits, $2 bn was reached"
+    figure = small_multiples([Panel(told, LEVELS, [])], title=told, subtitle=told, notes=[told], size=SMALL)
+    assert len(np.unique(drawn(figure))) > 10
+
+
+def test_drawing__changes_no_global_setting() -> None:
+    before = dict(rcParams)
+    drawn(level_heatmap(LEVELS, BARS, title="A", look=DARK, size=SMALL))
+    assert dict(rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(6.5e-6, 1.3e-5), (27_000.0, 68_000.0), (0.03, 0.6), (1.0, 5_000.0), (99.0, 101.0)]
+)
+@pytest.mark.parametrize("size", [(10.0, 6.25), (5.0, 2.5)])
+def test_price_labels_on_a_log_scale__are_round_readable_and_without_exponents(low, high, size) -> None:
+    ax = axes(size)
+    price_axis(ax, low, high, logarithmic=True)
+    ticks = np.array(ax.get_yticks())
+    assert 2 <= ticks.size <= 13
+    assert (np.diff(np.log(ticks)) * theme.height(ax) / np.log(high / low) >= 1.9 * theme.TEXT).all()
+    labels = [ax.yaxis.get_major_formatter()(tick, None) for tick in ticks]
+    assert not any("e" in label for label in labels)
+    assert [float(label.replace(",", "")) for label in labels] == pytest.approx(ticks.tolist())
+
+
+def test_significant__writes_prices_without_exponents() -> None:
+    assert [words.significant(price) for price in (43_556.2, 1.23456, 0.0000123456, 0.0)] == [
+        "43,560", "1.235", "0.00001235", "0",
+    ]  # fmt: skip

@@ -1,0 +1,210 @@
+"""``backtest levels``: what it prints and writes in every format, and how it refuses."""
+
+import json
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from backtest.__main__ import main
+from backtest.cli import values
+
+START = datetime(2021, 5, 10, tzinfo=UTC)
+HOURS = 300
+
+
+@pytest.fixture
+def bars_file(tmp_path) -> Path:
+    """Hourly bars with volume and open interest."""
+    rng = np.random.default_rng(3)
+    close = 45_000 * np.exp(np.cumsum(rng.normal(0, 0.008, HOURS)))
+    opening = np.concatenate([[45_000.0], close[:-1]])
+    columns = {
+        "open": opening,
+        "high": np.maximum(opening, close) * 1.003,
+        "low": np.minimum(opening, close) * 0.997,
+        "close": close,
+        "volume": rng.exponential(2_000, HOURS),
+        "open_interest": 50_000 * np.exp(np.cumsum(rng.normal(0, 0.02, HOURS))),
+    }
+    times = [START + timedelta(hours=hour) for hour in range(HOURS)]
+    path = tmp_path / "bars.parquet"
+    pl.DataFrame({"symbol": "BTCUSDT", "time": times, **columns}).write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def recorded_file(tmp_path) -> Path:
+    """Liquidations that somebody recorded."""
+    rng = np.random.default_rng(5)
+    times = [START + timedelta(hours=int(hour)) for hour in np.sort(rng.integers(200, HOURS, 400))]
+    path = tmp_path / "recorded.parquet"
+    pl.DataFrame({"time": times, "price": rng.uniform(38_000, 52_000, 400), "notional": 1e5}).write_parquet(path)
+    return path
+
+
+def words(bars: Path, out: Path, *more: str) -> list[str]:
+    return ["levels", "--bars", str(bars), "--venue", "binance", "--out", str(out), *more]
+
+
+def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_file, recorded_file):
+    out = tmp_path / "out"
+    more = [
+        "--since",
+        "2021-05-18",
+        "--recorded",
+        str(recorded_file),
+        "--formats",
+        "png",
+        "svg",
+        "json",
+        "parquet",
+    ]
+    assert main(words(bars_file, out, *more, "--caption", "mine", "--look", "dark", "--size", "slide")) == 0
+    pictures = {
+        f"{name}.{kind}" for name in ("levels", "map", "clusters", "aftermath", "trust") for kind in ("png", "svg")
+    }
+    frames = {f"{name}.parquet" for name in ("levels", "map", "clusters", "lives", "aftermath", "magnet", "score")}
+    assert {path.name for path in out.iterdir()} == pictures | frames | {"levels.json", "map.json", "summary.json"}
+    with Image.open(out / "levels.png") as picture:
+        assert picture.size == (1920, 1080)
+    told = json.loads((out / "levels.json").read_text())
+    cells = pl.read_parquet(out / "levels.parquet")
+    both = cells.group_by("time", "price_low").agg(pl.sum("notional"))
+    assert len(told["liquidation_leverage_data"]) == both.height
+    total = sum(amount for *_, amount in told["liquidation_leverage_data"])
+    assert total == pytest.approx(cells["notional"].sum(), rel=1e-6)
+    entries = [entry for own in json.loads((out / "map.json").read_text()).values() for entry in own]
+    assert sum(entry[1] for entry in entries) == pytest.approx(
+        pl.read_parquet(out / "map.parquet")["notional"].sum()
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["inputs"]) == {str(bars_file), str(recorded_file), "binance"}
+    assert summary["arguments"]["caption"] == "mine"
+    printed = capsys.readouterr().out
+    for part in (
+        "estimated from open interest",
+        "Clusters, 2021-05-22",
+        "what became of them",
+        "Magnet test",
+        "Score of",
+    ):
+        assert part in printed
+
+
+def test_at_and_window__decide_what_is_seen(tmp_path, bars_file):
+    out = tmp_path / "out"
+    more = ["--at", "2021-05-15T12:00", "--window", "2d", "--formats", "json", "parquet"]
+    assert main(words(bars_file, out, *more)) == 0
+    told = json.loads((out / "levels.json").read_text())
+    seconds = [row[0] for row in told["price_candlesticks"]]
+    assert seconds[0] == int(datetime(2021, 5, 13, 12, tzinfo=UTC).timestamp())
+    assert told["update_time"] == int(datetime(2021, 5, 15, 12, tzinfo=UTC).timestamp())
+    assert len(seconds) == 48
+
+
+def test_now__is_the_end_of_the_bars(tmp_path, bars_file):
+    for name, more in (("one", []), ("two", ["--at", "now"])):
+        assert main(words(bars_file, tmp_path / name, "--formats", "json", *more)) == 0
+    one, two = ((tmp_path / name / "map.json").read_text() for name in ("one", "two"))
+    assert one == two
+
+
+def test_drift_and_half_life__change_the_map_and_say_so(tmp_path, capsys, bars_file):
+    funding = tmp_path / "funding.parquet"
+    times = [START + timedelta(hours=hour) for hour in range(0, HOURS, 8)]
+    pl.DataFrame({"symbol": "BTCUSDT", "time": times, "rate": 0.003}).write_parquet(funding)
+    found = {}
+    for name, more in (("still", []), ("drift", ["--drift"]), ("fading", ["--half-life", "12h"])):
+        out = tmp_path / name
+        assert main(words(bars_file, out, "--funding", str(funding), "--formats", "json", *more)) == 0
+        found[name] = json.loads((out / "levels.json").read_text())
+        capsys.readouterr()
+    assert found["still"]["liquidation_leverage_data"] != found["drift"]["liquidation_leverage_data"]
+    totals = {name: sum(row[2] for row in told["liquidation_leverage_data"]) for name, told in found.items()}
+    assert totals["fading"] < 0.9 * totals["still"]
+    assert "levels moved by funding and holders" in found["drift"]["assumptions"]
+
+
+def test_positions__are_drawn_as_given(tmp_path, capsys, bars_file):
+    frame = pl.DataFrame(
+        {"position_id": [1, 2], "symbol": ["BTCUSDT"] * 2, "side": ["long", "short"], "entry_time": [START] * 2,
+         "entry_price": [45_000.0] * 2, "quantity": [1.0, 1.0], "leverage": [2.0, 2.0]}
+    )  # fmt: skip
+    path = tmp_path / "positions.parquet"
+    frame.write_parquet(path)
+    out = tmp_path / "out"
+    assert (
+        main(words(bars_file, out, "--positions", str(path), "--reach", "0.9", "--formats", "parquet", "png")) == 0
+    )
+    assert pl.read_parquet(out / "map.parquet")["notional"].len() == 2
+    assert "positions as given in positions.parquet" in capsys.readouterr().out
+
+
+def test_film__is_a_gif_with_a_picture_a_column(tmp_path, bars_file):
+    out = tmp_path / "out"
+    assert main(words(bars_file, out, "--window", "6h", "--bins", "60", "--formats", "gif")) == 0
+    with Image.open(out / "levels.gif") as told:
+        assert told.n_frames == 6
+    assert {path.name for path in out.iterdir()} == {"levels.gif", "summary.json"}
+
+
+def pretended(folder: Path, script: str) -> str:
+    """Return a PATH on which ffmpeg is a script."""
+    folder.mkdir()
+    program = folder / "ffmpeg"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_mp4__is_handed_to_ffmpeg_picture_by_picture(tmp_path, bars_file, monkeypatch):
+    monkeypatch.setenv("PATH", pretended(tmp_path / "bin", 'for last; do :; done; cat | wc -c > "$last"'))
+    out = tmp_path / "out"
+    assert main(words(bars_file, out, "--window", "3h", "--bins", "40", "--formats", "mp4")) == 0
+    assert int((out / "levels.mp4").read_text()) == (3 + 20) * 960 * 600 * 3
+
+
+def test_mp4__says_why_it_cannot_be_made(tmp_path, capsys, bars_file, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert main(words(bars_file, tmp_path / "out", "--formats", "mp4")) == 2
+    assert "ffmpeg" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", pretended(tmp_path / "bin", 'echo "no such codec" >&2; exit 1'))
+    assert main(words(bars_file, tmp_path / "out", "--window", "3h", "--bins", "40", "--formats", "mp4")) == 2
+    assert "no such codec" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["--at", "2020-01-01"], "no bar of BTCUSDT has ended"),
+        (["--window", "7"], "must be like 12h"),
+        (["--reach", "2"], "between 0 and 1"),
+        (["--formats", "bmp"], "bmp"),
+        (["--chart", "DOGEUSDT"], "not in the bars"),
+        (["--recorded", "nowhere.parquet"], "is no file"),
+        (["--recorded", "a", "--hidden-truth"], "not allowed with"),
+        (["--since", "2020-01-01"], "before the end of the first column"),
+        (["--at", "yesterday"], "must be a date"),
+        (["--adjustments", "x.csv"], "--positions"),
+    ],
+)
+def test_wrong_options__are_refused_in_one_line(tmp_path, capsys, bars_file, more, part):
+    assert main(words(bars_file, tmp_path / "out", *more)) == 2
+    told = capsys.readouterr()
+    assert part in told.err
+    assert told.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_spans_and_moments__are_read():
+    assert values.span("12h") == timedelta(hours=12)
+    assert values.span("4w") == timedelta(weeks=4)
+    assert values.time_or_now("now") is None
+    assert values.time_or_now("2021-05-19") == datetime(2021, 5, 19, tzinfo=UTC)
