@@ -13,6 +13,7 @@ from random_accounts import Case, random_case
 
 from backtest import Market, sweep_accounts
 from backtest.book import Accounts
+from backtest.engine import shortcuts
 from backtest.engine.account_outcomes import AccountOutcomes
 from backtest.schemas import ACCOUNT_OUTCOME_COLUMNS, LEG_OUTCOME_COLUMNS
 
@@ -48,7 +49,15 @@ def assert_same(title: str, case: Case, expected: pl.DataFrame, found: pl.DataFr
         pytest.fail("\n".join(lines))
 
 
+@pytest.fixture(params=["searched", "by threshold"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Accounts of one position go the short way where trees are worth planting: always, or never."""
+    monkeypatch.setattr(shortcuts, "BARS_AN_ACCOUNT", 0 if request.param == "searched" else 1_000)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("batch", range(BATCHES))
+@pytest.mark.usefixtures("way")
 def test_sweep_accounts__equals_the_bar_by_bar_reference(batch: int) -> None:
     for number in range(-(-ACCOUNTS // (BATCHES * A_CASE))):
         seed = [batch, number]

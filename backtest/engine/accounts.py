@@ -16,6 +16,7 @@ from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.grid import GridBars, grid_of
 from backtest.engine.holdings import Held, hold
 from backtest.engine.rulebook import Rulebook, rulebook
+from backtest.engine.shortcuts import plant
 from backtest.errors import DataError, RulesError
 from backtest.kernel import accounts as kernel
 from backtest.kernel.account_search import BOX, CLOSES, COMMON_MOVE
@@ -156,7 +157,8 @@ def run(prepared: Prepared, threads: int | None) -> kernel.Ends:
         For positions that grow beyond what their tables cover.
     """
     held, count = prepared.held.arrays, prepared.held.arrays.wallet.size
-    world = kernel.World(prepared.bars.arrays, prepared.rules.rules, prepared.options)
+    shortcuts = plant(prepared.bars, prepared.rules, prepared.held)
+    world = kernel.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
     ends = _empty_ends(count, held.kind.size)
     terms = int(np.diff(held.first).max(initial=1))
     tiers = int(np.diff(prepared.rules.rules.tier_first).max(initial=1))

@@ -49,6 +49,9 @@ class Gathered(NamedTuple):
     constant: float
     beyond: bool  #: a position is larger than its table covers
     hedged: bool  #: in every symbol long and short are equal
+    usable: bool  #: the profit of the last position counts
+    group: int  #: of the last position
+    tier: int  #: the first its requirement is taken from
 
 
 def scratch(terms: int, pieces: int) -> Terms:
@@ -101,19 +104,19 @@ def constant_need(rules: Rules, group: int, first: int, last: int, size: float, 
 @helper
 def add_position(
     rules: Rules, terms: Terms, t: int, piece: int, group: int, leverage: float, usable: bool
-) -> int:
-    """Write the pieces of a position under its tiers."""
+) -> tuple[int, int]:
+    """Write the pieces of a position under its tiers; return the first tier and the place of the next piece."""
     quantity, fee = terms.quantity[t], rules.fee[group]
     size = size_of(rules, group, quantity, terms.cost[t])
     first, last = place.own_tiers(rules, group, quantity, size, leverage)
     if rules.constant[group]:
         base = constant_need(rules, group, first, last, size, leverage)
         if rules.kind[group] == FACE_VALUE:
-            return add_need(terms, t, piece, usable, 0.0, base + fee * quantity)
-        return add_need(terms, t, piece, usable, fee * quantity, base)
+            return first, add_need(terms, t, piece, usable, 0.0, base + fee * quantity)
+        return first, add_need(terms, t, piece, usable, fee * quantity, base)
     for k in range(first, last + 1):
         piece = add_need(terms, t, piece, usable, (rules.rate[k] + fee) * quantity, -rules.amount[k])
-    return piece
+    return first, piece
 
 
 @helper
@@ -134,6 +137,7 @@ def gather(
 ) -> Gathered:
     """Write the terms an account holds in a bar; ``counted`` says whose profit counts."""
     t, piece, positions, constant, beyond = 0, 0, 0, wallet, False
+    usable, group, tier = False, 0, 0
     terms.piece[0] = 0
     row, stop = holdings.first[i], holdings.first[i + 1]
     while row < stop:
@@ -157,14 +161,14 @@ def gather(
             terms.side[t], terms.cost[t], terms.anchor[t] = side, cost, anchor
             usable = counted == EVERY or counted == positions
             group = holdings.group[leader]
-            piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable)
+            tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable)
             constant = constant + (side * (anchor - cost) if usable else side * anchor)
             size = place.table_size(rules, group, quantity, size_of(rules, group, quantity, cost))
             beyond = beyond or size > rules.cap[group]
             positions += 1
         t += 1
         terms.piece[t] = piece
-    return Gathered(t, positions, constant, beyond, is_hedged(terms, t))
+    return Gathered(t, positions, constant, beyond, is_hedged(terms, t), usable, group, tier)
 
 
 @helper

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from backtest.kernel import account_search, account_terms
+from backtest.kernel import account_search, account_terms, account_threshold
 from backtest.kernel.account_search import BOX, CLOSE, CLOSES, HIGH, LEAF, LOW, OWN_WORST, Grid, Terms
 from backtest.kernel.account_terms import COIN, EVERY, LONG, NONE, SHORT, Gathered, Holdings
+from backtest.kernel.account_threshold import Shortcuts
 from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN, UNKNOWN, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.types import Bytes, Flags, Floats, Integers
@@ -49,6 +50,7 @@ class World(NamedTuple):
 
     grid: Grid
     rules: Rules
+    shortcuts: Shortcuts
     options: Options
 
 
@@ -159,9 +161,14 @@ def search(
         if options.spared and held.hedged:
             return -1, EVERY
         end = stop if hit < 0 else hit
-        found = account_search.first_bar_used_up(
-            world.grid, terms, held.count, held.constant, options.strict, convention, begin, end
-        )
+        if account_threshold.serves(world.rules, world.shortcuts, world.grid, terms, held, convention):
+            found = account_threshold.first_bar_used_up(
+                world.rules, world.shortcuts, world.grid, terms, held, options.strict, convention, begin, end
+            )
+        else:
+            found = account_search.first_bar_used_up(
+                world.grid, terms, held.count, held.constant, options.strict, convention, begin, end
+            )
         if found >= 0:
             hit, whose = found, counted
         views = held.positions if options.profit == OWN else 1
