@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from backtest import book, chart, engine, market, population, rules, study
     from backtest.book import Accounts, Book
     from backtest.engine.accounts import sweep_accounts
+    from backtest.engine.liquidation import liquidate_accounts
     from backtest.engine.sweep import sweep, tiers_used
     from backtest.market import Market
     from backtest.rules.venue import Venue
@@ -27,6 +28,7 @@ _HOMES = {
     "Book": "backtest.book",
     "Market": "backtest.market",
     "Venue": "backtest.rules.venue",
+    "liquidate_accounts": "backtest.engine.liquidation",
     "sweep": "backtest.engine.sweep",
     "sweep_accounts": "backtest.engine.accounts",
     "tiers_used": "backtest.engine.sweep",
@@ -49,6 +51,7 @@ __all__ = [
     "book",
     "chart",
     "engine",
+    "liquidate_accounts",
     "market",
     "population",
     "rules",

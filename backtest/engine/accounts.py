@@ -20,7 +20,7 @@ from backtest.engine.shortcuts import plant
 from backtest.errors import DataError, RulesError
 from backtest.kernel import accounts as kernel
 from backtest.kernel.account_search import BOX, CLOSES, COMMON_MOVE
-from backtest.kernel.account_terms import scratch
+from backtest.kernel.account_terms import Holdings, scratch
 from backtest.kernel.arrays import Funding
 from backtest.kernel.compile import in_chunks
 from backtest.kernel.types import Floats
@@ -148,16 +148,17 @@ def prepare(
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 
-def run(prepared: Prepared, threads: int | None) -> kernel.Ends:
-    """Return how accounts end.
+def run(prepared: Prepared, threads: int | None, held: Holdings | None = None) -> kernel.Ends:
+    """Return how accounts end; ``held``: what is left of some of them, where not what they were prepared with.
 
     Raises
     ------
     DataError
         For positions that grow beyond what their tables cover.
     """
-    held, count = prepared.held.arrays, prepared.held.arrays.wallet.size
-    shortcuts = plant(prepared.bars, prepared.rules, prepared.held)
+    held = prepared.held.arrays if held is None else held
+    count = held.wallet.size
+    shortcuts = plant(prepared.bars, prepared.rules, held)
     world = kernel.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
     ends = _empty_ends(count, held.kind.size)
     terms = int(np.diff(held.first).max(initial=1))
@@ -169,7 +170,7 @@ def run(prepared: Prepared, threads: int | None) -> kernel.Ends:
 
     in_chunks(part, count, threads)
     if ends.beyond.any():
-        frame = prepared.accounts.accounts
+        frame = prepared.accounts.accounts  # parts that are left of positions are no larger than they were
         bad = pl.lit(pl.Series(ends.beyond))
         raise DataError(offence(frame, "accounts", "positions must be of a size their tiers cover", bad, ()))
     return ends

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.engine.grid import GridBars
-from backtest.engine.holdings import Held
 from backtest.engine.rulebook import Group, Rulebook
 from backtest.kernel import min_tree
 from backtest.kernel.account_search import LEAF
-from backtest.kernel.account_terms import COIN
+from backtest.kernel.account_terms import COIN, Holdings
 from backtest.kernel.account_threshold import Shortcuts
 from backtest.kernel.arrays import MARGINAL
 from backtest.kernel.compile import aligned, readonly
@@ -21,7 +20,7 @@ from backtest.rules.contract import KINDS
 BARS_AN_ACCOUNT = 32
 
 
-def plant(bars: GridBars, rules: Rulebook, held: Held) -> Shortcuts:
+def plant(bars: GridBars, rules: Rulebook, held: Holdings) -> Shortcuts:
     """Return the trees that enough accounts of one position would use."""
     uses = _uses(bars, rules, held)
     layout = min_tree.layout(bars.times.size)
@@ -38,11 +37,10 @@ def plant(bars: GridBars, rules: Rulebook, held: Held) -> Shortcuts:
     return Shortcuts(readonly(values), readonly(base), readonly(scale), layout.offsets)
 
 
-def _uses(bars: GridBars, rules: Rulebook, held: Held) -> Integers:
+def _uses(bars: GridBars, rules: Rulebook, held: Holdings) -> Integers:
     """Return how many accounts of one position may search each tree."""
-    arrays = held.arrays
-    kind, symbol = arrays.kind, arrays.symbol
-    first, last = arrays.first[:-1], arrays.first[1:] - 1
+    kind, symbol = held.kind, held.symbol
+    first, last = held.first[:-1], held.first[1:] - 1
     changes = np.append(0, np.cumsum((kind[1:] != kind[:-1]) | (symbol[1:] != symbol[:-1])))
     single = first[(changes[first] == changes[last]) & (kind[first] != COIN)]
     uses = np.zeros(len(rules.trees), np.int64)
@@ -50,10 +48,10 @@ def _uses(bars: GridBars, rules: Rulebook, held: Held) -> Integers:
         if group.table.model == "leverage" and not group.contract.requirement_is_constant:
             continue  # a rate for each leverage: too many trees for what they save
         for side, trees in enumerate((rules.rules.tree_long, rules.rules.tree_short)):
-            own = single[(arrays.group[single] == number) & (kind[single] == side)]
+            own = single[(held.group[single] == number) & (kind[single] == side)]
             tiers = slice(rules.rules.tier_first[number], rules.rules.tier_first[number + 1])
             if own.size:
-                np.maximum.at(uses, trees[tiers][_reached(bars, group, arrays.quantity[own])], own.size)
+                np.maximum.at(uses, trees[tiers][_reached(bars, group, held.quantity[own])], own.size)
     return uses
 
 

@@ -13,7 +13,7 @@ STEPS = (
     "convert_collateral",  # collateral in other coins is sold for the settlement currency, debts are repaid
     "self_trade",  # longs and shorts of one symbol are closed against one another at the mark
     "step_down_tiers",  # parts above a tier's floor are taken over at the bankruptcy price, tier by tier
-    "reduce",  # orders in the book close equal parts of every position, round by round
+    "reduce",  # orders in the book close equal parts, round by round
     "take_over",  # what is left is taken over at the bankruptcy price
     "close",  # what is left is closed in the book
 )
@@ -21,7 +21,7 @@ CHOICES = {
     "profit": ("usable", "unusable", "own"),
     "hedged": ("tested", "spared"),
     "order": ("all", "triggered", "largest_loss", "largest_notional"),
-    "restored_at": ("maintenance", "initial"),
+    "restored_above": ("maintenance", "initial"),
 }
 FRACTIONS = ("conversion_cost", "self_trade_fee", "slippage")
 
@@ -32,9 +32,9 @@ class Cross:
 
     profit: Literal["usable", "unusable", "own"] = "usable"  #: whose unrealised profit is margin
     hedged: Literal["tested", "spared"] = "tested"  #: accounts with long = short in every symbol
-    steps: tuple[str, ...] = ("close",)  #: what follows the trigger; the last must end every position it is given
+    steps: tuple[str, ...] = ("close",)  #: what follows the trigger; the last leaves nothing of what it is given
     order: Literal["all", "triggered", "largest_loss", "largest_notional"] = "all"  #: which position goes first
-    restored_at: Literal["maintenance", "initial"] = "maintenance"  #: what ``reduce`` must lift the account above
+    restored_above: Literal["maintenance", "initial"] = "maintenance"  #: margin an account is given back above
     rounds: int = 50  #: of ``reduce``, each closing one part in so many
     slippage: float = 0.0  #: of closing in the book, a fraction of the mark
     conversion_cost: float = 0.0  #: a fraction of the value converted
