@@ -110,7 +110,7 @@ class Position(NamedTuple):
         return [piece for m, n in self.needs for piece in ((s * Q - m, -n - s * cost), (-m, -n))]
 
 
-def position_of(legs: list[Leg], contract: Any, tiers: Any) -> Position:
+def position_of(legs: list[Leg], contract: Any, tiers: Any, demand: float) -> Position:
     first = legs[0]
     table = table_for(contract, first.symbol, first.row["entry_time"], tiers)
     Q, cost, anchor = 0.0, 0.0, 0.0
@@ -134,6 +134,7 @@ def position_of(legs: list[Leg], contract: Any, tiers: Any) -> Position:
         needs = [(fee * Q, base)]
     else:
         needs = [((r + fee) * Q, -a) for r, a in tiers_of]
+    needs = [(m * demand, n * demand) for m, n in needs]
     return Position(first.symbol, legs, first.s, Q, cost, anchor, needs)
 
 
@@ -263,7 +264,7 @@ def terms_of(held: list[Leg], coins: list[Coin], world: Row) -> list[Position | 
         for s in (1.0, -1.0):
             own = [leg for leg in held if leg.symbol == symbol and leg.s == s]
             if own:
-                terms.append(position_of(own, world["contracts"][symbol], world["tiers"]))
+                terms.append(position_of(own, world["contracts"][symbol], world["tiers"], world["demand"]))
         terms += [coin for coin in coins if coin.symbol == symbol]
     return terms
 
@@ -306,8 +307,9 @@ def world_of(
     profit: str = "usable",
     hedged: str = "tested",
     tiers: Any = "strict",
+    demand: float = 1.0,
 ) -> Row:
-    """Return everything accounts live in."""
+    """Return everything accounts live in; the maintenance margin counts ``demand`` times."""
     traded, coined = (set(frames[name]["symbol"].to_list()) for name in ("legs", "collateral"))
     listed = bars["symbol"].unique(maintain_order=True).to_list()
     symbols = [s for s in listed if s in traded] + [s for s in listed if s in coined - traded]
@@ -322,6 +324,7 @@ def world_of(
         "profit": profit,
         "hedged": hedged,
         "tiers": tiers,
+        "demand": demand,
         "schedules": schedules,
     }
 

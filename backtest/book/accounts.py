@@ -67,6 +67,23 @@ class Accounts:
         self._check_belonging()
         self._check_rows()
 
+    @classmethod
+    def isolated(cls, positions: pl.DataFrame) -> Accounts:
+        """Return an account a position, its margin the wallet: what isolated margin is.
+
+        Parameters
+        ----------
+        positions
+            As :class:`~backtest.Book` takes them, of linear or face-value contracts, with ``margin``; stops and
+            take-profits are left out, other columns are carried through with the legs.
+        """
+        if "margin" not in positions.columns:
+            raise DataError("positions need a column margin, which becomes the wallet of each account")
+        wallets = positions.select(pl.col("position_id").alias("account_id"), pl.col("margin").alias("wallet"))
+        drop = [name for name in ("margin", "stop_price", "take_profit_price", "account_id") if name in positions.columns]
+        legs = positions.drop(drop).with_columns(leg_id="position_id", account_id="position_id").drop("position_id")
+        return cls(wallets, legs)
+
     def __len__(self) -> int:
         return self.accounts.height
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,11 +19,11 @@ from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.engine.shortcuts import plant
 from backtest.errors import DataError, RulesError
 from backtest.kernel import accounts as kernel
-from backtest.kernel.account_search import BOX, CLOSES, COMMON_MOVE
+from backtest.kernel.account_search import BOX, CLOSES, COMMON_MOVE, Terms
 from backtest.kernel.account_terms import Holdings, scratch
 from backtest.kernel.arrays import Funding
-from backtest.kernel.compile import in_chunks
-from backtest.kernel.types import Floats
+from backtest.kernel.compile import in_chunks, readonly
+from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.timeline import Tiers
@@ -144,7 +144,7 @@ def prepare(
         leverages=_distinct_leverages(accounts, contracts),
     )
     held = hold(accounts, held_market, bars, funding, rules)
-    options = kernel.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared")
+    options = kernel.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared", 1.0)
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 
@@ -157,23 +157,57 @@ def run(prepared: Prepared, threads: int | None, held: Holdings | None = None) -
         For positions that grow beyond what their tables cover.
     """
     held = prepared.held.arrays if held is None else held
-    count = held.wallet.size
-    shortcuts = plant(prepared.bars, prepared.rules, held)
-    world = kernel.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
-    ends = _empty_ends(count, held.kind.size)
+    world, ends = world_of(prepared, held), _empty_ends(held.wallet.size, held.kind.size)
+
+    def part(begin: int, stop: int) -> None:
+        kernel.live(world, held, room_of(prepared, held), ends, begin, stop)
+
+    in_chunks(part, held.wallet.size, threads)
+    require_covered(prepared, ends)
+    return ends
+
+
+def watch(
+    prepared: Prepared, demand: float, until: Integers, quiet: int, threads: int | None
+) -> tuple[Integers, Integers, Integers]:
+    """Return the first and the last bar until each account's end in which it has less than it is asked for, and how many.
+
+    It is asked for its maintenance margin ``demand`` times; bars counted lie at least ``quiet`` apart.
+    """
+    options = prepared.options._replace(demand=demand, strict=False)
+    prepared, held = replace(prepared, options=options), prepared.held.arrays
+    world, ends = world_of(prepared, held), _empty_ends(held.wallet.size, held.kind.size)
+    first, last, count = (np.empty(held.wallet.size, np.int64) for _ in range(3))
+
+    def part(begin: int, stop: int) -> None:
+        room = room_of(prepared, held)
+        kernel.alert(world, held, room, ends, readonly(until), quiet, first, last, count, begin, stop)
+
+    in_chunks(part, held.wallet.size, threads)
+    require_covered(prepared, ends)
+    return first, last, count
+
+
+def world_of(prepared: Prepared, held: Holdings) -> kernel.World:
+    """Return what accounts live in, with short ways planted for those that hold one position."""
+    shortcuts = plant(prepared.bars, prepared.rules, held, allowed=prepared.options.demand == 1.0)
+    return kernel.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
+
+
+def room_of(prepared: Prepared, held: Holdings) -> Terms:
+    """Return room for the terms of the largest account."""
     terms = int(np.diff(held.first).max(initial=1))
     tiers = int(np.diff(prepared.rules.rules.tier_first).max(initial=1))
     haircuts = int(np.diff(held.haircut_first).max(initial=1))
+    return scratch(terms, terms * max(2 * tiers, haircuts))
 
-    def part(begin: int, stop: int) -> None:
-        kernel.live(world, held, scratch(terms, terms * max(2 * tiers, haircuts)), ends, begin, stop)
 
-    in_chunks(part, count, threads)
+def require_covered(prepared: Prepared, ends: kernel.Ends) -> None:
+    """Refuse accounts with positions larger than their tables cover."""
     if ends.beyond.any():
         frame = prepared.accounts.accounts  # parts that are left of positions are no larger than they were
         bad = pl.lit(pl.Series(ends.beyond))
         raise DataError(offence(frame, "accounts", "positions must be of a size their tiers cover", bad, ()))
-    return ends
 
 
 def _empty_ends(accounts: int, rows: int) -> kernel.Ends:

@@ -20,9 +20,9 @@ from backtest.rules.contract import KINDS
 BARS_AN_ACCOUNT = 32
 
 
-def plant(bars: GridBars, rules: Rulebook, held: Holdings) -> Shortcuts:
-    """Return the trees that enough accounts of one position would use."""
-    uses = _uses(bars, rules, held)
+def plant(bars: GridBars, rules: Rulebook, held: Holdings, *, allowed: bool = True) -> Shortcuts:
+    """Return the trees that enough accounts of one position would use; none where they are not allowed."""
+    uses = _uses(bars, rules, held) if allowed else np.zeros(len(rules.trees), np.int64)
     layout = min_tree.layout(bars.times.size)
     wanted = np.flatnonzero(uses * BARS_AN_ACCOUNT >= bars.times.size)
     base = np.full(uses.size, -1)

@@ -78,7 +78,7 @@ def add_piece(
 def add_need(
     terms: Terms, t: int, piece: int, usable: bool, need_slope: float, need_level: float
 ) -> int:
-    """Write the pieces of a position for one straight part of its maintenance margin."""
+    """Write the pieces of a position for one straight part of what it needs."""
     side, quantity, cost = terms.side[t], terms.quantity[t], terms.cost[t]
     slope = side * quantity - need_slope
     if usable:
@@ -103,19 +103,23 @@ def constant_need(rules: Rules, group: int, first: int, last: int, size: float, 
 
 @helper
 def add_position(
-    rules: Rules, terms: Terms, t: int, piece: int, group: int, leverage: float, usable: bool
+    rules: Rules, terms: Terms, t: int, piece: int, group: int, leverage: float, usable: bool, demand: float
 ) -> tuple[int, int]:
-    """Write the pieces of a position under its tiers; return the first tier and the place of the next piece."""
+    """Write the pieces of a position under its tiers; return the first tier and the place of the next piece.
+
+    What it needs is its maintenance margin, ``demand`` times.
+    """
     quantity, fee = terms.quantity[t], rules.fee[group]
     size = size_of(rules, group, quantity, terms.cost[t])
     first, last = place.own_tiers(rules, group, quantity, size, leverage)
     if rules.constant[group]:
         base = constant_need(rules, group, first, last, size, leverage)
         if rules.kind[group] == FACE_VALUE:
-            return first, add_need(terms, t, piece, usable, 0.0, base + fee * quantity)
-        return first, add_need(terms, t, piece, usable, fee * quantity, base)
+            return first, add_need(terms, t, piece, usable, 0.0, (base + fee * quantity) * demand)
+        return first, add_need(terms, t, piece, usable, (fee * quantity) * demand, base * demand)
     for k in range(first, last + 1):
-        piece = add_need(terms, t, piece, usable, (rules.rate[k] + fee) * quantity, -rules.amount[k])
+        slope, level = (rules.rate[k] + fee) * quantity, -rules.amount[k]
+        piece = add_need(terms, t, piece, usable, slope * demand, level * demand)
     return first, piece
 
 
@@ -133,9 +137,9 @@ def add_coin(holdings: Holdings, terms: Terms, t: int, piece: int, symbol: int) 
 
 @helper
 def gather(
-    holdings: Holdings, rules: Rules, terms: Terms, i: int, bar: int, wallet: float, counted: int
+    holdings: Holdings, rules: Rules, terms: Terms, i: int, bar: int, wallet: float, counted: int, demand: float
 ) -> Gathered:
-    """Write the terms an account holds in a bar; ``counted`` says whose profit counts."""
+    """Write the terms an account holds in a bar; ``counted`` says whose profit counts, ``demand`` what it needs."""
     t, piece, positions, constant, beyond = 0, 0, 0, wallet, False
     usable, group, tier = False, 0, 0
     terms.piece[0] = 0
@@ -161,7 +165,7 @@ def gather(
             terms.side[t], terms.cost[t], terms.anchor[t] = side, cost, anchor
             usable = counted == EVERY or counted == positions
             group = holdings.group[leader]
-            tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable)
+            tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable, demand)
             constant = constant + (side * (anchor - cost) if usable else side * anchor)
             size = place.table_size(rules, group, quantity, size_of(rules, group, quantity, cost))
             beyond = beyond or size > rules.cap[group]

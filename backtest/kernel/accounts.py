@@ -27,6 +27,7 @@ class Options(NamedTuple):
     profit: int  #: USABLE, UNUSABLE, OWN
     strict: bool  #: liquidated below, not at, the maintenance margin
     spared: bool  #: accounts hedged in every symbol are not liquidated
+    demand: float  #: the maintenance margin counts so many times: 1, but for alerts
 
 
 class Ends(NamedTuple):
@@ -156,7 +157,7 @@ def search(
     hit, whose, views, view = -1, EVERY, 1, 0
     while view < views:
         counted = EVERY if options.profit == USABLE else (NONE if options.profit == UNUSABLE else view)
-        held = account_terms.gather(holdings, world.rules, terms, i, bar, wallet, counted)
+        held = account_terms.gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
         out.beyond[i] = out.beyond[i] or held.beyond
         if options.spared and held.hedged:
             return -1, EVERY
@@ -200,7 +201,9 @@ def life(
                 hit, whose = search(world, holdings, terms, convention, i, bar, begin, known, wallet, out)
                 if hit >= 0:
                     if convention == world.options.convention:
-                        held = account_terms.gather(holdings, world.rules, terms, i, bar, wallet, whose)
+                        held = account_terms.gather(
+                            holdings, world.rules, terms, i, bar, wallet, whose, world.options.demand
+                        )
                         close_out(world, holdings, terms, held, i, hit, wallet, convention, whose, out)
                     return LIQUIDATED, hit
             if known < following:
@@ -226,3 +229,34 @@ def live(world: World, holdings: Holdings, terms: Terms, out: Ends, begin: int, 
             if outcome == LIQUIDATED and convention == CLOSES:
                 out.latest[i] = bar
             convention += 1
+
+
+@kernel
+def alert(
+    world: World,
+    holdings: Holdings,
+    terms: Terms,
+    out: Ends,
+    ends: Integers,
+    quiet: int,
+    first: Integers,
+    last: Integers,
+    count: Integers,
+    begin: int,
+    stop: int,
+) -> None:
+    """Write the first and the last bar before its end in which each account is below an alert's margin, and how many.
+
+    After one the next comes ``quiet`` bars later at the earliest.
+    """
+    for i in range(begin, stop):
+        first[i], last[i], count[i], bar = -1, -1, 0, 0
+        out.beyond[i] = False
+        outcome = LIQUIDATED
+        while outcome == LIQUIDATED and bar <= ends[i]:
+            outcome, bar = life(world, holdings, terms, world.options.convention, bar, i, out)
+            if outcome == LIQUIDATED and bar <= ends[i]:
+                first[i] = bar if count[i] == 0 else first[i]
+                last[i] = bar
+                count[i] += 1
+                bar += quiet
