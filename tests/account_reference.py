@@ -310,9 +310,8 @@ def world_of(
     demand: float = 1.0,
 ) -> Row:
     """Return everything accounts live in; the maintenance margin counts ``demand`` times."""
-    traded, coined = (set(frames[name]["symbol"].to_list()) for name in ("legs", "collateral"))
-    listed = bars["symbol"].unique(maintain_order=True).to_list()
-    symbols = [s for s in listed if s in traded] + [s for s in listed if s in coined - traded]
+    traded = set(frames["legs"]["symbol"].to_list())
+    symbols = bars["symbol"].unique(maintain_order=True).to_list()
     contracts = {symbol: venue.contracts.get(symbol, venue.default) for symbol in traded}
     schedules: dict[str, list[tuple[float, float]]] = {}
     for row in frames["haircuts"].to_dicts():

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import polars as pl
 
-from backtest.errors import DataError
+from backtest.errors import ArgumentError, DataError
 from backtest.schemas import (
     ACCOUNT_OUTCOME_COLUMNS,
     ACCOUNTS,
@@ -61,6 +61,8 @@ class Accounts:
         self.collateral = _or_empty(collateral, COLLATERAL)
         self.haircuts = _or_empty(haircuts, HAIRCUTS)
         self.transfers = _or_empty(transfers, TRANSFERS)
+        if self.accounts.is_empty():
+            raise DataError("accounts must hold at least one row, there is none")
         self._check_names()
         _refuse(self.accounts, "accounts", "account_id must not repeat", ("account_id",), _repeats("account_id"))
         _refuse(self.legs, "legs", "leg_id must not repeat", ("leg_id",), _repeats("leg_id"))
@@ -83,6 +85,25 @@ class Accounts:
         drop = [name for name in ("margin", "stop_price", "take_profit_price", "account_id") if name in positions.columns]
         legs = positions.drop(drop).with_columns(leg_id="position_id", account_id="position_id").drop("position_id")
         return cls(wallets, legs)
+
+    def only(self, account_id: int) -> Accounts:
+        """Return one of the accounts with all that is its own.
+
+        Raises
+        ------
+        ArgumentError
+            Where there is no such account.
+        """
+        own = pl.col("account_id") == account_id
+        if self.accounts.filter(own).is_empty():
+            raise ArgumentError(f"account_id {account_id!r} is none of the {len(self):,} accounts'")
+        return Accounts(
+            self.accounts.filter(own),
+            self.legs.filter(own),
+            collateral=self.collateral.filter(own),
+            haircuts=self.haircuts,
+            transfers=self.transfers.filter(own),
+        )
 
     def __len__(self) -> int:
         return self.accounts.height

@@ -100,7 +100,7 @@ class Prepared:
     """Accounts, a market and a venue's rules as arrays."""
 
     accounts: Accounts
-    market: Market  #: of the symbols held alone, those with legs first
+    market: Market  #: of the symbols held alone
     bars: GridBars
     funding: Funding
     rules: Rulebook
@@ -130,18 +130,18 @@ def prepare(
     require_choice("hedged", hedged, HEDGED)
     _check_symbols(accounts, market)
     held_market = _of_symbols(market, accounts)
-    traded = [symbol for symbol in held_market.symbols if symbol in accounts.symbols]
-    contracts = [venue.contract(symbol) for symbol in traded]
-    strict = _check_contracts(contracts, venue)
-    history.check_prices_positive(held_market, contracts, "mark")
-    funding, bars = _grid(held_market, contracts)
+    contracts = _contracts(held_market, accounts, venue)
+    traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
+    strict = _check_contracts(traded, venue)
+    history.check_prices_positive(held_market, traded, "mark")
+    funding, bars = _grid(held_market, contracts, market)
     rules = rulebook(
-        venue,
-        traded,
+        replace(venue, contracts={contract.symbol: contract for contract in contracts}),
+        held_market.symbols,
         tiers=tiers,
-        first_time=[int(bars.times[0])] * len(traded),
-        last_time=[int(bars.times[-1]) + 1] * len(traded),
-        leverages=_distinct_leverages(accounts, contracts),
+        first_time=[int(bars.times[0])] * len(contracts),
+        last_time=[int(bars.times[-1]) + 1] * len(contracts),
+        leverages=_distinct_leverages(accounts, traded),
     )
     held = hold(accounts, held_market, bars, funding, rules)
     options = kernel.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared", 1.0)
@@ -186,6 +186,17 @@ def watch(
     in_chunks(part, held.wallet.size, threads)
     require_covered(prepared, ends)
     return first, last, count
+
+
+def followed(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
+    """Return V of the first account by bar, at closes and under the convention, and its maintenance margin at closes.
+
+    NaN where it holds no leg.
+    """
+    held = prepared.held.arrays
+    closes, worst, needed = (np.full(prepared.bars.times.size, np.nan) for _ in range(3))
+    kernel.trace(world_of(prepared, held), held, room_of(prepared, held), 0, closes, worst, needed)
+    return closes, worst, needed
 
 
 def world_of(prepared: Prepared, held: Holdings) -> kernel.World:
@@ -234,20 +245,26 @@ _LAST: weakref.WeakKeyDictionary[Market, tuple[object, Any]] = weakref.WeakKeyDi
 
 
 def _of_symbols(market: Market, accounts: Accounts) -> Market:
-    """Return the market of the symbols that accounts hold, in its own order, those with legs first."""
-    traded = [symbol for symbol in market.symbols if symbol in accounts.symbols]
-    coins = [symbol for symbol in market.symbols if symbol in accounts.coins and symbol not in traded]
-    order = (*traded, *coins)
+    """Return the market of the symbols that accounts hold, in its own order."""
+    held = {*accounts.symbols, *accounts.coins}
+    order = tuple(symbol for symbol in market.symbols if symbol in held)
     if order == market.symbols:
         return market
     last = _LAST.get(market)
     if last is not None and last[0] == order:
-        held: Market = last[1]
-        return held
-    bars = pl.concat([market.bars.filter(pl.col("symbol") == symbol) for symbol in order])
-    held = Market(bars, _funding_of_any(market, order), gap_limit=market.gap_limit, description=market.description)
-    _LAST[market] = (order, held)
-    return held
+        known: Market = last[1]
+        return known
+    bars = market.bars.filter(pl.col("symbol").is_in(order))
+    found = Market(bars, _funding_of_any(market, order), gap_limit=market.gap_limit, description=market.description)
+    _LAST[market] = (order, found)
+    return found
+
+
+def _contracts(market: Market, accounts: Accounts, venue: Venue) -> list[Contract]:
+    """Return the contract of each symbol; collateral alone has none, and pays no funding under another's."""
+    own = {symbol: venue.contract(symbol) for symbol in market.symbols if symbol in accounts.symbols}
+    any_other = next(iter(own.values()))
+    return [own.get(symbol) or replace(any_other, symbol=symbol) for symbol in market.symbols]
 
 
 def _funding_of_any(market: Market, symbols: tuple[str, ...]) -> pl.DataFrame | None:
@@ -260,13 +277,13 @@ def _funding_of_any(market: Market, symbols: tuple[str, ...]) -> pl.DataFrame | 
 _GRIDS: weakref.WeakKeyDictionary[Market, tuple[object, tuple[Funding, GridBars]]] = weakref.WeakKeyDictionary()
 
 
-def _grid(market: Market, contracts: list[Contract]) -> tuple[Funding, GridBars]:
-    key = tuple((contract.symbol, contract.kind) for contract in contracts)
+def _grid(market: Market, contracts: list[Contract], whole: Market) -> tuple[Funding, GridBars]:
+    key = (int(whole.times.min()), int(whole.times.max()), tuple((own.symbol, own.kind) for own in contracts))
     last = _GRIDS.get(market)
     if last is not None and last[0] == key:
         return last[1]
     funding = history.funding_of(market, contracts)
-    found = (funding, grid_of(market, funding))
+    found = (funding, grid_of(market, funding, whole))
     _GRIDS[market] = (key, found)
     return found
 

@@ -30,15 +30,18 @@ class GridBars:
     arrays: Grid
 
 
-def grid_of(market: Market, funding: Funding) -> GridBars:
+def grid_of(market: Market, funding: Funding, whole: Market) -> GridBars:
     """Return every symbol of a market on one grid; missing bars are flat ones at the last close.
+
+    ``whole`` is the market the symbols were taken from, whose bars span the grid: what becomes of an account must not
+    depend on what others hold.
 
     Raises
     ------
     DataError
         For symbols whose bars do not share an interval, or stand between one another's.
     """
-    times, interval = _openings(market)
+    times, interval = _openings(whole)
     rows = [slice(a, b) for a, b in zip(market.firsts[:-1], market.firsts[1:], strict=True)]
     own = tuple((market.times[part] - times[0]) // interval for part in rows)
     leaves = [_leaf(market, funding, symbol, own[symbol], times.size) for symbol in range(len(own))]
@@ -92,9 +95,8 @@ def _leaf(market: Market, funding: Funding, symbol: int, own: Integers, bars: in
     leaf[own, 0], leaf[own, 1] = market.prices("mark", "low")[rows], market.prices("mark", "high")[rows]
     leaf[: own[0], :3] = market.prices("mark", "open")[rows][0]
     leaf[:, 3] = 0.0
-    if symbol + 1 < funding.first.size:  # collateral pays none
-        sums = funding.cumulative[funding.first[symbol] + funding.charged[rows].astype(np.int64)]
-        leaf[own[0] :, 3] = sums[before[own[0] :]]
+    sums = funding.cumulative[funding.first[symbol] + funding.charged[rows].astype(np.int64)]
+    leaf[own[0] :, 3] = sums[before[own[0] :]]
     return leaf
 
 
