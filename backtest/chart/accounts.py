@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from backtest.chart import theme
 from backtest.chart.times import days, openings, time_axis
@@ -131,12 +131,40 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
         ax.plot(row["isolated"], height, "o", color=ISOLATED, markersize=7, zorder=3)
     ax.set_yticks([])
     ax.set_ylim(-0.5, count - 0.2)
-    ax.set_xlim(0, max(0.05, float(rows.select(pl.max_horizontal("isolated", "most").max()).item()) * 1.3))
+    farthest = max(0.05, float(rows.select(pl.max_horizontal("isolated", "most").max()).item()))
+    ax.set_xlim(0, 1.3 * farthest)
+    ax.xaxis.set_major_locator(FixedLocator([at for at in MaxNLocator(6).tick_values(0, farthest) if at <= 1]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     first = rows.row(0, named=True)
     look: dict[str, Any] = {"fontsize": theme.TEXT, "va": "bottom", "weight": "bold"}
     for name, at, colour in (("isolated", first["isolated"], ISOLATED), ("cross", first["common"], CROSS)):
         ax.annotate(name, (at, count - 1), xytext=(0, 6), textcoords="offset points", ha="center", color=colour, **look)
+    return ax
+
+
+def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
+    """Draw the share of pairs liquidated by leverage: as isolated legs, and in cross margin with what a bar leaves open.
+
+    Parameters
+    ----------
+    rows : ``leverage`` (gross), ``isolated``, ``least``, ``common``, ``most``, in order of leverage
+    """
+    theme.dress(ax, "Pairs liquidated, by gross leverage")
+    leverage = rows["leverage"].to_numpy()
+    ax.fill_between(leverage, rows["least"], rows["most"], color=CROSS, alpha=0.15, linewidth=0)
+    for name, colour in (("isolated", ISOLATED), ("common", CROSS)):
+        ax.plot(leverage, rows[name], "o-", color=colour, linewidth=1.6, markersize=4)
+        ax.annotate(
+            "isolated: a leg" if name == "isolated" else "cross: the account",
+            (leverage[-1], rows[name][-1]), xytext=(6, 0), textcoords="offset points", color=colour, va="center",
+            fontsize=theme.TEXT, weight="bold",
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xticks(leverage, [f"{value:g}x" for value in leverage])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(leverage[0] * 0.95, leverage[-1] * 1.8)
+    ax.set_ylim(0, 1.05)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     return ax
 
 

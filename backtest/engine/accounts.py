@@ -158,9 +158,10 @@ def run(prepared: Prepared, threads: int | None, held: Holdings | None = None) -
     """
     held = prepared.held.arrays if held is None else held
     world, ends = world_of(prepared, held), _empty_ends(held.wallet.size, held.kind.size)
+    order = readonly(np.argsort(held.start[held.first[:-1]]))  # by first entry: neighbours read the same blocks
 
     def part(begin: int, stop: int) -> None:
-        kernel.live(world, held, room_of(prepared, held), ends, begin, stop)
+        kernel.live(world, held, room_of(prepared, held), ends, order, begin, stop)
 
     in_chunks(part, held.wallet.size, threads)
     require_covered(prepared, ends)

@@ -213,10 +213,13 @@ def life(
 
 
 @kernel
-def live(world: World, holdings: Holdings, terms: Terms, out: Ends, begin: int, stop: int) -> None:
-    """Write the ends of accounts [begin, stop) under the convention that is asked for, and the bracket."""
+def live(
+    world: World, holdings: Holdings, terms: Terms, out: Ends, order: Integers, begin: int, stop: int
+) -> None:
+    """Write the ends of accounts [begin, stop) of an order, under the convention that is asked for, and the bracket."""
     options = world.options
-    for i in range(begin, stop):
+    for number in range(begin, stop):
+        i = order[number]
         out.earliest[i], out.latest[i], out.beyond[i] = -1, -1, False
         outcome, bar, convention = LIQUIDATED, 0, BOX if options.bracket else options.convention
         last = CLOSES if options.bracket else options.convention
