@@ -2,12 +2,13 @@
 
     python benchmarks/accounts.py --accounts 1000000
 
-The market is drawn: a year of minutes of eight correlated symbols with funding. A quarter of the accounts each hold
-one, two, three or six legs, half of those with several alternating long and short; leverage of the gross notional is
-log-uniform from 1 to 50, entries fall anywhere and everything is held to the end. The scan takes 512 bars at a time,
-symbol by symbol over plain columns that the compiler turns into vector instructions, and stops after the piece that
-liquidates. It evaluates the same terms under the same convention in the same order, and must find the same bars.
-Both run on one thread; a scan is timed on some of the accounts, which are drawn like the rest.
+The market is drawn: a year of minutes of eight correlated symbols with funding. A quarter of the accounts each
+hold one, two, three or six legs, half of those with several alternating long and short; leverage of the gross
+notional is log-uniform from 1 to 50, entries fall anywhere and everything is held to the end. The scan takes 512
+bars at a time, symbol by symbol over plain columns that the compiler turns into vector instructions, and stops
+after the piece that liquidates. It evaluates the same terms under the same convention in the same order, and
+must find the same bars. Both run on one thread; a scan is timed on some of the accounts, which are drawn like
+the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import polars as pl
 from run import Table, in_turns
 
 from backtest import Accounts, Market, Venue, sweep_accounts
-from backtest.engine.accounts import Prepared, prepare, room_of, run, world_of
+from backtest.engine.account_runs import room_of, run, world_of
+from backtest.engine.account_setting import Prepared, prepare
 from backtest.kernel import account_terms
 from backtest.kernel.account_search import LEAF, Terms
 from backtest.kernel.account_terms import EVERY, Holdings
@@ -78,7 +80,7 @@ def venue(tiers: int) -> Venue:
 
 
 def accounts(prices: Market, count: int, rng: np.random.Generator, kind: str = "mixed") -> Accounts:
-    """Return accounts: ``mixed``, of one leg (``plain``), or a ``pair``: a long and 0.98 of it short at 40 times gross."""
+    """Return accounts: ``mixed``, one leg (``plain``), or a ``pair``: a long and 0.98 of it short."""
     number = rng.choice(LEGS, count) if kind == "mixed" else np.full(count, 2 if kind == "pair" else 1)
     owner = np.repeat(np.arange(count), number)
     place = np.arange(owner.size) - np.repeat(np.cumsum(number) - number, number)
@@ -124,9 +126,9 @@ def scan(
         while bar < bars and found[i] < 0:
             width = min(PIECE, bars - bar)
             if linear:
-                least_linear(terms, held.count, held.constant, columns, sums, bar, width)
+                least_linear(terms, held.terms, held.constant, columns, sums, bar, width)
             else:
-                least_common(terms, held.count, held.constant, columns, sums, bar, width)
+                least_common(terms, held.terms, held.constant, columns, sums, bar, width)
             total, used_up = sums[0], 0
             for j in range(width):
                 used_up += total[j] <= 0.0  # a sum of whole numbers, which the compiler vectorises
@@ -208,8 +210,8 @@ class Case:
 
     def __init__(self, prices: Market, held: Accounts, tiers: int, convention: str) -> None:
         self.prepared: Prepared = prepare(
-            held, prices, venue(tiers), convention=convention, profit=None, hedged=None, bracket=False, tiers="strict",
-            threads=1,
+            held, prices, venue(tiers), convention=convention, profit=None, hedged=None, bracket=False,
+            tiers="strict", threads=1,
         )  # fmt: skip
         self.linear = tiers == 1 and convention == "A"
         self.count = len(held)
@@ -252,7 +254,9 @@ def main() -> None:
 
 def rates(prices: Market, count: int, rng: np.random.Generator) -> Table:
     """Time each kind of account under both rules, one thread, beside the scan."""
-    table = Table("Accounts beside a vectorised scan", "accounts", "rules", "liquidated", "us each", "scan us", "ratio")
+    table = Table(
+        "Accounts beside a vectorised scan", "accounts", "rules", "liquidated", "us each", "scan us", "ratio"
+    )
     for kind in ("mixed", "plain", "pair"):
         held = accounts(prices, count if kind == "mixed" else count // 4, rng, kind)
         for tiers, convention in ((1, "A"), (TIERS, "C")):
@@ -262,7 +266,9 @@ def rates(prices: Market, count: int, rng: np.random.Generator) -> Table:
             each, scan_each = fast / case.count, slow / case.found.size
             rules = f"{tiers} tier{'s' if tiers > 1 else ''}, {convention}"
             share = f"{100 * (case.ends.outcome == 0).mean():.0f} %"
-            table.add(kind, rules, share, f"{1e6 * each:.2f}", f"{1e6 * scan_each:,.0f}", f"{scan_each / each:,.0f}")
+            table.add(
+                kind, rules, share, f"{1e6 * each:.2f}", f"{1e6 * scan_each:,.0f}", f"{scan_each / each:,.0f}"
+            )
     return table
 
 

@@ -4,7 +4,7 @@ Nothing here is shared with the engine. Contracts, tables and venues are read as
 formula is evaluated in the order the page writes it, so that results can be compared bit for bit.
 """
 
-# ruff: noqa: N803, N806 (a formula looks like the page's: P, Q, K, W stay capitals)
+# ruff: noqa: N802, N803, N806 (a formula looks like the page's: P, Q, K, W stay capitals)
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Grid:
         return self.histories[symbol].funding_in_bar(self.bar_of(symbol, i))
 
     def is_stale(self, symbol: str, i: int) -> bool:
-        missing = self.times[i] + self.interval - (
-            self.histories[symbol].times[self.bar_of(symbol, i)] + self.interval
+        missing = (
+            self.times[i] + self.interval - (self.histories[symbol].times[self.bar_of(symbol, i)] + self.interval)
         )
         return self.limit is not None and missing > self.limit
 
@@ -214,9 +214,7 @@ def worst_prices(state: State, grid: Grid, i: int, convention: str, own: Positio
     bars = {symbol: grid.prices(symbol, i) for symbol in held}
     F = {symbol: grid.funding(symbol, i) for symbol in held}
     if convention == "A":
-        candidates = [
-            {symbol: min(bar, key=lambda P: state.G(symbol, P, own)) for symbol, bar in bars.items()}  # noqa: B023
-        ]
+        candidates = [{symbol: min(bar, key=lambda P: state.G(symbol, P, own)) for symbol, bar in bars.items()}]
     else:
         columns = (0, 1, 2) if convention == "C" else (2,)
         candidates = [{symbol: bar[column] for symbol, bar in bars.items()} for column in columns]
@@ -232,7 +230,9 @@ class Moment(NamedTuple):
     state: State | None
 
 
-def moments(legs: list[Leg], coins: list[Coin], transfers: list[Row], wallet: float, world: Row) -> Iterator[Moment]:
+def moments(
+    legs: list[Leg], coins: list[Coin], transfers: list[Row], wallet: float, world: Row
+) -> Iterator[Moment]:
     """Yield the openings of an account's life as if nothing liquidated it, until it is over or unknown."""
     grid, order = world["grid"], world["grid"].symbols
     legs = sorted(legs, key=lambda leg: (order.index(leg.symbol), -leg.s))
@@ -251,7 +251,9 @@ def moments(legs: list[Leg], coins: list[Coin], transfers: list[Row], wallet: fl
         if not held:
             yield Moment(i, "idle", None)
             continue
-        if any(grid.is_stale(name, i) for name in {*(leg.symbol for leg in held), *(coin.symbol for coin in coins)}):
+        if any(
+            grid.is_stale(name, i) for name in {*(leg.symbol for leg in held), *(coin.symbol for coin in coins)}
+        ):
             yield Moment(i, "unknown", None)
             return
         yield Moment(i, "held", State(W, terms_of(held, coins, world), world["profit"]))

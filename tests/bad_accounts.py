@@ -32,9 +32,7 @@ def good_account_files() -> dict[str, Any]:
         "haircuts.parquet": pl.DataFrame(
             {"symbol": ["BTCUSDT", "BTCUSDT"], "floor": [0.0, 1_000.0], "haircut": [0.05, 0.1]}
         ),
-        "transfers.parquet": pl.DataFrame(
-            {"account_id": [2], "time": hours(10), "wallet_change": [-100.0]}
-        ),
+        "transfers.parquet": pl.DataFrame({"account_id": [2], "time": hours(10), "wallet_change": [-100.0]}),
     }
 
 
@@ -42,7 +40,11 @@ def account_kinds() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield what is wrong, the words of the command line, and the files that are not good."""
     yield "accounts without legs named", SWEEP.replace("--legs legs.parquet ", ""), {}
     yield "positions beside accounts", f"{SWEEP} --positions positions.parquet", {}
-    yield "neither positions nor accounts", SWEEP.replace("--accounts accounts.parquet --legs legs.parquet ", ""), {}
+    yield (
+        "neither positions nor accounts",
+        SWEEP.replace("--accounts accounts.parquet --legs legs.parquet ", ""),
+        {},
+    )
     yield "a fill rule for accounts", f"{SWEEP} --fill-price last_close", {}
     yield "an unknown convention", f"{SWEEP} --convention D", {}
     yield "a wallet that is not a number", SWEEP, changed("accounts", wallet=float("nan"))
@@ -54,21 +56,31 @@ def account_kinds() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "a leg that exits before it is opened", SWEEP, changed("legs", exit_time=START)
     yield "a leg without bars", SWEEP, changed("legs", symbol="ETHUSDT")
     yield "a leg opened before the bars", SWEEP, changed("legs", entry_time=START - timedelta(hours=1))
-    yield "a leg opened when no table was in force", f"{SWEEP} --from 2021-05-18", {
-        "venue.toml": ("from = 2021-03-18", "from = 2021-05-19")
-    }
+    yield (
+        "a leg opened when no table was in force",
+        f"{SWEEP} --from 2021-05-18",
+        {"venue.toml": ("from = 2021-03-18", "from = 2021-05-19")},
+    )
     yield "positions of an account beyond the table", SWEEP, changed("legs", quantity=26.0)
-    yield "collateral in two rows of a symbol", f"{SWEEP} --collateral collateral.parquet", {
-        "collateral.parquet": pl.concat([good_account_files()["collateral.parquet"]] * 2)
-    }
+    yield (
+        "collateral in two rows of a symbol",
+        f"{SWEEP} --collateral collateral.parquet",
+        {"collateral.parquet": pl.concat([good_account_files()["collateral.parquet"]] * 2)},
+    )
     collateral = f"{SWEEP} --collateral collateral.parquet --haircuts haircuts.parquet"
     yield "a haircut above one", collateral, changed("haircuts", haircut=1.5)
     yield "haircuts that fall", collateral, changed("haircuts", haircut=0.01)
     yield "a schedule that does not begin at zero", collateral, changed("haircuts", floor=1.0, row=0)
-    yield "a transfer of an unknown account", f"{SWEEP} --transfers transfers.parquet", changed(
-        "transfers", account_id=9, row=0
+    yield (
+        "a transfer of an unknown account",
+        f"{SWEEP} --transfers transfers.parquet",
+        changed("transfers", account_id=9, row=0),
     )
-    yield "an inverse contract in an account", SWEEP, {"venue.toml": ('basis = "mark"', 'kind = "inverse"\nbasis = "mark"')}
+    yield (
+        "an inverse contract in an account",
+        SWEEP,
+        {"venue.toml": ('basis = "mark"', 'kind = "inverse"\nbasis = "mark"')},
+    )
     yield "a fee reserved at bankruptcy in an account", SWEEP, {"venue.toml": ('"at_mark"', '"at_bankruptcy"')}
 
 

@@ -167,7 +167,9 @@ def random_table(rng: Rng, dyadic: bool, name: str, **dates: Any) -> TierTable:
     )
 
 
-def random_accounts(rng: Rng, bars: pl.DataFrame, length: int, count: int, dyadic: bool) -> dict[str, pl.DataFrame]:
+def random_accounts(
+    rng: Rng, bars: pl.DataFrame, length: int, count: int, dyadic: bool
+) -> dict[str, pl.DataFrame]:
     """Return accounts of one to six legs: hedged or not, in one symbol or several, with and without collateral."""
     legs: list[tuple[Any, ...]] = []
     coins: list[tuple[Any, ...]] = []

@@ -41,11 +41,20 @@ def assert_same(title: str, case: Case, expected: pl.DataFrame, found: pl.DataFr
     if rows.len():
         row = rows[0]
         account = expected["account_id"][row]
-        lines = [f"{title}: {rows.len():,} of {found.height:,} rows differ, {case.options}, {expected.row(row, named=True)}"]
-        lines += [
-            f"  {name}: reference {expected[name][row]!r}, sweep {found[name][row]!r}" for name in names if wrong[name][row]
+        lines = [
+            f"{title}: {rows.len():,} of {found.height:,} rows differ, {case.options}",
+            f"  {expected.row(row, named=True)}",
         ]
-        lines += [f"  {name}: {frame.filter(pl.col('account_id') == account).to_dicts()}" for name, frame in case.frames.items() if "account_id" in frame.columns]
+        lines += [
+            f"  {name}: reference {expected[name][row]!r}, sweep {found[name][row]!r}"
+            for name in names
+            if wrong[name][row]
+        ]
+        lines += [
+            f"  {name}: {frame.filter(pl.col('account_id') == account).to_dicts()}"
+            for name, frame in case.frames.items()
+            if "account_id" in frame.columns
+        ]
         pytest.fail("\n".join(lines))
 
 
@@ -62,7 +71,9 @@ def test_sweep_accounts__equals_the_bar_by_bar_reference(batch: int) -> None:
     for number in range(-(-ACCOUNTS // (BATCHES * A_CASE))):
         seed = [batch, number]
         case = random_case(np.random.default_rng(seed), A_CASE)
-        accounts, legs = reference_account_outcomes(case.frames, case.bars, case.funding, case.venue, **case.options)
+        accounts, legs = reference_account_outcomes(
+            case.frames, case.bars, case.funding, case.venue, **case.options
+        )
         found = swept(case, 1 + number % 2)
         title = f"random_case(default_rng({seed}), {A_CASE})"
         assert_same(title, case, accounts, found.accounts, list(ACCOUNT_OUTCOME_COLUMNS))

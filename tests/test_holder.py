@@ -56,7 +56,9 @@ def test_stop_against_liquidation__gives_the_documents_table() -> None:
 
 
 def test_stop_against_liquidation__refuses_a_stop_beyond_the_liquidation_price() -> None:
-    with pytest.raises(ArgumentError, match=r"stop_price must lie between the entry price 0.5 and .* 0.425, is 0.4"):
+    with pytest.raises(
+        ArgumentError, match=r"stop_price must lie between the entry price 0.5 and .* 0.425, is 0.4"
+    ):
         holder.stop_against_liquidation(*ascend(), **LONG, stop_price=0.4)
 
 
@@ -162,7 +164,9 @@ def test_alerts__equal_a_walk_bar_by_bar() -> None:
         case = random_case(np.random.default_rng([21, seed]), 30)
         shared = {name: case.options[name] for name in ("profit", "hedged", "convention")}
         limit = case.options["gap_limit_ms"]
-        market = Market(case.bars, case.funding, gap_limit=None if limit is None else timedelta(milliseconds=limit))
+        market = Market(
+            case.bars, case.funding, gap_limit=None if limit is None else timedelta(milliseconds=limit)
+        )
         rules = case.venue.with_(trigger="<=")
         found = alerts(Accounts(**case.frames), market, rules, ratio=0.5, quiet=timedelta(minutes=3), **shared)
         expected = walked(case, rules, 2.0, 3)

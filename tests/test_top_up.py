@@ -98,7 +98,9 @@ def test_sweep_with_top_ups__equals_a_walk_bar_by_bar(share: float) -> None:
         found = sweep_with_top_ups(Book(held), wallets, prices, venue(), share=share)
         expected = walked(held, dict(wallets.iter_rows()), prices, share)
         assert found.outcomes["position_id"].equals(held["position_id"])
-        times = [time if hit else None for time, hit in found.outcomes.select("outcome_time", "liquidated").iter_rows()]
+        times = [
+            time if hit else None for time, hit in found.outcomes.select("outcome_time", "liquidated").iter_rows()
+        ]
         assert times == list(expected["gone"].values())
         assert dict(found.wallets.select("account_id", "left").iter_rows()) == expected["left"]
         added += found.additions.height

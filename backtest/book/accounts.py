@@ -82,8 +82,14 @@ class Accounts:
         if "margin" not in positions.columns:
             raise DataError("positions need a column margin, which becomes the wallet of each account")
         wallets = positions.select(pl.col("position_id").alias("account_id"), pl.col("margin").alias("wallet"))
-        drop = [name for name in ("margin", "stop_price", "take_profit_price", "account_id") if name in positions.columns]
-        legs = positions.drop(drop).with_columns(leg_id="position_id", account_id="position_id").drop("position_id")
+        drop = [
+            name
+            for name in ("margin", "stop_price", "take_profit_price", "account_id")
+            if name in positions.columns
+        ]
+        legs = (
+            positions.drop(drop).with_columns(leg_id="position_id", account_id="position_id").drop("position_id")
+        )
         return cls(wallets, legs)
 
     def only(self, account_id: int) -> Accounts:

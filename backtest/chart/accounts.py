@@ -1,4 +1,4 @@
-"""Accounts in cross margin: equity against what it must keep, how much warning alerts gave, what hedges were worth."""
+"""Accounts in cross margin: equity against what it must keep, what alerts gave, what hedges were worth."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def alert_lead_times(
 ) -> Axes:
     """Draw, for alerts at several margin ratios, who of the liquidated could still act after a time.
 
-    A line falls from those that had any warning at all to none; at its end stands how many of the accounts it alerted
-    were never liquidated.
+    A line falls from those that had any warning at all to none; at its end stands how many of the accounts it
+    alerted were never liquidated.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def alert_lead_times(
     """
     theme.dress(ax, "Share of liquidated accounts that an alert left at least so much time")
     begin = _in_milliseconds(bar) / 2
-    longest = max([_in_milliseconds(one["warning"].max() or bar) for one in replays.values()] + [8 * begin])
+    longest = max([_in_milliseconds(_longest(one) or bar) for one in replays.values()] + [8 * begin])
     shades = np.linspace(0.4, 1.0, len(replays))
     for (ratio, replayed), shade in zip(sorted(replays.items()), shades, strict=True):
         at, share = _left_at_least(replayed, begin)
         alerted = replayed.filter(pl.col("alerts") > 0)
-        in_vain = float((alerted["outcome"] != "liquidated").mean() or 0.0)
+        in_vain = int((alerted["outcome"] != "liquidated").sum()) / max(alerted.height, 1)
         name = f"alert at {100 * ratio:g} %: {percent(in_vain)} of those alerted in vain"
         ax.step(at, share, where="pre", color=NEEDED, alpha=float(shade), linewidth=1.6, label=name)
     ax.set_xscale("log")
@@ -109,20 +109,29 @@ def alert_lead_times(
 def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     """Draw how many hedged pairs were liquidated in each event: as isolated legs, and in cross margin.
 
-    In cross margin the bar between closes alone (least) and each symbol at its own worst (most) is what a bar's unknown
-    inside leaves open; the dot is the common move.
+    In cross margin the bar between closes alone (least) and each symbol at its own worst (most) is what a bar's
+    unknown inside leaves open; the dot is the common move.
 
     Parameters
     ----------
-    rows : ``event`` (words), ``isolated`` (share that lost at least one leg), ``least``, ``common``, ``most``; in order
-        from the top
+    rows : ``event`` (words), ``isolated`` (share that lost at least one leg), ``least``, ``common``, ``most``;
+        in order from the top
     """
     theme.dress(ax, "Hedged pairs liquidated: either leg in isolated margin, the account in cross margin")
     count, across = len(rows), ax.get_yaxis_transform()
     for place, row in enumerate(rows.iter_rows(named=True)):
         height = count - 1 - place
         ax.plot([row["common"], row["isolated"]], [height, height], color=theme.MUTED, linewidth=0.8, zorder=1)
-        ax.text(1, height, row["event"], transform=across, ha="right", va="center", color=theme.INK, fontsize=theme.TEXT)
+        ax.text(
+            1,
+            height,
+            row["event"],
+            transform=across,
+            ha="right",
+            va="center",
+            color=theme.INK,
+            fontsize=theme.TEXT,
+        )
         ax.plot(
             [row["least"], row["most"]], [height, height], color=CROSS, linewidth=6, alpha=0.35,
             solid_capstyle="butt", zorder=2,
@@ -138,12 +147,14 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     first = rows.row(0, named=True)
     look: dict[str, Any] = {"fontsize": theme.TEXT, "va": "bottom", "weight": "bold"}
     for name, at, colour in (("isolated", first["isolated"], ISOLATED), ("cross", first["common"], CROSS)):
-        ax.annotate(name, (at, count - 1), xytext=(0, 6), textcoords="offset points", ha="center", color=colour, **look)
+        ax.annotate(
+            name, (at, count - 1), xytext=(0, 6), textcoords="offset points", ha="center", color=colour, **look
+        )
     return ax
 
 
 def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
-    """Draw the share of pairs liquidated by leverage: as isolated legs, and in cross margin with what a bar leaves open.
+    """Draw the share of pairs liquidated by leverage: as isolated legs, and in cross margin with its bracket.
 
     Parameters
     ----------
@@ -200,6 +211,11 @@ def _left_at_least(replayed: pl.DataFrame, begin: float) -> tuple[list[float], l
     if not share:
         return [begin], [0.0]
     return [begin, *at.tolist(), float(at[-1])], [share[0], *share, 0.0]
+
+
+def _longest(replayed: pl.DataFrame) -> timedelta | None:
+    found: timedelta | None = replayed.select(pl.col("warning").max()).item()
+    return found
 
 
 def _in_milliseconds(time: timedelta) -> float:

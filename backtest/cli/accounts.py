@@ -41,7 +41,9 @@ def run(options: Namespace) -> None:
     """Sweep the accounts given and write what became of them, of their legs, and a summary."""
     for name, default in OF_POSITIONS.items():
         if getattr(options, name) != default:
-            raise ArgumentError(f"--{name.replace('_', '-')} is for --positions: accounts are swept at the mark price")
+            raise ArgumentError(
+                f"--{name.replace('_', '-')} is for --positions: accounts are swept at the mark price"
+            )
     clock = Clock()
     venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
     with clock.stage("prices"):
@@ -120,9 +122,9 @@ def told(outcomes: pl.DataFrame, convention: str) -> str:
         outcomes.height - outcomes[name].null_count() for name in ("latest_liquidation", "earliest_liquidation")
     )
     return (
-        f"Under convention {convention} {int(outcomes['liquidated'].sum()):,} accounts are liquidated. What happens inside "
-        f"a bar is not known: at least {never:,} are (all symbols at their closes), at most {always:,} (each at its own "
-        f"worst); {ambiguous:,} depend on it."
+        f"Under convention {convention} {int(outcomes['liquidated'].sum()):,} accounts are liquidated. What "
+        f"happens inside a bar is not known: at least {never:,} are (all symbols at their closes), at most "
+        f"{always:,} (each at its own worst); {ambiguous:,} depend on it."
     )
 
 

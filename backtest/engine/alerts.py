@@ -1,4 +1,4 @@
-"""Margin-ratio alerts replayed over history: when the holder of an account would have been warned, and how often."""
+"""Margin-ratio alerts replayed over history: when a holder would have been warned, and how often."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
-from backtest.engine.accounts import prepare, run, watch
+from backtest.engine.account_runs import run, watch
+from backtest.engine.account_setting import prepare
 from backtest.errors import ArgumentError
 from backtest.kernel.arrays import LIQUIDATED, OPEN
 from backtest.market.market import Market
@@ -43,11 +44,10 @@ def alerts(
     accounts, market, venue, convention, profit, hedged, tiers, threads
         As :func:`~backtest.sweep_accounts` takes them.
 
-    Returns
-    -------
-    A row an account: its columns, ``outcome, outcome_time`` of the sweep, ``alerts`` (how many), ``first_alert``,
-    ``last_alert`` (openings of bars, null where there is none), ``warning``: from the end of the first alert's bar to
-    the opening of the bar that liquidates, zero where they are one; null unless both came.
+    Returns ------- A row an account: its columns, ``outcome, outcome_time`` of the sweep, ``alerts`` (how many),
+    ``first_alert``, ``last_alert`` (openings of bars, null where there is none), ``warning``: from the end of
+    the first alert's bar to the opening of the bar that liquidates, zero where they are one; null unless both
+    came.
     """
     if not (isinstance(ratio, (int, float)) and 0 < ratio < 1):
         raise ArgumentError(f"ratio must lie between 0 and 1 (maintenance margin over equity), is {ratio!r}")

@@ -11,15 +11,16 @@ from backtest.rules.venue import Venue
 
 
 def require_kinds(
-    market: object, venue: object, tiers: object, threads: object, **given: tuple[object, type, str]
+    market: object, venue: object, tiers: object, threads: object, **given: tuple[object, Any, str]
 ) -> None:
     """Refuse what is no market or venue, or not of the kind given for it, saying how it becomes one."""
-    for name, (value, kind, cure) in (
+    wanted: list[tuple[str, tuple[object, Any, str]]] = [
         *given.items(),
         ("market", (market, Market, "Market(bars, funding)")),
         ("venue", (venue, Venue, "Venue.load(name)")),
         ("tiers", (tiers, (str, Mapping), "'strict', 'nearest' or {symbol: table}")),
-    ):
+    ]
+    for name, (value, kind, cure) in wanted:
         if not isinstance(value, kind):
             raise ArgumentError(f"{name} must be {cure}, is {type(value).__module__}.{type(value).__name__}")
     if threads is not None and (not isinstance(threads, int) or threads < 1):

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from backtest.errors import DataError
 from backtest.kernel.account_search import LEAF, NODE, Grid
@@ -33,8 +32,8 @@ class GridBars:
 def grid_of(market: Market, funding: Funding, whole: Market) -> GridBars:
     """Return every symbol of a market on one grid; missing bars are flat ones at the last close.
 
-    ``whole`` is the market the symbols were taken from, whose bars span the grid: what becomes of an account must not
-    depend on what others hold.
+    ``whole`` is the market the symbols were taken from, whose bars span the grid: what becomes of an account
+    must not depend on what others hold.
 
     Raises
     ------
@@ -80,7 +79,8 @@ def _openings(market: Market) -> tuple[Integers, int]:
         row = int(np.argmax(off)) if off.any() else int(market.firsts[np.argmax(market.intervals != interval)])
         raise DataError(
             f"bars: symbols of accounts must share one grid of openings (intervals are {lengths}): first row off "
-            f"it {row:,} (symbol={market.bars['symbol'][row]!r}, time={say(market.bars['time'][row])}); resample them"
+            f"it {row:,} (symbol={market.bars['symbol'][row]!r}, time={say(market.bars['time'][row])}); "
+            "resample them"
         )
     return np.arange(first, int(market.times.max()) + 1, interval, dtype=np.int64), interval
 
@@ -117,7 +117,7 @@ def _factor(closes: list[Floats]) -> Floats:
 
 
 def _blocks(leaves: list[Floats], factor: Floats, size: int) -> tuple[Any, Any]:
-    """Return (symbols * blocks, 6) extremes of price, F and price over the factor, and (blocks, 2) of the factor."""
+    """Return (symbols * blocks, 6) extremes of price, F, price over the factor, and (blocks, 2) of the factor."""
     if size == 1:  # a bar is tested, not bounded
         return np.empty((0, NODE)), np.empty((0, 2))
     starts = np.arange(0, factor.size, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -70,7 +71,7 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
     order = np.lexsort((kind, np.concatenate([symbol, coin_symbol]), account))
     coin_rows = coins.height
 
-    def arranged(values: Floats | Integers, of_coins: float) -> Floats | Integers:
+    def arranged(values: Any, of_coins: float) -> Any:
         return readonly(np.concatenate([values, np.full(coin_rows, of_coins, values.dtype)])[order])
 
     transfer_first, transfer_bar, transfer = _transfers(accounts, bars)
@@ -154,7 +155,9 @@ def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.Da
             f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in contract.tables
         )
         told = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
-        raise TiersError(f"{told}; the tables of {contract.symbol} are {dates}: ask for the nearest, or name a stand-in")
+        raise TiersError(
+            f"{told}; the tables of {contract.symbol} are {dates}: ask for the nearest, or name a stand-in"
+        )
     return group
 
 

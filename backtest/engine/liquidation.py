@@ -1,7 +1,7 @@
 """What a venue does with accounts it liquidates, step by step, and what they look like after.
 
-A sweep of accounts says when each is triggered. Here its venue's procedure follows (``Venue.cross``): an account that
-a step restores lives on with what is left, tested from the next bar, and may be triggered again.
+A sweep of accounts says when each is triggered. Here its venue's procedure follows (``Venue.cross``): an account
+that a step restores lives on with what is left, tested from the next bar, and may be triggered again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
-from backtest.engine.accounts import Prepared, prepare, run
+from backtest.engine.account_runs import run
+from backtest.engine.account_setting import Prepared, prepare
 from backtest.engine.steps import Account, Coin, Part
 from backtest.kernel.account_search import LEAF
 from backtest.kernel.account_terms import COIN, Holdings
@@ -56,8 +57,8 @@ class Liquidations(NamedTuple):
     """What became of accounts under a venue's procedure."""
 
     accounts: pl.DataFrame
-    """A row an account: its columns, ``outcome`` (liquidated: nothing was left of it), ``outcome_time``, ``triggers``,
-    ``first_trigger``, ``remainder`` (the wallet where nothing was left, at least 0), ``shortfall``."""
+    """A row an account: its columns, ``outcome`` (liquidated: nothing was left of it), ``outcome_time``,
+    ``triggers``, ``first_trigger``, ``remainder`` (the wallet where nothing was left, or 0), ``shortfall``."""
     legs: pl.DataFrame  #: a row a leg: its columns and ``quantity_left`` by the procedure (0: closed by it)
     steps: pl.DataFrame  #: a row a step that changed something: the account after it, see ``AFTER``
     closed: pl.DataFrame  #: a row a part of a leg, or collateral, that a step closed, see ``CLOSED``
@@ -123,7 +124,7 @@ class _Follower:
             wallets, kept = held.wallet.copy(), np.zeros(who.size, np.bool_)
             quantity = held.quantity.copy()
             for i in triggered:
-                rows = _held_at(held, i, int(ends.bar[i]))
+                rows = _held_at(held, int(i), int(ends.bar[i]))
                 account = self._account(held, ends, int(i), int(who[i]), rows, leg, coin)
                 account.liquidate()
                 self._note(account, int(who[i]), int(ends.bar[i]))
@@ -244,4 +245,5 @@ def _restored(held: Holdings, kept: Flags, bar: Integers) -> tuple[Holdings, Int
 
 def _framed(rows: list[tuple[Any, ...]], columns: dict[str, Any]) -> pl.DataFrame:
     numbers = {name: pl.Int64 if dtype == Time else dtype for name, dtype in columns.items()}
-    return pl.DataFrame(rows, schema=numbers, orient="row").cast(columns)
+    frame = pl.DataFrame(rows, schema=numbers, orient="row")
+    return frame.with_columns(frame[name].cast(dtype) for name, dtype in columns.items())

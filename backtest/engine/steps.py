@@ -4,9 +4,9 @@ Prices stand still while the steps are taken; what a step closes is settled into
 
     W = W + (s*d)*(fill - E) - (s*d)*(F - F_e),
 
-collateral at the mark less its cost. A position's *own* equity counts what the venue's profit rule lets it count; its
-bankruptcy price is where that is zero, P - s * equity / Q, all of it used for this position. Where all positions go
-together each uses the share of its notional.
+collateral at the mark less its cost. A position's *own* equity counts what the venue's profit rule lets it
+count; its bankruptcy price is where that is zero, P - s * equity / Q, all of it used for this position. Where
+all positions go together each uses the share of its notional.
 """
 
 from __future__ import annotations
@@ -262,7 +262,9 @@ class Account:
     def _self_trade(self) -> None:
         positions = self.positions()
         for symbol in {key[0] for key in positions}:
-            sides = {side: _quantity(positions[symbol, side]) for side in (1.0, -1.0) if (symbol, side) in positions}
+            sides = {
+                side: _quantity(positions[symbol, side]) for side in (1.0, -1.0) if (symbol, side) in positions
+            }
             if len(sides) == 2:
                 traded = min(sides.values())
                 for side, quantity in sides.items():

@@ -31,9 +31,10 @@ def sweep_with_top_ups(
 ) -> ToppedUp:
     """Return what became of isolated positions when a wallet adds margin before they are liquidated.
 
-    In a bar that would liquidate a position its account's wallet adds ``share`` of the position's initial margin, or
-    what is left, as often as it takes or the wallet allows. Of several positions in one bar the first given goes first.
-    The wallet is what is free at the start: results of positions that close are not put back into it.
+    In a bar that would liquidate a position its account's wallet adds ``share`` of the position's initial
+    margin, or what is left, as often as it takes or the wallet allows. Of several positions in one bar the first
+    given goes first. The wallet is what is free at the start: results of positions that close are not put back
+    into it.
 
     Parameters
     ----------
@@ -134,7 +135,9 @@ class _Rounds:
         outcomes = outcomes.join(added, on="position_id", how="left", maintain_order="left")
         left = pl.Series([self.left[account] for account in self.wallets["account_id"]], dtype=pl.Float64)
         return ToppedUp(
-            outcomes.with_columns(pl.col("margin_added").fill_null(0.0)), additions, self.wallets.with_columns(left=left)
+            outcomes.with_columns(pl.col("margin_added").fill_null(0.0)),
+            additions,
+            self.wallets.with_columns(left=left),
         )
 
 
@@ -151,5 +154,6 @@ def _complete(positions: pl.DataFrame, venue: Venue) -> pl.DataFrame:
 def _notional(positions: pl.DataFrame, venue: Venue) -> pl.Expr:
     symbols = positions["symbol"].unique()
     return pl.coalesce(
-        pl.when(pl.col("symbol") == symbol).then(limits.entry_notional(venue.contract(symbol))) for symbol in symbols
+        pl.when(pl.col("symbol") == symbol).then(limits.entry_notional(venue.contract(symbol)))
+        for symbol in symbols
     )

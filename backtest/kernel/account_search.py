@@ -9,8 +9,8 @@ much less than the price itself. On the block a concave term lies above its chor
 
     V >= K + sum a - funding + min over B of B * sum min over R of c R.
 
-Both bounds count as positive only beyond an allowance of 1e-12 of the magnitudes involved, 1,000 times what rounding
-can do to them: too large an allowance costs a descent, never an answer.
+Both bounds count as positive only beyond an allowance of 1e-12 of the magnitudes involved, 1,000 times what
+rounding can do to them: too large an allowance costs a descent, never an answer.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ def need(terms: Terms, t: int, price: float) -> float:
 
 
 @helper
-def totals(
-    grid: Grid, terms: Terms, count: int, constant: float, bar: int
-) -> tuple[float, float, float, float]:
+def totals(grid: Grid, terms: Terms, count: int, constant: float, bar: int) -> tuple[float, float, float, float]:
     """Return V in a bar with every symbol at its low, its high, its close, and each at its own worst of these."""
     low, high, close, worst, t = constant, constant, constant, constant, 0
     while t < count:

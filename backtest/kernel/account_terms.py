@@ -44,7 +44,7 @@ class Holdings(NamedTuple):
 class Gathered(NamedTuple):
     """What was written into the terms of an account."""
 
-    count: int  #: terms
+    terms: int
     positions: int
     constant: float
     beyond: bool  #: a position is larger than its table covers
@@ -57,17 +57,21 @@ class Gathered(NamedTuple):
 def scratch(terms: int, pieces: int) -> Terms:
     """Return room for the terms of one account."""
     return Terms(
-        np.empty(terms, np.int64),
-        *(np.empty(terms) for _ in range(4)),
-        np.empty(terms + 1, np.int64),
-        *(np.empty(pieces) for _ in range(4)),
+        symbol=np.empty(terms, np.int64),
+        side=np.empty(terms),
+        quantity=np.empty(terms),
+        cost=np.empty(terms),
+        anchor=np.empty(terms),
+        piece=np.empty(terms + 1, np.int64),
+        slope=np.empty(pieces),
+        level=np.empty(pieces),
+        need_slope=np.empty(pieces),
+        need_level=np.empty(pieces),
     )
 
 
 @helper
-def add_piece(
-    terms: Terms, piece: int, slope: float, level: float, need_slope: float, need_level: float
-) -> int:
+def add_piece(terms: Terms, piece: int, slope: float, level: float, need_slope: float, need_level: float) -> int:
     """Write a piece and return the place of the next."""
     terms.slope[piece], terms.level[piece] = slope, level
     terms.need_slope[piece], terms.need_level[piece] = need_slope, need_level
@@ -75,9 +79,7 @@ def add_piece(
 
 
 @helper
-def add_need(
-    terms: Terms, t: int, piece: int, usable: bool, need_slope: float, need_level: float
-) -> int:
+def add_need(terms: Terms, t: int, piece: int, usable: bool, need_slope: float, need_level: float) -> int:
     """Write the pieces of a position for one straight part of what it needs."""
     side, quantity, cost = terms.side[t], terms.quantity[t], terms.cost[t]
     slope = side * quantity - need_slope
@@ -139,7 +141,7 @@ def add_coin(holdings: Holdings, terms: Terms, t: int, piece: int, symbol: int) 
 def gather(
     holdings: Holdings, rules: Rules, terms: Terms, i: int, bar: int, wallet: float, counted: int, demand: float
 ) -> Gathered:
-    """Write the terms an account holds in a bar; ``counted`` says whose profit counts, ``demand`` what it needs."""
+    """Write the terms held in a bar; ``counted`` says whose profit counts, ``demand`` what is needed."""
     t, piece, positions, constant, beyond = 0, 0, 0, wallet, False
     usable, group, tier = False, 0, 0
     terms.piece[0] = 0
@@ -163,7 +165,7 @@ def gather(
         else:
             side = 1.0 - 2.0 * kind
             terms.side[t], terms.cost[t], terms.anchor[t] = side, cost, anchor
-            usable = counted == EVERY or counted == positions
+            usable = counted in (EVERY, positions)
             group = holdings.group[leader]
             tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable, demand)
             constant = constant + (side * (anchor - cost) if usable else side * anchor)

@@ -1,7 +1,7 @@
 """The short way for an account with one position: its first bar used up is the first with X <= theta.
 
-With one symbol and one side, V is a minimum over straight pieces whose slopes in the price all have the sign of the
-side: low (long) or high is the worst price under every convention but closes. Piece k is used up where
+With one symbol and one side, V is a minimum over straight pieces whose slopes in the price all have the sign of
+the side: low (long) or high is the worst price under every convention but closes. Piece k is used up where
 
     X_i = (s - r_k - f) W_i - s F_i  <=  theta = -(K + d_k) / Q,
 
@@ -36,7 +36,7 @@ class Shortcuts(NamedTuple):
 @helper
 def serves(rules: Rules, shortcuts: Shortcuts, grid: Grid, terms: Terms, held: Gathered, convention: int) -> bool:
     """Whether an account's terms are one position whose trees are planted."""
-    if convention == CLOSES or held.count != 1 or terms.side[0] == 0.0 or not held.usable:
+    if convention == CLOSES or held.terms != 1 or terms.side[0] == 0.0 or not held.usable:
         return False
     for k in range(terms.piece[1]):
         if matters(rules, grid, terms, held, k) and shortcuts.base[tree_of(rules, terms, held, k)] < 0:
@@ -86,7 +86,7 @@ def first_bar_used_up(
                 best = found if found >= 0 else best
         if best >= stop:
             return -1
-        remaining, _ = account_search.left_over(grid, terms, held.count, held.constant, best, convention)
+        remaining, _ = account_search.left_over(grid, terms, held.terms, held.constant, best, convention)
         if remaining < 0.0 or (remaining == 0.0 and not strict):
             return best
         begin = best + 1

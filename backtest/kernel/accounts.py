@@ -69,7 +69,7 @@ def close_out(
     out: Ends,
 ) -> None:
     """Write what the account is at the prices that liquidate it, and close its holdings there."""
-    grid, count = world.grid, held.count
+    grid, count = world.grid, held.terms
     out.left_over[i], column = account_search.left_over(grid, terms, count, held.constant, bar, convention)
     needed, at_fill, t, position = 0.0, wallet, 0, 0
     row, stop = holdings.first[i], holdings.first[i + 1]
@@ -107,7 +107,7 @@ def close_out(
 def happen(
     holdings: Holdings, i: int, before: int, bar: int, bars: int, wallet: float, transfer: int
 ) -> tuple[float, int, int, bool, bool]:
-    """Return wallet and transfers after an opening, the next one that matters, and whether legs are held or over."""
+    """Return wallet and transfers after an opening, the next that matters, whether legs are held, and over."""
     following, is_held, is_over = bars, False, True
     for row in range(holdings.first[i], holdings.first[i + 1]):
         if holdings.kind[row] == COIN:
@@ -152,7 +152,7 @@ def search(
     wallet: float,
     out: Ends,
 ) -> tuple[int, int]:
-    """Return the first bar of [begin, stop) that liquidates what is held from ``bar`` on, and whose profit counted."""
+    """Return the first bar of [begin, stop) that liquidates what is held, and whose profit counted."""
     options = world.options
     hit, whose, views, view = -1, EVERY, 1, 0
     while view < views:
@@ -168,7 +168,7 @@ def search(
             )
         else:
             found = account_search.first_bar_used_up(
-                world.grid, terms, held.count, held.constant, options.strict, convention, begin, end
+                world.grid, terms, held.terms, held.constant, options.strict, convention, begin, end
             )
         if found >= 0:
             hit, whose = found, counted
@@ -216,7 +216,7 @@ def life(
 def live(
     world: World, holdings: Holdings, terms: Terms, out: Ends, order: Integers, begin: int, stop: int
 ) -> None:
-    """Write the ends of accounts [begin, stop) of an order, under the convention that is asked for, and the bracket."""
+    """Write the ends of accounts [begin, stop) of an order, under the convention asked for, and the bracket."""
     options = world.options
     for number in range(begin, stop):
         i = order[number]
@@ -248,7 +248,7 @@ def alert(
     begin: int,
     stop: int,
 ) -> None:
-    """Write the first and the last bar before its end in which each account is below an alert's margin, and how many.
+    """Write the first and last bar to its end in which each account is below an alert's margin, and how many.
 
     After one the next comes ``quiet`` bars later at the earliest.
     """
@@ -287,12 +287,14 @@ def trace(
             counted = EVERY if options.profit == USABLE else (NONE if options.profit == UNUSABLE else view)
             held = account_terms.gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
             for b in range(bar, following):
-                at_worst, _ = account_search.left_over(grid, terms, held.count, held.constant, b, options.convention)
-                at_close, _ = account_search.left_over(grid, terms, held.count, held.constant, b, CLOSES)
+                at_worst, _ = account_search.left_over(
+                    grid, terms, held.terms, held.constant, b, options.convention
+                )
+                at_close, _ = account_search.left_over(grid, terms, held.terms, held.constant, b, CLOSES)
                 closes[b] = at_close if view == 0 else min(closes[b], at_close)
                 worst[b] = at_worst if view == 0 else min(worst[b], at_worst)
                 needed[b] = 0.0
-                for t in range(held.count):
+                for t in range(held.terms):
                     price = grid.leaf[(terms.symbol[t] * grid.bars + b) * LEAF + CLOSE]
                     needed[b] += account_search.need(terms, t, price)
             views = held.positions if options.profit == OWN else 1

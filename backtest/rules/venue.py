@@ -258,17 +258,17 @@ class _Reader:
         return read if not choices or read in choices else None
 
     def _cross(self, settings: dict[str, Any]) -> Cross:
-        kinds = {name: str for name in CROSS_CHOICES} | {"steps": list, "rounds": int}
-        known = [item.name for item in fields(Cross)]
+        kinds = dict.fromkeys(CROSS_CHOICES, str) | {"steps": list, "rounds": int}
+        known = tuple(item.name for item in fields(Cross))
         self._refuse_unknown("cross", settings, known)
-        read = {}
+        read: dict[str, Any] = {}
         for name in (name for name in known if name in settings):
             value = self._sourced(f"cross.{name}", settings[name])
             read[name] = self._of_type(f"cross.{name}", value, kinds.get(name, float))
         if None in read.values():
             return Cross()
         try:
-            return Cross(**{name: tuple(value) if name == "steps" else value for name, value in read.items()})
+            return Cross(**(read | {"steps": tuple(read["steps"])} if "steps" in read else read))
         except RulesError as error:
             self.problems.add_all("cross", error)
             return Cross()
@@ -387,7 +387,14 @@ class _Reader:
         if value is None:
             self.problems.add(path, "is missing")
         elif not isinstance(value, kind) or isinstance(value, bool):
-            names = {str: "text", float: "a number", int: "a whole number", list: "a list", dict: "a table", datetime: "a date"}
+            names = {
+                str: "text",
+                float: "a number",
+                int: "a whole number",
+                list: "a list",
+                dict: "a table",
+                datetime: "a date",
+            }
             self.problems.add(path, f"must be {names[kind]}, is {value!r}")
         else:
             return value

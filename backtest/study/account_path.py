@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
-from backtest.engine.accounts import followed, prepare
+from backtest.engine.account_runs import followed
+from backtest.engine.account_setting import prepare
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas import Time

@@ -1,4 +1,4 @@
-"""Does a hedge save its holder? Pairs of a long and a short, in isolated margin and in cross margin, on one history."""
+"""Does a hedge save its holder? Pairs of a long and a short, in isolated and in cross margin, on one history."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def pairs(
     ArgumentError
         Where the market has no two symbols with bars in the window.
     """
-    openings = market.bars.filter(pl.col("time").is_between(start, end, closed="left")).select("symbol", "time", "open")
+    openings = market.bars.filter(pl.col("time").is_between(start, end, closed="left")).select(
+        "symbol", "time", "open"
+    )
     both = openings.group_by("time").agg("symbol", "open").filter(pl.col("symbol").list.len() > 1).sort("time")
     if both.is_empty():
         raise ArgumentError(f"pairs need two symbols with bars between {start:%Y-%m-%d} and {end:%Y-%m-%d}")
@@ -93,10 +95,10 @@ def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.Da
     return pl.DataFrame(
         {
             "pairs": together.height,
-            "isolated": float((legs > 0).mean() or 0.0),
-            "isolated_both": float((legs > 1).mean() or 0.0),
+            "isolated": (legs > 0).sum() / together.height,
+            "isolated_both": (legs > 1).sum() / together.height,
             "least": 1 - together["latest_liquidation"].null_count() / together.height,
-            "common": float(together["liquidated"].mean() or 0.0),
+            "common": together["liquidated"].sum() / together.height,
             "most": 1 - together["earliest_liquidation"].null_count() / together.height,
         }
     )

@@ -116,18 +116,16 @@ def stop_against_liquidation(
     gap
         How much worse than its own price the liquidation fills, a fraction of it.
 
-    Returns
-    -------
-    ``way`` (liquidation, stop as intended, stop as filled, stop that failed), ``set_by`` (venue, holder), ``price``
-    (that triggers), ``fill_price, loss`` (of the position), ``penalty``, ``remaining_margin`` (at least 0) and
-    ``remaining_share`` of the margin. A stop that fails leaves the liquidation to come.
+    Returns ------- ``way`` (liquidation, stop as intended, stop as filled, stop that failed), ``set_by`` (venue,
+    holder), ``price`` (that triggers), ``fill_price, loss`` (of the position), ``penalty``, ``remaining_margin``
+    (at least 0) and ``remaining_share`` of the margin. A stop that fails leaves the liquidation to come.
     """
     held = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin}
     reached = float(formulas.liquidation_price(contract, table, **held).item())
     if not side * entry_price > side * stop_price > side * reached:
         raise ArgumentError(
-            f"stop_price must lie between the entry price {entry_price:g} and the liquidation price {reached:g}, is "
-            f"{stop_price:g}"
+            f"stop_price must lie between the entry price {entry_price:g} and the liquidation price {reached:g}, "
+            f"is {stop_price:g}"
         )
     worse = np.array([reached * (1 - side * gap), stop_price, stop_price * (1 - side * slippage)])
     fills = np.append(worse, worse[0])
@@ -183,7 +181,7 @@ def reducing(share: float) -> Change:
 def stopping(prices: pl.Series) -> Change:
     """Return the change of a book whose holders set stops: one price a position, null for none."""
 
-    def change(book: Book, venue: Venue) -> Book:
+    def change(book: Book, _: Venue) -> Book:
         return _with(book, book.positions.with_columns(stop_price=prices))
 
     return change
@@ -194,11 +192,9 @@ def compared(
 ) -> pl.DataFrame:
     """Return what became of a book as it is and under each change, on the same prices.
 
-    Returns
-    -------
-    A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts), ``liquidated_share``,
-    ``margin`` (put in, sum), ``realised_pnl`` (of those that ended, sum), ``lost_share``: what those that lost lost, of
-    the margin put in. NaN where nothing was put in.
+    Returns ------- A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts),
+    ``liquidated_share``, ``margin`` (put in, sum), ``realised_pnl`` (of those that ended, sum), ``lost_share``:
+    what those that lost lost, of the margin put in. NaN where nothing was put in.
     """
     rows = []
     for way, change in {"as it is": _same, **changes}.items():
@@ -212,7 +208,7 @@ def compared(
                 "positions": outcomes.height,
                 "liquidated": int(outcomes["liquidated"].sum()),
                 "stopped": int((outcomes["outcome"] == "stopped").sum()),
-                "liquidated_share": float(outcomes["liquidated"].mean() or 0.0),
+                "liquidated_share": outcomes["liquidated"].sum() / max(outcomes.height, 1),
                 "margin": float(margin),
                 "realised_pnl": float(outcomes["realised_pnl"].sum()),
                 "lost_share": lost / margin if margin else float("nan"),
@@ -245,13 +241,15 @@ def stopped(
     rng
         Of that draw.
 
-    Returns
-    -------
-    The positions' columns, ``stop_price`` (intended), ``failed`` (bool), ``outcome, outcome_time`` with the stop,
-    ``fill_price`` (filled), ``realised_pnl``, and ``outcome_without, realised_pnl_without``. Where no positive price
-    liquidates there is no stop (null).
+    Returns ------- The positions' columns, ``stop_price`` (intended), ``failed`` (bool), ``outcome,
+    outcome_time`` with the stop, ``fill_price`` (filled), ``realised_pnl``, and ``outcome_without,
+    realised_pnl_without``. Where no positive price liquidates there is no stop (null).
     """
-    for name, value, top in (("distance", distance, 1.0), ("failing", failing, 1.0 + 1e-12), ("slippage", slippage, 1.0)):
+    for name, value, top in (
+        ("distance", distance, 1.0),
+        ("failing", failing, 1.0 + 1e-12),
+        ("slippage", slippage, 1.0),
+    ):
         if not 0 <= value < top:
             raise ArgumentError(f"{name} must lie between 0 and 1, is {value!r}")
     plain = _with(book, book.positions.drop("stop_price", strict=False))
@@ -266,7 +264,9 @@ def stopped(
     worse = 1 - slippage * pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
     is_stopped = pl.col("outcome") == "stopped"
     slipped = pl.when(is_stopped).then(pl.col("fill_price") * worse).otherwise("fill_price")
-    cost = pl.when(is_stopped).then((pl.col("fill_price") - slipped).abs() * _per_price(venue, book)).otherwise(0.0)
+    cost = (
+        pl.when(is_stopped).then((pl.col("fill_price") - slipped).abs() * _per_price(venue, book)).otherwise(0.0)
+    )
     return outcomes.with_columns(
         realised_pnl=pl.col("realised_pnl") - cost, fill_price=slipped, stop_price=intended, failed=failed
     ).select(
@@ -282,7 +282,7 @@ def stopped(
     )
 
 
-def _same(book: Book, venue: Venue) -> Book:
+def _same(book: Book, _: Venue) -> Book:
     return book
 
 
