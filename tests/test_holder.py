@@ -18,7 +18,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.schemas import Side, Time
 from backtest.study import alerts as study
-from backtest.study import holder
+from backtest.study import holder, precautions
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -101,12 +101,12 @@ def test_compared__every_way_saves_those_it_should() -> None:
     book = Book(positions(3, leverage=pl.Series([2.0, 4.0, 10.0])))
     market = falling([100.0, 95.0, 84.0, 84.0])  # 4x is liquidated at 85, 2x at 60
     changes = {
-        "margin doubled": holder.adding_margin(1.0),
-        "leverage halved": holder.lowering_leverage(2.0),
-        "half of it": holder.reducing(0.5),
-        "stop at 96": holder.stopping(pl.Series([96.0, 96.0, None])),
+        "margin doubled": precautions.adding_margin(1.0),
+        "leverage halved": precautions.lowering_leverage(2.0),
+        "half of it": precautions.reducing(0.5),
+        "stop at 96": precautions.stopping(pl.Series([96.0, 96.0, None])),
     }
-    found = holder.compared(book, market, venue(), changes)
+    found = precautions.compared(book, market, venue(), changes)
     assert found["liquidated"].to_list() == [2, 1, 1, 1, 1]
     assert found["stopped"].to_list() == [0, 0, 0, 0, 2]
     assert found["margin"].to_list() == pytest.approx([85.0, 170.0, 170.0, 85.0, 85.0])
@@ -116,7 +116,7 @@ def test_stopped__tells_intended_filled_and_failed() -> None:
     book = Book(positions(200, leverage=pl.lit(4.0)))
     market = falling([100.0, 80.0])
     rng = np.random.default_rng(4)
-    found = holder.stopped(book, market, venue(), distance=0.5, slippage=0.01, failing=0.25, rng=rng)
+    found = precautions.stopped(book, market, venue(), distance=0.5, slippage=0.01, failing=0.25, rng=rng)
     failed = found["failed"]
     assert 30 < failed.sum() < 70
     assert found.filter(failed).select(pl.col("outcome").unique())["outcome"].to_list() == ["liquidated"]

@@ -10,6 +10,7 @@ import polars as pl
 from backtest.engine.account_setting import Prepared
 from backtest.engine.shortcuts import plant
 from backtest.errors import DataError
+from backtest.kernel import account_watch
 from backtest.kernel import accounts as kernel
 from backtest.kernel.account_search import Terms
 from backtest.kernel.account_terms import Holdings, scratch
@@ -52,7 +53,7 @@ def watch(
 
     def part(begin: int, stop: int) -> None:
         room = room_of(prepared, held)
-        kernel.alert(world, held, room, ends, readonly(until), quiet, first, last, count, begin, stop)
+        account_watch.alert(world, held, room, ends, readonly(until), quiet, first, last, count, begin, stop)
 
     in_chunks(part, held.wallet.size, threads)
     require_covered(prepared, ends)
@@ -66,7 +67,7 @@ def followed(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     """
     held = prepared.held.arrays
     closes, worst, needed = (np.full(prepared.bars.times.size, np.nan) for _ in range(3))
-    kernel.trace(world_of(prepared, held), held, room_of(prepared, held), 0, closes, worst, needed)
+    account_watch.trace(world_of(prepared, held), held, room_of(prepared, held), 0, closes, worst, needed)
     return closes, worst, needed
 
 

@@ -14,7 +14,8 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.engine.account_runs import run
 from backtest.engine.account_setting import Prepared, prepare
-from backtest.engine.steps import Account, Coin, Part
+from backtest.engine.standing import Coin, Part
+from backtest.engine.steps import Account
 from backtest.kernel.account_search import LEAF
 from backtest.kernel.account_terms import COIN, Holdings
 from backtest.kernel.accounts import Ends
