@@ -136,8 +136,8 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
             [row["least"], row["most"]], [height, height], color=CROSS, linewidth=6, alpha=0.35,
             solid_capstyle="butt", zorder=2,
         )  # fmt: skip
-        ax.plot(row["common"], height, "o", color=CROSS, markersize=7, zorder=3)
-        ax.plot(row["isolated"], height, "o", color=ISOLATED, markersize=7, zorder=3)
+        ax.plot(row["common"], height, "o", color=CROSS, markersize=7, zorder=3, clip_on=False)
+        ax.plot(row["isolated"], height, "o", color=ISOLATED, markersize=7, zorder=3, clip_on=False)
     ax.set_yticks([])
     ax.set_ylim(-0.5, count - 0.2)
     farthest = max(0.05, float(rows.select(pl.max_horizontal("isolated", "most").max()).item()))
