@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backtest import book, chart, engine, market, population, rules, study
-    from backtest.book import Book
+    from backtest.book import Accounts, Book
+    from backtest.engine.accounts import sweep_accounts
+    from backtest.engine.liquidation import liquidate_accounts
     from backtest.engine.sweep import sweep, tiers_used
     from backtest.market import Market
     from backtest.rules.venue import Venue
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Accounts": "backtest.book",
     "Book": "backtest.book",
     "Market": "backtest.market",
     "Venue": "backtest.rules.venue",
+    "liquidate_accounts": "backtest.engine.liquidation",
     "sweep": "backtest.engine.sweep",
+    "sweep_accounts": "backtest.engine.accounts",
     "tiers_used": "backtest.engine.sweep",
 }
 _MODULES = {
@@ -39,17 +44,20 @@ _MODULES = {
 }
 
 __all__ = [
+    "Accounts",
     "Book",
     "Market",
     "Venue",
     "book",
     "chart",
     "engine",
+    "liquidate_accounts",
     "market",
     "population",
     "rules",
     "study",
     "sweep",
+    "sweep_accounts",
     "tiers_used",
 ]
 

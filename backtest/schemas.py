@@ -37,6 +37,7 @@ SMALLEST, LARGEST = 1e-50, 1e50
 
 POSITIVE = Rule("must be above zero (and below 1e50)", lambda value: value.is_between(SMALLEST, LARGEST))
 NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_between(0, LARGEST))
+FRACTION = Rule("must lie between 0 and 1", lambda value: value.is_between(0, 1))
 FINITE = Rule("must be a finite number", lambda value: value.is_between(-LARGEST, LARGEST))
 #: Python has no other times; a unit mistaken for milliseconds leads beyond them.
 IN_RANGE = Rule("must lie in the years 1 to 9999", lambda value: value.is_between(FIRST_TIME, LAST_TIME))
@@ -124,6 +125,54 @@ ADJUSTMENTS = Schema(
     ),
 )
 
+ACCOUNTS = Schema(
+    "accounts",
+    (
+        Column("account_id", pl.Int64),
+        Column("wallet", pl.Float64, FINITE),
+        Column("order_margin", pl.Float64, NOT_NEGATIVE, required=False),
+        Column("weight", pl.Float64, POSITIVE, required=False),
+    ),
+)
+
+LEGS = Schema(
+    "legs",
+    (
+        Column("leg_id", pl.Int64),
+        Column("account_id", pl.Int64),
+        Column("symbol", pl.String),
+        Column("side", Side),
+        Column("entry_time", Time, IN_RANGE),
+        Column("entry_price", pl.Float64, POSITIVE),
+        Column("quantity", pl.Float64, POSITIVE),
+        Column("leverage", pl.Float64, POSITIVE, required=False),
+        Column("exit_time", Time, IN_RANGE, required=False, nullable=True),
+    ),
+)
+
+COLLATERAL = Schema(
+    "collateral",
+    (Column("account_id", pl.Int64), Column("symbol", pl.String), Column("quantity", pl.Float64, FINITE)),
+)
+
+HAIRCUTS = Schema(
+    "haircuts",
+    (
+        Column("symbol", pl.String),
+        Column("floor", pl.Float64, NOT_NEGATIVE),
+        Column("haircut", pl.Float64, FRACTION),
+    ),
+)
+
+TRANSFERS = Schema(
+    "transfers",
+    (
+        Column("account_id", pl.Int64),
+        Column("time", Time, IN_RANGE),
+        Column("wallet_change", pl.Float64, FINITE),
+    ),
+)
+
 #: What ``sweep`` adds to the columns of the positions, in this order.
 OUTCOME_COLUMNS = {
     "outcome": Outcome,
@@ -139,6 +188,28 @@ OUTCOME_COLUMNS = {
     "realised_pnl": pl.Float64,
     "tier_rate": pl.Float64,
     "ambiguous": pl.Boolean,
+}
+
+#: What ``sweep_accounts`` adds to the accounts and to their legs.
+ACCOUNT_OUTCOME_COLUMNS = {
+    "outcome": Outcome,
+    "liquidated": pl.Boolean,
+    "outcome_time": Time,
+    "earliest_liquidation": Time,
+    "latest_liquidation": Time,
+    "equity": pl.Float64,
+    "maintenance_margin": pl.Float64,
+    "equity_at_fill": pl.Float64,
+    "shortfall": pl.Float64,
+    "ambiguous": pl.Boolean,
+}
+LEG_OUTCOME_COLUMNS = {
+    "leg_outcome": Outcome,
+    "leg_outcome_time": Time,
+    "triggered": pl.Boolean,
+    "fill_price": pl.Float64,
+    "funding_paid": pl.Float64,
+    "realised_pnl": pl.Float64,
 }
 
 
@@ -194,7 +265,8 @@ def offence(frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, nam
     """Return the message for rows that break a rule: what, how many of how many, and the first one."""
     broken = frame.select(bad.fill_null(False)).to_series()
     row = int(broken.arg_true()[0])
-    shown = [name for name in ("position_id", "symbol", "time") if name in frame.columns and name not in names]
+    known = ("position_id", "leg_id", "account_id", "symbol", "time")
+    shown = [name for name in known if name in frame.columns and name not in names]
     values = ", ".join(f"{name}={say(_value(frame[name], row))}" for name in [*shown, *names])
     return f"{argument}: {sentence}: {breaking(int(broken.sum()), frame.height)}, first row {row:,} ({values})"
 

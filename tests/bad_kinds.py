@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+from bad_accounts import account_kinds, good_account_files
 
 START = datetime(2021, 5, 18, tzinfo=UTC)
 HOURS = 48
@@ -73,6 +74,7 @@ def good_files() -> dict[str, Any]:
         "positions.parquet": positions(),
         "adjustments.parquet": adjustments(),
         "venue.toml": VENUE,
+        **good_account_files(),
     }
 
 
@@ -193,6 +195,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Funding": list(funding_kinds()),
         "Positions": list(position_kinds()),
         "Adjustments": list(adjustment_kinds()),
+        "Accounts in cross margin": list(cross_kinds()),
         "Venue files": [*list(venue_kinds()), *list(tier_kinds())],
         "Positions, prices and rules that do not fit together": list(together_kinds()),
         "Options": list(option_kinds()),
@@ -365,6 +368,21 @@ def tier_kinds() -> Iterator[Kind]:
     yield bad_venue("a table that ends before it begins", ("until = 2021-06-22", "until = 2021-03-01"))
     yield bad_venue("tables whose dates overlap", ("from = 2021-06-22", "from = 2021-06-20"))
     yield bad_venue("tables of one name", ('"summer"', '"spring"'))
+
+
+def cross_kinds() -> Iterator[Kind]:
+    for wrong, words, files in account_kinds():
+        told = {name: venue(content) if name == "venue.toml" else content for name, content in files.items()}
+        yield Kind(wrong, words, told)
+    before = "[contracts.BTCUSDT]"
+    for wrong, line in (
+        ("an unknown rule for accounts", "margin = 1"),
+        ("an unknown step after the trigger", 'steps = ["sell", "close"]'),
+        ("steps that leave positions over", 'steps = ["reduce"]'),
+        ("rounds that are no whole number", "rounds = 2.5"),
+        ("slippage above one", "slippage = 2"),
+    ):
+        yield bad_venue(wrong, (before, f"[cross]\n{line}\n\n{before}"))
 
 
 def together_kinds() -> Iterator[Kind]:

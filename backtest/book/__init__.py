@@ -1,5 +1,6 @@
-"""Books of positions: read, checked, or drawn from a stated population."""
+"""Books of positions and accounts in cross margin: read, checked, or drawn from a stated population."""
 
+from backtest.book.accounts import Accounts
 from backtest.book.book import Book, load
 
-__all__ = ["Book", "load"]
+__all__ = ["Accounts", "Book", "load"]

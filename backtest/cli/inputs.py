@@ -13,6 +13,7 @@ import polars as pl
 from backtest import population
 from backtest.book import Book
 from backtest.book import load as load_book
+from backtest.cli.accounts_parser import FILES
 from backtest.errors import ArgumentError
 from backtest.market import Market, sample
 from backtest.market import load as load_market
@@ -122,7 +123,8 @@ def sweep_rules(options: Namespace) -> dict[str, Any]:
 
 def input_hashes(options: Namespace) -> dict[str, str]:
     """Return the SHA-256 of each file that was read, by path; of a bundled venue by its name."""
-    read = (getattr(options, name, None) for name in ("bars", "funding", "positions", "adjustments", "recorded"))
+    named = ("bars", "funding", "positions", "adjustments", "recorded", *FILES)
+    read = (getattr(options, name, None) for name in named)
     files = {str(path): Path(path) for path in read if path is not None}
     files[str(options.venue)] = venue_files().get(str(options.venue), Path(options.venue))
     hashes = {}

@@ -38,7 +38,7 @@ def add_levels(commands: Any) -> None:
         epilog=EPILOG,
     )
     shared._add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    shared._add_book(parser, required=False)
+    shared._add_book(parser, instead="default: an invented book")
     shared._add_invented(
         parser, default="drawn from stated laws (default; with open_interest in the bars: open-interest)"
     )

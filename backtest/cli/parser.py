@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.cli import values
+from backtest.cli.accounts_parser import ACCOUNT_COLUMNS, add_accounts
 from backtest.cli.fetch_parser import add_fetch
 from backtest.cli.levels_parser import add_levels
 from backtest.cli.one_line import Parser, Version
@@ -68,7 +69,7 @@ def _add_run(commands: Any) -> None:
         "DIR/cascade.png and DIR/summary.json",
     )
     _add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    _add_book(parser, required=False)
+    _add_book(parser, instead="default: an invented book")
     _add_invented(parser, default="drawn from stated laws (default)")
     _add_rules(parser, venue_default="binance")
     output = parser.add_argument_group("output")
@@ -88,10 +89,11 @@ def _add_sweep(commands: Any) -> None:
         "sweep",
         help="what became of each position of your own book, on your own prices",
         description="Run every position through the prices under a venue's rules; write what became of it.",
-        epilog=COLUMNS,
+        epilog=COLUMNS + "\n" + ACCOUNT_COLUMNS,
     )
     _add_market(parser, bars_default=None)
-    _add_book(parser, required=True)
+    _add_book(parser, instead="or accounts, below")
+    add_accounts(parser)
     _add_rules(parser, venue_default=None)
     _add_out(parser.add_argument_group("output"), default=None)
 
@@ -173,15 +175,9 @@ def _add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) ->
     market.add_argument("--until", dest="end", type=values.time, metavar="TIME", help="use bars before this (UTC)")
 
 
-def _add_book(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def _add_book(parser: argparse.ArgumentParser, *, instead: str) -> None:
     book = parser.add_argument_group("positions")
-    book.add_argument(
-        "--positions",
-        type=Path,
-        metavar="FILE",
-        required=required,
-        help="your own" + ("" if required else " (default: an invented book)"),
-    )
+    book.add_argument("--positions", type=Path, metavar="FILE", help=f"your own ({instead})")
     book.add_argument("--adjustments", type=Path, metavar="FILE", help="margin added or taken, parts closed")
 
 

@@ -8,11 +8,15 @@ from argparse import Namespace
 from importlib import metadata
 from typing import Any
 
+import polars as pl
+
 import backtest
 from backtest.cli.inputs import LEVERAGE_MIX, SEED, input_hashes
 from backtest.cli.progress import Clock
-from backtest.cli.study import Swept
+from backtest.cli.study import Swept, one_currency
+from backtest.market import Market
 from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
 from backtest.study import flow
 
 PACKAGES = ("numpy", "polars", "numba", "matplotlib")
@@ -23,18 +27,29 @@ MOST_GAPS = 100
 
 def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dict[str, Any]:
     """Return what goes into ``summary.json``: arguments, versions, seeds, hashes, tiers, gaps, counts, timings."""
-    first, last = swept.window
-    found = swept.market.gaps()
     counts = flow.tally(swept.outcomes)
+    return {
+        **circumstances(options, swept.market, swept.venue, clock),
+        "book": _book(options, swept),
+        "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
+        "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
+        "totals": {name: _number(value) for name, value in swept.totals.items()},
+    }
+
+
+def circumstances(options: Namespace, market: Market, venue: Venue, clock: Clock) -> dict[str, Any]:
+    """Return what was asked for, with what, on which prices: what every summary tells."""
+    first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
+    found = market.gaps()
     return {
         "command": options.command,
         "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
         "versions": _versions(),
         "inputs": input_hashes(options),
         "prices": {
-            "description": swept.market.description,
-            "symbols": list(swept.market.symbols),
-            "bars": swept.market.bars.height,
+            "description": market.description,
+            "symbols": list(market.symbols),
+            "bars": market.bars.height,
             "first": first,
             "last": last,
         },
@@ -43,11 +58,7 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
             "long": int(found["long"].sum()),
             "first": found.head(MOST_GAPS).to_dicts(),
         },
-        "book": _book(options, swept),
-        "venue": {"name": swept.venue.name, "title": swept.venue.title, "settlement": swept.currency},
-        "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
-        "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
-        "totals": {name: _number(value) for name, value in swept.totals.items()},
+        "venue": {"name": venue.name, "title": venue.title, "settlement": one_currency(venue, market)},
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
     }
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from backtest.cli import record, report, sentences
+from backtest.cli import accounts, record, report, sentences
+from backtest.cli.accounts_parser import FILES
 from backtest.cli.inputs import read_book, read_market, read_tiers, sweep_rules
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
 from backtest.cli.study import Swept, one_currency
 from backtest.cli.text import facts, paragraph
 from backtest.engine.sweep import sweep, tiers_used
+from backtest.errors import ArgumentError
 from backtest.rules.venue import Venue
 
 
 def run(options: Namespace) -> None:
-    """Sweep the positions given and write their outcomes and a summary."""
+    """Sweep the positions or accounts given and write their outcomes and a summary."""
     require_folder(options.out)
+    if options.accounts is not None and options.positions is None:
+        accounts.run(options)
+        return
+    require_positions(options)
     clock = Clock()
     venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
     with clock.stage("prices"):
@@ -41,3 +47,12 @@ def run(options: Namespace) -> None:
         ("seconds", str(clock)),
     ]
     print(facts(named, indent=""))
+
+
+def require_positions(options: Namespace) -> None:
+    """Refuse options of accounts beside positions, and neither of the two."""
+    if options.positions is None:
+        raise ArgumentError("--positions or --accounts must be given: what is to be swept")
+    for name in (*FILES, "convention", "profit", "hedged", "procedure"):
+        if getattr(options, name):
+            raise ArgumentError(f"--{name} is for accounts in cross margin: --positions gives isolated ones")

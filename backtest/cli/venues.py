@@ -78,7 +78,10 @@ def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
     shared = next(iter(venue.contracts.values()), venue.default)
     for path, source in venue.provenance.items():
         *owner, rule = path.split(".")
-        if owner:
+        if owner == ["cross"]:
+            value = getattr(venue.cross, rule)
+            value = ", ".join(value) if rule == "steps" else value
+        elif owner:
             value = getattr(venue.contracts[owner[-1]], rule) if owner[-1] in venue.contracts else ""
         else:
             value = getattr(venue if rule in VENUE_RULES else shared, rule)

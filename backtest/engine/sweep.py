@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import history, limits
+from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.engine.surviving import surviving_weight
 from backtest.errors import ArgumentError, DataError
@@ -87,10 +87,10 @@ def sweep(
     TiersError
         For positions opened when no table was in force.
     """
-    _check_arguments(book, market, venue, tiers, threads)
-    _require_choice("intrabar", intrabar, INTRABAR)
-    _require_choice("entry_bar", entry_bar, ENTRY_BAR)
-    _require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
+    require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    require_choice("intrabar", intrabar, INTRABAR)
+    require_choice("entry_bar", entry_bar, ENTRY_BAR)
+    require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     prepared = _prepare(book, market, venue, trigger_price, fill_price, tiers)
     admitted = limits.admit(book, prepared, leverage_limit, threads)
     forest = history.forest_of(
@@ -131,7 +131,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     TiersError
         As :func:`sweep`.
     """
-    _check_arguments(book, market, venue, tiers, None)
+    require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
     prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
     counts = limits.group_counts(book, prepared)
     times = book.positions.select("symbol", "entry_time")
@@ -185,7 +185,7 @@ def _prepare(
     book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
 ) -> Prepared:
     series = trigger_price or venue.trigger_price
-    _require_choice("trigger_price", series, PRICE_PREFIX)
+    require_choice("trigger_price", series, PRICE_PREFIX)
     unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
     if unknown:
         sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
@@ -282,27 +282,6 @@ def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
         else:
             columns[name] = series if name == "ambiguous" else series.fill_nan(None)
     return frame.with_columns(**columns)
-
-
-def _check_arguments(book: object, market: object, venue: object, tiers: object, threads: object) -> None:
-    """Refuse what is no book, market or venue, saying how it becomes one."""
-    for name, given, kind, cure in (
-        ("book", book, Book, "Book(positions)"),
-        ("market", market, Market, "Market(bars, funding)"),
-        ("venue", venue, Venue, "Venue.load(name)"),
-        ("tiers", tiers, (str, Mapping), "'strict', 'nearest' or {symbol: table}"),
-    ):
-        if not isinstance(given, kind):
-            raise ArgumentError(f"{name} must be {cure}, is {type(given).__module__}.{type(given).__name__}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ArgumentError(
-            f"threads must be a whole number of at least 1, or None for one a core, is {threads!r}"
-        )
-
-
-def _require_choice(name: str, value: str, choices: Any) -> None:
-    if value not in choices:
-        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, is {value!r}")
 
 
 __all__ = ["Positions", "sweep", "tiers_used"]

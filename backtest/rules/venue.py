@@ -40,6 +40,8 @@ from typing import Any, Literal
 from backtest.errors import RulesError
 from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
+from backtest.rules.cross import CHOICES as CROSS_CHOICES
+from backtest.rules.cross import Cross
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import CONFIDENCES, TierTable
 
@@ -90,6 +92,7 @@ class Venue:
     takeover_price: Literal["bankruptcy", "bankruptcy_with_fee", "backstop"] = "bankruptcy"
     takeover_discount: float = 0.0  #: backstop's discount from the liquidation price, a fraction
     remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets what is left of the margin
+    cross: Cross = field(default_factory=Cross)  #: rules for accounts in cross margin
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  #: by rule
     unknown: tuple[str, ...] = ()  #: what the sources do not say
     note: str = ""
@@ -201,7 +204,7 @@ class _Reader:
         self.unusable: set[str] = set()  #: rules of the venue that are wrong, which contracts need not repeat
 
     def venue(self, settings: dict[str, Any]) -> Venue:
-        known = ("name", "title", "settlement", "rules", "contracts", "default", "unknown", "note")
+        known = ("name", "title", "settlement", "rules", "cross", "contracts", "default", "unknown", "note")
         self._refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self._of_type(name, settings.get(name), str)
@@ -223,6 +226,7 @@ class _Reader:
         }
         default = self._default(settings.get("default"), contractual, contracts)
         own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
+        cross = self._cross(self._table("cross", settings.get("cross", {})))
         self.problems.raise_if_any(self.subject)
         try:
             return Venue(
@@ -234,6 +238,7 @@ class _Reader:
                 provenance=self.provenance,
                 unknown=tuple(settings.get("unknown", ())),
                 note=settings.get("note", ""),
+                cross=cross,
                 **own_rules,
             )
         except RulesError as error:
@@ -249,21 +254,40 @@ class _Reader:
         }
 
     def _value(self, path: str, name: str, entry: Any) -> Any:
-        value = entry
-        if isinstance(entry, dict):
-            self._refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
-            confidence = entry.get("confidence", "unknown")
-            self.problems.require_choice(f"{path}.confidence", confidence, CONFIDENCES)
-            written = str(entry.get("date", ""))
-            self.provenance[path.removeprefix("rules.")] = Provenance(
-                str(entry.get("source", "")), written, str(confidence)
-            )
-            value = entry.get("value")
+        value = self._sourced(path, entry)
         choices = {**contract_rules.CHOICES, **CHOICES}.get(name)
         read = self._of_type(path, value, str if choices else float)
         if choices and read is not None:
             self.problems.require_choice(path, read, choices)
         return read if not choices or read in choices else None
+
+    def _cross(self, settings: dict[str, Any]) -> Cross:
+        kinds = dict.fromkeys(CROSS_CHOICES, str) | {"steps": list, "rounds": int}
+        known = tuple(item.name for item in fields(Cross))
+        self._refuse_unknown("cross", settings, known)
+        read: dict[str, Any] = {}
+        for name in (name for name in known if name in settings):
+            value = self._sourced(f"cross.{name}", settings[name])
+            read[name] = self._of_type(f"cross.{name}", value, kinds.get(name, float))
+        if None in read.values():
+            return Cross()
+        try:
+            return Cross(**(read | {"steps": tuple(read["steps"])} if "steps" in read else read))
+        except RulesError as error:
+            self.problems.add_all("cross", error)
+            return Cross()
+
+    def _sourced(self, path: str, entry: Any) -> Any:
+        """Return a value that may stand with where it was read, and remember that."""
+        if not isinstance(entry, dict):
+            return entry
+        self._refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
+        confidence = entry.get("confidence", "unknown")
+        self.problems.require_choice(f"{path}.confidence", confidence, CONFIDENCES)
+        self.provenance[path.removeprefix("rules.")] = Provenance(
+            str(entry.get("source", "")), str(entry.get("date", "")), str(confidence)
+        )
+        return entry.get("value")
 
     def _default(self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]) -> Contract | None:
         if settings is None:
@@ -370,7 +394,14 @@ class _Reader:
         if value is None:
             self.problems.add(path, "is missing")
         elif not isinstance(value, kind) or isinstance(value, bool):
-            names = {str: "text", float: "a number", list: "a list", dict: "a table", datetime: "a date"}
+            names = {
+                str: "text",
+                float: "a number",
+                int: "a whole number",
+                list: "a list",
+                dict: "a table",
+                datetime: "a date",
+            }
             self.problems.add(path, f"must be {names[kind]}, is {value!r}")
         else:
             return value

@@ -1,0 +1,185 @@
+"""Accounts in cross margin: a wallet behind several legs, collateral in other coins, debts, transfers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.schemas import (
+    ACCOUNT_OUTCOME_COLUMNS,
+    ACCOUNTS,
+    COLLATERAL,
+    HAIRCUTS,
+    LEG_OUTCOME_COLUMNS,
+    LEGS,
+    TRANSFERS,
+    Schema,
+    conform,
+    offence,
+)
+
+
+class Accounts:
+    """Accounts to sweep, checked.
+
+    Parameters
+    ----------
+    accounts
+        ``account_id, wallet`` (settlement currency; negative: a debt in it). Other columns are carried through.
+    legs
+        ``leg_id, account_id, symbol, side, entry_time, entry_price, quantity``; optionally ``leverage`` (where
+        rates are keyed by it) and ``exit_time`` (null: none). Other columns are carried through.
+    collateral
+        ``account_id, symbol, quantity``: units held throughout, valued at the symbol's mark price; a negative
+        quantity is a debt.
+    haircuts
+        ``symbol, floor, haircut``: the part of collateral worth more than ``floor`` counts less ``haircut``
+        (0.1: at 90 %), rising with the floor. Symbols without rows have none.
+    transfers
+        ``account_id, time, wallet_change``: deposits, and withdrawals where negative.
+
+    Raises
+    ------
+    DataError
+        For frames that break their schema or hold columns a sweep adds, ids used twice or unknown, accounts
+        without legs, exits before entries, haircuts that do not rise.
+    """
+
+    def __init__(
+        self,
+        accounts: pl.DataFrame,
+        legs: pl.DataFrame,
+        *,
+        collateral: pl.DataFrame | None = None,
+        haircuts: pl.DataFrame | None = None,
+        transfers: pl.DataFrame | None = None,
+    ) -> None:
+        self.accounts = conform(accounts, ACCOUNTS)
+        self.legs = conform(legs, LEGS)
+        self.collateral = _or_empty(collateral, COLLATERAL)
+        self.haircuts = _or_empty(haircuts, HAIRCUTS)
+        self.transfers = _or_empty(transfers, TRANSFERS)
+        if self.accounts.is_empty():
+            raise DataError("accounts must hold at least one row, there is none")
+        self._check_names()
+        _refuse(self.accounts, "accounts", "account_id must not repeat", ("account_id",), _repeats("account_id"))
+        _refuse(self.legs, "legs", "leg_id must not repeat", ("leg_id",), _repeats("leg_id"))
+        self._check_belonging()
+        self._check_rows()
+
+    @classmethod
+    def isolated(cls, positions: pl.DataFrame) -> Accounts:
+        """Return an account a position, its margin the wallet: what isolated margin is.
+
+        Parameters
+        ----------
+        positions
+            As :class:`~backtest.Book` takes them, of linear or face-value contracts, with ``margin``; stops and
+            take-profits are left out, other columns are carried through with the legs.
+        """
+        if "margin" not in positions.columns:
+            raise DataError("positions need a column margin, which becomes the wallet of each account")
+        wallets = positions.select(pl.col("position_id").alias("account_id"), pl.col("margin").alias("wallet"))
+        drop = [
+            name
+            for name in ("margin", "stop_price", "take_profit_price", "account_id")
+            if name in positions.columns
+        ]
+        legs = (
+            positions.drop(drop).with_columns(leg_id="position_id", account_id="position_id").drop("position_id")
+        )
+        return cls(wallets, legs)
+
+    def only(self, account_id: int) -> Accounts:
+        """Return one of the accounts with all that is its own.
+
+        Raises
+        ------
+        ArgumentError
+            Where there is no such account.
+        """
+        own = pl.col("account_id") == account_id
+        if self.accounts.filter(own).is_empty():
+            raise ArgumentError(f"account_id {account_id!r} is none of the {len(self):,} accounts'")
+        return Accounts(
+            self.accounts.filter(own),
+            self.legs.filter(own),
+            collateral=self.collateral.filter(own),
+            haircuts=self.haircuts,
+            transfers=self.transfers.filter(own),
+        )
+
+    def __len__(self) -> int:
+        return self.accounts.height
+
+    def __repr__(self) -> str:
+        held = ", ".join(self.symbols)
+        return f"Accounts({len(self):,} accounts, {self.legs.height:,} legs in {held or 'nothing'})"
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols of legs, in order of appearance."""
+        return tuple(self.legs["symbol"].unique(maintain_order=True))
+
+    @cached_property
+    def coins(self) -> tuple[str, ...]:
+        """The symbols of collateral and debts, in order of appearance."""
+        return tuple(self.collateral["symbol"].unique(maintain_order=True))
+
+    def _check_names(self) -> None:
+        for argument, frame, added in (
+            ("accounts", self.accounts, ACCOUNT_OUTCOME_COLUMNS),
+            ("legs", self.legs, LEG_OUTCOME_COLUMNS),
+        ):
+            taken = [name for name in added if name in frame.columns]
+            if taken:
+                raise DataError(
+                    f"{argument} must not have the columns a sweep adds: rename or drop {', '.join(taken)}"
+                )
+
+    def _check_belonging(self) -> None:
+        """Refuse rows of accounts that are not there, and accounts that never hold a leg."""
+        known = self.accounts["account_id"].implode()
+        for argument, frame in (
+            ("legs", self.legs),
+            ("collateral", self.collateral),
+            ("transfers", self.transfers),
+        ):
+            strange = ~pl.col("account_id").is_in(known)
+            _refuse(frame, argument, "account_id must be one of the accounts'", ("account_id",), strange)
+        idle = ~pl.col("account_id").is_in(self.legs["account_id"].implode())
+        _refuse(self.accounts, "accounts", "an account must have at least one leg", ("account_id",), idle)
+
+    def _check_rows(self) -> None:
+        if "exit_time" in self.legs.columns:
+            late = pl.col("exit_time") <= pl.col("entry_time")
+            sentence = "exit_time must lie after entry_time"
+            _refuse(self.legs, "legs", sentence, ("entry_time", "exit_time"), late)
+        twice = pl.struct("account_id", "symbol").is_duplicated()
+        sentence = "an account must hold a symbol in one row"
+        _refuse(self.collateral, "collateral", sentence, ("symbol", "quantity"), twice)
+        later = ~pl.col("symbol").is_first_distinct()
+        for name in ("floor", "haircut"):
+            flat = later & ~(pl.col(name).diff().over("symbol") > 0)
+            sentence = f"{name} must rise within each symbol"
+            _refuse(self.haircuts, "haircuts", sentence, ("symbol", "floor", "haircut"), flat)
+        begins = ~later & (pl.col("floor") != 0)
+        sentence = "the first floor of a symbol must be 0"
+        _refuse(self.haircuts, "haircuts", sentence, ("symbol", "floor"), begins)
+
+
+def _or_empty(frame: pl.DataFrame | None, schema: Schema) -> pl.DataFrame:
+    if frame is None:
+        return pl.DataFrame(schema={column.name: column.dtype for column in schema.columns})
+    return conform(frame, schema)
+
+
+def _repeats(name: str) -> pl.Expr:
+    return ~pl.col(name).is_first_distinct()
+
+
+def _refuse(frame: pl.DataFrame, argument: str, sentence: str, names: tuple[str, ...], bad: pl.Expr) -> None:
+    if frame.select(bad.any()).item():
+        raise DataError(offence(frame, argument, sentence, bad, names))

@@ -1,0 +1,254 @@
+"""What a venue's procedure makes of an account: worked by hand, and what must always hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from random_accounts import random_case
+from test_accounts_reference import swept
+
+from backtest import Accounts, Market, Venue, liquidate_accounts
+from backtest.engine.liquidation import Liquidations
+from backtest.errors import RulesError
+from backtest.rules.contract import Contract
+from backtest.rules.cross import Cross
+from backtest.rules.tiers import TierTable
+from backtest.schemas import Time
+
+START = datetime(2024, 5, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def market(**closes: list[float]) -> Market:
+    """Return flat bars: each symbol stands at one price a minute."""
+    frames = [
+        pl.DataFrame(
+            {
+                "symbol": symbol,
+                "time": pl.Series([START + MINUTE * bar for bar in range(len(prices))]).cast(Time),
+                **{part: [float(price) for price in prices] for part in ("open", "high", "low", "close")},
+            }
+        )
+        for symbol, prices in closes.items()
+    ]
+    return Market(pl.concat(frames))
+
+
+def venue(table: dict[str, Any] | None = None, **contract: Any) -> Venue:
+    given = {"name": "t", "model": "flat", "rates": [0.1], "max_leverages": [4.0]} | (table or {})
+    default = Contract(symbol="any", tables=(TierTable(**given),), **({"basis": "entry"} | contract))
+    return Venue(name="hand", title="By hand", contracts={}, default=default)
+
+
+def accounts(wallet: float, *legs: tuple[Any, ...], order_margin: float = 0.0, **more: Any) -> Accounts:
+    """Return one account; legs are symbol, side, price, quantity."""
+    rows = [
+        {"leg_id": number, "account_id": 1, "symbol": symbol, "side": side, "entry_time": START}
+        | {"entry_price": float(price), "quantity": float(quantity)}
+        for number, (symbol, side, price, quantity) in enumerate(legs)
+    ]
+    frame = pl.DataFrame({"account_id": [1], "wallet": [float(wallet)], "order_margin": [order_margin]})
+    return Accounts(frame, pl.DataFrame(rows), **more)
+
+
+def steps_of(found: Liquidations) -> list[str]:
+    return found.steps["step"].to_list()
+
+
+def test_liquidate_accounts__cancelling_orders_alone_can_restore_an_account() -> None:
+    held = accounts(25, ("X", "long", 100, 1), order_margin=10)
+    cross = Cross(steps=("cancel_orders", "take_over"))
+    found = liquidate_accounts(held, market(X=[100, 94, 94]), venue(), cross=cross)
+    # 25 - 10 - 6 = 9 is below 10; without the orders it is 19
+    assert found.steps.select("step", "equity", "maintenance_margin", "restored").rows() == [
+        ("cancel_orders", 19.0, 10.0, True)
+    ]
+    assert found.accounts["outcome"].to_list() == ["open"]
+    assert found.legs["quantity_left"].to_list() == [1.0]
+    again = liquidate_accounts(held, market(X=[100, 94, 84]), venue(), cross=cross)
+    assert steps_of(again) == ["cancel_orders", "take_over"]
+    assert again.steps["trigger"].to_list() == [1, 2]
+
+
+def test_liquidate_accounts__takeover_at_the_bankruptcy_price_leaves_nothing() -> None:
+    held = accounts(20, ("X", "long", 100, 1))
+    found = liquidate_accounts(held, market(X=[100, 88]), venue(), cross=Cross(steps=("take_over",)))
+    # equity 8 at 88: bankrupt at 80, whatever the mark does in the bar
+    assert found.closed.select("quantity", "fill_price", "result").rows() == [(1.0, 80.0, -20.0)]
+    assert found.accounts.select("remainder", "shortfall").rows() == [(0.0, 0.0)]
+
+
+def test_liquidate_accounts__closing_in_the_book_returns_the_rest_or_leaves_a_shortfall() -> None:
+    held = accounts(20, ("X", "long", 100, 1))
+    found = liquidate_accounts(held, market(X=[100, 88]), venue(), cross=Cross(slippage=0.25))
+    assert found.closed["fill_price"].to_list() == [66.0]
+    assert found.accounts.select("remainder", "shortfall").rows() == [(0.0, 14.0)]
+    found = liquidate_accounts(held, market(X=[100, 88]), venue())
+    assert found.accounts.select("remainder", "shortfall").rows() == [(8.0, 0.0)]
+
+
+def test_liquidate_accounts__self_trade_closes_the_smaller_side_against_the_larger() -> None:
+    held = accounts(20, ("X", "long", 100, 2), ("X", "short", 100, 1))
+    cross = Cross(steps=("self_trade", "take_over"))
+    found = liquidate_accounts(held, market(X=[100, 86, 86]), venue(), cross=cross)
+    # equity 20 - 14 = 6 against 30: one of each closed at 86, then 6 against 10: not enough
+    assert steps_of(found) == ["self_trade", "take_over"]
+    assert found.steps["maintenance_margin"].to_list() == [10.0, 0.0]
+    roomy = accounts(40, ("X", "long", 100, 2), ("X", "short", 100, 1))
+    found = liquidate_accounts(roomy, market(X=[100, 86, 86]), venue(), cross=cross)
+    assert found.steps.select("step", "equity", "restored").rows() == [("self_trade", 26.0, True)]
+    assert found.legs["quantity_left"].to_list() == [1.0, 0.0]
+    fee = replace(cross, self_trade_fee=0.01)
+    found = liquidate_accounts(roomy, market(X=[100, 86, 86]), venue(), cross=fee)
+    assert found.steps["equity"].to_list() == pytest.approx([26.0 - 2 * 0.86])
+
+
+def test_liquidate_accounts__tiers_are_stepped_down_one_at_a_time_at_the_bankruptcy_price() -> None:
+    tiers = {"floors": [0.0, 100, 200], "rates": [0.05, 0.1, 0.2], "max_leverages": [20.0, 10.0, 5.0]}
+    held = accounts(90, ("X", "long", 100, 3))
+    cross = Cross(steps=("step_down_tiers", "take_over"), order="triggered", profit="own")
+    found = liquidate_accounts(held, market(X=[100, 89, 89]), venue(tiers), cross=cross)
+    # 90 - 33 = 57 is below 60; a third taken over at the bankruptcy price 70 leaves 38 of equity for two
+    assert found.closed.select("quantity", "fill_price").rows()[0] == pytest.approx((1.0, 70.0))
+    assert found.steps.select("equity", "maintenance_margin").rows()[0] == pytest.approx((38.0, 20.0))
+    assert found.accounts["outcome"].to_list() == ["open"]
+
+
+def test_liquidate_accounts__conversion_frees_what_the_haircut_held_back() -> None:
+    haircuts = pl.DataFrame({"symbol": ["C"], "floor": [0.0], "haircut": [0.5]})
+    coins = pl.DataFrame({"account_id": [1], "symbol": ["C"], "quantity": [2.0]})
+    held = accounts(0, ("X", "long", 100, 1), collateral=coins, haircuts=haircuts)
+    cross = Cross(steps=("convert_collateral", "take_over"), conversion_cost=0.1)
+    found = liquidate_accounts(held, market(X=[100, 90, 90], C=[20, 20, 20]), venue(), cross=cross)
+    # 20 of 40 count: 10 is not above 10; converted, 36 - 10 = 26 is
+    assert found.closed.select("leg_id", "symbol", "quantity", "fill_price", "result").rows() == [
+        (None, "C", 2.0, 20.0, 36.0)
+    ]
+    assert found.steps.select("step", "equity", "restored").rows() == [("convert_collateral", 26.0, True)]
+    assert found.accounts["outcome"].to_list() == ["open"]
+
+
+def test_liquidate_accounts__reduction_stops_in_the_round_that_restores() -> None:
+    held = accounts(20, ("X", "long", 100, 1))
+    cross = Cross(steps=("reduce", "take_over"), rounds=10, restored_above="initial")
+    found = liquidate_accounts(held, market(X=[100, 90, 90]), venue(), cross=cross)
+    # equity 10 stays; the initial margin is a quarter of what is left: 25 q < 10 first at q = 0.3
+    assert found.closed["quantity"].sum() == pytest.approx(0.7)
+    assert found.steps.select("step", "restored").rows() == [("reduce", True)]
+    bare = liquidate_accounts(held, market(X=[100, 90, 90]), venue(), cross=replace(cross, slippage=0.2))
+    assert bare.accounts["outcome"].to_list() == ["liquidated"]  # each round loses more than it frees
+
+
+def test_liquidate_accounts__order_decides_which_position_goes_first() -> None:
+    prices = market(X=[100, 80, 80], Y=[100, 105, 105])
+    held = accounts(30, ("X", "long", 100, 1), ("Y", "short", 100, 2))
+    first = {
+        order: liquidate_accounts(held, prices, venue(), cross=Cross(order=order)).closed["symbol"][0]
+        for order in ("largest_loss", "largest_notional")
+    }
+    assert first == {"largest_loss": "X", "largest_notional": "Y"}
+
+
+def test_liquidate_accounts__of_unusable_profits_the_triggered_position_goes_first() -> None:
+    prices = market(X=[100, 80, 80], Y=[100, 120, 120])
+    held = accounts(25, ("X", "long", 100, 1), ("Y", "long", 100, 1))
+    own = Cross(steps=("take_over",), order="triggered", profit="own")
+    found = liquidate_accounts(held, prices, venue(), cross=own)
+    # X sees 25 - 20 = 5 of equity and is bankrupt at 75; Y keeps its own profit of 20 against 10
+    assert found.closed.select("symbol", "fill_price").rows() == [("X", 75.0)]
+    assert found.steps.select("wallet", "equity", "positions", "restored").rows() == [(0.0, 20.0, 1, True)]
+    usable = liquidate_accounts(held, prices, venue(), cross=Cross())
+    assert usable.closed.is_empty()  # 25 + 0 against 20
+
+
+def test_liquidate_accounts__a_hedged_account_is_spared_where_the_venue_says_so() -> None:
+    prices = market(X=[100, 50, 50])
+    held = accounts(5, ("X", "long", 100, 1), ("X", "short", 100, 1))
+    assert liquidate_accounts(held, prices, venue(), cross=Cross(hedged="spared")).closed.is_empty()
+    assert liquidate_accounts(held, prices, venue()).closed.height == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "first_steps"),
+    [
+        ("mexc", ["cancel_orders", "self_trade", "step_down_tiers", "take_over"]),
+        ("ascendex", ["cancel_orders", "convert_collateral", "reduce", "take_over"]),
+        ("binance", ["cancel_orders", "close"]),
+        ("bybit", ["cancel_orders", "step_down_tiers", "take_over"]),
+    ],
+)
+def test_venues__tell_their_procedure_for_accounts(name: str, first_steps: list[str]) -> None:
+    found = Venue.load(name)
+    assert list(found.cross.steps) == first_steps
+    assert {f"cross.{rule}" for rule in ("profit", "steps", "order")} <= set(found.provenance)
+
+
+def test_cross__refuses_steps_that_leave_positions_over() -> None:
+    with pytest.raises(RulesError, match=r"steps: the last must be take_over or close"):
+        Cross(steps=("reduce",))
+    with pytest.raises(RulesError, match="steps: there is no step 'sell'"):
+        Cross(steps=("sell", "close"))
+
+
+PROCEDURES = (
+    Cross(),
+    Cross(steps=("cancel_orders", "self_trade", "step_down_tiers", "take_over"), order="triggered", profit="own"),
+    Cross(
+        steps=("cancel_orders", "convert_collateral", "reduce", "take_over"), restored_above="initial",
+        profit="unusable", rounds=7, slippage=0.01, conversion_cost=0.02,
+    ),
+    Cross(steps=("step_down_tiers", "close"), order="largest_loss", hedged="spared"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(PROCEDURES)))
+def test_liquidate_accounts__books_every_change_of_the_wallet(number: int) -> None:
+    cross = PROCEDURES[number]
+    for seed in range(6):
+        case = random_case(np.random.default_rng([7, seed]), 40)
+        frames = case.frames | {"transfers": case.frames["transfers"].clear()}
+        frames["legs"] = frames["legs"].with_columns(exit_time=pl.lit(None, Time))
+        case = case._replace(frames=frames)
+        limit = case.options["gap_limit_ms"]
+        limit = None if limit is None else timedelta(milliseconds=limit)
+        found = liquidate_accounts(
+            Accounts(**frames), Market(case.bars, case.funding, gap_limit=limit), case.venue, cross=cross
+        )
+        outcomes = swept(case, profit=cross.profit, hedged=cross.hedged, convention="C").accounts
+        assert (outcomes["liquidated"] == (found.accounts["triggers"] > 0)).all()
+        assert outcomes.filter("liquidated")["outcome_time"].equals(
+            found.accounts.filter(pl.col("triggers") > 0)["first_trigger"]
+        )
+        check_wallets(found)
+        check_quantities(found)
+
+
+def check_wallets(found: Liquidations) -> None:
+    """The wallet after the last step is what was there and what was closed; given back only above the margin."""
+    results = found.closed.group_by("account_id").agg(pl.col("result").sum())
+    last = found.steps.group_by("account_id", maintain_order=True).last()
+    freed = found.steps.filter(pl.col("step") == "cancel_orders").select("account_id", freed=True)
+    own = found.accounts.join(last, on="account_id").join(results, on="account_id", how="left")
+    own = own.join(freed, on="account_id", how="left")
+    if "order_margin" in own.columns:
+        held_back = pl.when(pl.col("freed").is_null()).then("order_margin").otherwise(0.0)
+        own = own.with_columns(wallet=pl.col("wallet") - held_back)
+    gap = own["wallet"] + own["result"].fill_null(0.0) - own["wallet_right"]
+    scale = own["wallet"].abs() + own["result"].fill_null(0.0).abs() + 1.0
+    assert (gap.abs() <= 1e-9 * scale).all()
+    restored = found.steps.filter("restored")
+    assert (restored["equity"] >= restored["maintenance_margin"]).all()
+    gone = own.filter(pl.col("outcome") == "liquidated")
+    assert (gone["positions"] == 0).all()
+
+
+def check_quantities(found: Liquidations) -> None:
+    """What was closed and what is left add up to every leg."""
+    closed = found.closed.drop_nulls("leg_id").group_by("leg_id").agg(pl.col("quantity").sum().alias("gone"))
+    legs = found.legs.join(closed, on="leg_id", how="left").with_columns(pl.col("gone").fill_null(0.0))
+    assert ((legs["quantity_left"] + legs["gone"] - legs["quantity"]).abs() <= 1e-9 * legs["quantity"]).all()
