@@ -15,7 +15,7 @@ from backtest.engine.sweep import Prepared, _check_arguments, _prepare
 from backtest.errors import ArgumentError, TiersError
 from backtest.kernel import lifetimes as kernel
 from backtest.kernel.compile import in_chunks, readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Codes, Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
@@ -35,7 +35,7 @@ class Lifetimes:
     interval: int  #: ms a bar covers
     times: Integers  #: (bars,) openings, ms
     known_until: Integers  #: (bars,) ms up to which what became of an entry at each opening can be told
-    bars: dict[str, Integers]  #: by side, (leverages, bars): a bar, or SURVIVED, or NOT_ALLOWED by its tier
+    bars: dict[str, Codes]  #: by side, (leverages, bars): a bar, or SURVIVED, or NOT_ALLOWED by its tier
 
 
 def lifetimes(
@@ -84,12 +84,12 @@ def lifetimes(
         ends = np.minimum(knowledge, np.searchsorted(times, times + horizon // MILLISECOND))
     trees = np.array([tree.symbol == number for tree in prepared.rules.trees])
     forest = history.forest_of(market, prepared.bars, prepared.funding, prepared.rules, trees, prepared.series)
-    found = {}
+    found: dict[str, Codes] = {}
     for side, sign in SIDES.items():
         trial = kernel.Trial(number, sign, float(notional), readonly(chosen), readonly(ends))
-        hits = np.empty(chosen.size * times.size, np.int32)
+        hits: Codes = np.empty(chosen.size * times.size, np.int32)
 
-        def run(begin: int, stop: int, trial: kernel.Trial = trial, hits: Integers = hits) -> None:
+        def run(begin: int, stop: int, trial: kernel.Trial = trial, hits: Codes = hits) -> None:
             shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, trial)
             kernel.first_bars(*shared, kernel.scratch(), hits, begin, stop)
 
@@ -140,7 +140,7 @@ def _prepared(market: Market, venue: Venue, symbol: str, leverages: Floats, tier
     return _prepare(book, market, venue, None, "liquidation_price", tiers)
 
 
-def _require_tables(found: dict[str, Integers], times: Integers, symbol: str) -> None:
+def _require_tables(found: dict[str, Codes], times: Integers, symbol: str) -> None:
     without = found["long"][0] == kernel.NO_TABLE
     if without.any():
         first = pl.Series([times[np.argmax(without)]]).cast(Time)[0]

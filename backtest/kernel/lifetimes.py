@@ -83,7 +83,10 @@ def obstacle(rules: Rules, held: Segment) -> int:
     if not rules.known[held.group]:
         return NO_TABLE
     size = place.table_size(rules, held.group, held.quantity, held.entry_notional)
-    if size > rules.cap[held.group] or held.leverage > leverage_limit(rules, held.group, size) * LEVERAGE_ALLOWANCE:
+    if (
+        size > rules.cap[held.group]
+        or held.leverage > leverage_limit(rules, held.group, size) * LEVERAGE_ALLOWANCE
+    ):
         return NOT_ALLOWED
     return SURVIVED
 
