@@ -124,8 +124,8 @@ def aalen_johansen(frame: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
 
     Returns
     -------
-    The keys, ``duration``, ``at_risk``, ``survival`` of all causes, and a column a cause: its cumulative incidence,
-    the sum of S(just before) x events of the cause / at risk. They and the survival add up to one.
+    The keys, ``duration``, ``at_risk``, ``survival`` of all causes, and a column a cause: its cumulative
+    incidence, the sum of S(just before) x events of the cause / at risk. They and the survival add up to one.
     """
     every = pl.sum_horizontal(CAUSES) / pl.col("at_risk")
     before = pl.col("survival").shift(1, fill_value=1.0)
