@@ -10,8 +10,8 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.study.policy_grid import KEYS
 
-#: What a frontier is drawn within: histories and books are facts, not choices.
-WITHIN = ("history", "book", "fill")
+#: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue.
+WITHIN = ("history", "book", "fill", "response")
 
 
 def frontier(
