@@ -132,10 +132,11 @@ def frontier(
 
     Parameters
     ----------
-    policies : ``dominated`` as ``study.frontier.frontier`` tells it, ``cap``, ``response``, freedom and loss
+    policies : ``dominated`` as ``study.frontier.frontier`` tells it, ``cap``, ``response``, freedom and loss;
+        ``label`` where a policy is more than its cap
     """
     for response, colour in RESPONSE_COLOURS.items():
-        own = policies.filter(pl.col("response") == response).sort(freedom)
+        own = policies.filter(pl.col("response") == response).unique([freedom, loss.column]).sort(freedom)
         kept = own.filter(~pl.col("dominated"))
         mark = RESPONSE_MARKS[response]
         ax.plot(own[freedom], own[loss.column], mark, color=colour, alpha=0.28, markersize=5, markeredgewidth=0)
@@ -192,7 +193,9 @@ def _name_caps(policies: pl.DataFrame, ax: Axes, freedom: str, loss: str) -> Non
         if any((np.abs(at - other) < NAME_SPACE).all() for other in taken):
             continue
         taken.append(at)
+        on_the_left = ax.transAxes.inverted().transform(ax.transData.transform((row[freedom], row[loss])))[0] < 0.2
         ax.annotate(
-            cap_name(row["cap"]), (row[freedom], row[loss]), xytext=(-6, 5), textcoords="offset points",
-            ha="right", fontsize=theme.TEXT, color=RESPONSE_COLOURS[row["response"]],
+            row.get("label") or cap_name(row["cap"]), (row[freedom], row[loss]), textcoords="offset points",
+            xytext=(6 if on_the_left else -6, 5), ha="left" if on_the_left else "right", fontsize=theme.TEXT,
+            color=RESPONSE_COLOURS[row["response"]],
         )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from backtest.cli import values
 from backtest.cli.one_line import Parser, Version
+from backtest.cli.policy_parser import add_policy
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sweep(commands)
     _add_venues(commands)
     _add_price(commands)
+    add_policy(commands)
     return parser
 
 

@@ -1,0 +1,109 @@
+"""What a grid file must look like: every mistake noted by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from backtest.cli.inputs import LEVERAGE_MIXES
+from backtest.rules.problems import Problems
+
+AXES = (
+    "caps", "rate_scales", "liquidation_fees", "funds", "procedures", "fills", "responses",
+)  # fmt: skip
+HISTORY_SETTINGS = {
+    "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": datetime, "until": datetime,
+    "gap_limit_hours": float, "tiers": object,
+}  # fmt: skip
+BOOK_SETTINGS = {
+    "name": str, "leverage_mix": str, "count": int, "seed": int, "positions": str, "adjustments": str,
+    "population": str, "turnover": float,
+}  # fmt: skip
+BAND_SETTINGS = {"block_days": float, "draws": int, "seed": int, "confidence": float}
+WORDS = {
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    datetime: "a time",
+    float: "a number",
+    int: "a whole number",
+}
+KNOWN = ("question", "venue", "tiers", "grid", "changes", "histories", "books", "bands")
+
+
+def check(settings: dict[str, Any], problems: Problems) -> None:
+    """Note everything that is wrong with the settings of a grid file, but for what single rules refuse."""
+    _refuse_unknown(problems, "", settings, KNOWN)
+    if "question" in settings and not isinstance(settings["question"], str):
+        problems.add("question", f"must be text, is {settings['question']!r}")
+    _check_axes(problems, settings.get("grid", {}))
+    if not isinstance(settings.get("changes", {}), dict):
+        problems.add("changes", "must be tables of rules by name")
+    for section, known in (("histories", HISTORY_SETTINGS), ("books", BOOK_SETTINGS)):
+        _check_list(problems, section, settings.get(section), known)
+    for number, entry in enumerate(_dicts(settings.get("histories"))):
+        if ("bars" in entry) == bool(entry.get("sample", False)):
+            problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
+    for number, entry in enumerate(_dicts(settings.get("books"))):
+        if entry.get("leverage_mix", "mixed") not in LEVERAGE_MIXES:
+            problems.require_choice(f"books[{number}].leverage_mix", entry["leverage_mix"], LEVERAGE_MIXES)
+        kinds = ("synthetic", "open-interest", "volume")
+        problems.require_choice(f"books[{number}].population", entry.get("population", "synthetic"), kinds)
+    if "bands" in settings:
+        _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
+
+
+def _check_axes(problems: Problems, axes: Any) -> None:
+    if not isinstance(axes, dict):
+        problems.add("grid", f"must be a table of lists, is {axes!r}")
+        return
+    _refuse_unknown(problems, "grid", axes, AXES)
+    for name, values in axes.items():
+        words = name in ("procedures", "fills", "responses")
+        good = str if words else (int, float)
+        listed = isinstance(values, list) and all(
+            (isinstance(value, good) and not isinstance(value, bool)) or (name == "caps" and value == "none")
+            for value in values
+        )
+        if name in AXES and not listed:
+            problems.add(f"grid.{name}", f"must be a list of {'words' if words else 'numbers'}, is {values!r}")
+
+
+def _check_list(problems: Problems, section: str, entries: Any, known: Mapping[str, Any]) -> None:
+    if not isinstance(entries, list) or not entries:
+        problems.add(section, f"there must be one [[{section}]] or more")
+        return
+    names = []
+    for number, entry in enumerate(entries):
+        path = f"{section}[{number}]"
+        _check_entry(problems, path, entry, known)
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if name is None:
+            problems.add(f"{path}.name", "is missing")
+        elif name in names:
+            problems.add(f"{path}.name", f"{name!r} is used twice")
+        names.append(name)
+
+
+def _check_entry(problems: Problems, path: str, entry: Any, known: Mapping[str, Any]) -> None:
+    if not isinstance(entry, dict):
+        problems.add(path, f"must be a table, is {entry!r}")
+        return
+    _refuse_unknown(problems, path, entry, tuple(known))
+    for name, value in entry.items():
+        wanted = known.get(name, object)
+        good = (int, float) if wanted is float else wanted
+        if not isinstance(value, good) or (isinstance(value, bool) and wanted not in (bool, object)):
+            problems.add(f"{path}.{name}", f"must be {WORDS[wanted]}, is {value!r}")
+
+
+def _refuse_unknown(problems: Problems, path: str, settings: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for name in settings:
+        if name not in known:
+            where = f"{path}.{name}" if path else name
+            problems.add(where, f"is no setting: there are {', '.join(known)}")
+
+
+def _dicts(entries: Any) -> list[dict[str, Any]]:
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
