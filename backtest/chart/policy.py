@@ -154,6 +154,31 @@ def frontier(
     return ax
 
 
+def frontiers(
+    policies: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), width: float = 6.0
+) -> Figure:
+    """Return the figure of frontiers, a panel a history.
+
+    Parameters
+    ----------
+    policies : as :func:`frontier` takes them, with ``history``
+    width : of a panel, inches
+    """
+    parts = policies.partition_by("history", maintain_order=True)
+    size = max((width + 0.4) * len(parts), 9.0), 5.6
+    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    panels = theme.panel_grid(
+        figure, rows=1, columns=len(parts), title=title, subtitle=subtitle, notes=notes
+    )  # fmt: skip
+    for ax, part in zip(panels[0], parts, strict=True):
+        frontier(part, ax)
+        if len(parts) > 1:
+            theme.dress(ax, f"{part['history'][0]}\n{MEASURES[2].title}; the best are low and to the right")
+    highest_loss = max(ax.get_ylim()[1] for ax in panels[0])
+    panels[0][0].set_ylim(-0.026 * highest_loss, highest_loss)  # those beside it share it
+    return figure
+
+
 def response_names(policies: pl.DataFrame, ax: Axes, *, inside: bool = False) -> Axes:
     """Write each response in its colour: above the axes on the right, or inside them on the left."""
     present = [name for name in RESPONSE_COLOURS if name in policies["response"].unique()]

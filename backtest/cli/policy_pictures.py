@@ -29,27 +29,15 @@ def draw_multiples(tried: Tried, path: Path, notes: Sequence[str]) -> None:
 
 def draw_frontier(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     """Draw freedom against shortfall, a panel a history, and save it."""
-    from matplotlib.figure import Figure
+    from backtest.chart.policy import frontiers
 
-    from backtest.chart import theme
-    from backtest.chart.policy import frontier
-
-    columns = len(tried.histories)
-    figure = Figure(figsize=(max(6.4 * columns, 9.0), 5.6), dpi=theme.DPI, facecolor=theme.PAPER)
-    panels = theme.panel_grid(
-        figure,
-        rows=1,
-        columns=columns,
+    book = tried.policies["book"][0]
+    figure = frontiers(
+        tried.marked.filter(fill=tried.fill, book=book).with_columns(label=_labels(tried)),
         title="Freedom against loss",
-        subtitle=f"{tried.policies['book'][0]}, {FILL_WORDS[tried.fill]}; faint: beaten by another policy",
+        subtitle=f"{book}, {FILL_WORDS[tried.fill]}; faint: beaten by another policy",
         notes=notes,
     )
-    own = tried.marked.filter(fill=tried.fill, book=tried.policies["book"][0]).with_columns(label=_labels(tried))
-    for ax, history in zip(panels[0], tried.histories, strict=True):
-        shown = own.filter(pl.col("history") == history)
-        frontier(shown, ax)
-        if columns > 1:
-            theme.dress(ax, history)
     figure.savefig(path, format="png")
     figure.clear()
 
