@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from backtest.cli.inputs import LEVERAGE_MIXES
@@ -13,7 +13,7 @@ AXES = (
     "caps", "rate_scales", "liquidation_fees", "funds", "procedures", "fills", "responses",
 )  # fmt: skip
 HISTORY_SETTINGS = {
-    "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": datetime, "until": datetime,
+    "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": date, "until": date,
     "gap_limit_hours": float, "tiers": object,
 }  # fmt: skip
 BOOK_SETTINGS = {
@@ -25,7 +25,7 @@ WORDS = {
     str: "text",
     bool: "true or false",
     list: "a list",
-    datetime: "a time",
+    date: "a date or a time",
     float: "a number",
     int: "a whole number",
 }

@@ -67,13 +67,13 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
                 book = file.book(book_name, history, threads)
                 admitted = wanted(book_name, book, history, file.venue, file.grid)
             assumed[f"{history_name}: {book_name}"] = _of_book(file, history, admitted)
-            for rules in file.grid.rules():
-                shard = _shard(history_name, book_name, rules)
-                worked = shard not in cells
-                if worked:
-                    with clock.stage("cells"):
+            with clock.stage("cells"):
+                for rules in file.grid.rules():
+                    shard = _shard(history_name, book_name, rules)
+                    worked = shard not in cells
+                    if worked:
                         _finish(file, cells, shard, history, admitted, rules, threads)
-                progress.step(worked=worked)
+                    progress.step(worked=worked)
     return assumed
 
 

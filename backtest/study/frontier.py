@@ -37,7 +37,7 @@ def frontier(
     policies: pl.DataFrame,
     *,
     freedom: str = "freedom",
-    loss: str = "shortfall_share",
+    loss: str = "shortfall",
     within: Sequence[str] = WITHIN,
 ) -> pl.DataFrame:
     """Return policies with whether another one leaves more freedom for no more loss, or as much for less.

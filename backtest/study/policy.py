@@ -108,6 +108,7 @@ def evaluate(
     """
     kinds = kinds_of(history, venue)
     applied = rules.applied(venue)
+    history.market.prices(applied.trigger_price, "open")  # refuses a trigger the bars do not hold
     market = history.market if rules.fill == "liquidation_price" else with_last_price(history.market)
     binding = binds(book.admitted, rules.cap, kinds)
     rows: list[dict[str, Any]] = []
