@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,13 +117,11 @@ def tables(tried: Tried) -> Iterator[Table]:
 
 def ranged(row: dict[str, float], name: str, decimals: int = 1) -> str:
     """Return a share in per cent with its range, where there is one."""
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
     value = percent(row[name], decimals)
-    return (
-        value
-        if low is None or high is None
-        else f"{value} ({percent(low, decimals)} to {percent(high, decimals)})"
-    )
+    if math.isnan(low + high):
+        return value
+    return f"{value} ({percent(low, decimals)} to {percent(high, decimals)})"
 
 
 def _by_cap(tried: Tried, history: str, fill: str) -> Table:

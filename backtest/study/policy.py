@@ -38,15 +38,20 @@ def run(
     books: Mapping[str, Mapping[str, Book]],
     venue: Venue,
     grid: Grid,
-    **settings: Any,
+    *,
+    settlement: Settlement = FUND_PATH,
+    bands: Bands | None = None,
+    unit: float = 0.01,
+    threads: int | None = None,
 ) -> pl.DataFrame:
     """Return every policy of a grid over every history and each of its books.
 
     Parameters
     ----------
     books : by history, then by name
-    settings : as :func:`evaluate` takes them
+    settlement, bands, unit, threads : as :func:`evaluate` takes them
     """
+    settings: dict[str, Any] = {"settlement": settlement, "bands": bands, "unit": unit, "threads": threads}
     frames = [
         evaluate(history, book, venue, rules=rules, grid=grid, **settings)
         for history in histories
