@@ -180,11 +180,6 @@ def test_the_surface__is_the_probabilities_with_paper_at_zero_and_hollow_where_t
     assert labels == ["1 h", "4 h", "8 h", "1 d", "2 d", "3 d", "1 w", "2 w"]
 
 
-def test_the_key__runs_from_nothing_to_certain():
-    ax = survival_charts.surface_key(Figure().add_subplot())
-    assert ax.get_ylim() == (0, 1)
-
-
 def test_edges__lie_between_neighbours_in_logarithms():
     found = survival_charts.edges(np.array([1.0, 4.0, 16.0]))
     assert found == pytest.approx([0.5, 2.0, 8.0, 32.0])

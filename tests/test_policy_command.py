@@ -211,45 +211,12 @@ def test_the_report__opens_in_a_browser(tmp_path, grid_file) -> None:
     assert (pixels[:, -20:, :3] > 0.9).all()  # nothing runs over the edge
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ('venue = "binance"', 'venue = "nowhere"', "venue: venue 'nowhere' is neither a file nor one of"),
-        ("caps = [", "cap = [", "grid.cap: is no setting: there are caps"),
-        ('"none", 20]', '"all", 20]', "grid.caps: must be a list of numbers, is ['all', 20]"),
-        ('"none", 20]', "0.5]", "grid: a cap on leverage must be 1 or more, is 0.5"),
-        ('basis = "entry"', 'basis = "exit"', "changes.entry basis: "),
-        ('basis = "entry"', "rate_scale = 2", "rate_scale is an axis of its own: grid.rate_scales"),
-        ('name = "high"', 'name = "mixed"', "books[1].name: 'mixed' is used twice"),
-        ('leverage_mix = "high"', 'leverage_mix = "huge"', "books[1].leverage_mix: must be one of mixed"),
-        ("count = 300", "count = 3.5", "books[0].count: must be a whole number, is 3.5"),
-        ("count = 300", "count = true", "books[0].count: must be a whole number, is True"),
-        ('bars = "bars.parquet"', "sample = false", "histories[0]: must have either bars, a file"),
-        ("block_days = 3", "block_day = 3", "bands.block_day: is no setting"),
-        ("[[histories]]", "[[history]]", "history: is no setting"),
-        ("[grid]", "[grid", "is not valid TOML"),
-        ('bars = "bars.parquet"', 'bars = "none.parquet"', "none.parquet"),
-    ],
-)  # fmt: skip
-def test_what_a_grid_file_gets_wrong__is_told_in_one_line(tmp_path, capsys, grid_file, old, new, told) -> None:
-    assert main(["policy", str(changed(grid_file, old, new)), "--out", str(tmp_path / "out")]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1
-    assert told in printed.err
-
-
 def test_every_mistake__is_told_at_once(grid_file) -> None:
     text = grid_file.read_text().replace("count = 300", "counts = 300").replace("[changes.", "[grids]\n[changes.")
     grid_file.write_text(text.replace("funds = [0, 1000]", "funds = 7"))
     with pytest.raises(RulesError, match="has 3 problems") as refused:
         read_grid(grid_file)
     assert [path for path, _ in refused.value.problems] == ["grids", "grid.funds", "books[0].counts"]
-
-
-def test_a_grid_that_is_not_there__is_refused(tmp_path, capsys) -> None:
-    assert main(["policy", str(tmp_path / "none.toml")]) == 2
-    assert "does not exist" in capsys.readouterr().err
 
 
 def test_the_example_grid__is_read() -> None:

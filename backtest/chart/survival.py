@@ -118,19 +118,6 @@ def probability_surface(
     return ax
 
 
-def surface_key(ax: Axes) -> Axes:
-    """Draw the colours of a probability surface beside it, on axes of their own: a narrow column."""
-    ax.imshow(np.linspace(0, 1, 256)[:, None], aspect="auto", origin="lower", cmap=RISK, extent=(0, 1, 0, 1))
-    theme.dress(ax, "")
-    ax.grid(False)
-    ax.spines["bottom"].set_visible(False)
-    ax.xaxis.set_major_locator(NullLocator())
-    ax.yaxis.tick_right()
-    ax.tick_params(length=0, labelsize=theme.TEXT, labelcolor=theme.MUTED)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
-    return ax
-
-
 def shades(count: int) -> list[tuple[float, ...]]:
     """Return as many colours in order, the later the darker, all readable as lines."""
     scale: Colormap = colormaps["viridis"]

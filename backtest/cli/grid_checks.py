@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from backtest.cli.inputs import LEVERAGE_MIXES
+from backtest.cli.inputs import LEVERAGE_MIXES, STANDING
 from backtest.rules.problems import Problems
 
 AXES = (
@@ -46,12 +46,25 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
         if ("bars" in entry) == bool(entry.get("sample", False)):
             problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
     for number, entry in enumerate(_dicts(settings.get("books"))):
-        if entry.get("leverage_mix", "mixed") not in LEVERAGE_MIXES:
-            problems.require_choice(f"books[{number}].leverage_mix", entry["leverage_mix"], LEVERAGE_MIXES)
-        kinds = ("synthetic", "open-interest", "volume")
-        problems.require_choice(f"books[{number}].population", entry.get("population", "synthetic"), kinds)
+        _check_book(problems, f"books[{number}]", entry)
     if "bands" in settings:
         _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
+
+
+def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None:
+    """Note settings of a book that do not go together, in the words of a grid file."""
+    problems.require_choice(f"{path}.leverage_mix", entry.get("leverage_mix", "mixed"), LEVERAGE_MIXES)
+    kind = entry.get("population", "synthetic")
+    problems.require_choice(f"{path}.population", kind, ("synthetic", *STANDING))
+    if "adjustments" in entry and "positions" not in entry:
+        problems.add(f"{path}.adjustments", "needs positions: an invented book has its own")
+    if "turnover" in entry and kind not in STANDING:
+        problems.add(f"{path}.turnover", f"needs a population of {' or '.join(STANDING)}")
+    invented = ("leverage_mix", "count", "seed")
+    given = "positions" if "positions" in entry else "population" if kind in STANDING else None
+    for name in (*invented, "population") if given == "positions" else invented:
+        if given and name in entry:
+            problems.add(f"{path}.{name}", f"is for an invented book: {given} gives one already")
 
 
 def _check_axes(problems: Problems, axes: Any) -> None:
