@@ -12,6 +12,7 @@ from backtest.cli.accounts_parser import ACCOUNT_COLUMNS, add_accounts
 from backtest.cli.fetch_parser import add_fetch
 from backtest.cli.levels_parser import add_levels
 from backtest.cli.one_line import Parser, Version
+from backtest.cli.policy_parser import add_policy
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_venues(commands)
     _add_price(commands)
     add_levels(commands)
+    add_policy(commands)
     return parser
 
 

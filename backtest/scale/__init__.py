@@ -1,0 +1,1 @@
+"""Work that is split into shards, survives being killed, and goes on where it stopped."""

@@ -1,0 +1,160 @@
+"""Which shards of a job are finished: a folder of files with their checksums, that a killed job is taken up from.
+
+A job is anything whose result is one file a shard: cells of a grid, batches of a book. The folder holds
+
+- ``manifest.jsonl``: first the job it belongs to, then a line a finished shard: its name, its file, the file's
+  SHA-256;
+- the shards' files, each written under another name and renamed when whole;
+- ``lock``: held while somebody works here, so that no second one does.
+
+A shard counts as finished when its line is whole and its file has the checksum the line tells. Lines are appended
+after their file is in place, so a kill at any moment loses no more than the shard in progress. The lock is the
+operating system's and goes with its process: a killed job leaves none behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import IO, Any
+
+from backtest.errors import ArgumentError
+
+MANIFEST, LOCK = "manifest.jsonl", "lock"
+
+
+class Manifest:
+    """Finished shards of one job, in a folder that is held; see :func:`opened`."""
+
+    def __init__(self, folder: Path, suffix: str, finished: dict[str, tuple[str, str]]) -> None:
+        self.folder = folder
+        self._suffix = suffix
+        self._finished = finished
+
+    def __len__(self) -> int:
+        return len(self._finished)
+
+    def __contains__(self, shard: str) -> bool:
+        return shard in self._finished
+
+    def file(self, shard: str) -> Path:
+        """Return the file of a finished shard."""
+        return self.folder / self._finished[shard][0]
+
+    def finish(self, shard: str, write: Callable[[Path], object]) -> Path:
+        """Write a shard's file by a function of its path, and note it as finished.
+
+        Raises
+        ------
+        ArgumentError
+            For a shard that is finished already.
+        """
+        if shard in self._finished:
+            raise ArgumentError(f"shard {shard!r} of {self.folder} is finished already")
+        name = f"{sha256(shard.encode()).hexdigest()[:24]}{self._suffix}"
+        partial = self.folder / f".partial-{name}"
+        write(partial)
+        checksum = _checksum(partial)
+        partial.replace(self.folder / name)
+        _append(self.folder / MANIFEST, {"shard": shard, "file": name, "sha256": checksum})
+        self._finished[shard] = name, checksum
+        return self.folder / name
+
+
+@contextmanager
+def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Manifest]:
+    """Hold a folder for a job, with the shards of it that are finished.
+
+    Parameters
+    ----------
+    folder : made where there is none
+    job : what decides every shard's contents, as JSON: settings, hashes of inputs, versions
+    suffix : of the shards' files
+
+    Raises
+    ------
+    ArgumentError
+        Where somebody else works in the folder, or it holds shards of another job.
+    """
+    made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as lock:
+        _hold(lock, folder)
+        for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
+            left.unlink()
+        fingerprint = sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+        manifest = Manifest(folder, suffix, _read(folder, fingerprint))
+        try:
+            yield manifest
+        except BaseException:
+            if made and not len(manifest):
+                _leave_nothing(made)
+            raise
+
+
+def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
+    path = folder / MANIFEST
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    whole, torn = lines[:-1], lines[-1]  # what follows the last line's end was never finished
+    if not whole:
+        path.unlink(missing_ok=True)
+        _append(path, {"job": fingerprint})
+        return {}
+    try:
+        entries = [json.loads(line) for line in whole]
+        job, noted = entries[0]["job"], {entry["shard"]: (entry["file"], entry["sha256"]) for entry in entries[1:]}
+    except (ValueError, KeyError, TypeError):
+        raise ArgumentError(f"{path} is damaged: delete {folder} to begin again") from None
+    if job != fingerprint:
+        raise ArgumentError(
+            f"{folder} holds the finished parts of another job (other settings, inputs or versions): "
+            "choose another folder, or delete it"
+        )
+    if torn:
+        os.truncate(path, sum(len(line) + 1 for line in whole))
+    return {shard: found for shard, found in noted.items() if _is_whole(folder / found[0], found[1])}
+
+
+def _leave_nothing(made: list[Path]) -> None:
+    """Take away the folders that a job made before it failed to finish anything."""
+    for name in (MANIFEST, LOCK):
+        (made[0] / name).unlink(missing_ok=True)
+    for path in made:
+        if not any(path.iterdir()):
+            path.rmdir()
+
+
+def _is_whole(path: Path, checksum: str) -> bool:
+    return path.is_file() and _checksum(path) == checksum
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _append(path: Path, entry: dict[str, str]) -> None:
+    with path.open("ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _hold(lock: IO[str], folder: Path) -> None:
+    """Take the lock, which the operating system gives back when the process ends, however it ends."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ArgumentError(f"{folder} is being worked in by another process: wait for it, or end it") from None
