@@ -11,7 +11,8 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import history
-from backtest.engine.sweep import Prepared, _check_arguments, _prepare
+from backtest.engine.arguments import require_kinds
+from backtest.engine.sweep import Prepared, _prepare
 from backtest.errors import ArgumentError, TiersError
 from backtest.kernel import lifetimes as kernel
 from backtest.kernel.compile import in_chunks, readonly
@@ -136,7 +137,7 @@ def _prepared(market: Market, venue: Venue, symbol: str, leverages: Floats, tier
             }
         )
     )
-    _check_arguments(book, market, venue, tiers, None)
+    require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
     return _prepare(book, market, venue, None, "liquidation_price", tiers)
 
 
