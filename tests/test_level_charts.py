@@ -94,15 +94,15 @@ def test_heatmap__shows_each_cell_and_leaves_empty_ones_to_the_background() -> N
     ax = axes()
     assert heatmap(LEVELS, ax) is ax
     held = mesh_of(ax).get_array()
-    np.testing.assert_array_equal(held.mask, LEVELS.notional() == 0)
-    np.testing.assert_allclose(held.compressed(), LEVELS.notional()[LEVELS.notional() > 0])
+    np.testing.assert_array_equal(held.mask, LEVELS.amounts() == 0)
+    np.testing.assert_allclose(held.compressed(), LEVELS.amounts()[LEVELS.amounts() > 0])
     corners = mesh_of(ax).get_coordinates()
     np.testing.assert_allclose(corners[:, 0, 1], LEVELS.grid.price_edges)
 
 
 def test_one_side__is_drawn_alone() -> None:
     held = mesh_of(heatmap(LEVELS, axes(), side="long")).get_array()
-    np.testing.assert_allclose(held.filled(0.0), LEVELS.notional("long"))
+    np.testing.assert_allclose(held.filled(0.0), LEVELS.amounts("long"))
 
 
 @pytest.mark.parametrize(("scale", "kind"), [("root", PowerNorm), ("log", LogNorm), ("linear", Normalize)])
@@ -111,7 +111,7 @@ def test_scales_and_maxima__are_those_asked_for(scale, kind) -> None:
     assert type(mesh_of(first).norm) is kind
     assert mesh_of(first).norm.vmax == mesh_of(second).norm.vmax == 12_345.0
     free = mesh_of(heatmap(LEVELS, axes(), scale=scale)).norm.vmax
-    held = LEVELS.notional()[LEVELS.notional() > 0]
+    held = LEVELS.amounts()[LEVELS.amounts() > 0]
     assert (held > free).mean() <= 0.005 + 1 / held.size
 
 
@@ -146,7 +146,7 @@ def test_profile__is_the_last_column_on_each_side() -> None:
     ax = profile(LEVELS, axes(), price=float(BARS["close"][-1]), clusters=CLUSTERS)
     for side in ("long", "short"):
         steps = next(artist for artist in ax.patches if artist.get_gid() == side)
-        np.testing.assert_allclose(steps.get_data().values, LEVELS.notional(side)[:, -1])
+        np.testing.assert_allclose(steps.get_data().values, LEVELS.amounts(side)[:, -1])
         assert to_hex(steps.get_facecolor()) == LIGHT.sides[side].lower()
     told = [text.get_text() for text in ax.texts]
     assert told
@@ -321,7 +321,7 @@ def test_film__shows_more_and_more_and_ends_whole() -> None:
         film.draw(number)
         shown.append(np.ma.count(mesh_of(film.main).get_array()))
     assert shown == sorted(shown)
-    assert shown[-1] == np.count_nonzero(LEVELS.notional())
+    assert shown[-1] == np.count_nonzero(LEVELS.amounts())
     assert film.columns[-1] == LEVELS.grid.columns - 1
     told = Image.open(BytesIO(film.gif(a_second=5)))
     assert (told.n_frames, told.size) == (5, (400, 288))

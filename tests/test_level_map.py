@@ -159,7 +159,7 @@ def test_heatmap_json__holds_every_cell_as_front_ends_expect_it() -> None:
     cells = np.zeros((grid.bins, grid.columns))
     for column, place, amount in told["liquidation_leverage_data"]:
         cells[place, column] = amount
-    np.testing.assert_allclose(cells, found.notional(), atol=0.005)
+    np.testing.assert_allclose(cells, found.amounts(), atol=0.005)
     assert len(told["y_axis"]) == grid.bins
     assert told["y_axis"] == sorted(told["y_axis"])
     assert all(

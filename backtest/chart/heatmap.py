@@ -66,7 +66,7 @@ def heatmap(
     maximum : settlement currency, of the last shade; give two charts the same one to compare them. None: what
         99.5 % of the cells that hold anything stay below
     """
-    grid, cells = levels.grid, levels.notional(side)
+    grid, cells = levels.grid, levels.amounts(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
     mesh = ax.pcolormesh(
         times,

@@ -61,7 +61,6 @@ def run(options: Namespace) -> None:
 def _prepare(options: Namespace) -> None:
     """Refuse before any work what cannot be served."""
     require_folder(options.out)
-    options.at = None if options.at == "now" else options.at
     if "mp4" in options.formats:
         from backtest.cli.movies import require_ffmpeg
 
