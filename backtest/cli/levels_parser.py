@@ -97,6 +97,11 @@ def _add_view(parser: Any) -> None:
         "--bins", type=values.count, default=400, metavar="N", help="of price, at most (default: 400)"
     )
     view.add_argument(
+        "--price-scale",
+        choices=("linear", "log"),
+        help="bins of equal width or of equal ratios (default: log where prices more than double)",
+    )
+    view.add_argument(
         "--columns", type=values.count, default=960, metavar="N", help="of time, at most (default: 960)"
     )
     view.add_argument(
