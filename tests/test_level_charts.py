@@ -21,7 +21,7 @@ from backtest import Book, Market
 from backtest.chart import theme, words
 from backtest.chart.cluster_table import cluster_figure, cluster_table
 from backtest.chart.eaten import eaten, indexed
-from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, price_axis
+from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
 from backtest.chart.level_figures import (
     Panel,
     before_after,
@@ -115,9 +115,19 @@ def test_scales_and_maxima__are_those_asked_for(scale, kind) -> None:
     assert (held > free).mean() <= 0.005 + 1 / held.size
 
 
+def test_scale__is_linear_by_itself_where_most_cells_hold_much() -> None:
+    rng = np.random.default_rng(1)
+    even, uneven = rng.uniform(0.2, 1.0, (40, 40)), rng.pareto(0.6, (40, 40))
+    assert type(norm_of(even, "auto", None)) is Normalize
+    assert type(norm_of(uneven, "auto", None)) is PowerNorm
+    for scale in ("root", "linear", "log"):
+        assert scale_of(norm_of(even, scale, 3.0)) == scale
+    assert norm_of(np.zeros((2, 2)), "auto", None).vmax == 1.0
+
+
 def test_colour_bar__ends_with_the_maximum_and_says_its_scale_and_what_exceeds_it() -> None:
     ax, bar, again, other = Figure(figsize=theme.SIZE).subplots(1, 4)
-    heatmap(LEVELS, ax, maximum=1_000.0)
+    heatmap(LEVELS, ax, scale="root", maximum=1_000.0)
     colour_bar(bar, ax, currency="USDT", width="0.25 %")
     labels = [bar.yaxis.get_major_formatter()(tick, None) for tick in bar.get_yticks()]
     assert labels[-1] == "$1 k +"

@@ -123,7 +123,7 @@ def eaten(
     title: str,
     subtitle: str = "",
     pictures: int = PICTURES,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     currency: str = "USDT",
     price_unit: str = "",

@@ -23,11 +23,15 @@ from backtest.chart.looks import LIGHT, Look, recolour
 from backtest.chart.times import openings, time_axis
 from backtest.study.levels import Levels
 
-Scale = Literal["root", "linear", "log"]
+Scale = Literal["auto", "root", "linear", "log"]
 Side = Literal["long", "short"]
 
 #: Without a maximum, this share of the cells that hold anything gets its own shade; the rest the last one.
 SHADED = 0.995
+
+#: Where half of the cells that hold anything hold more than this part of the last shade, the scale is linear by
+#: itself, so that most stay dark; the root of a book of few large positions shows the small ones as well.
+EVEN = 0.1
 
 #: A log scale spans so much.
 DECADES = 1e3
@@ -53,7 +57,7 @@ def heatmap(
     ax: Axes,
     *,
     side: Side | None = None,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     look: Look = LIGHT,
 ) -> Axes:
@@ -62,7 +66,7 @@ def heatmap(
     Parameters
     ----------
     side : one alone; None: both
-    scale : of the colours over the amount
+    scale : of the colours over the amount; auto: linear where most cells hold much, else their root
     maximum : settlement currency, of the last shade; give two charts the same one to compare them. None: what
         99.5 % of the cells that hold anything stay below
     """
@@ -165,6 +169,11 @@ def _round_prices(low: float, high: float, height: float) -> list[float]:
     return [float(price) for price in inside]
 
 
+def scale_of(norm: Normalize) -> Scale:
+    """Return the scale that a norm has, for other heatmaps to share."""
+    return "root" if isinstance(norm, PowerNorm) else "log" if isinstance(norm, LogNorm) else "linear"
+
+
 def _quiet_last_label(ax: Axes) -> None:
     """Leave out the label of a moment near the end, which would reach into what stands beside the axes."""
     labels = [label.get_text() for label in ax.get_xticklabels()]
@@ -178,6 +187,8 @@ def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum:
     """Return the scale of the colours; the same one for cells of several charts makes them comparable."""
     held = cells[cells > 0]
     top = maximum or (float(np.quantile(held, SHADED)) if held.size else 1.0)
+    if scale == "auto":
+        scale = "linear" if held.size and float(np.median(held)) > EVEN * top else "root"
     if scale == "log":
         return LogNorm(top / DECADES, top, clip=True)
     return PowerNorm(0.5, 0.0, top, clip=True) if scale == "root" else Normalize(0.0, top, clip=True)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from backtest.chart import theme, words
-from backtest.chart.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of
+from backtest.chart.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
 from backtest.chart.liquidation_map import highest_of, liquidation_map
 from backtest.chart.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.chart.profile import profile
@@ -44,7 +44,7 @@ def level_heatmap(
     title: str,
     subtitle: str = "",
     clusters: pl.DataFrame | None = None,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     currency: str = "USDT",
     price_unit: str = "",
@@ -150,7 +150,7 @@ def small_multiples(
     title: str,
     subtitle: str = "",
     across: int | None = None,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     currency: str = "USDT",
     notes: Sequence[str] = (),
@@ -169,11 +169,11 @@ def small_multiples(
     rows = -(-len(panels) // columns)
     frame = theme.stacked_panels(figure, heights=(1.0,) * rows, title=title, subtitle=subtitle, notes=notes)
     everything = np.concatenate([each.levels.amounts().ravel() for each in panels])
-    top = maximum or float(norm_of(everything, scale, None).vmax or 1.0)
+    norm = norm_of(everything, scale, maximum)
     colours = figure.add_axes(_colour_place(frame, size))
     axes = _divided(figure, frame, columns, size)
     for panel, ax in zip(panels, axes, strict=False):
-        heatmap(panel.levels, ax, scale=scale, maximum=top, look=look)
+        heatmap(panel.levels, ax, scale=scale_of(norm), maximum=norm.vmax, look=look)
         ax.set_title(
             panel.title, loc="left", color=look.ink, fontsize=theme.TEXT + 1, pad=5, weight="bold"
         ).set_parse_math(False)
