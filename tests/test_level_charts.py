@@ -150,6 +150,10 @@ def test_mark_line__draws_every_wick_and_breaks_at_gaps() -> None:
     np.testing.assert_allclose(segments[:, 1, 1], holes["high"])
     line = next(found for found in ax.lines if found.get_gid() == "mark price")
     assert np.isnan(line.get_ydata()).sum() == 1
+    gap = BARS.with_columns(covered=~pl.int_range(pl.len()).is_between(40, 49))
+    again = mark_line(gap, heatmap(LEVELS, axes()))
+    same = next(found for found in again.lines if found.get_gid() == "mark price")
+    np.testing.assert_array_equal(same.get_ydata(), line.get_ydata())
 
 
 def test_profile__is_the_last_column_on_each_side() -> None:

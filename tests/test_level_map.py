@@ -193,4 +193,5 @@ def test_column_bars__stand_still_where_bars_are_missing() -> None:
     still = told[10:20]
     assert still["close"].unique().to_list() == [HISTORY.bars["close"][9]]
     assert (still["high"] == still["low"]).all()
+    assert told["covered"].to_list() == [not 10 <= row <= 19 for row in range(300)]
     assert told["close"][25] == HISTORY.bars["close"][25]

@@ -98,9 +98,13 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool =
 
     Parameters
     ----------
-    bars : ``time, high, low, close`` of one symbol, in order of time; drawn as fine as they are
+    bars : ``time, high, low, close`` of one symbol, in order of time; drawn as fine as they are, broken where bars
+        miss or are not ``covered``
     """
     starts, step = openings(bars["time"])
+    if "covered" in bars.columns:
+        bars = bars.filter("covered")
+        starts = openings(bars["time"])[0]
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     limits, middle = ax.get_ylim(), starts + step / 2
     halo = [withStroke(linewidth=2.0, foreground=look.edge, alpha=0.7)]

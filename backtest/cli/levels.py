@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
         book = read_book(options, market, venue, tiers)
     with clock.stage("sweep"):
         prices = market if options.drift else unfunded(market)
-        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap")
+        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=options.threads)
     swept = Swept(
         market, venue, book, outcomes, tiers_used(book, market, venue, tiers=tiers), is_invented(options)
     )
