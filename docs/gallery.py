@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from backtest import Venue, market, population
+from backtest.chart import words
 from backtest.chart.cluster_table import cluster_figure
 from backtest.chart.eaten import eaten, indexed
 from backtest.chart.level_figures import Panel, before_after, level_heatmap, map_figure, small_multiples
@@ -63,7 +64,7 @@ def main() -> None:
         figure = level_heatmap(levels, bars, title=NAME, subtitle=told, clusters=clusters, look=look, **common)
         save(figure, name, look)
     before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=0.28) for at in (BEFORE, AFTER))
-    title = f"Liquidation map of BTCUSDT, {BEFORE:%-d %b %Y %H:%M} UTC"
+    title = f"Liquidation map of BTCUSDT, {words.moment(BEFORE)}"
     save(
         map_figure(before, title=title, subtitle="What a move so far would reach", look=DARK, **common),
         "map_dark",
@@ -73,7 +74,7 @@ def main() -> None:
     save(before_after(before, after, title=title, **common), "map_before_after")
     former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=0.4), outcomes=outcomes)
     became = aftermath(former, outcomes, "BTCUSDT", AFTER)
-    title = f"Clusters of BTCUSDT, {BEFORE:%-d %b %Y %H:%M} UTC, and what became of them by {AFTER:%-d %b}"
+    title = f"Clusters of BTCUSDT, {words.moment(BEFORE)}, and what became of them by {AFTER.day} {AFTER:%b}"
     save(cluster_figure(became, title=title, notes=NOTES, most=10), "clusters")
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)

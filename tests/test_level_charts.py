@@ -21,7 +21,7 @@ from backtest import Book, Market
 from backtest.chart import theme, words
 from backtest.chart.cluster_table import cluster_figure, cluster_table
 from backtest.chart.eaten import eaten, indexed
-from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, price_axis
+from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
 from backtest.chart.level_figures import (
     Panel,
     before_after,
@@ -94,15 +94,15 @@ def test_heatmap__shows_each_cell_and_leaves_empty_ones_to_the_background() -> N
     ax = axes()
     assert heatmap(LEVELS, ax) is ax
     held = mesh_of(ax).get_array()
-    np.testing.assert_array_equal(held.mask, LEVELS.notional() == 0)
-    np.testing.assert_allclose(held.compressed(), LEVELS.notional()[LEVELS.notional() > 0])
+    np.testing.assert_array_equal(held.mask, LEVELS.amounts() == 0)
+    np.testing.assert_allclose(held.compressed(), LEVELS.amounts()[LEVELS.amounts() > 0])
     corners = mesh_of(ax).get_coordinates()
     np.testing.assert_allclose(corners[:, 0, 1], LEVELS.grid.price_edges)
 
 
 def test_one_side__is_drawn_alone() -> None:
     held = mesh_of(heatmap(LEVELS, axes(), side="long")).get_array()
-    np.testing.assert_allclose(held.filled(0.0), LEVELS.notional("long"))
+    np.testing.assert_allclose(held.filled(0.0), LEVELS.amounts("long"))
 
 
 @pytest.mark.parametrize(("scale", "kind"), [("root", PowerNorm), ("log", LogNorm), ("linear", Normalize)])
@@ -111,13 +111,23 @@ def test_scales_and_maxima__are_those_asked_for(scale, kind) -> None:
     assert type(mesh_of(first).norm) is kind
     assert mesh_of(first).norm.vmax == mesh_of(second).norm.vmax == 12_345.0
     free = mesh_of(heatmap(LEVELS, axes(), scale=scale)).norm.vmax
-    held = LEVELS.notional()[LEVELS.notional() > 0]
+    held = LEVELS.amounts()[LEVELS.amounts() > 0]
     assert (held > free).mean() <= 0.005 + 1 / held.size
+
+
+def test_scale__is_linear_by_itself_where_most_cells_hold_much() -> None:
+    rng = np.random.default_rng(1)
+    even, uneven = rng.uniform(0.2, 1.0, (40, 40)), rng.pareto(0.6, (40, 40))
+    assert type(norm_of(even, "auto", None)) is Normalize
+    assert type(norm_of(uneven, "auto", None)) is PowerNorm
+    for scale in ("root", "linear", "log"):
+        assert scale_of(norm_of(even, scale, 3.0)) == scale
+    assert norm_of(np.zeros((2, 2)), "auto", None).vmax == 1.0
 
 
 def test_colour_bar__ends_with_the_maximum_and_says_its_scale_and_what_exceeds_it() -> None:
     ax, bar, again, other = Figure(figsize=theme.SIZE).subplots(1, 4)
-    heatmap(LEVELS, ax, maximum=1_000.0)
+    heatmap(LEVELS, ax, scale="root", maximum=1_000.0)
     colour_bar(bar, ax, currency="USDT", width="0.25 %")
     labels = [bar.yaxis.get_major_formatter()(tick, None) for tick in bar.get_yticks()]
     assert labels[-1] == "$1 k +"
@@ -140,13 +150,17 @@ def test_mark_line__draws_every_wick_and_breaks_at_gaps() -> None:
     np.testing.assert_allclose(segments[:, 1, 1], holes["high"])
     line = next(found for found in ax.lines if found.get_gid() == "mark price")
     assert np.isnan(line.get_ydata()).sum() == 1
+    gap = BARS.with_columns(covered=~pl.int_range(pl.len()).is_between(40, 49))
+    again = mark_line(gap, heatmap(LEVELS, axes()))
+    same = next(found for found in again.lines if found.get_gid() == "mark price")
+    np.testing.assert_array_equal(same.get_ydata(), line.get_ydata())
 
 
 def test_profile__is_the_last_column_on_each_side() -> None:
     ax = profile(LEVELS, axes(), price=float(BARS["close"][-1]), clusters=CLUSTERS)
     for side in ("long", "short"):
         steps = next(artist for artist in ax.patches if artist.get_gid() == side)
-        np.testing.assert_allclose(steps.get_data().values, LEVELS.notional(side)[:, -1])
+        np.testing.assert_allclose(steps.get_data().values, LEVELS.amounts(side)[:, -1])
         assert to_hex(steps.get_facecolor()) == LIGHT.sides[side].lower()
     told = [text.get_text() for text in ax.texts]
     assert told
@@ -321,7 +335,7 @@ def test_film__shows_more_and_more_and_ends_whole() -> None:
         film.draw(number)
         shown.append(np.ma.count(mesh_of(film.main).get_array()))
     assert shown == sorted(shown)
-    assert shown[-1] == np.count_nonzero(LEVELS.notional())
+    assert shown[-1] == np.count_nonzero(LEVELS.amounts())
     assert film.columns[-1] == LEVELS.grid.columns - 1
     told = Image.open(BytesIO(film.gif(a_second=5)))
     assert (told.n_frames, told.size) == (5, (400, 288))

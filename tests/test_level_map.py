@@ -159,7 +159,7 @@ def test_heatmap_json__holds_every_cell_as_front_ends_expect_it() -> None:
     cells = np.zeros((grid.bins, grid.columns))
     for column, place, amount in told["liquidation_leverage_data"]:
         cells[place, column] = amount
-    np.testing.assert_allclose(cells, found.notional(), atol=0.005)
+    np.testing.assert_allclose(cells, found.amounts(), atol=0.005)
     assert len(told["y_axis"]) == grid.bins
     assert told["y_axis"] == sorted(told["y_axis"])
     assert all(
@@ -193,4 +193,5 @@ def test_column_bars__stand_still_where_bars_are_missing() -> None:
     still = told[10:20]
     assert still["close"].unique().to_list() == [HISTORY.bars["close"][9]]
     assert (still["high"] == still["low"]).all()
+    assert told["covered"].to_list() == [not 10 <= row <= 19 for row in range(300)]
     assert told["close"][25] == HISTORY.bars["close"][25]

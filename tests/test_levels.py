@@ -147,7 +147,7 @@ def test_thinning_cells__equal_plain_accumulation(half_life: timedelta | None, t
                     share *= 0.5 ** ((at - row["entry_time"]) / half_life)
                 expected[row["side"]][line, column] += price * row["quantity"] * row["weight"] * share
     for side in logs:
-        np.testing.assert_allclose(found.notional(side), expected[side], atol=20.0, rtol=1e-6)
+        np.testing.assert_allclose(found.amounts(side), expected[side], atol=20.0, rtol=1e-6)
         assert expected[side].max() > 1e4
 
 
@@ -247,6 +247,24 @@ def test_to_frame__holds_every_cell_that_is_not_zero() -> None:
     assert frame.columns == ["time", "price_low", "price_high", "side", "notional"]
     assert frame.height == np.count_nonzero(found.long) + np.count_nonzero(found.short)
     assert frame["notional"].sum() == pytest.approx((found.long.sum() + found.short.sum()) / 100)
+
+
+def test_halves_of_a_cent__go_to_the_even_one_as_in_the_study_of_flow() -> None:
+    grid = Grid("A", np.array([0.001, 1.0]), False, milliseconds(START), HOUR, 1, 2)
+    for price, cents in ((0.005, 0), (0.015, 2), (0.025, 2), (0.035, 4), (0.0351, 4), (0.0049, 0)):
+        found = levels(at_prices([price]), grid)
+        assert found.long[0, 0] == cents == round(price * 1.0 * 100)
+
+
+def test_quantities__are_named_as_such() -> None:
+    history = market(bars=20)
+    found = levels_of(
+        Book(positions(history, count=50)), history, venue(), grid_of(history, "A"), measure="quantity"
+    )
+    assert found.to_frame().columns[-1] == "quantity"
+    for wrong in ({"measure": "value"}, {"unit": 0.0}):
+        with pytest.raises(ArgumentError, match="must be"):
+            levels_of(Book(positions(history, count=50)), history, venue(), found.grid, **wrong)
 
 
 def test_standing_at__is_the_column_that_ends_then() -> None:

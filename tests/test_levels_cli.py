@@ -108,6 +108,16 @@ def test_at_and_window__decide_what_is_seen(tmp_path, bars_file):
     assert len(seconds) == 48
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_price_scale__decides_the_bins(tmp_path, bars_file, scale):
+    out = tmp_path / "out"
+    more = ["--price-scale", scale, "--bins", "50", "--columns", "40", "--formats", "json"]
+    assert main(words(bars_file, out, *more)) == 0
+    prices = np.array(json.loads((out / "levels.json").read_text())["y_axis"])
+    steps = np.diff(prices) if scale == "linear" else np.diff(np.log(prices))
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
+
+
 def test_now__is_the_end_of_the_bars(tmp_path, bars_file):
     for name, more in (("one", []), ("two", ["--at", "now"])):
         assert main(words(bars_file, tmp_path / name, "--formats", "json", *more)) == 0

@@ -55,7 +55,7 @@ def test_score__equals_counting_dollar_by_dollar(found, labels) -> None:
     whole, part, taken, taken_touched, part_touched = 0.0, 0.0, 0, 0.0, 0.0
     for look in looks(found, HISTORY, labels, TRIAL):
         column = GRID.column_at(look.moment)
-        held = found.notional()[:, column]
+        held = found.amounts()[:, column]
         inside = [at for at in range(GRID.bins) if look.inside[at]]
         touched = [at for at in inside if look.touched[at]]
         window = events.filter(pl.col("time") >= look.moment, pl.col("time") < look.moment + timedelta(hours=4))

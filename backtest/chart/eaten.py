@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from backtest.chart import theme
+from backtest.chart import theme, words
 from backtest.chart.heatmap import Scale, colour_bar, heatmap, mark_line
 from backtest.chart.level_figures import beside, bin_words, shown_prices
 from backtest.chart.looks import DARK, Look, Size, recolour_figure
@@ -56,7 +56,7 @@ class Film:
     cells: np.ma.MaskedArray[tuple[int, int], np.dtype[np.float64]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = np.ma.masked_equal(self.levels.notional(), 0.0)
+        self.cells = np.ma.masked_equal(self.levels.amounts(), 0.0)
 
     def draw(self, number: int) -> Figure:
         """Draw one picture and return the figure."""
@@ -75,7 +75,7 @@ class Film:
         moment = moment_of(int(self.levels.grid.ends[column]))
         self.main.axvline(days(moment), color=look.muted, linewidth=0.8)
         self.main.annotate(
-            f"{moment:%-d %b %H:%M} UTC", (0.0, 0.0), xycoords="axes fraction", xytext=(6, 6),
+            words.moment(moment), (0.0, 0.0), xycoords="axes fraction", xytext=(6, 6),
             textcoords="offset points", fontsize=theme.TEXT, weight="bold", color=look.ink,
             bbox={"facecolor": look.paper, "edgecolor": "none", "alpha": 0.8, "pad": 2.0},
         )  # fmt: skip
@@ -123,7 +123,7 @@ def eaten(
     title: str,
     subtitle: str = "",
     pictures: int = PICTURES,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     currency: str = "USDT",
     price_unit: str = "",
@@ -153,8 +153,8 @@ def eaten(
     (main,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     side, colours = beside(main)
     heatmap(levels, main, scale=scale, maximum=maximum, look=look)
-    words = f"Mark price{f' ({price_unit})' if price_unit else ''} eating what waits"
-    main.set_title(words, loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
+    told = f"Mark price{f' ({price_unit})' if price_unit else ''} eating what waits"
+    main.set_title(told, loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
     colour_bar(colours, main, currency=currency, width=bin_words(levels, price_unit), look=look)
     side.set_xlim(0, _longest(levels))
     recolour_figure(figure, look)
@@ -168,7 +168,7 @@ def eaten(
 
 def _longest(levels: Levels) -> float:
     """Return the x axis of the profile: nearly the longest bar there ever is."""
-    longest = levels.notional().max(axis=0)
+    longest = levels.amounts().max(axis=0)
     return float(np.quantile(longest, 0.98)) * 1.05 or 1.0
 
 

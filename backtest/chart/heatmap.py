@@ -23,11 +23,15 @@ from backtest.chart.looks import LIGHT, Look, recolour
 from backtest.chart.times import openings, time_axis
 from backtest.study.levels import Levels
 
-Scale = Literal["root", "linear", "log"]
+Scale = Literal["auto", "root", "linear", "log"]
 Side = Literal["long", "short"]
 
 #: Without a maximum, this share of the cells that hold anything gets its own shade; the rest the last one.
 SHADED = 0.995
+
+#: Where half of the cells that hold anything hold more than this part of the last shade, the scale is linear by
+#: itself, so that most stay dark; the root of a book of few large positions shows the small ones as well.
+EVEN = 0.1
 
 #: A log scale spans so much.
 DECADES = 1e3
@@ -53,7 +57,7 @@ def heatmap(
     ax: Axes,
     *,
     side: Side | None = None,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     look: Look = LIGHT,
 ) -> Axes:
@@ -62,11 +66,11 @@ def heatmap(
     Parameters
     ----------
     side : one alone; None: both
-    scale : of the colours over the amount
+    scale : of the colours over the amount; auto: linear where most cells hold much, else their root
     maximum : settlement currency, of the last shade; give two charts the same one to compare them. None: what
         99.5 % of the cells that hold anything stay below
     """
-    grid, cells = levels.grid, levels.notional(side)
+    grid, cells = levels.grid, levels.amounts(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
     mesh = ax.pcolormesh(
         times,
@@ -94,9 +98,13 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool =
 
     Parameters
     ----------
-    bars : ``time, high, low, close`` of one symbol, in order of time; drawn as fine as they are
+    bars : ``time, high, low, close`` of one symbol, in order of time; drawn as fine as they are, broken where bars
+        miss or are not ``covered``
     """
     starts, step = openings(bars["time"])
+    if "covered" in bars.columns:
+        bars = bars.filter("covered")
+        starts = openings(bars["time"])[0]
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     limits, middle = ax.get_ylim(), starts + step / 2
     halo = [withStroke(linewidth=2.0, foreground=look.edge, alpha=0.7)]
@@ -165,6 +173,11 @@ def _round_prices(low: float, high: float, height: float) -> list[float]:
     return [float(price) for price in inside]
 
 
+def scale_of(norm: Normalize) -> Scale:
+    """Return the scale that a norm has, for other heatmaps to share."""
+    return "root" if isinstance(norm, PowerNorm) else "log" if isinstance(norm, LogNorm) else "linear"
+
+
 def _quiet_last_label(ax: Axes) -> None:
     """Leave out the label of a moment near the end, which would reach into what stands beside the axes."""
     labels = [label.get_text() for label in ax.get_xticklabels()]
@@ -178,6 +191,8 @@ def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum:
     """Return the scale of the colours; the same one for cells of several charts makes them comparable."""
     held = cells[cells > 0]
     top = maximum or (float(np.quantile(held, SHADED)) if held.size else 1.0)
+    if scale == "auto":
+        scale = "linear" if held.size and float(np.median(held)) > EVEN * top else "root"
     if scale == "log":
         return LogNorm(top / DECADES, top, clip=True)
     return PowerNorm(0.5, 0.0, top, clip=True) if scale == "root" else Normalize(0.0, top, clip=True)

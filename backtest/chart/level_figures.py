@@ -10,16 +10,20 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtest.chart import theme
-from backtest.chart.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of
+from backtest.chart import theme, words
+from backtest.chart.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
 from backtest.chart.liquidation_map import highest_of, liquidation_map
 from backtest.chart.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.chart.profile import profile
 from backtest.study.level_map import LevelMap
 from backtest.study.levels import Levels
 
-#: Inches: of the profile beside a heatmap, of the colours, and between them.
-PROFILE, COLOURS, BETWEEN, COLOUR_WORDS = 0.19, 0.13, 0.12, 0.62
+#: Part of the width that a profile beside a heatmap has.
+PROFILE = 0.19
+
+#: Inches: of the colours and their words, between heatmap and profile, and on the sides of a map for its two axes.
+COLOURS, COLOUR_WORDS, BETWEEN = 0.13, 0.62, 0.12
+AT_LEFT, BOTH_SIDES, ABOVE = 0.08, 0.62, 0.1
 
 #: The price axis shows what is within this share of what waits in the window, and the mark's own range.
 SHOWN = 0.985
@@ -40,7 +44,7 @@ def level_heatmap(
     title: str,
     subtitle: str = "",
     clusters: pl.DataFrame | None = None,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     currency: str = "USDT",
     price_unit: str = "",
@@ -86,11 +90,7 @@ def map_figure(
     """Return the figure of one liquidation map."""
     figure = _figure(size, look)
     (ax,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
-    place = ax.get_position()
-    right = 0.62 / size.width
-    ax.set_position(
-        (place.x0 + 0.08 / size.width, place.y0, place.width - right, place.height - 0.12 / size.height)
-    )
+    _narrow(ax, size)
     liquidation_map(found, ax, currency=currency, price_unit=price_unit, look=look)
     return recolour_figure(figure, look)
 
@@ -120,17 +120,9 @@ def before_after(
     tops = [max(pair) * 1.12 or 1.0 for pair in zip(highest_of(before), highest_of(after), strict=True)]
     prices = [found.cumulative["price"] for found in (before, after)]
     low, high = min(float(each[0]) for each in prices), max(float(each[-1]) for each in prices)
-    told = names or tuple(f"{found.moment:%-d %b %Y %H:%M} UTC" for found in (before, after))
+    told = names or tuple(words.moment(found.moment) for found in (before, after))
     for ax, found, name in zip(axes, (before, after), told, strict=True):
-        place = ax.get_position()
-        ax.set_position(
-            (
-                place.x0 + 0.08 / size.width,
-                place.y0,
-                place.width - 0.62 / size.width,
-                place.height - 0.1 / size.height,
-            )
-        )
+        _narrow(ax, size)
         liquidation_map(
             found,
             ax,
@@ -158,7 +150,7 @@ def small_multiples(
     title: str,
     subtitle: str = "",
     across: int | None = None,
-    scale: Scale = "root",
+    scale: Scale = "auto",
     maximum: float | None = None,
     currency: str = "USDT",
     notes: Sequence[str] = (),
@@ -176,12 +168,12 @@ def small_multiples(
     columns = across or (len(panels) if len(panels) <= 2 else int(np.ceil(np.sqrt(len(panels)))))
     rows = -(-len(panels) // columns)
     frame = theme.stacked_panels(figure, heights=(1.0,) * rows, title=title, subtitle=subtitle, notes=notes)
-    everything = np.concatenate([each.levels.notional().ravel() for each in panels])
-    top = maximum or float(norm_of(everything, scale, None).vmax or 1.0)
+    everything = np.concatenate([each.levels.amounts().ravel() for each in panels])
+    norm = norm_of(everything, scale, maximum)
     colours = figure.add_axes(_colour_place(frame, size))
     axes = _divided(figure, frame, columns, size)
     for panel, ax in zip(panels, axes, strict=False):
-        heatmap(panel.levels, ax, scale=scale, maximum=top, look=look)
+        heatmap(panel.levels, ax, scale=scale_of(norm), maximum=norm.vmax, look=look)
         ax.set_title(
             panel.title, loc="left", color=look.ink, fontsize=theme.TEXT + 1, pad=5, weight="bold"
         ).set_parse_math(False)
@@ -199,7 +191,7 @@ def small_multiples(
 def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
     """Return the prices worth showing: all that the mark came through, and nearly all that waits."""
     edges = levels.grid.price_edges
-    amounts = levels.notional().sum(axis=1)
+    amounts = levels.amounts().sum(axis=1)
     low, high = (float(value) for value in (bars["low"].min(), bars["high"].max()))  # type: ignore[arg-type]
     total = amounts.sum()
     if total > 0:
@@ -221,6 +213,13 @@ def bin_words(levels: Levels, unit: str = "") -> str:
 
 def _figure(size: Size, look: Look) -> Figure:
     return Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
+
+
+def _narrow(ax: Axes, size: Size) -> None:
+    """Make room for the second axis of a map, and for the key above it."""
+    place = ax.get_position()
+    width, height = place.width - BOTH_SIDES / size.width, place.height - ABOVE / size.height
+    ax.set_position((place.x0 + AT_LEFT / size.width, place.y0, width, height))
 
 
 def _over(unit: str) -> str:

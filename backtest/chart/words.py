@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
 THOUSANDS = ((1e12, " tn"), (1e9, " bn"), (1e6, " m"), (1e3, " k"))
 
@@ -55,3 +56,8 @@ def plain(value: float) -> str:
         return text
     decimals = 9 - math.floor(math.log10(abs(value)))
     return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+
+
+def moment(time: datetime) -> str:
+    """Return a moment in UTC: 19 May 2021 13:10 UTC."""
+    return f"{time.day} {time:%b %Y %H:%M} UTC"

@@ -11,7 +11,7 @@ from backtest.chart.cluster_table import cluster_figure
 from backtest.chart.eaten import Film, eaten
 from backtest.chart.looks import LOOKS, SIZES
 from backtest.chart.trust import trust_figure
-from backtest.chart.words import amount
+from backtest.chart.words import amount, moment
 from backtest.cli import picture, sentences
 from backtest.cli.level_study import LevelStudy
 from backtest.cli.text import percent
@@ -33,7 +33,7 @@ def heatmap(study: LevelStudy) -> Any:
 
 def level_map(study: LevelStudy) -> Any:
     """Return the liquidation map."""
-    title = f"Liquidation map of {study.symbol}, {study.map.moment:%-d %b %Y %H:%M} UTC"
+    title = f"Liquidation map of {study.symbol}, {moment(study.map.moment)}"
     return level_figures.map_figure(
         study.map, title=title, subtitle=_reachable(study), price_unit=_quote(study), **_dress(study)
     )
@@ -41,14 +41,14 @@ def level_map(study: LevelStudy) -> Any:
 
 def clusters(study: LevelStudy) -> Any:
     """Return the table of clusters."""
-    title = f"Liquidation clusters of {study.symbol}, {study.moment:%-d %b %Y %H:%M} UTC"
+    title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
     return cluster_figure(study.clusters, title=title, **_dress(study))
 
 
 def aftermath(study: LevelStudy) -> Any:
     """Return the table of former clusters and what became of them."""
-    title = f"Liquidation clusters of {study.symbol}, {study.options.since:%-d %b %Y %H:%M} UTC"
-    subtitle = f"and what became of them by {study.moment:%-d %b %Y %H:%M}"
+    title = f"Liquidation clusters of {study.symbol}, {moment(study.options.since)}"
+    subtitle = f"and what became of them by {moment(study.moment)}"
     return cluster_figure(study.aftermath, title=title, subtitle=subtitle, **_dress(study))
 
 

@@ -66,8 +66,12 @@ class LevelStudy:
     @cached_property
     def grid(self) -> Grid:
         """The cells of the heatmap."""
-        bins, columns = self.options.bins, self.options.columns
-        return grid_of(self.swept.market, self.symbol, window=self.window, bins=bins, columns=columns)
+        options = self.options
+        by_ratio = None if options.price_scale is None else options.price_scale == "log"
+        return grid_of(
+            self.swept.market, self.symbol, window=self.window, bins=options.bins, columns=options.columns,
+            logarithmic=by_ratio,
+        )  # fmt: skip
 
     @cached_property
     def _book(self) -> dict[str, Any]:

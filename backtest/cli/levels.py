@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
         book = read_book(options, market, venue, tiers)
     with clock.stage("sweep"):
         prices = market if options.drift else unfunded(market)
-        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap")
+        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=options.threads)
     swept = Swept(
         market, venue, book, outcomes, tiers_used(book, market, venue, tiers=tiers), is_invented(options)
     )
@@ -61,7 +61,6 @@ def run(options: Namespace) -> None:
 def _prepare(options: Namespace) -> None:
     """Refuse before any work what cannot be served."""
     require_folder(options.out)
-    options.at = None if options.at == "now" else options.at
     if "mp4" in options.formats:
         from backtest.cli.movies import require_ffmpeg
 

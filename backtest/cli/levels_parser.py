@@ -97,6 +97,11 @@ def _add_view(parser: Any) -> None:
         "--bins", type=values.count, default=400, metavar="N", help="of price, at most (default: 400)"
     )
     view.add_argument(
+        "--price-scale",
+        choices=("linear", "log"),
+        help="bins of equal width or of equal ratios (default: log where prices more than double)",
+    )
+    view.add_argument(
         "--columns", type=values.count, default=960, metavar="N", help="of time, at most (default: 960)"
     )
     view.add_argument(
@@ -128,7 +133,10 @@ def _add_looks(parser: Any) -> None:
         help="1600 x 1000 (default), 1920 x 1080, 7 inches at 300 dots, 1080 x 1080",
     )
     looks.add_argument(
-        "--scale", choices=("root", "linear", "log"), default="root", help="of the colours (default: root)"
+        "--scale",
+        choices=("auto", "root", "linear", "log"),
+        default="auto",
+        help="of the colours (default: linear where most cells hold much, else root)",
     )
     looks.add_argument(
         "--maximum",

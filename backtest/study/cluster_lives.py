@@ -106,7 +106,7 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
 
 def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every: int) -> list[_Alive]:
     """Return the clusters of one side in the order they were born."""
-    grid, cells = levels.grid, levels.notional("long" if side == "long" else "short")
+    grid, cells = levels.grid, levels.amounts("long" if side == "long" else "short")
     worst, close = bars["low" if side == "long" else "high"].to_numpy(), bars["close"].to_numpy()
     everyone: list[_Alive] = []
     alive: list[_Alive] = []

@@ -150,8 +150,8 @@ def column_bars(market: Market, grid: Grid) -> pl.DataFrame:
 
     Returns
     -------
-    A row a column: ``time`` (its opening), ``open, high, low, close``; a column without bars stands still at the
-    last close before it.
+    A row a column: ``time`` (its opening), ``open, high, low, close``, and whether any bar has ``covered`` it;
+    without one it stands still at the last close before it.
     """
     column = (pl.col("time").dt.epoch("ms") - grid.start) // grid.step
     own = market.bars.filter(pl.col("symbol") == grid.symbol)
@@ -165,7 +165,7 @@ def column_bars(market: Market, grid: Grid) -> pl.DataFrame:
     still = pl.col("column_right") != pl.col("column")
     opening = (pl.col("column") * grid.step + grid.start).cast(Time).alias("time")
     prices = (pl.when(still).then(pl.col("close")).otherwise(name).alias(name) for name in ("open", "high", "low"))
-    return joined.select(opening, *prices, "close")
+    return joined.select(opening, *prices, "close", covered=~still)
 
 
 def round_edges(low: float, high: float, bins: int) -> Floats:

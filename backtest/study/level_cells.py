@@ -72,7 +72,7 @@ def row_columns(
     ------
     ``side, price, amount, reached, entry_time, from_time, end_time`` as ``kernel.levels.add_levels`` takes them.
     """
-    units = weight(outcomes) / unit
+    held, per_currency = weight(outcomes), 1 / unit
     names = ("price", "amount", "reached", "entry_time", "from_time", "end_time")
     rows = outcomes if pieces is None else pieces
     total = 0.0
@@ -87,8 +87,10 @@ def row_columns(
         columns = (
             found.filter(pl.col("symbol") == symbol)
             .with_columns(
-                amount=amount_at("price", measure, kinds) * units,
-                reached=reached.then(amount_at("liquidation_price", measure, kinds) * units).otherwise(0.0),
+                amount=amount_at("price", measure, kinds) * held * per_currency,
+                reached=reached.then(
+                    amount_at("liquidation_price", measure, kinds) * held * per_currency
+                ).otherwise(0.0),
                 end_time=pl.col("until_time").dt.epoch("ms").fill_null(NEVER),
             )
             .with_columns(pl.col("price", "amount", "reached").fill_null(float("nan")))

@@ -31,7 +31,7 @@ def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
     order of time; ``price_candlesticks``: one a column; ``update_time``: end of the last column, s;
     ``assumptions``.
     """
-    grid, cells = levels.grid, levels.notional()
+    grid, cells = levels.grid, levels.amounts()
     columns, bins = np.nonzero(cells.T)
     amounts = np.round(cells[bins, columns], DECIMALS)
     return {

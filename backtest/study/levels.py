@@ -71,13 +71,13 @@ class Levels:
             f"columns, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M})"
         )
 
-    def notional(self, side: str | None = None) -> Floats:
+    def amounts(self, side: str | None = None) -> Floats:
         """Return (bins, columns) what waits, in settlement currency (or base), of one side or both."""
         cells = self.long + self.short if side is None else {"long": self.long, "short": self.short}[side]
         return np.asarray(cells / (1 / self.unit))
 
     def at(self, column: int, side: str | None = None) -> Floats:
-        """Return (bins,) what waits at the end of a column, as :meth:`notional` does."""
+        """Return (bins,) what waits at the end of a column, as :meth:`amounts` does."""
         parts = {"long": self.long, "short": self.short}
         chosen = list(parts.values()) if side is None else [parts[side]]
         return np.asarray(np.sum([cells[:, column] for cells in chosen], axis=0) / (1 / self.unit))
@@ -98,9 +98,9 @@ class Levels:
         )
 
     def to_frame(self) -> pl.DataFrame:
-        """Return the cells that hold anything: ``time, price_low, price_high, side, notional``.
+        """Return the cells that hold anything: ``time, price_low, price_high, side``, and the measure's own name.
 
-        The time is the end of the column.
+        The time is the end of the column, the amount ``notional`` or ``quantity``.
         """
         parts = []
         edges = self.grid.price_edges
@@ -113,7 +113,7 @@ class Levels:
                         "price_low": edges[bins],
                         "price_high": edges[bins + 1],
                         "side": pl.repeat(side, bins.size, eager=True).cast(Side),
-                        "notional": cells[bins, columns] / (1 / self.unit),
+                        self.measure: cells[bins, columns] / (1 / self.unit),
                     }
                 )
             )
@@ -217,7 +217,7 @@ def levels(
     ArgumentError
         For outcomes that paid funding, a half-life of zero or less, more units than an int64 holds.
     """
-    size = UNITS[measure] if unit is None and measure in UNITS else unit or 1.0
+    size = _unit_of(measure, unit)
     if pieces is None:
         require_no_funding(
             outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect()
@@ -242,3 +242,11 @@ def levels(
         (*assumptions, where, *fading),
         book,
     )
+
+
+def _unit_of(measure: Measure, unit: float | None) -> float:
+    if measure not in UNITS:
+        raise ArgumentError(f"measure must be one of {', '.join(UNITS)}, is {measure!r}")
+    if unit is not None and not 0 < unit < float("inf"):
+        raise ArgumentError(f"unit must be a finite number above zero, is {unit!r}")
+    return UNITS[measure] if unit is None else unit

@@ -154,7 +154,7 @@ def magnet(
 
     Returns
     -------
-    A row a placebo and kind of price (all, round, other): ``pairs``, ``reached`` and ``placebo`` (shares),
+    A row a placebo and kind of price (all, round, other): ``pairs``, ``reached`` and ``placebo_reached`` (shares),
     ``difference`` with its ``_low`` and ``_high`` (NaN where a draw holds no pair), ``horizon``, ``block``,
     ``blocks``, ``effective_blocks``, ``draws``, ``confidence``.
 

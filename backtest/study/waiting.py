@@ -18,8 +18,6 @@ Measure = Literal["notional", "quantity"]
 
 def amount_at(price: str, measure: Measure, kinds: Mapping[str, str] | None) -> pl.Expr:
     """Return what a level is worth, one trader's: its notional at a price, or its quantity."""
-    if measure not in ("notional", "quantity"):
-        raise ArgumentError(f"measure must be notional or quantity, is {measure!r}")
     return pl.col("quantity") if measure == "quantity" else notional_at(pl.col(price), kinds)
 
 
