@@ -131,7 +131,6 @@ ACCOUNTS = Schema(
         Column("account_id", pl.Int64),
         Column("wallet", pl.Float64, FINITE),
         Column("order_margin", pl.Float64, NOT_NEGATIVE, required=False),
-        Column("weight", pl.Float64, POSITIVE, required=False),
     ),
 )
 

@@ -1,6 +1,6 @@
 """How fast accounts are swept: beside a vectorised scan of the same rules, equal answers first, all in one run.
 
-    python benchmarks/accounts.py --accounts 1000000
+    python benchmarks/accounts.py --accounts 1000000 --write
 
 The market is drawn: a year of minutes of eight correlated symbols with funding. A quarter of the accounts each
 hold one, two, three or six legs, half of those with several alternating long and short; leverage of the gross
@@ -14,14 +14,12 @@ the rest.
 from __future__ import annotations
 
 import argparse
-import platform
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numba
 import numpy as np
 import polars as pl
-from run import Table, in_turns
+from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Accounts, Market, Venue, sweep_accounts
 from backtest.engine.account_runs import room_of, run, world_of
@@ -233,23 +231,21 @@ class Case:
     def check(self) -> None:
         """Fail unless both find the same bars."""
         self.scanned()
-        of_engine = np.where(self.ends.outcome == 0, self.ends.bar, -1)[: self.found.size]
-        assert (of_engine == self.found).all(), f"{(of_engine != self.found).sum()} accounts differ"
+        found = np.where(self.ends.outcome == 0, self.ends.bar, -1)[: self.found.size]
+        require_equal(found, self.found, "first bar used up")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--bars", type=int, default=BARS)
-    parser.add_argument("--out", type=Path, help="append the tables to this file")
-    options = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
+    options, where = parser.parse_args(), machine()
     rng = np.random.default_rng(20210519)
     prices = market(options.bars, rng)
-    tables = [rates(prices, options.accounts, rng), threads(prices, options.accounts, rng)]
-    print(platform.processor() or platform.machine(), numba.__version__)
-    if options.out:
-        with options.out.open("a", encoding="utf-8") as file:
-            file.writelines(table.markdown() + "\n" for table in tables)
+    tables = [rates(prices, options.accounts, rng), calls(prices, options.accounts, rng)]
+    if options.write:
+        write(tables, where)
 
 
 def rates(prices: Market, count: int, rng: np.random.Generator) -> Table:
@@ -272,16 +268,20 @@ def rates(prices: Market, count: int, rng: np.random.Generator) -> Table:
     return table
 
 
-def threads(prices: Market, count: int, rng: np.random.Generator) -> Table:
+def calls(prices: Market, count: int, rng: np.random.Generator) -> Table:
     """Time the whole public call, bracket and frames included."""
-    table = Table("The whole call", "accounts", "rules", "bracket", "seconds")
+    table = Table(
+        "sweep_accounts as called",
+        *("accounts", "rules", "bracket", "seconds"),
+        about="Frames in, frames out: preparing arrays, trees, all threads, naming columns.",
+    )
     held = accounts(prices, count, rng)
     for tiers, convention, bracket in ((1, "A", False), (1, "C", True), (TIERS, "C", True)):
         rules = venue(tiers)
         (taken,) = in_turns(
             lambda: sweep_accounts(held, prices, rules, convention=convention, bracket=bracket), repeats=2
         )
-        table.add(f"{count:,}", f"{tiers} tiers, {convention}", bracket, f"{taken:.2f}")
+        table.add(f"{count:,}", f"{tiers} tier{'s' if tiers > 1 else ''}, {convention}", bracket, f"{taken:.2f}")
     return table
 
 

@@ -14,7 +14,7 @@ from test_accounts_reference import swept
 
 from backtest import Accounts, Market, Venue, liquidate_accounts
 from backtest.engine.liquidation import Liquidations
-from backtest.errors import RulesError
+from backtest.errors import DataError, RulesError
 from backtest.rules.contract import Contract
 from backtest.rules.cross import Cross
 from backtest.rules.tiers import TierTable
@@ -166,6 +166,26 @@ def test_liquidate_accounts__of_unusable_profits_the_triggered_position_goes_fir
     assert usable.closed.is_empty()  # 25 + 0 against 20
 
 
+def test_liquidate_accounts__a_position_grown_beyond_its_table_after_a_restoration_is_named() -> None:
+    later = pl.DataFrame(
+        {
+            "leg_id": [0, 1],
+            "account_id": [2, 2],
+            "symbol": ["X", "X"],
+            "side": ["long", "long"],
+            "entry_time": pl.Series([START, START + 3 * MINUTE]).cast(Time),
+            "entry_price": [100.0, 100.0],
+            "quantity": [1.0, 9.0],
+        }
+    )
+    frame = pl.DataFrame({"account_id": [1, 2], "wallet": [500.0, 25.0], "order_margin": [0.0, 10.0]})
+    other = later.head(1).with_columns(leg_id=pl.lit(7), account_id=pl.lit(1))
+    held = Accounts(frame, pl.concat([later, other.cast(later.schema)]))
+    cross = Cross(steps=("cancel_orders", "take_over"))
+    with pytest.raises(DataError, match=r"a size their tiers cover: 1 of 2 rows .* first row 1 \(account_id=2\)"):
+        liquidate_accounts(held, market(X=[100, 94, 94, 94, 94]), venue({"cap": 500.0}), cross=cross)
+
+
 def test_liquidate_accounts__a_hedged_account_is_spared_where_the_venue_says_so() -> None:
     prices = market(X=[100, 50, 50])
     held = accounts(5, ("X", "long", 100, 1), ("X", "short", 100, 1))
@@ -226,6 +246,10 @@ def test_liquidate_accounts__books_every_change_of_the_wallet(number: int) -> No
         )
         check_wallets(found)
         check_quantities(found)
+        if cross.steps == ("close",):  # at the mark: what the sweep itself closes at
+            left = (found.accounts["remainder"] - found.accounts["shortfall"]).drop_nulls().to_list()
+            at_fill = outcomes["equity_at_fill"].drop_nulls().to_list()
+            assert at_fill == pytest.approx(left, rel=1e-9, abs=1e-9)
 
 
 def check_wallets(found: Liquidations) -> None:

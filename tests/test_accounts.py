@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -104,6 +105,9 @@ def test_sweep_accounts__refuses_bars_off_a_common_grid_and_prices_that_trigger_
         sweep_accounts(accounts, Market(case.bars.with_columns(time=shifted)), case.venue)
     with pytest.raises(RulesError, match="accounts are valued at the mark price"):
         sweep_accounts(accounts, market_of(case), case.venue.with_(trigger_price="last"))
+    mixed = {name: replace(own, settlement=name) for name, own in case.venue.contracts.items()}
+    with pytest.raises(RulesError, match="all contracts an account may hold must settle in one currency: AAA AAA"):
+        sweep_accounts(accounts, market_of(case), replace(case.venue, contracts=mixed))
     with pytest.raises(ArgumentError, match="convention must be one of A, C, B, is 'D'"):
         sweep_accounts(accounts, market_of(case), case.venue, convention="D")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="accounts must be Accounts"):

@@ -18,7 +18,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.schemas import Side, Time
 from backtest.study import alerts as study
-from backtest.study import holder, precautions
+from backtest.study import hedges, holder, precautions
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -126,6 +126,35 @@ def test_stopped__tells_intended_filled_and_failed() -> None:
     assert kept["fill_price"].unique().to_list() == pytest.approx([92.5 * 0.99])
     assert kept["realised_pnl"].unique().to_list() == pytest.approx([92.5 * 0.99 - 100])
     assert (found["outcome_without"] == "liquidated").all()
+
+
+def test_stopped__refuses_shares_beyond_one_and_books_that_lose_rows() -> None:
+    book, market, rng = Book(positions(2, leverage=pl.lit(4.0))), falling([100.0, 80.0]), np.random.default_rng(1)
+    with pytest.raises(ArgumentError, match=r"distance must lie between 0 and 1, is 1\.0"):
+        precautions.stopped(book, market, venue(), distance=1.0, rng=rng)
+    with pytest.raises(ArgumentError, match="leverage_limit must not be filter"):
+        precautions.stopped(book, market, venue(), distance=0.5, rng=rng, leverage_limit="filter")
+
+
+def test_pairs__hedged_in_one_coin_survive_in_cross_margin_and_lose_a_leg_in_isolated() -> None:
+    market = falling([100.0, 100.0, 100.0, 70.0, 100.0, 130.0, 130.0])
+    two = pl.concat([market.bars, market.bars.with_columns(symbol=pl.lit("Y"))])
+    market = Market(two)
+    rules = Venue(name="any", title="Any", contracts={}, default=venue().contract("X"))
+    window = {"start": START, "end": START + 2 * MINUTE, "until": START + 6 * MINUTE}
+    rng = np.random.default_rng(2)
+    of = hedges.pairs(market, **window, count=30, leverage=8.0, rng=rng, same_symbol=True)
+    assert of.positions["margin"].sum() == pytest.approx(of.accounts.accounts["wallet"].sum())
+    assert (of.positions.group_by("pair").agg(pl.col("symbol").n_unique())["symbol"] == 1).all()
+    row = hedges.liquidated(of, market, rules).row(0, named=True)
+    assert (row["isolated"], row["isolated_both"], row["most"]) == (1.0, 1.0, 0.0)
+    apart = hedges.pairs(market, **window, count=30, leverage=8.0, rng=rng)
+    assert (apart.positions.group_by("pair").agg(pl.col("symbol").n_unique())["symbol"] == 2).all()
+    row = hedges.liquidated(apart, market, rules).row(0, named=True)
+    assert row["least"] <= row["common"] <= row["most"] <= 1.0
+    late = {"start": START + 60 * MINUTE, "end": START + 61 * MINUTE, "until": START + 62 * MINUTE}
+    with pytest.raises(ArgumentError, match="pairs need two symbols with bars"):
+        hedges.pairs(market, **late, count=3, leverage=8.0, rng=rng)
 
 
 def test_isolated__accounts_are_liquidated_as_their_positions_are() -> None:

@@ -50,17 +50,20 @@ def test_readme__links_to_files_that_exist() -> None:
 def test_public_names__are_listed_and_exist() -> None:
     assert sorted(backtest.__all__) == backtest.__all__
     assert backtest.__all__ == [
+        "Accounts",
         "Book",
         "Market",
         "Venue",
         "book",
         "chart",
         "engine",
+        "liquidate_accounts",
         "market",
         "population",
         "rules",
         "study",
         "sweep",
+        "sweep_accounts",
         "tiers_used",
     ]
     for name in backtest.__all__:

@@ -27,7 +27,8 @@ class Accounts:
     Parameters
     ----------
     accounts
-        ``account_id, wallet`` (settlement currency; negative: a debt in it). Other columns are carried through.
+        ``account_id, wallet`` (settlement currency; negative: a debt in it); optionally ``order_margin``, the part
+        that open orders hold back. Other columns are carried through.
     legs
         ``leg_id, account_id, symbol, side, entry_time, entry_price, quantity``; optionally ``leverage`` (where
         rates are keyed by it) and ``exit_time`` (null: none). Other columns are carried through.

@@ -60,7 +60,7 @@ def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, curr
         ax.plot(ends[rows], needed[rows], color=NEEDED, linewidth=1.3, alpha=strength)
     ax.axhline(0.0, color=theme.MUTED, linewidth=0.8)
     theme.amount_axis(ax, lambda value: amount(value, currency))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))  # with its sign
     time_axis(ax, path["time"][0], path["time"][-1] + timedelta(days=step))
     _name_lines(ax)
     if event is not None:
@@ -73,8 +73,8 @@ def alert_lead_times(
 ) -> Axes:
     """Draw, for alerts at several margin ratios, who of the liquidated could still act after a time.
 
-    A line falls from those that had any warning at all to none; at its end stands how many of the accounts it
-    alerted were never liquidated.
+    A line falls from those that had any warning at all to none; beside its ratio stands how many of the accounts
+    it alerted were never liquidated.
 
     Parameters
     ----------

@@ -64,7 +64,10 @@ def run(options: Namespace) -> None:
         if followed is not None:
             followed.steps.write_parquet(files.path("steps.parquet"))
             followed.closed.write_parquet(files.path("closed.parquet"))
-        files.write_json("summary.json", summary(options, market, venue, swept.accounts, followed, tiers, clock))
+        currency = venue.settlement_of(accounts.symbols[0])
+        files.write_json(
+            "summary.json", summary(options, market, venue, currency, swept.accounts, followed, tiers, clock)
+        )
     print(counts(swept.accounts))
     print(f"\n{paragraph(told(swept.accounts, options.convention or 'C'))}\n")
     named = [
@@ -88,6 +91,7 @@ def summary(
     options: Namespace,
     market: Market,
     venue: Venue,
+    currency: str,
     outcomes: pl.DataFrame,
     followed: Liquidations | None,
     tiers: Tiers,
@@ -98,7 +102,7 @@ def summary(
     if followed is not None:
         found["restored"] = int((followed.accounts["triggers"] > 0).sum() - _gone(followed))
     return {
-        **record.circumstances(options, market, venue, clock),
+        **record.circumstances(options, market, venue, currency, clock),
         "tiers": {"rule": tiers},
         "accounts": found,
         "outcomes": dict(outcomes["outcome"].value_counts(sort=True).cast({"outcome": pl.String}).iter_rows()),

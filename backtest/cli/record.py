@@ -13,7 +13,7 @@ import polars as pl
 import backtest
 from backtest.cli.inputs import LEVERAGE_MIX, SEED, input_hashes
 from backtest.cli.progress import Clock
-from backtest.cli.study import Swept, one_currency
+from backtest.cli.study import Swept
 from backtest.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
@@ -29,7 +29,7 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
     """Return what goes into ``summary.json``: arguments, versions, seeds, hashes, tiers, gaps, counts, timings."""
     counts = flow.tally(swept.outcomes)
     return {
-        **circumstances(options, swept.market, swept.venue, clock),
+        **circumstances(options, swept.market, swept.venue, swept.currency, clock),
         "book": _book(options, swept),
         "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
         "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
@@ -37,7 +37,7 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
     }
 
 
-def circumstances(options: Namespace, market: Market, venue: Venue, clock: Clock) -> dict[str, Any]:
+def circumstances(options: Namespace, market: Market, venue: Venue, currency: str, clock: Clock) -> dict[str, Any]:
     """Return what was asked for, with what, on which prices: what every summary tells."""
     first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     found = market.gaps()
@@ -58,7 +58,7 @@ def circumstances(options: Namespace, market: Market, venue: Venue, clock: Clock
             "long": int(found["long"].sum()),
             "first": found.head(MOST_GAPS).to_dicts(),
         },
-        "venue": {"name": venue.name, "title": venue.title, "settlement": one_currency(venue, market)},
+        "venue": {"name": venue.name, "title": venue.title, "settlement": currency},
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
     }
 

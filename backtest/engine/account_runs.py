@@ -19,8 +19,10 @@ from backtest.kernel.types import Floats, Integers
 from backtest.schemas import offence
 
 
-def run(prepared: Prepared, threads: int | None, held: Holdings | None = None) -> kernel.Ends:
-    """Return how accounts end; ``held``: what is left of some of them, where not what they were prepared with.
+def run(
+    prepared: Prepared, threads: int | None, held: Holdings | None = None, who: Integers | None = None
+) -> kernel.Ends:
+    """Return how accounts end; ``held``: what is left of some, and ``who`` they are, where not all as prepared.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def run(prepared: Prepared, threads: int | None, held: Holdings | None = None) -
         kernel.live(world, held, room_of(prepared, held), ends, order, begin, stop)
 
     in_chunks(part, held.wallet.size, threads)
-    require_covered(prepared, ends)
+    require_covered(prepared, ends, who)
     return ends
 
 
@@ -56,7 +58,7 @@ def watch(
         account_watch.alert(world, held, room, ends, readonly(until), quiet, first, last, count, begin, stop)
 
     in_chunks(part, held.wallet.size, threads)
-    require_covered(prepared, ends)
+    require_covered(prepared, ends, None)
     return first, last, count
 
 
@@ -85,12 +87,14 @@ def room_of(prepared: Prepared, held: Holdings) -> Terms:
     return scratch(terms, terms * max(2 * tiers, haircuts))
 
 
-def require_covered(prepared: Prepared, ends: kernel.Ends) -> None:
+def require_covered(prepared: Prepared, ends: kernel.Ends, who: Integers | None) -> None:
     """Refuse accounts with positions larger than their tables cover."""
     if ends.beyond.any():
-        frame = prepared.accounts.accounts  # parts that are left of positions are no larger than they were
-        bad = pl.lit(pl.Series(ends.beyond))
-        raise DataError(offence(frame, "accounts", "positions must be of a size their tiers cover", bad, ()))
+        frame = prepared.accounts.accounts
+        bad = np.zeros(frame.height, np.bool_)
+        bad[np.arange(frame.height) if who is None else who] = ends.beyond
+        sentence = "positions must be of a size their tiers cover"
+        raise DataError(offence(frame, "accounts", sentence, pl.lit(pl.Series(bad)), ()))
 
 
 def _empty_ends(accounts: int, rows: int) -> kernel.Ends:

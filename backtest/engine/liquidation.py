@@ -104,7 +104,6 @@ class _Follower:
         accounts = prepared.accounts
         self.frame = accounts.accounts
         count = len(accounts)
-        self.profit = cross.profit
         self.outcome, self.bar = np.full(count, OPEN), np.full(count, -1)
         self.triggers, self.first_trigger = np.zeros(count, np.int64), np.full(count, -1)
         self.left, self.order_margin = np.full(count, np.nan), np.zeros(count)
@@ -119,7 +118,7 @@ class _Follower:
         who, held = np.arange(len(self.prepared.accounts)), self.prepared.held.arrays
         leg, coin = self.prepared.held.leg, self.prepared.held.coin
         while who.size:
-            ends = run(self.prepared, self.threads, held)
+            ends = run(self.prepared, self.threads, held, who)
             self.outcome[who], self.bar[who] = ends.outcome, ends.bar
             triggered = np.flatnonzero(ends.outcome == LIQUIDATED)
             wallets, kept = held.wallet.copy(), np.zeros(who.size, np.bool_)
@@ -150,7 +149,7 @@ class _Follower:
         given = "leverage" in self.prepared.accounts.legs.columns
         account = Account(
             wallet=float(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
-            order_margin=float(self.order_margin[who]), cross=self.cross, profit=self.profit,
+            order_margin=float(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
             strict=self.prepared.options.strict,
         )  # fmt: skip
         for row in rows:

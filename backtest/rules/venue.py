@@ -10,6 +10,10 @@ A venue is one TOML file, here or anywhere else::
     basis = "mark"
     trigger = { value = "<=", source = "support page", date = "2021", confidence = "printed" }
 
+    [cross]                    # accounts in cross margin, see rules.cross; each rule bare or sourced, as above
+    profit = "usable"
+    steps = ["cancel_orders", "close"]
+
     [contracts.BTCUSDT]        # may override any rule of a contract
     [[contracts.BTCUSDT.tables]]
     name = "2021-03-18"

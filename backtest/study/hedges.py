@@ -89,7 +89,7 @@ def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.Da
     One row: ``pairs``, ``isolated`` (at least one leg), ``isolated_both``, and in cross margin ``least`` (closes
     alone), ``common`` (a common move), ``most`` (each symbol at its own worst).
     """
-    alone = sweep(Book(of.positions), market, venue, leverage_limit="cap", **options)
+    alone = sweep(Book(of.positions), market, venue, **options)
     legs = alone.group_by("pair").agg(pl.col("liquidated").sum())["liquidated"]
     together = sweep_accounts(of.accounts, market, venue, **options).accounts
     return pl.DataFrame(

@@ -125,6 +125,8 @@ def stopped(
     ):
         if not 0 <= value < top:
             raise ArgumentError(f"{name} must lie between 0 and 1, is {value!r}")
+    if options.get("leverage_limit") == "filter":
+        raise ArgumentError("leverage_limit must not be filter: every position must have its outcome beside it")
     plain = _with(book, book.positions.drop("stop_price", strict=False))
     bare = sweep(plain, market, venue, **options)
     reached = _liquidation_prices(plain, market, venue, options)
