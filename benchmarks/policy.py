@@ -7,14 +7,17 @@ The scan is measured on a part of the positions under each of some rules and sca
 What is compared with it is whole: books made under each cap, the sweep, settlement of fees and funds, shares, and
 the writing of each cell.
 
-The first row is a grid as one is asked for (sweeps shared by fees and funds), in the second every policy has a
-sweep of its own. Below them stands the probability surface.
+The first row is the whole command ``backtest policy`` on a grid as one is asked for (sweeps shared by fees and
+funds): start, files read, cells, tables, charts, report. The second is its cells alone, in the third every policy
+has a sweep of its own. Below them stands the probability surface.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,6 +42,19 @@ from backtest.study.surface import LEVERAGES, probability_surface
 #: Positions the scan walks for each rule it is measured on, and rules it is measured on.
 SAMPLE, MEASURED = 2_000, 4
 
+GRID = """
+venue = "binance"
+tiers = { BTCUSDT = "2021-03-18" }
+[[histories]]
+name = "a year of minutes"
+bars = "bars.parquet"
+funding = "funding.parquet"
+gap_limit_hours = 1e5
+[[books]]
+name = "book"
+positions = "positions.parquet"
+"""
+
 CAPS = (None, 7.0, 6.5, 6.0, 5.5, 5.0, 4.5, 4.0, 3.5, 3.0)
 
 
@@ -61,8 +77,12 @@ def main() -> None:
     single = Grid(caps=CAPS, rate_scales=scales, responses=("same_size",))
     scan = case.scan(shared)
     print(f"{'grid':34} {'policies':>8} {'sweeps':>7} {'seconds':>8} {'ms a policy':>12} {'times the scan':>15}")
-    for name, grid in (("caps, rates, fees and funds", shared), ("every policy its own sweep", single)):
-        seconds = case.grid(grid)
+    for name, grid, run in (
+        ("backtest policy, the command", shared, case.command),
+        ("its cells alone", shared, case.grid),
+        ("every policy its own sweep", single, case.grid),
+    ):
+        seconds = run(grid)
         faster = scan * grid.policies / seconds
         print(
             f"{name:34} {grid.policies:8,} {len(grid.rules()):7,} {seconds:8.1f} "
@@ -130,6 +150,33 @@ class Case:
                 frame = evaluate(self.history, book, self.venue, rules=rules, grid=grid)
                 cells.finish(str(number), frame.write_parquet)
             return time.perf_counter() - began
+
+    def command(self, grid: Grid) -> float:
+        """Return how long the command takes on a grid, in a process of its own."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.market.bars.write_parquet(folder / "bars.parquet")
+            self.market.funding.write_parquet(folder / "funding.parquet")
+            self.book.positions.write_parquet(folder / "positions.parquet")
+            axes = {
+                "caps": ["none" if cap is None else cap for cap in grid.caps],
+                "rate_scales": list(grid.rate_scales),
+                "responses": list(grid.responses),
+                "liquidation_fees": list(grid.liquidation_fees),
+                "funds": list(grid.funds),
+            }
+            lists = "\n".join(f"{axis} = {json.dumps(values)}" for axis, values in axes.items())
+            (folder / "grid.toml").write_text(f"{GRID}\n[grid]\n{lists}\n")
+            words = [
+                sys.executable,
+                "-m",
+                "backtest",
+                "policy",
+                str(folder / "grid.toml"),
+                "--out",
+                str(folder / "out"),
+            ]
+            return timed(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
 
     def small(self, grid: Grid) -> Wanted:
         return wanted("few", Book(self.book.positions.head(1_000)), self.history, self.venue, grid)
