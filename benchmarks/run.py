@@ -1,30 +1,26 @@
 """Time the sweep beside what people use instead, after checking that the answers are equal.
 
-``python benchmarks/run.py`` prints the table; ``--write`` puts it into ``benchmarks/README.md``. Every ratio is
-between two things timed in turns within one run: these machines are shared, and absolute times are not to be
-trusted by more than a factor of two.
+``python benchmarks/run.py`` prints the tables; ``--write`` puts them into ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
 import population
 import rivals
+from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
 from backtest.book import load
@@ -37,39 +33,15 @@ from backtest.study.bootstrap import resampling
 from backtest.study.cascades import find, pulses, with_price_moves
 from backtest.study.segmentation import GapRule
 
-REPEATS = 5
+ABOUT = """The population is fixed (`population.py`): a random walk of a year of minutes at 80 % volatility with
+funding every eight hours, positions entered at openings in its first third, leverage 2 to 8 times; 80 % are
+liquidated, after 92,000 bars on average. "The bare scan" walks along one precomputed column until a number is low
+enough and knows neither tiers nor prices: it is the fastest thing a loop can be. "The formula scan" evaluates the
+margin formula in each bar, which is what gives the same answer as the full kernel. Both are compiled and leave at
+the first hit, are timed on sampled positions, and are divided by the number of threads given to ours. "The memory
+stream" reads and writes the same arrays as the kernel and does nothing else."""
 SAMPLE = 10_000  # positions a scan is timed on; its time a position does not depend on how many there are
 MILLION = 1_000_000
-
-
-class Table:
-    """Rows of a Markdown table, printed as they come."""
-
-    def __init__(self, title: str, *columns: str) -> None:
-        self.title, self.columns, self.rows = title, columns, []
-        print(f"\n{title}\n" + " | ".join(columns), flush=True)
-
-    def add(self, *cells: object) -> None:
-        self.rows.append([str(cell) for cell in cells])
-        print(" | ".join(self.rows[-1]), flush=True)
-
-    def markdown(self) -> str:
-        lines = [f"## {self.title}", "", "| " + " | ".join(self.columns) + " |"]
-        lines.append("|" + "---|" * len(self.columns))
-        return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in self.rows), ""])
-
-
-def in_turns(*jobs: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Return the best time of each job in seconds, the jobs taking turns after one round to warm up."""
-    best = [float("inf")] * len(jobs)
-    for repeat in range(repeats + 1):
-        for number, job in enumerate(jobs):
-            start = time.perf_counter()
-            job()
-            taken = time.perf_counter() - start
-            if repeat:
-                best[number] = min(best[number], taken)
-    return best
 
 
 class Case:
@@ -170,18 +142,11 @@ class Queries:
         in_chunks(lambda begin, stop: run(slice(begin, stop)), self.found.size, threads)
 
 
-def require_equal(ours: np.ndarray, theirs: np.ndarray, what: str) -> None:
-    """Stop unless two answers are the same."""
-    if not np.array_equal(ours, theirs):
-        wrong = int(np.argmax(ours != theirs))
-        sys.exit(f"{what}: answers differ, first at {wrong}: ours {ours[wrong]}, theirs {theirs[wrong]}")
-
-
 def bench_query(counts: list[int]) -> Table:
     table = Table(
         "The search alone (one tier, 525,600 bars)",
         "positions", "order", "threads", "ours, ns", "million a second", "times the memory stream",
-        "times faster than the scan", "than numpy slices",
+        "times faster than the bare scan", "than numpy slices", about=ABOUT,
     )  # fmt: skip
     market = population.market()
     for count in counts:
@@ -264,36 +229,44 @@ def bench_length(count: int) -> Table:
 
 def bench_libraries() -> Table:
     table = Table(
-        "Beside libraries (43,200 bars, 2,000 positions, all cores each)",
-        "method", "seconds", "times ours",
+        "Beside libraries (43,200 bars without funding, all cores each)",
+        "method", "positions", "microseconds a position", "times our search alone", "times our sweep",
+        about="What grows with the square of the input is timed on few positions. Ours is timed on a million.",
     )  # fmt: skip
-    case = Case(population.market(43_200), population.one_tier(), 2_000, ordered=True)
-    queries = Queries(case)
+    market, venue = Market(population.market(43_200).bars), population.one_tier()
+    many, few = (Case(market, venue, count, ordered=True) for count in (MILLION, 2_000))
+    searched, queries = Queries(many), Queries(few)
     args = queries.trees, queries.starts, queries.limits
-    scanned = np.empty(case.count, np.int64)
-    case.full(1)
-    jobs: dict[str, Callable[[], Any]] = {
-        "this package: sweep, frame to frame": lambda: sweep(Book(case.frame), case.market, case.venue),
-        "this package: search alone": lambda: queries.run(1),
-        "compiled early-exit scan": lambda: rivals.query_scan(queries.values, *args, scanned),
-        "numpy slice and argmax": lambda: rivals.numpy_slices(queries.values, *args),
+    scanned = np.empty(few.count, np.int64)
+    few.full(1)
+    queries.run(1)
+    ours: dict[str, Callable[[], Any]] = {
+        "this package: search alone": lambda: searched.run(thread_count(None)),
+        "this package: sweep, frame to frame": lambda: sweep(Book(many.frame), market, venue),
+    }
+    others: dict[str, Callable[[], Any]] = {
+        "compiled early-exit scan (one thread)": lambda: rivals.query_scan(queries.values, *args, scanned),
+        "numpy slice and argmax (one thread)": lambda: rivals.numpy_slices(queries.values, *args),
         "polars join_where and min": lambda: rivals.polars_join(queries.values, *args),
     }
-    queries.run(1)
-    for method in list(jobs)[3:]:
-        require_equal(queries.found, jobs[method](), method)
-    require_equal(queries.found, case.hits(), "search against full kernel")
+    for number, (method, job) in enumerate(others.items()):
+        found = job()
+        require_equal(queries.found, scanned if number == 0 else found, method)
+    require_equal(queries.found, few.hits(), "search against full kernel")
     stops = rivals.vectorbt_stops()
     if stops is not None:
-        jobs["vectorbt generate_ohlc_stop_ex_nb"] = vectorbt_job(stops, case, queries.found)
-    times = in_turns(*jobs.values(), repeats=3)
-    for method, taken in zip(jobs, times, strict=True):
-        table.add(method, f"{taken:.4f}", f"{taken / times[0]:,.1f}")
+        others["vectorbt generate_ohlc_stop_ex_nb"] = vectorbt_job(stops, few)
+    times = in_turns(*ours.values(), *others.values(), repeats=3)
+    counts = [many.count] * len(ours) + [few.count] * len(others)
+    each = [taken / count for taken, count in zip(times, counts, strict=True)]
+    for method, count, one in zip([*ours, *others], counts, each, strict=True):
+        ratios = [f"{one / each[number]:,.{1 if one < 10 * each[number] else 0}f}" for number in (0, 1)]
+        table.add(method, f"{count:,}", f"{one * 1e6:.3g}", *ratios)
     return table
 
 
-def vectorbt_job(stops: Any, case: Case, expected: np.ndarray) -> Callable[[], Any]:
-    """Return vectorbt's stop exits for the same positions, checked where funding does not matter."""
+def vectorbt_job(stops: Any, case: Case) -> Callable[[], Any]:
+    """Return vectorbt's stop exits at the same distances, after checking that they are the same bars."""
     bars, side = case.prepared.bars, case.frame["side"].to_physical().to_numpy()
     entries = (case.frame["entry_time"].to_physical().to_numpy() - population.FIRST) // population.MINUTE
     close = case.market.prices("mark", "close")
@@ -307,9 +280,10 @@ def vectorbt_job(stops: Any, case: Case, expected: np.ndarray) -> Callable[[], A
         arguments = (flags, *series, np.nan, np.full((1, 1), -1), distance[own][None, :])
         jobs.append(lambda given=arguments, short=short: stops(
             given[0], given[1], given[2], given[3], given[4], np.full(given[0].shape, np.nan),
-            np.full(given[0].shape, -1), given[7], False, np.nan, short, False, 1, True, False, True, True,
+            np.full(given[0].shape, -1), given[7], False, np.nan, short, True, 0, True, False, True, True,
         ))  # fmt: skip
-    del expected
+        exits = jobs[-1]()
+        require_equal(case.hits()[own], np.where(exits.any(axis=0), exits.argmax(axis=0), -1), "vectorbt")
     return lambda: [job() for job in jobs]
 
 
@@ -385,38 +359,6 @@ def resident(name: str) -> int:
     return int(status.split(f"{name}:")[1].split()[0])
 
 
-def machine() -> str:
-    """Return what this ran on, and with what."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    model = names[0] if names else platform.processor()
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}, "
-    load = os.getloadavg()[0]
-    return (
-        f"{model}, {thread_count(None)} cores (shared), load {load:.1f} at the start; {versions}"
-        f"polars {pl.__version__}; {datetime.now(UTC):%Y-%m-%d}"
-    )
-
-
-INTRODUCTION = """# Benchmarks
-
-Written by `python benchmarks/run.py --write`. Every comparison first asserts that the answers are equal (scans and
-slices on {sample:,} or fewer sampled positions), then times both in turns; the best of several rounds counts. The
-machine is shared, so ratios can be trusted and absolute times cannot.
-
-The population is fixed (`population.py`): a random walk of a year of minutes at 80 % volatility with funding every
-eight hours, positions entered at openings in its first third, leverage 2 to 8 times; 80 % are liquidated, after
-92,000 bars on average. "The bare scan" walks along one precomputed column until a number is low enough and knows
-neither tiers nor prices: it is the fastest thing a loop can be. "The formula scan" evaluates the margin formula in
-each bar, which is what gives the same answer as the full kernel. Both are compiled and leave at the first hit, and
-are divided by the number of threads given to ours. "The memory stream" reads and writes the same arrays as the
-kernel and does nothing else.
-
-{machine}
-
-"""
-
-
 def main() -> None:
     """Run the benchmarks asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -441,11 +383,7 @@ def main() -> None:
     print(where)
     tables = [job() for name, job in jobs.items() if not asked.only or name in asked.only]
     if asked.write:
-        text = INTRODUCTION.format(sample=SAMPLE, machine=where)
-        text += "\n".join(table.markdown() for table in tables)
-        path = Path(__file__).with_name("README.md")
-        path.with_suffix(".part").write_text(text)
-        path.with_suffix(".part").replace(path)
+        write(tables, where)
 
 
 if __name__ == "__main__":

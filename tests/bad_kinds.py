@@ -406,6 +406,8 @@ def together_kinds() -> Iterator[Kind]:
     yield bad_bars("a last price in part", with_last(bars()).drop("last_low"), "--trigger-price last")
     yield bad_venue("a venue's own trigger without its price", ("basis", 'trigger_price = "last"\nbasis'))
     yield bad_bars("odds of zero for a linear contract", odds)
+    coin = bars().with_columns(symbol=pl.lit("BTCUSD"))
+    yield bad_bars("contracts settled in several currencies", pl.concat([bars(), coin]), "--venue bybit")
 
 
 def option_kinds() -> Iterator[Kind]:

@@ -172,6 +172,42 @@ def test_run__takes_a_window_and_one_symbol(tmp_path, bars_file):
     assert flow["time"].to_list() == [START + timedelta(hours=24 + 4 * n) for n in range(6)]
 
 
+def test_run__draws_a_long_window_in_intervals_that_can_be_seen(tmp_path):
+    days = [START + timedelta(days=n) for n in range(1_100)]
+    price = pl.Series([50_000.0 + n for n in range(len(days))])
+    bars = pl.DataFrame({"symbol": "BTCUSDT", "time": days})
+    bars = bars.with_columns(price.alias(part) for part in ("open", "high", "low", "close"))
+    for rows, step in ((bars, timedelta(weeks=1)), (bars.head(100), timedelta(days=1))):
+        rows.write_parquet(tmp_path / "bars.parquet")
+        words = f"run --bars {tmp_path}/bars.parquet --tiers nearest --count 50 --out {tmp_path}/out"
+        assert main(words.split()) == 0
+        found = pl.read_parquet(tmp_path / "out" / "flow.parquet")["time"]
+        assert set(found.diff().drop_nulls()) == {step}
+
+
+def test_run__says_where_one_position_makes_an_hour_heavy(tmp_path, capsys, bars_file):
+    bars = pl.read_parquet(bars_file)
+    first = bars.row(0, named=True)
+    held = pl.DataFrame(
+        {
+            "position_id": [1, 2],
+            "symbol": ["BTCUSDT"] * 2,
+            "side": ["long"] * 2,
+            "entry_time": [first["time"]] * 2,
+            "entry_price": [first["open"]] * 2,
+            "quantity": [0.3, 0.1],
+            "leverage": [100.0] * 2,
+        }
+    )
+    held.write_parquet(tmp_path / "held.parquet")
+    words = ["run", "--bars", str(bars_file), "--positions", str(tmp_path / "held.parquet"), "--tiers", "nearest"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "In 1 of these 1 a single position is over half of it" in printed
+    assert " 75\n" in printed
+    assert "Most positions: " in printed
+
+
 def test_price__answers_the_example_of_the_document(capsys):
     words = "price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000"
     assert main(words.split()) == 0

@@ -73,6 +73,19 @@ def hour(row: dict) -> datetime:
 
 
 @pytest.mark.parametrize("weighted", [True, False])
+def test_concentration__is_the_largest_row_of_each_hour_over_its_sum(weighted):
+    outcomes = random_outcomes(weighted=weighted)
+    largest: dict = defaultdict(float)
+    for row in outcomes.filter("liquidated").iter_rows(named=True):
+        largest[hour(row)] = max(largest[hour(row)], row.get("weight", 1.0) * notional_at_entry(row))
+    sums = accumulate(outcomes, hour)
+    found = flow.concentration(outcomes, kinds=KINDS)
+    assert found["time"].to_list() == sorted(sums)
+    expected = [largest[time] / sums[time][1] for time in found["time"]]
+    assert found["largest_share"].to_list() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
 def test_liquidated__by_hour_and_side_equals_adding_up_rows(weighted):
     outcomes = random_outcomes(weighted=weighted)
     table = flow.liquidated(outcomes, [flow.interval("1h"), "side"], kinds=KINDS)

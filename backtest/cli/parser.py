@@ -91,9 +91,8 @@ def _add_run(commands: Any) -> None:
     output.add_argument(
         "--every",
         type=values.interval,
-        default="1h",
         metavar="INTERVAL",
-        help="of the flow: 15m, 1h (default), 1d",
+        help="of the flow and its chart: 15m, 1h, 1d, 1w (default: 1h; 1d or 1w of a long window)",
     )
     output.add_argument("--chart", metavar="SYMBOL", help="symbol to draw (default: the first of the bars)")
     output.add_argument("--caption", default="", metavar="TEXT", help="for the chart's footer")

@@ -40,6 +40,11 @@ class Position:
         return {name: getattr(self, name) for name in names}
 
     @property
+    def currency(self) -> str:
+        """What margin and notional are in."""
+        return self.venue.settlement_of(self.contract.symbol)
+
+    @property
     def entry_notional(self) -> float:
         """Notional at the entry."""
         return float(self.notional(self.entry_price)[0])

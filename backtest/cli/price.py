@@ -45,7 +45,7 @@ def prices(position: Position, volatility: Volatility | None = None) -> str:
         "bankruptcy": position.bankruptcy_price,
         "takeover": position.takeover_price,
     }
-    header = ["", f"price\n{quote(position.contract.symbol, position.venue.settlement)}", "from entry\n%"]
+    header = ["", f"price\n{quote(position.contract.symbol, position.currency)}", "from entry\n%"]
     moves = [value / position.entry_price - 1 for value in shown.values()]
     columns = [list(shown), column(list(shown.values())), [_signed(100 * move) for move in moves]]
     if volatility is not None:
@@ -93,7 +93,7 @@ def _signed(value: float) -> str:
 
 def _title(position: Position) -> str:
     side = "long" if position.side > 0 else "short"
-    currency = position.venue.settlement
+    currency = position.currency
     return (
         f"{position.venue.title}, {position.contract.symbol} ({KIND[position.contract.kind]}): {side} "
         f"{position.quantity:,.10g} from {price(position.entry_price)}, leverage {position.leverage:,.4g}x, "
@@ -103,7 +103,7 @@ def _title(position: Position) -> str:
 
 def _grounds(position: Position, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
     """Return what the prices rest on, and what speaks against the position."""
-    currency = position.venue.settlement
+    currency = position.currency
     kept = position.maintenance_margin(position.entry_price)
     told = [
         ("entry notional", f"{price(position.entry_notional)} {currency}"),

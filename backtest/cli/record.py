@@ -44,7 +44,7 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
             "first": found.head(MOST_GAPS).to_dicts(),
         },
         "book": _book(options, swept),
-        "venue": {"name": swept.venue.name, "title": swept.venue.title, "settlement": swept.venue.settlement},
+        "venue": {"name": swept.venue.name, "title": swept.venue.title, "settlement": swept.currency},
         "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
         "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
         "totals": {name: _number(value) for name, value in swept.totals.items()},

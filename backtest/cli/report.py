@@ -17,6 +17,7 @@ from backtest.study.cascades import find, pulses, with_price_moves
 from backtest.study.segmentation import ThresholdRule
 
 HEAVIEST = 10
+HALF = 0.5
 #: Cascades: how many are told, and how heavy a bar must be among those with any liquidation.
 LARGEST, HEAVY_QUANTILE = 5, 0.95
 #: Finer intervals cut one fall into many cascades: some minute of any fall is quiet.
@@ -38,16 +39,44 @@ def by_period(swept: Swept) -> str:
 
 
 def heaviest_hours(swept: Swept) -> str:
-    """Return the heaviest hours, heaviest first."""
-    rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept))
+    """Return the heaviest hours, heaviest first, with how much of each is one position."""
+    largest = flow.concentration(swept.outcomes, kinds=swept.kinds, unit=swept.unit)
+    rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept)).join(
+        largest, on="time", how="left", maintain_order="left"
+    )
     size, money = _scale(swept, rows)
-    header = ["rank", "hour from\n(UTC)", *_headings(swept, money)]
+    header = ["rank", "hour from\n(UTC)", *_headings(swept, money), "largest\n% of hour"]
     fine = decimals(max(rows["share"].to_list(), default=0.0))
     lines = [
-        [f"{row['rank']}", moment(row["time"]), *_cells(swept, row, size, fine)]
+        [
+            f"{row['rank']}",
+            moment(row["time"]),
+            *_cells(swept, row, size, fine),
+            percent(row["largest_share"], 0),
+        ]
         for row in rows.iter_rows(named=True)
     ]
-    return table(header, lines, left=0)
+    alone = int((rows["largest_share"] > HALF).sum())
+    weighted = swept.book.survival is not None or "weight" in swept.outcomes.columns
+    one = "row of the book" if weighted else "position"
+    warning = (
+        f"\nIn {alone} of these {rows.height} a single {one} is over half of it: their ranks by amount tell of "
+        "the book, not of the market."
+    )
+    return table(header, lines, left=0) + (warning if alone else "")
+
+
+def heaviest_by_count(swept: Swept) -> str:
+    """Return the hour that took most positions, in a sentence: no single large one decides it."""
+    rows = flow.heaviest(swept.hourly, 1, "count")
+    if rows.is_empty():
+        return ""
+    row = rows.row(0, named=True)
+    place = flow.ranks(swept.hourly, measure=_measure(swept)).filter(pl.col("time") == row["time"])["rank"][0]
+    return (
+        f"Most positions: {moment(row['time'])}, {number(row['count'])} of them "
+        f"({percent(row['count'] / swept.totals['positions'])} %), rank {number(place)} by amount."
+    )
 
 
 def heaviest_run(swept: Swept, hours: int = 3) -> str:

@@ -12,7 +12,7 @@ from backtest.cli import picture, record, report, sentences
 from backtest.cli.inputs import is_invented, read_book, read_market, require_symbol, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
-from backtest.cli.study import Swept
+from backtest.cli.study import Swept, one_currency
 from backtest.cli.text import facts, paragraph
 from backtest.engine.sweep import sweep, tiers_used
 from backtest.rules.timeline import Tiers
@@ -26,6 +26,7 @@ def run(options: Namespace) -> None:
     venue = Venue.load(options.venue)
     with clock.stage("prices"):
         market = read_market(options)
+    one_currency(venue, market)
     if options.chart is not None:
         require_symbol("--chart", options.chart, market)
     tiers = tiers_of_run(options, market)
@@ -63,7 +64,8 @@ def _tables(swept: Swept) -> list[str]:
     _, word = swept.period
     blocks = [f"By {word}\n{report.by_period(swept)}"]
     if swept.totals["liquidated"]:
-        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", report.heaviest_run(swept)]
+        told = f"{report.heaviest_run(swept)}\n{report.heaviest_by_count(swept)}".strip()
+        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", told]
         blocks += [f"Largest cascades\n{report.cascades(swept)}"]
     return [block for block in blocks if block]
 
@@ -85,17 +87,18 @@ def _triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -
 
 
 def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:
+    every = options.every or swept.visible
     with outputs(options.out) as files:
         with clock.stage("files"):
             swept.outcomes.write_parquet(files.path("outcomes.parquet"))
             by_symbol = [
-                swept.flow(options.every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
+                swept.flow(every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
                 for symbol in swept.market.symbols
             ]
             pl.concat(by_symbol).write_parquet(files.path("flow.parquet"))
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
-            picture.draw(swept, path, symbol=symbol, every=options.every, caption=options.caption)
+            picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
         files.write_json("summary.json", record.summary(options, swept, tiers, clock))
     return [str(path) for path in files.written]

@@ -12,6 +12,7 @@ import polars as pl
 
 from backtest.book import Book
 from backtest.chart.words import DOLLARS
+from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study import flow
@@ -21,6 +22,28 @@ CENT, SATOSHI = 0.01, 1e-8
 
 #: Longest window, in days, that is told by day; by week; longer ones by month.
 BY_DAY, BY_WEEK = 45, 300
+
+#: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week: bars must be seen.
+HOURS_TO_SEE, DAYS_TO_SEE = 45, 1_000
+
+
+def one_currency(venue: Venue, market: Market) -> str:
+    """Return the settlement currency of all symbols; nothing where the venue does not say.
+
+    Raises
+    ------
+    ArgumentError
+        Where there are several: their amounts cannot be added up.
+    """
+    by_symbol = {symbol: venue.settlement_of(symbol) for symbol in market.symbols}
+    if len(set(by_symbol.values())) > 1:
+        told = ", ".join(
+            f"{symbol} in {currency or 'a currency not told'}" for symbol, currency in by_symbol.items()
+        )
+        raise ArgumentError(
+            f"amounts in several currencies cannot be added up ({told}): take one currency at a time"
+        )
+    return next(iter(by_symbol.values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +70,7 @@ class Swept:
     @property
     def currency(self) -> str:
         """What margins and notionals are in; dollars where the venue does not say."""
-        return self.venue.settlement or "USD"
+        return one_currency(self.venue, self.market) or "USD"
 
     @cached_property
     def window(self) -> tuple[datetime, datetime]:
@@ -78,3 +101,9 @@ class Swept:
         if days <= BY_DAY:
             return "1d", "day"
         return ("1w", "week") if days <= BY_WEEK else ("1mo", "month")
+
+    @property
+    def visible(self) -> str:
+        """The finest interval whose bars can be told apart in a chart of the whole window."""
+        days = (self.window[1] - self.window[0]).days
+        return "1h" if days <= HOURS_TO_SEE else "1d" if days <= DAYS_TO_SEE else "1w"

@@ -8,7 +8,7 @@ from backtest.cli import record, report, sentences
 from backtest.cli.inputs import read_book, read_market, read_tiers, sweep_rules
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
-from backtest.cli.study import Swept
+from backtest.cli.study import Swept, one_currency
 from backtest.cli.text import facts, paragraph
 from backtest.engine.sweep import sweep, tiers_used
 from backtest.rules.venue import Venue
@@ -21,6 +21,7 @@ def run(options: Namespace) -> None:
     venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
     with clock.stage("prices"):
         market = read_market(options)
+    one_currency(venue, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     with clock.stage("sweep"):

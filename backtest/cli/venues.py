@@ -47,9 +47,15 @@ def listing() -> str:
     return table(header, rows, left=5)
 
 
+def _currencies(venue: Venue) -> str:
+    """Return what the venue settles in, and the contracts it settles otherwise."""
+    others = [f"{symbol} in {own.settlement}" for symbol, own in venue.contracts.items() if own.settlement]
+    return ", ".join([venue.settlement or "a currency not told", *others])
+
+
 def described(venue: Venue) -> str:
     """Return a venue's rules with their sources, its tables, and what is not known."""
-    blocks = [f"{venue.title} ({venue.name}), settled in {venue.settlement or 'a currency not told'}"]
+    blocks = [f"{venue.title} ({venue.name}), settled in {_currencies(venue)}"]
     if venue.note:
         blocks.append(paragraph(venue.note))
     blocks.append(f"Rules\n{facts(_rules(venue))}")

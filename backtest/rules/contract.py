@@ -43,6 +43,7 @@ class Contract:
     basis: Literal["mark", "entry"] = "mark"  #: notional the maintenance margin is taken on
     closing_fee: Literal["none", "at_mark", "at_bankruptcy"] = "none"  #: reserved on top of it
     closing_fee_rate: float = 0.0  #: fraction of the notional closed
+    settlement: str = ""  #: currency of margin and notional where it is not the venue's, for labels
     trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
     note: str = ""
 

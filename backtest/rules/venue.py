@@ -145,6 +145,10 @@ class Venue:
             )
         return found if found.symbol == symbol else replace(found, symbol=symbol)
 
+    def settlement_of(self, symbol: str) -> str:
+        """Return the currency of a symbol's margin and notional; nothing where no source says."""
+        return self.contract(symbol).settlement or self.settlement
+
     def with_(self, **changes: Any) -> Venue:
         """Return the venue with rules changed, for every contract or for the venue.
 
@@ -281,7 +285,7 @@ class _Reader:
     def _contract(self, path: str, symbol: str, settings: Any, rules: dict[str, Any]) -> Contract | None:
         settings = self._table(path, settings)
         before = len(self.problems.found)
-        self._refuse_unknown(path, settings, (*CONTRACT_RULES, "tables", "note"))
+        self._refuse_unknown(path, settings, (*CONTRACT_RULES, "settlement", "tables", "note"))
         own = {
             name: self._value(f"{path}.{name}", name, settings[name])
             for name in CONTRACT_RULES
@@ -293,8 +297,11 @@ class _Reader:
             return None
         try:
             ready = tuple(table for table in tables if table is not None)
-            note = self._of_type(f"{path}.note", settings.get("note", ""), str)
-            return Contract(symbol=symbol, tables=ready, note=note or "", **{**rules, **own})
+            note, settlement = (
+                self._of_type(f"{path}.{name}", settings.get(name, ""), str) or ""
+                for name in ("note", "settlement")
+            )
+            return Contract(symbol=symbol, tables=ready, note=note, settlement=settlement, **{**rules, **own})
         except RulesError as error:
             self.problems.add_all(path, error, but=self.unusable - set(own))
             return None

@@ -193,6 +193,26 @@ def heaviest(flow: pl.DataFrame, count: int = 10, measure: str = "notional") -> 
     return ranks(flow, measure=measure).drop_nulls("rank").sort("rank", "time").head(count)
 
 
+def concentration(
+    outcomes: pl.DataFrame,
+    every: str = "1h",
+    *,
+    kinds: Mapping[str, str] | None = None,
+    unit: float = 0.01,
+) -> pl.DataFrame:
+    """Return how much of each interval's liquidated entry notional its largest row holds.
+
+    Where sizes have heavy tails an interval can be heavy because of one position: its rank says little then.
+
+    Returns
+    -------
+    ``time`` and ``largest_share`` (0 to 1), in order of time; intervals without liquidations are absent.
+    """
+    rows = _weighted(outcomes, kinds).filter("liquidated")
+    units = whole_units(pl.col("entry_notional") * pl.col("weight"), unit)
+    return rows.group_by(interval(every)).agg(largest_share=units.max() / units.sum()).sort("time").collect()
+
+
 def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> pl.DataFrame:
     """Return every run of consecutive hours of an hourly flow, ranked by a measure.
 
