@@ -85,8 +85,9 @@ def compare(case: Case, policies: int) -> Table:
         "what", "policies", "sweeps", "seconds", "ms a policy", "times faster than the formula scan",
         about=(
             f"The scan evaluates the margin formula along every position's bars for every policy: "
-            f"{1e6 * scan / positions:,.0f} microseconds a position, measured on {SAMPLE:,} positions under {MEASURED} "
-            f"rules and scaled, as all {policies:,} policies would take it {scan * policies / 3600:,.0f} hours."
+            f"{1e6 * scan / positions:,.0f} microseconds a position, measured on {SAMPLE:,} positions under "
+            f"{MEASURED} rules and scaled up: {policies:,} policies would take it "
+            f"{scan * policies / 3600:,.0f} hours."
         ),
     )  # fmt: skip
     for name, grid, run in (
@@ -115,7 +116,7 @@ def surface(case: Case) -> Table:
 
     queries = 2 * len(LEVERAGES) * population.YEAR
     table = Table(
-        f"From every bar ({queries / 1e6:.1f} million searches: 525,600 bars, {len(LEVERAGES)} leverages, both sides)",
+        f"From every bar ({queries / 1e6:.1f} million searches: a year, {len(LEVERAGES)} leverages, both sides)",
         "what", "seconds", "ns a search",
     )  # fmt: skip
     names = ("the bar that liquidates", f"probabilities at {len(horizons)} horizons, with bands")
