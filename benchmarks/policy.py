@@ -1,20 +1,18 @@
 """How long a grid of policies takes, beside a compiled scan that walks every position's bars for every policy.
 
-    python benchmarks/policy.py [--positions 1000000] [--policies 200]
+``python benchmarks/policy.py`` prints the tables; ``--write`` puts them into ``benchmarks/README.md``.
 
 A year of minutes, positions four fifths of which are liquidated. Answers are compared before anything is timed.
 The scan is measured on a part of the positions under each of some rules and scaled up: all of it would take hours.
 What is compared with it is whole: books made under each cap, the sweep, settlement of fees and funds, shares, and
-the writing of each cell.
-
-The first row is a grid as one is asked for (sweeps shared by fees and funds), in the second every policy has a
-sweep of its own. Below them stands the probability surface.
+the writing of each cell; of the command also start, reading of files, tables, charts and report.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import population
 import rivals
+from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, sweep
 from backtest.engine import history
@@ -39,41 +38,91 @@ from backtest.study.surface import LEVERAGES, probability_surface
 #: Positions the scan walks for each rule it is measured on, and rules it is measured on.
 SAMPLE, MEASURED = 2_000, 4
 
+GRID = """
+venue = "binance"
+tiers = { BTCUSDT = "2021-03-18" }
+[[histories]]
+name = "a year of minutes"
+bars = "bars.parquet"
+funding = "funding.parquet"
+gap_limit_hours = 1e5
+[[books]]
+name = "book"
+positions = "positions.parquet"
+"""
+
 CAPS = (None, 7.0, 6.5, 6.0, 5.5, 5.0, 4.5, 4.0, 3.5, 3.0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--positions", type=int, default=1_000_000)
-    parser.add_argument("--policies", type=int, default=200, help="a multiple of 20")
+    parser.add_argument("--policies", type=int, default=200, help="a multiple of 40")
+    parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     options = parser.parse_args()
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, Python {platform.python_version()}, numpy {np.__version__}\n")
+    where = machine()
     case = Case(options.positions)
+    tables = [compare(case, options.policies), surface(case)]
+    if options.write:
+        write(tables, where)
+
+
+def compare(case: Case, policies: int) -> Table:
+    """Time a grid as one is asked for, as a command and as cells, and one whose policies share no sweep."""
     shared = Grid(
         caps=CAPS,
         rate_scales=(1.0, 1.5),
         responses=("same_size",),
         liquidation_fees=(0.0, 0.002),
-        funds=tuple(1e6 * number for number in range(options.policies // 40)),
+        funds=tuple(1e6 * number for number in range(policies // 40)),
     )
-    scales = tuple(1 + 0.02 * number for number in range(options.policies // 10))
+    scales = tuple(1 + 0.02 * number for number in range(policies // 10))
     single = Grid(caps=CAPS, rate_scales=scales, responses=("same_size",))
     scan = case.scan(shared)
-    print(f"{'grid':34} {'policies':>8} {'sweeps':>7} {'seconds':>8} {'ms a policy':>12} {'times the scan':>15}")
-    for name, grid in (("caps, rates, fees and funds", shared), ("every policy its own sweep", single)):
-        seconds = case.grid(grid)
-        faster = scan * grid.policies / seconds
-        print(
-            f"{name:34} {grid.policies:8,} {len(grid.rules()):7,} {seconds:8.1f} "
-            f"{1000 * seconds / grid.policies:12.1f} {faster:15,.0f}"
-        )
-    print(
-        f"\nThe scan: {1e6 * scan / options.positions:,.1f} microseconds a position and policy, measured on "
-        f"{SAMPLE:,} positions under {MEASURED} rules; all of the grid would take it "
-        f"{scan * options.policies / 3600:,.1f} hours."
-    )
-    case.surface()
+    positions = len(case.book)
+    table = Table(
+        f"A grid of policies ({positions:,} positions, 525,600 bars, ten tiers)",
+        "what", "policies", "sweeps", "seconds", "ms a policy", "times faster than the formula scan",
+        about=(
+            f"The scan evaluates the margin formula along every position's bars for every policy: "
+            f"{1e6 * scan / positions:,.0f} microseconds a position, measured on {SAMPLE:,} positions under "
+            f"{MEASURED} rules and scaled up: {policies:,} policies would take it "
+            f"{scan * policies / 3600:,.0f} hours."
+        ),
+    )  # fmt: skip
+    for name, grid, run in (
+        ("`backtest policy`, the whole command", shared, case.command),
+        ("its cells alone", shared, case.grid),
+        ("every policy its own sweep", single, case.grid),
+    ):
+        seconds = run(grid)
+        each = seconds / grid.policies
+        table.add(
+            name, f"{grid.policies:,}", f"{len(grid.rules()):,}", f"{seconds:.1f}", f"{1000 * each:.0f}",
+            f"{scan / each:,.0f}",
+        )  # fmt: skip
+    return table
+
+
+def surface(case: Case) -> Table:
+    """Time the search from every bar at every leverage on both sides, and the surface with its bands."""
+    horizons = [timedelta(hours=1), timedelta(hours=8), timedelta(days=1), timedelta(days=7)]
+
+    def searched() -> object:
+        return lifetimes(case.market, case.venue, leverages=LEVERAGES)
+
+    def banded() -> object:
+        return probability_surface(case.market, case.venue, leverages=LEVERAGES, horizons=horizons, seed=1)
+
+    queries = 2 * len(LEVERAGES) * population.YEAR
+    table = Table(
+        f"From every bar ({queries / 1e6:.1f} million searches: a year, {len(LEVERAGES)} leverages, both sides)",
+        "what", "seconds", "ns a search",
+    )  # fmt: skip
+    names = ("the bar that liquidates", f"probabilities at {len(horizons)} horizons, with bands")
+    for name, seconds in zip(names, in_turns(searched, banded, repeats=3), strict=True):
+        table.add(name, f"{seconds:.2f}", f"{1e9 * seconds / queries:.0f}")
+    return table
 
 
 class Case:
@@ -99,8 +148,7 @@ class Case:
             found = np.empty(len(few), np.int64)
             walk = self._walk(few, chosen, found)
             walk()
-            if not np.array_equal(found, expected):
-                sys.exit(f"the scan and the sweep differ under {chosen}")
+            require_equal(expected, found, f"sweep against scan under {chosen}")
             seconds.append(min(timed(walk) for _ in range(3)))
         return float(np.mean(seconds)) / rows.size * len(self.book)
 
@@ -131,25 +179,35 @@ class Case:
                 cells.finish(str(number), frame.write_parquet)
             return time.perf_counter() - began
 
+    def command(self, grid: Grid) -> float:
+        """Return how long the command takes on a grid, in a process of its own."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self.market.bars.write_parquet(folder / "bars.parquet")
+            self.market.funding.write_parquet(folder / "funding.parquet")
+            self.book.positions.write_parquet(folder / "positions.parquet")
+            axes = {
+                "caps": ["none" if cap is None else cap for cap in grid.caps],
+                "rate_scales": list(grid.rate_scales),
+                "responses": list(grid.responses),
+                "liquidation_fees": list(grid.liquidation_fees),
+                "funds": list(grid.funds),
+            }
+            lists = "\n".join(f"{axis} = {json.dumps(values)}" for axis, values in axes.items())
+            (folder / "grid.toml").write_text(f"{GRID}\n[grid]\n{lists}\n")
+            words = [
+                sys.executable,
+                "-m",
+                "backtest",
+                "policy",
+                str(folder / "grid.toml"),
+                "--out",
+                str(folder / "out"),
+            ]
+            return timed(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
+
     def small(self, grid: Grid) -> Wanted:
         return wanted("few", Book(self.book.positions.head(1_000)), self.history, self.venue, grid)
-
-    def surface(self) -> None:
-        """Time the search from every bar at every leverage on both sides, and the surface with its bands."""
-        horizons = [timedelta(hours=1), timedelta(hours=8), timedelta(days=1), timedelta(days=7)]
-        lifetimes(self.market, self.venue, leverages=[2.0])
-
-        def drawn() -> object:
-            return probability_surface(self.market, self.venue, leverages=LEVERAGES, horizons=horizons, seed=1)
-
-        searched = min(timed(lambda: lifetimes(self.market, self.venue, leverages=LEVERAGES)) for _ in range(3))
-        whole = min(timed(drawn) for _ in range(2))
-        queries = 2 * len(LEVERAGES) * population.YEAR
-        print(
-            f"\nEvery bar of the year, {len(LEVERAGES)} leverages, both sides: {queries / 1e6:.1f} million "
-            f"searches in {searched:.2f} s ({1e9 * searched / queries:.0f} ns each); the surface of "
-            f"{len(horizons)} horizons with bands in {whole:.2f} s"
-        )
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -482,6 +482,9 @@ def grid_kinds() -> Iterator[Kind]:
     yield Kind("a grid file that does not exist", POLICY.replace("grid.toml", "nowhere.toml"))
     late = positions().with_columns(entry_time=pl.lit(START + timedelta(days=9)).cast(pl.Datetime("ms", "UTC")))
     yield Kind("a book that its history does not hold", POLICY, {"positions.parquet": late})
+    both = pl.concat([bars(), bars().with_columns(symbol=pl.lit("BTCUSD"))])
+    several = {"bars.parquet": both, "grid.toml": GRID.replace("venue.toml", "bybit")}
+    yield Kind("a history of contracts settled in several currencies", POLICY, several)
 
 
 def price_kinds() -> Iterator[Kind]:

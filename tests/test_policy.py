@@ -1,5 +1,6 @@
 """Policies: equal to plain loops over rows, and bound by the laws they are proved to obey."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,7 +17,7 @@ from backtest.study.policy import evaluate, run, wanted, with_last_price
 from backtest.study.policy_bands import Bands
 from backtest.study.policy_grid import KEYS, Grid, History, Rules
 from backtest.study.responses import RESPONSES, under_cap
-from backtest.study.settlement import FundPath, Run, Terms
+from backtest.study.settlement import FundPath, Run, Settled, Terms
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -224,6 +225,28 @@ def test_laws__hold_where_they_must_and_are_counted_where_they_need_not(policies
     assert (found.filter("holds")["broken"] == 0).all()
     worse = policies.with_columns(adl=pl.col("fund"))
     assert laws(worse).filter(pl.col("sentence").str.contains("larger fund never means more"))["broken"][0] > 0
+
+
+def test_another_settlement__is_given_the_run_and_says_what_it_leaves_out() -> None:
+    """What an engine that feeds back plugs into: it has everything it takes to run the book again."""
+
+    class Doubled:
+        label = "twice the fund path"
+
+        def settle(self, run: Run, terms: Terms) -> Settled:
+            again = sweep(run.book, run.market, run.venue)
+            assert again.equals(run.outcomes)
+            settled = FundPath().settle(run, terms)
+            return replace(settled, shortfall=2 * settled.shortfall, adl=2 * settled.adl)
+
+    grid = Grid(caps=(20.0,))
+    book = wanted("mixed", BOOK, HISTORY, venue(), grid)
+    plain, doubled = (
+        evaluate(HISTORY, book, venue(), rules=grid.rules()[0], grid=grid, settlement=settlement)
+        for settlement in (FundPath(), Doubled())
+    )
+    assert doubled["settlement"].unique().to_list() == ["twice the fund path"]
+    assert doubled["adl"].to_list() == (2 * plain["adl"]).to_list()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -17,7 +17,7 @@ from backtest.cli.outputs import Outputs, outputs, require_folder
 from backtest.cli.policy_report import Picture, Report
 from backtest.cli.policy_tables import Table, Tried, tables
 from backtest.cli.progress import Clock, Progress
-from backtest.cli.study import CENT, SATOSHI
+from backtest.cli.study import CENT, SATOSHI, one_currency
 from backtest.cli.text import facts, paragraph, plural, table
 from backtest.engine.sweep import tiers_used
 from backtest.rules.venue import venue_files
@@ -61,6 +61,7 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
     for history_name in file.histories:
         with clock.stage("prices"):
             history = file.history(history_name)
+        unit = CENT if (one_currency(file.venue, history.market) or "USD") in DOLLARS else SATOSHI
         assumed[history_name] = _of_history(file, history)
         for book_name in file.books:
             with clock.stage("positions"):
@@ -72,25 +73,13 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
                     shard = _shard(history_name, book_name, rules)
                     worked = shard not in cells
                     if worked:
-                        _finish(file, cells, shard, history, admitted, rules, threads)
+                        frame = evaluate(
+                            history, admitted, file.venue, rules=rules, grid=file.grid, bands=file.bands,
+                            unit=unit, threads=threads,
+                        )  # fmt: skip
+                        cells.finish(shard, frame.write_parquet)
                     progress.step(worked=worked)
     return assumed
-
-
-def _finish(
-    file: GridFile, cells: Manifest, shard: str, history: History, book: Wanted, rules: Rules, threads: int | None
-) -> None:
-    frame = evaluate(
-        history,
-        book,
-        file.venue,
-        rules=rules,
-        grid=file.grid,
-        bands=file.bands,
-        unit=CENT if (file.venue.settlement or "USD") in DOLLARS else SATOSHI,
-        threads=threads,
-    )
-    cells.finish(shard, frame.write_parquet)
 
 
 def _shards(file: GridFile) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
 from backtest.chart.policy import RESPONSE_WORDS, cap_name
 from backtest.cli.policy_tables import FILL_WORDS, Tried, ranged
 from backtest.cli.text import number, percent, plural
+
+Row = dict[str, Any]
 
 #: Columns that a cap is judged by, and how they are called.
 JUDGED = {"liquidated_share": "the share of positions liquidated", "shortfall": "the shortfall"}
@@ -54,7 +57,7 @@ def what_would_change_it(tried: Tried) -> Iterator[str]:
     )
 
 
-def _of_caps(tried: Tried, history: str, loose: dict[str, dict], tight: dict[str, dict]) -> str:  # type: ignore[type-arg]
+def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str, Row]) -> str:
     parts = [
         f"{ranged(tight[response], 'liquidated_share')} % ({RESPONSE_WORDS[response]}; shortfall "
         f"{number(tight[response]['shortfall_per_million'], 1)} per million of wanted notional)"
@@ -115,7 +118,7 @@ def _from_to(changes: list[tuple[str, float]], axis: str) -> str:
     return f"{_signed(low[1])} ({_named(axis, low[0])}) to {_signed(high[1])} ({_named(axis, high[0])})"
 
 
-def _rows(frame: pl.DataFrame, cap: float | None) -> dict[str, dict]:  # type: ignore[type-arg]
+def _rows(frame: pl.DataFrame, cap: float | None) -> dict[str, Row]:
     """Return the rows of a cap by response."""
     own = frame.filter(pl.col("cap").eq_missing(pl.lit(cap, pl.Float64)))
     return {row["response"]: row for row in own.iter_rows(named=True)}

@@ -20,7 +20,6 @@ Amounts are whole units of the settlement currency: no sum depends on an order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -68,11 +67,6 @@ class Run:
     venue: Venue
     outcomes: pl.DataFrame
     unit: float = 0.01  #: amounts are whole numbers of it
-
-    @cached_property
-    def kinds(self) -> Mapping[str, str]:
-        """The kind of contract of each symbol."""
-        return {symbol: self.venue.contract(symbol).kind for symbol in self.market.symbols}
 
     @cached_property
     def liquidated(self) -> Liquidated:
