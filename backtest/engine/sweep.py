@@ -87,11 +87,11 @@ def sweep(
     TiersError
         For positions opened when no table was in force.
     """
-    _check_arguments(book, market, venue, tiers, threads)
-    _require_choice("intrabar", intrabar, INTRABAR)
-    _require_choice("entry_bar", entry_bar, ENTRY_BAR)
-    _require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
-    prepared = _prepare(book, market, venue, trigger_price, fill_price, tiers)
+    check_arguments(book, market, venue, tiers, threads)
+    require_choice("intrabar", intrabar, INTRABAR)
+    require_choice("entry_bar", entry_bar, ENTRY_BAR)
+    require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
+    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
     admitted = limits.admit(book, prepared, leverage_limit, threads)
     forest = history.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
@@ -104,7 +104,7 @@ def sweep(
     if book.has_actions:
         watched_series = stop_trigger or ("last" if market.has("last") else "mark")
         watched = history.watched_of(market, watched_series, watched_series == prepared.series)
-        actions = _actions(admitted.frame, admitted.adjustments)
+        actions = actions_of(admitted.frame, admitted.adjustments)
 
         def run(begin: int, stop: int) -> None:
             lifecycle.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
@@ -131,8 +131,8 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     TiersError
         As :func:`sweep`.
     """
-    _check_arguments(book, market, venue, tiers, None)
-    prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
+    check_arguments(book, market, venue, tiers, None)
+    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
     counts = limits.group_counts(book, prepared)
     times = book.positions.select("symbol", "entry_time")
     rows = []
@@ -181,11 +181,12 @@ class Prepared:
     tiers: Tiers
 
 
-def _prepare(
+def prepare(
     book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
 ) -> Prepared:
+    """Return a market and a venue's rules as the arrays a book needs, or raise for what cannot be served."""
     series = trigger_price or venue.trigger_price
-    _require_choice("trigger_price", series, PRICE_PREFIX)
+    require_choice("trigger_price", series, PRICE_PREFIX)
     unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
     if unknown:
         sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
@@ -232,7 +233,8 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
     return found
 
 
-def _actions(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
+def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
+    """Return what holders planned or did as the arrays kernels take."""
     count = frame.height
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
     changes = none if adjustments is None else adjustments
@@ -284,7 +286,7 @@ def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
     return frame.with_columns(**columns)
 
 
-def _check_arguments(book: object, market: object, venue: object, tiers: object, threads: object) -> None:
+def check_arguments(book: object, market: object, venue: object, tiers: object, threads: object) -> None:
     """Refuse what is no book, market or venue, saying how it becomes one."""
     for name, given, kind, cure in (
         ("book", book, Book, "Book(positions)"),
@@ -300,7 +302,8 @@ def _check_arguments(book: object, market: object, venue: object, tiers: object,
         )
 
 
-def _require_choice(name: str, value: str, choices: Any) -> None:
+def require_choice(name: str, value: str, choices: Any) -> None:
+    """Refuse a choice that there is not."""
     if value not in choices:
         raise ArgumentError(f"{name} must be one of {', '.join(choices)}, is {value!r}")
 

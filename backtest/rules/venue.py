@@ -10,6 +10,9 @@ A venue is one TOML file, here or anywhere else::
     basis = "mark"
     trigger = { value = "<=", source = "support page", date = "2021", confidence = "printed" }
 
+    [procedure]                # what happens to a liquidated position; see rules.procedure.Procedure
+    step = "fraction"
+
     [contracts.BTCUSDT]        # may override any rule of a contract
     [[contracts.BTCUSDT.tables]]
     name = "2021-03-18"
@@ -40,6 +43,7 @@ from typing import Any, Literal
 from backtest.errors import RulesError
 from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
+from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import CONFIDENCES, TierTable
 
@@ -90,6 +94,7 @@ class Venue:
     takeover_price: Literal["bankruptcy", "bankruptcy_with_fee", "backstop"] = "bankruptcy"
     takeover_discount: float = 0.0  #: backstop's discount from the liquidation price, a fraction
     remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets what is left of the margin
+    procedure: Procedure = field(default_factory=Procedure)  #: what a replay does with a liquidated position
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  #: by rule
     unknown: tuple[str, ...] = ()  #: what the sources do not say
     note: str = ""
@@ -152,8 +157,8 @@ class Venue:
         ----------
         **changes
             Any rule of a contract (``basis``, ``closing_fee``, ``trigger``, ``tables`` ...) or of the venue
-            (``trigger_price``, ``remainder`` ...), ``maximum_leverage`` (a cap on every tier) and
-            ``rate_scale`` (a factor on every maintenance rate).
+            (``trigger_price``, ``remainder`` ...) or of its procedure (``step``, ``adl_rank`` ...),
+            ``maximum_leverage`` (a cap on every tier) and ``rate_scale`` (a factor on every maintenance rate).
 
         Raises
         ------
@@ -162,11 +167,14 @@ class Venue:
         """
         own = {item.name for item in fields(self)} - {"contracts", "default"}
         contractual = {*CONTRACT_RULES, "tables", "maximum_leverage", "rate_scale"}
-        unknown = sorted(set(changes) - own - contractual)
+        unknown = sorted(set(changes) - own - contractual - set(PROCEDURE_RULES))
         if unknown:
-            known = ", ".join(sorted((own | contractual) - {"provenance"}))
+            known = ", ".join(sorted((own | contractual | set(PROCEDURE_RULES)) - {"provenance"}))
             raise RulesError(f"there is no rule {', '.join(unknown)}: there are {known}")
         changed = {name: changes.pop(name) for name in sorted(contractual & set(changes))}
+        steps = {name: changes.pop(name) for name in PROCEDURE_RULES if name in changes}
+        if steps:
+            changes["procedure"] = replace(changes.get("procedure", self.procedure), **steps)
         contracts = {symbol: contract.with_(**changed) for symbol, contract in self.contracts.items()}
         default = self.default.with_(**changed) if self.default is not None else None
         return replace(self, contracts=contracts, default=default, **changes)
@@ -197,7 +205,7 @@ class _Reader:
         self.unusable: set[str] = set()  #: rules of the venue that are wrong, which contracts need not repeat
 
     def venue(self, settings: dict[str, Any]) -> Venue:
-        known = ("name", "title", "settlement", "rules", "contracts", "default", "unknown", "note")
+        known = ("name", "title", "settlement", "rules", "procedure", "contracts", "default", "unknown", "note")
         self._refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self._of_type(name, settings.get(name), str)
@@ -219,6 +227,7 @@ class _Reader:
         }
         default = self._default(settings.get("default"), contractual, contracts)
         own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
+        own_rules["procedure"] = self._procedure(self._table("procedure", settings.get("procedure", {})))
         self.problems.raise_if_any(self.subject)
         try:
             return Venue(
@@ -244,7 +253,29 @@ class _Reader:
             name: self._value(f"rules.{name}", name, entry) for name, entry in settings.items() if name in known
         }
 
+    def _procedure(self, settings: dict[str, Any]) -> Procedure:
+        self._refuse_unknown("procedure", settings, PROCEDURE_RULES)
+        read = {
+            name: self._of_type(f"procedure.{name}", self._bare(f"procedure.{name}", entry), rule_type(name))
+            for name, entry in settings.items()
+            if name in PROCEDURE_RULES
+        }
+        try:
+            return Procedure(**{name: value for name, value in read.items() if value is not None})
+        except RulesError as error:
+            self.problems.add_all("", error)
+            return Procedure()
+
     def _value(self, path: str, name: str, entry: Any) -> Any:
+        value = self._bare(path, entry)
+        choices = {**contract_rules.CHOICES, **CHOICES}.get(name)
+        read = self._of_type(path, value, str if choices else float)
+        if choices and read is not None:
+            self.problems.require_choice(path, read, choices)
+        return read if not choices or read in choices else None
+
+    def _bare(self, path: str, entry: Any) -> Any:
+        """Return a rule's value, noting where it was read."""
         value = entry
         if isinstance(entry, dict):
             self._refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
@@ -255,11 +286,7 @@ class _Reader:
                 str(entry.get("source", "")), written, str(confidence)
             )
             value = entry.get("value")
-        choices = {**contract_rules.CHOICES, **CHOICES}.get(name)
-        read = self._of_type(path, value, str if choices else float)
-        if choices and read is not None:
-            self.problems.require_choice(path, read, choices)
-        return read if not choices or read in choices else None
+        return value
 
     def _default(self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]) -> Contract | None:
         if settings is None:
@@ -362,8 +389,9 @@ class _Reader:
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         if value is None:
             self.problems.add(path, "is missing")
-        elif not isinstance(value, kind) or isinstance(value, bool):
+        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             names = {str: "text", float: "a number", list: "a list", dict: "a table", datetime: "a date"}
+            names |= {bool: "true or false", int: "a whole number"}
             self.problems.add(path, f"must be {names[kind]}, is {value!r}")
         else:
             return value
