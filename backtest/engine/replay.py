@@ -144,7 +144,7 @@ def replay(
 
 def _step(world: waterfall.World, agenda: steps.Agenda, progress: Callable[[float], None] | None) -> None:
     """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
-    rows, paid = world.time.size, 0
+    rows, paid = world.bars.size, 0
     for first in range(0, rows, REPORTED):
         stop = min(first + REPORTED, rows)
         paid = steps.run(world, agenda, first, stop, paid)

@@ -135,7 +135,7 @@ def trace(world: w.World) -> pl.DataFrame:
                ("price", "quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
     return pl.DataFrame(
         {
-            "time": pl.Series(world.time[rows["row"]]).cast(Time),
+            "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
             "step": pl.Series(list(STEPS), dtype=pl.Enum(STEPS)).gather(rows["step"]),
             **columns,
             "balance": pl.Series(rows["balance"] / unit),

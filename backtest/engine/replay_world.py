@@ -102,6 +102,7 @@ def build(
     """Return everything a replay steps through; ``spare`` is the number of further nodes and of ADL rows."""
     book, agenda = _agenda(admitted, prepared, options, threads)
     unit = unit_of(prepared, tuple(admitted.frame["symbol"].unique(maintain_order=True)))
+    book["id"] = admitted.frame["position_id"].to_numpy()
     lots = _fill_lots(book, prepared)
     _require_range(book, prepared, options, unit)
     has_orders = bool(np.isfinite(book["stop_price"]).any() or np.isfinite(book["take_profit_price"]).any())
@@ -220,57 +221,67 @@ def _world(
     nodes = np.zeros(base + spare, w.NODE)
     nodes["slot"], nodes["next"], nodes["sibling"] = -1, -1, -1
     nodes["owner"][:base] = np.tile(np.arange(count, dtype=np.int32), base // count) if count else 0
-    counters = np.zeros(8, np.int64)
+    counters = np.zeros(w.COUNTERS, np.int64)
     counters[w.EXTRA_USED], counters[w.EXTRA_FREE] = base, -1
     symbols = _symbols(book, lots, prepared, venue)
     queues, tree_queue, heads, buckets = _queues(prepared, options, symbols, count)
-    funding, amount, fall, rise = _funding(prepared, venue, options.impact)
     series = options.stop_trigger or ("last" if market.has("last") else "mark")
-    seen = [market.prices(series, part) for part in ("open", "high", "low")]
     settings = _settings(venue, options, unit, buckets, base, series == prepared.series, bars.replaced)
     drop = venue.procedure.adl_trigger == "fund_drop"
     return w.World(
-        rules=prepared.rules.rules,
+        groups=_groups(prepared),
+        tiers=_tiers(prepared, tree_queue),
         settings=settings,
         symbols=symbols,
         book=book,
-        ids=readonly(admitted.frame["position_id"].to_numpy()),
         nodes=nodes,
         heads=heads,
         queues=queues,
-        tree_queue=tree_queue,
         members=np.empty(count, np.int32),
-        chosen=np.empty(count, np.int32),
-        keys=np.empty(count),
-        ranked=np.empty(count, np.int32),
-        scores=np.empty(count),
+        wave=np.empty(count, w.RANKED),
+        ranking=np.empty(count, w.RANKED),
         cash=_cash(options, unit),
-        stock=np.zeros(3 * len(market.symbols), np.int64),
         counters=counters,
         steps=np.zeros(rows, w.STEP),
         needs=np.zeros(POOLED, w.NEED),
-        need_count=np.zeros(2, np.int64),
         table=np.zeros(spare, w.TABLE),
         trace=np.zeros(TRACED if options.trace >= 0 else 0, w.TRACE),
-        time=market.times,
-        open=bars.open,
-        high=bars.high,
-        low=bars.low,
-        mark_open=bars.mark_open,
-        fill_long=bars.fill_long,
-        fill_short=bars.fill_short,
-        volume=volume_of(market, prepared, options.impact, venue),
-        watched_open=seen[0],
-        watched_high=seen[1],
-        watched_low=seen[2],
-        charged=prepared.funding.charged,
-        cumulative=funding,
-        amount=amount,
-        fall=fall,
-        rise=rise,
-        window_time=np.zeros(rows + 1 if drop else 1, np.int64),
-        window_fund=np.zeros(rows + 1 if drop else 1, np.int64),
+        bars=_bars(prepared, venue, options, series),
+        charges=_charges(prepared, venue, options.impact),
+        window=np.zeros(rows + 1 if drop else 1, w.MOMENT),
     )
+
+
+def _bars(prepared: Prepared, venue: Venue, options: Options, series: str) -> w.Records:
+    market, bars = prepared.market, prepared.bars
+    found = np.empty(market.bars.height, w.BAR)
+    for name in ("time", "open", "high", "low", "mark_open", "fill_long", "fill_short"):
+        found[name] = getattr(bars, name)
+    for part in ("open", "high", "low"):
+        found[f"watched_{part}"] = market.prices(series, part)
+    found["charged"] = prepared.funding.charged
+    found["volume"] = volume_of(market, prepared, options.impact, venue)
+    return readonly(found)
+
+
+def _groups(prepared: Prepared) -> w.Records:
+    """Return the groups as records, and one more that says where the tiers end."""
+    own = prepared.rules.rules
+    groups = np.zeros(own.kind.size + 1, w.GROUP_RECORD)
+    for name in w.GROUP_RECORD.names or ():
+        if name != "tier_first":
+            groups[name][:-1] = getattr(own, name)
+    groups["tier_first"] = own.tier_first
+    return readonly(groups)
+
+
+def _tiers(prepared: Prepared, tree_queue: Any) -> w.Records:
+    own = prepared.rules.rules
+    tiers = np.zeros(own.rate.size, w.TIER_RECORD)
+    for name in ("floor", "rate", "amount", "hurdle_long", "hurdle_short"):
+        tiers[name] = getattr(own, name)
+    tiers["queue_long"], tiers["queue_short"] = tree_queue[own.tree_long], tree_queue[own.tree_short]
+    return readonly(tiers)
 
 
 def _cash(options: Options, unit: float) -> Integers:
@@ -362,21 +373,22 @@ def _queue_record(found: Floats, slope: float, largest: float, side: float, buck
     return record
 
 
-def _funding(prepared: Prepared, venue: Venue, impact: Impact) -> tuple[Floats, Floats, Floats, Floats]:
+def _charges(prepared: Prepared, venue: Venue, impact: Impact) -> w.Records:
     """Return sums to be filled in (as they are without feedback), charges, and how far sums may yet go."""
-    funding = prepared.funding
-    sums = funding.cumulative.copy()
-    market = prepared.market
-    amount = history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
+    funding, market = prepared.funding, prepared.market
+    charges = np.zeros(funding.cumulative.size, w.CHARGE)
+    charges["cumulative"] = funding.cumulative
+    charges["amount"] = history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
     if impact.mark == 0:
-        return sums, amount, readonly(funding.lowest - sums), readonly(funding.highest - sums)
+        charges["fall"] = funding.lowest - funding.cumulative
+        charges["rise"] = funding.highest - funding.cumulative
+        return charges
     stretch = float(np.exp(impact.largest_offset))
-    fall, rise = np.zeros(sums.size), np.zeros(sums.size)
     for first, end in zip(funding.first[:-1], funding.first[1:], strict=True):
-        own = amount[first + 1 : end] * stretch
-        fall[first : end - 1] = np.cumsum(np.minimum(own, 0.0)[::-1])[::-1]
-        rise[first : end - 1] = np.cumsum(np.maximum(own, 0.0)[::-1])[::-1]
-    return sums, amount, readonly(fall), readonly(rise)
+        own = charges["amount"][first + 1 : end] * stretch
+        charges["fall"][first : end - 1] = np.cumsum(np.minimum(own, 0.0)[::-1])[::-1]
+        charges["rise"][first : end - 1] = np.cumsum(np.maximum(own, 0.0)[::-1])[::-1]
+    return charges
 
 
 def _settings(

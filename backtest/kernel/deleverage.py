@@ -32,6 +32,8 @@ from backtest.kernel.waterfall import (
     DELEVERAGES,
     HELD,
     LOCKED,
+    NEED_END,
+    NEED_FIRST,
     PRO_RATA,
     PROFIT_LEVERAGE,
     RANDOM,
@@ -61,10 +63,10 @@ def shuffled(identity: int, seed: int) -> float:
     return (mixed ^ (mixed >> 15)) / 2147483648.0
 
 
-@helper
+@part
 def score_of(w: World, i: int, mark: float, now: float, worst: float) -> float:
     """Return how early a counterparty is deleveraged, or -inf where it may not be."""
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     gain = own.side * (worst - value(own.kind, own.entry_price))
     profit = unrealised(own.kind, own.side, own.quantity, own.entry_price, mark)
     equity = equity_at(own, mark, now)
@@ -79,36 +81,36 @@ def score_of(w: World, i: int, mark: float, now: float, worst: float) -> float:
     if rank == PROFIT_LEVERAGE:
         return share * leverage
     if rank == BINANCE:
-        ratio = requirement_at(w.rules, own, mark) / equity
+        ratio = requirement_at(w.tiers, own, mark) / equity
         return (max(0.0, profit) / max(1.0, own.margin)) * ratio
     if rank == BITMEX:
         return share * leverage if share >= 0.0 else share / leverage
     if rank in (SIZE, TOP_TEN):
         return formula.notional(own.kind, own.quantity, mark)
     if rank == RANDOM:
-        return shuffled(w.ids[i], w.settings[0]["seed"])
+        return shuffled(w.book[i]["id"], w.settings[0]["seed"])
     return leverage if rank == WATER_FILLING else 0.0
 
 
-@helper
+@part
 def candidates(w: World, y: int, side: int, mark: float, now: float, worst: float) -> int:
     """Collect the open positions of a side that may be deleveraged, and return how many there are."""
     found = 0
     first = w.symbols[y]["member_first"][side]
     for at in range(first, first + w.symbols[y]["member_count"][side]):
-        i = w.members[at]
+        i = np.int64(w.members[at])
         if w.book[i]["status"] == HELD:
             score = score_of(w, i, mark, now, worst)
             if score > -np.inf:
-                w.ranked[found], w.scores[found] = i, score
+                w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = i, score, w.book[i]["id"]
                 found += 1
     return found
 
 
-@helper
+@part
 def give_part(w: World, c: int, lots: int, paid_in: int, now: float) -> None:
     """Close lots of a counterparty: it pays ``paid_in`` units for them and takes out its margin pro rata."""
-    own = terms(w.rules, w.book, c)
+    own = terms(w.groups, w.tiers, w.book, c)
     held = w.book[c]["lots"]
     ratio = (held - lots) / held
     closed = quantity_of(w, c, lots)
@@ -127,14 +129,14 @@ def give_part(w: World, c: int, lots: int, paid_in: int, now: float) -> None:
         w.book[c]["quantity"] = own.quantity * ratio
 
 
-@helper
+@part
 def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, at: float, mark: float) -> None:
     """Write one deleveraging down, as far as there is room."""
     number = w.counters[TABLE_USED]
     w.counters[TABLE_USED] = number + 1
     if number >= w.table.shape[0]:
         return
-    kind = w.symbols[y]["kind"]
+    kind = np.int64(w.symbols[y]["kind"])
     quantity = lots * w.symbols[y]["lot"]
     w.table[number]["row"] = row
     w.table[number]["liquidated"] = who
@@ -147,19 +149,19 @@ def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, a
     w.table[number]["given_up"] = (-sign(side) * quantity) * (value(kind, mark) - at)
 
 
-@helper
+@part
 def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float, mark: float, now: float) -> None:
     """Let a counterparty take lots of the needs, in the order they came."""
-    unit, s, kind = w.settings[0]["unit"], sign(side), w.symbols[y]["kind"]
+    unit, s, kind = w.settings[0]["unit"], sign(side), np.int64(w.symbols[y]["kind"])
     while lots > 0:
-        number = w.need_count[0]
+        number = w.counters[NEED_FIRST]
         who, at = np.int64(w.needs[number]["who"]), w.needs[number]["value"]
         taken = min(lots, w.needs[number]["lots"])
         quantity = taken * w.symbols[y]["lot"]
         received = units((s * quantity) * at * unit)
         notional = formula.notional(kind, quantity, price_of(kind, at))
         if who >= 0:
-            own = terms(w.rules, w.book, who)
+            own = terms(w.groups, w.tiers, w.book, who)
             if taken == w.book[who]["lots"] and w.needs[number]["bankrupt"] != 0:
                 received = units((own.side * own.quantity) * (now - own.entry_funding) * unit)
                 received -= w.book[who]["balance"]
@@ -188,17 +190,17 @@ def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float
         lots -= taken
         w.needs[number]["lots"] -= taken
         if w.needs[number]["lots"] == 0:
-            w.need_count[0] = number + 1
+            w.counters[NEED_FIRST] = number + 1
 
 
-@helper
+@part
 def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: float, now: float) -> None:
     """Deleverage the counterparty at a place of the ranking by some lots."""
-    c, score = np.int64(w.ranked[at]), w.scores[at]
+    c, score = np.int64(w.ranking[at]["i"]), w.ranking[at]["key"]
     if lots <= 0:
         return
-    kind = w.symbols[y]["kind"]
-    value_ = w.needs[w.need_count[0]]["value"]
+    kind = np.int64(w.symbols[y]["kind"])
+    value_ = w.needs[w.counters[NEED_FIRST]]["value"]
     match(w, y, side, row, c, lots, score, mark, now)
     if w.book[c]["lots"] == 0:
         unqueue(w, c)
@@ -214,7 +216,7 @@ def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: 
 def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
     """Give lots to the candidates by rank: one after another, by tens, all alike, or by water-filling."""
     rank = w.settings[0]["adl_rank"]
-    queues.heapify(w.ranked, w.scores, w.ids, found)
+    queues.heapify(w.ranking, found)
     if rank == WATER_FILLING:
         fill_water(w, y, side, row, found, wanted, mark, now)
         return
@@ -224,12 +226,12 @@ def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, ma
         last = max(size - group, 0)
         total = np.int64(0)
         for remaining in range(size, last, -1):
-            queues.pop(w.ranked, w.scores, w.ids, remaining)
-            total += w.book[w.ranked[remaining - 1]]["lots"]
+            queues.pop(w.ranking, remaining)
+            total += w.book[w.ranking[remaining - 1]["i"]]["lots"]
         goal = min(left, total)
         left -= goal
         for at in range(size - 1, last - 1, -1):
-            own = w.book[w.ranked[at]]["lots"]
+            own = w.book[w.ranking[at]["i"]]["lots"]
             lots = apportioned(goal, own, total)
             total -= own
             goal -= lots
@@ -237,27 +239,27 @@ def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, ma
         size = last
 
 
-@helper
+@part
 def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
     """Lower the highest leverages to one level, which frees as many lots as are wanted."""
     lots_sum, over_leverage, level = 0.0, 0.0, 0.0
     size = found
     while size > 0:
-        queues.pop(w.ranked, w.scores, w.ids, size)
+        queues.pop(w.ranking, size)
         size -= 1
-        lots_sum += w.book[w.ranked[size]]["lots"]
-        over_leverage += w.book[w.ranked[size]]["lots"] / w.scores[size]
+        lots_sum += w.book[w.ranking[size]["i"]]["lots"]
+        over_leverage += w.book[w.ranking[size]["i"]]["lots"] / w.ranking[size]["key"]
         level = (lots_sum - wanted) / over_leverage
-        if size > 0 and level >= w.scores[0]:
+        if size > 0 and level >= w.ranking[0]["key"]:
             break
     level = max(level, 0.0)
     left = np.int64(wanted)
     total = np.int64(0)
     for at in range(found - 1, size - 1, -1):
-        total += w.book[w.ranked[at]]["lots"]
+        total += w.book[w.ranking[at]["i"]]["lots"]
     for at in range(found - 1, size - 1, -1):
-        own = w.book[w.ranked[at]]["lots"]
-        share = np.int64(np.rint(own * max(0.0, 1.0 - level / w.scores[at])))
+        own = w.book[w.ranking[at]["i"]]["lots"]
+        share = np.int64(np.rint(own * max(0.0, 1.0 - level / w.ranking[at]["key"])))
         lots = max(min(share, own, left), min(left, left - (total - own)), np.int64(0))
         total -= own
         left -= lots
@@ -267,10 +269,10 @@ def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, m
 @part
 def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -> None:
     """Pass the pooled needs of a side on to the other side, and sell in the book what nobody can take."""
-    count = w.need_count[1]
+    count = w.counters[NEED_END]
     if count == 0:
         return
-    kind = w.symbols[y]["kind"]
+    kind = np.int64(w.symbols[y]["kind"])
     other = sign(1 - side)
     wanted = np.int64(0)
     worst = w.needs[0]["value"]
@@ -289,6 +291,6 @@ def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -
             settle(w, who, row, row, np.int64(0))
         elif w.book[who]["status"] == LOCKED:
             sell(w, who, row, row, w.book[who]["lots"], mark, w.needs[number]["base"], now, False)
-    w.need_count[0] = 0
-    w.need_count[1] = 0
+    w.counters[NEED_FIRST] = 0
+    w.counters[NEED_END] = 0
 

@@ -52,8 +52,8 @@ def from_fund(w: World, row: int, taker: int, amount: int) -> None:
 @helper
 def stock_move(w: World, y: int, giver: int, taker: int, lots: int) -> None:
     """Move signed lots between traders (0), market (1) and backstop (2)."""
-    w.stock[3 * y + giver] -= lots
-    w.stock[3 * y + taker] += lots
+    w.symbols[y]["stock"][giver] -= lots
+    w.symbols[y]["stock"][taker] += lots
 
 
 @helper
@@ -68,7 +68,7 @@ def note(w: World, i: int, row: int, step: int, price: float, quantity: float, n
     number = w.counters[TRACE_USED]
     if number >= w.trace.shape[0]:
         return
-    held = terms(w.rules, w.book, i)
+    held = terms(w.groups, w.tiers, w.book, i)
     w.trace[number]["row"] = row
     w.trace[number]["step"] = step
     w.trace[number]["price"] = price
@@ -76,7 +76,7 @@ def note(w: World, i: int, row: int, step: int, price: float, quantity: float, n
     closed = w.book[i]["lots"] == 0
     w.trace[number]["held"] = 0.0 if closed else held.quantity
     w.trace[number]["equity"] = 0.0 if closed else equity_at(held, mark, now)
-    w.trace[number]["maintenance_margin"] = 0.0 if closed else requirement_at(w.rules, held, mark)
+    w.trace[number]["maintenance_margin"] = 0.0 if closed else requirement_at(w.tiers, held, mark)
     w.trace[number]["balance"] = w.book[i]["balance"]
     w.trace[number]["fund"] = w.cash[FUND]
     w.counters[TRACE_USED] = number + 1
@@ -128,12 +128,12 @@ def rekey(w: World, i: int) -> None:
     y = w.book[i]["symbol"]
     buckets = w.settings[0]["buckets"]
     queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i)
-    held = terms(w.rules, w.book, i)
+    held = terms(w.groups, w.tiers, w.book, i)
     at = w.symbols[y]["funding_now"]
-    now = w.cumulative[at]
+    now = w.charges[at]["cumulative"]
     queues.join(
-        w.rules, w.tree_queue, w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i, held,
-        now + w.fall[at], now + w.rise[at],
+        w.groups, w.tiers, w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i, held,
+        now + w.charges[at]["fall"], now + w.charges[at]["rise"],
     )  # fmt: skip
 
 
@@ -150,17 +150,17 @@ def claw_back(w: World, row: int, amount: int) -> int:
         for side in range(2):
             first = w.symbols[y]["member_first"][side]
             for place in range(first, first + w.symbols[y]["member_count"][side]):
-                i = w.members[place]
+                i = np.int64(w.members[place])
                 if w.book[i]["status"] == HELD:
                     profit = profit_units(w, i, mark, unit)
                     if profit > 0:
-                        w.ranked[found], w.scores[found] = i, 0.0
+                        w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = i, 0.0, w.book[i]["id"]
                         found += 1
                         total += profit
-    queues.in_order(w.ranked, w.scores, w.ids, found)
+    queues.in_order(w.ranking, found)
     left = amount
     for number in range(found):
-        i = w.ranked[number]
+        i = np.int64(w.ranking[number]["i"])
         profit = profit_units(w, i, w.symbols[w.book[i]["symbol"]]["mark"], unit)
         taken = apportioned(left, profit, total)
         total -= profit
@@ -172,7 +172,7 @@ def claw_back(w: World, row: int, amount: int) -> int:
             rekey(w, i)
             if i == w.settings[0]["trace"]:
                 y = w.book[i]["symbol"]
-                now, mark = w.cumulative[w.symbols[y]["funding_now"]], w.symbols[y]["mark"]
+                now, mark = w.charges[w.symbols[y]["funding_now"]]["cumulative"], w.symbols[y]["mark"]
                 note(w, i, row, CLAWED, mark, taken / unit, now, mark)
     return left
 
@@ -181,7 +181,7 @@ def claw_back(w: World, row: int, amount: int) -> int:
 def profit_units(w: World, i: int, mark: float, unit: float) -> int:
     """Return a position's unrealised profit, in whole units cut down."""
     held = w.book[i]
-    kind = w.rules.kind[held["group"]]
+    kind = w.groups[held["group"]]["kind"]
     profit = unrealised(kind, sign(np.int64(held["side"])), held["quantity"], held["entry_price"], mark)
     return np.int64(np.floor(profit * unit))
 
@@ -218,7 +218,7 @@ def open_trade(w: World, i: int, row: int) -> None:
     """Post a position's margin and its entry against the market."""
     held = w.book[i]
     unit = w.settings[0]["unit"]
-    y, kind, side = held["symbol"], w.rules.kind[held["group"]], sign(np.int64(held["side"]))
+    y, kind, side = held["symbol"], w.groups[held["group"]]["kind"], sign(np.int64(held["side"]))
     margin = units(held["margin"] * unit)
     cost = units((side * held["quantity"]) * value(kind, held["entry_price"]) * unit)
     w.book[i]["pocket"] -= margin

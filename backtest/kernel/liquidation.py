@@ -39,6 +39,8 @@ from backtest.kernel.waterfall import (
     HELD,
     LOCKED,
     MARKET,
+    NEED_END,
+    NEED_FIRST,
     NEVER,
     OWNED_BY_BACKSTOP,
     OWNED_BY_FUND,
@@ -59,6 +61,7 @@ from backtest.kernel.waterfall import (
     equity_at,
     price_of,
     requirement_at,
+    rules_of,
     sign,
     terms,
     units,
@@ -70,7 +73,7 @@ from backtest.kernel.waterfall import (
 @helper
 def enlist(w: World, i: int) -> None:
     """Add a position to the open ones of its symbol and side."""
-    y, side = w.book[i]["symbol"], w.book[i]["side"]
+    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
     count = w.symbols[y]["member_count"][side]
     at = w.symbols[y]["member_first"][side] + count
     w.members[at] = i
@@ -81,7 +84,7 @@ def enlist(w: World, i: int) -> None:
 @helper
 def delist(w: World, i: int) -> None:
     """Take a position from the open ones; the last of them takes its place."""
-    y, side = w.book[i]["symbol"], w.book[i]["side"]
+    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
     count = w.symbols[y]["member_count"][side] - 1
     last = w.members[w.symbols[y]["member_first"][side] + count]
     w.members[w.book[i]["place"]] = last
@@ -118,20 +121,20 @@ def place_orders(w: World, i: int) -> None:
             queues.push(w.nodes, w.heads, w.queues, buckets, queue, 2 * count + i, -target)
 
 
-@helper
+@part
 def unqueue(w: World, i: int) -> None:
     """Take a position out of every queue."""
     queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, w.settings[0]["buckets"], i)
     withdraw_orders(w, i)
 
 
-@helper
+@part
 def conclude(w: World, i: int, moment: int, outcome: int) -> None:
     """Note how and when a position ended; what is left in it is its holder's."""
     w.book[i]["pocket"] += w.book[i]["balance"]
     w.book[i]["balance"] = 0
     w.book[i]["outcome"] = outcome
-    w.book[i]["time"] = w.time[moment]
+    w.book[i]["time"] = w.bars[moment]["time"]
     w.book[i]["status"] = DONE
     delist(w, i)
 
@@ -168,7 +171,7 @@ def trade(w: World, i: int, lots: int, price: float, received: int, now: float, 
 
     ``received`` is what the position gets for them, in units.
     """
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     held_lots = w.book[i]["lots"]
     quantity = quantity_of(w, i, lots)
     paid = pay_funding(w, i, now)
@@ -199,18 +202,18 @@ def fee_base(w: World, i: int, tau: float, now: float) -> int:
     """Return the equity a liquidation fee may take, in units."""
     if w.book[i]["lots"] == 0:
         return np.int64(w.book[i]["balance"])
-    equity = equity_at(terms(w.rules, w.book, i), tau, now)
+    equity = equity_at(terms(w.groups, w.tiers, w.book, i), tau, now)
     return np.int64(np.floor(equity * w.settings[0]["unit"]))
 
 
-@helper
+@part
 def impacted(w: World, y: int, side: int, row: int, base: float, notional: float) -> float:
     """Return what an order of a notional gets, after those before it in the bar on its side."""
     settings = w.settings[0]
     before = w.symbols[y]["executed"][side]
     impact = settings["linear"] * (before + 0.5 * notional)
-    if settings["square_root"] > 0.0 and w.volume[row] > 0.0 and notional > 0.0:
-        spread = ((before + notional) ** 1.5 - before**1.5) / (notional * np.sqrt(w.volume[row]))
+    if settings["square_root"] > 0.0 and w.bars[row]["volume"] > 0.0 and notional > 0.0:
+        spread = ((before + notional) ** 1.5 - before**1.5) / (notional * np.sqrt(w.bars[row]["volume"]))
         impact += settings["square_root"] * (2.0 / 3.0) * spread
     if impact == 0.0:
         return base
@@ -237,8 +240,8 @@ def bearable_lots(w: World, lots: int, short: int) -> int:
 @helper
 def need(w: World, who: int, lots: int, value_: float, base: float, bankrupt: bool) -> None:
     """Add lots that counterparties must take; those of one inventory in a row are one need."""
-    number = w.need_count[1]
-    if who < 0 and number > w.need_count[0] and w.needs[number - 1]["who"] == who:
+    number = w.counters[NEED_END]
+    if who < 0 and number > w.counters[NEED_FIRST] and w.needs[number - 1]["who"] == who:
         w.needs[number - 1]["lots"] += lots
         w.needs[number - 1]["value"] = value_
         return
@@ -247,13 +250,13 @@ def need(w: World, who: int, lots: int, value_: float, base: float, bankrupt: bo
     w.needs[number]["value"] = value_
     w.needs[number]["base"] = base
     w.needs[number]["bankrupt"] = 1 if bankrupt else 0
-    w.need_count[1] = number + 1
+    w.counters[NEED_END] = number + 1
 
 
-@helper
+@part
 def need_of_position(w: World, i: int, lots: int, tau: float, base: float, now: float) -> None:
     """Add the rest of a position to what counterparties must take, at the price the venue says."""
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     bankrupt = bankruptcy_value(own, now)
     rule = w.settings[0]["adl_price"]
     at = bankrupt
@@ -269,8 +272,8 @@ def sell(
     w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float, limited: bool
 ) -> None:
     """Execute lots of a position in the book; what the fund could not bear waits for counterparties."""
-    y, side = w.book[i]["symbol"], np.int64(w.book[i]["side"])
-    kind, unit, s = w.symbols[y]["kind"], w.settings[0]["unit"], sign(np.int64(w.book[i]["side"]))
+    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
+    kind, unit, s = np.int64(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(np.int64(w.book[i]["side"]))
     quantity = quantity_of(w, i, lots)
     order = formula.notional(kind, quantity, base)
     price = impacted(w, y, side, row, base, order)
@@ -305,7 +308,7 @@ def sell(
         settle(w, i, row, moment, np.int64(0))
 
 
-@helper
+@part
 def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float:
     """Return what a takeover pays a unit, as the venue says."""
     rule = w.settings[0]["takeover_price"]
@@ -313,7 +316,7 @@ def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float
         return bankrupt
     if rule == BACKSTOP_PRICE:
         return value(own.kind, tau * (1.0 - own.side * w.settings[0]["takeover_discount"]))
-    fee = w.rules.fee[own.group] + w.rules.reserved_fee[own.group]
+    fee = w.groups[own.group]["fee"] + w.groups[own.group]["reserved_fee"]
     if own.kind == INVERSE:
         return bankrupt / (1.0 + own.side * fee)
     if own.kind == FACE_VALUE:
@@ -324,7 +327,7 @@ def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float
 @part
 def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> None:
     """Sell lots that were taken over; the result against their cost is the fund's or the backstop's."""
-    kind, unit, s = w.symbols[y]["kind"], w.settings[0]["unit"], sign(side)
+    kind, unit, s = np.int64(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(side)
     held = w.symbols[y]["inventory"][side]
     cost = w.symbols[y]["cost"][side]
     whole = formula.notional(kind, held * w.symbols[y]["lot"], base)
@@ -372,7 +375,7 @@ def settle_inventory(w: World, row: int, gain: int) -> None:
 @part
 def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float) -> bool:
     """Pass lots to whoever takes over, and return whether there was room for all of them."""
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     y, side, unit = own.symbol, np.int64(w.book[i]["side"]), w.settings[0]["unit"]
     bankrupt = bankruptcy_value(own, now)
     at = takeover_value(w, own, bankrupt, tau)
@@ -407,7 +410,7 @@ def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, ba
     return taken == lots
 
 
-@helper
+@part
 def release(w: World, i: int, row: int, bar: int, tau: float, now: float) -> None:
     """Give a position back to its holder."""
     w.book[i]["status"] = HELD
@@ -422,10 +425,10 @@ def release(w: World, i: int, row: int, bar: int, tau: float, now: float) -> Non
         note(w, i, row, RELEASED, tau, 0.0, now, tau)
 
 
-@helper
+@part
 def wait(w: World, i: int, row: int, tau: float, now: float) -> None:
     """Leave a position's orders for the next opening, behind those that wait already."""
-    y, side = w.book[i]["symbol"], w.book[i]["side"]
+    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
     w.nodes[i]["next"] = -1
     if w.symbols[y]["waiting_first"][side] < 0:
         w.symbols[y]["waiting_first"][side] = i
@@ -436,7 +439,7 @@ def wait(w: World, i: int, row: int, tau: float, now: float) -> None:
         note(w, i, row, WAITS, tau, 0.0, now, tau)
 
 
-@helper
+@part
 def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: float) -> int:
     """Return how many lots the next order is to close."""
     lots = w.book[i]["lots"]
@@ -446,16 +449,16 @@ def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: flo
     if step == FRACTION:
         wanted = np.int64(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
         return min(lots, max(np.int64(1), wanted))
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     if step == TIER:
         return tier_lots(w, own, lots, tau)
     return enough_lots(w, i, own, lots, tau, base, now)
 
 
-@helper
+@part
 def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
     """Return how many lots lead down one tier; all in the lowest."""
-    rules, group = w.rules, own.group
+    rules, group = rules_of(w.groups, w.tiers), own.group
     keyed = rules.keyed_by[group]
     if keyed == BY_LEVERAGE:
         return lots
@@ -471,11 +474,11 @@ def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
     return min(lots, max(np.int64(1), lots - max(kept, np.int64(0))))
 
 
-@helper
+@part
 def healthy(w: World, own: Segment, tau: float, now: float) -> bool:
     """Return whether equity at the mark exceeds what ends a procedure."""
     equity = equity_at(own, tau, now)
-    needed = requirement_at(w.rules, own, tau)
+    needed = requirement_at(w.tiers, own, tau)
     if w.settings[0]["until"] != 0:
         needed = max(needed, formula.notional(own.kind, own.quantity, tau) / own.leverage)
     return equity > needed
@@ -492,8 +495,8 @@ def enough_lots(w: World, i: int, own: Segment, lots: int, tau: float, base: flo
         margin = (own.margin - paid) + unrealised(own.kind, own.side, closed, own.entry_price, base)
         margin -= w.settings[0]["liquidation_fee_rate"] * formula.notional(own.kind, closed, base)
         left = segment.begin(
-            w.rules, own.group, own.symbol, own.side, own.quantity * ((lots - middle) / lots), own.entry_price,
-            margin, own.leverage, now,
+            rules_of(w.groups, w.tiers), own.group, own.symbol, own.side, own.quantity * ((lots - middle) / lots),
+            own.entry_price, margin, own.leverage, now,
         )  # fmt: skip
         if healthy(w, left, tau, now):
             high = middle
@@ -515,8 +518,8 @@ def lots_within(w: World, y: int, lots: int, notional: float) -> int:
 def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, now: float) -> None:
     """Send a position's orders until it is closed, given back, or must wait for the next opening."""
     settings = w.settings[0]
-    y = w.book[i]["symbol"]
-    bar = np.int32(row - w.symbols[y]["first"])
+    y = np.int64(w.book[i]["symbol"])
+    bar = row - w.symbols[y]["first"]
     if w.book[i]["status"] != LOCKED:
         unqueue(w, i)
         w.book[i]["status"] = LOCKED
@@ -527,13 +530,13 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
             note(w, i, row, TRIGGERED, tau, 0.0, now, tau)
     if w.book[i]["spent_bar"] != bar:
         w.book[i]["spent_bar"], w.book[i]["spent"] = bar, 0
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     partial = settings["step"] != ALL and own.entry_notional >= settings["partial_from"]
     endless = settings["rounds"] == 0
     while True:
         if not endless and w.book[i]["rounds"] >= settings["rounds"]:
-            own = terms(w.rules, w.book, i)
-            if equity_at(own, tau, now) > requirement_at(w.rules, own, tau):
+            own = terms(w.groups, w.tiers, w.book, i)
+            if equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
                 release(w, i, row, bar, tau, now)
                 return
             if settings["last"] == THEN_TAKEOVER:
@@ -563,7 +566,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
         if lots == 0 and endless:
             wait(w, i, row, tau, now)
             return
-        if partial and lots > 0 and healthy(w, terms(w.rules, w.book, i), tau, now):
+        if partial and lots > 0 and healthy(w, terms(w.groups, w.tiers, w.book, i), tau, now):
             release(w, i, row, bar, tau, now)
             return
 
@@ -571,18 +574,18 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
 @helper
 def needs_counterparties(w: World, i: int) -> bool:
     """Return whether the newest need is this position's."""
-    last = w.need_count[1] - 1
-    return last >= w.need_count[0] and w.needs[last]["who"] == i
+    last = w.counters[NEED_END] - 1
+    return last >= w.counters[NEED_FIRST] and w.needs[last]["who"] == i
 
 
-@helper
+@part
 def last_resort(w: World, i: int, row: int, moment: int, tau: float, base: float, now: float) -> None:
     """Take over what is left of a position."""
     if not take_over(w, i, row, moment, w.book[i]["lots"], tau, base, now):
         no_room(w, i, row, tau, base, now)
 
 
-@helper
+@part
 def no_room(w: World, i: int, row: int, tau: float, base: float, now: float) -> None:
     """Pass what the backstop had no room for to counterparties, or wait where there is no deleveraging."""
     if deleverages(w):

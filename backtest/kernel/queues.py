@@ -9,11 +9,10 @@ floats survives the subtraction, the product and the cut that make a bucket's nu
 from __future__ import annotations
 
 from backtest.kernel import segment
-from backtest.kernel.arrays import Rules
 from backtest.kernel.compile import helper, part
 from backtest.kernel.segment import Segment
-from backtest.kernel.types import Codes, Floats, Integers
-from backtest.kernel.waterfall import EXTRA_FREE, EXTRA_USED, FULL, Records
+from backtest.kernel.types import Codes, Integers
+from backtest.kernel.waterfall import EXTRA_FREE, EXTRA_USED, FULL, Records, rules_of
 
 
 @helper
@@ -99,8 +98,8 @@ def spare_node(nodes: Records, counters: Integers) -> int:
 
 @helper
 def join(
-    rules: Rules,
-    tree_queue: Codes,
+    groups: Records,
+    tiers: Records,
     book: Records,
     nodes: Records,
     heads: Codes,
@@ -113,6 +112,7 @@ def join(
     highest: float,
 ) -> None:
     """Put a position into the queue of every tier that can trigger while funding stays between two sums."""
+    rules = rules_of(groups, tiers)
     low, high = segment.tiers_between(rules, held, lowest, highest)
     for tier in range(low, high + 1):
         node = i
@@ -123,67 +123,68 @@ def join(
             nodes[node]["owner"] = i
             nodes[node]["sibling"] = book[i]["extra"]
             book[i]["extra"] = node
-        queue = tree_queue[segment.tree_of(rules, held, tier)]
+        queue = segment.tree_of(rules, held, tier)
         theta = segment.threshold_within(rules, held, tier, queues[queue]["largest"])
         push(nodes, heads, queues, buckets, queue, node, theta)
 
 
 @helper
-def heap_before(keys: Floats, ids: Integers, chosen: Codes, one: int, other: int) -> bool:
+def comes_before(ranking: Records, one: int, other: int) -> bool:
     """Return whether one entry comes before another: the larger key, ties by the smaller id."""
-    first, second = keys[one], keys[other]
-    return first > second or (first == second and ids[chosen[one]] < ids[chosen[other]])
+    first, second = ranking[one]["key"], ranking[other]["key"]
+    return first > second or (first == second and ranking[one]["id"] < ranking[other]["id"])
 
 
 @helper
-def sift(chosen: Codes, keys: Floats, ids: Integers, root: int, size: int) -> None:
+def swap(ranking: Records, one: int, other: int) -> None:
+    """Exchange two entries."""
+    key, identity, i = ranking[one]["key"], ranking[one]["id"], ranking[one]["i"]
+    ranking[one]["key"], ranking[one]["id"] = ranking[other]["key"], ranking[other]["id"]
+    ranking[one]["i"] = ranking[other]["i"]
+    ranking[other]["key"], ranking[other]["id"], ranking[other]["i"] = key, identity, i
+
+
+@part
+def sift(ranking: Records, root: int, size: int) -> None:
     """Let an entry sink until no entry below it comes before it."""
     while True:
         child = 2 * root + 1
         if child >= size:
             return
-        if child + 1 < size and heap_before(keys, ids, chosen, child + 1, child):
+        if child + 1 < size and comes_before(ranking, child + 1, child):
             child += 1
-        if not heap_before(keys, ids, chosen, child, root):
+        if not comes_before(ranking, child, root):
             return
-        swap(chosen, keys, root, child)
+        swap(ranking, root, child)
         root = child
 
 
-@helper
-def swap(chosen: Codes, keys: Floats, one: int, other: int) -> None:
-    """Exchange two entries."""
-    i, key = chosen[one], keys[one]
-    chosen[one], keys[one] = chosen[other], keys[other]
-    chosen[other], keys[other] = i, key
-
-
 @part
-def heapify(chosen: Codes, keys: Floats, ids: Integers, size: int) -> None:
+def heapify(ranking: Records, size: int) -> None:
     """Make a heap of the first entries, the one that comes first on top."""
     for root in range(size // 2 - 1, -1, -1):
-        sift(chosen, keys, ids, root, size)
+        sift(ranking, root, size)
 
 
 @part
-def pop(chosen: Codes, keys: Floats, ids: Integers, size: int) -> None:
+def pop(ranking: Records, size: int) -> None:
     """Move the entry on top to the end of the heap, which shrinks by one."""
-    swap(chosen, keys, 0, size - 1)
-    sift(chosen, keys, ids, 0, size - 1)
+    swap(ranking, 0, size - 1)
+    sift(ranking, 0, size - 1)
 
 
 @part
-def in_order(chosen: Codes, keys: Floats, ids: Integers, size: int) -> None:
+def in_order(ranking: Records, size: int) -> None:
     """Sort the first entries: larger keys first, ties by id."""
     if size <= 16:
         for one in range(1, size):
             other = one
-            while other > 0 and heap_before(keys, ids, chosen, other, other - 1):
-                swap(chosen, keys, other, other - 1)
+            while other > 0 and comes_before(ranking, other, other - 1):
+                swap(ranking, other, other - 1)
                 other -= 1
         return
-    heapify(chosen, keys, ids, size)
+    heapify(ranking, size)
     for left in range(size, 1, -1):
-        pop(chosen, keys, ids, left)
+        pop(ranking, left)
     for one in range(size // 2):
-        swap(chosen, keys, one, size - 1 - one)
+        swap(ranking, one, size - 1 - one)

@@ -60,6 +60,7 @@ from backtest.kernel.waterfall import (
     LOCKED,
     LOST_SIGHT,
     MARKET,
+    NEED_END,
     OWNERS,
     REDUCED,
     TRADERS,
@@ -69,8 +70,11 @@ from backtest.kernel.waterfall import (
     Records,
     World,
     factor,
+    liquidation_price_at,
+    rate_at,
     sign,
     terms,
+    triggers_at,
     units,
     unrealised,
     value,
@@ -161,23 +165,22 @@ def sort_by_row(at: Integers, first: Integers, order: Codes, rows: int) -> None:
     first[0] = 0
 
 
-@helper
+@part
 def tested_funding(w: World, i: int, row: int) -> float:
     """Return cumulative funding at the last tested bar before a row, at the segment's start if there is none."""
     held = w.book[i]
-    y = held["symbol"]
+    y = np.int64(held["symbol"])
     bar = row - w.symbols[y]["first"]
     if bar - 1 < held["start"]:
         return held["entry_funding"]
-    return w.cumulative[w.symbols[y]["funding_first"] + w.charged[row - 1]]
+    return w.charges[w.symbols[y]["funding_first"] + w.bars[row - 1]["charged"]]["cumulative"]
 
 
 @part
 def price_columns(w: World, i: int, now: float) -> float:
     """Note liquidation and bankruptcy price at a funding, and return the first."""
-    own = terms(w.rules, w.book, i)
-    low, high = segment.tiers_between(w.rules, own, now, now)
-    price = segment.liquidation_price(w.rules, own, low, high, now)
+    own = terms(w.groups, w.tiers, w.book, i)
+    price = liquidation_price_at(w.groups, w.tiers, own, now)
     w.book[i]["liquidation_price"] = price
     w.book[i]["bankruptcy_price"] = segment.bankruptcy_price(own, now)
     return price
@@ -186,15 +189,15 @@ def price_columns(w: World, i: int, now: float) -> float:
 @part
 def evaluate(w: World, i: int, row: int, entry_bar: bool, now: float) -> int:
     """Return what happens first to a position in a bar (255: nothing) and note its prices."""
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     g = factor(w.symbols, own.symbol)
-    low, high, opening = w.low[row] * g, w.high[row] * g, w.open[row] * g
-    seen_low, seen_high, seen_open = w.watched_low[row] * g, w.watched_high[row] * g, w.watched_open[row] * g
+    low, high, opening = w.bars[row]["low"] * g, w.bars[row]["high"] * g, w.bars[row]["open"] * g
+    seen_low, seen_high, seen_open = w.bars[row]["watched_low"] * g, w.bars[row]["watched_high"] * g, w.bars[row]["watched_open"] * g
     if entry_bar:
         opening = seen_open = own.entry_price
     stop, target = w.book[i]["stop_price"], w.book[i]["take_profit_price"]
     worst = low if own.side > 0 else high
-    liquidated = segment.triggers(w.rules, own, worst, now)
+    liquidated = triggers_at(w.groups, w.tiers, own, worst, now)
     stopped = seen_low <= stop if own.side > 0 else seen_high >= stop
     profited = seen_high >= target if own.side > 0 else seen_low <= target
     if not (liquidated or stopped or profited):
@@ -210,8 +213,7 @@ def evaluate(w: World, i: int, row: int, entry_bar: bool, now: float) -> int:
     w.book[i]["ambiguous"] = w.book[i]["ambiguous"] or decided
     w.book[i]["tier_rate"] = np.nan
     if event == LIQUIDATED:
-        low_tier, high_tier = segment.tiers_between(w.rules, own, now, now)
-        w.book[i]["tier_rate"] = segment.triggering_rate(w.rules, own, low_tier, high_tier, now)
+        w.book[i]["tier_rate"] = rate_at(w.groups, w.tiers, own, now)
     w.book[i]["event"] = event
     return event
 
@@ -221,7 +223,7 @@ def close_by_holder(
     w: World, i: int, row: int, moment: int, outcome: int, price: float, now: float
 ) -> None:
     """Close a position at its holder's wish."""
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     unit = w.settings[0]["unit"]
     unqueue(w, i)
     paid = pay_funding(w, i, now)
@@ -248,18 +250,18 @@ def close_by_holder(
 def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float) -> None:
     """Carry out what was found to happen to a position."""
     held = w.book[i]
-    y, s = held["symbol"], sign(np.int64(held["side"]))
+    y, s = np.int64(held["symbol"]), sign(np.int64(held["side"]))
     g = factor(w.symbols, y)
-    event = held["event"]
-    opening = held["entry_price"] if entry_bar else w.open[moment] * g
-    seen_open = held["entry_price"] if entry_bar else w.watched_open[moment] * g
+    event = np.int64(held["event"])
+    opening = held["entry_price"] if entry_bar else w.bars[moment]["open"] * g
+    seen_open = held["entry_price"] if entry_bar else w.bars[moment]["watched_open"] * g
     if event == LIQUIDATED:
         price = held["liquidation_price"]
         tau = opening if s * opening <= s * price else price
         base = tau
         if w.settings[0]["replaced"] != 0:
-            base = (w.fill_long[moment] if s > 0 else w.fill_short[moment]) * g
-        notional = formula.notional(w.rules.kind[held["group"]], held["quantity"], tau)
+            base = (w.bars[moment]["fill_long"] if s > 0 else w.bars[moment]["fill_short"]) * g
+        notional = formula.notional(w.groups[held["group"]]["kind"], held["quantity"], tau)
         w.steps[row]["triggered"][held["side"]] += units(notional * w.settings[0]["unit"])
         w.book[i]["status"] = HELD
         liquidate(w, i, row, moment, tau, base, now)
@@ -276,15 +278,15 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
 @part
 def enter(w: World, i: int, row: int, late: bool) -> None:
     """Open a position, and settle what its entry bar did where that is tested."""
-    y = w.book[i]["symbol"]
+    y = np.int64(w.book[i]["symbol"])
     g = factor(w.symbols, y)
-    kind = w.rules.kind[w.book[i]["group"]]
+    kind = w.groups[w.book[i]["group"]]["kind"]
     if g != 1.0:
         w.book[i]["entry_price"] *= g
         w.book[i]["margin"] = w.book[i]["margin"] / g if kind == INVERSE else w.book[i]["margin"] * g
         w.book[i]["stop_price"] *= g
         w.book[i]["take_profit_price"] *= g
-    w.book[i]["entry_funding"] = w.cumulative[w.book[i]["made"]]
+    w.book[i]["entry_funding"] = w.charges[w.book[i]["made"]]["cumulative"]
     w.book[i]["status"] = HELD
     enlist(w, i)
     open_trade(w, i, row)
@@ -299,7 +301,7 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
         if event != 255 and w.settings[0]["test_entry_bar"] != 0:
             handle(w, i, row, before, True, now)
             side = np.int64(w.book[i]["side"])
-            deleverage(w, y, side, row, w.open[row] * g, w.cumulative[w.symbols[y]["funding_now"]])
+            deleverage(w, y, side, row, w.bars[row]["open"] * g, w.charges[w.symbols[y]["funding_now"]]["cumulative"])
             return
     if late:
         return
@@ -310,7 +312,7 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
     place_orders(w, i)
 
 
-@helper
+@part
 def lose_sight(w: World, i: int, row: int) -> None:
     """End a position whose further life cannot be known."""
     now = tested_funding(w, i, row)
@@ -318,14 +320,14 @@ def lose_sight(w: World, i: int, row: int) -> None:
         unqueue(w, i)
     price_columns(w, i, now)
     if i == w.settings[0]["trace"]:
-        note(w, i, row, LOST_SIGHT, w.open[row], 0.0, now, w.open[row])
+        note(w, i, row, LOST_SIGHT, w.bars[row]["open"], 0.0, now, w.bars[row]["open"])
     own = w.book[i]
     signed = sign(np.int64(own["side"])) * own["quantity"]
     w.book[i]["paid"] += signed * (now - own["entry_funding"])
     pay_funding(w, i, now)
     w.book[i]["entry_funding"] = now
     w.book[i]["outcome"] = UNKNOWN
-    w.book[i]["time"] = w.time[row]
+    w.book[i]["time"] = w.bars[row]["time"]
     w.book[i]["status"] = DONE
 
 
@@ -347,10 +349,10 @@ def adjust(w: World, agenda: Agenda, j: int, row: int) -> None:
     i = agenda.change_owner[j]
     if w.book[i]["status"] != HELD:
         return
-    own = terms(w.rules, w.book, i)
+    own = terms(w.groups, w.tiers, w.book, i)
     unit = w.settings[0]["unit"]
-    price = w.mark_open[row] * factor(w.symbols, own.symbol)
-    now = w.cumulative[agenda.change_made[j]]
+    price = w.bars[row]["mark_open"] * factor(w.symbols, own.symbol)
+    now = w.charges[agenda.change_made[j]]["cumulative"]
     closed, added = -agenda.quantity_change[j], agenda.margin_change[j]
     paid = pay_funding(w, i, now)
     realised = unrealised(own.kind, own.side, closed, own.entry_price, price)
@@ -376,17 +378,17 @@ def adjust(w: World, agenda: Agenda, j: int, row: int) -> None:
         note(w, i, row, ADJUSTED, price, closed, now, price)
 
 
-@helper
+@part
 def leave_as_planned(w: World, i: int, row: int) -> None:
     """Close a position at its planned exit, at the opening mark price."""
     if w.book[i]["status"] == HELD:
-        price = w.mark_open[row] * factor(w.symbols, w.book[i]["symbol"])
+        price = w.bars[row]["mark_open"] * factor(w.symbols, w.book[i]["symbol"])
         price_columns(w, i, tested_funding(w, i, row))
         w.book[i]["tier_rate"] = np.nan
-        close_by_holder(w, i, row, row, EXITED, price, w.cumulative[w.book[i]["exit_made"]])
+        close_by_holder(w, i, row, row, EXITED, price, w.charges[w.book[i]["exit_made"]]["cumulative"])
 
 
-@helper
+@part
 def collect_queue(w: World, queue: int, x: float, row: int, now: float, found: int) -> int:
     """Choose the positions of a queue that a bar's X reaches and to which something happens."""
     buckets = w.settings[0]["buckets"]
@@ -404,14 +406,14 @@ def collect_queue(w: World, queue: int, x: float, row: int, now: float, found: i
                 event = evaluate(w, i, row, False, now)
                 if event != 255:
                     w.book[i]["status"] = CHOSEN
-                    w.chosen[found] = i
-                    w.keys[found] = wave_key(w, i, event)
+                    w.wave[found]["i"], w.wave[found]["id"] = i, w.book[i]["id"]
+                    w.wave[found]["key"] = wave_key(w, i, event)
                     found += 1
             node = w.nodes[node]["next"]
     return found
 
 
-@helper
+@part
 def wave_key(w: World, i: int, event: int) -> float:
     """Return what orders a wave: holders' own closes first, then liquidations by the rule."""
     if event != LIQUIDATED:
@@ -422,15 +424,15 @@ def wave_key(w: World, i: int, event: int) -> float:
         return 0.0
     price = held["liquidation_price"]
     if order == BY_LARGEST:
-        return formula.notional(w.rules.kind[held["group"]], held["quantity"], price)
+        return formula.notional(w.groups[held["group"]]["kind"], held["quantity"], price)
     return sign(np.int64(held["side"])) * price
 
 
-@helper
+@part
 def collect(w: World, y: int, side: int, row: int, now: float) -> int:
     """Choose the positions to which something happens on one side of a bar, and return how many they are."""
     g = factor(w.symbols, y)
-    worst = (w.low[row] if side == 0 else w.high[row]) * g
+    worst = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * g
     if w.symbols[y]["kind"] == INVERSE:
         worst = 1.0 / worst
     s = sign(side)
@@ -439,12 +441,12 @@ def collect(w: World, y: int, side: int, row: int, now: float) -> int:
         x = w.queues[queue]["slope"] * worst - s * now
         found = collect_queue(w, queue, x, row, now, found)
     if w.settings[0]["base_nodes"] > w.book.shape[0]:
-        watched = w.watched_low[row] * g if side == 0 else -(w.watched_high[row] * g)
+        watched = w.bars[row]["watched_low"] * g if side == 0 else -(w.bars[row]["watched_high"] * g)
         found = collect_queue(w, w.symbols[y]["queue"][2 + side], watched, row, now, found)
     return found
 
 
-@helper
+@part
 def move_mark(w: World, y: int, side: int, row: int, executed: float) -> None:
     """Move the mark by what was executed, within the bounds of its offset."""
     strength = w.settings[0]["mark"]
@@ -472,14 +474,14 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
             break
         if most > 0 and waves == most:
             for number in range(found):
-                w.book[w.chosen[number]]["status"] = HELD
+                w.book[w.wave[number]["i"]]["status"] = HELD
             w.steps[row]["capped"] += found
             break
-        in_order(w.chosen, w.keys, w.ids, found)
+        in_order(w.wave, found)
         for number in range(found):
-            i = np.int64(w.chosen[number])
+            i = np.int64(w.wave[number]["i"])
             handle(w, i, row, row, False, now)
-            if w.need_count[1] > w.needs.shape[0] - 4:
+            if w.counters[NEED_END] > w.needs.shape[0] - 4:
                 pass_on(w, y, side, row, now)
         waves += 1
         executed = w.symbols[y]["executed"][side]
@@ -495,18 +497,18 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
     pass_on(w, y, side, row, now)
 
 
-@helper
+@part
 def pass_on(w: World, y: int, side: int, row: int, now: float) -> None:
     """Deleverage for what is needed, at the bar's worst price."""
-    if w.need_count[1] > 0:
-        mark = (w.low[row] if side == 0 else w.high[row]) * factor(w.symbols, y)
+    if w.counters[NEED_END] > 0:
+        mark = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * factor(w.symbols, y)
         w.symbols[y]["mark"] = mark
         before = w.symbols[y]["executed"][side]
         deleverage(w, y, side, row, mark, now)
         move_mark(w, y, side, row, w.symbols[y]["executed"][side] - before)
 
 
-@helper
+@part
 def resume(w: World, y: int, row: int, now: float) -> None:
     """Send the orders that wait since earlier bars, at the opening, first in first out; then sell inventory."""
     bar = row - w.symbols[y]["first"]
@@ -515,7 +517,7 @@ def resume(w: World, y: int, row: int, now: float) -> None:
         held = w.symbols[y]["inventory"][side]
         if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
             continue
-        opening = w.open[row] * factor(w.symbols, y)
+        opening = w.bars[row]["open"] * factor(w.symbols, y)
         before = w.symbols[y]["executed"][side]
         w.symbols[y]["waiting_first"][side] = -1
         while i >= 0:
@@ -524,7 +526,7 @@ def resume(w: World, y: int, row: int, now: float) -> None:
             if w.book[i]["status"] == HELD and w.book[i]["exit_bar"] < bar:
                 w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
                 leave_as_planned(w, i, row)
-            if w.need_count[1] > w.needs.shape[0] - 4:
+            if w.counters[NEED_END] > w.needs.shape[0] - 4:
                 deleverage(w, y, side, row, opening, now)
             i = following
         deleverage(w, y, side, row, opening, now)
@@ -533,7 +535,7 @@ def resume(w: World, y: int, row: int, now: float) -> None:
             lots = held
             if w.settings[0]["unwind"] != AT_ONCE:
                 whole = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
-                most = w.settings[0]["unwind_share"] * w.volume[row]
+                most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
                 if whole > most:
                     lots = np.int64(np.floor(held * (most / whole)))
             if lots > 0:
@@ -548,43 +550,44 @@ def watch_fund(w: World, row: int) -> None:
     if w.settings[0]["adl_trigger"] != FUND_DROP:
         return
     first, end, fund = w.counters[WINDOW_FIRST], w.counters[WINDOW_END], w.cash[FUND]
-    while first < end and w.window_time[first] < w.time[row] - w.settings[0]["adl_window"]:
+    while first < end and w.window[first]["time"] < w.bars[row]["time"] - w.settings[0]["adl_window"]:
         first += 1
-    while end > first and w.window_fund[end - 1] <= fund:
+    while end > first and w.window[end - 1]["fund"] <= fund:
         end -= 1
-    w.window_time[end], w.window_fund[end] = w.time[row], fund
+    w.window[end]["time"], w.window[end]["fund"] = w.bars[row]["time"], fund
     w.counters[WINDOW_FIRST], w.counters[WINDOW_END] = first, end + 1
-    highest = w.window_fund[first]
+    highest = w.window[first]["fund"]
     w.counters[DROPPED] = 1 if fund <= highest * (1.0 - w.settings[0]["adl_drop"]) and highest > 0 else 0
 
 
 @helper
 def begin_bar(w: World, y: int, row: int) -> None:
     """Let the mark's offset decay, charge funding, and open the bar's capacity."""
-    elapsed = w.time[row] - w.symbols[y]["time_before"]
+    elapsed = w.bars[row]["time"] - w.symbols[y]["time_before"]
     if w.symbols[y]["decaying"] != 0.0:
         w.symbols[y]["decaying"] *= 0.5 ** (elapsed / w.settings[0]["half_life"])
-    w.symbols[y]["time_before"] = w.time[row]
-    goal = w.symbols[y]["funding_first"] + w.charged[row]
+    w.symbols[y]["time_before"] = w.bars[row]["time"]
+    goal = w.symbols[y]["funding_first"] + w.bars[row]["charged"]
     if w.symbols[y]["funding_now"] < goal:
         g = factor(w.symbols, y)
         for charge in range(w.symbols[y]["funding_now"], goal):
-            amount = w.amount[charge + 1] / g if w.symbols[y]["kind"] == INVERSE else w.amount[charge + 1] * g
-            w.cumulative[charge + 1] = w.cumulative[charge] + amount
+            amount = w.charges[charge + 1]["amount"]
+            amount = amount / g if w.symbols[y]["kind"] == INVERSE else amount * g
+            w.charges[charge + 1]["cumulative"] = w.charges[charge]["cumulative"] + amount
         w.symbols[y]["funding_now"] = goal
     w.symbols[y]["executed"][0] = 0.0
     w.symbols[y]["executed"][1] = 0.0
     w.symbols[y]["room"] = np.inf
     if w.settings[0]["participation"] < np.inf:
-        w.symbols[y]["room"] = w.settings[0]["participation"] * w.volume[row]
+        w.symbols[y]["room"] = w.settings[0]["participation"] * w.bars[row]["volume"]
     w.symbols[y]["backstop_room"] = w.settings[0]["backstop_capacity"] * (w.symbols[y]["interval"] / 3_600_000.0)
-    w.symbols[y]["mark"] = w.mark_open[row] * factor(w.symbols, y)
+    w.symbols[y]["mark"] = w.bars[row]["mark_open"] * factor(w.symbols, y)
 
 
 @helper
 def pay_deposits(w: World, agenda: Agenda, row: int, paid: int) -> int:
     """Let deposits into the fund that are due, and return how many have been."""
-    while paid < agenda.deposit_time.shape[0] and agenda.deposit_time[paid] <= w.time[row]:
+    while paid < agenda.deposit_time.shape[0] and agenda.deposit_time[paid] <= w.bars[row]["time"]:
         to_fund(w, row, OWNERS, agenda.deposit[paid])
         paid += 1
     return paid
@@ -599,7 +602,7 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
         begin_bar(w, y, row)
         paid = pay_deposits(w, agenda, row, paid)
         watch_fund(w, row)
-        now = w.cumulative[w.symbols[y]["funding_now"]]
+        now = w.charges[w.symbols[y]["funding_now"]]["cumulative"]
         if agenda.after_gap[row]:
             lose_all(w, y, row)
         resume(w, y, row, now)
@@ -609,7 +612,7 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
             adjust(w, agenda, np.int64(agenda.change[at]), row)
         for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
             leave_as_planned(w, np.int64(agenda.exit[at]), row)
-        low_first = w.open[row] - w.low[row] < w.high[row] - w.open[row]
+        low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
         cross(w, y, 0 if low_first else 1, row, now)
         cross(w, y, 1 if low_first else 0, row, now)
         w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
@@ -624,12 +627,12 @@ def finish(w: World, agenda: Agenda, rows: int) -> None:
     """Enter what came too late for any bar, and write what is open at the end."""
     for at in range(agenda.entry_first[rows], agenda.entry_first[rows + 1]):
         i = np.int64(agenda.entry[at])
-        y = w.book[i]["symbol"]
+        y = np.int64(w.book[i]["symbol"])
         enter(w, i, w.symbols[y]["first"] + w.symbols[y]["count"] - 1, True)
     for i in range(w.book.shape[0]):
         status = w.book[i]["status"]
         if status in (HELD, LOCKED):
-            y = w.book[i]["symbol"]
+            y = np.int64(w.book[i]["symbol"])
             now = tested_funding(w, i, w.symbols[y]["first"] + w.symbols[y]["count"])
             w.book[i]["tier_rate"] = np.nan
             price_columns(w, i, now)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from backtest.kernel import formula, segment
 from backtest.kernel.arrays import Rules
-from backtest.kernel.compile import helper
+from backtest.kernel.compile import helper, part
 from backtest.kernel.segment import Segment
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
+from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Integers
 
 Records: TypeAlias = npt.NDArray[Any]
 
@@ -42,7 +42,9 @@ BY_PRICE, BY_LARGEST, BY_ID = range(3)
 (ENTERED, TRIGGERED, FILLED, TAKEN_OVER, RELEASED, WAITS, DELEVERAGES, COUNTERPARTY, SETTLED, HOLDER_CLOSED,
  ADJUSTED, CLAWED, LOST_SIGHT) = range(13)  # fmt: skip
 #: Counters.
-EXTRA_USED, EXTRA_FREE, TABLE_USED, TRACE_USED, FULL, DROPPED, WINDOW_FIRST, WINDOW_END = range(8)
+(EXTRA_USED, EXTRA_FREE, TABLE_USED, TRACE_USED, FULL, DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST,
+ NEED_END) = range(10)  # fmt: skip
+COUNTERS = 10
 
 POSITION = np.dtype(
     [
@@ -53,6 +55,7 @@ POSITION = np.dtype(
         ("entry_funding", "f8"),
         ("stop_price", "f8"),
         ("take_profit_price", "f8"),
+        ("id", "i8"),
         ("lots", "i8"),
         ("begun", "i8"),  #: lots when the procedure began
         ("balance", "i8"),  #: money in the position: margin and flows so far
@@ -93,6 +96,43 @@ POSITION = np.dtype(
     align=True,
 )
 
+#: One contract under one table of tiers, and one tier of it: what ``arrays.Rules`` holds, as records. One group
+#: more than there are says where the tiers end.
+GROUP_RECORD = np.dtype(
+    [
+        *((name, "i8") for name in ("kind", "keyed_by", "tier_first")),
+        *((name, "f8") for name in ("fee", "reserved_fee", "contract_size", "rate_factor")),
+        *((name, "b1") for name in ("constant", "strict", "higher")),
+    ],
+    align=True,
+)
+TIER_RECORD = np.dtype(
+    [
+        *((name, "f8") for name in ("floor", "rate", "amount", "hurdle_long", "hurdle_short")),
+        *((name, "i8") for name in ("queue_long", "queue_short")),
+    ],
+    align=True,
+)
+
+#: Prices of one bar, and what is known of it.
+BAR = np.dtype(
+    [
+        *((name, "i8") for name in ("time", "charged")),
+        *((name, "f8") for name in (
+            "open", "high", "low", "mark_open", "fill_long", "fill_short", "volume", "watched_open", "watched_high",
+            "watched_low",
+        )),
+    ],
+    align=True,
+)  # fmt: skip
+
+#: Funding: the sum with a charge and all before it, the charge before any offset, how far the sum may yet go.
+CHARGE = np.dtype([(name, "f8") for name in ("cumulative", "amount", "fall", "rise")], align=True)
+
+#: A position in a wave or a ranking; a moment and the fund then.
+RANKED = np.dtype([("key", "f8"), ("id", "i8"), ("i", "i4")], align=True)
+MOMENT = np.dtype([("time", "i8"), ("fund", "i8")], align=True)
+
 NODE = np.dtype(
     [("theta", "f8"), ("next", "i4"), ("previous", "i4"), ("slot", "i4"), ("owner", "i4"), ("sibling", "i4")],
     align=True,
@@ -130,6 +170,7 @@ SYMBOL = np.dtype(
         ("member_count", "i8", (2,)),
         ("waiting_first", "i4", (2,)),  #: orders left for the next opening, by side
         ("waiting_last", "i4", (2,)),
+        ("stock", "i8", (3,)),  #: lots of traders, market and backstop
         ("inventory", "i8", (2,)),  #: lots taken over
         ("cost", "i8", (2,)),
         ("executed", "f8", (2,)),  #: notional executed in this bar
@@ -195,46 +236,40 @@ TRACE = np.dtype(
 class World(NamedTuple):
     """Everything a replay reads and writes."""
 
-    rules: Rules
+    groups: Records  #: (groups + 1,)
+    tiers: Records
     settings: Records  #: (1,)
     symbols: Records
     book: Records  #: (n,) POSITION
-    ids: Integers  #: (n,)
     nodes: Records
     heads: Codes  #: (queues * buckets,) int32
     queues: Records
-    tree_queue: Codes  #: (trees,) int32
     members: Codes  #: (n,) int32, open positions by symbol and side
-    chosen: Codes  #: (n,) int32
-    keys: Floats  #: (n,)
-    ranked: Codes  #: (n,) int32
-    scores: Floats  #: (n,)
+    wave: Records  #: (n,) RANKED
+    ranking: Records  #: (n,) RANKED
     cash: Integers  #: (ACCOUNTS,)
-    stock: Integers  #: (3 * symbols,) lots of traders, market and backstop
     counters: Integers
     steps: Records  #: (rows,)
     needs: Records
-    need_count: Integers  #: (2,) first and end
     table: Records
     trace: Records
-    time: Integers  #: (rows,) openings
-    open: Floats
-    high: Floats
-    low: Floats
-    mark_open: Floats
-    fill_long: Floats
-    fill_short: Floats
-    volume: Floats  #: notional, settlement currency
-    watched_open: Floats
-    watched_high: Floats
-    watched_low: Floats
-    charged: Codes
-    cumulative: Floats  #: of funding, filled in as it is charged
-    amount: Floats  #: of each charge, before any offset
-    fall: Floats  #: how far cumulative funding may yet fall from here
-    rise: Floats
-    window_time: Integers
-    window_fund: Integers
+    bars: Records  #: (rows,) BAR
+    charges: Records  #: CHARGE
+    window: Records  #: MOMENT
+
+
+@helper
+def rules_of(groups: Records, tiers: Records) -> Rules:
+    """Return the rules as the margin model's own kernels take them; what only sweeps need is left empty."""
+    return Rules(
+        first=groups["kind"], start=groups["kind"], known=groups["constant"], kind=groups["kind"],
+        constant=groups["constant"], strict=groups["strict"], fee=groups["fee"],
+        reserved_fee=groups["reserved_fee"], keyed_by=groups["keyed_by"], higher=groups["higher"],
+        contract_size=groups["contract_size"], rate_factor=groups["rate_factor"], cap=groups["fee"],
+        tier_first=groups["tier_first"], floor=tiers["floor"], rate=tiers["rate"], amount=tiers["amount"],
+        max_leverage=tiers["rate"], hurdle_long=tiers["hurdle_long"], hurdle_short=tiers["hurdle_short"],
+        tree_long=tiers["queue_long"], tree_short=tiers["queue_short"], returned=False,
+    )  # fmt: skip
 
 
 @helper
@@ -263,13 +298,13 @@ def sign(side: int) -> float:
     return 1.0 - 2.0 * side
 
 
-@helper
-def terms(rules: Rules, book: Records, i: int) -> Segment:
+@part
+def terms(groups: Records, tiers: Records, book: Records, i: int) -> Segment:
     """Return a position as it stands."""
     held = book[i]
     return segment.begin(
-        rules, np.int64(held["group"]), np.int64(held["symbol"]), sign(np.int64(held["side"])), held["quantity"],
-        held["entry_price"], held["margin"], held["leverage"], held["entry_funding"],
+        rules_of(groups, tiers), np.int64(held["group"]), np.int64(held["symbol"]), sign(np.int64(held["side"])),
+        held["quantity"], held["entry_price"], held["margin"], held["leverage"], held["entry_funding"],
     )  # fmt: skip
 
 
@@ -281,7 +316,7 @@ def unrealised(kind: int, side: float, quantity: float, entry_price: float, pric
     return (side * quantity) * (price - entry_price)
 
 
-@helper
+@part
 def equity_at(held: Segment, price: float, funding: float) -> float:
     """Return a position's equity at a price and a cumulative funding."""
     return formula.equity(
@@ -289,13 +324,35 @@ def equity_at(held: Segment, price: float, funding: float) -> float:
     )
 
 
-@helper
-def requirement_at(rules: Rules, held: Segment, price: float) -> float:
+@part
+def requirement_at(tiers: Records, held: Segment, price: float) -> float:
     """Return the equity a position must keep at a price."""
     return formula.maintenance_margin(
-        held.kind, held.quantity, price, rules.rate, rules.amount, held.first, held.last, held.constant,
+        held.kind, held.quantity, price, tiers["rate"], tiers["amount"], held.first, held.last, held.constant,
         held.base, held.reserved, held.fee,
     )  # fmt: skip
+
+
+@part
+def triggers_at(groups: Records, tiers: Records, held: Segment, price: float, funding: float) -> bool:
+    """Return whether a position is liquidated at a price, by the direct formula."""
+    return segment.triggers(rules_of(groups, tiers), held, price, funding)
+
+
+@part
+def liquidation_price_at(groups: Records, tiers: Records, held: Segment, funding: float) -> float:
+    """Return where equity meets the maintenance margin at a funding."""
+    rules = rules_of(groups, tiers)
+    low, high = segment.tiers_between(rules, held, funding, funding)
+    return segment.liquidation_price(rules, held, low, high, funding)
+
+
+@part
+def rate_at(groups: Records, tiers: Records, held: Segment, funding: float) -> float:
+    """Return the rate of the tier whose requirement meets equity at the liquidation price."""
+    rules = rules_of(groups, tiers)
+    low, high = segment.tiers_between(rules, held, funding, funding)
+    return segment.triggering_rate(rules, held, low, high, funding)
 
 
 @helper
