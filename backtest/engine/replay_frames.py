@@ -38,7 +38,7 @@ def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
         "fill_notional": _where(filled, book["fill_notional"]),
         "funding_paid": pl.Series(np.ascontiguousarray(book["paid"])),
         "equity_at_fill": _where(closed, book["equity"]),
-        "shortfall": _where(closed, np.maximum(0.0, -book["equity"])),
+        "shortfall": _where(closed, np.maximum(0.0, -book["equity"]) + 0.0),
         "realised_pnl": _where(closed, (book["pocket"] + book["fees"]) / unit),
         "tier_rate": pl.Series(np.ascontiguousarray(book["tier_rate"])).fill_nan(None),
         "ambiguous": pl.Series(np.ascontiguousarray(book["ambiguous"])),

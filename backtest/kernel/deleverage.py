@@ -127,6 +127,7 @@ def give_part(w: World, c: int, lots: int, paid_in: int, now: float) -> None:
     if lots < held:
         w.book[c]["margin"] = own.margin * ratio
         w.book[c]["quantity"] = own.quantity * ratio
+        w.book[c]["share"] *= ratio
 
 
 @part
@@ -253,10 +254,10 @@ def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, m
         if size > 0 and level >= w.ranking[0]["key"]:
             break
     level = max(level, 0.0)
-    left = np.int64(wanted)
     total = np.int64(0)
     for at in range(found - 1, size - 1, -1):
         total += w.book[w.ranking[at]["i"]]["lots"]
+    left = min(np.int64(wanted), total)
     for at in range(found - 1, size - 1, -1):
         own = w.book[w.ranking[at]["i"]]["lots"]
         share = np.int64(np.rint(own * max(0.0, 1.0 - level / w.ranking[at]["key"])))

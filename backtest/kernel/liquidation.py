@@ -69,6 +69,9 @@ from backtest.kernel.waterfall import (
     value,
 )
 
+#: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
+SMALLEST_STEP = 0.001
+
 
 @helper
 def enlist(w: World, i: int) -> None:
@@ -194,6 +197,7 @@ def trade(w: World, i: int, lots: int, price: float, received: int, now: float, 
         realised = unrealised(own.kind, own.side, quantity, own.entry_price, price)
         w.book[i]["margin"] = (own.margin - paid) + realised
         w.book[i]["quantity"] = own.quantity * ((held_lots - lots) / held_lots)
+        w.book[i]["share"] *= (held_lots - lots) / held_lots
     return notional
 
 
@@ -213,7 +217,8 @@ def impacted(w: World, y: int, side: int, row: int, base: float, notional: float
     before = w.symbols[y]["executed"][side]
     impact = settings["linear"] * (before + 0.5 * notional)
     if settings["square_root"] > 0.0 and w.bars[row]["volume"] > 0.0 and notional > 0.0:
-        spread = ((before + notional) ** 1.5 - before**1.5) / (notional * np.sqrt(w.bars[row]["volume"]))
+        after = before + notional
+        spread = (after * np.sqrt(after) - before * np.sqrt(before)) / (notional * np.sqrt(w.bars[row]["volume"]))
         impact += settings["square_root"] * (2.0 / 3.0) * spread
     if impact == 0.0:
         return base
@@ -450,9 +455,9 @@ def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: flo
         wanted = np.int64(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
         return min(lots, max(np.int64(1), wanted))
     own = terms(w.groups, w.tiers, w.book, i)
-    if step == TIER:
-        return tier_lots(w, own, lots, tau)
-    return enough_lots(w, i, own, lots, tau, base, now)
+    wanted = tier_lots(w, own, lots, tau) if step == TIER else enough_lots(w, i, own, lots, tau, base, now)
+    least = np.int64(np.ceil(w.book[i]["begun"] * SMALLEST_STEP))
+    return min(lots, max(wanted, least))
 
 
 @part

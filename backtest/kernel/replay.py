@@ -130,6 +130,7 @@ def survey_entries(
             book[i]["exit_made"] = funding.first[y] + place.charges_until(
                 bars, funding, y, exit_bar, actions.exit_time[i]
             )
+        book[i]["share"] = 1.0
         book[i]["spent_bar"], book[i]["extra"], book[i]["tier_rate"] = -1, -1, np.nan
 
 
@@ -353,7 +354,8 @@ def adjust(w: World, agenda: Agenda, j: int, row: int) -> None:
     unit = w.settings[0]["unit"]
     price = w.bars[row]["mark_open"] * factor(w.symbols, own.symbol)
     now = w.charges[agenda.change_made[j]]["cumulative"]
-    closed, added = -agenda.quantity_change[j], agenda.margin_change[j]
+    share = w.book[i]["share"]
+    closed, added = -agenda.quantity_change[j] * share, agenda.margin_change[j] * share
     paid = pay_funding(w, i, now)
     realised = unrealised(own.kind, own.side, closed, own.entry_price, price)
     if closed > 0.0:

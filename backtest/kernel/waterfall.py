@@ -6,6 +6,7 @@ cache. Money is whole units (``settings.unit`` to one of settlement currency), q
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -53,6 +54,7 @@ POSITION = np.dtype(
         ("margin", "f8"),
         ("leverage", "f8"),
         ("entry_funding", "f8"),
+        ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
         ("stop_price", "f8"),
         ("take_profit_price", "f8"),
         ("id", "i8"),
@@ -371,4 +373,4 @@ def bounded(kind: int, price: float) -> float:
 @helper
 def factor(symbols: Records, y: int) -> float:
     """Return what the history's prices are multiplied by."""
-    return np.exp(symbols[y]["permanent"] + symbols[y]["decaying"])
+    return math.exp(symbols[y]["permanent"] + symbols[y]["decaying"])
