@@ -15,16 +15,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backtest import book, chart, engine, market, population, rules, study
     from backtest.book import Book
+    from backtest.engine.replay import replay
     from backtest.engine.sweep import sweep, tiers_used
     from backtest.market import Market
+    from backtest.rules.procedure import Impact, Procedure
     from backtest.rules.venue import Venue
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Book": "backtest.book",
+    "Impact": "backtest.rules.procedure",
     "Market": "backtest.market",
+    "Procedure": "backtest.rules.procedure",
     "Venue": "backtest.rules.venue",
+    "replay": "backtest.engine.replay",
     "sweep": "backtest.engine.sweep",
     "tiers_used": "backtest.engine.sweep",
 }
@@ -40,13 +45,16 @@ _MODULES = {
 
 __all__ = [
     "Book",
+    "Impact",
     "Market",
+    "Procedure",
     "Venue",
     "book",
     "chart",
     "engine",
     "market",
     "population",
+    "replay",
     "rules",
     "study",
     "sweep",

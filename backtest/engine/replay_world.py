@@ -303,7 +303,7 @@ def _symbols(book: w.Records, lots: Floats, prepared: Prepared, venue: Venue) ->
         record["time_before"] = market.times[market.firsts[number]]
         record["kind"] = KINDS[venue.contract(market.symbols[number]).kind]
         record["rounds"] = int(min(max(1, market.intervals[number] // (1000 * seconds)), 2**31 - 1))
-        record["waiting_first"] = -1
+        record["waiting_first"], record["mark"] = -1, -1.0
         for side in (0, 1):
             record["member_first"][side] = members
             members += int((own & (book["side"] == side)).sum())

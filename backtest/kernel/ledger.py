@@ -145,7 +145,7 @@ def claw_back(w: World, row: int, amount: int) -> int:
     unit = w.settings[0]["unit"]
     for y in range(w.symbols.shape[0]):
         mark = w.symbols[y]["mark"]
-        if mark <= 0.0:
+        if mark < 0.0:
             continue
         for side in range(2):
             first = w.symbols[y]["member_first"][side]

@@ -188,20 +188,27 @@ def price_columns(w: World, i: int, now: float) -> float:
 
 
 @part
-def evaluate(w: World, i: int, row: int, entry_bar: bool, now: float) -> int:
-    """Return what happens first to a position in a bar (255: nothing) and note its prices."""
+def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
+    """Return what happens first to a position in a bar (255: nothing) and note its prices.
+
+    ``leg`` is the side being walked, 0 the low one: something must happen on it. In an entry bar it is -1.
+    """
     own = terms(w.groups, w.tiers, w.book, i)
     g = factor(w.symbols, own.symbol)
     low, high, opening = w.bars[row]["low"] * g, w.bars[row]["high"] * g, w.bars[row]["open"] * g
     seen_low, seen_high, seen_open = w.bars[row]["watched_low"] * g, w.bars[row]["watched_high"] * g, w.bars[row]["watched_open"] * g
-    if entry_bar:
+    if leg < 0:
         opening = seen_open = own.entry_price
     stop, target = w.book[i]["stop_price"], w.book[i]["take_profit_price"]
     worst = low if own.side > 0 else high
     liquidated = triggers_at(w.groups, w.tiers, own, worst, now)
     stopped = seen_low <= stop if own.side > 0 else seen_high >= stop
     profited = seen_high >= target if own.side > 0 else seen_low <= target
-    if not (liquidated or stopped or profited):
+    losing, winning = liquidated or stopped, profited
+    if leg >= 0:
+        own_leg = (leg == 0) == (own.side > 0)
+        losing, winning = losing and own_leg, winning and not own_leg
+    if not (losing or winning):
         return 255
     price = price_columns(w, i, now)
     if liquidated:
@@ -296,7 +303,7 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
         note(w, i, row, ENTERED, w.book[i]["entry_price"], w.book[i]["quantity"], now, w.book[i]["entry_price"])
     if w.book[i]["inside"]:
         before = w.symbols[y]["first"] + w.book[i]["start"] - 1
-        event = evaluate(w, i, before, True, now)
+        event = evaluate(w, i, before, -1, now)
         w.book[i]["ambiguous"] = event != 255
         w.book[i]["tier_rate"] = np.nan if w.settings[0]["test_entry_bar"] == 0 else w.book[i]["tier_rate"]
         if event != 255 and w.settings[0]["test_entry_bar"] != 0:
@@ -391,7 +398,7 @@ def leave_as_planned(w: World, i: int, row: int) -> None:
 
 
 @part
-def collect_queue(w: World, queue: int, x: float, row: int, now: float, found: int) -> int:
+def collect_queue(w: World, queue: int, x: float, row: int, leg: int, now: float, found: int) -> int:
     """Choose the positions of a queue that a bar's X reaches and to which something happens."""
     buckets = w.settings[0]["buckets"]
     if w.queues[queue]["count"] == 0:
@@ -405,7 +412,7 @@ def collect_queue(w: World, queue: int, x: float, row: int, now: float, found: i
         while node >= 0:
             i = np.int64(w.nodes[node]["owner"])
             if w.nodes[node]["theta"] >= x and w.book[i]["status"] == HELD:
-                event = evaluate(w, i, row, False, now)
+                event = evaluate(w, i, row, leg, now)
                 if event != 255:
                     w.book[i]["status"] = CHOSEN
                     w.wave[found]["i"], w.wave[found]["id"] = i, w.book[i]["id"]
@@ -441,10 +448,10 @@ def collect(w: World, y: int, side: int, row: int, now: float) -> int:
     found = 0
     for queue in range(w.symbols[y]["queue"][side], w.symbols[y]["queue"][side + 1]):
         x = w.queues[queue]["slope"] * worst - s * now
-        found = collect_queue(w, queue, x, row, now, found)
+        found = collect_queue(w, queue, x, row, side, now, found)
     if w.settings[0]["base_nodes"] > w.book.shape[0]:
         watched = w.bars[row]["watched_low"] * g if side == 0 else -(w.bars[row]["watched_high"] * g)
-        found = collect_queue(w, w.symbols[y]["queue"][2 + side], watched, row, now, found)
+        found = collect_queue(w, w.symbols[y]["queue"][2 + side], watched, row, side, now, found)
     return found
 
 
