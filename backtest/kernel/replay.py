@@ -475,7 +475,7 @@ def move_mark(w: World, y: int, side: int, row: int, executed: float) -> None:
 def cross(w: World, y: int, side: int, row: int, now: float) -> None:
     """Liquidate, stop and take profit on one side of a bar, wave after wave."""
     waves, rising = 0, 0
-    before, last_wave = w.symbols[y]["executed"][side], 0.0
+    before, first_wave, last_wave = w.symbols[y]["executed"][side], 0.0, 0.0
     most = w.settings[0]["generations"]
     while True:
         found = collect(w, y, side, row, now)
@@ -496,8 +496,9 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
         executed = w.symbols[y]["executed"][side]
         wave, before = executed - before, executed
         if waves == 1:
+            first_wave = wave
             w.steps[row]["first_wave"] += units(wave * w.settings[0]["unit"])
-        rising = rising + 1 if wave >= last_wave > 0.0 else 0
+        rising = rising + 1 if wave >= last_wave > 0.0 and wave >= first_wave else 0
         if rising >= 3 and w.settings[0]["mark"] > 0.0:
             w.steps[row]["runaway"] = 1
         last_wave = wave
