@@ -112,4 +112,6 @@ def coupled_case(rng: Rng, count: int = 60) -> Coupled:
         options["tiers"] = {name: table for name, table in options["tiers"].items() if name == symbol}
     case = Case(bars, stamps, positions, changes, venue, options)
     fund = float(rng.choice([0.0, 0.05, 1.0, 100.0])) * scale
-    return Coupled(case, venue, random_impact(rng, scale, contract.kind == "face_value"), fund, int(rng.integers(9)))
+    return Coupled(
+        case, venue, random_impact(rng, scale, contract.kind == "face_value"), fund, int(rng.integers(9))
+    )

@@ -4,7 +4,7 @@ Nothing here is shared with the engine but the frozen settings it reads. Money i
 plain objects, and every wave of liquidations looks at every position anew.
 """
 
-# ruff: noqa: N806, E741 (a formula looks like the page's)
+# ruff: noqa: N803, N806 (a formula looks like the page's: E and P stay capitals)
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
-from reference import History, Rules, Segment, Life, changes_of, first_segment, in_milliseconds, rows_of, table_for
+from reference import History, Life, Rules, Segment, changes_of, first_segment, in_milliseconds, rows_of, table_for
 
 Row = dict[str, Any]
 

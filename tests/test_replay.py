@@ -103,8 +103,12 @@ def test_ascendex__stops_above_the_initial_rate() -> None:
 
 
 def test_ascendex__takes_over_what_is_below_maintenance_after_fifty_rounds() -> None:
-    path = market((50_000, 50_000, 50_000, 50_000), (50_000, 50_000, 46_200, 46_300), (46_100, 46_100, 46_000, 46_000),
-                  volume=[1.0, 0.002, 0.0])  # fmt: skip
+    path = market(
+        (50_000, 50_000, 50_000, 50_000),
+        (50_000, 50_000, 46_200, 46_300),
+        (46_100, 46_100, 46_000, 46_000),
+        volume=[1.0, 0.002, 0.0],
+    )
     found = replay(book(ASCENDEX), path, Venue.load("ascendex"), trace=0, impact=Impact(participation=0.1))
     row = found.outcomes.row(0, named=True)
     assert row["taken_over"] > 0.9
@@ -115,8 +119,8 @@ def test_ascendex__takes_over_what_is_below_maintenance_after_fifty_rounds() -> 
 
 
 def test_ascendex__ten_largest_opposing_positions_take_the_rest_pro_rata() -> None:
-    shorts = [{"side": "short", "entry_price": 60_000.0, "quantity": 1.0 + number, "margin": 90_000.0, "leverage": 5.0}
-              for number in range(12)]  # fmt: skip
+    terms = {"side": "short", "entry_price": 60_000.0, "margin": 90_000.0, "leverage": 5.0}
+    shorts = [terms | {"quantity": 1.0 + number} for number in range(12)]
     longs = [{"side": "long", **ASCENDEX}]
     path = market((50_000, 50_000, 50_000, 50_000), (46_000, 46_100, 46_000, 46_000))
     venue = Venue.load("ascendex").with_(backstop_capacity=0.0, step="all", rounds=1, order_notional=1e-6)
@@ -140,7 +144,9 @@ def test_mexc__steps_down_a_tier_at_the_bankruptcy_price() -> None:
     assert row["outcome"] == "reduced"
     assert row["taken_over"] == pytest.approx(9)
     assert row["fill_price"] == pytest.approx(bankrupt)
-    assert found.fund["fund"][-1] == pytest.approx(9 * (first - bankrupt))  # sold at the mark, better than bankruptcy
+    assert found.fund["fund"][-1] == pytest.approx(
+        9 * (first - bankrupt)
+    )  # sold at the mark, better than bankruptcy
     assert found.trace.row(-1, named=True)["maintenance_margin"] == pytest.approx(0.008 * 21 * 50_000)
     assert_closes(found)
 
@@ -318,7 +324,10 @@ def test_fund__deposits_and_drop_trigger() -> None:
 
 
 def test_extremes__coins_priced_at_a_hundred_millionth_and_a_billion_lots() -> None:
-    rows = [{"entry_price": 1e-8, "quantity": 1e9, "margin": 2.0}, {"entry_price": 1e-8, "quantity": 1.0, "margin": 2e-9}]
+    rows = [
+        {"entry_price": 1e-8, "quantity": 1e9, "margin": 2.0},
+        {"entry_price": 1e-8, "quantity": 1.0, "margin": 2e-9},
+    ]
     path = market((1e-8, 1e-8, 1e-8, 1e-8), (1e-8, 1e-8, 5e-9, 5e-9))
     found = replay(book(*rows), path, plain_venue(0.01, adl_trigger="never"), fund=100.0)
     assert found.outcomes["outcome"].to_list() == ["liquidated", "liquidated"]
@@ -327,9 +336,12 @@ def test_extremes__coins_priced_at_a_hundred_millionth_and_a_billion_lots() -> N
 
 def test_extremes__beyond_64_bits_is_refused() -> None:
     path = market((100, 100, 100, 100))
-    with pytest.raises(DataError, match="whole units"):
+    with pytest.raises(DataError, match="units of"):
         replay(book({"entry_price": 100.0, "quantity": 1e12, "margin": 1e12}), path, plain_venue())
-    rows = [{"entry_price": 100.0, "quantity": 1e9, "margin": 1e10}, {"entry_price": 100.0, "quantity": 1e-12, "margin": 1e-9}]
+    rows = [
+        {"entry_price": 100.0, "quantity": 1e9, "margin": 1e10},
+        {"entry_price": 100.0, "quantity": 1e-12, "margin": 1e-9},
+    ]
     with pytest.raises(DataError, match="orders of"):
         replay(book(*rows), path, plain_venue())
 
@@ -360,6 +372,7 @@ def test_bar_size__is_no_venue_rule() -> None:
     fine = replay(coarse_book, path, venue)
     coarse = replay(coarse_book, path.resample("5m"), venue)
     touched = [
-        float((found.outcomes["filled_in_market"] + found.outcomes["taken_over"]).sum()) for found in (fine, coarse)
+        float((found.outcomes["filled_in_market"] + found.outcomes["taken_over"]).sum())
+        for found in (fine, coarse)
     ]
     assert touched[1] == pytest.approx(touched[0], rel=0.1)

@@ -53,7 +53,7 @@ def referred(coupled: Coupled) -> World:
     )
 
 
-def difference(coupled: Coupled, found: Replay, expected: World) -> str:
+def difference(found: Replay, expected: World) -> str:
     """Return what differs first, or nothing."""
     offsets = np.array(expected.offsets)
     wrong = np.flatnonzero(offsets != found.impact["offset"].to_numpy())
@@ -90,7 +90,7 @@ def test_replay__equals_the_bar_by_bar_reference(batch: int) -> None:
         if coupled.case.positions.is_empty():
             continue
         found = replayed(coupled, 1 + number % 2)
-        told = difference(coupled, found, referred(coupled))
+        told = difference(found, referred(coupled))
         if told:
             pytest.fail(f"coupled_case(default_rng({seed})): {told}\n{coupled.venue.procedure}\n{coupled.impact}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from backtest.cli import values
 from backtest.cli.one_line import Parser, Version
+from backtest.cli.replay_parser import add_replay
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     _add_run(commands)
     _add_sweep(commands)
+    add_replay(commands, _add_market, _add_book, _add_rules, _add_out)
     _add_venues(commands)
     _add_price(commands)
     return parser

@@ -112,8 +112,8 @@ def replay(
     _check_money(fund, deposits)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(
-            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds none "
-            "(a simulated path), or compare policies with study.counterfactual"
+            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
+            "none (a simulated path)"
         )
     prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
     _check_feedback(prepared, found)

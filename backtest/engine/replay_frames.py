@@ -86,7 +86,7 @@ def impact(world: w.World, market: Market) -> pl.DataFrame:
 
 
 def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a match: who was liquidated (null: what had been taken over), who took it, how much, at what."""
+    """Return a row a match: who was liquidated (null: what had been taken over), who took how much, at what."""
     unit_rows = world.table[: int(world.counters[w.TABLE_USED])]
     ids = frame["position_id"].to_numpy()
     who = unit_rows["liquidated"]

@@ -69,7 +69,7 @@ def unit_of(prepared: Prepared, symbols: tuple[str, ...]) -> float:
     return COIN_UNIT if coins else QUOTE_UNIT
 
 
-def volume_of(market: Market, prepared: Prepared, impact: Impact, venue: Venue) -> Floats:
+def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
     """Return (rows,) the notional traded in each bar, zero where nothing asks for it.
 
     Raises
@@ -106,7 +106,7 @@ def build(
     lots = _fill_lots(book, prepared)
     _require_range(book, prepared, options, unit)
     has_orders = bool(np.isfinite(book["stop_price"]).any() or np.isfinite(book["take_profit_price"]).any())
-    return _world(admitted, prepared, venue, options, book, lots, unit, has_orders, spare), agenda
+    return _world(prepared, venue, options, book, lots, unit, has_orders, spare), agenda
 
 
 def _agenda(
@@ -175,8 +175,8 @@ def _fill_lots(book: w.Records, prepared: Prepared) -> Floats:
             if counted.min() < 1:
                 smallest = float(book["quantity"][own].min())
                 raise DataError(
-                    f"positions: quantities of {prepared.market.symbols[number]} must lie within seventeen orders of "
-                    f"magnitude of their sum: the smallest is {smallest:g}, the sum {total:g}"
+                    f"positions: quantities of {prepared.market.symbols[number]} must lie within seventeen orders "
+                    f"of magnitude of their sum: the smallest is {smallest:g}, the sum {total:g}"
                 )
             book["lots"][own] = counted.astype(np.int64)
     return lots
@@ -199,13 +199,12 @@ def _require_range(book: w.Records, prepared: Prepared, options: Options, unit: 
         total += float(own["quantity"].sum()) * worth + float(own["margin"].sum())
     if not total * unit < MOST_UNITS:
         raise DataError(
-            f"positions: notionals, margins and fund must add up to less than {MOST_UNITS / unit:,.4g} of settlement "
-            f"currency, which is what whole units of {1 / unit:g} can count: they may reach {total:,.4g}"
+            f"positions: notionals, margins and fund must add up to less than {MOST_UNITS / unit:,.4g} of "
+            f"settlement currency, what units of {1 / unit:g} can count: they may reach {total:,.4g}"
         )
 
 
 def _world(
-    admitted: Admitted,
     prepared: Prepared,
     venue: Venue,
     options: Options,
@@ -260,7 +259,7 @@ def _bars(prepared: Prepared, venue: Venue, options: Options, series: str) -> w.
     for part in ("open", "high", "low"):
         found[f"watched_{part}"] = market.prices(series, part)
     found["charged"] = prepared.funding.charged
-    found["volume"] = volume_of(market, prepared, options.impact, venue)
+    found["volume"] = volume_of(market, options.impact, venue)
     return readonly(found)
 
 

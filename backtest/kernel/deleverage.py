@@ -9,7 +9,6 @@ from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import (
     apportioned,
     note,
-    pay_funding,
     post,
     rekey,
     stock_move,
@@ -51,6 +50,7 @@ from backtest.kernel.waterfall import (
     units,
     unrealised,
     value,
+    whole,
 )
 
 
@@ -98,7 +98,7 @@ def candidates(w: World, y: int, side: int, mark: float, now: float, worst: floa
     found = 0
     first = w.symbols[y]["member_first"][side]
     for at in range(first, first + w.symbols[y]["member_count"][side]):
-        i = np.int64(w.members[at])
+        i = whole(w.members[at])
         if w.book[i]["status"] == HELD:
             score = score_of(w, i, mark, now, worst)
             if score > -np.inf:
@@ -118,7 +118,7 @@ def give_part(w: World, c: int, lots: int, paid_in: int, now: float) -> None:
     funding = units(paid * w.settings[0]["unit"])
     post(w.cash, TRADERS, 1, funding)
     before = w.book[c]["balance"]
-    kept = np.int64(np.rint(before * ratio)) if lots < held else np.int64(0)
+    kept = whole(np.rint(before * ratio)) if lots < held else whole(0)
     w.book[c]["pocket"] += ((before - kept) - paid_in) - funding
     w.book[c]["balance"] = kept
     w.book[c]["paid"] += paid
@@ -137,7 +137,7 @@ def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, a
     w.counters[TABLE_USED] = number + 1
     if number >= w.table.shape[0]:
         return
-    kind = np.int64(w.symbols[y]["kind"])
+    kind = whole(w.symbols[y]["kind"])
     quantity = lots * w.symbols[y]["lot"]
     w.table[number]["row"] = row
     w.table[number]["liquidated"] = who
@@ -153,10 +153,10 @@ def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, a
 @part
 def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float, mark: float, now: float) -> None:
     """Let a counterparty take lots of the needs, in the order they came."""
-    unit, s, kind = w.settings[0]["unit"], sign(side), np.int64(w.symbols[y]["kind"])
+    unit, s, kind = w.settings[0]["unit"], sign(side), whole(w.symbols[y]["kind"])
     while lots > 0:
         number = w.counters[NEED_FIRST]
-        who, at = np.int64(w.needs[number]["who"]), w.needs[number]["value"]
+        who, at = whole(w.needs[number]["who"]), w.needs[number]["value"]
         taken = min(lots, w.needs[number]["lots"])
         quantity = taken * w.symbols[y]["lot"]
         received = units((s * quantity) * at * unit)
@@ -171,13 +171,13 @@ def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float
             w.book[who]["deleveraged"] += part_
             if who == w.settings[0]["trace"]:
                 note(w, who, row, DELEVERAGES, price_of(kind, at), part_, now, mark)
-            stock_move(w, y, 2, 0, np.int64(s) * taken)  # trade has put them down as the backstop's
+            stock_move(w, y, 2, 0, whole(s) * taken)  # trade has put them down as the backstop's
         else:
             held = w.symbols[y]["inventory"][side]
             cost = w.symbols[y]["cost"][side]
             part_cost = cost if taken == held else units(cost * (taken / held))
             post(w.cash, TRADERS, BACKSTOP, received)
-            stock_move(w, y, 2, 0, np.int64(s) * taken)
+            stock_move(w, y, 2, 0, whole(s) * taken)
             w.symbols[y]["inventory"][side] = held - taken
             w.symbols[y]["cost"][side] = cost - part_cost
             settle_inventory(w, row, received - part_cost)
@@ -197,10 +197,10 @@ def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float
 @part
 def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: float, now: float) -> None:
     """Deleverage the counterparty at a place of the ranking by some lots."""
-    c, score = np.int64(w.ranking[at]["i"]), w.ranking[at]["key"]
+    c, score = whole(w.ranking[at]["i"]), w.ranking[at]["key"]
     if lots <= 0:
         return
-    kind = np.int64(w.symbols[y]["kind"])
+    kind = whole(w.symbols[y]["kind"])
     value_ = w.needs[w.counters[NEED_FIRST]]["value"]
     match(w, y, side, row, c, lots, score, mark, now)
     if w.book[c]["lots"] == 0:
@@ -225,7 +225,7 @@ def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, ma
     left, size = wanted, found
     while left > 0 and size > 0:
         last = max(size - group, 0)
-        total = np.int64(0)
+        total = whole(0)
         for remaining in range(size, last, -1):
             queues.pop(w.ranking, remaining)
             total += w.book[w.ranking[remaining - 1]["i"]]["lots"]
@@ -254,14 +254,14 @@ def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, m
         if size > 0 and level >= w.ranking[0]["key"]:
             break
     level = max(level, 0.0)
-    total = np.int64(0)
+    total = whole(0)
     for at in range(found - 1, size - 1, -1):
         total += w.book[w.ranking[at]["i"]]["lots"]
-    left = min(np.int64(wanted), total)
+    left = min(whole(wanted), total)
     for at in range(found - 1, size - 1, -1):
         own = w.book[w.ranking[at]["i"]]["lots"]
-        share = np.int64(np.rint(own * max(0.0, 1.0 - level / w.ranking[at]["key"])))
-        lots = max(min(share, own, left), min(left, left - (total - own)), np.int64(0))
+        share = whole(np.rint(own * max(0.0, 1.0 - level / w.ranking[at]["key"])))
+        lots = max(min(share, own, left), min(left, left - (total - own)), whole(0))
         total -= own
         left -= lots
         taken_from(w, y, side, row, at, lots, mark, now)
@@ -273,9 +273,8 @@ def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -
     count = w.counters[NEED_END]
     if count == 0:
         return
-    kind = np.int64(w.symbols[y]["kind"])
     other = sign(1 - side)
-    wanted = np.int64(0)
+    wanted = whole(0)
     worst = w.needs[0]["value"]
     for number in range(count):
         wanted += w.needs[number]["lots"]
@@ -285,13 +284,12 @@ def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -
     if found > 0:
         share_out(w, y, side, row, found, wanted, mark, now)
     for number in range(count):
-        who = np.int64(w.needs[number]["who"])
+        who = whole(w.needs[number]["who"])
         if who < 0:
             continue
         if w.book[who]["lots"] == 0:
-            settle(w, who, row, row, np.int64(0))
+            settle(w, who, row, row, whole(0))
         elif w.book[who]["status"] == LOCKED:
             sell(w, who, row, row, w.book[who]["lots"], mark, w.needs[number]["base"], now, False)
     w.counters[NEED_FIRST] = 0
     w.counters[NEED_END] = 0
-

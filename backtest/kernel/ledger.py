@@ -25,6 +25,7 @@ from backtest.kernel.waterfall import (
     units,
     unrealised,
     value,
+    whole,
 )
 
 
@@ -59,7 +60,7 @@ def stock_move(w: World, y: int, giver: int, taker: int, lots: int) -> None:
 @helper
 def share_of(amount: int, share: float) -> int:
     """Return a share of an amount, cut to whole units, never more than all of it."""
-    return min(amount, max(np.int64(0), np.int64(np.floor(amount * share))))
+    return min(amount, max(whole(0), whole(np.floor(amount * share))))
 
 
 @part
@@ -86,7 +87,7 @@ def note(w: World, i: int, row: int, step: int, price: float, quantity: float, n
 def pay_funding(w: World, i: int, now: float) -> float:
     """Post the funding of the present segment and return it."""
     held = w.book[i]
-    signed = sign(np.int64(held["side"])) * held["quantity"]
+    signed = sign(whole(held["side"])) * held["quantity"]
     paid = signed * (now - held["entry_funding"])
     amount = units(paid * w.settings[0]["unit"])
     post(w.cash, TRADERS, MARKET, amount)
@@ -141,7 +142,7 @@ def rekey(w: World, i: int) -> None:
 def claw_back(w: World, row: int, amount: int) -> int:
     """Take an amount from unrealised profits pro rata, and return what they do not cover."""
     found = 0
-    total = np.int64(0)
+    total = whole(0)
     unit = w.settings[0]["unit"]
     for y in range(w.symbols.shape[0]):
         mark = w.symbols[y]["mark"]
@@ -150,17 +151,21 @@ def claw_back(w: World, row: int, amount: int) -> int:
         for side in range(2):
             first = w.symbols[y]["member_first"][side]
             for place in range(first, first + w.symbols[y]["member_count"][side]):
-                i = np.int64(w.members[place])
+                i = whole(w.members[place])
                 if w.book[i]["status"] == HELD:
                     profit = profit_units(w, i, mark, unit)
                     if profit > 0:
-                        w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = i, 0.0, w.book[i]["id"]
+                        w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = (
+                            i,
+                            0.0,
+                            w.book[i]["id"],
+                        )
                         found += 1
                         total += profit
     queues.in_order(w.ranking, found)
     left = amount
     for number in range(found):
-        i = np.int64(w.ranking[number]["i"])
+        i = whole(w.ranking[number]["i"])
         profit = profit_units(w, i, w.symbols[w.book[i]["symbol"]]["mark"], unit)
         taken = apportioned(left, profit, total)
         total -= profit
@@ -182,8 +187,8 @@ def profit_units(w: World, i: int, mark: float, unit: float) -> int:
     """Return a position's unrealised profit, in whole units cut down."""
     held = w.book[i]
     kind = w.groups[held["group"]]["kind"]
-    profit = unrealised(kind, sign(np.int64(held["side"])), held["quantity"], held["entry_price"], mark)
-    return np.int64(np.floor(profit * unit))
+    profit = unrealised(kind, sign(whole(held["side"])), held["quantity"], held["entry_price"], mark)
+    return whole(np.floor(profit * unit))
 
 
 @helper
@@ -193,8 +198,8 @@ def apportioned(left: int, own: int, total: int) -> int:
     ``total`` is what this one and all later ones have; never more than one's own, and never so little that the
     later ones could not take the rest.
     """
-    share = np.int64(np.rint(left * (own / total))) if total > 0 else np.int64(0)
-    return max(min(share, own, left), min(left, left - (total - own)), np.int64(0))
+    share = whole(np.rint(left * (own / total))) if total > 0 else whole(0)
+    return max(min(share, own, left), min(left, left - (total - own)), whole(0))
 
 
 @part
@@ -218,11 +223,11 @@ def open_trade(w: World, i: int, row: int) -> None:
     """Post a position's margin and its entry against the market."""
     held = w.book[i]
     unit = w.settings[0]["unit"]
-    y, kind, side = held["symbol"], w.groups[held["group"]]["kind"], sign(np.int64(held["side"]))
+    y, kind, side = held["symbol"], w.groups[held["group"]]["kind"], sign(whole(held["side"]))
     margin = units(held["margin"] * unit)
     cost = units((side * held["quantity"]) * value(kind, held["entry_price"]) * unit)
     w.book[i]["pocket"] -= margin
     w.book[i]["balance"] += margin - cost
     post(w.cash, TRADERS, MARKET, cost)
-    stock_move(w, y, 1, 0, np.int64(side) * held["lots"])
+    stock_move(w, y, 1, 0, whole(side) * held["lots"])
     charge_trading_fee(w, i, row, formula.notional(kind, held["quantity"], held["entry_price"]))

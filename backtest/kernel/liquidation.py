@@ -32,7 +32,6 @@ from backtest.kernel.waterfall import (
     DEFICIT,
     DONE,
     DROPPED,
-    ENOUGH,
     FILLED,
     FRACTION,
     FUND,
@@ -67,6 +66,7 @@ from backtest.kernel.waterfall import (
     units,
     unrealised,
     value,
+    whole,
 )
 
 #: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
@@ -76,7 +76,7 @@ SMALLEST_STEP = 0.001
 @helper
 def enlist(w: World, i: int) -> None:
     """Add a position to the open ones of its symbol and side."""
-    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
+    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
     count = w.symbols[y]["member_count"][side]
     at = w.symbols[y]["member_first"][side] + count
     w.members[at] = i
@@ -87,7 +87,7 @@ def enlist(w: World, i: int) -> None:
 @helper
 def delist(w: World, i: int) -> None:
     """Take a position from the open ones; the last of them takes its place."""
-    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
+    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
     count = w.symbols[y]["member_count"][side] - 1
     last = w.members[w.symbols[y]["member_first"][side] + count]
     w.members[w.book[i]["place"]] = last
@@ -180,7 +180,7 @@ def trade(w: World, i: int, lots: int, price: float, received: int, now: float, 
     paid = pay_funding(w, i, now)
     post(w.cash, account, TRADERS, received)
     w.book[i]["balance"] += received
-    stock_move(w, own.symbol, 0, 1 if account == MARKET else 2, np.int64(own.side) * lots)
+    stock_move(w, own.symbol, 0, 1 if account == MARKET else 2, whole(own.side) * lots)
     notional = formula.notional(own.kind, quantity, price)
     done = w.book[i]["done"]
     w.book[i]["equity"] = equity_at(own, price, now)
@@ -205,9 +205,9 @@ def trade(w: World, i: int, lots: int, price: float, received: int, now: float, 
 def fee_base(w: World, i: int, tau: float, now: float) -> int:
     """Return the equity a liquidation fee may take, in units."""
     if w.book[i]["lots"] == 0:
-        return np.int64(w.book[i]["balance"])
+        return whole(w.book[i]["balance"])
     equity = equity_at(terms(w.groups, w.tiers, w.book, i), tau, now)
-    return np.int64(np.floor(equity * w.settings[0]["unit"]))
+    return whole(np.floor(equity * w.settings[0]["unit"]))
 
 
 @part
@@ -236,10 +236,10 @@ def deleverages(w: World) -> bool:
 def bearable_lots(w: World, lots: int, short: int) -> int:
     """Return how many of some lots the fund can bear, whose loss beyond bankruptcy is ``short``."""
     if w.counters[DROPPED] != 0:
-        return np.int64(0)
+        return whole(0)
     if short <= w.cash[FUND]:
         return lots
-    return min(lots, np.int64(np.floor(lots * (w.cash[FUND] / short))))
+    return min(lots, whole(np.floor(lots * (w.cash[FUND] / short))))
 
 
 @helper
@@ -277,8 +277,8 @@ def sell(
     w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float, limited: bool
 ) -> None:
     """Execute lots of a position in the book; what the fund could not bear waits for counterparties."""
-    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
-    kind, unit, s = np.int64(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(np.int64(w.book[i]["side"]))
+    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
+    kind, unit, s = whole(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(whole(w.book[i]["side"]))
     quantity = quantity_of(w, i, lots)
     order = formula.notional(kind, quantity, base)
     price = impacted(w, y, side, row, base, order)
@@ -291,7 +291,7 @@ def sell(
             if 0 < sold < lots:
                 order *= sold / lots
             if sold < lots:
-                borne = min(w.cash[FUND], units(-left * (sold / lots))) if sold > 0 else np.int64(0)
+                borne = min(w.cash[FUND], units(-left * (sold / lots))) if sold > 0 else whole(0)
                 from_fund(w, row, TRADERS, borne)
                 w.book[i]["fund_effect"] -= borne
                 w.book[i]["balance"] += borne
@@ -310,7 +310,7 @@ def sell(
     if sold < lots:
         need_of_position(w, i, lots - sold, tau, base, now)
     elif w.book[i]["lots"] == 0:
-        settle(w, i, row, moment, np.int64(0))
+        settle(w, i, row, moment, whole(0))
 
 
 @part
@@ -332,11 +332,11 @@ def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float
 @part
 def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> None:
     """Sell lots that were taken over; the result against their cost is the fund's or the backstop's."""
-    kind, unit, s = np.int64(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(side)
+    kind, unit, s = whole(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(side)
     held = w.symbols[y]["inventory"][side]
     cost = w.symbols[y]["cost"][side]
-    whole = formula.notional(kind, held * w.symbols[y]["lot"], base)
-    lots = min(lots, lots_within(w, y, held, whole))
+    worth = formula.notional(kind, held * w.symbols[y]["lot"], base)
+    lots = min(lots, lots_within(w, y, held, worth))
     if lots <= 0:
         return
     order = formula.notional(kind, lots * w.symbols[y]["lot"], base)
@@ -355,7 +355,7 @@ def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> Non
     if lots <= 0:
         return
     post(w.cash, MARKET, BACKSTOP, proceeds)
-    stock_move(w, y, 2, 1, np.int64(s) * lots)
+    stock_move(w, y, 2, 1, whole(s) * lots)
     w.symbols[y]["inventory"][side] = held - lots
     w.symbols[y]["cost"][side] = cost - cost_part
     settle_inventory(w, row, proceeds - cost_part)
@@ -381,17 +381,17 @@ def settle_inventory(w: World, row: int, gain: int) -> None:
 def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float) -> bool:
     """Pass lots to whoever takes over, and return whether there was room for all of them."""
     own = terms(w.groups, w.tiers, w.book, i)
-    y, side, unit = own.symbol, np.int64(w.book[i]["side"]), w.settings[0]["unit"]
+    y, side, unit = own.symbol, whole(w.book[i]["side"]), w.settings[0]["unit"]
     bankrupt = bankruptcy_value(own, now)
     at = takeover_value(w, own, bankrupt, tau)
     price = price_of(own.kind, at)
     taken = lots
     if w.settings[0]["inventory"] == OWNED_BY_BACKSTOP:
-        whole = formula.notional(own.kind, quantity_of(w, i, lots), tau)
+        worth = formula.notional(own.kind, quantity_of(w, i, lots), tau)
         room = w.symbols[y]["backstop_room"]
-        if whole > room:
-            taken = np.int64(np.floor(lots * (max(room, 0.0) / whole)))
-        w.symbols[y]["backstop_room"] = room - whole * (taken / lots)
+        if worth > room:
+            taken = whole(np.floor(lots * (max(room, 0.0) / worth)))
+        w.symbols[y]["backstop_room"] = room - worth * (taken / lots)
     if taken > 0:
         quantity = quantity_of(w, i, taken)
         received = units((own.side * quantity) * at * unit)
@@ -406,7 +406,7 @@ def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, ba
         if i == w.settings[0]["trace"]:
             note(w, i, row, TAKEN_OVER, price, quantity, now, tau)
         if w.book[i]["lots"] == 0:
-            bearable = np.int64(0)
+            bearable = whole(0)
             if w.settings[0]["inventory"] == OWNED_BY_BACKSTOP:
                 bearable = units(w.settings[0]["backstop_deviation"] * notional * unit)
             settle(w, i, row, moment, bearable)
@@ -433,7 +433,7 @@ def release(w: World, i: int, row: int, bar: int, tau: float, now: float) -> Non
 @part
 def wait(w: World, i: int, row: int, tau: float, now: float) -> None:
     """Leave a position's orders for the next opening, behind those that wait already."""
-    y, side = np.int64(w.book[i]["symbol"]), np.int64(w.book[i]["side"])
+    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
     w.nodes[i]["next"] = -1
     if w.symbols[y]["waiting_first"][side] < 0:
         w.symbols[y]["waiting_first"][side] = i
@@ -452,11 +452,11 @@ def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: flo
     if not partial or step == ALL:
         return lots
     if step == FRACTION:
-        wanted = np.int64(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
-        return min(lots, max(np.int64(1), wanted))
+        wanted = whole(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
+        return min(lots, max(whole(1), wanted))
     own = terms(w.groups, w.tiers, w.book, i)
-    wanted = tier_lots(w, own, lots, tau) if step == TIER else enough_lots(w, i, own, lots, tau, base, now)
-    least = np.int64(np.ceil(w.book[i]["begun"] * SMALLEST_STEP))
+    wanted = tier_lots(w, own, lots, tau) if step == TIER else enough_lots(w, own, lots, tau, base, now)
+    least = whole(np.ceil(w.book[i]["begun"] * SMALLEST_STEP))
     return min(lots, max(wanted, least))
 
 
@@ -473,10 +473,10 @@ def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
     tier = place.flat_tier(rules, group, size)
     if tier == rules.tier_first[group]:
         return lots
-    kept = np.int64(np.floor(lots * (rules.floor[tier] / size)))
+    kept = whole(np.floor(lots * (rules.floor[tier] / size)))
     if rules.higher[group]:
         kept -= 1
-    return min(lots, max(np.int64(1), lots - max(kept, np.int64(0))))
+    return min(lots, max(whole(1), lots - max(kept, whole(0))))
 
 
 @part
@@ -490,9 +490,9 @@ def healthy(w: World, own: Segment, tau: float, now: float) -> bool:
 
 
 @part
-def enough_lots(w: World, i: int, own: Segment, lots: int, tau: float, base: float, now: float) -> int:
+def enough_lots(w: World, own: Segment, lots: int, tau: float, base: float, now: float) -> int:
     """Return the fewest lots whose closing at the order's price leaves a position healthy; all if none does."""
-    low, high = np.int64(1), lots
+    low, high = whole(1), lots
     paid = (own.side * own.quantity) * (now - own.entry_funding)
     while low < high:
         middle = (low + high) >> 1
@@ -516,14 +516,14 @@ def lots_within(w: World, y: int, lots: int, notional: float) -> int:
     room = w.symbols[y]["room"]
     if notional <= room:
         return lots
-    return np.int64(np.floor(lots * (max(room, 0.0) / notional)))
+    return whole(np.floor(lots * (max(room, 0.0) / notional)))
 
 
 @part
 def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, now: float) -> None:
     """Send a position's orders until it is closed, given back, or must wait for the next opening."""
     settings = w.settings[0]
-    y = np.int64(w.book[i]["symbol"])
+    y = whole(w.book[i]["symbol"])
     bar = row - w.symbols[y]["first"]
     if w.book[i]["status"] != LOCKED:
         unqueue(w, i)
@@ -559,7 +559,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
         else:
             notional = formula.notional(own.kind, quantity_of(w, i, lots), base)
             if notional > settings["order_notional"]:
-                lots = max(np.int64(1), np.int64(np.floor(lots * (settings["order_notional"] / notional))))
+                lots = max(whole(1), whole(np.floor(lots * (settings["order_notional"] / notional))))
                 notional = formula.notional(own.kind, quantity_of(w, i, lots), base)
             lots = lots_within(w, y, lots, notional)
             if lots > 0:

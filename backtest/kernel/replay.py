@@ -1,8 +1,8 @@
 """The replay: a book, a fund and a market stepped bar by bar, in the order ``docs/replay.md`` tells.
 
-One loop over the bars of all symbols in order of time. Nothing is looked at twice that cannot have changed: waiting
-positions lie in the bucket queues of :mod:`~backtest.kernel.queues`, entries, exits and adjustments come sorted by
-the bar they take effect in.
+One loop over the bars of all symbols in order of time. Nothing is looked at twice that cannot have changed:
+waiting positions lie in the bucket queues of :mod:`~backtest.kernel.queues`; entries, exits and adjustments come
+sorted by the bar they take effect in.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ from backtest.kernel.waterfall import (
     units,
     unrealised,
     value,
+    whole,
 )
 
 
@@ -108,8 +109,12 @@ def survey_entries(
 ) -> None:  # fmt: skip
     """Write down where positions [start, stop) enter the market and when they plan to leave it."""
     for i in range(start, stop):
-        y = np.int64(positions.symbol[i])
-        entry_time, entry_price, quantity = positions.entry_time[i], positions.entry_price[i], positions.quantity[i]
+        y = whole(positions.symbol[i])
+        entry_time, entry_price, quantity = (
+            positions.entry_time[i],
+            positions.entry_price[i],
+            positions.quantity[i],
+        )
         group = place.group_of(rules, y, entry_time)
         first_bar = place.first_bar_at_or_after(bars, y, entry_time)
         notional = formula.notional(rules.kind[group], quantity, entry_price)
@@ -141,7 +146,7 @@ def place_changes(
     """Write the row at which each adjustment takes effect (-1: never) and the charges made by then."""
     for j in range(actions.row.shape[0]):
         i = actions.row[j]
-        y = np.int64(book[i]["symbol"])
+        y = whole(book[i]["symbol"])
         bar = place.first_bar_at_or_after(bars, y, actions.time[j])
         count = bars.first[y + 1] - bars.first[y]
         late = bar == count or (actions.exit_time[i] != NO_TIME and actions.time[j] > actions.exit_time[i])
@@ -170,7 +175,7 @@ def sort_by_row(at: Integers, first: Integers, order: Codes, rows: int) -> None:
 def tested_funding(w: World, i: int, row: int) -> float:
     """Return cumulative funding at the last tested bar before a row, at the segment's start if there is none."""
     held = w.book[i]
-    y = np.int64(held["symbol"])
+    y = whole(held["symbol"])
     bar = row - w.symbols[y]["first"]
     if bar - 1 < held["start"]:
         return held["entry_funding"]
@@ -196,7 +201,11 @@ def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
     own = terms(w.groups, w.tiers, w.book, i)
     g = factor(w.symbols, own.symbol)
     low, high, opening = w.bars[row]["low"] * g, w.bars[row]["high"] * g, w.bars[row]["open"] * g
-    seen_low, seen_high, seen_open = w.bars[row]["watched_low"] * g, w.bars[row]["watched_high"] * g, w.bars[row]["watched_open"] * g
+    seen_low, seen_high, seen_open = (
+        w.bars[row]["watched_low"] * g,
+        w.bars[row]["watched_high"] * g,
+        w.bars[row]["watched_open"] * g,
+    )
     if leg < 0:
         opening = seen_open = own.entry_price
     stop, target = w.book[i]["stop_price"], w.book[i]["take_profit_price"]
@@ -227,9 +236,7 @@ def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
 
 
 @part
-def close_by_holder(
-    w: World, i: int, row: int, moment: int, outcome: int, price: float, now: float
-) -> None:
+def close_by_holder(w: World, i: int, row: int, moment: int, outcome: int, price: float, now: float) -> None:
     """Close a position at its holder's wish."""
     own = terms(w.groups, w.tiers, w.book, i)
     unit = w.settings[0]["unit"]
@@ -237,7 +244,7 @@ def close_by_holder(
     paid = pay_funding(w, i, now)
     received = units((own.side * own.quantity) * value(own.kind, price) * unit)
     post(w.cash, MARKET, TRADERS, received)
-    stock_move(w, own.symbol, 0, 1, np.int64(own.side) * w.book[i]["lots"])
+    stock_move(w, own.symbol, 0, 1, whole(own.side) * w.book[i]["lots"])
     w.book[i]["balance"] += received
     w.book[i]["lots"] = 0
     w.book[i]["paid"] += paid
@@ -248,7 +255,7 @@ def close_by_holder(
     w.book[i]["fill_notional"] = formula.notional(own.kind, own.quantity, price)
     charge_trading_fee(w, i, row, w.book[i]["fill_notional"])
     if w.book[i]["balance"] < 0:
-        cover(w, i, row, -w.book[i]["balance"], np.int64(0))
+        cover(w, i, row, -w.book[i]["balance"], whole(0))
     if i == w.settings[0]["trace"]:
         note(w, i, row, HOLDER_CLOSED, price, own.quantity, now, price)
     conclude(w, i, moment, outcome)
@@ -258,9 +265,9 @@ def close_by_holder(
 def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float) -> None:
     """Carry out what was found to happen to a position."""
     held = w.book[i]
-    y, s = np.int64(held["symbol"]), sign(np.int64(held["side"]))
+    y, s = whole(held["symbol"]), sign(whole(held["side"]))
     g = factor(w.symbols, y)
-    event = np.int64(held["event"])
+    event = whole(held["event"])
     opening = held["entry_price"] if entry_bar else w.bars[moment]["open"] * g
     seen_open = held["entry_price"] if entry_bar else w.bars[moment]["watched_open"] * g
     if event == LIQUIDATED:
@@ -286,7 +293,7 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
 @part
 def enter(w: World, i: int, row: int, late: bool) -> None:
     """Open a position, and settle what its entry bar did where that is tested."""
-    y = np.int64(w.book[i]["symbol"])
+    y = whole(w.book[i]["symbol"])
     g = factor(w.symbols, y)
     kind = w.groups[w.book[i]["group"]]["kind"]
     if g != 1.0:
@@ -308,8 +315,10 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
         w.book[i]["tier_rate"] = np.nan if w.settings[0]["test_entry_bar"] == 0 else w.book[i]["tier_rate"]
         if event != 255 and w.settings[0]["test_entry_bar"] != 0:
             handle(w, i, row, before, True, now)
-            side = np.int64(w.book[i]["side"])
-            deleverage(w, y, side, row, w.bars[row]["open"] * g, w.charges[w.symbols[y]["funding_now"]]["cumulative"])
+            side = whole(w.book[i]["side"])
+            deleverage(
+                w, y, side, row, w.bars[row]["open"] * g, w.charges[w.symbols[y]["funding_now"]]["cumulative"]
+            )
             return
     if late:
         return
@@ -330,7 +339,7 @@ def lose_sight(w: World, i: int, row: int) -> None:
     if i == w.settings[0]["trace"]:
         note(w, i, row, LOST_SIGHT, w.bars[row]["open"], 0.0, now, w.bars[row]["open"])
     own = w.book[i]
-    signed = sign(np.int64(own["side"])) * own["quantity"]
+    signed = sign(whole(own["side"])) * own["quantity"]
     w.book[i]["paid"] += signed * (now - own["entry_funding"])
     pay_funding(w, i, now)
     w.book[i]["entry_funding"] = now
@@ -346,7 +355,7 @@ def lose_all(w: World, y: int, row: int) -> None:
         first = w.symbols[y]["member_first"][side]
         for at in range(first, first + w.symbols[y]["member_count"][side]):
             if w.book[w.members[at]]["status"] != DONE:
-                lose_sight(w, np.int64(w.members[at]), row)
+                lose_sight(w, whole(w.members[at]), row)
         w.symbols[y]["member_count"][side] = 0
         w.symbols[y]["waiting_first"][side] = -1
 
@@ -367,10 +376,10 @@ def adjust(w: World, agenda: Agenda, j: int, row: int) -> None:
     realised = unrealised(own.kind, own.side, closed, own.entry_price, price)
     if closed > 0.0:
         lots = w.book[i]["lots"]
-        sold = min(lots - 1, np.int64(np.rint(lots * (closed / own.quantity))))
+        sold = min(lots - 1, whole(np.rint(lots * (closed / own.quantity))))
         received = units((own.side * closed) * value(own.kind, price) * unit)
         post(w.cash, MARKET, TRADERS, received)
-        stock_move(w, own.symbol, 0, 1, np.int64(own.side) * sold)
+        stock_move(w, own.symbol, 0, 1, whole(own.side) * sold)
         w.book[i]["balance"] += received
         w.book[i]["lots"] = lots - sold
         charge_trading_fee(w, i, row, formula.notional(own.kind, closed, price))
@@ -410,7 +419,7 @@ def collect_queue(w: World, queue: int, x: float, row: int, leg: int, now: float
     for bucket in range(first, last + 1):
         node = w.heads[queue * buckets + bucket]
         while node >= 0:
-            i = np.int64(w.nodes[node]["owner"])
+            i = whole(w.nodes[node]["owner"])
             if w.nodes[node]["theta"] >= x and w.book[i]["status"] == HELD:
                 event = evaluate(w, i, row, leg, now)
                 if event != 255:
@@ -434,7 +443,7 @@ def wave_key(w: World, i: int, event: int) -> float:
     price = held["liquidation_price"]
     if order == BY_LARGEST:
         return formula.notional(w.groups[held["group"]]["kind"], held["quantity"], price)
-    return sign(np.int64(held["side"])) * price
+    return sign(whole(held["side"])) * price
 
 
 @part
@@ -488,7 +497,7 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
             break
         in_order(w.wave, found)
         for number in range(found):
-            i = np.int64(w.wave[number]["i"])
+            i = whole(w.wave[number]["i"])
             handle(w, i, row, row, False, now)
             if w.counters[NEED_END] > w.needs.shape[0] - 4:
                 pass_on(w, y, side, row, now)
@@ -523,7 +532,7 @@ def resume(w: World, y: int, row: int, now: float) -> None:
     """Send the orders that wait since earlier bars, at the opening, first in first out; then sell inventory."""
     bar = row - w.symbols[y]["first"]
     for side in range(2):
-        i = np.int64(w.symbols[y]["waiting_first"][side])
+        i = whole(w.symbols[y]["waiting_first"][side])
         held = w.symbols[y]["inventory"][side]
         if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
             continue
@@ -531,7 +540,7 @@ def resume(w: World, y: int, row: int, now: float) -> None:
         before = w.symbols[y]["executed"][side]
         w.symbols[y]["waiting_first"][side] = -1
         while i >= 0:
-            following = np.int64(w.nodes[i]["next"])
+            following = whole(w.nodes[i]["next"])
             liquidate(w, i, row, row, opening, opening, now)
             if w.book[i]["status"] == HELD and w.book[i]["exit_bar"] < bar:
                 w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
@@ -544,10 +553,10 @@ def resume(w: World, y: int, row: int, now: float) -> None:
         if held > 0 and w.settings[0]["unwind"] != HOLD:
             lots = held
             if w.settings[0]["unwind"] != AT_ONCE:
-                whole = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
+                worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
                 most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
-                if whole > most:
-                    lots = np.int64(np.floor(held * (most / whole)))
+                if worth > most:
+                    lots = whole(np.floor(held * (most / worth)))
             if lots > 0:
                 unwind(w, y, side, row, lots, opening)
                 deleverage(w, y, side, row, opening, now)
@@ -608,7 +617,7 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
     """Step through bars [first, stop) of the agenda; return how many deposits have been paid."""
     for number in range(first, stop):
         row = agenda.rows[number]
-        y = np.int64(agenda.symbol[row])
+        y = whole(agenda.symbol[row])
         begin_bar(w, y, row)
         paid = pay_deposits(w, agenda, row, paid)
         watch_fund(w, row)
@@ -617,11 +626,11 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
             lose_all(w, y, row)
         resume(w, y, row, now)
         for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
-            enter(w, np.int64(agenda.entry[at]), row, False)
+            enter(w, whole(agenda.entry[at]), row, False)
         for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
-            adjust(w, agenda, np.int64(agenda.change[at]), row)
+            adjust(w, agenda, whole(agenda.change[at]), row)
         for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
-            leave_as_planned(w, np.int64(agenda.exit[at]), row)
+            leave_as_planned(w, whole(agenda.exit[at]), row)
         low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
         cross(w, y, 0 if low_first else 1, row, now)
         cross(w, y, 1 if low_first else 0, row, now)
@@ -636,13 +645,13 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
 def finish(w: World, agenda: Agenda, rows: int) -> None:
     """Enter what came too late for any bar, and write what is open at the end."""
     for at in range(agenda.entry_first[rows], agenda.entry_first[rows + 1]):
-        i = np.int64(agenda.entry[at])
-        y = np.int64(w.book[i]["symbol"])
+        i = whole(agenda.entry[at])
+        y = whole(w.book[i]["symbol"])
         enter(w, i, w.symbols[y]["first"] + w.symbols[y]["count"] - 1, True)
     for i in range(w.book.shape[0]):
         status = w.book[i]["status"]
         if status in (HELD, LOCKED):
-            y = np.int64(w.book[i]["symbol"])
+            y = whole(w.book[i]["symbol"])
             now = tested_funding(w, i, w.symbols[y]["first"] + w.symbols[y]["count"])
             w.book[i]["tier_rate"] = np.nan
             price_columns(w, i, now)

@@ -121,8 +121,8 @@ BAR = np.dtype(
     [
         *((name, "i8") for name in ("time", "charged")),
         *((name, "f8") for name in (
-            "open", "high", "low", "mark_open", "fill_long", "fill_short", "volume", "watched_open", "watched_high",
-            "watched_low",
+            "open", "high", "low", "mark_open", "fill_long", "fill_short", "volume", "watched_open",
+            "watched_high", "watched_low",
         )),
     ],
     align=True,
@@ -275,9 +275,15 @@ def rules_of(groups: Records, tiers: Records) -> Rules:
 
 
 @helper
+def whole(number: Any) -> int:
+    """Return a number as a whole one of 64 bits."""
+    return np.int64(number)  # type: ignore[return-value]
+
+
+@helper
 def units(amount: float) -> int:
     """Return an amount in whole units."""
-    return np.int64(np.rint(amount))
+    return whole(np.rint(amount))
 
 
 @helper
@@ -305,7 +311,7 @@ def terms(groups: Records, tiers: Records, book: Records, i: int) -> Segment:
     """Return a position as it stands."""
     held = book[i]
     return segment.begin(
-        rules_of(groups, tiers), np.int64(held["group"]), np.int64(held["symbol"]), sign(np.int64(held["side"])),
+        rules_of(groups, tiers), whole(held["group"]), whole(held["symbol"]), sign(whole(held["side"])),
         held["quantity"], held["entry_price"], held["margin"], held["leverage"], held["entry_funding"],
     )  # fmt: skip
 

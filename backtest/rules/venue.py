@@ -43,8 +43,8 @@ from typing import Any, Literal
 from backtest.errors import RulesError
 from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
-from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
 from backtest.rules.problems import Problems
+from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
 from backtest.rules.tiers import CONFIDENCES, TierTable
 
 CHOICES = {
