@@ -2,7 +2,7 @@
 
     flock /tmp/heavy.lock python -m benchmarks.replay [--positions 1000000] [--bars 525600] [--repeats 3]
 
-Funding every eight hours and Binance's tiers, positions with planned exits. Every line is the best of several in one
+Funding every eight hours, Binance tiers, planned exits. Every line is the best of several in one
 run; read the ratios, not the seconds.
 """
 

@@ -168,8 +168,8 @@ def adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: float) -
     Returns
     -------
     ``fund, open_interest, over_open_interest, worst_day, over_worst_day, cover_1, cover_2``: the fund at the
-    start, the notional held as given, their ratio, the largest draw of one day, the fund over it (null where no day
-    drew), and the losses of the one and the two holders that lost most.
+    start, the notional held as given, their ratio, the largest draw of one day, the fund over it (null where none
+    is), and the losses of the one and the two holders that lost most.
     """
     path = fund.sort("time")
     start = float(path["fund"][0] - path["paid_in"][0] + path["paid_out"][0])
