@@ -1,18 +1,18 @@
 """What another policy would have made of a history that already holds its own cascade.
 
-A real history contains the impact of the liquidations that happened in it. Under another policy the mark would have
-been
+A real history contains the impact of the liquidations that happened in it. Under another policy the mark would
+have been
 
     history x exp(G x (flow under the facts - flow under the policy))          for longs, whose flow is sold
 
-(shorts mirrored), G the strength of a unit of notional. Inside a bar the two flows are resolved together, one event
-at a time down (or up) the historical leg: waves would overshoot, because each liquidation that is *left out* keeps
-others from happening. A factual event is a jump the history itself made; taking it out moves the counterfactual mark
-back. A position that crosses in both worlds at one moment does both at once, so that the same policy gives an offset
-of exactly zero.
+(shorts mirrored), G the strength of a unit of notional. Inside a bar the two flows are resolved together, one
+event at a time down (or up) the historical leg: waves would overshoot, because each liquidation that is *left out*
+keeps others from happening. A factual event is a jump the history itself made; taking it out moves the
+counterfactual mark back. A position that crosses in both worlds at one moment does both at once, so that the same
+policy gives an offset of exactly zero.
 
-Linear contracts, one symbol, positions without stops or adjustments, impact that stays. Liquidation prices are those
-of the entry: what funding does to them is left out on both sides. Plain Python, for books up to about a million.
+Linear contracts, one symbol, positions without stops or adjustments, impact that stays. Liquidation prices are
+those of the entry: what funding does to them is left out on both sides. Plain Python, for books up to a million.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class _World:
                 if self.crosses_too(i, x, s, bar):
                     move = (self.sold - self.facts_sold) * notional
                     policy_flow += notional
-                    self.liquidate(i, bar, x, s)
+                    self.liquidate(i, bar, fact, s)
                 self.offset -= s * self.strength * move
                 x = max(x - self.strength * self.facts_sold * notional, end)  # the history itself jumped
             else:

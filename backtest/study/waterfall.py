@@ -25,4 +25,4 @@ def who_bore(found: Replay) -> pl.DataFrame:
         "counterparties": float(found.adl["given_up"].sum()),
         "nobody": -cash["deficit"],
     }
-    return pl.DataFrame({"bearer": list(rows), "amount": list(rows.values())})
+    return pl.DataFrame({"bearer": list(rows), "amount": [amount + 0.0 for amount in rows.values()]})
