@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from backtest.book import Accounts, Book
     from backtest.engine.accounts import sweep_accounts
     from backtest.engine.liquidation import liquidate_accounts
+    from backtest.engine.replay import replay
     from backtest.engine.sweep import sweep, tiers_used
     from backtest.market import Market
+    from backtest.rules.procedure import Impact, Procedure
     from backtest.rules.venue import Venue
 
 __version__ = "0.1.0"
@@ -26,9 +28,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Accounts": "backtest.book",
     "Book": "backtest.book",
+    "Impact": "backtest.rules.procedure",
     "Market": "backtest.market",
+    "Procedure": "backtest.rules.procedure",
     "Venue": "backtest.rules.venue",
     "liquidate_accounts": "backtest.engine.liquidation",
+    "replay": "backtest.engine.replay",
     "sweep": "backtest.engine.sweep",
     "sweep_accounts": "backtest.engine.accounts",
     "tiers_used": "backtest.engine.sweep",
@@ -46,7 +51,9 @@ _MODULES = {
 __all__ = [
     "Accounts",
     "Book",
+    "Impact",
     "Market",
+    "Procedure",
     "Venue",
     "book",
     "chart",
@@ -54,6 +61,7 @@ __all__ = [
     "liquidate_accounts",
     "market",
     "population",
+    "replay",
     "rules",
     "study",
     "sweep",

@@ -16,7 +16,8 @@ import polars as pl
 from backtest.errors import DataError
 
 Side = pl.Enum(["long", "short"])
-Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
+#: The last two happen in a replay only.
+Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown", "reduced", "deleveraged"])
 Time = pl.Datetime("ms", "UTC")
 FIRST_TIME, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 

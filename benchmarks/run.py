@@ -20,7 +20,7 @@ from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
 from backtest.engine import history, limits
-from backtest.engine.sweep import _empty_outcomes, _prepare
+from backtest.engine.sweep import _empty_outcomes, prepare
 from backtest.kernel import crossing
 from backtest.kernel.compile import in_chunks, readonly, thread_count
 
@@ -41,7 +41,7 @@ class Case:
     def __init__(self, market: Market, venue: Venue, count: int, *, ordered: bool) -> None:
         self.market, self.venue, self.count = market, venue, count
         self.frame = population.positions(market, count, ordered=ordered)
-        self.prepared = _prepare(Book(self.frame), market, venue, None, "liquidation_price", "strict")
+        self.prepared = prepare(Book(self.frame), market, venue, None, "liquidation_price", "strict")
         admitted = limits.admit(Book(self.frame), self.prepared, "error", None)
         self.positions = admitted.positions
         self.forest = history.forest_of(

@@ -13,6 +13,7 @@ from backtest.cli.fetch_parser import add_fetch
 from backtest.cli.levels_parser import add_levels
 from backtest.cli.one_line import Parser, Version
 from backtest.cli.policy_parser import add_policy
+from backtest.cli.replay_parser import add_replay
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_sweep(commands)
     add_fetch(commands)
+    add_replay(commands, _add_market, _add_book, _add_rules, _add_out)
     _add_venues(commands)
     _add_price(commands)
     add_levels(commands)

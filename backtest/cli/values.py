@@ -14,6 +14,14 @@ def positive(text: str) -> float:
     return value
 
 
+def amount(text: str) -> float:
+    """Return a finite number, zero or more."""
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise ArgumentTypeError(f"must be a finite number, zero or more, is {text!r}")
+    return value
+
+
 def leverage(text: str) -> float:
     """Return a number above zero, written with or without its x."""
     return positive(text.removesuffix("x"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from backtest.book.book import Book
 from backtest.engine import limits
-from backtest.engine.sweep import _prepare
+from backtest.engine.sweep import prepare
 from backtest.kernel import survey
 from backtest.kernel.types import Flags
 from backtest.market.market import Market
@@ -22,7 +22,7 @@ def admissible(book: Book, market: Market, venue: Venue, tiers: Tiers = "strict"
     TiersError
         For positions opened when no table was in force.
     """
-    prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
+    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
     limits.group_counts(book, prepared)  # refuses those under no table
     positions = limits.position_arrays(book.positions, prepared)
     allowed = np.empty(len(book), np.bool_)

@@ -7,7 +7,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import limits
-from backtest.engine.sweep import _actions, _prepare
+from backtest.engine.sweep import actions_of, prepare
 from backtest.kernel import drift
 from backtest.kernel.arrays import Bars, Funding
 from backtest.kernel.compile import in_chunks, readonly
@@ -44,9 +44,9 @@ def level_pieces(
     ``until_time`` (of the next piece, or the outcome; null while open), ``price`` (null where there is none),
     ``quantity`` (left of the position), ``last`` (of its row).
     """
-    prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
+    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
     admitted = limits.admit(book, prepared, "cap", None)
-    actions = _actions(admitted.frame, admitted.adjustments)
+    actions = actions_of(admitted.frame, admitted.adjustments)
     ends = readonly(outcomes["outcome_time"].to_physical().fill_null(NEVER).to_numpy())
     charged_at = readonly(_openings_charged(prepared.bars, prepared.funding))
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, admitted.positions, actions, ends, charged_at)

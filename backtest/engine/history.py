@@ -90,6 +90,12 @@ def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:
     )
 
 
+def charge_amounts(market: Market, contracts: Sequence[Contract]) -> Floats:
+    """Return what each charge takes a unit, laid out as the running sums are: nothing before a symbol's first."""
+    parts = [np.append(0.0, _charges(market, number, contract)[1]) for number, contract in enumerate(contracts)]
+    return readonly(np.concatenate(parts))
+
+
 def _charges(market: Market, number: int, contract: Contract) -> tuple[Integers, Floats, Codes]:
     """Return effective times and amounts of a symbol's charges, and how many were made by each opening."""
     rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))

@@ -12,7 +12,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import history
 from backtest.engine.arguments import require_kinds
-from backtest.engine.sweep import Prepared, _prepare
+from backtest.engine.sweep import Prepared, prepare
 from backtest.errors import ArgumentError, TiersError
 from backtest.kernel import lifetimes as kernel
 from backtest.kernel.compile import in_chunks, readonly
@@ -138,7 +138,7 @@ def _prepared(market: Market, venue: Venue, symbol: str, leverages: Floats, tier
         )
     )
     require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
-    return _prepare(book, market, venue, None, "liquidation_price", tiers)
+    return prepare(book, market, venue, None, "liquidation_price", tiers)
 
 
 def _require_tables(found: dict[str, Codes], times: Integers, symbol: str) -> None:

@@ -91,7 +91,7 @@ def sweep(
     require_choice("intrabar", intrabar, INTRABAR)
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
-    prepared = _prepare(book, market, venue, trigger_price, fill_price, tiers)
+    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
     admitted = limits.admit(book, prepared, leverage_limit, threads)
     forest = history.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
@@ -104,7 +104,7 @@ def sweep(
     if book.has_actions:
         watched_series = stop_trigger or ("last" if market.has("last") else "mark")
         watched = history.watched_of(market, watched_series, watched_series == prepared.series)
-        actions = _actions(admitted.frame, admitted.adjustments)
+        actions = actions_of(admitted.frame, admitted.adjustments)
 
         def run(begin: int, stop: int) -> None:
             lifecycle.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
@@ -132,7 +132,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
         As :func:`sweep`.
     """
     require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
-    prepared = _prepare(book, market, venue, None, "liquidation_price", tiers)
+    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
     counts = limits.group_counts(book, prepared)
     times = book.positions.select("symbol", "entry_time")
     rows = []
@@ -181,9 +181,10 @@ class Prepared:
     tiers: Tiers
 
 
-def _prepare(
+def prepare(
     book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
 ) -> Prepared:
+    """Return a market and a venue's rules as the arrays a book needs, or raise for what cannot be served."""
     series = trigger_price or venue.trigger_price
     require_choice("trigger_price", series, PRICE_PREFIX)
     unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
@@ -232,7 +233,8 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
     return found
 
 
-def _actions(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
+def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
+    """Return what holders planned or did as the arrays kernels take."""
     count = frame.height
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
     changes = none if adjustments is None else adjustments

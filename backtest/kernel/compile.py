@@ -94,6 +94,11 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(error_model="numpy", _nrt=False, forceinline=True)(function)
 
 
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that kernels call from many places: one copy of it instead of one a call."""
+    return numba.njit(error_model="numpy", _nrt=False)(function)
+
+
 def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return a contiguous view that cannot be written to; read-only inputs alone mean one compilation."""
     view = np.ascontiguousarray(array).view()

@@ -87,15 +87,23 @@ def begin(
 def relevant_tiers(rules: Rules, funding: Funding, held: Segment, charges: int) -> tuple[int, int]:
     """Return the tiers that can trigger at any funding the position may still see.
 
+    ``charges`` counts those at or before the first tested bar.
+    """
+    entry = funding.first[held.symbol] + charges
+    return tiers_between(rules, held, funding.lowest[entry], funding.highest[entry])
+
+
+@helper
+def tiers_between(rules: Rules, held: Segment, lowest: float, highest: float) -> tuple[int, int]:
+    """Return the tiers that can trigger at any cumulative funding between two.
+
     The tier that triggers at funding F is the one its liquidation price at F lies in, and that price is monotone
     in F: the least and greatest F to come bound it. Whether it lies beyond the floor b of a tier is whether
     equity at notional b falls short there: v = -(anchor) - s q (F - F_e) - c against the tier's hurdle
-    r b - a + f b -+ b, the same for every position. ``charges`` counts those at or before the first tested bar.
+    r b - a + f b -+ b, the same for every position.
     """
     if held.constant or held.first == held.last:
         return held.first, held.first
-    entry = funding.first[held.symbol] + charges
-    lowest, highest = funding.lowest[entry], funding.highest[entry]
     signed = held.side * held.quantity
     start = -(held.anchor - signed * held.entry_funding) - held.reserved
     one, other = start - signed * lowest, start - signed * highest
@@ -130,10 +138,16 @@ def tree_of(rules: Rules, held: Segment, tier: int) -> int:
 @helper
 def threshold(rules: Rules, forest: Forest, held: Segment, tier: int) -> float:
     """Return theta of one tier, with the rounding allowance."""
+    return threshold_within(rules, held, tier, forest.scale[tree_of(rules, held, tier)])
+
+
+@helper
+def threshold_within(rules: Rules, held: Segment, tier: int, largest: float) -> float:
+    """Return theta of one tier, with the rounding allowance; ``largest`` is the largest magnitude in X."""
     own = held.level if held.constant else held.level - rules.amount[tier]
     per_unit = 1.0 / held.quantity
     entry = 1.0 / held.entry_price if held.kind == INVERSE else held.entry_price
-    magnitude = forest.scale[tree_of(rules, held, tier)] + (abs(held.margin) + abs(own)) * per_unit
+    magnitude = largest + (abs(held.margin) + abs(own)) * per_unit
     magnitude += entry + abs(held.entry_funding)
     exact = ((held.anchor - (held.side * held.quantity) * held.entry_funding) + own) * per_unit
     return exact + ALLOWANCE * magnitude

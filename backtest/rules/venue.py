@@ -14,6 +14,9 @@ A venue is one TOML file, here or anywhere else::
     profit = "usable"
     steps = ["cancel_orders", "close"]
 
+    [procedure]                # what happens to a liquidated position; see rules.procedure.Procedure
+    step = "fraction"
+
     [contracts.BTCUSDT]        # may override any rule of a contract
     [[contracts.BTCUSDT.tables]]
     name = "2021-03-18"
@@ -47,6 +50,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
 from backtest.rules.cross import Cross
 from backtest.rules.problems import Problems
+from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
 from backtest.rules.tiers import CONFIDENCES, TierTable
 
 CHOICES = {
@@ -97,6 +101,7 @@ class Venue:
     takeover_discount: float = 0.0  #: backstop's discount from the liquidation price, a fraction
     remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets what is left of the margin
     cross: Cross = field(default_factory=Cross)  #: rules for accounts in cross margin
+    procedure: Procedure = field(default_factory=Procedure)  #: what a replay does with a liquidated position
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  #: by rule
     unknown: tuple[str, ...] = ()  #: what the sources do not say
     note: str = ""
@@ -163,8 +168,8 @@ class Venue:
         ----------
         **changes
             Any rule of a contract (``basis``, ``closing_fee``, ``trigger``, ``tables`` ...) or of the venue
-            (``trigger_price``, ``remainder`` ...), ``maximum_leverage`` (a cap on every tier) and
-            ``rate_scale`` (a factor on every maintenance rate).
+            (``trigger_price``, ``remainder`` ...) or of its procedure (``step``, ``adl_rank`` ...),
+            ``maximum_leverage`` (a cap on every tier) and ``rate_scale`` (a factor on every maintenance rate).
 
         Raises
         ------
@@ -173,11 +178,14 @@ class Venue:
         """
         own = {item.name for item in fields(self)} - {"contracts", "default"}
         contractual = {*CONTRACT_RULES, "tables", "maximum_leverage", "rate_scale"}
-        unknown = sorted(set(changes) - own - contractual)
+        unknown = sorted(set(changes) - own - contractual - set(PROCEDURE_RULES))
         if unknown:
-            known = ", ".join(sorted((own | contractual) - {"provenance"}))
+            known = ", ".join(sorted((own | contractual | set(PROCEDURE_RULES)) - {"provenance"}))
             raise RulesError(f"there is no rule {', '.join(unknown)}: there are {known}")
         changed = {name: changes.pop(name) for name in sorted(contractual & set(changes))}
+        steps = {name: changes.pop(name) for name in PROCEDURE_RULES if name in changes}
+        if steps:
+            changes["procedure"] = replace(changes.get("procedure", self.procedure), **steps)
         contracts = {symbol: contract.with_(**changed) for symbol, contract in self.contracts.items()}
         default = self.default.with_(**changed) if self.default is not None else None
         return replace(self, contracts=contracts, default=default, **changes)
@@ -208,7 +216,8 @@ class _Reader:
         self.unusable: set[str] = set()  #: rules of the venue that are wrong, which contracts need not repeat
 
     def venue(self, settings: dict[str, Any]) -> Venue:
-        known = ("name", "title", "settlement", "rules", "cross", "contracts", "default", "unknown", "note")
+        parts = ("rules", "cross", "procedure", "contracts", "default")
+        known = ("name", "title", "settlement", *parts, "unknown", "note")
         self._refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self._of_type(name, settings.get(name), str)
@@ -231,6 +240,7 @@ class _Reader:
         default = self._default(settings.get("default"), contractual, contracts)
         own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
         cross = self._cross(self._table("cross", settings.get("cross", {})))
+        own_rules["procedure"] = self._procedure(self._table("procedure", settings.get("procedure", {})))
         self.problems.raise_if_any(self.subject)
         try:
             return Venue(
@@ -256,6 +266,19 @@ class _Reader:
         return {
             name: self._value(f"rules.{name}", name, entry) for name, entry in settings.items() if name in known
         }
+
+    def _procedure(self, settings: dict[str, Any]) -> Procedure:
+        self._refuse_unknown("procedure", settings, PROCEDURE_RULES)
+        read = {
+            name: self._of_type(f"procedure.{name}", self._sourced(f"procedure.{name}", entry), rule_type(name))
+            for name, entry in settings.items()
+            if name in PROCEDURE_RULES
+        }
+        try:
+            return Procedure(**{name: value for name, value in read.items() if value is not None})
+        except RulesError as error:
+            self.problems.add_all("", error)
+            return Procedure()
 
     def _value(self, path: str, name: str, entry: Any) -> Any:
         value = self._sourced(path, entry)
@@ -397,11 +420,12 @@ class _Reader:
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         if value is None:
             self.problems.add(path, "is missing")
-        elif not isinstance(value, kind) or isinstance(value, bool):
+        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             names = {
                 str: "text",
                 float: "a number",
                 int: "a whole number",
+                bool: "true or false",
                 list: "a list",
                 dict: "a table",
                 datetime: "a date",

@@ -1,0 +1,193 @@
+"""``backtest replay``: who was liquidated, who paid, and what the fund and the counterparties bore."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from backtest.chart.words import amount
+from backtest.cli import record, sentences
+from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
+from backtest.cli.outputs import outputs, require_folder
+from backtest.cli.progress import ERASE_LINE, Clock
+from backtest.cli.study import Swept
+from backtest.cli.text import facts, number, percent, table
+from backtest.engine.replay import Replay, replay
+from backtest.engine.sweep import tiers_used
+from backtest.errors import ArgumentError, RulesError
+from backtest.rules.procedure import PROCEDURE_RULES, Impact, rule_type
+from backtest.rules.venue import Venue
+from backtest.study.waterfall import who_bore
+
+#: Steps of a trace that are printed; all are written.
+MOST_STEPS = 60
+
+
+def run(options: Namespace) -> None:
+    """Replay a book, print what was assumed and who bore what, and write it down."""
+    require_folder(options.out)
+    clock = Clock()
+    venue = _changed(Venue.load(options.venue), options.procedure)
+    with clock.stage("prices"):
+        market = read_market(options)
+    tiers = tiers_of_run(options, market)
+    with clock.stage("positions"):
+        book = read_book(options, market, venue, tiers)
+    with clock.stage("replay"):
+        found = replay(
+            book, market, venue, tiers=tiers, fund=options.fund, impact=_impact(options),
+            exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
+        )  # fmt: skip
+    used = tiers_used(book, market, venue, tiers=tiers)
+    swept = Swept(market, venue, book, found.outcomes, used, invented=is_invented(options))
+    blocks = [_assumed(options, swept), _counts(found), _bearers(found, swept)]
+    blocks += [_narrated(found, swept.currency)] if options.trace is not None else []
+    blocks += [f"Note: {note}." for note in found.notes]
+    with outputs(options.out) as files:
+        with clock.stage("files"):
+            _write(found, files, options.trace is not None)
+            _draw(found, swept, files.path("fund.png"))
+        files.write_json("summary.json", _summary(options, swept, found, tiers, clock))
+    blocks += [f"Written: {', '.join(str(path) for path in files.written)}\nSeconds: {clock}"]
+    print("\n\n".join(blocks))
+
+
+def _changed(venue: Venue, rules: list[str]) -> Venue:
+    """Return the venue with the procedure's rules that were set."""
+    changes: dict[str, Any] = {}
+    for words in rules:
+        name, equals, value = words.partition("=")
+        if not equals or name not in PROCEDURE_RULES:
+            raise ArgumentError(f"--set must be RULE=VALUE with one of {', '.join(PROCEDURE_RULES)}, is {words!r}")
+        changes[name] = _read(words, value, rule_type(name))
+    try:
+        return venue.with_(**changes) if changes else venue
+    except RulesError as error:
+        raise ArgumentError(f"--set: {error}") from None
+
+
+def _read(words: str, value: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[value]
+        return kind(value)
+    except (KeyError, ValueError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
+        raise ArgumentError(f"--set {words}: the value must be {wanted}") from None
+
+
+def _impact(options: Namespace) -> Impact:
+    given = {
+        "participation": options.participation,
+        "linear": options.impact,
+        "square_root": options.square_root_impact,
+        "mark": options.mark_impact,
+    }
+    return Impact(**{name: value for name, value in given.items() if value is not None})
+
+
+def _progress(share: float) -> None:
+    if sys.stderr.isatty():
+        print(f"{ERASE_LINE}replay ... {share:.0%}", end="", file=sys.stderr, flush=True)
+
+
+def _assumed(options: Namespace, swept: Swept) -> str:
+    own = swept.venue.procedure
+    rules = f"{own.step}, until {own.until}, then {own.last}; deleveraging {own.adl_trigger} by {own.adl_rank}"
+    named = [
+        ("prices", swept.market.description),
+        ("gaps", sentences.gaps(swept.market)),
+        *((("positions", told)) for told in swept.book.assumptions[:1]),
+        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        ("procedure", rules),
+        ("fills", options.fill_price),
+        ("fund", amount(options.fund, swept.currency)),
+    ]
+    title = f"{', '.join(swept.market.symbols)}, {sentences.window(*swept.window)}, {swept.venue.title}"
+    return f"{title}\n\nAssumed\n{facts(named)}"
+
+
+def _counts(found: Replay) -> str:
+    rows = found.outcomes["outcome"].value_counts(sort=True)
+    total = max(found.outcomes.height, 1)
+    lines = [
+        [row["outcome"], number(row["count"]), percent(row["count"] / total)] for row in rows.iter_rows(named=True)
+    ]
+    return table(["outcome", "positions", "%"], lines)
+
+
+def _bearers(found: Replay, swept: Swept) -> str:
+    lines = [
+        [row["bearer"], amount(row["amount"], swept.currency)] for row in who_bore(found).iter_rows(named=True)
+    ]
+    bore = table(["who bore it", "loss"], lines)
+    least, last = float(found.fund["fund"].min() or 0.0), float(found.fund["fund"][-1])  # type: ignore[arg-type]
+    return (
+        f"{bore}\nFund: {amount(last, swept.currency)} at the end, {amount(least, swept.currency)} at its lowest; "
+        f"{number(found.adl.height)} deleveragings; ledger sums to {int(found.ledger['total'].sum())}."
+    )
+
+
+def _narrated(found: Replay, currency: str) -> str:
+    """Return the traced position's life, a sentence a step."""
+    lines = []
+    for row in found.trace.head(MOST_STEPS).iter_rows(named=True):
+        what = f"{row['time']:%Y-%m-%d %H:%M}  {row['step']} at {row['price']:,.10g}"
+        if row["quantity"]:
+            what += f", {row['quantity']:,.6g}"
+        if row["held"]:
+            what += f"; holds {row['held']:,.6g}, equity {amount(row['equity'], currency)}"
+            what += f" against {amount(row['maintenance_margin'], currency)} of maintenance"
+        lines.append(f"{what}; fund {amount(row['fund'], currency)}")
+    more = found.trace.height - MOST_STEPS
+    return "\n".join(["Trace", *lines, *([f"and {more:,} more steps"] if more > 0 else [])])
+
+
+def _write(found: Replay, files: Any, traced: bool) -> None:
+    names = ["outcomes", "fund", "adl", "impact", "ledger", *(["trace"] if traced else [])]
+    for name in names:
+        getattr(found, name).write_parquet(files.path(f"{name}.parquet"))
+
+
+def _draw(found: Replay, swept: Swept, path: Path) -> None:
+    from backtest.chart import fund
+    from backtest.study.insurance import fund_flow
+
+    figure = fund.figure(
+        found.fund,
+        fund_flow(found.fund),
+        swept.window,
+        title=f"Insurance fund, {swept.venue.title}, {sentences.window(*swept.window)}",
+        subtitle=_headline(found, swept.currency),
+        notes=[f"prices: {swept.market.description}", *swept.book.assumptions[:1], *found.notes],
+        currency=swept.currency,
+    )
+    figure.savefig(path, format="png")
+    figure.clear()
+
+
+def _headline(found: Replay, currency: str) -> str:
+    bore = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
+    word = "gained" if bore["fund"] < 0 else "lost"
+    return (
+        f"the fund {word} {amount(abs(bore['fund']), currency)}; counterparties gave up "
+        f"{amount(bore['counterparties'], currency)} of profit; {amount(bore['nobody'], currency)} went uncovered"
+    )
+
+
+def _summary(options: Namespace, swept: Swept, found: Replay, tiers: Any, clock: Clock) -> dict[str, Any]:
+    own = swept.venue.procedure
+    summary = record.summary(options, swept, tiers, clock)
+    procedure = {item.name: getattr(own, item.name) for item in fields(own)}
+    return summary | {
+        "procedure": {name: str(value) if value == float("inf") else value for name, value in procedure.items()},
+        "fund": {"start": options.fund, "end": float(found.fund["fund"][-1])},
+        "bore": {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)},
+        "ledger": {row["account"]: row["total"] for row in found.ledger.iter_rows(named=True)},
+        "deleveragings": found.adl.height,
+        "runaway_bars": int(found.impact["runaway"].sum()),
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,79 @@
+"""What ``backtest replay`` accepts. Nothing but argparse is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from backtest.cli import values
+
+WRITES = """\
+impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
+
+writes DIR/outcomes.parquet (one row a position), fund.parquet, adl.parquet, impact.parquet (one row a bar),
+ledger.parquet, with --trace trace.parquet, fund.png and DIR/summary.json
+"""
+
+
+def add_replay(
+    commands: Any,
+    add_market: Callable[..., None],
+    add_book: Callable[..., None],
+    add_rules: Callable[..., None],
+    add_out: Callable[..., None],
+) -> None:
+    """Add the command to the others, with the options all of them share."""
+    parser = commands.add_parser(
+        "replay",
+        help="the whole waterfall in time order: orders, fund, deleveraging, and a ledger that closes",
+        description="Step a book through the prices under a venue's liquidation procedure. Without options: May\n"
+        "2021 on the bundled reconstruction, under Binance's rules, with invented positions.",
+        epilog=WRITES,
+    )
+    add_market(parser, bars_default="the bundled reconstruction of May 2021")
+    add_book(parser, required=False)
+    _add_invented(parser)
+    add_rules(parser, venue_default="binance")
+    _add_waterfall(parser)
+    _add_impact(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--trace", type=int, metavar="ID", help="tell every step of the position with this position_id"
+    )
+    add_out(output, default=Path("out"))
+
+
+def _add_invented(parser: argparse.ArgumentParser) -> None:
+    invented = parser.add_argument_group("an invented book (where no positions are given)")
+    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
+    invented.add_argument("--leverage-mix", choices=("mixed", "low", "high"), help="as for `backtest run`")
+    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
+    parser.set_defaults(population=None, turnover=None)
+
+
+def _add_waterfall(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("fund and procedure")
+    group.add_argument(
+        "--fund", type=values.amount, default=0.0, metavar="AMOUNT", help="the fund at the start (default: 0)"
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="procedure",
+        metavar="RULE=VALUE",
+        help="change a rule of the venue's procedure, as adl_rank=pro_rata or rounds=10 (may be repeated)",
+    )
+
+
+def _add_impact(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how the market takes the orders")
+    group.add_argument("--participation", type=values.share, metavar="SHARE", help="of a bar's volume, at most")
+    group.add_argument("--impact", type=values.amount, metavar="X", help="on fills, linear in notional")
+    group.add_argument("--square-root-impact", type=values.amount, metavar="X", help="on fills, at a bar's volume")
+    group.add_argument("--mark-impact", type=values.amount, metavar="X", help="on the mark itself (feedback)")
+    group.add_argument(
+        "--exogenous", action="store_true", help="say that the prices hold no cascade of their own (for feedback)"
+    )

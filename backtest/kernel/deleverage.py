@@ -1,0 +1,295 @@
+"""Auto-deleveraging: which counterparties take the rest of a liquidation, how much each, and at what price."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel import formula, queues
+from backtest.kernel.compile import helper, part
+from backtest.kernel.ledger import (
+    apportioned,
+    note,
+    post,
+    rekey,
+    stock_move,
+)
+from backtest.kernel.liquidation import (
+    conclude,
+    quantity_of,
+    sell,
+    settle,
+    settle_inventory,
+    trade,
+    unqueue,
+)
+from backtest.kernel.waterfall import (
+    BACKSTOP,
+    BINANCE,
+    BITMEX,
+    COUNTERPARTY,
+    DELEVERAGED,
+    DELEVERAGES,
+    HELD,
+    LOCKED,
+    NEED_END,
+    NEED_FIRST,
+    PRO_RATA,
+    PROFIT_LEVERAGE,
+    RANDOM,
+    SIZE,
+    TABLE_USED,
+    TOP_TEN,
+    TRADERS,
+    WATER_FILLING,
+    World,
+    equity_at,
+    price_of,
+    requirement_at,
+    sign,
+    terms,
+    units,
+    unrealised,
+    value,
+    whole,
+)
+
+
+@helper
+def shuffled(identity: int, seed: int) -> float:
+    """Return a number between 0 and 1 that a position's id and a seed decide."""
+    mixed = (identity * 2654435761 + seed * 40503 + 12345) & 0x7FFFFFFF
+    mixed = ((mixed ^ (mixed >> 15)) * 73244475) & 0x7FFFFFFF
+    mixed = ((mixed ^ (mixed >> 14)) * 73244475) & 0x7FFFFFFF
+    return (mixed ^ (mixed >> 15)) / 2147483648.0
+
+
+@part
+def score_of(w: World, i: int, mark: float, now: float, worst: float) -> float:
+    """Return how early a counterparty is deleveraged, or -inf where it may not be."""
+    own = terms(w.groups, w.tiers, w.book, i)
+    gain = own.side * (worst - value(own.kind, own.entry_price))
+    profit = unrealised(own.kind, own.side, own.quantity, own.entry_price, mark)
+    equity = equity_at(own, mark, now)
+    paid = (own.side * own.quantity) * (now - own.entry_funding)
+    if equity <= 0.0 or (own.margin + own.quantity * gain) - paid <= 0.0:
+        return -np.inf
+    if w.settings[0]["adl_profit_required"] != 0 and (gain <= 0.0 or profit <= 0.0):
+        return -np.inf
+    rank = w.settings[0]["adl_rank"]
+    leverage = formula.notional(own.kind, own.quantity, mark) / equity
+    share = profit / own.entry_notional
+    if rank == PROFIT_LEVERAGE:
+        return share * leverage
+    if rank == BINANCE:
+        ratio = requirement_at(w.tiers, own, mark) / equity
+        return (max(0.0, profit) / max(1.0, own.margin)) * ratio
+    if rank == BITMEX:
+        return share * leverage if share >= 0.0 else share / leverage
+    if rank in (SIZE, TOP_TEN):
+        return formula.notional(own.kind, own.quantity, mark)
+    if rank == RANDOM:
+        return shuffled(w.book[i]["id"], w.settings[0]["seed"])
+    return leverage if rank == WATER_FILLING else 0.0
+
+
+@part
+def candidates(w: World, y: int, side: int, mark: float, now: float, worst: float) -> int:
+    """Collect the open positions of a side that may be deleveraged, and return how many there are."""
+    found = 0
+    first = w.symbols[y]["member_first"][side]
+    for at in range(first, first + w.symbols[y]["member_count"][side]):
+        i = whole(w.members[at])
+        if w.book[i]["status"] == HELD:
+            score = score_of(w, i, mark, now, worst)
+            if score > -np.inf:
+                w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = i, score, w.book[i]["id"]
+                found += 1
+    return found
+
+
+@part
+def give_part(w: World, c: int, lots: int, paid_in: int, now: float) -> None:
+    """Close lots of a counterparty: it pays ``paid_in`` units for them and takes out its margin pro rata."""
+    own = terms(w.groups, w.tiers, w.book, c)
+    held = w.book[c]["lots"]
+    ratio = (held - lots) / held
+    closed = quantity_of(w, c, lots)
+    paid = (own.side * closed) * (now - own.entry_funding)
+    funding = units(paid * w.settings[0]["unit"])
+    post(w.cash, TRADERS, 1, funding)
+    before = w.book[c]["balance"]
+    kept = whole(np.rint(before * ratio)) if lots < held else whole(0)
+    w.book[c]["pocket"] += ((before - kept) - paid_in) - funding
+    w.book[c]["balance"] = kept
+    w.book[c]["paid"] += paid
+    w.book[c]["deleveraged"] += closed
+    w.book[c]["lots"] = held - lots
+    if lots < held:
+        w.book[c]["margin"] = own.margin * ratio
+        w.book[c]["quantity"] = own.quantity * ratio
+        w.book[c]["share"] *= ratio
+
+
+@part
+def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, at: float, mark: float) -> None:
+    """Write one deleveraging down, as far as there is room."""
+    number = w.counters[TABLE_USED]
+    w.counters[TABLE_USED] = number + 1
+    if number >= w.table.shape[0]:
+        return
+    kind = whole(w.symbols[y]["kind"])
+    quantity = lots * w.symbols[y]["lot"]
+    w.table[number]["row"] = row
+    w.table[number]["liquidated"] = who
+    w.table[number]["counterparty"] = c
+    w.table[number]["symbol"] = y
+    w.table[number]["side"] = 1 - side
+    w.table[number]["quantity"] = quantity
+    w.table[number]["price"] = price_of(kind, at)
+    w.table[number]["score"] = 0.0
+    w.table[number]["given_up"] = (-sign(side) * quantity) * (value(kind, mark) - at)
+
+
+@part
+def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float, mark: float, now: float) -> None:
+    """Let a counterparty take lots of the needs, in the order they came."""
+    unit, s, kind = w.settings[0]["unit"], sign(side), whole(w.symbols[y]["kind"])
+    while lots > 0:
+        number = w.counters[NEED_FIRST]
+        who, at = whole(w.needs[number]["who"]), w.needs[number]["value"]
+        taken = min(lots, w.needs[number]["lots"])
+        quantity = taken * w.symbols[y]["lot"]
+        received = units((s * quantity) * at * unit)
+        notional = formula.notional(kind, quantity, price_of(kind, at))
+        if who >= 0:
+            own = terms(w.groups, w.tiers, w.book, who)
+            if taken == w.book[who]["lots"] and w.needs[number]["bankrupt"] != 0:
+                received = units((own.side * own.quantity) * (now - own.entry_funding) * unit)
+                received -= w.book[who]["balance"]
+            part_ = quantity_of(w, who, taken)
+            trade(w, who, taken, price_of(kind, at), received, now, TRADERS)
+            w.book[who]["deleveraged"] += part_
+            if who == w.settings[0]["trace"]:
+                note(w, who, row, DELEVERAGES, price_of(kind, at), part_, now, mark)
+            stock_move(w, y, 2, 0, whole(s) * taken)  # trade has put them down as the backstop's
+        else:
+            held = w.symbols[y]["inventory"][side]
+            cost = w.symbols[y]["cost"][side]
+            part_cost = cost if taken == held else units(cost * (taken / held))
+            post(w.cash, TRADERS, BACKSTOP, received)
+            stock_move(w, y, 2, 0, whole(s) * taken)
+            w.symbols[y]["inventory"][side] = held - taken
+            w.symbols[y]["cost"][side] = cost - part_cost
+            settle_inventory(w, row, received - part_cost)
+        give_part(w, c, taken, received, now)
+        record(w, y, side, row, who, c, taken, at, mark)
+        if w.counters[TABLE_USED] <= w.table.shape[0]:
+            w.table[w.counters[TABLE_USED] - 1]["score"] = score
+        w.steps[row]["deleveraged"][side] += units(notional * unit)
+        if c == w.settings[0]["trace"]:
+            note(w, c, row, COUNTERPARTY, price_of(kind, at), quantity, now, mark)
+        lots -= taken
+        w.needs[number]["lots"] -= taken
+        if w.needs[number]["lots"] == 0:
+            w.counters[NEED_FIRST] = number + 1
+
+
+@part
+def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: float, now: float) -> None:
+    """Deleverage the counterparty at a place of the ranking by some lots."""
+    c, score = whole(w.ranking[at]["i"]), w.ranking[at]["key"]
+    if lots <= 0:
+        return
+    kind = whole(w.symbols[y]["kind"])
+    value_ = w.needs[w.counters[NEED_FIRST]]["value"]
+    match(w, y, side, row, c, lots, score, mark, now)
+    if w.book[c]["lots"] == 0:
+        unqueue(w, c)
+        w.book[c]["fill_price"] = price_of(kind, value_)
+        w.book[c]["fill_notional"] = formula.notional(kind, w.book[c]["quantity"], w.book[c]["fill_price"])
+        w.book[c]["equity"] = w.book[c]["pocket"] / w.settings[0]["unit"]
+        conclude(w, c, row, DELEVERAGED)
+    else:
+        rekey(w, c)
+
+
+@part
+def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
+    """Give lots to the candidates by rank: one after another, by tens, all alike, or by water-filling."""
+    rank = w.settings[0]["adl_rank"]
+    queues.heapify(w.ranking, found)
+    if rank == WATER_FILLING:
+        fill_water(w, y, side, row, found, wanted, mark, now)
+        return
+    group = found if rank == PRO_RATA else 10 if rank == TOP_TEN else 1
+    left, size = wanted, found
+    while left > 0 and size > 0:
+        last = max(size - group, 0)
+        total = whole(0)
+        for remaining in range(size, last, -1):
+            queues.pop(w.ranking, remaining)
+            total += w.book[w.ranking[remaining - 1]["i"]]["lots"]
+        goal = min(left, total)
+        left -= goal
+        for at in range(size - 1, last - 1, -1):
+            own = w.book[w.ranking[at]["i"]]["lots"]
+            lots = apportioned(goal, own, total)
+            total -= own
+            goal -= lots
+            taken_from(w, y, side, row, at, lots, mark, now)
+        size = last
+
+
+@part
+def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
+    """Lower the highest leverages to one level, which frees as many lots as are wanted."""
+    lots_sum, over_leverage, level = 0.0, 0.0, 0.0
+    size = found
+    while size > 0:
+        queues.pop(w.ranking, size)
+        size -= 1
+        lots_sum += w.book[w.ranking[size]["i"]]["lots"]
+        over_leverage += w.book[w.ranking[size]["i"]]["lots"] / w.ranking[size]["key"]
+        level = (lots_sum - wanted) / over_leverage
+        if size > 0 and level >= w.ranking[0]["key"]:
+            break
+    level = max(level, 0.0)
+    total = whole(0)
+    for at in range(found - 1, size - 1, -1):
+        total += w.book[w.ranking[at]["i"]]["lots"]
+    left = min(whole(wanted), total)
+    for at in range(found - 1, size - 1, -1):
+        own = w.book[w.ranking[at]["i"]]["lots"]
+        share = whole(np.rint(own * max(0.0, 1.0 - level / w.ranking[at]["key"])))
+        lots = max(min(share, own, left), min(left, left - (total - own)), whole(0))
+        total -= own
+        left -= lots
+        taken_from(w, y, side, row, at, lots, mark, now)
+
+
+@part
+def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -> None:
+    """Pass the pooled needs of a side on to the other side, and sell in the book what nobody can take."""
+    count = w.counters[NEED_END]
+    if count == 0:
+        return
+    other = sign(1 - side)
+    wanted = whole(0)
+    worst = w.needs[0]["value"]
+    for number in range(count):
+        wanted += w.needs[number]["lots"]
+        if other * w.needs[number]["value"] < other * worst:
+            worst = w.needs[number]["value"]
+    found = candidates(w, y, 1 - side, mark, now, worst)
+    if found > 0:
+        share_out(w, y, side, row, found, wanted, mark, now)
+    for number in range(count):
+        who = whole(w.needs[number]["who"])
+        if who < 0:
+            continue
+        if w.book[who]["lots"] == 0:
+            settle(w, who, row, row, whole(0))
+        elif w.book[who]["status"] == LOCKED:
+            sell(w, who, row, row, w.book[who]["lots"], mark, w.needs[number]["base"], now, False)
+    w.counters[NEED_FIRST] = 0
+    w.counters[NEED_END] = 0

@@ -1,0 +1,190 @@
+"""Bucket queues: waiting positions in order of the threshold at which they cross.
+
+A queue of one (symbol, side, rate) holds a node a position and tier that can trigger. Buckets are equal steps of
+theta, the first holding the largest; each is a doubly linked list, so that a node leaves without being looked for.
+A bar's X lies in one bucket too: every node before it crosses, nodes in it are compared one by one. The order of
+floats survives the subtraction, the product and the cut that make a bucket's number, so no node is missed.
+"""
+
+from __future__ import annotations
+
+from backtest.kernel import segment
+from backtest.kernel.compile import helper, part
+from backtest.kernel.segment import Segment
+from backtest.kernel.types import Codes, Integers
+from backtest.kernel.waterfall import EXTRA_FREE, EXTRA_USED, FULL, Records, rules_of
+
+
+@helper
+def bucket_of(queues: Records, queue: int, x: float, buckets: int) -> int:
+    """Return the bucket of a threshold, or of a bar's X."""
+    steps = (queues[queue]["top"] - x) * queues[queue]["scale"]
+    return int(min(max(steps, 0.0), buckets - 1.0))
+
+
+@helper
+def push(nodes: Records, heads: Codes, queues: Records, buckets: int, queue: int, node: int, theta: float) -> None:
+    """Put a node in front of its bucket."""
+    bucket = bucket_of(queues, queue, theta, buckets)
+    slot = queue * buckets + bucket
+    after = heads[slot]
+    nodes[node]["theta"] = theta
+    nodes[node]["slot"] = slot
+    nodes[node]["next"] = after
+    nodes[node]["previous"] = -1
+    if after >= 0:
+        nodes[after]["previous"] = node
+    heads[slot] = node
+    queues[queue]["first"] = min(queues[queue]["first"], bucket)
+    queues[queue]["count"] += 1
+
+
+@helper
+def pull(nodes: Records, heads: Codes, queues: Records, buckets: int, node: int) -> None:
+    """Take a node out of its bucket, if it is in any."""
+    slot = nodes[node]["slot"]
+    if slot >= 0:
+        before, after = nodes[node]["previous"], nodes[node]["next"]
+        if before >= 0:
+            nodes[before]["next"] = after
+        else:
+            heads[slot] = after
+        if after >= 0:
+            nodes[after]["previous"] = before
+        nodes[node]["slot"] = -1
+        queues[slot // buckets]["count"] -= 1
+
+
+@helper
+def settled_first(heads: Codes, queues: Records, buckets: int, queue: int, last: int) -> int:
+    """Return the first bucket up to ``last`` that holds a node, or the one after it."""
+    first = queues[queue]["first"]
+    base = queue * buckets
+    while first <= last and heads[base + first] < 0:
+        first += 1
+    queues[queue]["first"] = min(first, buckets - 1)
+    return first
+
+
+@part
+def leave(
+    book: Records, nodes: Records, heads: Codes, queues: Records, counters: Integers, buckets: int, i: int
+) -> None:
+    """Take a position's nodes for liquidation out of their queues."""
+    pull(nodes, heads, queues, buckets, i)
+    extra = book[i]["extra"]
+    while extra >= 0:
+        following = nodes[extra]["sibling"]
+        pull(nodes, heads, queues, buckets, extra)
+        nodes[extra]["sibling"] = counters[EXTRA_FREE]
+        counters[EXTRA_FREE] = extra
+        extra = following
+    book[i]["extra"] = -1
+
+
+@helper
+def spare_node(nodes: Records, counters: Integers) -> int:
+    """Return an unused further node, or -1 where there is none left."""
+    node = counters[EXTRA_FREE]
+    if node >= 0:
+        counters[EXTRA_FREE] = nodes[node]["sibling"]
+        return node
+    if counters[EXTRA_USED] == nodes.shape[0]:
+        counters[FULL] = 1
+        return -1
+    counters[EXTRA_USED] += 1
+    return counters[EXTRA_USED] - 1
+
+
+@helper
+def join(
+    groups: Records,
+    tiers: Records,
+    book: Records,
+    nodes: Records,
+    heads: Codes,
+    queues: Records,
+    counters: Integers,
+    buckets: int,
+    i: int,
+    held: Segment,
+    lowest: float,
+    highest: float,
+) -> None:
+    """Put a position into the queue of every tier that can trigger while funding stays between two sums."""
+    rules = rules_of(groups, tiers)
+    low, high = segment.tiers_between(rules, held, lowest, highest)
+    for tier in range(low, high + 1):
+        node = i
+        if tier > low:
+            node = spare_node(nodes, counters)
+            if node < 0:
+                return
+            nodes[node]["owner"] = i
+            nodes[node]["sibling"] = book[i]["extra"]
+            book[i]["extra"] = node
+        queue = segment.tree_of(rules, held, tier)
+        theta = segment.threshold_within(rules, held, tier, queues[queue]["largest"])
+        push(nodes, heads, queues, buckets, queue, node, theta)
+
+
+@helper
+def comes_before(ranking: Records, one: int, other: int) -> bool:
+    """Return whether one entry comes before another: the larger key, ties by the smaller id."""
+    first, second = ranking[one]["key"], ranking[other]["key"]
+    return first > second or (first == second and ranking[one]["id"] < ranking[other]["id"])
+
+
+@helper
+def swap(ranking: Records, one: int, other: int) -> None:
+    """Exchange two entries."""
+    key, identity, i = ranking[one]["key"], ranking[one]["id"], ranking[one]["i"]
+    ranking[one]["key"], ranking[one]["id"] = ranking[other]["key"], ranking[other]["id"]
+    ranking[one]["i"] = ranking[other]["i"]
+    ranking[other]["key"], ranking[other]["id"], ranking[other]["i"] = key, identity, i
+
+
+@part
+def sift(ranking: Records, root: int, size: int) -> None:
+    """Let an entry sink until no entry below it comes before it."""
+    while True:
+        child = 2 * root + 1
+        if child >= size:
+            return
+        if child + 1 < size and comes_before(ranking, child + 1, child):
+            child += 1
+        if not comes_before(ranking, child, root):
+            return
+        swap(ranking, root, child)
+        root = child
+
+
+@part
+def heapify(ranking: Records, size: int) -> None:
+    """Make a heap of the first entries, the one that comes first on top."""
+    for root in range(size // 2 - 1, -1, -1):
+        sift(ranking, root, size)
+
+
+@part
+def pop(ranking: Records, size: int) -> None:
+    """Move the entry on top to the end of the heap, which shrinks by one."""
+    swap(ranking, 0, size - 1)
+    sift(ranking, 0, size - 1)
+
+
+@part
+def in_order(ranking: Records, size: int) -> None:
+    """Sort the first entries: larger keys first, ties by id."""
+    if size <= 16:
+        for one in range(1, size):
+            other = one
+            while other > 0 and comes_before(ranking, other, other - 1):
+                swap(ranking, other, other - 1)
+                other -= 1
+        return
+    heapify(ranking, size)
+    for left in range(size, 1, -1):
+        pop(ranking, left)
+    for one in range(size // 2):
+        swap(ranking, one, size - 1 - one)

@@ -1,0 +1,92 @@
+"""``backtest replay``: what it prints and writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from backtest.__main__ import main
+
+START = datetime(2021, 5, 18, tzinfo=UTC)
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """Two days of hourly bars that fall by a third, and three positions."""
+    hour = np.arange(48)
+    close = 45_000 - 15_000 / (1 + np.exp(-(hour - 24) / 2))
+    opening = np.append(45_000.0, close[:-1])
+    bars = pl.DataFrame(
+        {
+            "symbol": "BTCUSDT",
+            "time": [START + timedelta(hours=int(n)) for n in hour],
+            "open": opening,
+            "high": np.maximum(opening, close) * 1.001,
+            "low": np.minimum(opening, close) * 0.995,
+            "close": close,
+        }
+    )
+    bars.write_parquet(tmp_path / "bars.parquet")
+    pl.DataFrame(
+        {
+            "position_id": [1, 2, 3],
+            "symbol": "BTCUSDT",
+            "side": ["long", "long", "short"],
+            "entry_time": [START] * 3,
+            "entry_price": [45_000.0] * 3,
+            "quantity": [1.0, 1.0, 2.0],
+            "leverage": [20.0, 2.0, 10.0],
+        }
+    ).write_parquet(tmp_path / "positions.parquet")
+    files = ["--bars", str(tmp_path / "bars.parquet"), "--positions", str(tmp_path / "positions.parquet")]
+    return ["replay", *files, "--venue", "binance", "--out", str(tmp_path / "out")]
+
+
+def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path, capsys) -> None:
+    assert main([*words, "--fund", "1000", "--trace", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "ledger sums to 0" in printed
+    assert "entered at 45,000" in printed
+    assert "triggered" in printed
+    names = {"outcomes", "fund", "adl", "impact", "ledger", "trace"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {f"{name}.parquet" for name in names} | {"fund.png", "summary.json"}
+    outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
+    assert outcomes["outcome"].to_list() == ["liquidated", "open", "open"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["procedure"]["adl_rank"] == "binance"
+    assert sum(summary["ledger"].values()) == 0
+    assert summary["fund"]["end"] > 1000
+
+
+def test_replay__set_changes_a_rule(words, tmp_path) -> None:
+    assert main([*words, "--set", "adl_rank=pro_rata", "--set", "rounds=7", "--set", "clawback=true"]) == 0
+    procedure = json.loads((tmp_path / "out" / "summary.json").read_text())["procedure"]
+    assert (procedure["adl_rank"], procedure["rounds"], procedure["clawback"]) == ("pro_rata", 7, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--set", "colour=red"], "--set must be RULE=VALUE"),
+        (["--set", "rounds=many"], "must be a whole number"),
+        (["--set", "clawback=yes"], "must be true or false"),
+        (["--set", "step=half"], "must be one of all, fraction, tier, enough"),
+        (["--mark-impact", "1e-9"], "exogenous=True"),
+        (["--participation", "0.1"], "volume"),
+        (["--fund", "-1"], "zero or more"),
+        (["--trace", "99"], "there is none of that id"),
+        (["--count", "5"], "--count is for an invented book"),
+    ],
+)
+def test_replay__refuses_in_one_line(words, tmp_path, capsys, more, told) -> None:
+    assert main([*words, *more]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,105 @@
+"""The replay against the reference, every procedure and rank of deleveraging, on small random markets."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import polars as pl
+import pytest
+from replay_cases import Coupled, coupled_case
+from replay_reference import World, reference_replay
+
+from backtest import Book, Market
+from backtest.engine.replay import Replay, replay
+from backtest.engine.replay_world import MOST_LOTS
+
+#: How many random markets are compared; the engine's author runs twenty times as many.
+MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160"))
+BATCHES = 4
+
+
+def replayed(coupled: Coupled, threads: int = 1) -> Replay:
+    case = coupled.case
+    options = {name: value for name, value in case.options.items() if name != "gap_limit_ms"}
+    return replay(
+        Book(case.positions, case.adjustments),
+        Market(case.bars, case.funding, gap_limit=None),
+        coupled.venue,
+        fund=coupled.fund,
+        impact=coupled.impact,
+        exogenous=True,
+        seed=coupled.seed,
+        threads=threads,
+        **options,
+    )
+
+
+def referred(coupled: Coupled) -> World:
+    case = coupled.case
+    total = float(np.sum(case.positions["quantity"].to_numpy()))
+    options = {name: value for name, value in case.options.items() if name != "entry_bar"}
+    return reference_replay(
+        case.positions,
+        case.adjustments,
+        case.bars,
+        case.funding,
+        coupled.venue,
+        impact=coupled.impact,
+        fund=coupled.fund,
+        lot=10.0 ** np.ceil(np.log10(total / MOST_LOTS)),
+        seed=coupled.seed,
+        **options,
+    )
+
+
+def difference(found: Replay, expected: World) -> str:
+    """Return what differs first, or nothing."""
+    offsets = np.array(expected.offsets)
+    wrong = np.flatnonzero(offsets != found.impact["offset"].to_numpy())
+    told = f"offset of bar {wrong[0]}" if wrong.size else ""
+    for number, (p, row) in enumerate(zip(expected.positions, found.outcomes.iter_rows(named=True), strict=True)):
+        pairs = {
+            "outcome": (p.outcome, row["outcome"]),
+            "filled": (p.filled, row["filled_in_market"]),
+            "taken": (p.taken, row["taken_over"]),
+            "deleveraged": (p.deleveraged, row["deleveraged"]),
+            "fees": (p.fees / expected.unit, row["fees"]),
+            "fund_effect": (p.fund_effect / expected.unit, row["fund_effect"]),
+        }
+        if p.outcome not in ("open", "reduced", "unknown"):
+            pairs["pnl"] = ((p.pocket + p.fees) / expected.unit, row["realised_pnl"])
+            pairs["fill"] = (p.fill_price, row["fill_price"])
+        off = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if off:
+            return f"{told}; position row {number}: (reference, replay) {off}\n{row}"
+    cash = {row["account"]: row["cash"] for row in found.ledger.iter_rows(named=True)}
+    cash["traders"] += cash.pop("pending")
+    off = {name: (amount, cash[name]) for name, amount in expected.cash.items() if cash[name] != amount}
+    told += f" cash {off}" if off else ""
+    ours = [(row["liquidated_id"], row["counterparty_id"]) for row in found.adl.iter_rows(named=True)]
+    told += "" if ours == [pair[:2] for pair in expected.adl] else " deleveraging"
+    return told
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_replay__equals_the_bar_by_bar_reference(batch: int) -> None:
+    for number in range(-(-MARKETS // BATCHES)):
+        seed = [batch, number, 6]
+        coupled = coupled_case(np.random.default_rng(seed))
+        if coupled.case.positions.is_empty():
+            continue
+        found = replayed(coupled, 1 + number % 2)
+        told = difference(found, referred(coupled))
+        if told:
+            pytest.fail(f"coupled_case(default_rng({seed})): {told}\n{coupled.venue.procedure}\n{coupled.impact}")
+
+
+def test_replay__always_closes() -> None:
+    for number in range(MARKETS):
+        coupled = coupled_case(np.random.default_rng([number, 7]), 40)
+        if coupled.case.positions.is_empty():
+            continue
+        found = replayed(coupled)
+        assert found.ledger.select(pl.col("cash", "unrealised", "total").sum()).row(0) == (0, 0, 0)
+        assert (found.fund["fund"] >= 0).all()
