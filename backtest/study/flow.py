@@ -281,9 +281,7 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     return totals.collect()
 
 
-def in_units(
-    outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01
-) -> pl.LazyFrame:
+def in_units(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.LazyFrame:
     """Return rows with whole numbers of units: of amounts, of the weight opened, of what was left of it."""
     if _is_condensed(outcomes):
         return outcomes.lazy()
