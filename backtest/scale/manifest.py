@@ -1,189 +1,136 @@
-"""What of a long job is finished: shards by name, each with the files it left and their checksums.
+"""Which shards of a job are finished: a folder of files with their checksums, that a killed job is taken up from.
 
-A shard is any part of a job that ends in files and depends on no other: a batch of positions, a cell of a grid of
-policies. One process drives a job and writes its manifest, ``manifest.jsonl``, a line a shard; a line is there
-whole or not at all. A job that was killed goes on where it stood: shards whose files are as they were left are not
-done again. ::
+A job is anything whose result is one file a shard: cells of a grid, batches of a book. The folder holds
 
-    with opened(folder, job={"venue": "binance"}) as manifest:
-        for name in shards:
-            if not manifest.is_finished(name):
-                with manifest.draft(f"{name}.parquet") as path:
-                    frame.write_parquet(path)
-                manifest.finish(name, [f"{name}.parquet"])
+- ``manifest.jsonl``: first the job it belongs to, then a line a finished shard: its name, its file, the file's
+  SHA-256;
+- the shards' files, each written under another name and renamed when whole;
+- ``lock``: held while somebody works here, so that no second one does.
+
+A shard counts as finished when its line is whole and its file has the checksum the line tells. Lines are appended
+after their file is in place, so a kill at any moment loses no more than the shard in progress. The lock is the
+operating system's and goes with its process: a killed job leaves none behind.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import sys
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Any
 
-from polars.exceptions import PolarsError
-
 from backtest.errors import ArgumentError
 
-MANIFEST, LOCK, DRAFTS = "manifest.jsonl", ".lock", ".drafts"
-
-#: What polars makes of an error of the system: its number is all that can be relied on.
-SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One finished part of a job."""
-
-    name: str
-    files: Mapping[str, str]  #: SHA-256 by path below the job's folder
-    facts: Mapping[str, Any] = field(default_factory=dict)  #: what the job wants to know of it again, as JSON
+MANIFEST, LOCK = "manifest.jsonl", "lock"
 
 
 class Manifest:
-    """The finished shards of one job, by name; made by :func:`opened`."""
+    """Finished shards of one job, in a folder that is held; see :func:`opened`."""
 
-    def __init__(self, folder: Path, job: Mapping[str, Any], shards: Iterable[Shard]) -> None:
-        self.folder, self.job = folder, job
-        self.shards = {shard.name: shard for shard in shards}
+    def __init__(self, folder: Path, suffix: str, finished: dict[str, tuple[str, str]]) -> None:
+        self.folder = folder
+        self._suffix = suffix
+        self._finished = finished
 
-    def is_finished(self, name: str) -> bool:
-        """Whether a shard's files are there as they were left; reads them."""
-        shard = self.shards.get(name)
-        return shard is not None and all(
-            (self.folder / file).is_file() and checksum(self.folder / file) == known
-            for file, known in shard.files.items()
-        )
+    def __len__(self) -> int:
+        return len(self._finished)
 
-    @contextmanager
-    def draft(self, file: str) -> Iterator[Path]:
-        """Yield where to write a file that takes its name, below the folder, once it is whole."""
-        with draft(self.folder, file) as path:
-            yield path
+    def __contains__(self, shard: str) -> bool:
+        return shard in self._finished
 
-    def finish(self, name: str, files: Iterable[str] | Mapping[str, str], **facts: Any) -> None:
-        """Record a shard as finished, with its files as paths below the folder, or as checksums by such paths."""
-        sums = files if isinstance(files, Mapping) else {file: checksum(self.folder / file) for file in files}
-        shard = Shard(name, sums, facts)
-        with (self.folder / MANIFEST).open("ab", buffering=0) as file:
-            file.write(_line(shard))
-        self.shards[name] = shard
+    def file(self, shard: str) -> Path:
+        """Return the file of a finished shard."""
+        return self.folder / self._finished[shard][0]
 
-    def forget(self, name: str) -> None:
-        """Take a shard for unfinished, whatever its files are."""
-        self.shards.pop(name, None)
+    def finish(self, shard: str, write: Callable[[Path], object]) -> Path:
+        """Write a shard's file by a function of its path, and note it as finished.
+
+        Raises
+        ------
+        ArgumentError
+            For a shard that is finished already.
+        """
+        if shard in self._finished:
+            raise ArgumentError(f"shard {shard!r} of {self.folder} is finished already")
+        name = f"{sha256(shard.encode()).hexdigest()[:24]}{self._suffix}"
+        partial = self.folder / f".partial-{name}"
+        write(partial)
+        checksum = _checksum(partial)
+        partial.replace(self.folder / name)
+        _append(self.folder / MANIFEST, {"shard": shard, "file": name, "sha256": checksum})
+        self._finished[shard] = name, checksum
+        return self.folder / name
 
 
 @contextmanager
-def opened(folder: Path, job: Mapping[str, Any]) -> Iterator[Manifest]:
-    """Open or begin the manifest of a job in a folder, as its only driver.
+def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Manifest]:
+    """Hold a folder for a job, with the shards of it that are finished.
 
     Parameters
     ----------
-    folder
-        Where the files of the job go; made where it does not exist.
-    job
-        Everything its results depend on, as JSON: a folder holds one job.
+    folder : made where there is none
+    job : what decides every shard's contents, as JSON: settings, hashes of inputs, versions
+    suffix : of the shards' files
 
     Raises
     ------
     ArgumentError
-        While another process drives a job there, or where the folder holds another job.
+        Where somebody else works in the folder, or it holds shards of another job.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as lock:
-        if not _taken(lock):
-            raise ArgumentError(f"{folder} is being written by another process: wait, or use another folder")
-        job = json.loads(json.dumps(job, default=str))
-        header, shards, torn = _read(folder / MANIFEST)
-        if header is not None:
-            _require_same(folder, header, job)
-        shutil.rmtree(folder / DRAFTS, ignore_errors=True)  # of a driver that was killed
-        if header is None or torn:
-            _begin(folder, job, shards)
-        try:
-            yield Manifest(folder, job, shards)
-        finally:
-            shutil.rmtree(folder / DRAFTS, ignore_errors=True)
+    with (folder / LOCK).open("a") as lock:
+        _hold(lock, folder)
+        for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
+            left.unlink()
+        fingerprint = sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+        yield Manifest(folder, suffix, _read(folder, fingerprint))
 
 
-@contextmanager
-def draft(folder: Path, file: str) -> Iterator[Path]:
-    """Yield where to write a file that takes its name, below the folder, once it is whole.
-
-    Raises
-    ------
-    OSError
-        Where it cannot be written, with the name it was to have; nothing of it stays.
-    """
-    target = folder / file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (folder / DRAFTS).mkdir(exist_ok=True)
-    path = folder / DRAFTS / f"{uuid.uuid4().hex}-{target.name}"
-    try:
-        yield path
-        path.replace(target)
-    except (PolarsError, OSError) as error:
-        raise _system_error(error, target) or error from None
-    finally:
+def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
+    path = folder / MANIFEST
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    whole, torn = lines[:-1], lines[-1]  # what follows the last line's end was never finished
+    if not whole:
         path.unlink(missing_ok=True)
+        _append(path, {"job": fingerprint})
+        return {}
+    try:
+        entries = [json.loads(line) for line in whole]
+        job, noted = entries[0]["job"], {entry["shard"]: (entry["file"], entry["sha256"]) for entry in entries[1:]}
+    except (ValueError, KeyError, TypeError):
+        raise ArgumentError(f"{path} is damaged: delete {folder} to begin again") from None
+    if job != fingerprint:
+        raise ArgumentError(
+            f"{folder} holds the finished parts of another job (other settings, inputs or versions): "
+            "choose another folder, or delete it"
+        )
+    if torn:
+        os.truncate(path, sum(len(line) + 1 for line in whole))
+    return {shard: found for shard, found in noted.items() if _is_whole(folder / found[0], found[1])}
 
 
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
+def _is_whole(path: Path, checksum: str) -> bool:
+    return path.is_file() and _checksum(path) == checksum
+
+
+def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, list[Shard], bool]:
-    """Return the job, the shards, and whether the last line was cut off."""
-    if not path.is_file():
-        return None, [], False
-    *lines, rest = path.read_bytes().split(b"\n")
-    try:
-        header, *records = [json.loads(line) for line in lines]
-        return header, [Shard(**record) for record in records], rest != b""
-    except (ValueError, TypeError):
-        raise ArgumentError(f"{path} is damaged: remove the folder, or use another") from None
+def _append(path: Path, entry: dict[str, str]) -> None:
+    with path.open("ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _begin(folder: Path, job: Mapping[str, Any], shards: Iterable[Shard]) -> None:
-    with draft(folder, MANIFEST) as path:
-        path.write_bytes(_json(job) + b"".join(map(_line, shards)))
-
-
-def _require_same(folder: Path, header: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    differing = [name for name in {**header, **job} if header.get(name) != job.get(name)]
-    if differing:
-        raise ArgumentError(
-            f"{folder} holds a job that differs in {', '.join(differing)}: use another folder, or remove this one"
-        )
-
-
-def _line(shard: Shard) -> bytes:
-    return _json({"name": shard.name, "files": dict(shard.files), "facts": dict(shard.facts)})
-
-
-def _json(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
-
-
-def _system_error(error: Exception, target: Path) -> OSError | None:
-    """Return the system's error behind one of polars', under the name of the file that was to be."""
-    found = SYSTEM_ERROR.search(str(error))
-    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
-    return None if number is None else OSError(number, os.strerror(number), str(target))
-
-
-def _taken(lock: IO[str]) -> bool:
-    """Try to take the lock of a file; the system takes it back when its holder dies, however it dies."""
+def _hold(lock: IO[str], folder: Path) -> None:
+    """Take the lock, which the operating system gives back when the process ends, however it ends."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -192,7 +139,6 @@ def _taken(lock: IO[str]) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False
-    return True
+        raise ArgumentError(f"{folder} is being worked in by another process: wait for it, or end it") from None

@@ -24,7 +24,7 @@ Bootstrap", on the width of percentile intervals for few observations; Kish (196
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from statistics import NormalDist
@@ -168,12 +168,17 @@ class Resampling:
         -------
         (1 + draws,) the first of them history's own, for :meth:`band`.
         """
+        return np.array([statistic(drawn) for drawn in self.frames(frame, time=time)])
+
+    def frames(self, frame: pl.DataFrame, *, time: str) -> Iterator[pl.DataFrame]:
+        """Yield a frame as it was, then the rows of each draw in order of block, as often as it was drawn."""
         block = frame.select(blocks(pl.col(time), self.length) - self.first).to_series()
         self._check_blocks(block, time)
         ends = np.cumsum(np.bincount(block, minlength=self.weights.size))
         rows = np.split(np.argsort(block, kind="stable"), ends[:-1])
-        picked = (np.repeat(np.arange(self.weights.size), count) for count in self.counts)
-        return np.array([statistic(frame[np.concatenate([rows[at] for at in drawn])]) for drawn in picked])
+        for count in self.counts:
+            drawn = np.repeat(np.arange(self.weights.size), count)
+            yield frame[np.concatenate([rows[at] for at in drawn])]
 
     def band(self, values: Floats) -> Band:
         """Return the band of a statistic.

@@ -1,0 +1,288 @@
+"""Maintenance margin, the venue's real test: does it cover closing a liquidated position of a tier's size?
+
+Closing a notional Q takes tau = Q / (participation x volume a unit of time) and costs a fee and the impact
+Y sigma sqrt(Q / V), sigma the volatility of a day and V the volume of one (Donier and Bonart 2015 on BTC). While
+it lasts the price moves on against the position. So a rate of the notional suffices at level q when
+
+    required = fee + impact(Q) + q-quantile of the adverse move within tau
+
+and where it does not, the venue bears the difference. The adverse move is taken from every opening, and, as venues
+close positions only when markets fall, from the fills of liquidations at the tier's highest leverage: positions
+opened at every bar (or every few), one like another, that the sweep liquidates. Whole bars are the resolution: a
+position that takes less than one is exposed for one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.lifetimes import symbol_of
+from backtest.engine.sweep import sweep
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.types import Floats
+from backtest.market.market import Market
+from backtest.rules.tiers import TierTable
+from backtest.rules.venue import Venue
+from backtest.schemas import Side
+from backtest.study.excursions import excursions, first_lowest, windows
+
+DAY = timedelta(days=1)
+LEVELS = (0.99, 0.995, 0.999)
+
+#: Rates are suggested in steps of it.
+RATE_STEP = 0.0005
+
+#: Sizes that a suggested cap is looked for among.
+SIZES = tuple(digit * 10.0**power for power in range(3, 10) for digit in (1, 2, 5))
+
+#: Entries that are swept for the moves after liquidations: spread evenly where there are more bars.
+MOST_ENTRIES = 100_000
+
+#: A notional at a tier's end is still in it when the price has been divided out and multiplied again.
+WITHIN = 1 - 1e-9
+
+MOVES = {"long": "down", "short": "up"}
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a venue closes what it takes over."""
+
+    participation: float = 0.1  #: share of the volume it trades
+    fee: float = 0.0005  #: of the notional closed
+    impact: float = 0.9  #: Y of the impact
+    daily_volume: float | None = None  #: settlement currency; None: what the bars traded a day on average
+    depth: float = 1.0  #: what is left of the volume when it is needed: 0.1 for a crisis
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of their range."""
+        given = (self.participation, self.depth, self.daily_volume or 1.0)
+        if not (all(0 < value < math.inf for value in given) and self.fee >= 0 and self.impact >= 0):
+            raise ArgumentError(
+                f"closing needs participation, depth and volume above zero, fee and impact of zero or more: {self}"
+            )
+
+
+USUAL = Closing()
+
+
+@dataclass(frozen=True, eq=False)
+class Exit:
+    """One market's terms of closing."""
+
+    market: Market  #: of one symbol
+    closing: Closing
+    volume: float  #: a day, settlement currency, as far as it is there
+    volatility: float  #: of a day
+
+    @classmethod
+    def of(cls, market: Market, closing: Closing, symbol: str | None) -> Exit:
+        """Return the terms on which positions of a symbol are closed."""
+        name = symbol_of(market, symbol)
+        own = market.bars.filter(pl.col("symbol") == name)
+        alone = Market(own, market.funding, gap_limit=market.gap_limit, description=market.description)
+        bars_a_day = DAY / timedelta(milliseconds=int(alone.intervals[0]))
+        deviation = own.select(pl.col("close").log().diff().std()).item() or 0.0
+        return cls(alone, closing, _volume(own, closing, bars_a_day) * closing.depth, deviation * bars_a_day**0.5)
+
+    def time(self, size: float) -> timedelta:
+        """Return how long closing a notional takes."""
+        return DAY * (size / (self.closing.participation * self.volume))
+
+    def cost(self, size: float) -> float:
+        """Return fee and impact of closing a notional, as a fraction of it."""
+        return self.closing.fee + self.closing.impact * self.volatility * math.sqrt(size / self.volume)
+
+    def bars(self, size: float) -> timedelta:
+        """Return the time that closing takes in whole bars, at least one."""
+        interval = timedelta(milliseconds=int(self.market.intervals[0]))
+        return interval * max(math.ceil(self.time(size) / interval), 1)
+
+    def moves(self, side: str, horizon: timedelta) -> Floats:
+        """Return the adverse moves within a horizon from every opening."""
+        moved: Floats = excursions(self.market, horizon)[MOVES[side]].to_numpy()
+        return moved
+
+
+def tier_adequacy(
+    market: Market,
+    venue: Venue,
+    *,
+    table: str,
+    symbol: str | None = None,
+    closing: Closing = USUAL,
+    levels: Sequence[float] = LEVELS,
+    level: float = 0.995,
+    open_end: float = 10_000_000.0,
+) -> pl.DataFrame:
+    """Return whether each tier's maintenance rate covers closing the largest position it is for.
+
+    Parameters
+    ----------
+    market : bars with ``volume`` in base units, unless ``closing`` says what is traded
+    venue, table : the table of tiers of the symbol's contract, sizes in notional
+    levels : of the required rates; ``level`` is that of what is suggested
+    open_end : size at which a last tier without an end is judged
+
+    Returns
+    -------
+    A row a tier, side and ``condition`` (``every opening``, or ``after liquidation`` at the tier's highest
+    leverage; none where the table does not tell it or nothing was liquidated): ``floor, size`` (judged at),
+    ``rate, max_leverage, time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each
+    level in per cent, ``shortfall_share`` of moves, ``bad_debt`` expected per million closed,
+    ``suggested_rate``, the required one at ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest
+    round size up to which the rate suffices at every opening: null where none does.
+
+    Raises
+    ------
+    DataError
+        For bars without volume where none is given.
+    ArgumentError
+        For a table keyed by leverage or by contracts, levels out of their range.
+    """
+    if not all(0 < each < 1 for each in (*levels, level)):
+        raise ArgumentError(f"levels must lie between 0 and 1, are {[*levels, level]}")
+    terms = Exit.of(market, closing, symbol)
+    found = venue.contract(terms.market.symbols[0]).table(table)
+    if found.model == "leverage" or found.size != "notional":
+        keyed = "leverage" if found.model == "leverage" else found.size
+        raise ArgumentError(f"tier_adequacy needs tiers by notional: those of {table} are by {keyed}")
+    rows = [
+        row
+        for tier in range(len(found))
+        for side in MOVES
+        for row in _tier_rows(terms, venue, found, tier, side, (levels, level, open_end))
+    ]
+    return pl.DataFrame(rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64})
+
+
+def bad_debt(
+    market: Market,
+    *,
+    sizes: Sequence[float],
+    rates: Sequence[float],
+    symbol: str | None = None,
+    closing: Closing = USUAL,
+) -> pl.DataFrame:
+    """Return the frontier of size and rate: what closing positions of each size at each rate leaves unpaid.
+
+    Returns
+    -------
+    ``side, size, rate, time_to_close, shortfall_share`` of moves from every opening that the rate does not cover,
+    ``bad_debt`` expected per million of notional closed.
+    """
+    terms = Exit.of(market, closing, symbol)
+    needed = {
+        (side, float(size)): terms.moves(side, terms.bars(size)) + terms.cost(size)
+        for size in sizes
+        for side in MOVES
+    }
+    rows = [
+        {"side": side, "size": size, "time_to_close": terms.time(size), **_beyond(moves, float(rate))}
+        for (side, size), moves in needed.items()
+        for rate in rates
+    ]
+    return pl.DataFrame(rows, schema_overrides={"side": Side})
+
+
+def _tier_rows(
+    terms: Exit, venue: Venue, table: TierTable, tier: int, side: str, asked: tuple[Sequence[float], float, float]
+) -> Iterator[dict[str, Any]]:
+    levels, level, open_end = asked
+    ends = [*table.floors[1:], table.cap if math.isfinite(table.cap) else max(open_end, table.floors[-1])]
+    size, rate, leverage = float(ends[tier]), float(table.rates[tier]), float(table.max_leverages[tier])
+    horizon, cost = terms.bars(size), terms.cost(size)
+    conditions = {"every opening": terms.moves(side, horizon)}
+    if math.isfinite(leverage):
+        conditions["after liquidation"] = after_liquidation(
+            terms.market, venue, table.name, size * WITHIN, side=side, leverage=leverage, horizon=horizon
+        )
+    for condition, moves in conditions.items():
+        if not moves.size:
+            continue
+        needed = moves + cost
+        wanted = float(np.quantile(needed, level))
+        yield {
+            "tier": tier + 1,
+            "side": side,
+            "condition": condition,
+            "floor": float(table.floors[tier]),
+            "size": size,
+            "max_leverage": leverage,
+            "time_to_close": terms.time(size),
+            "cost": cost,
+            "moves": moves.size,
+            **{f"required_{100 * each:g}": float(np.quantile(needed, each)) for each in levels},
+            **_beyond(needed, rate),
+            "suggested_rate": math.ceil(wanted / RATE_STEP - 1e-9) * RATE_STEP,
+            "suggested_cap": _suggested_cap(terms, side, rate, level),
+        }
+
+
+def after_liquidation(
+    market: Market, venue: Venue, table: str, notional: float, *, side: str, leverage: float, horizon: timedelta
+) -> Floats:
+    """Return how far the price went on against liquidated positions, from their fills, within a horizon.
+
+    The positions, of one notional and leverage under one table, are opened at every bar, or evenly at fewer. Moves
+    whose horizon is not known whole are left out.
+    """
+    symbol = market.symbols[0]
+    every = max(math.ceil(market.bars.height / MOST_ENTRIES), 1)
+    quantity = {"inverse": notional * pl.col("open"), "face_value": pl.lit(notional)}
+    entries = market.bars.gather_every(every).select(
+        position_id=pl.int_range(pl.len()),
+        symbol="symbol",
+        side=pl.lit(side).cast(Side),
+        entry_time="time",
+        entry_price="open",
+        quantity=quantity.get(venue.contract(symbol).kind, notional / pl.col("open")),
+        leverage=pl.lit(leverage),
+    )
+    outcomes = sweep(Book(entries), market, venue, tiers={symbol: table}).filter("liquidated")
+    until, whole = windows(market, 0, horizon)
+    low, high = (market.prices("mark", name) for name in ("low", "high"))
+    at = np.searchsorted(market.times, outcomes["outcome_time"].to_physical().to_numpy())
+    known = whole[at]
+    fill = outcomes["fill_price"].to_numpy()[known]
+    if side == "long":
+        moved: Floats = 1 - low[first_lowest(low, until)][at[known]] / fill
+    else:
+        moved = high[first_lowest(-high, until)][at[known]] / fill - 1
+    return np.maximum(moved, 0.0)
+
+
+def _beyond(needed: Floats, rate: float) -> dict[str, float]:
+    """Return how often closing needed more than a rate, and how much more per million."""
+    beyond = np.maximum(needed - rate, 0.0)
+    return {"rate": rate, "shortfall_share": float((beyond > 0).mean()), "bad_debt": float(beyond.mean()) * 1e6}
+
+
+def _suggested_cap(terms: Exit, side: str, rate: float, level: float) -> float | None:
+    cap = None
+    for size in SIZES:
+        if terms.cost(size) + float(np.quantile(terms.moves(side, terms.bars(size)), level)) > rate:
+            return cap
+        cap = size
+    return cap
+
+
+def _volume(bars: pl.DataFrame, closing: Closing, bars_a_day: float) -> float:
+    if closing.daily_volume is not None:
+        return closing.daily_volume
+    if "volume" not in bars.columns:
+        raise DataError(
+            "bars need the column volume, in base units, or closing a daily_volume in settlement currency"
+        )
+    traded = bars.select((pl.col("volume") * pl.col("close")).mean()).item() * bars_a_day
+    if not traded > 0:
+        raise DataError("bars need volume above zero to say how long closing takes")
+    return float(traded)

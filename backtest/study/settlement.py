@@ -1,0 +1,218 @@
+"""Who pays: what liquidations leave, what they lack, and what a fund of a given size makes of it.
+
+A settlement turns the outcomes of a sweep into money under given terms. The one here, :class:`FundPath`, is simple
+and stated whole. Every liquidated position is closed at once at the sweep's fill, with equity e there:
+
+- fee = min(fee rate x fill notional, max(e, 0)) goes to the fund;
+- what remains, max(e, 0) - fee, goes back to its holder (``returned``) or to the fund (``to_fund``);
+- shortfall = max(0, -e).
+
+The fund begins with what it is given. Bar by bar, in order of time, all that bar's inflows come in, then its
+shortfalls are paid as far as the fund reaches; it never falls below zero. What it cannot pay is the uncovered
+deficit: what auto-deleveraging would have had to take. Nothing feeds back: closing moves no price, nothing is
+closed in part, deleveraging ends no position. Results say so, in :attr:`Settlement.label`.
+
+An engine that does feed back belongs behind the same protocol: it is given the book, the market and the rules, and
+returns the same amounts.
+
+Amounts are whole units of the settlement currency: no sum depends on an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.errors import ArgumentError
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.venue import Venue
+from backtest.schemas import Time
+from backtest.study.flow import weight
+
+PROCEDURES = ("returned", "to_fund")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a venue takes from the liquidated, and what it has to pay with."""
+
+    liquidation_fee: float = 0.0  #: of the notional closed, as far as equity reaches
+    fund: float = 0.0  #: at the beginning, settlement currency
+    procedure: Literal["returned", "to_fund"] = "returned"  #: where the rest of the margin goes
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of their range and unknown procedures."""
+        if not (0 <= self.liquidation_fee < 1 and 0 <= self.fund < float("inf")):
+            raise ArgumentError(f"terms need 0 <= liquidation_fee < 1 and a finite fund of zero or more: {self}")
+        if self.procedure not in PROCEDURES:
+            raise ArgumentError(f"procedure must be one of {', '.join(PROCEDURES)}, is {self.procedure!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A book that was swept, and everything it takes to run it again.
+
+    The sweep's venue returns what remains of a margin, whatever the terms: ``realised_pnl`` is known before them.
+    """
+
+    book: Book
+    market: Market
+    venue: Venue
+    outcomes: pl.DataFrame
+    unit: float = 0.01  #: amounts are whole numbers of it
+
+    @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of contract of each symbol."""
+        return {symbol: self.venue.contract(symbol).kind for symbol in self.market.symbols}
+
+    @cached_property
+    def liquidated(self) -> Liquidated:
+        """What the settlement needs of the liquidated rows."""
+        left = pl.col("surviving_weight") if "surviving_weight" in self.outcomes.columns else weight(self.outcomes)
+        rows = self.outcomes.filter("liquidated").select(
+            time=pl.col("outcome_time").dt.epoch("ms"),
+            equity=pl.col("equity_at_fill") * left,
+            notional=pl.col("fill_notional") * left,
+            lost=-pl.col("realised_pnl") * left,
+        )
+        step = int(self.market.intervals.min())
+        first = int(self.market.times.min())
+        return Liquidated(
+            bar=(rows["time"].to_numpy() - first) // step,
+            bars=(int(self.market.times.max()) - first) // step + 1,
+            first=first,
+            step=step,
+            remainder=_units(rows["equity"].clip(lower_bound=0).to_numpy(), self.unit),
+            shortfall=_units((-rows["equity"]).clip(lower_bound=0).to_numpy(), self.unit),
+            notional=rows["notional"].to_numpy() / self.unit,
+            lost=_units(rows["lost"].to_numpy(), self.unit),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Liquidated:
+    """The liquidated rows of a run, (n,) each, in units."""
+
+    bar: Integers  #: counted in the shortest interval from the first opening
+    bars: int
+    first: int  #: ms
+    step: int  #: ms
+    remainder: Integers
+    shortfall: Integers
+    notional: Floats  #: at the fill
+    lost: Integers  #: margin put in less what remained
+
+    def times(self, bars: Integers) -> pl.Series:
+        """Return the openings of some bars."""
+        return pl.Series(self.first + bars * self.step).cast(Time)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What terms made of a run, in settlement currency."""
+
+    traders_losses: float  #: of those liquidated: margin put in less what was returned
+    returned: float
+    fees: float
+    kept: float  #: remainders that went to the fund
+    shortfall: float
+    fund_lowest: float
+    fund_end: float
+    adl: float  #: shortfall that the fund could not pay
+    first_adl: datetime | None
+
+
+class Settlement(Protocol):
+    """Turns a run into money."""
+
+    @property
+    def label(self) -> str:
+        """What the amounts leave out, said beside every result."""
+
+    def settle(self, run: Run, terms: Terms) -> Settled:
+        """Return what terms make of a run."""
+
+
+@dataclass(frozen=True)
+class FundPath:
+    """The settlement of the module's docstring."""
+
+    label: str = "fund path without feedback or partial liquidation"
+
+    def settle(self, run: Run, terms: Terms) -> Settled:
+        """Return what terms make of a run."""
+        rows = run.liquidated
+        fees, inflow = _taken(rows, terms)
+        path = _path(rows, inflow, _whole(terms.fund, run.unit))
+        first = int(np.argmax(path.uncovered > 0)) if path.uncovered[-1] else None
+        units = {
+            "traders_losses": rows.lost.sum() + inflow.sum(),
+            "returned": rows.remainder.sum() - inflow.sum(),
+            "fees": fees.sum(),
+            "kept": inflow.sum() - fees.sum(),
+            "shortfall": rows.shortfall.sum(),
+            "fund_lowest": min(path.fund.min(), _whole(terms.fund, run.unit)),
+            "fund_end": path.fund[-1],
+            "adl": path.uncovered[-1],
+        }
+        amounts = {name: float(amount * run.unit) for name, amount in units.items()}
+        return Settled(**amounts, first_adl=None if first is None else rows.times(np.array([first]))[0])
+
+    def path(self, run: Run, terms: Terms) -> pl.DataFrame:
+        """Return the fund after each bar in which anything was liquidated.
+
+        Returns
+        -------
+        ``time, inflow, shortfall, fund`` and ``uncovered``, the deficit so far that it could not pay.
+        """
+        rows = run.liquidated
+        path = _path(rows, _taken(rows, terms)[1], _whole(terms.fund, run.unit))
+        busy = np.unique(rows.bar)
+        names = ("inflow", "shortfall", "fund", "uncovered")
+        amounts = {name: getattr(path, name)[busy] * run.unit for name in names}
+        return pl.DataFrame({"time": rows.times(busy), **amounts})
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """Bar by bar, in units."""
+
+    inflow: Integers
+    shortfall: Integers
+    fund: Integers
+    uncovered: Integers  #: so far
+
+
+def _taken(rows: Liquidated, terms: Terms) -> tuple[Integers, Integers]:
+    """Return the fee of each row, and all that goes to the fund."""
+    fees = np.minimum(np.rint(terms.liquidation_fee * rows.notional).astype(np.int64), rows.remainder)
+    return fees, rows.remainder if terms.procedure == "to_fund" else fees
+
+
+def _path(rows: Liquidated, inflow: Integers, initial: int) -> _Path:
+    comes, lacks = (_by_bar(rows, amounts) for amounts in (inflow, rows.shortfall))
+    balance = initial + np.cumsum(comes - lacks)
+    uncovered = np.maximum(np.maximum.accumulate(-balance), 0)  # the deepest a fund without a floor has been
+    return _Path(comes, lacks, balance + uncovered, uncovered)
+
+
+def _by_bar(rows: Liquidated, amounts: Integers) -> Integers:
+    """Return sums by bar: whole numbers below 2^53, which float64 adds exactly."""
+    return np.bincount(rows.bar, amounts, rows.bars).astype(np.int64)
+
+
+def _units(amounts: Floats, unit: float) -> Integers:
+    return np.rint(amounts * (1 / unit)).astype(np.int64)
+
+
+def _whole(amount: float, unit: float) -> int:
+    return round(amount / unit)
