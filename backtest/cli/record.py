@@ -27,9 +27,7 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
     found = swept.market.gaps()
     counts = flow.tally(swept.outcomes)
     return {
-        "command": options.command,
-        "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
-        "versions": _versions(),
+        **asked(options),
         "inputs": input_hashes(options),
         "prices": {
             "description": swept.market.description,
@@ -46,9 +44,18 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
         "book": _book(options, swept),
         "venue": {"name": swept.venue.name, "title": swept.venue.title, "settlement": swept.venue.settlement},
         "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
-        "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
-        "totals": {name: _number(value) for name, value in swept.totals.items()},
+        "outcomes": {row["outcome"]: plain_number(row["count"]) for row in counts.iter_rows(named=True)},
+        "totals": {name: plain_number(value) for name, value in swept.totals.items()},
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+    }
+
+
+def asked(options: Namespace) -> dict[str, Any]:
+    """Return what was asked for, and of which versions."""
+    return {
+        "command": options.command,
+        "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
+        "versions": _versions(),
     }
 
 
@@ -69,7 +76,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str, list)) else str(value)
 
 
-def _number(value: float) -> float | None:
+def plain_number(value: float) -> float | None:
     """Return a number as JSON has it: whole where it is, null where it cannot be computed."""
     if not math.isfinite(value):
         return None

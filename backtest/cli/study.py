@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -24,6 +24,30 @@ BY_DAY, BY_WEEK = 45, 300
 
 #: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week: bars must be seen.
 HOURS_TO_SEE, DAYS_TO_SEE = 45, 1_000
+
+
+class Told(Protocol):
+    """What the totals of a run are told from."""
+
+    @property
+    def outcomes(self) -> pl.DataFrame:
+        """Outcomes, or what they are condensed to."""
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The totals of the run by name."""
+
+    @property
+    def currency(self) -> str:
+        """What margins and notionals are in."""
+
+    @property
+    def invented(self) -> bool:
+        """Whether dollars mean nothing."""
+
+    @property
+    def left_out(self) -> int:
+        """How many positions were not swept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +86,11 @@ class Swept:
     def totals(self) -> dict[str, Any]:
         """The totals of the run by name."""
         return flow.summary(self.outcomes, kinds=self.kinds, unit=self.unit).row(0, named=True)
+
+    @property
+    def left_out(self) -> int:
+        """How many positions were not swept: their leverage was beyond the limit."""
+        return len(self.book) - self.outcomes.height
 
     def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
         """Return the liquidated flow over the whole window, of one symbol and its book or of all."""

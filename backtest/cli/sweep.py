@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from backtest.cli import record, report, sentences
+from backtest.cli import record, report, scaled, sentences
 from backtest.cli.inputs import read_book, read_market, read_tiers, sweep_rules
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
@@ -16,6 +16,9 @@ from backtest.rules.venue import Venue
 
 def run(options: Namespace) -> None:
     """Sweep the positions given and write their outcomes and a summary."""
+    if scaled.is_asked_for(options):
+        scaled.run(options)
+        return
     require_folder(options.out)
     clock = Clock()
     venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)

@@ -74,11 +74,10 @@ class Executor(Protocol):
 
 
 class Serial:
-    """One piece of work after another, in this process, with all its threads."""
+    """One piece of work after another, in this process, with so many threads (None: all)."""
 
-    threads = None
-
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
         self._waiting: list[Work] = []
 
     def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:

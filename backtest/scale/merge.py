@@ -8,19 +8,20 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.scale.manifest import draft
-from backtest.scale.result import FLOW, OUTCOMES, PARTS, PULSES, TIERS
+from backtest.scale.drafts import draft
+from backtest.scale.result import FLOW, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.study.condensed import merge as merge_condensed
-from backtest.study.condensed import merge_pulses
+from backtest.study.condensed import merge_lives, merge_pulses
 
 
 def merge(folder: Path, batches: Collection[str], unit: float) -> None:
     """Write the sums of all batches, and remove what earlier runs left of batches that are no more."""
-    for kind in (OUTCOMES, *(f"{PARTS}/{kind}" for kind in (FLOW, TIERS, PULSES))):
+    for kind in (OUTCOMES, *(f"{PARTS}/{kind}" for kind in (FLOW, LIVES, TIERS, PULSES))):
         for path in (folder / kind).glob("*.parquet"):
             if path.stem not in batches:
                 path.unlink()
     _write(folder, f"{FLOW}.parquet", merge_condensed(_parts(folder, FLOW)))
+    _write(folder, f"{LIVES}.parquet", merge_lives(_parts(folder, LIVES)))
     _write(folder, f"{TIERS}.parquet", _merged_tiers(_parts(folder, TIERS)))
     pulses = _parts(folder, PULSES)
     symbols = pulses.select("symbol").unique().collect(engine="streaming")["symbol"].sort()
@@ -33,7 +34,7 @@ def merge(folder: Path, batches: Collection[str], unit: float) -> None:
 
 def forget(folder: Path) -> None:
     """Remove the sums of all batches, which no longer hold."""
-    for kind in (FLOW, TIERS):
+    for kind in (FLOW, LIVES, TIERS):
         (folder / f"{kind}.parquet").unlink(missing_ok=True)
     shutil.rmtree(folder / PULSES, ignore_errors=True)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-OUTCOMES, PARTS = "outcomes", "parts"
-FLOW, TIERS, PULSES = "flow", "tiers", "pulses"
+OUTCOMES, PARTS, SHARDS = "outcomes", "parts", "shards"
+FLOW, LIVES, TIERS, PULSES = "flow", "lives", "tiers", "pulses"
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Result:
     seconds: Mapping[str, float]  #: of all workers together: read, sweep, sums, write
     wall_seconds: float  #: of this call
 
+    def written(self) -> list[Path]:
+        """Return the files and folders it is in."""
+        names = (OUTCOMES, f"{FLOW}.parquet", f"{LIVES}.parquet", f"{TIERS}.parquet", PULSES)
+        return [self.folder / name for name in names if (self.folder / name).exists()]
+
     def outcomes(self) -> pl.LazyFrame:
         """Return the outcomes of all positions in their order, unread."""
         return pl.scan_parquet(self.folder / OUTCOMES)
@@ -54,6 +59,10 @@ class Result:
     def flow(self) -> pl.DataFrame:
         """Return the outcomes condensed, which every function of ``study.flow`` takes in their place."""
         return pl.read_parquet(self.folder / f"{FLOW}.parquet")
+
+    def lives(self) -> pl.DataFrame:
+        """Return how many lived how long, which ``study.survival`` takes in place of each life."""
+        return pl.read_parquet(self.folder / f"{LIVES}.parquet")
 
     def tiers(self) -> pl.DataFrame:
         """Return the tables of tiers that were used, as ``tiers_used`` does."""

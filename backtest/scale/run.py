@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from backtest.errors import IncompleteError
 from backtest.scale import identity
 from backtest.scale.batches import Batch, is_remote, stamp
 from backtest.scale.executors import Done, Executor, is_unwritable
-from backtest.scale.manifest import Manifest
+from backtest.scale.manifest import Manifest, is_whole
 from backtest.scale.merge import forget
 from backtest.scale.result import Progress, Result
 from backtest.scale.work import Job, Swept, sweep_batch
@@ -25,10 +27,12 @@ class Run:
         self.job, self.manifest = job, manifest
         self.batches = {batch.name: batch for batch in batches}
         self.inputs = {batch.name: [] if is_remote(batch.path) else stamp(batch.path) for batch in batches}
-        for name in list(manifest.shards):
-            if name not in self.batches or not self._is_finished(name):
+        self.records = {name: self._record(name) for name in self.batches if name in manifest}
+        for name in list(self.records):
+            if not self._holds(name):
                 manifest.forget(name)
-        self.missing = [batch for batch in batches if batch.name not in manifest.shards]
+                del self.records[name]
+        self.missing = [batch for batch in batches if batch.name not in self.records]
         self.failed: dict[str, str] = {}
         self.began = time.perf_counter()
         self.done_before = self._done()
@@ -59,7 +63,7 @@ class Run:
         """Return how far it is."""
         return Progress(
             batches=len(self.batches),
-            finished=len(self.manifest.shards),
+            finished=len(self.records),
             failed=len(self.failed),
             positions=sum(batch.rows or 0 for batch in self.batches.values()),
             done=self._done(),
@@ -69,22 +73,22 @@ class Run:
 
     def result(self) -> Result:
         """Return what there is once all batches are swept."""
-        facts = [shard.facts for shard in self.manifest.shards.values()]
-        stages = dict.fromkeys(name for fact in facts for name in fact["seconds"])
+        records = list(self.records.values())
+        stages = dict.fromkeys(name for record in records for name in record["seconds"])
         return Result(
             self.job.folder,
             positions=self._done(),
-            rows=sum(fact["rows"] for fact in facts),
+            rows=sum(record["rows"] for record in records),
             batches=len(self.batches),
             swept=len(self.missing),
-            seconds={name: sum(fact["seconds"].get(name, 0.0) for fact in facts) for name in stages},
+            seconds={name: sum(record["seconds"].get(name, 0.0) for record in records) for name in stages},
             wall_seconds=time.perf_counter() - self.began,
         )
 
     def unwritable(self, error: OSError) -> IncompleteError:
         """Return what to say where results cannot be written."""
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        finished = f"{len(self.manifest.shards):,} of {len(self.batches):,} batches are finished and stay"
+        finished = f"{len(self.records):,} of {len(self.batches):,} batches are finished and stay"
         message = f"results cannot be written: {where}; {finished}: run the same again once they can"
         return IncompleteError(message, self.failed)
 
@@ -97,15 +101,23 @@ class Run:
             self.failed[done.name] = f"{self.batches[done.name]}: {error}"
             return
         swept: Swept = done.value
-        facts = {"rows": swept.rows, "seconds": dict(swept.seconds), "input": self.inputs[done.name]}
-        self.manifest.finish(done.name, swept.files, **facts)
+        record = {**vars(swept), "input": self.inputs[done.name]}
+        self.manifest.finish(done.name, lambda path: path.write_text(json.dumps(record), "utf-8"))
+        self.records[done.name] = record
 
-    def _is_finished(self, name: str) -> bool:
+    def _record(self, name: str) -> dict[str, Any]:
+        """Return what the manifest keeps of a finished batch."""
+        record: dict[str, Any] = json.loads(self.manifest.file(name).read_text("utf-8"))
+        return record
+
+    def _holds(self, name: str) -> bool:
         """Whether a batch was swept from the file as it now is, and its own files are as they were left."""
-        return self.manifest.shards[name].facts["input"] == self.inputs[name] and self.manifest.is_finished(name)
+        record, folder = self.records[name], self.job.folder
+        whole = (is_whole(folder / file, checksum) for file, checksum in record["files"].items())
+        return record["input"] == self.inputs[name] and all(whole)
 
     def _done(self) -> int:
-        return sum(self.batches[name].rows or 0 for name in self.manifest.shards)
+        return sum(self.batches[name].rows or 0 for name in self.records)
 
     def _sentence(self) -> str:
         names = list(self.failed)

@@ -7,21 +7,22 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
-import backtest
 from backtest.book.book import Book
 from backtest.engine.sweep import sweep as sweep_in_memory
 from backtest.rules.venue import Venue
 from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
+from backtest.scale.drafts import discard
 from backtest.scale.executors import Executor, Serial
 from backtest.scale.manifest import opened
 from backtest.scale.merge import merge
 from backtest.scale.prices import Prices
-from backtest.scale.result import Progress, Result
+from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
 from backtest.scale.work import Job, SweepRules
 
@@ -61,7 +62,7 @@ def sweep(
         Where the market is read from, and the rules.
     folder
         Where everything goes, of this run alone: ``outcomes/`` (a file a batch, in order), ``flow.parquet``,
-        ``tiers.parquet``, ``pulses/``, and the manifest.
+        ``lives.parquet``, ``tiers.parquet``, ``pulses/``, and the manifest.
     batch_rows
         Positions a batch, at most. Memory grows with it, and with the symbols of a batch.
     every, unit
@@ -103,13 +104,18 @@ def sweep(
             storage=storage,
         )
         _rehearse(job, batches)
-        with opened(job.folder, _settings(job, batches, batch_rows)) as manifest, closing(executor):
+        settings = _settings(job, batches, batch_rows)
+        with opened(job.folder / SHARDS, settings, suffix=".json") as manifest:
+            discard(job.folder)
             run = Run(job, manifest, batches)
             try:
                 run.sweep(executor, report)
                 merge(job.folder, run.batches, unit)
             except OSError as error:
                 raise run.unwritable(error) from None
+            finally:
+                executor.close()
+                discard(job.folder)
             return run.result()
 
 
@@ -128,7 +134,7 @@ def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, 
     stamps = {_resolved(path): found for path, found in job.stamps.items()}
     changes = [] if job.adjustments is None else files(job.adjustments, "adjustments")
     return {
-        "version": backtest.__version__,
+        "version": import_module("backtest").__version__,
         "positions": list(dict.fromkeys(_resolved(batch.path) for batch in batches)),
         "adjustments": {_resolved(path): stamp(path) for path in changes},
         "batch_rows": batch_rows,

@@ -18,15 +18,23 @@ from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.scale.batches import Batch, StorageOptions, readable_parquet, scan
-from backtest.scale.manifest import checksum, draft
+from backtest.scale.drafts import draft
+from backtest.scale.manifest import checksum_of
 from backtest.scale.prices import Prices
-from backtest.scale.result import FLOW, OUTCOMES, PARTS, PULSES, TIERS
+from backtest.scale.result import FLOW, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.schemas import ADJUSTMENTS, conform, offence
-from backtest.study.cascades import pulses
-from backtest.study.condensed import condense
+from backtest.study.condensed import coarsen, condense, condense_lives, pulses_of
+from backtest.study.survival import lives
 
 #: As small as polars' default level makes outcomes, in three quarters of the time.
 COMPRESSION: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
+
+
+#: What the length of a life and its leverage are told by.
+LIVED = (
+    *("symbol", "side", "entry_time", "outcome", "outcome_time", "weight"),
+    *("leverage", "margin", "quantity", "entry_price"),
+)
 
 
 class SweepRules(TypedDict, total=False):
@@ -143,9 +151,12 @@ def _market(job: Job, book: Book) -> Market:
 def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return what is added up over batches, by kind."""
     kinds = {symbol: job.venue.contract(symbol).kind for symbol in market.symbols}
+    stamps = condense(outcomes, None, kinds=kinds, unit=job.unit)
+    lived = [name for name in LIVED if name in outcomes.columns]
     return {
-        FLOW: condense(outcomes, job.every, kinds=kinds, unit=job.unit),
-        PULSES: pulses(outcomes, unit=job.unit),
+        FLOW: coarsen(stamps, job.every),
+        LIVES: condense_lives(lives(outcomes.select(lived), market), kinds=kinds),
+        PULSES: pulses_of(stamps),
         TIERS: tiers_used(book, market, job.venue, tiers=job.rules.get("tiers", "strict")),
     }
 
@@ -154,4 +165,4 @@ def _write(folder: Path, file: str, frame: pl.DataFrame) -> str:
     """Write a frame, whole or not at all, and return its checksum."""
     with draft(folder, file) as path:
         frame.write_parquet(path, **COMPRESSION)
-        return checksum(path)
+        return checksum_of(path)
