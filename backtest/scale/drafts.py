@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ from polars.exceptions import PolarsError
 
 DRAFTS = ".drafts"
 
-#: What polars makes of an error of the system: its number is all that can be relied on.
-SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
+#: Bytes that a disk is asked to take to learn what is wrong with it.
+MORE = 1_000_000
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def draft(folder: Path, file: str) -> Iterator[Path]:
         yield path
         path.replace(target)
     except (PolarsError, OSError) as error:
-        raise _system_error(error, target) or error from None
+        raise _system_error(error, path, target) or error from None
     finally:
         path.unlink(missing_ok=True)
 
@@ -45,8 +44,21 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder / DRAFTS, ignore_errors=True)
 
 
-def _system_error(error: Exception, target: Path) -> OSError | None:
+def _system_error(error: Exception, path: Path, target: Path) -> OSError | None:
     """Return the system's error behind one of polars', under the name of the file that was to be."""
-    found = SYSTEM_ERROR.search(str(error))
-    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
-    return None if number is None else OSError(number, os.strerror(number), str(target))
+    found = error if isinstance(error, OSError) else _refusal(path)
+    if found is None or found.errno is None:
+        return None
+    return OSError(found.errno, os.strerror(found.errno), str(target))
+
+
+def _refusal(path: Path) -> OSError | None:
+    """Return what the system says to more of a file (polars does not always tell); None where it takes it."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(MORE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None

@@ -70,8 +70,8 @@ class Prices:
 
     def stamps(self) -> dict[str, Any]:
         """Return what tells that a file has changed, by path."""
-        sources = [source for source in (self.bars, self.funding) if source is not None]
-        return {path: [] if is_remote(path) else stamp(path) for source in sources for path in _files(source)}
+        paths = _files(self.bars, "bars") + ([] if self.funding is None else _files(self.funding, "funding"))
+        return {path: [] if is_remote(path) else stamp(path) for path in paths}
 
     def _bars(self) -> pl.LazyFrame:
         rows = _scanned(self.bars, BARS, self.storage)
@@ -83,8 +83,8 @@ class Prices:
         return rows if self.end is None else rows.filter(time < self.end)
 
 
-def _files(source: str) -> list[str]:
-    return [source] if source.endswith(".csv") else files(source, "prices")
+def _files(source: str, what: str) -> list[str]:
+    return [source] if source.endswith(".csv") else files(source, what)
 
 
 def _scanned(source: str, schema: Schema, storage: StorageOptions | None) -> pl.LazyFrame:

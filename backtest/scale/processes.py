@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -33,14 +33,22 @@ class Processes:
         How many; None: one a core.
     retries
         How often work is tried again whose worker died, or that failed for no reason of its own.
+    prepare
+        What the first worker does before there are others.
     """
 
     threads = 1
 
-    def __init__(self, workers: int | None = None, *, retries: int = RETRIES) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        retries: int = RETRIES,
+        prepare: Callable[[], object] | None = warm,
+    ) -> None:
         if workers is not None and workers < 1:
             raise ArgumentError(f"workers must be at least 1, is {workers}")
-        self.workers, self.retries = thread_count(workers), retries
+        self.workers, self.retries, self._prepare = thread_count(workers), retries, prepare
         self._waiting: deque[Work] = deque()
         self._failures: dict[str, int] = {}
         self._hired: list[Worker] = []
@@ -72,11 +80,9 @@ class Processes:
         return [worker.process.pid for worker in self._hired if worker.process.pid is not None]
 
     def _hand_out(self) -> None:
-        if self._waiting and not self._hired:
-            first = Worker()
-            first.give(Work("", warm, ()))
-            self._hired.append(first)
-            self._receive(first)
+        if self._prepare is not None:
+            self._hired.append(_prepared(self._prepare))
+            self._prepare = None
         while self._waiting and len(self._hired) < self.workers:
             self._hired.append(Worker())
         for worker in self._hired:
@@ -136,6 +142,16 @@ class Worker:
         """How the process ended."""
         code = self.process.exitcode
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _prepared(prepare: Callable[[], object]) -> Worker:
+    """Return a worker that has done something first; how that went shows in its work."""
+    worker = Worker()
+    worker.give(Work("", prepare, ()))
+    with suppress(EOFError, OSError):
+        worker.connection.recv()
+    worker.work = None
+    return worker
 
 
 def _serve(connection: Connection[Done, Work]) -> None:

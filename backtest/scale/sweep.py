@@ -18,7 +18,7 @@ from backtest.engine.sweep import sweep as sweep_in_memory
 from backtest.rules.venue import Venue
 from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
 from backtest.scale.drafts import discard
-from backtest.scale.executors import Executor, Serial
+from backtest.scale.executors import Executor, Serial, is_unwritable
 from backtest.scale.manifest import opened
 from backtest.scale.merge import merge
 from backtest.scale.prices import Prices
@@ -112,7 +112,9 @@ def sweep(
                 run.sweep(executor, report)
                 merge(job.folder, run.batches, unit)
             except OSError as error:
-                raise run.unwritable(error) from None
+                if is_unwritable(error):
+                    raise run.unwritable(error) from None
+                raise
             finally:
                 executor.close()
                 discard(job.folder)
