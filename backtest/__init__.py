@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backtest import book, chart, engine, market, population, rules, study
+    from backtest import book, chart, engine, market, population, rules, scale, study
     from backtest.book import Book
     from backtest.engine.sweep import sweep, tiers_used
     from backtest.market import Market
@@ -35,6 +35,7 @@ _MODULES = {
     "market": "backtest.market",
     "population": "backtest.population",
     "rules": "backtest.rules",
+    "scale": "backtest.scale",
     "study": "backtest.study",
 }
 
@@ -48,6 +49,7 @@ __all__ = [
     "market",
     "population",
     "rules",
+    "scale",
     "study",
     "sweep",
     "tiers_used",

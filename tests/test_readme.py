@@ -59,6 +59,7 @@ def test_public_names__are_listed_and_exist() -> None:
         "market",
         "population",
         "rules",
+        "scale",
         "study",
         "sweep",
         "tiers_used",

@@ -210,6 +210,8 @@ def test_an_empty_book__gives_no_rows_and_its_columns(tmp_path, made):
     ("settings", "kind", "said"),
     [
         ({"batch_rows": 0}, ArgumentError, "batch_rows must be at least 1, is 0"),
+        ({"every": "hourly"}, ArgumentError, "every must be an interval like 15m, 1h or 1d, is 'hourly'"),
+        ({"unit": 0.0}, ArgumentError, "unit must be above zero, is 0.0"),
         ({"intrabar": "worst"}, ArgumentError, "intrabar must be one of"),
         ({"trigger_price": "last"}, ArgumentError, "bars must have columns last_open"),
         (

@@ -35,7 +35,7 @@ class Prices:
 
     @cached_property
     def known(self) -> tuple[str, ...]:
-        """The symbols of the bars, in order of appearance.
+        """The symbols of the bars, in order of their names.
 
         Raises
         ------
@@ -106,5 +106,5 @@ def _collected(rows: pl.LazyFrame, schema: Schema, source: str) -> pl.DataFrame:
 
 
 def _symbols(rows: pl.LazyFrame) -> list[str]:
-    found = rows.select(pl.col("symbol").cast(pl.String)).unique(maintain_order=True)
-    return [str(symbol) for symbol in found.collect().to_series()]
+    found = rows.select(pl.col("symbol").cast(pl.String)).unique().collect(engine="streaming")
+    return [str(symbol) for symbol in found["symbol"].sort()]

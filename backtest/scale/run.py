@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from backtest.errors import IncompleteError
-from backtest.scale import identity
 from backtest.scale.batches import Batch, is_remote, stamp
 from backtest.scale.executors import Done, Executor, is_unwritable
 from backtest.scale.manifest import Manifest, is_whole
@@ -48,7 +47,6 @@ class Run:
         if not self.missing:
             return
         forget(self.job.folder)
-        identity.check(list(self.batches.values()), self.job.adjustments, self.job.storage)
         for batch in self.missing:
             executor.submit(batch.name, sweep_batch, self.job, batch)
         tell = report or (lambda _: None)

@@ -15,7 +15,10 @@ import numpy as np
 
 from backtest.book.book import Book
 from backtest.engine.sweep import sweep as sweep_in_memory
+from backtest.errors import ArgumentError
+from backtest.market.market import INTERVAL
 from backtest.rules.venue import Venue
+from backtest.scale import identity
 from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
 from backtest.scale.drafts import discard
 from backtest.scale.executors import Executor, Serial, is_unwritable
@@ -88,6 +91,10 @@ def sweep(
     DataError, RulesError
         For what is wrong with the prices, with ids across batches, or with the venue.
     """
+    if not INTERVAL.fullmatch(every):
+        raise ArgumentError(f"every must be an interval like 15m, 1h or 1d, is {every!r}")
+    if not 0 < unit < float("inf"):
+        raise ArgumentError(f"unit must be above zero, is {unit!r}")
     with closing(executor or Serial()) as executor:
         batches = plan(str(positions), batch_rows, storage)
         job = Job(
@@ -104,6 +111,7 @@ def sweep(
             storage=storage,
         )
         _rehearse(job, batches)
+        identity.check(batches, job.adjustments, storage)
         settings = _settings(job, batches, batch_rows)
         with opened(job.folder / SHARDS, settings, suffix=".json") as manifest:
             discard(job.folder)
