@@ -36,9 +36,9 @@ ROWS_A_FILE = 4_000_000
 REPEATS = 3
 ABOUT = (
     f"{len(SYMBOLS)} symbols, a year of minutes, files of {ROWS_A_FILE:,} positions. One batch in memory is one "
-    "file, read, swept and written by one process with both cores, which adds up nothing; the median of runs before "
-    "and after the others. The peak is that of all processes together, what they share counted in each; the stages "
-    "are shares of the workers' time."
+    "file, read, swept and written by one process with both cores, which adds up nothing; the median of runs "
+    "before and after the others. The peak is that of all processes together, what they share counted in each; "
+    "the stages are shares of the workers' time."
 )
 STAGES = ("read", "sweep", "sums", "write")
 

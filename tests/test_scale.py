@@ -17,7 +17,7 @@ from backtest import Book, sweep, tiers_used
 from backtest.errors import ArgumentError, DataError, IncompleteError, RulesError
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial
 from backtest.scale import sweep as sweep_batches
-from backtest.scale.executors import LostError
+from backtest.scale.executors import LostError, WorkError
 from backtest.study import flow, survival
 from backtest.study.cascades import find, pulses
 from backtest.study.condensed import condense, condense_lives
@@ -296,7 +296,7 @@ def test_executors__give_every_result_and_every_error_by_its_name(kind):
         executor.submit("refused", scale_cases.refuse, 3)
         done = {each.name: each for each in executor.gather()}
     assert [done[f"square {number}"].result() for number in range(5)] == [0, 1, 4, 9, 16]
-    with pytest.raises((ValueError, RuntimeError), match="3 is not to be had"):
+    with pytest.raises((ValueError, WorkError), match="3 is not to be had"):
         done["refused"].result()
 
 
@@ -338,7 +338,7 @@ def test_a_cluster__gives_results_errors_and_survives_a_dead_worker(tmp_path, cl
     assert done["square"].result() == 9
     assert done["dies once"].result() == "alive"
     assert done["threads"].result() == (1, "1")
-    with pytest.raises(RuntimeError, match="ValueError: 3 is not to be had"):
+    with pytest.raises(WorkError, match="ValueError: 3 is not to be had"):
         done["refused"].result()
 
 

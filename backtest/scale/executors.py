@@ -28,6 +28,10 @@ RETRIES = 2
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
+class WorkError(Exception):
+    """What went wrong elsewhere, told in words: not every error can be sent from process to process."""
+
+
 class LostError(BacktestError):
     """Every worker that was given a piece of work died over it."""
 

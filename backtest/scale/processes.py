@@ -14,7 +14,7 @@ from typing import Any
 
 from backtest.errors import ArgumentError
 from backtest.kernel.compile import thread_count
-from backtest.scale.executors import RETRIES, Done, LostError, Work, attempt, is_final
+from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
 from backtest.scale.warm import warm
 
 #: Read once, when numpy, polars and numba are first imported.
@@ -170,7 +170,7 @@ def portable(done: Done) -> Done:
     error = done.error
     if error is None or is_final(error) or isinstance(error, OSError):
         return done
-    return Done(done.name, error=RuntimeError(f"{type(error).__name__}: {error}"))
+    return Done(done.name, error=WorkError(f"{type(error).__name__}: {error}"))
 
 
 @contextmanager

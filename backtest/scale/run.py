@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backtest.errors import IncompleteError
+from backtest.errors import BacktestError, IncompleteError
 from backtest.scale.batches import Batch, is_remote, stamp
-from backtest.scale.executors import Done, Executor, is_unwritable
+from backtest.scale.executors import Done, Executor, WorkError, is_unwritable
 from backtest.scale.manifest import Manifest, is_whole
 from backtest.scale.merge import forget
 from backtest.scale.result import Progress, Result
@@ -30,7 +30,8 @@ class Run:
         for name in list(self.records):
             if not self._holds(name):
                 manifest.forget(name)
-                del self.records[name]
+                for file in self.records.pop(name)["files"]:
+                    (job.folder / file).unlink(missing_ok=True)
         self.missing = [batch for batch in batches if batch.name not in self.records]
         self.failed: dict[str, str] = {}
         self.began = time.perf_counter()
@@ -96,7 +97,10 @@ class Run:
         if error is not None and is_unwritable(error):
             raise error
         if error is not None:
-            self.failed[done.name] = f"{self.batches[done.name]}: {error}"
+            told = (
+                str(error) if isinstance(error, BacktestError | WorkError) else f"{type(error).__name__}: {error}"
+            )
+            self.failed[done.name] = f"{self.batches[done.name]}: {told}"
             return
         swept: Swept = done.value
         record = {**vars(swept), "input": self.inputs[done.name]}

@@ -21,6 +21,8 @@ HOUR = timedelta(hours=1)
 KEYS = ("symbol", "side", "leverage_bucket", "outcome", "liquidated", "ambiguous", "outcome_time", "unit")
 LIVES_KEYS = ("symbol", "side", "leverage_bucket", "duration", "ended")
 SUMS = ("opened", "left", "book_notional", "entry_notional", "fill_notional", "shortfall")
+#: Sums that are those of others where rows do not thin out: a sixth of the time.
+WITHOUT_THINNING = {"left_units": "opened_units", "entry_notional_units": "book_notional_units"}
 
 
 def condense(
@@ -46,10 +48,12 @@ def condense(
     """
     bucket = leverage_bucket(leverage(outcomes, kinds))
     rows = in_units(outcomes, kinds, unit).with_columns(bucket, largest_fill=pl.col("fill_notional"))
-    stamps = rows.group_by(KEYS[:-1]).agg(*_sums(), *_largest()).with_columns(
-        first_time="outcome_time", last_time="outcome_time", unit=pl.lit(unit, pl.Float64)
+    same = {} if "surviving_weight" in outcomes.columns else WITHOUT_THINNING
+    sums = [total for total in _sums() if total.meta.output_name() not in same]
+    stamps = rows.group_by(KEYS[:-1]).agg(*sums, *_largest()).with_columns(
+        **same, first_time="outcome_time", last_time="outcome_time", unit=pl.lit(unit, pl.Float64)
     )  # fmt: skip
-    exact = stamps.sort(KEYS).collect()
+    exact = stamps.select(*KEYS, *_names(), "first_time", "last_time").sort(KEYS).collect()
     return exact if every is None else coarsen(exact, every)
 
 
@@ -128,6 +132,10 @@ def merge_lives(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
 def _added(rows: pl.LazyFrame) -> pl.LazyFrame:
     ends = (pl.col("first_time").min(), pl.col("last_time").max())
     return rows.group_by(KEYS).agg(*_sums(), *_largest(), *ends).sort(KEYS)
+
+
+def _names() -> list[str]:
+    return [*(f"{name}_units" for name in SUMS), "largest_units", "largest_fill"]
 
 
 def _sums() -> list[pl.Expr]:
