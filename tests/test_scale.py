@@ -20,7 +20,7 @@ from backtest.scale import sweep as sweep_batches
 from backtest.scale.executors import LostError, WorkError
 from backtest.study import flow, survival
 from backtest.study.cascades import find, pulses
-from backtest.study.condensed import condense, condense_lives
+from backtest.study.condensed import coarsen, condense, condense_lives, merge, merge_pulses, pulses_of
 from backtest.study.segmentation import GapRule, ThresholdRule
 
 
@@ -149,6 +149,19 @@ def test_the_sums_of_batches__serve_flows_cascades_and_survival(tmp_path, made, 
         assert_frame_equal(ours, theirs, check_exact=True)
         ours, theirs = (survival.aalen_johansen(frame, keys) for frame in (result.lives(), in_hours))
         assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_condensed_outcomes_of_a_thinning_book__serve_flows_and_merge(outcomes):
+    left = outcomes["weight"] * pl.Series([(number % 7) / 7 for number in range(outcomes.height)])
+    thinning = outcomes.with_columns(surviving_weight=left)
+    parts = pl.concat([condense(thinning[:1_111], None), condense(thinning[1_111:], None)])
+    whole = merge(parts)
+    assert_frame_equal(whole, condense(thinning, None), check_exact=True)
+    assert_frame_equal(coarsen(whole, "1h"), condense(thinning), check_exact=True)
+    assert_frame_equal(flow.summary(whole), flow.summary(thinning), check_exact=True)
+    assert_frame_equal(pulses_of(whole), pulses(thinning), check_exact=True)
+    halves = pl.concat([pulses(thinning[:1_111]), pulses(thinning[1_111:])])
+    assert_frame_equal(merge_pulses(halves), pulses(thinning), check_exact=True)
 
 
 def test_condensed_outcomes__refuse_to_be_split_further(outcomes):

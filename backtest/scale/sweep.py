@@ -110,9 +110,9 @@ def sweep(
             threads=executor.threads,
             storage=storage,
         )
+        settings = _settings(job, batches, batch_rows)
         _rehearse(job, batches)
         identity.check(batches, job.adjustments, storage)
-        settings = _settings(job, batches, batch_rows)
         with opened(job.folder / SHARDS, settings, suffix=".json") as manifest:
             discard(job.folder)
             run = Run(job, manifest, batches)

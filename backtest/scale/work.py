@@ -156,7 +156,7 @@ def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict
     return {
         FLOW: coarsen(stamps, job.every),
         LIVES: condense_lives(lives(outcomes.select(lived), market), kinds=kinds),
-        PULSES: pulses_of(stamps),
+        PULSES: pulses_of(stamps, unit=job.unit),
         TIERS: tiers_used(book, market, job.venue, tiers=job.rules.get("tiers", "strict")),
     }
 

@@ -62,10 +62,10 @@ def coarsen(condensed: pl.DataFrame, every: str) -> pl.DataFrame:
     return merge(condensed.with_columns(pl.col("outcome_time").dt.truncate(every)))
 
 
-def pulses_of(condensed: pl.DataFrame) -> pl.DataFrame:
-    """Return what ``cascades.pulses`` does, of outcomes condensed to every stamp."""
+def pulses_of(condensed: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
+    """Return what ``cascades.pulses`` does, of outcomes condensed to every stamp in the same unit."""
     gone = condensed.lazy().filter("liquidated").rename({"outcome_time": "time"})
-    fill, side, per_unit = pl.col("fill_notional_units"), pl.col("side"), 1 / pl.col("unit").first()
+    fill, side, per_unit = pl.col("fill_notional_units"), pl.col("side"), 1 / unit
     pulses = gone.group_by("symbol", "time").agg(
         long_notional=fill.filter(side == "long").sum() / per_unit,
         short_notional=fill.filter(side == "short").sum() / per_unit,
