@@ -23,6 +23,7 @@ SWEEP = "sweep --bars bars.parquet --positions positions.parquet --venue venue.t
 FUNDED = f"{SWEEP} --funding funding.parquet"
 ADJUSTED = f"{SWEEP} --adjustments adjustments.parquet"
 RUN = "run --bars bars.parquet --venue venue.toml --out out"
+POLICY = "policy grid.toml --out out"
 PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1 --date 2021-05-18"
 
 VENUE = """\
@@ -53,6 +54,25 @@ until = 2021-09-01
 rows = [{ floor = 0, rate = 0.005, max_leverage = 20 }]
 """
 
+GRID = """\
+venue = "venue.toml"
+[grid]
+caps = ["none", 20]
+[changes."entry basis"]
+basis = "entry"
+[[histories]]
+name = "May"
+bars = "bars.parquet"
+[[books]]
+name = "given"
+positions = "positions.parquet"
+[[books]]
+name = "invented"
+count = 10
+[bands]
+block_days = 1
+"""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -71,6 +91,7 @@ def good_files() -> dict[str, Any]:
         "positions.parquet": positions(),
         "adjustments.parquet": adjustments(),
         "venue.toml": VENUE,
+        "grid.toml": GRID,
     }
 
 
@@ -195,6 +216,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Positions, prices and rules that do not fit together": list(together_kinds()),
         "Options": list(option_kinds()),
         "Sweeps in batches": list(batch_kinds()),
+        "Grid files": list(grid_kinds()),
         "The calculator": list(price_kinds()),
     }
 
@@ -411,6 +433,7 @@ def option_kinds() -> Iterator[Kind]:
 
 
 def batch_kinds() -> Iterator[Kind]:
+    """Yield kinds that only sweeps in batches have words of their own for."""
     batches = f"{SWEEP} --batch-rows 2"
     stranger = put(adjustments(), 1, position_id=9)
     yield Kind("positions in batches that do not exist", batches.replace("positions.parquet", "nowhere"))
@@ -424,6 +447,36 @@ def batch_kinds() -> Iterator[Kind]:
     )
     yield Kind("a window without bars, in batches", f"{batches} --from 2022-01-01")
     yield Kind("a trigger without its price, in batches", f"{batches} --trigger-price last")
+
+
+def grid_kinds() -> Iterator[Kind]:
+    """Yield kinds of grid files that ``backtest policy`` refuses."""
+    for wrong, old, new in (
+        ("a grid file that is no TOML", "[grid]", "[grid"),
+        ("a venue nobody knows", "venue.toml", "nowhere"),
+        ("no histories, which are called something else", "[[histories]]", "[[history]]"),
+        ("a grid of something that is no axis", "caps =", "cap ="),
+        ("a cap in words", '"none"', '"all"'),
+        ("a cap below one", "20]", "0.5]"),
+        ("a cap twice", "20]", "20, 20]"),
+        ("a rule changed to what it cannot be", '"entry"\n', '"exit"\n'),
+        ("a change of what is an axis of its own", 'basis = "entry"', "rate_scale = 2"),
+        ("a name used twice", '"invented"', '"given"'),
+        ("a leverage mix nobody knows", "count = 10", 'leverage_mix = "huge"'),
+        ("a count that is no whole number", "count = 10", "count = 2.5"),
+        ("positions given and invented at once", "[[books]]\n", "[[books]]\ncount = 10\n"),
+        ("adjustments of an invented book", "count = 10", 'adjustments = "adjustments.parquet"'),
+        ("a turnover of a book that has none", "count = 10", "turnover = 0.1"),
+        ("a history without prices", 'bars = "bars.parquet"', "sample = false"),
+        ("a setting of bands that does not exist", "block_days", "block_day"),
+        ("blocks longer than the history", "block_days = 1", "block_days = 100"),
+        ("bars of a history that do not exist", "bars.parquet", "elsewhere.parquet"),
+    ):  # fmt: skip
+        assert GRID.count(old) >= 1
+        yield Kind(wrong, POLICY, {"grid.toml": GRID.replace(old, new, 1)})
+    yield Kind("a grid file that does not exist", POLICY.replace("grid.toml", "nowhere.toml"))
+    late = positions().with_columns(entry_time=pl.lit(START + timedelta(days=9)).cast(pl.Datetime("ms", "UTC")))
+    yield Kind("a book that its history does not hold", POLICY, {"positions.parquet": late})
 
 
 def price_kinds() -> Iterator[Kind]:

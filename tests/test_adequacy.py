@@ -20,7 +20,8 @@ from backtest.study.adequacy import (
     procyclicality,
     rolling_margins,
 )
-from backtest.study.maintenance import Closing, after_liquidation, bad_debt, tier_adequacy
+from backtest.study.closing import Closing, after_liquidation
+from backtest.study.maintenance import bad_debt, tier_adequacy
 from backtest.study.margin_laws import MOVES, Choices, cluster_peaks, fit
 
 START = datetime(2021, 1, 1, tzinfo=UTC)

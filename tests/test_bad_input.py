@@ -35,7 +35,8 @@ Whatever is wrong with a file, a frame or an option is told in one line on the e
 the messages of `DataError`, `RulesError`, `TiersError` and `ArgumentError`, all of them `BacktestError`.
 
 Rows are counted from 0, as polars counts them; lines of a CSV file from 1, its header being the first. A venue
-file's mistakes are told all at once, each by its path. `...` stands for what Python or polars has to say.
+file's or a grid file's mistakes are told all at once, each by its path. `...` stands for what Python or polars has
+to say.
 
 This page is written by `python tests/test_bad_input.py`, from the kinds that are tested.
 """

@@ -1,5 +1,6 @@
 """The manifest: nothing finished is lost or done again, whenever a job is killed, and nobody works beside it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -35,7 +36,7 @@ def test_finished_shards__are_found_again(tmp_path: Path) -> None:
         assert manifest.file("a / 1").read_text() == "one"
 
 
-def test_a_shard_that_fails__leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_shard_that_fails__leaves_no_file_of_it(tmp_path: Path) -> None:
     def breaks(path: Path) -> None:
         path.write_text("half")
         raise RuntimeError
@@ -45,6 +46,16 @@ def test_a_shard_that_fails__leaves_nothing_behind(tmp_path: Path) -> None:
     with opened(tmp_path, JOB) as manifest:
         assert "a" not in manifest
         assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, MANIFEST]
+
+
+def test_a_job_that_finishes_nothing__leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), opened(tmp_path / "a" / "b", JOB):
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with contextlib.suppress(RuntimeError), opened(tmp_path / "a" / "b", JOB) as manifest:
+        manifest.finish("a", written("one"))
+        raise RuntimeError
+    assert (tmp_path / "a" / "b" / MANIFEST).exists()
 
 
 def test_a_file_that_changed_or_vanished__is_not_finished(tmp_path: Path) -> None:

@@ -280,8 +280,9 @@ def test_the_frontier__marks_what_another_policy_beats() -> None:
             "history": ["h"] * 5 + ["i"],
             "book": ["b"] * 6,
             "fill": ["f"] * 6,
+            "response": ["r"] * 6,
             "freedom": [1.0, 0.9, 0.9, 0.5, 0.5, 0.1],
-            "shortfall_share": [0.3, 0.1, 0.1, 0.1, 0.0, 0.9],
+            "shortfall": [0.3, 0.1, 0.1, 0.1, 0.0, 0.9],
         }
     )
     assert frontier(frame)["dominated"].to_list() == [False, False, False, True, False, False]

@@ -96,13 +96,7 @@ def stacked_panels(
     notes : small, along the bottom
     """
     width, height = figure.get_size_inches()
-    head = _lines_down(
-        figure, _wrapped(title, width, TITLE * 1.15), top=0.18, size=TITLE, color=INK, weight="bold"
-    )
-    head = _lines_down(figure, _wrapped(subtitle, width, TEXT + 1), top=head + 0.06, size=TEXT + 1, color=INK)
-    footer = _wrapped("  ·  ".join(notes), width, SMALL)
-    foot = 0.12 + len(footer) * _line(SMALL)
-    _lines_down(figure, footer, top=height - foot, size=SMALL, color=MUTED)
+    head, foot = _head_and_foot(figure, title, subtitle, notes)
     left, right, above, below, between = 0.78, 0.3, head + 0.36, foot + 0.62, 0.36
     panel = (height - above - below - between * (len(heights) - 1)) / len(heights)
     grid = figure.add_gridspec(
@@ -120,6 +114,54 @@ def stacked_panels(
     for panel in panels:
         panel.tick_params(axis="x", labelbottom=False)
     return [*panels, lowest]
+
+
+def panel_grid(
+    figure: Figure, *, rows: int, columns: int, title: str, subtitle: str = "", notes: Sequence[str] = ()
+) -> list[list[Axes]]:
+    """Write a title above and notes below, and return rows of equal panels between them.
+
+    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled.
+    """
+    width, height = figure.get_size_inches()
+    head, foot = _head_and_foot(figure, title, subtitle, notes)
+    left, right, above, below, beside, between = 0.78, 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
+    wide = (width - left - right - beside * (columns - 1)) / columns
+    high = (height - above - below - between * (rows - 1)) / rows
+    panels = figure.subplots(
+        rows,
+        columns,
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        gridspec_kw={
+            "left": left / width,
+            "right": 1 - right / width,
+            "top": 1 - above / height,
+            "bottom": below / height,
+            "wspace": beside / wide,
+            "hspace": between / high,
+        },
+    )
+    return [list(row) for row in panels]
+
+
+def below(ax: Axes, text: str) -> None:
+    """Name the x axis."""
+    ax.set_xlabel(text, color=MUTED, fontsize=TEXT)
+
+
+def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[str]) -> tuple[float, float]:
+    """Write title, subtitle and notes, and return how many inches they take at the top and at the bottom."""
+    width, height = figure.get_size_inches()
+    head = _lines_down(
+        figure, _wrapped(title, width, TITLE * 1.15), top=0.18, size=TITLE, color=INK, weight="bold"
+    )
+    head = _lines_down(figure, _wrapped(subtitle, width, TEXT + 1), top=head + 0.06, size=TEXT + 1, color=INK)
+    footer = _wrapped("  ·  ".join(notes), width, SMALL)
+    foot = 0.12 + len(footer) * _line(SMALL)
+    _lines_down(figure, footer, top=height - foot, size=SMALL, color=MUTED)
+    return head, foot
 
 
 def _round_steps(ax: Axes) -> MaxNLocator:

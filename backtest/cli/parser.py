@@ -9,6 +9,7 @@ from typing import Any
 
 from backtest.cli import values
 from backtest.cli.one_line import Parser, Version
+from backtest.cli.policy_parser import add_policy
 from backtest.cli.scale_parser import add_scale
 
 DESCRIPTION = """\
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sweep(commands)
     _add_venues(commands)
     _add_price(commands)
+    add_policy(commands)
     return parser
 
 

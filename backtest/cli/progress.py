@@ -47,3 +47,28 @@ class Clock:
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.seconds.items())
+
+
+class Progress:
+    """How far many equal steps have come: one line on a terminal's error stream, nothing where nobody watches."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what = total, what
+        self._done = self._worked = 0
+        self._began = time.perf_counter()
+        self._watched = sys.stderr.isatty()
+
+    def step(self, *, worked: bool = True) -> None:
+        """Note a step as done, by work or because it was done before."""
+        self._done += 1
+        self._worked += worked
+        if self._watched:
+            end = "" if self._done < self.total else ERASE_LINE
+            print(f"{ERASE_LINE}{self}{end}", end="", file=sys.stderr, flush=True)
+
+    def __str__(self) -> str:
+        left = ""
+        if self._worked:
+            each = (time.perf_counter() - self._began) / self._worked
+            left = f", about {each * (self.total - self._done):,.0f} s left"
+        return f"{self.what} {self._done:,} of {self.total:,}{left}"

@@ -55,7 +55,7 @@ def asked(options: Namespace) -> dict[str, Any]:
     return {
         "command": options.command,
         "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -67,7 +67,8 @@ def _book(options: Namespace, swept: Swept) -> dict[str, Any]:
     return book
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python, and of what numbers depend on."""
     found = {name: metadata.version(name) for name in PACKAGES}
     return {"backtest": backtest.__version__, "python": platform.python_version(), **found}
 

@@ -86,13 +86,20 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
     ArgumentError
         Where somebody else works in the folder, or it holds shards of another job.
     """
+    made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
         _hold(lock, folder)
         for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
             left.unlink()
         fingerprint = sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
-        yield Manifest(folder, suffix, _read(folder, fingerprint))
+        manifest = Manifest(folder, suffix, _read(folder, fingerprint))
+        try:
+            yield manifest
+        except BaseException:
+            if made and not len(manifest):
+                _leave_nothing(made)
+            raise
 
 
 def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
@@ -116,6 +123,15 @@ def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
     if torn:
         os.truncate(path, sum(len(line) + 1 for line in whole))
     return {shard: found for shard, found in noted.items() if is_whole(folder / found[0], found[1])}
+
+
+def _leave_nothing(made: list[Path]) -> None:
+    """Take away the folders that a job made before it failed to finish anything."""
+    for name in (MANIFEST, LOCK):
+        (made[0] / name).unlink(missing_ok=True)
+    for path in made:
+        if not any(path.iterdir()):
+            path.rmdir()
 
 
 def is_whole(path: Path, checksum: str) -> bool:

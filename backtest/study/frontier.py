@@ -10,15 +10,34 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.study.policy_grid import KEYS
 
-#: What a frontier is drawn within: histories and books are facts, not choices.
-WITHIN = ("history", "book", "fill")
+#: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue.
+WITHIN = ("history", "book", "fill", "response")
+
+
+#: Amounts that :func:`per_million` tells, and what it calls them.
+AMOUNTS = {
+    "shortfall": "shortfall_per_million",
+    "traders_losses": "losses_per_million",
+    "returned": "returned_per_million",
+    "fees": "fees_per_million",
+    "kept": "kept_per_million",
+    "fund_lowest": "fund_lowest_per_million",
+    "fund_end": "fund_end_per_million",
+    "adl": "adl_per_million",
+}
+
+
+def per_million(policies: pl.DataFrame) -> pl.DataFrame:
+    """Return policies with every amount per million of the notional wanted: what an invented book can tell."""
+    each = pl.col("wanted_notional") / 1e6
+    return policies.with_columns((pl.col(amount) / each).alias(name) for amount, name in AMOUNTS.items())
 
 
 def frontier(
     policies: pl.DataFrame,
     *,
     freedom: str = "freedom",
-    loss: str = "shortfall_share",
+    loss: str = "shortfall",
     within: Sequence[str] = WITHIN,
 ) -> pl.DataFrame:
     """Return policies with whether another one leaves more freedom for no more loss, or as much for less.

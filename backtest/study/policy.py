@@ -38,15 +38,20 @@ def run(
     books: Mapping[str, Mapping[str, Book]],
     venue: Venue,
     grid: Grid,
-    **settings: Any,
+    *,
+    settlement: Settlement = FUND_PATH,
+    bands: Bands | None = None,
+    unit: float = 0.01,
+    threads: int | None = None,
 ) -> pl.DataFrame:
     """Return every policy of a grid over every history and each of its books.
 
     Parameters
     ----------
     books : by history, then by name
-    settings : as :func:`evaluate` takes them
+    settlement, bands, unit, threads : as :func:`evaluate` takes them
     """
+    settings: dict[str, Any] = {"settlement": settlement, "bands": bands, "unit": unit, "threads": threads}
     frames = [
         evaluate(history, book, venue, rules=rules, grid=grid, **settings)
         for history in histories
@@ -108,6 +113,7 @@ def evaluate(
     """
     kinds = kinds_of(history, venue)
     applied = rules.applied(venue)
+    history.market.prices(applied.trigger_price, "open")  # refuses a trigger the bars do not hold
     market = history.market if rules.fill == "liquidation_price" else with_last_price(history.market)
     binding = binds(book.admitted, rules.cap, kinds)
     rows: list[dict[str, Any]] = []

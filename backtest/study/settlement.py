@@ -35,7 +35,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas import Time
-from backtest.study.flow import weight
+from backtest.study.flow import weight, whole_units
 
 PROCEDURES = ("returned", "to_fund")
 
@@ -78,24 +78,18 @@ class Run:
     def liquidated(self) -> Liquidated:
         """What the settlement needs of the liquidated rows."""
         left = pl.col("surviving_weight") if "surviving_weight" in self.outcomes.columns else weight(self.outcomes)
-        rows = self.outcomes.filter("liquidated").select(
-            time=pl.col("outcome_time").dt.epoch("ms"),
-            equity=pl.col("equity_at_fill") * left,
-            notional=pl.col("fill_notional") * left,
-            lost=-pl.col("realised_pnl") * left,
-        )
-        step = int(self.market.intervals.min())
-        first = int(self.market.times.min())
-        return Liquidated(
-            bar=(rows["time"].to_numpy() - first) // step,
-            bars=(int(self.market.times.max()) - first) // step + 1,
-            first=first,
-            step=step,
-            remainder=_units(rows["equity"].clip(lower_bound=0).to_numpy(), self.unit),
-            shortfall=_units((-rows["equity"]).clip(lower_bound=0).to_numpy(), self.unit),
-            notional=rows["notional"].to_numpy() / self.unit,
-            lost=_units(rows["lost"].to_numpy(), self.unit),
-        )
+        equity = pl.col("equity_at_fill")
+        step, first = int(self.market.intervals.min()), int(self.market.times.min())
+        rows = self.outcomes.lazy().filter("liquidated").with_columns(left=left).select(
+            bar=(pl.col("outcome_time").dt.epoch("ms") - first) // step,
+            remainder=whole_units(equity.clip(lower_bound=0) * pl.col("left"), self.unit),
+            shortfall=whole_units((-equity).clip(lower_bound=0) * pl.col("left"), self.unit),
+            notional=pl.col("fill_notional") * pl.col("left") / self.unit,
+            lost=whole_units(-pl.col("realised_pnl") * pl.col("left"), self.unit),
+        ).collect()  # fmt: skip
+        bars = (int(self.market.times.max()) - first) // step + 1
+        arrays = {name: rows[name].to_numpy() for name in rows.columns}
+        return Liquidated(**arrays, bars=bars, first=first, step=step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +202,6 @@ def _path(rows: Liquidated, inflow: Integers, initial: int) -> _Path:
 def _by_bar(rows: Liquidated, amounts: Integers) -> Integers:
     """Return sums by bar: whole numbers below 2^53, which float64 adds exactly."""
     return np.bincount(rows.bar, amounts, rows.bars).astype(np.int64)
-
-
-def _units(amounts: Floats, unit: float) -> Integers:
-    return np.rint(amounts * (1 / unit)).astype(np.int64)
 
 
 def _whole(amount: float, unit: float) -> int:

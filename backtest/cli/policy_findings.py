@@ -1,0 +1,134 @@
+"""What a grid of policies says in sentences: the question's answer, what it rests on, what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from backtest.chart.policy import RESPONSE_WORDS, cap_name
+from backtest.cli.policy_tables import FILL_WORDS, Tried, ranged
+from backtest.cli.text import number, percent, plural
+
+#: Columns that a cap is judged by, and how they are called.
+JUDGED = {"liquidated_share": "the share of positions liquidated", "shortfall": "the shortfall"}
+
+
+def answer(tried: Tried) -> Iterator[str]:
+    """Yield what the grid says, the caps first."""
+    for history in tried.histories:
+        own = tried.banded(tried.base().filter(history=history))
+        loose, tight = (_rows(own, cap) for cap in (tried.loosest, tried.tightest))
+        if tried.loosest != tried.tightest:
+            yield _of_caps(tried, history, loose, tight)
+    beaten = tried.marked.group_by("response").agg(pl.col("dominated").sum(), pl.len())
+    total, lost = int(beaten["len"].sum()), int(beaten["dominated"].sum())
+    yield (
+        f"Of {number(total)} rows (policies under each response, history, book and fill), {number(lost)} are "
+        "beaten: another one leaves as much freedom for less shortfall, or more for no more."
+    )
+    if tried.grid.policies > 1:
+        yield from _of_terms(tried)
+
+
+def what_would_change_it(tried: Tried) -> Iterator[str]:
+    """Yield how far the effect of the tightest cap depends on what nobody knows: responses, fills, books."""
+    if tried.loosest == tried.tightest:
+        yield "The grid holds one cap: how far its effect depends on anything cannot be told."
+        return
+    what = f"from {_cap_words(tried.loosest)} to {_cap_words(tried.tightest)}"
+    for axis, words in (
+        ("response", "How traders respond"), ("fill", "What liquidations are filled at"),
+        ("book", "Whose positions"), ("history", "Which history"),
+    ):  # fmt: skip
+        frame = tried.base("fill") if axis == "fill" else tried.base()
+        for column, name in JUDGED.items():
+            changes = _changes(tried, frame, column, axis)
+            if len(changes) > 1:
+                yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}."
+    yield from _of_bands(tried)
+    yield (
+        "Feedback: closing moves no price here, positions are closed whole, and deleveraging ends nobody's "
+        "position. Where liquidations moved the price, a cap that forces fewer of them is worth more than this "
+        "shows."
+    )
+
+
+def _of_caps(tried: Tried, history: str, loose: dict[str, dict], tight: dict[str, dict]) -> str:  # type: ignore[type-arg]
+    parts = [
+        f"{ranged(tight[response], 'liquidated_share')} % ({RESPONSE_WORDS[response]}; shortfall "
+        f"{number(tight[response]['shortfall_per_million'], 1)} per million of wanted notional)"
+        for response in tight
+    ]
+    first = next(iter(loose.values()))
+    return (
+        f"{history}: with {_cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
+        f"liquidated and liquidations fell short by {number(first['shortfall_per_million'], 1)} per million, "
+        f"{FILL_WORDS[tried.fill]}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}."
+    )
+
+
+def _of_terms(tried: Tried) -> Iterator[str]:
+    covered = tried.base("liquidation_fee", "fund", "procedure").filter(
+        pl.col("cap").eq_missing(pl.lit(tried.loosest, pl.Float64)), response=tried.grid.responses[0]
+    )
+    if covered.select("liquidation_fee", "fund", "procedure").n_unique() < 2:
+        return
+    short = covered.filter(pl.col("adl") > 0)
+    yield (
+        f"With {_cap_words(tried.loosest)}, {plural(short.height, 'case')} of {number(covered.height)} (fee, fund "
+        "and rest of the margin, by history and book) leave a deficit that the fund cannot pay; at worst "
+        f"{number(covered['adl_per_million'].to_numpy().max(), 1)} per million of wanted notional."
+    )
+
+
+def _of_bands(tried: Tried) -> Iterator[str]:
+    if "liquidated_share_low" not in tried.policies.columns:
+        yield "Bands: none were asked for, so how far history itself could have come out otherwise is not shown."
+        return
+    rows = tried.base().filter(pl.col("cap").eq_missing(pl.lit(tried.loosest, pl.Float64)))
+    for row in rows.unique(["history", "book"], maintain_order=True).iter_rows(named=True):
+        yield (
+            f"Chance, {row['history']}, {row['book']}: with {_cap_words(tried.loosest)} the share of positions "
+            f"liquidated is {ranged(row, 'liquidated_share')} % over calendar blocks drawn again "
+            f"({row['effective_blocks']:.1f} effective blocks)."
+        )
+
+
+def _changes(tried: Tried, frame: pl.DataFrame, column: str, axis: str) -> list[tuple[str, float]]:
+    """Return the relative change from the loosest to the tightest cap by the values of an axis."""
+    ends = []
+    for cap, name in ((tried.loosest, "loose"), (tried.tightest, "tight")):
+        own = frame.filter(pl.col("cap").eq_missing(pl.lit(cap, pl.Float64)))
+        keys = ["history", "book", "fill", "response"]
+        ends.append(own.select(*keys, pl.col(column).alias(name)))
+    both = ends[0].join(ends[1], on=["history", "book", "fill", "response"], maintain_order="left")
+    change = both.filter(pl.col("loose") > 0).with_columns(change=pl.col("tight") / pl.col("loose") - 1)
+    found = change.group_by(axis, maintain_order=True).agg(pl.col("change").median())
+    return [(name, value) for name, value in found.iter_rows() if value is not None]
+
+
+def _from_to(changes: list[tuple[str, float]], axis: str) -> str:
+    low, high = min(changes, key=lambda pair: pair[1]), max(changes, key=lambda pair: pair[1])
+    if _signed(low[1]) == _signed(high[1]):
+        return f"{_signed(low[1])} whichever it is"
+    return f"{_signed(low[1])} ({_named(axis, low[0])}) to {_signed(high[1])} ({_named(axis, high[0])})"
+
+
+def _rows(frame: pl.DataFrame, cap: float | None) -> dict[str, dict]:  # type: ignore[type-arg]
+    """Return the rows of a cap by response."""
+    own = frame.filter(pl.col("cap").eq_missing(pl.lit(cap, pl.Float64)))
+    return {row["response"]: row for row in own.iter_rows(named=True)}
+
+
+def _cap_words(cap: float | None) -> str:
+    return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
+
+
+def _named(axis: str, value: str) -> str:
+    words = {"response": RESPONSE_WORDS, "fill": FILL_WORDS}.get(axis, {})
+    return words.get(value, value)
+
+
+def _signed(change: float) -> str:
+    return f"{'+' if change > 0 else ''}{percent(change, 0)} %"

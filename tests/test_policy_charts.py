@@ -1,0 +1,273 @@
+"""Charts of survival, margins and policies: true to their frames, one panel, whole at every size."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib import rcParams
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from backtest.chart import margins as margin_charts
+from backtest.chart import policy as policy_charts
+from backtest.chart import survival as survival_charts
+from backtest.chart import theme
+from backtest.schemas import Side
+
+START = datetime(2021, 5, 19, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SIZES = [(10.0, 6.25), (6.0, 7.0), (16.0, 9.0)]
+RESPONSES = tuple(policy_charts.RESPONSE_WORDS)
+
+
+def axes(size=theme.SIZE):
+    figure = Figure(figsize=size, dpi=theme.DPI)
+    return theme.stacked_panels(figure, heights=(1.0,), title="Title", notes=("a note",))[0]
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def assert_whole(ax) -> None:
+    """Every word that is shown lies inside the figure."""
+    figure = ax.figure
+    figure.canvas.draw()
+    edge = figure.bbox
+    ticks = [(tick.label1, tick.get_loc(), ax.get_xlim()) for tick in ax.xaxis.get_major_ticks()]
+    ticks += [(tick.label1, tick.get_loc(), ax.get_ylim()) for tick in ax.yaxis.get_major_ticks()]
+    drawn = [label for label, at, (low, high) in ticks if low <= at <= high]
+    for text in (*ax.texts, *drawn, ax.title, ax.xaxis.label):
+        if text.get_text() and text.get_visible():
+            box = text.get_window_extent()
+            assert edge.x0 - 1 <= box.x0, text.get_text()
+            assert box.x1 <= edge.x1 + 1, text.get_text()
+
+
+def curves() -> pl.DataFrame:
+    hours = np.geomspace(1, 400, 60)
+    parts = [
+        pl.DataFrame(
+            {
+                "leverage": [name] * hours.size,
+                "duration": [timedelta(hours=float(hour)) for hour in hours],
+                "survival": np.exp(-hours / scale),
+            }
+        )
+        for name, scale in (("5x", 900.0), ("20x", 100.0), ("100x", 10.0))
+    ]
+    return pl.concat(parts)
+
+
+def surface() -> pl.DataFrame:
+    rows = [
+        {
+            "side": side,
+            "leverage": leverage,
+            "horizon": HOUR * hours,
+            "probability": min(leverage / 100 * hours**0.5 / 4, 1.0) if leverage < 100 else float("nan"),
+        }
+        for side in ("long", "short")
+        for hours in (1, 8, 24, 168)
+        for leverage in (2.0, 5.0, 20.0, 50.0, 100.0)
+    ]
+    return pl.DataFrame(rows).cast({"side": Side})
+
+
+def rolling() -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "side": side,
+            "method": method,
+            "time": START + DAY * day,
+            "margin": margin,
+            "move": (move := float(rng.exponential(0.03))),
+            "exceeded": move > margin,
+        }
+        for method, margin in (("peaks", 0.12), ("normal", 0.07))
+        for side in ("long", "short")
+        for day in range(200)
+    ]
+    return pl.DataFrame(rows).cast({"side": Side, "time": pl.Datetime("ms", "UTC")})
+
+
+def adequacy() -> pl.DataFrame:
+    rows = [
+        {
+            "tier": tier,
+            "side": side,
+            "condition": condition,
+            "size": 10.0 ** (4 + tier),
+            "rate": 0.005 * tier,
+            "max_leverage": leverage,
+            "time_to_close": timedelta(minutes=10**tier),
+            "required_99": 0.01 * tier * extra,
+            "required_99.9": 0.03 * tier * extra,
+        }
+        for tier, leverage in ((1, 100.0), (2, 20.0), (3, float("inf")))
+        for side in ("long", "short")
+        for condition, extra in (("every opening", 1.0), ("after liquidation", 1.6))
+    ]
+    return pl.DataFrame(rows)
+
+
+def policies(histories=("one", "two"), caps=(None, 50.0, 20.0, 5.0)) -> pl.DataFrame:
+    rows = []
+    for history in histories:
+        for response, weight in zip(RESPONSES, (1.0, 0.9, 0.7), strict=True):
+            for place, cap in enumerate(caps):
+                share = 0.4 * weight / (place + 1)
+                rows.append(
+                    {
+                        "history": history,
+                        "cap": cap,
+                        "response": response,
+                        "freedom": 1 - 0.1 * place / weight,
+                        "liquidated_share": share,
+                        "liquidated_share_low": share * 0.8,
+                        "liquidated_share_high": share * 1.5,
+                        "notional_share": share / 2,
+                        "shortfall_per_million": 90 * weight / (place + 1) * (2 if history == "two" else 1),
+                        "losses_per_million": 9_000 * weight,
+                        "dominated": place == 2,
+                    }
+                )
+    return pl.DataFrame(rows, schema_overrides={"cap": pl.Float64})
+
+
+def test_survival__draws_each_group_from_its_curve_with_its_name():
+    frame, ax = curves(), axes()
+    bands = frame.with_columns(low=pl.col("survival") * 0.9, high=pl.col("survival").clip(0, 0.9) * 1.1)
+    assert survival_charts.survival(frame, ax, by="leverage", bands=bands) is ax
+    lines = [line for line in ax.lines if len(line.get_xdata()) == 60]
+    for line, name in zip(lines, ("5x", "20x", "100x"), strict=True):
+        own = frame.filter(leverage=name)
+        assert line.get_ydata() == pytest.approx(own["survival"].to_numpy())
+        assert line.get_xdata() == pytest.approx([lasted / DAY for lasted in own["duration"]])
+    assert texts(ax) == ["5x", "20x", "100x"]
+    assert len(ax.collections) == 3
+
+
+def test_shades__are_in_order_of_darkness():
+    brightness = [0.3 * r + 0.6 * g + 0.1 * b for r, g, b, _ in survival_charts.shades(6)]
+    assert brightness == sorted(brightness, reverse=True)
+
+
+def test_names_beside_lines__do_not_touch():
+    ax = axes()
+    ax.set_ylim(0, 1)
+    found = survival_charts.spread_out([0.5, 0.501, 0.02, 0.999, 0.998], ax)
+    gap = 1.35 * theme.TEXT / theme.height(ax)
+    ordered = sorted(found)
+    assert (np.diff(ordered) >= gap - 1e-12).all()
+    assert ordered[-1] <= 1 - gap / 2 + 1e-12
+    assert survival_charts.spread_out([0.2, 0.8], ax) == [0.2, 0.8]
+
+
+def test_the_surface__is_the_probabilities_with_paper_at_zero_and_hollow_where_there_is_none():
+    frame, ax = surface(), axes()
+    assert survival_charts.probability_surface(frame, ax, side="long") is ax
+    mesh = ax.collections[0]
+    chance = mesh.get_array()
+    assert chance.shape == (5, 4)
+    assert chance.mask[4].all()
+    expected = frame.filter(side="long", leverage=20.0).sort("horizon")["probability"].to_list()
+    assert chance[2].tolist() == expected
+    assert to_rgba(survival_charts.RISK(0.0)) == to_rgba(theme.PAPER)
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels == ["1 h", "4 h", "8 h", "1 d", "2 d", "3 d", "1 w", "2 w"]
+
+
+def test_edges__lie_between_neighbours_in_logarithms():
+    found = survival_charts.edges(np.array([1.0, 4.0, 16.0]))
+    assert found == pytest.approx([0.5, 2.0, 8.0, 32.0])
+    assert survival_charts.edges(np.array([3.0])).size == 2
+
+
+def test_margins__draw_moves_margins_and_what_went_beyond():
+    frame, ax = rolling(), axes()
+    assert margin_charts.margins(frame, ax) is ax
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    counted = frame.filter(method="peaks", exceeded=True)
+    for line, side, sign in zip(marks, ("long", "short"), (-1, 1), strict=True):
+        own = counted.filter(pl.col("side") == side)["move"].to_numpy()
+        assert line.get_ydata() == pytest.approx(sign * own)
+    assert texts(ax) == ["peaks", "normal", f"{counted.height} of 400 moves beyond peaks"]
+    low, high = ax.get_ylim()
+    assert low < -frame.filter(side="long")["move"].max()
+    assert high > frame.filter(side="short")["move"].max()
+
+
+def test_the_margin_table__draws_rates_and_what_is_required():
+    frame, ax = adequacy(), axes((10, 5))
+    assert margin_charts.margin_table(frame, ax) is ax
+    strokes = [line.get_xdata()[0] for line in ax.lines if line.get_color() == theme.INK]
+    assert strokes == [0.005, 0.01, 0.015]
+    bars = [tuple(line.get_xdata()) for line in ax.lines if line.get_color() != theme.INK]
+    assert bars == [(row["required_99"], row["required_99.9"]) for row in frame.iter_rows(named=True)]
+    assert texts(ax)[0] == "to 100 k, 100x\nclosed in 10 min"
+    assert "not told" in texts(ax)[2]
+
+
+def test_by_cap__goes_from_no_cap_to_the_lowest():
+    frame, ax = policies(("one",)), axes()
+    measure = policy_charts.MEASURES[0]
+    assert policy_charts.by_cap(frame, ax, measure=measure) is ax
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["none", "50x", "20x", "5x"]
+    for line, response in zip(ax.lines, RESPONSES, strict=True):
+        own = frame.filter(response=response)
+        assert line.get_ydata().tolist() == own["liquidated_share"].to_list()
+    assert ax.get_ylim()[1] > frame["liquidated_share_high"].max()
+
+
+def test_small_multiples__share_their_scale_along_a_row():
+    figure = policy_charts.small_multiples(policies(), title="Caps", notes=("a note",))
+    panels = np.array(figure.axes).reshape(4, 2)
+    for left, right in panels:
+        assert left.get_ylim() == right.get_ylim()
+    highest = policies()["shortfall_per_million"].max()
+    assert panels[2, 0].get_ylim()[1] > highest
+    assert "same size, more margin" in texts(panels[0, 1])
+
+
+def test_the_frontier__joins_what_no_other_policy_beats():
+    frame, ax = policies(("one",)), axes()
+    assert policy_charts.frontier(frame, ax) is ax
+    kept = frame.filter(~pl.col("dominated"))
+    joined = [line for line in ax.lines if line.get_linestyle() == "-"]
+    for line, response in zip(joined, RESPONSES, strict=True):
+        own = kept.filter(response=response).sort("freedom")
+        assert line.get_xdata().tolist() == own["freedom"].to_list()
+        assert line.get_ydata().tolist() == own["shortfall_per_million"].to_list()
+    assert "none" in texts(ax)
+
+
+def test_caps_that_would_cover_one_another__are_named_once():
+    near = policies(("one",), caps=(None, 100.0, 99.0, 2.0)).with_columns(
+        freedom=pl.when(pl.col("cap") == 2).then(0.3).otherwise(1.0 - pl.int_range(pl.len()) * 1e-6),
+        shortfall_per_million=pl.lit(50.0),
+        dominated=pl.lit(False),
+    )
+    ax = policy_charts.frontier(near, axes())
+    assert [text for text in texts(ax) if text in ("none", "100x", "99x", "2x")] == ["none", "2x"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_charts__keep_their_words_inside_at_every_size(size):
+    drawn = (
+        lambda ax: survival_charts.survival(curves(), ax, by="leverage"),
+        lambda ax: survival_charts.probability_surface(surface(), ax, side="short"),
+        lambda ax: margin_charts.margins(rolling(), ax),
+        lambda ax: margin_charts.margin_table(adequacy(), ax),
+        lambda ax: policy_charts.by_cap(policies(("one",)), ax, measure=policy_charts.MEASURES[3]),
+        lambda ax: policy_charts.frontier(policies(("one",)), ax),
+    )
+    for draw in drawn:
+        before = dict(rcParams)
+        ax = axes(size)
+        draw(ax)
+        assert_whole(ax)
+        assert dict(rcParams) == before
+        assert len(ax.figure.axes) == 1
