@@ -26,10 +26,12 @@ import polars as pl
 import population
 from tables import Table, machine, require_equal, write
 
-from backtest import Book, Market, Venue, scale, sweep
+from backtest import Book, Market, Venue, scale, sweep, tiers_used
 from backtest.rules.contract import Contract
 from backtest.scale.warm import warm
-from backtest.scale.work import COMPRESSION
+from backtest.scale.work import COMPRESSION, LIVED
+from backtest.study.condensed import coarsen, condense, condense_lives, pulses_of
+from backtest.study.survival import lives
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 ROWS_A_FILE = 4_000_000
@@ -155,7 +157,11 @@ def market_of_first(folder: Path) -> Market:
 def one_batch(folder: Path) -> dict[str, list[tuple[dict[str, float], float]]]:
     """Return stages and CPU seconds of rounds of one batch in memory, written by default and as in batches."""
     market = market_of_first(folder)
-    settings = {"one batch in memory": {}, "the same, written as in batches": COMPRESSION}
+    settings: dict[str, Any] = {
+        "one batch in memory": {},
+        "the same, written as in batches": COMPRESSION,
+        "the same, with the same sums": COMPRESSION,
+    }
     rounds: dict[str, list[tuple[dict[str, float], float]]] = {name: [] for name in settings}
     for repeat in range(REPEATS + 1):
         for name, setting in settings.items():
@@ -167,10 +173,20 @@ def one_batch(folder: Path) -> dict[str, list[tuple[dict[str, float], float]]]:
             times.append(time.perf_counter())
             outcomes.write_parquet(folder / "one.parquet", **setting)
             times.append(time.perf_counter())
+            if name.endswith("sums"):
+                add_up(book, market, outcomes)
+            times.append(time.perf_counter())
             if repeat:  # the first finds kernels and files cold
-                stages = dict(zip(("read", "sweep", "write"), np.diff(times).tolist(), strict=True))
+                stages = dict(zip(("read", "sweep", "write", "sums"), np.diff(times).tolist(), strict=True))
                 rounds[name].append((stages, time.process_time() - began))
     return rounds
+
+
+def add_up(book: Book, market: Market, outcomes: pl.DataFrame) -> None:
+    """Make the sums that a batch leaves."""
+    stamps = condense(outcomes, None)
+    coarsen(stamps, "1h"), pulses_of(stamps), tiers_used(book, market, venue())
+    condense_lives(lives(outcomes.select(name for name in LIVED if name in outcomes.columns), market))
 
 
 def median(rounds: list[tuple[dict[str, float], float]]) -> tuple[dict[str, float], float]:
