@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backtest import book, chart, engine, market, population, rules, study
+    from backtest import book, chart, engine, market, population, rules, scale, study
     from backtest.book import Accounts, Book
     from backtest.engine.accounts import sweep_accounts
     from backtest.engine.liquidation import liquidate_accounts
@@ -45,6 +45,7 @@ _MODULES = {
     "market": "backtest.market",
     "population": "backtest.population",
     "rules": "backtest.rules",
+    "scale": "backtest.scale",
     "study": "backtest.study",
 }
 
@@ -63,6 +64,7 @@ __all__ = [
     "population",
     "replay",
     "rules",
+    "scale",
     "study",
     "sweep",
     "sweep_accounts",

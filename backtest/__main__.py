@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from backtest.cli.parser import build_parser
-from backtest.errors import BacktestError, TiersError
+from backtest.errors import BacktestError, IncompleteError, TiersError
 
-REFUSED, INTERRUPTED = 2, 130
+REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, or 2 with one line that says what was refused."""
+    """Run the command line and return its exit code.
+
+    0; 2 with one line that says what was refused; 3 with one that says which part of a long job could not be done.
+    """
     try:
         options = build_parser().parse_args(argv)
         command = import_module(f"backtest.cli.{options.command}")
@@ -25,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has stopped: nothing more to say, also at shutdown
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except IncompleteError as error:
+        return _refuse(str(error), INCOMPLETE)
     except TiersError as error:
         return _refuse(f"{error} (--tiers nearest, or --tiers SYMBOL=TABLE)")
     except BacktestError as error:
@@ -36,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse(message: str) -> int:
+def _refuse(message: str, code: int = REFUSED) -> int:
     print(f"backtest: error: {' '.join(message.split())}", file=sys.stderr)
-    return REFUSED
+    return code
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@
     ├── RulesError         a venue file or a changed rule is wrong (also a ValueError)
     │   └── TiersError     no margin tiers apply to some positions
     ├── ArgumentError      an option or a combination of options cannot be served (also a ValueError)
-    └── FetchError         data that are not on the disk could not be had
+    ├── FetchError         data that are not on the disk could not be had
+    └── IncompleteError    part of a long job could not be done; what could is there
 
 Every message names the argument, the rule it breaks, how many rows do and the first of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class BacktestError(Exception):
@@ -41,3 +42,11 @@ class ArgumentError(BacktestError, ValueError):
 
 class FetchError(BacktestError):
     """Data that are not on the disk could not be had: no connection, a refusal, or never published."""
+
+
+class IncompleteError(BacktestError):
+    """Part of a long job could not be done; what could is there. ``failed`` says why, by the part's name."""
+
+    def __init__(self, message: str, failed: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.failed = dict(failed)

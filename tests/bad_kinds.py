@@ -220,6 +220,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Venue files": [*list(venue_kinds()), *list(tier_kinds())],
         "Positions, prices and rules that do not fit together": list(together_kinds()),
         "Options": list(option_kinds()),
+        "Sweeps in batches": list(batch_kinds()),
         "Grid files": list(grid_kinds()),
         "The calculator": list(price_kinds()),
         "Fetching": list(fetch_kinds()),
@@ -439,6 +440,7 @@ def option_kinds() -> Iterator[Kind]:
         "--leverage-limit ignore", "--gap-limit=-1", "--gap-limit 6h", "--gap-limit 1e300", "--threads 0",
         "--tiers later", "--tiers nearest --tiers BTCUSDT=spring", "--symbol ETHUSDT", "--from 19.05.2021",
         "--from 2022-01-01", "--from 2021-05-19 --until 2021-05-18", "--thread 3",
+        "--batch-rows 0", "--workers 0", "--workers 2 --cluster tcp://127.0.0.1:1", "--storage region",
     ]  # fmt: skip
     runs = [
         "--count 0", "--count 1e6", "--seed -1", "--every hourly", "--chart ETHUSDT",
@@ -452,6 +454,23 @@ def option_kinds() -> Iterator[Kind]:
     yield Kind("a folder inside a file to write to", SWEEP.replace("--out out", "--out venue.toml/out"))
     yield Kind("an unknown command", "simulate")
     yield Kind("no command", "")
+
+
+def batch_kinds() -> Iterator[Kind]:
+    """Yield kinds that only sweeps in batches have words of their own for."""
+    batches = f"{SWEEP} --batch-rows 2"
+    stranger = put(adjustments(), 1, position_id=9)
+    yield Kind("positions in batches that do not exist", batches.replace("positions.parquet", "nowhere"))
+    yield Kind("positions in batches as CSV", batches.replace("positions.parquet", "p.csv"), {"p.csv": "a"})
+    yield Kind("bars of a sweep in batches that do not exist", batches.replace("bars.parquet", "nowhere.parquet"))
+    yield Kind("an id twice, in another batch", batches, {"positions.parquet": put(positions(), 2, position_id=1)})
+    yield Kind(
+        "an adjustment of no position of any batch",
+        f"{batches} --adjustments adjustments.parquet",
+        {"adjustments.parquet": stranger},
+    )
+    yield Kind("a window without bars, in batches", f"{batches} --from 2022-01-01")
+    yield Kind("a trigger without its price, in batches", f"{batches} --trigger-price last")
 
 
 def grid_kinds() -> Iterator[Kind]:

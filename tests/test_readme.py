@@ -61,6 +61,7 @@ def test_public_names__are_listed_and_exist() -> None:
         "market",
         "population",
         "rules",
+        "scale",
         "study",
         "sweep",
         "sweep_accounts",

@@ -14,6 +14,7 @@ from backtest.cli.levels_parser import add_levels
 from backtest.cli.one_line import Parser, Version
 from backtest.cli.policy_parser import add_policy
 from backtest.cli.replay_parser import add_replay
+from backtest.cli.scale_parser import add_scale
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -41,7 +42,8 @@ files (Parquet or CSV; times are UTC):
                leverage or both; optional: weight, exit_time, stop_price, take_profit_price
   adjustments  position_id, time, and margin_change, quantity_change (negative: closed) or both
 
-writes DIR/outcomes.parquet (one row a position) and DIR/summary.json (arguments, hashes, tiers, gaps, counts).
+writes DIR/outcomes.parquet (one row a position) and DIR/summary.json (arguments, hashes, tiers, gaps, counts);
+in batches (below) the folder DIR/outcomes, DIR/flow.parquet and other sums, and DIR/summary.json.
 """
 
 
@@ -100,6 +102,7 @@ def _add_sweep(commands: Any) -> None:
     add_accounts(parser)
     _add_rules(parser, venue_default=None)
     _add_out(parser.add_argument_group("output"), default=None)
+    add_scale(parser)
 
 
 def _add_venues(commands: Any) -> None:
@@ -160,9 +163,9 @@ def _add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) ->
     market = parser.add_argument_group("prices")
     default = f" (default: {bars_default})" if bars_default else ""
     market.add_argument(
-        "--bars", type=Path, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
+        "--bars", type=values.source, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
     )
-    market.add_argument("--funding", type=Path, metavar="FILE", help="funding rates")
+    market.add_argument("--funding", type=values.source, metavar="FILE", help="funding rates")
     market.add_argument(
         "--gap-limit",
         type=values.gap_limit,
@@ -181,8 +184,10 @@ def _add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) ->
 
 def _add_book(parser: argparse.ArgumentParser, *, instead: str) -> None:
     book = parser.add_argument_group("positions")
-    book.add_argument("--positions", type=Path, metavar="FILE", help=f"your own ({instead})")
-    book.add_argument("--adjustments", type=Path, metavar="FILE", help="margin added or taken, parts closed")
+    book.add_argument("--positions", type=values.source, metavar="FILE", help=f"your own ({instead})")
+    book.add_argument(
+        "--adjustments", type=values.source, metavar="FILE", help="margin added or taken, parts closed"
+    )
 
 
 def _add_invented(parser: argparse.ArgumentParser, *, default: str) -> None:

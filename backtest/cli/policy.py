@@ -61,7 +61,7 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
     for history_name in file.histories:
         with clock.stage("prices"):
             history = file.history(history_name)
-        unit = CENT if (one_currency(file.venue, history.market) or "USD") in DOLLARS else SATOSHI
+        unit = CENT if (one_currency(file.venue, history.market.symbols) or "USD") in DOLLARS else SATOSHI
         assumed[history_name] = _of_history(file, history)
         for book_name in file.books:
             with clock.stage("positions"):

@@ -10,6 +10,21 @@ from contextlib import contextmanager
 ERASE_LINE = "\r\x1b[K"
 
 
+class Line:
+    """One line on the error stream that says how far long work is; nothing where nobody watches."""
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.show("")
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if sys.stderr.isatty():
+            print(f"{ERASE_LINE}{text}", end="", file=sys.stderr, flush=True)
+
+
 class Clock:
     """Times the stages of a command, in seconds by name."""
 

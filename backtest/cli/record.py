@@ -32,8 +32,8 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
         **circumstances(options, swept.market, swept.venue, swept.currency, clock),
         "book": _book(options, swept),
         "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
-        "outcomes": {row["outcome"]: _number(row["count"]) for row in counts.iter_rows(named=True)},
-        "totals": {name: _number(value) for name, value in swept.totals.items()},
+        "outcomes": {row["outcome"]: plain_number(row["count"]) for row in counts.iter_rows(named=True)},
+        "totals": {name: plain_number(value) for name, value in swept.totals.items()},
     }
 
 
@@ -42,9 +42,7 @@ def circumstances(options: Namespace, market: Market, venue: Venue, currency: st
     first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     found = market.gaps()
     return {
-        "command": options.command,
-        "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
-        "versions": versions(),
+        **asked(options),
         "inputs": input_hashes(options),
         "prices": {
             "description": market.description,
@@ -60,6 +58,15 @@ def circumstances(options: Namespace, market: Market, venue: Venue, currency: st
         },
         "venue": {"name": venue.name, "title": venue.title, "settlement": currency},
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+    }
+
+
+def asked(options: Namespace) -> dict[str, Any]:
+    """Return what was asked for, and of which versions."""
+    return {
+        "command": options.command,
+        "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
+        "versions": versions(),
     }
 
 
@@ -81,7 +88,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str, list)) else str(value)
 
 
-def _number(value: float) -> float | None:
+def plain_number(value: float) -> float | None:
     """Return a number as JSON has it: whole where it is, null where it cannot be computed."""
     if not math.isfinite(value):
         return None

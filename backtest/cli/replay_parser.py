@@ -33,7 +33,7 @@ def add_replay(
         epilog=WRITES,
     )
     add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    add_book(parser, required=False)
+    add_book(parser, instead="default: an invented book")
     _add_invented(parser)
     add_rules(parser, venue_default="binance")
     _add_waterfall(parser)

@@ -10,7 +10,7 @@ import polars as pl
 
 from backtest.chart.words import amount, currency_name
 from backtest.cli.sentences import duration
-from backtest.cli.study import HEAVY_QUANTILE, Swept
+from backtest.cli.study import HEAVY_QUANTILE, Swept, Told
 from backtest.cli.text import day, decimals, moment, number, percent, plural, table
 from backtest.errors import DataError
 from backtest.study import flow, tails
@@ -145,7 +145,7 @@ def triggers(swept: Mapping[str, Swept]) -> str:
     return table(header, lines)
 
 
-def headline(swept: Swept) -> str:
+def headline(swept: Told) -> str:
     """Return the result in a sentence or two."""
     totals = swept.totals
     if not totals["liquidated"]:
@@ -161,18 +161,18 @@ def headline(swept: Swept) -> str:
     return f"Liquidated: {money}, {longs}; {shares}."
 
 
-def caveats(swept: Swept) -> str:
+def caveats(swept: Told) -> str:
     """Return how many positions are known less well than the others, or nothing."""
     told = {
         "ended unknown, across a long gap": swept.totals["unknown"],
         "ambiguous: the order inside a bar, or the entry bar, decided": swept.totals["ambiguous"],
-        "left out: leverage beyond the limit": len(swept.book) - swept.outcomes.height,
+        "left out: leverage beyond the limit": swept.left_out,
     }
     found = [f"{plural(count, 'position')} {what}" for what, count in told.items() if count]
     return f"{'; '.join(found)}." if found else ""
 
 
-def counts(swept: Swept) -> str:
+def counts(swept: Told) -> str:
     """Return how many positions came to which outcome."""
     rows = flow.tally(swept.outcomes)
     lines = [[row["outcome"], number(row["count"]), percent(row["share"])] for row in rows.iter_rows(named=True)]

@@ -26,7 +26,7 @@ def run(options: Namespace) -> None:
     venue = Venue.load(options.venue)
     with clock.stage("prices"):
         market = read_market(options)
-    one_currency(venue, market)
+    one_currency(venue, market.symbols)
     if options.chart is not None:
         require_symbol("--chart", options.chart, market)
     tiers = tiers_of_run(options, market)

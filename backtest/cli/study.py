@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -35,7 +35,7 @@ HEAVY_QUANTILE = 0.95
 FINEST = timedelta(minutes=15)
 
 
-def one_currency(venue: Venue, market: Market) -> str:
+def one_currency(venue: Venue, symbols: Iterable[str]) -> str:
     """Return the settlement currency of all symbols; nothing where the venue does not say.
 
     Raises
@@ -43,7 +43,7 @@ def one_currency(venue: Venue, market: Market) -> str:
     ArgumentError
         Where there are several: their amounts cannot be added up.
     """
-    by_symbol = {symbol: venue.settlement_of(symbol) for symbol in market.symbols}
+    by_symbol = {symbol: venue.settlement_of(symbol) for symbol in symbols}
     if len(set(by_symbol.values())) > 1:
         told = ", ".join(
             f"{symbol} in {currency or 'a currency not told'}" for symbol, currency in by_symbol.items()
@@ -52,6 +52,30 @@ def one_currency(venue: Venue, market: Market) -> str:
             f"amounts in several currencies cannot be added up ({told}): take one currency at a time"
         )
     return next(iter(by_symbol.values()))
+
+
+class Told(Protocol):
+    """What the totals of a run are told from."""
+
+    @property
+    def outcomes(self) -> pl.DataFrame:
+        """Outcomes, or what they are condensed to."""
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The totals of the run by name."""
+
+    @property
+    def currency(self) -> str:
+        """What margins and notionals are in."""
+
+    @property
+    def invented(self) -> bool:
+        """Whether dollars mean nothing."""
+
+    @property
+    def left_out(self) -> int:
+        """How many positions were not swept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +103,7 @@ class Swept:
     @property
     def currency(self) -> str:
         """What margins and notionals are in; dollars where the venue does not say."""
-        return one_currency(self.venue, self.market) or "USD"
+        return one_currency(self.venue, self.market.symbols) or "USD"
 
     @cached_property
     def window(self) -> tuple[datetime, datetime]:
@@ -91,6 +115,11 @@ class Swept:
     def totals(self) -> dict[str, Any]:
         """The totals of the run by name."""
         return flow.summary(self.outcomes, kinds=self.kinds, unit=self.unit).row(0, named=True)
+
+    @property
+    def left_out(self) -> int:
+        """How many positions were not swept: their leverage was beyond the limit."""
+        return len(self.book) - self.outcomes.height
 
     def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
         """Return the liquidated flow over the whole window, of one symbol and its book or of all."""

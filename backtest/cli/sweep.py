@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from backtest.cli import accounts, record, report, sentences
+from backtest.cli import accounts, record, report, scaled, sentences
 from backtest.cli.accounts_parser import FILES
 from backtest.cli.inputs import read_book, read_market, read_tiers, sweep_rules
 from backtest.cli.outputs import outputs, require_folder
@@ -18,16 +18,24 @@ from backtest.rules.venue import Venue
 
 def run(options: Namespace) -> None:
     """Sweep the positions or accounts given and write their outcomes and a summary."""
-    require_folder(options.out)
     if options.accounts is not None and options.positions is None:
+        if scaled.is_asked_for(options):
+            raise ArgumentError(
+                "--batch-rows, --workers, --cluster, --storage and --no-outcomes are for positions"
+            )
+        require_folder(options.out)
         accounts.run(options)
         return
     require_positions(options)
+    if scaled.is_asked_for(options):
+        scaled.run(options)
+        return
+    require_folder(options.out)
     clock = Clock()
     venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
     with clock.stage("prices"):
         market = read_market(options)
-    one_currency(venue, market)
+    one_currency(venue, market.symbols)
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     with clock.stage("sweep"):

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+
+def source(text: str) -> Path | str:
+    """Return a path, or an address of object storage as it is."""
+    return text if "://" in text else Path(text)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Return a name and a value from NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ArgumentTypeError(f"must be like NAME=VALUE, is {text!r}")
+    return name, value
 
 
 def positive(text: str) -> float:

@@ -121,8 +121,9 @@ def _suffix(best: np.ufunc, values: Floats) -> Floats:
     return np.asarray(best.accumulate(values[::-1])[::-1])
 
 
-#: The last forest of each market: a second sweep under like rules need not plant it again.
-_LAST: weakref.WeakKeyDictionary[Market, tuple[object, Forest]] = weakref.WeakKeyDictionary()
+#: The last forest of each market, and which trees stand in it: a sweep under like rules need not plant it again,
+#: and neither need the next batch of a book, unless it uses a tree that none before it did.
+_LAST: weakref.WeakKeyDictionary[Market, tuple[object, Flags, Forest]] = weakref.WeakKeyDictionary()
 
 
 def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used: Flags, series: str) -> Forest:
@@ -130,19 +131,21 @@ def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used
     fees = {group.symbol: group.contract for group in book.groups}
     key = (
         series,
-        tuple((tree, used[number]) for number, tree in enumerate(book.trees)),
+        book.trees,
         tuple((number, contract.kind, contract.mark_fee_rate) for number, contract in sorted(fees.items())),
     )
     last = _LAST.get(market)
     if last is not None and last[0] == key:
-        return last[1]
+        if not (used & ~last[1]).any():
+            return last[2]
+        used = used | last[1]
     wanted = [tree if used[number] else None for number, tree in enumerate(book.trees)]
     forest = _plant(
         market,
         [None if tree is None else _crossing_values(tree, bars, funding, fees[tree.symbol]) for tree in wanted],
         [tree.symbol for tree in book.trees],
     )
-    _LAST[market] = (key, forest)
+    _LAST[market] = (key, used, forest)
     return forest
 
 

@@ -133,16 +133,19 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     """
     require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
     prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    counts = limits.group_counts(book, prepared)
-    times = book.positions.select("symbol", "entry_time")
+    times = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
     rows = []
-    for group, count in zip(prepared.rules.groups, counts, strict=True):
-        if not count:
-            continue
+    for group in prepared.rules.groups:
         symbol = market.symbols[group.symbol]
-        own = times.filter(pl.col("symbol") == symbol)["entry_time"].dt.epoch("ms")
+        if (symbol,) not in times:
+            continue
+        own = times[(symbol,)]["entry_time"].dt.epoch("ms")
         following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
         own = own.filter((own >= group.start) & (own < min(following, default=np.iinfo(np.int64).max)))
+        if own.is_empty():
+            continue
+        if not group.known:
+            limits.group_counts(book, prepared)  # refuses them
         inside = (own >= milliseconds(group.table.start)) & (own < milliseconds(group.table.end))
         rows.append(
             {
@@ -152,7 +155,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
                 "end": group.table.end,
                 "in_force": bool(inside.all()),
                 "confidence": group.table.confidence,
-                "positions": int(count),
+                "positions": own.len(),
             }
         )
     return pl.DataFrame(

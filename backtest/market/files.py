@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -29,11 +31,18 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
         raise DataError(f"{file} is a folder, not a file" if path.is_dir() else f"{file} does not exist")
     if path.suffix not in FORMATS:
         raise DataError(f"{file} must end in {' or '.join(FORMATS)}")
-    try:
+    with readable(file, FORMATS[path.suffix]):
         frame = pl.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, schema)
-    except (PolarsError, PanicException) as error:  # polars panics over a few kinds of damage
-        raise DataError(f"{file} cannot be read as {FORMATS[path.suffix]}: {_reason(error)}") from None
     return conform(frame.rechunk(), schema)
+
+
+@contextmanager
+def readable(file: str, kind: str) -> Iterator[None]:
+    """Turn what polars raises while it reads a file into one line that names it."""
+    try:
+        yield
+    except (PolarsError, PanicException) as error:  # polars panics over a few kinds of damage
+        raise DataError(f"{file} cannot be read as {kind}: {_reason(error)}") from None
 
 
 def _read_csv(path: Path, schema: Schema) -> pl.DataFrame:

@@ -116,6 +116,10 @@ class Market:
 
     def gaps(self) -> pl.DataFrame:
         """Return where bars are missing: symbol, start, end, missing_bars, long (beyond the gap limit)."""
+        return self._gaps
+
+    @cached_property
+    def _gaps(self) -> pl.DataFrame:
         limit = np.inf if self.gap_limit is None else self.gap_limit / timedelta(milliseconds=1)
         intervals = pl.DataFrame({"symbol": list(self.symbols), "interval": self.intervals})
         end_before = pl.col("time").dt.epoch("ms").shift(1).over("symbol") + pl.col("interval")

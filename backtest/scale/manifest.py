@@ -46,6 +46,11 @@ class Manifest:
         """Return the file of a finished shard."""
         return self.folder / self._finished[shard][0]
 
+    def forget(self, shard: str) -> None:
+        """Take a finished shard for unfinished: what it was made from has changed."""
+        self.file(shard).unlink(missing_ok=True)
+        del self._finished[shard]
+
     def finish(self, shard: str, write: Callable[[Path], object]) -> Path:
         """Write a shard's file by a function of its path, and note it as finished.
 
@@ -59,7 +64,7 @@ class Manifest:
         name = f"{sha256(shard.encode()).hexdigest()[:24]}{self._suffix}"
         partial = self.folder / f".partial-{name}"
         write(partial)
-        checksum = _checksum(partial)
+        checksum = checksum_of(partial)
         partial.replace(self.folder / name)
         _append(self.folder / MANIFEST, {"shard": shard, "file": name, "sha256": checksum})
         self._finished[shard] = name, checksum
@@ -117,7 +122,7 @@ def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
         )
     if torn:
         os.truncate(path, sum(len(line) + 1 for line in whole))
-    return {shard: found for shard, found in noted.items() if _is_whole(folder / found[0], found[1])}
+    return {shard: found for shard, found in noted.items() if is_whole(folder / found[0], found[1])}
 
 
 def _leave_nothing(made: list[Path]) -> None:
@@ -129,11 +134,13 @@ def _leave_nothing(made: list[Path]) -> None:
             path.rmdir()
 
 
-def _is_whole(path: Path, checksum: str) -> bool:
-    return path.is_file() and _checksum(path) == checksum
+def is_whole(path: Path, checksum: str) -> bool:
+    """Whether a file is there as it was left."""
+    return path.is_file() and checksum_of(path) == checksum
 
 
-def _checksum(path: Path) -> str:
+def checksum_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
 

@@ -6,6 +6,9 @@ Amounts are in settlement currency, rounded to a ``unit`` of it and added up as 
 order of the rows or the number of threads. Shares are of the book: entry notional over the entry notional of
 *all* rows given, so they add up to the share of the book that was liquidated.
 
+Functions also take what ``condensed.condense`` makes of outcomes, in their place: of a book too large to be one
+frame, its parts added up give the same figures to the last digit.
+
 ``kinds``, wherever it is asked for, names the contract kind of symbols (linear, inverse, face_value); symbols
 it does not name are linear.
 """
@@ -84,11 +87,9 @@ def leverage_bucket(leverage: pl.Expr, edges: Sequence[float] = LEVERAGE_EDGES) 
     """Return the bucket [edge, next edge) of each leverage, as ``leverage_bucket``: an Enum in order."""
     between = [f"{low:g}x to {high:g}x" for low, high in pairwise(edges)]
     labels = [f"below {edges[0]:g}x", *between, f"{edges[-1]:g}x and more"]
-    bucket = pl.coalesce(
-        *(pl.when(leverage < edge).then(pl.lit(label)) for edge, label in zip(edges, labels, strict=False)),
-        pl.lit(labels[-1]),
-    )
-    return bucket.cast(pl.Enum(labels)).alias("leverage_bucket")
+    *below, highest = [pl.lit(label, pl.Enum(labels)) for label in labels]  # 20 times as fast as by their text
+    each = (pl.when(leverage < edge).then(bucket) for edge, bucket in zip(edges, below, strict=True))
+    return pl.coalesce(*each, highest).alias("leverage_bucket")
 
 
 def liquidated(
@@ -112,7 +113,8 @@ def liquidated(
     and ``shortfall``. Groups in which nothing was liquidated are absent.
     """
     keys = [pl.col(key) if isinstance(key, str) else key for key in by]
-    grouped = _weighted(outcomes, kinds).filter("liquidated").group_by(keys)
+    _check_condensed(outcomes, unit, *keys)
+    grouped = in_units(outcomes, kinds, unit).filter("liquidated").group_by(keys)
     sums = grouped.agg(
         notional=_amount("fill_notional", unit),
         entry_notional=_amount("entry_notional", unit),
@@ -142,15 +144,16 @@ def by_interval(
     ``time`` (opening of the interval); ``long_notional``, ``short_notional``, ``notional`` at the fill;
     ``long_count``, ``short_count``, ``count``; ``long_share``, ``short_share``, ``share`` of the book.
     """
-    book = _weighted(outcomes, kinds)
-    whole = book.select(_amount("entry_notional", unit, weight="opened")).collect().item()
+    inside = pl.col("liquidated") & pl.col("outcome_time").is_between(start, end)
+    _check_condensed(outcomes, unit, interval(every), inside.alias("inside"))
+    book = in_units(outcomes, kinds, unit)
+    whole = book.select(_amount("book_notional", unit)).collect().item()
     sums = {}
     for side in ("long", "short"):
         its_own = pl.col("side") == side
         sums[f"{side}_notional"] = _amount("fill_notional", unit, its_own)
         sums[f"{side}_count"] = _count(its_own)
         sums[f"{side}_share"] = _amount("entry_notional", unit, its_own) / whole
-    inside = pl.col("liquidated") & pl.col("outcome_time").is_between(start, end)
     flow = book.filter(inside).group_by(interval(every)).agg(**sums)
     measures = ("notional", "count", "share")
     return (
@@ -208,9 +211,10 @@ def concentration(
     -------
     ``time`` and ``largest_share`` (0 to 1), in order of time; intervals without liquidations are absent.
     """
-    rows = _weighted(outcomes, kinds).filter("liquidated")
-    units = whole_units(pl.col("entry_notional") * pl.col("weight"), unit)
-    return rows.group_by(interval(every)).agg(largest_share=units.max() / units.sum()).sort("time").collect()
+    _check_condensed(outcomes, unit, interval(every))
+    rows = in_units(outcomes, kinds, unit).filter("liquidated").group_by(interval(every))
+    share = pl.col("largest_units").max() / pl.col("entry_notional_units").sum()
+    return rows.agg(largest_share=share).sort("time").collect()
 
 
 def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> pl.DataFrame:
@@ -241,7 +245,7 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count."""
     every = pl.LazyFrame({"outcome": Outcome.categories.cast(Outcome)})
-    counts = _weighted(outcomes).group_by("outcome").agg(count=_count())
+    counts = in_units(outcomes).group_by("outcome").agg(count=_count())
     full = every.join(counts, on="outcome", how="left", maintain_order="left").fill_null(0.0)
     return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
 
@@ -257,9 +261,10 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     """
     gone = pl.col("liquidated")
     flow = _amount("fill_notional", unit, gone)
-    book = _amount("entry_notional", unit, weight="opened")
-    opened = _count(weight="opened")
-    totals = _weighted(outcomes, kinds).select(
+    book = _amount("book_notional", unit)
+    opened = _count(of="opened")
+    _check_condensed(outcomes, unit)
+    totals = in_units(outcomes, kinds, unit).select(
         positions=opened,
         book_notional=book,
         liquidated=_count(gone),
@@ -274,23 +279,47 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     return totals.collect()
 
 
-def _weighted(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.LazyFrame:
-    """Return outcomes with entry notionals, the weight opened, and the weight left when the outcome came."""
+def in_units(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.LazyFrame:
+    """Return rows with whole numbers of units: of amounts, of the weight opened, of what was left of it."""
+    if _is_condensed(outcomes):
+        return outcomes.lazy()
     opened = pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)
     left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else opened
-    return outcomes.lazy().with_columns(entry_notional(kinds), opened=opened, weight=left)
+    entry = entry_notional(kinds)
+    amounts = {name: pl.col(name) for name in ("fill_notional", "shortfall") if name in outcomes.columns}
+    return outcomes.lazy().with_columns(
+        opened_units=whole_units(opened, WEIGHT_UNIT),
+        left_units=whole_units(left, WEIGHT_UNIT),
+        book_notional_units=whole_units(entry * opened, unit),
+        entry_notional_units=whole_units(entry * left, unit),
+        largest_units=whole_units(entry * left, unit),
+        **{f"{name}_units": whole_units(amount * left, unit) for name, amount in amounts.items()},
+    )
 
 
-def _amount(column: str, unit: float, where: pl.Expr = EVERY_ROW, weight: str = "weight") -> pl.Expr:
+def _is_condensed(outcomes: pl.DataFrame) -> bool:
+    return "largest_units" in outcomes.columns
+
+
+def _check_condensed(outcomes: pl.DataFrame, unit: float, *split_by: pl.Expr) -> None:
+    """Refuse another unit than a condensed frame is in, and to split by time what it holds as one."""
+    if not _is_condensed(outcomes) or outcomes.is_empty():
+        return
+    kept = outcomes["unit"].unique().to_list()
+    if kept != [unit]:
+        raise ArgumentError(f"unit must be the one the outcomes were condensed in, {kept}, is {unit:g}")
+    ends = [outcomes.with_columns(outcome_time=end).select(split_by) for end in ("first_time", "last_time")]
+    if not ends[0].equals(ends[1]):
+        raise ArgumentError("intervals and windows must not split those the outcomes were condensed to")
+
+
+def _amount(name: str, unit: float, where: pl.Expr = EVERY_ROW) -> pl.Expr:
     """Return the weighted sum of an amount over some rows, exact to the unit."""
-    per_currency = 1 / unit
-    units = (pl.col(column) * pl.col(weight) * per_currency).round().cast(pl.Int64)
-    return units.filter(where).sum() / per_currency
+    return pl.col(f"{name}_units").filter(where).sum() / (1 / unit)
 
 
-def _count(where: pl.Expr = EVERY_ROW, weight: str = "weight") -> pl.Expr:
-    per_position = 1 / WEIGHT_UNIT
-    return (pl.col(weight) * per_position).round().cast(pl.Int64).filter(where).sum() / per_position
+def _count(where: pl.Expr = EVERY_ROW, of: str = "left") -> pl.Expr:
+    return pl.col(f"{of}_units").filter(where).sum() / (1 / WEIGHT_UNIT)
 
 
 def _rank(notional: pl.Expr) -> pl.Expr:

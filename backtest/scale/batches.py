@@ -1,0 +1,135 @@
+"""A data set of positions cut into batches: which rows of which file, never the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from backtest.errors import ArgumentError, DataError
+from backtest.market.files import readable
+
+#: Options of polars' readers of object storage: keys, region, endpoint.
+StorageOptions = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of one file."""
+
+    name: str  #: of the shard it becomes: number of the file and of the batch in it
+    path: str
+    first: int  #: row
+    rows: int | None  #: None: the file does not say, because it is damaged
+    hive: bool  #: whether folders of the path name columns
+
+    def scan(self, storage: StorageOptions | None) -> pl.LazyFrame:
+        """Return the rows, unread."""
+        return scan(self.path, self.hive, storage).slice(self.first, self.rows)
+
+    def read(self, storage: StorageOptions | None) -> pl.DataFrame:
+        """Return the rows.
+
+        Raises
+        ------
+        DataError
+            For a file that is damaged, or gone.
+        """
+        with readable_parquet("positions", self.path):
+            return self.scan(storage).collect().rechunk()
+
+    def __str__(self) -> str:
+        if self.rows is None:
+            return self.path
+        return f"{self.path}, rows {self.first:,} to {self.first + self.rows:,}"
+
+
+def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[Batch]:
+    """Return batches of at most so many rows that cover a data set in order.
+
+    Parameters
+    ----------
+    source
+        A Parquet file, a folder of them (hive or not), a pattern, or an address of object storage, which is taken
+        for one file whatever stands behind it.
+
+    Raises
+    ------
+    ArgumentError
+        For a batch of no rows.
+    DataError
+        Where there is no file, or files differ in their columns.
+    """
+    if rows < 1:
+        raise ArgumentError(f"batch_rows must be at least 1, is {rows}")
+    batches: list[Batch] = []
+    columns: tuple[str, pl.Schema] | None = None
+    for number, path in enumerate(files(source, "positions")):
+        hive = "=" in path.removeprefix(source)
+        try:
+            found = scan(path, hive, storage)
+            count, schema = int(found.select(pl.len()).collect().item()), found.collect_schema()
+        except (PolarsError, OSError):  # its batch tells what is wrong with it, and the others go on
+            batches.append(Batch(f"{number:05d}-{0:05d}", path, 0, None, hive))
+            continue
+        columns = _same(columns, path, schema)
+        firsts = range(0, max(count, 1), rows)
+        batches += [
+            Batch(f"{number:05d}-{place:05d}", path, first, min(rows, count - first), hive)
+            for place, first in enumerate(firsts)
+        ]
+    return batches
+
+
+def files(source: str, what: str) -> list[str]:
+    """Return the files of a data set in the order polars reads them; an address of object storage as it is."""
+    if is_remote(source):
+        return [source]
+    if Path(source).is_dir():
+        found = [str(path) for path in Path(source).rglob("*.parquet") if not path.name.startswith(".")]
+    elif has_magic(source):
+        found = glob(source, recursive=True)  # noqa: PTH207 (absolute patterns)
+    else:
+        found = [source] if Path(source).is_file() else []
+    if not found:
+        raise DataError(f"{what} {source}: there is no such Parquet file or folder of them")
+    strangers = [path for path in sorted(found) if Path(path).suffix != ".parquet"]
+    if strangers:
+        raise DataError(f"{what} file {strangers[0]} must end in .parquet to be read in batches")
+    return sorted(found)
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source is an address rather than a path."""
+    return "://" in source
+
+
+def scan(source: str, hive: bool, storage: StorageOptions | None) -> pl.LazyFrame:
+    """Return a Parquet file or data set, unread."""
+    options = dict(storage) if storage and is_remote(source) else None
+    return pl.scan_parquet(source, hive_partitioning=hive, storage_options=options)
+
+
+def readable_parquet(what: str, path: str) -> AbstractContextManager[None]:
+    """Return the context in which a Parquet file's damage becomes one line that names it."""
+    return readable(f"{what} file {path}", "Parquet")
+
+
+def stamp(path: str) -> list[int]:
+    """Return what tells that a local file has changed: size and time of the last change, ns."""
+    found = Path(path)
+    return [found.stat().st_size, found.stat().st_mtime_ns] if found.exists() else []
+
+
+def _same(known: tuple[str, pl.Schema] | None, path: str, schema: pl.Schema) -> tuple[str, pl.Schema]:
+    """Return the first file and its columns, and refuse others."""
+    if known is None or known[1] == schema:
+        return known or (path, schema)
+    first, wanted = known
+    differing = sorted(name for name in {**wanted, **schema} if wanted.get(name) != schema.get(name))
+    raise DataError(f"positions files must have the same columns: {path} differs from {first} in {differing[0]}")

@@ -1,0 +1,112 @@
+"""Workers of a dask cluster: one somewhere by its scheduler's address, or one of this machine.
+
+The scheduler gives the work of a lost worker to another; what has cost several workers their lives is given up.
+Workers of a cluster that is there already should be started with one thread each and ``POLARS_MAX_THREADS=1``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+from backtest.errors import ArgumentError
+from backtest.scale.executors import RETRIES, Done, LostError, Work, attempt, is_final
+from backtest.scale.processes import ONE_THREAD, portable
+from backtest.scale.warm import warm
+
+LOCAL = "local"
+
+
+class Cluster:
+    """A dask cluster.
+
+    Parameters
+    ----------
+    address
+        Of its scheduler, like ``tcp://10.0.0.1:8786``; ``local`` starts one on this machine.
+    workers
+        How many a local one has; None: one a core.
+
+    Raises
+    ------
+    ArgumentError
+        Where ``distributed`` is not installed, or no scheduler answers.
+    """
+
+    threads = 1
+
+    def __init__(self, address: str, workers: int | None = None, *, retries: int = RETRIES) -> None:
+        self._distributed, self._retries = _distributed(), retries
+        self._cluster = _local(self._distributed, workers) if address == LOCAL else None
+        try:
+            self.client = self._distributed.Client(self._cluster or address)
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"no scheduler answers at {address}: {error}") from None
+        self._names: dict[Any, str] = {}
+        self._warmed = False
+
+    def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:
+        """Take a piece of work on."""
+        if not self._warmed:
+            self._warm()
+        work = Work(name, function, arguments)
+        future = self.client.submit(_do, work, key=f"{name}-{uuid.uuid4().hex}", pure=False, retries=self._retries)
+        self._names[future] = name
+
+    def gather(self) -> Iterator[Done]:
+        """Yield results as they come, until there is nothing left to do."""
+        waiting, self._names = self._names, {}
+        for future in self._distributed.as_completed(list(waiting)):
+            yield self._done(waiting.pop(future), future)
+
+    def close(self) -> None:
+        """Give up what is not done, and a cluster of our own."""
+        if self.client.status == "closed":
+            return
+        self.client.cancel(list(self._names))
+        self.client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _warm(self) -> None:
+        """Compile the kernels on one worker of each machine."""
+        self.client.wait_for_workers(1)
+        found = self.client.scheduler_info(n_workers=-1)["workers"]
+        one_each = {worker["host"]: address for address, worker in found.items()}
+        futures = [self.client.submit(warm, workers=[address], pure=False) for address in one_each.values()]
+        self.client.gather(futures)
+        self._warmed = True
+
+    def _done(self, name: str, future: Any) -> Done:
+        try:
+            return future.result()  # type: ignore[no-any-return]
+        except self._distributed.KilledWorker as error:
+            return Done(name, error=LostError(f"workers died over it: {error}"))
+        except Exception as error:
+            return Done(name, error=error)
+
+
+def _do(work: Work) -> Done:
+    """Do a piece of work; raise only what may be tried again."""
+    done = portable(attempt(work))
+    if done.error is not None and not is_final(done.error):
+        raise done.error
+    return done
+
+
+def _distributed() -> Any:
+    try:
+        return import_module("distributed")
+    except ImportError:
+        install = "pip install 'liquidation-backtest[cluster]'"
+        raise ArgumentError(f"a cluster needs the package distributed: {install}") from None
+
+
+def _local(distributed: Any, workers: int | None) -> Any:
+    settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ONE_THREAD.items()}
+    with import_module("dask.config").set(settings):
+        return distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+        )

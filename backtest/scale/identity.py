@@ -1,0 +1,91 @@
+"""What must hold across batches: no position twice, no adjustment of a position there is not.
+
+Told before any work is done. Rising ids cost one look at each batch; others are compared a share of them at a
+time, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from backtest.errors import DataError
+from backtest.market.files import readable
+from backtest.scale.batches import Batch, StorageOptions, scan
+
+#: The lowest and highest id of a batch.
+Span = tuple[int, int, Batch]
+
+#: Ids that are compared at once.
+AT_ONCE = 10_000_000
+
+
+def check(batches: Sequence[Batch], adjustments: str | None, storage: StorageOptions | None) -> None:
+    """Refuse ids used twice, and adjustments of unknown positions; leave to each batch what it can tell itself.
+
+    Raises
+    ------
+    DataError
+        For either, with how many and the first of them.
+    """
+    spans = [span for batch in batches if (span := _span(batch, storage)) is not None]
+    for group in _overlapping(spans):
+        _require_distinct(group, storage)
+    if adjustments is not None and len(spans) == len(batches):  # a damaged file may hold the ones that are missing
+        _require_known(adjustments, spans, storage)
+
+
+def _ids(batch: Batch, storage: StorageOptions | None) -> pl.LazyFrame:
+    return batch.scan(storage).select("position_id")
+
+
+def _span(batch: Batch, storage: StorageOptions | None) -> Span | None:
+    """Return the lowest and highest id of a batch; None where it has none, or is damaged."""
+    ids = pl.col("position_id")
+    try:
+        lowest, highest = _ids(batch, storage).select(a=ids.min(), b=ids.max()).collect().row(0)
+    except (PolarsError, PanicException):
+        return None
+    return None if lowest is None else (lowest, highest, batch)
+
+
+def _overlapping(spans: Sequence[Span]) -> list[list[Span]]:
+    """Return the groups of batches whose ids lie between one another's."""
+    groups: list[list[Span]] = []
+    end = None
+    for span in sorted(spans, key=lambda span: span[:2]):
+        if end is None or span[0] > end:
+            groups.append([])
+        groups[-1].append(span)
+        end = span[1] if end is None else max(end, span[1])
+    return [group for group in groups if len(group) > 1]
+
+
+def _require_distinct(group: Sequence[Span], storage: StorageOptions | None) -> None:
+    ids = pl.concat([_ids(batch, storage) for _, _, batch in group])
+    total = sum(batch.rows or 0 for _, _, batch in group)
+    share = pl.col("position_id") % max(1, -(-total // AT_ONCE))
+    for number in range(max(1, -(-total // AT_ONCE))):
+        counted = ids.filter(share == number).group_by("position_id").len()
+        twice = counted.filter(pl.col("len") > 1).collect(engine="streaming")
+        if not twice.is_empty():
+            raise DataError(
+                "positions: position_id must not repeat, in other batches neither: "
+                f"{twice.height:,} or more are used again, the lowest of them {twice['position_id'].min()!r}"
+            )
+
+
+def _require_known(adjustments: str, spans: Sequence[Span], storage: StorageOptions | None) -> None:
+    with readable(f"adjustments file {adjustments}", "Parquet"):
+        changes = scan(adjustments, False, storage).select(pl.col("position_id").cast(pl.Int64)).unique().collect()
+    total, left = changes.height, changes
+    for lowest, highest, batch in spans:
+        if left["position_id"].is_between(lowest, highest).any():
+            left = left.join(_ids(batch, storage).cast(pl.Int64).collect(), on="position_id", how="anti")
+    if not left.is_empty():
+        raise DataError(
+            f"adjustments: position_id must be one of the positions': {left.height:,} of {total:,} ids are not, "
+            f"the lowest {left['position_id'].min()!r}"
+        )

@@ -1,0 +1,56 @@
+"""The sums of all batches made one, with memory for one symbol's at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+import polars as pl
+
+from backtest.scale.drafts import draft
+from backtest.scale.result import FLOW, LIVES, OUTCOMES, PARTS, PULSES, TIERS
+from backtest.study.condensed import merge as merge_condensed
+from backtest.study.condensed import merge_lives, merge_pulses
+
+
+def merge(folder: Path, batches: Collection[str], unit: float) -> None:
+    """Write the sums of all batches, and remove what earlier runs left of batches that are no more."""
+    for kind in (OUTCOMES, *(f"{PARTS}/{kind}" for kind in (FLOW, LIVES, TIERS, PULSES))):
+        for path in (folder / kind).glob("*.parquet"):
+            if path.stem not in batches:
+                path.unlink()
+    _write(folder, f"{FLOW}.parquet", merge_condensed(_parts(folder, FLOW)))
+    _write(folder, f"{LIVES}.parquet", merge_lives(_parts(folder, LIVES)))
+    _write(folder, f"{TIERS}.parquet", _merged_tiers(_parts(folder, TIERS)))
+    pulses = _parts(folder, PULSES)
+    symbols = pulses.select("symbol").unique().collect(engine="streaming")["symbol"].sort()
+    for number, symbol in enumerate(symbols):
+        own = merge_pulses(pulses.filter(pl.col("symbol") == symbol), unit=unit)
+        _write(folder, f"{PULSES}/{number:05d}.parquet", own)
+    if symbols.is_empty():
+        _write(folder, f"{PULSES}/{0:05d}.parquet", pulses.collect())
+
+
+def forget(folder: Path) -> None:
+    """Remove the sums of all batches, which no longer hold."""
+    for kind in (FLOW, LIVES, TIERS):
+        (folder / f"{kind}.parquet").unlink(missing_ok=True)
+    shutil.rmtree(folder / PULSES, ignore_errors=True)
+
+
+def _parts(folder: Path, kind: str) -> pl.LazyFrame:
+    return pl.scan_parquet(folder / PARTS / kind)
+
+
+def _merged_tiers(parts: pl.LazyFrame) -> pl.DataFrame:
+    """Return the tables used in any batch: in force where they were at every entry."""
+    keys = ["symbol", "table", "start", "end", "confidence"]
+    sums = parts.group_by(keys, maintain_order=True).agg(pl.col("in_force").all(), pl.col("positions").sum())
+    order = ["symbol", "table", "start", "end", "in_force", "confidence", "positions"]
+    return sums.select(order).sort("symbol", "start", maintain_order=True).collect()
+
+
+def _write(folder: Path, file: str, frame: pl.DataFrame) -> None:
+    with draft(folder, file) as path:
+        frame.write_parquet(path)

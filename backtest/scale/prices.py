@@ -1,0 +1,110 @@
+"""Where a market is read from: paths and a window, shipped in place of the bars themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from backtest.errors import DataError
+from backtest.market.files import read_frame
+from backtest.market.market import GAP_LIMIT, Market
+from backtest.scale.batches import StorageOptions, files, is_remote, readable_parquet, scan, stamp
+from backtest.schemas import BARS, FUNDING, Schema, conform
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Files of bars and funding, and what part of them makes the market.
+
+    A worker reads the symbols its positions are in, and all of their history: sums of funding depend in their last
+    digits on where they begin. Bars of symbols without positions are not read.
+    """
+
+    bars: str  #: Parquet file, folder, pattern or address; or a CSV file
+    funding: str | None = None
+    gap_limit: timedelta | None = GAP_LIMIT
+    symbols: tuple[str, ...] = ()  #: none: all
+    start: datetime | None = None  #: first opening, included
+    end: datetime | None = None  #: last opening, not included
+    storage: StorageOptions | None = None  #: options of polars' readers of object storage
+
+    @cached_property
+    def known(self) -> tuple[str, ...]:
+        """The symbols of the bars, in order of their names.
+
+        Raises
+        ------
+        DataError
+            Where there are no bars, or none in the window, or funding of other symbols only.
+        """
+        known = tuple(_symbols(self._bars()))
+        if not known:
+            raise DataError(
+                "bars must hold at least one row in the window and of the symbols asked for: there is none"
+            )
+        if self.funding is not None:
+            given = _symbols(_scanned(self.funding, FUNDING, self.storage))
+            if given and not set(given) & set(known):
+                raise DataError(
+                    f"funding: symbol must be one of the bars' ({', '.join(known)}) in some rows: "
+                    f"there are only {', '.join(given)}"
+                )
+        return known
+
+    def market(self, symbols: tuple[str, ...]) -> Market:
+        """Read the market of some symbols: of each it is what it is in the market of all."""
+        asked = pl.col("symbol").cast(pl.String).is_in(symbols)
+        bars = _collected(self._bars().filter(asked), BARS, self.bars)
+        if set(symbols) < set(self.known) and bars.group_by("symbol").len()["len"].min() == 1:
+            return self.market(self.known)  # a lone bar is as long as the longest of the other symbols
+        funding = None
+        if self.funding is not None:
+            charges = _scanned(self.funding, FUNDING, self.storage).filter(asked)
+            funding = _collected(charges, FUNDING, self.funding)
+        return Market(bars, None if funding is None or funding.is_empty() else funding, gap_limit=self.gap_limit)
+
+    def stamps(self) -> dict[str, Any]:
+        """Return what tells that a file has changed, by path."""
+        paths = _files(self.bars, "bars") + ([] if self.funding is None else _files(self.funding, "funding"))
+        return {path: [] if is_remote(path) else stamp(path) for path in paths}
+
+    def _bars(self) -> pl.LazyFrame:
+        rows = _scanned(self.bars, BARS, self.storage)
+        time = pl.col("time")
+        if self.symbols:
+            rows = rows.filter(pl.col("symbol").cast(pl.String).is_in(self.symbols))
+        if self.start is not None:
+            rows = rows.filter(time >= self.start)
+        return rows if self.end is None else rows.filter(time < self.end)
+
+
+def _files(source: str, what: str) -> list[str]:
+    return [source] if source.endswith(".csv") else files(source, what)
+
+
+def _scanned(source: str, schema: Schema, storage: StorageOptions | None) -> pl.LazyFrame:
+    """Return the rows of a source, unread; a CSV file has no other way than to be read."""
+    if not is_remote(source) and Path(source).suffix == ".csv":
+        return read_frame(source, schema).lazy()
+    hive = not is_remote(source) and Path(source).is_dir()
+    files(source, schema.name)
+    rows = scan(source, hive, storage)
+    _collected(rows.head(0), schema, source)
+    return rows
+
+
+def _collected(rows: pl.LazyFrame, schema: Schema, source: str) -> pl.DataFrame:
+    """Return rows, read and checked."""
+    with readable_parquet(schema.name, source):
+        frame = rows.collect()
+    return conform(frame.rechunk(), schema)
+
+
+def _symbols(rows: pl.LazyFrame) -> list[str]:
+    found = rows.select(pl.col("symbol").cast(pl.String)).unique().collect(engine="streaming")
+    return [str(symbol) for symbol in found["symbol"].sort()]

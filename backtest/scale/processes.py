@@ -1,0 +1,188 @@
+"""Workers on this machine: processes of their own, one thread each, whose death costs what they were doing."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from signal import SIG_IGN, SIGINT, signal
+from typing import Any
+
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import thread_count
+from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
+from backtest.scale.warm import warm
+
+#: Read once, when numpy, polars and numba are first imported.
+ONE_THREAD = {"POLARS_MAX_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class Processes:
+    """Processes that each do one piece of work at a time.
+
+    They are started anew rather than forked (threads do not survive a fork), and end by themselves when this
+    process does, however it does. The first compiles the kernels, and the others find them on the disk.
+
+    Parameters
+    ----------
+    workers
+        How many; None: one a core.
+    retries
+        How often work is tried again whose worker died, or that failed for no reason of its own.
+    prepare
+        What the first worker does before there are others.
+    """
+
+    threads = 1
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        *,
+        retries: int = RETRIES,
+        prepare: Callable[[], object] | None = warm,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise ArgumentError(f"workers must be at least 1, is {workers}")
+        self.workers, self.retries, self._prepare = thread_count(workers), retries, prepare
+        self._waiting: deque[Work] = deque()
+        self._failures: dict[str, int] = {}
+        self._hired: list[Worker] = []
+
+    def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:
+        """Take a piece of work on."""
+        self._waiting.append(Work(name, function, arguments))
+
+    def gather(self) -> Iterator[Done]:
+        """Yield results as they come, until there is nothing left to do."""
+        while self._waiting or any(worker.work for worker in self._hired):
+            self._hand_out()
+            busy = {worker.connection: worker for worker in self._hired if worker.work}
+            for connection in wait(list(busy)):
+                done = self._receive(busy[connection])  # type: ignore[index]
+                if done is not None:
+                    yield done
+
+    def close(self) -> None:
+        """End every worker, in the middle of what it does."""
+        self._waiting.clear()
+        for worker in self._hired:
+            worker.end()
+        self._hired.clear()
+
+    @property
+    def pids(self) -> list[int]:
+        """The numbers of the processes at work."""
+        return [worker.process.pid for worker in self._hired if worker.process.pid is not None]
+
+    def _hand_out(self) -> None:
+        if self._prepare is not None:
+            self._hired.append(_prepared(self._prepare))
+            self._prepare = None
+        while self._waiting and len(self._hired) < self.workers:
+            self._hired.append(Worker())
+        for worker in self._hired:
+            if self._waiting and not worker.work:
+                worker.give(self._waiting.popleft())
+
+    def _receive(self, worker: Worker) -> Done | None:
+        """Return what a worker is done with; None where it is to be done again."""
+        work, worker.work = worker.work, None
+        assert work is not None
+        try:
+            done: Done = worker.connection.recv()
+        except (EOFError, OSError):  # it is gone
+            worker.end()
+            self._hired.remove(worker)
+            times = self._failures.get(work.name, 0) + 1
+            done = Done(work.name, error=LostError(f"{times} workers died over it, the last with {worker.fate}"))
+            return self._again(work, done)
+        return done if done.error is None or is_final(done.error) else self._again(work, done)
+
+    def _again(self, work: Work, done: Done) -> Done | None:
+        self._failures[work.name] = self._failures.get(work.name, 0) + 1
+        if self._failures[work.name] > self.retries:
+            return done
+        self._waiting.appendleft(work)
+        return None
+
+
+class Worker:
+    """One process and what it is working on."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
+        with _environment(ONE_THREAD):
+            self.process.start()
+        theirs.close()
+        self.work: Work | None = None
+
+    def give(self, work: Work) -> None:
+        """Hand over a piece of work; that the worker is gone shows when its result is asked for."""
+        self.work = work
+        try:
+            self.connection.send(work)
+        except (BrokenPipeError, ConnectionError):
+            return
+
+    def end(self) -> None:
+        """Stop the process, whatever it does."""
+        self.process.terminate()
+        self.process.join()
+        self.connection.close()
+
+    @property
+    def fate(self) -> str:
+        """How the process ended."""
+        code = self.process.exitcode
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _prepared(prepare: Callable[[], object]) -> Worker:
+    """Return a worker that has done something first; how that went shows in its work."""
+    worker = Worker()
+    worker.give(Work("", prepare, ()))
+    with suppress(EOFError, OSError):
+        worker.connection.recv()
+    worker.work = None
+    return worker
+
+
+def _serve(connection: Connection[Done, Work]) -> None:
+    """Do what comes until nobody sends any more."""
+    signal(SIGINT, SIG_IGN)  # the driver is interrupted, and ends its workers
+    try:
+        while True:
+            done = attempt(connection.recv())
+            connection.send(portable(done))
+    except (EOFError, OSError):
+        return
+
+
+def portable(done: Done) -> Done:
+    """Return a result whose error any process can read."""
+    error = done.error
+    if error is None or is_final(error) or isinstance(error, OSError):
+        return done
+    return Done(done.name, error=WorkError(f"{type(error).__name__}: {error}"))
+
+
+@contextmanager
+def _environment(changed: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,130 @@
+"""One call over the batches of a job: which are missing, how far it is, what failed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from backtest.errors import BacktestError, IncompleteError
+from backtest.scale.batches import Batch, is_remote, stamp
+from backtest.scale.executors import Done, Executor, WorkError, is_unwritable
+from backtest.scale.manifest import Manifest, is_whole
+from backtest.scale.merge import forget
+from backtest.scale.result import Progress, Result
+from backtest.scale.work import Job, Swept, sweep_batch
+
+#: Failed batches that are named in a message; all are in ``IncompleteError.failed``.
+MOST_NAMED = 5
+
+
+class Run:
+    """The batches of a job, and a manifest of those that are finished."""
+
+    def __init__(self, job: Job, manifest: Manifest, batches: Sequence[Batch]) -> None:
+        self.job, self.manifest = job, manifest
+        self.batches = {batch.name: batch for batch in batches}
+        self.inputs = {batch.name: [] if is_remote(batch.path) else stamp(batch.path) for batch in batches}
+        self.records = {name: self._record(name) for name in self.batches if name in manifest}
+        for name in list(self.records):
+            if not self._holds(name):
+                manifest.forget(name)
+                for file in self.records.pop(name)["files"]:
+                    (job.folder / file).unlink(missing_ok=True)
+        self.missing = [batch for batch in batches if batch.name not in self.records]
+        self.failed: dict[str, str] = {}
+        self.began = time.perf_counter()
+        self.done_before = self._done()
+
+    def sweep(self, executor: Executor, report: Callable[[Progress], None] | None) -> None:
+        """Sweep the batches that are missing.
+
+        Raises
+        ------
+        IncompleteError
+            Once the others are done, where any could not be; at once where results cannot be written.
+        """
+        if not self.missing:
+            return
+        forget(self.job.folder)
+        for batch in self.missing:
+            executor.submit(batch.name, sweep_batch, self.job, batch)
+        tell = report or (lambda _: None)
+        tell(self.progress())
+        for done in executor.gather():
+            self._take(done)
+            tell(self.progress())
+        if self.failed:
+            raise IncompleteError(self._sentence(), self.failed)
+
+    def progress(self) -> Progress:
+        """Return how far it is."""
+        return Progress(
+            batches=len(self.batches),
+            finished=len(self.records),
+            failed=len(self.failed),
+            positions=sum(batch.rows or 0 for batch in self.batches.values()),
+            done=self._done(),
+            done_before=self.done_before,
+            seconds=time.perf_counter() - self.began,
+        )
+
+    def result(self) -> Result:
+        """Return what there is once all batches are swept."""
+        records = list(self.records.values())
+        stages = dict.fromkeys(name for record in records for name in record["seconds"])
+        return Result(
+            self.job.folder,
+            positions=self._done(),
+            rows=sum(record["rows"] for record in records),
+            batches=len(self.batches),
+            swept=len(self.missing),
+            seconds={name: sum(record["seconds"].get(name, 0.0) for record in records) for name in stages},
+            wall_seconds=time.perf_counter() - self.began,
+        )
+
+    def unwritable(self, error: OSError) -> IncompleteError:
+        """Return what to say where results cannot be written."""
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        finished = f"{len(self.records):,} of {len(self.batches):,} batches are finished and stay"
+        message = f"results cannot be written: {where}; {finished}: run the same again once they can"
+        return IncompleteError(message, self.failed)
+
+    def _take(self, done: Done) -> None:
+        """Record what became of a batch."""
+        error = done.error
+        if error is not None and is_unwritable(error):
+            raise error
+        if error is not None:
+            told = (
+                str(error) if isinstance(error, BacktestError | WorkError) else f"{type(error).__name__}: {error}"
+            )
+            self.failed[done.name] = f"{self.batches[done.name]}: {told}"
+            return
+        swept: Swept = done.value
+        record = {**vars(swept), "input": self.inputs[done.name]}
+        self.manifest.finish(done.name, lambda path: path.write_text(json.dumps(record), "utf-8"))
+        self.records[done.name] = record
+
+    def _record(self, name: str) -> dict[str, Any]:
+        """Return what the manifest keeps of a finished batch."""
+        record: dict[str, Any] = json.loads(self.manifest.file(name).read_text("utf-8"))
+        return record
+
+    def _holds(self, name: str) -> bool:
+        """Whether a batch was swept from the file as it now is, and its own files are as they were left."""
+        record, folder = self.records[name], self.job.folder
+        whole = (is_whole(folder / file, checksum) for file, checksum in record["files"].items())
+        return record["input"] == self.inputs[name] and all(whole)
+
+    def _done(self) -> int:
+        return sum(self.batches[name].rows or 0 for name in self.records)
+
+    def _sentence(self) -> str:
+        names = list(self.failed)
+        others = [str(self.batches[name]) for name in names[1:MOST_NAMED]]
+        more = f"; {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        also = f"; also {'; '.join(others)}{more}" if others else ""
+        counted = f"{len(names):,} of {len(self.batches):,} batches could not be swept"
+        return f"{counted}, the others are finished and stay: {self.failed[names[0]]}{also}"

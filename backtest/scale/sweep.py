@@ -1,0 +1,170 @@
+"""The sweep of a book that need not fit in memory: batch by batch, anywhere, with the outcomes of one sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from backtest.book.book import Book
+from backtest.engine.sweep import sweep as sweep_in_memory
+from backtest.errors import ArgumentError
+from backtest.market.market import INTERVAL
+from backtest.rules.venue import Venue
+from backtest.scale import identity
+from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
+from backtest.scale.drafts import discard
+from backtest.scale.executors import Executor, Serial, is_unwritable
+from backtest.scale.manifest import opened
+from backtest.scale.merge import merge
+from backtest.scale.prices import Prices
+from backtest.scale.result import SHARDS, Progress, Result
+from backtest.scale.run import Run
+from backtest.scale.work import Job, SweepRules
+
+#: What prices are, beside their files.
+WINDOW = ("gap_limit", "symbols", "start", "end")
+
+#: Positions a batch: about 0.7 GB a worker; smaller ones spend more of their time on opening files.
+BATCH_ROWS = 2_000_000
+
+
+def sweep(
+    positions: str | Path,
+    prices: Prices,
+    venue: Venue,
+    folder: str | Path,
+    *,
+    adjustments: str | Path | None = None,
+    batch_rows: int = BATCH_ROWS,
+    every: str = "1h",
+    unit: float = 0.01,
+    keep_outcomes: bool = True,
+    executor: Executor | None = None,
+    report: Callable[[Progress], None] | None = None,
+    storage: StorageOptions | None = None,
+    **rules: Unpack[SweepRules],
+) -> Result:
+    """Sweep a data set of positions batch by batch, and leave their outcomes and their sums in a folder.
+
+    Row for row the outcomes are those of ``backtest.sweep`` over the whole book, whatever the batches and wherever
+    they are swept. A run that was stopped, however it was stopped, goes on where it stood when it is called again.
+
+    Parameters
+    ----------
+    positions, adjustments
+        Parquet: a file, a folder of files (hive or not), a pattern, or an address of object storage.
+    prices, venue
+        Where the market is read from, and the rules.
+    folder
+        Where everything goes, of this run alone: ``outcomes/`` (a file a batch, in order), ``flow.parquet``,
+        ``lives.parquet``, ``tiers.parquet``, ``pulses/``, and the manifest.
+    batch_rows
+        Positions a batch, at most. Memory grows with it, and with the symbols of a batch.
+    every, unit
+        Finest interval of the flow, and what amounts are rounded to before they are added up.
+    keep_outcomes
+        Whether to write the outcomes, or their sums alone.
+    executor
+        Where batches are swept; None: here, one after another. It is closed at the end.
+    report
+        Told how far the run is, at the beginning and after every batch.
+    storage
+        Options of polars' readers of object storage.
+    rules
+        Options of ``backtest.sweep``.
+
+    Raises
+    ------
+    IncompleteError
+        Where some batches could not be swept, because of a damaged file or positions that are refused, or results
+        could not be written. All other batches are swept; the next run does those that are missing.
+    ArgumentError
+        For options that cannot be served, a folder that holds another run, or one being written right now.
+    DataError, RulesError
+        For what is wrong with the prices, with ids across batches, or with the venue.
+    """
+    if not INTERVAL.fullmatch(every):
+        raise ArgumentError(f"every must be an interval like 15m, 1h or 1d, is {every!r}")
+    if not 0 < unit < float("inf"):
+        raise ArgumentError(f"unit must be above zero, is {unit!r}")
+    with closing(executor or Serial()) as executor:
+        batches = plan(str(positions), batch_rows, storage)
+        job = Job(
+            folder=Path(folder),
+            prices=prices,
+            stamps=prices.stamps(),
+            venue=venue,
+            rules=rules,
+            adjustments=None if adjustments is None else str(adjustments),
+            every=every,
+            unit=unit,
+            keep_outcomes=keep_outcomes,
+            threads=executor.threads,
+            storage=storage,
+        )
+        settings = _settings(job, batches, batch_rows)
+        _rehearse(job, batches)
+        identity.check(batches, job.adjustments, storage)
+        with opened(job.folder / SHARDS, settings, suffix=".json") as manifest:
+            discard(job.folder)
+            run = Run(job, manifest, batches)
+            try:
+                run.sweep(executor, report)
+                merge(job.folder, run.batches, unit)
+            except OSError as error:
+                if is_unwritable(error):
+                    raise run.unwritable(error) from None
+                raise
+            finally:
+                executor.close()
+                discard(job.folder)
+            return run.result()
+
+
+def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
+    """Sweep no position, so that options no batch could be swept with are told once and at once."""
+    market = job.prices.market(job.prices.known[:1])
+    whole = next((batch for batch in batches if batch.rows is not None), None)
+    if whole is not None:
+        none = whole.scan(job.storage).head(0).collect()
+        sweep_in_memory(Book(none), market, job.venue, threads=1, **job.rules)
+
+
+def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, Any]:
+    """Return all that outcomes and sums depend on, except where the work is done."""
+    prices = dataclasses.replace(job.prices, storage=None)
+    stamps = {_resolved(path): found for path, found in job.stamps.items()}
+    changes = [] if job.adjustments is None else files(job.adjustments, "adjustments")
+    return {
+        "version": import_module("backtest").__version__,
+        "positions": list(dict.fromkeys(_resolved(batch.path) for batch in batches)),
+        "adjustments": {_resolved(path): stamp(path) for path in changes},
+        "batch_rows": batch_rows,
+        "prices": {name: str(value) for name, value in vars(prices).items() if name in WINDOW} | stamps,
+        "venue": _digest(job.venue),
+        "rules": dict(job.rules),
+        "every": job.every,
+        "unit": job.unit,
+        "keep_outcomes": job.keep_outcomes,
+    }
+
+
+def _resolved(path: str) -> str:
+    return path if is_remote(path) else str(Path(path).resolve())
+
+
+def _digest(venue: Venue) -> str:
+    """Return a name for a venue's rules that is the same wherever they are the same."""
+    return sha256(json.dumps(dataclasses.asdict(venue), default=_plain).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)

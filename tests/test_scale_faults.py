@@ -1,0 +1,270 @@
+"""What goes wrong in a long run: killed workers and drivers, damaged files, a full disk, two drivers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+import pytest
+from object_store import object_store
+from polars.testing import assert_frame_equal
+from scale_cases import Case, case
+
+from backtest import sweep
+from backtest.__main__ import INCOMPLETE, REFUSED, main
+from backtest.errors import ArgumentError, IncompleteError
+from backtest.scale import Prices, Processes, Progress, Serial
+from backtest.scale import sweep as sweep_batches
+from backtest.scale.manifest import opened
+
+VENUE = """\
+name = "made"
+title = "Made"
+settlement = "USDT"
+[rules]
+basis = "mark"
+[default]
+like = "BTCUSDT"
+[contracts.BTCUSDT]
+[[contracts.BTCUSDT.tables]]
+name = "always"
+rows = [
+  { floor = 0, rate = 0.005, max_leverage = 50 },
+  { floor = 5_000, rate = 0.01, max_leverage = 50 },
+  { floor = 50_000, rate = 0.02, max_leverage = 50 },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return case(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def outcomes(made: Case) -> pl.DataFrame:
+    return sweep(made.book, made.market, made.venue)
+
+
+def swept(made: Case, folder: Path, positions: Path | None = None, **settings):
+    source = positions or made.positions
+    return sweep_batches(
+        source, made.prices, made.venue, folder, adjustments=made.adjustments, batch_rows=250, **settings
+    )
+
+
+def words(made: Case, out: Path, *more: str) -> list[str]:
+    venue = made.folder / "venue.toml"
+    venue.write_text(VENUE)
+    given = {"bars": "bars.parquet", "funding": "funding.parquet", "positions": "positions"}
+    files = [word for name, file in given.items() for word in (f"--{name}", str(made.folder / file))]
+    return [
+        "sweep",
+        *files,
+        "--adjustments",
+        str(made.adjustments),
+        "--venue",
+        str(venue),
+        "--out",
+        str(out),
+        *more,
+    ]
+
+
+def left(folder: Path) -> list[str]:
+    """Return what was begun and not finished."""
+    return [str(path) for path in folder.rglob("*") if ".partial" in path.name or ".drafts" in str(path)]
+
+
+def test_a_killed_worker__costs_no_result(tmp_path, made, outcomes):
+    with closing(Processes(2)) as executor:
+        killed: list[int] = []
+
+        def kill(progress: Progress) -> None:
+            if progress.finished == 3 and not killed:
+                killed.append(executor.pids[0])
+                os.kill(executor.pids[0], signal.SIGKILL)
+
+        result = swept(made, tmp_path / "out", executor=executor, report=kill)
+    assert killed
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+    assert left(tmp_path) == []
+
+
+def test_a_killed_driver__is_taken_up_where_it_stood(tmp_path, made, outcomes):
+    """The driver kills itself, workers and all unsaid, after four of twelve batches."""
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[3])\n"
+        "from scale_cases import made_venue\n"
+        "from backtest.scale import Prices, Processes, sweep\n"
+        "made, out = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "def kill(progress):\n"
+        "    if progress.finished == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    prices = Prices(str(made / 'bars.parquet'), str(made / 'funding.parquet'))\n"
+        "    sweep(made / 'positions', prices, made_venue(), out, adjustments=made / 'adjustments.parquet',\n"
+        "          batch_rows=250, executor=Processes(2), report=kill)\n"
+    )
+    path = tmp_path / "driver.py"
+    path.write_text(script)
+    here = str(Path(__file__).parent)
+    run = subprocess.run([sys.executable, path, made.folder, tmp_path / "out", here], capture_output=True)
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert not (tmp_path / "out" / "flow.parquet").exists()
+    time.sleep(0.5)  # its workers end when they next look for it
+    told: list[Progress] = []
+    result = swept(made, tmp_path / "out", report=told.append)
+    assert told[0].finished == 4
+    assert result.swept == 8
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+    assert left(tmp_path) == []
+
+
+def test_a_finished_run__is_not_done_again_unless_a_file_of_it_changed(tmp_path, made, outcomes):
+    assert swept(made, tmp_path / "out").swept == 12
+    assert swept(made, tmp_path / "out").swept == 0
+    one, other = sorted((tmp_path / "out" / "outcomes").glob("*"))[:2]
+    one.write_bytes(one.read_bytes()[:-1])
+    other.unlink()
+    result = swept(made, tmp_path / "out")
+    assert result.swept == 2
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+
+
+def test_another_run__is_refused_in_the_same_folder(tmp_path, made):
+    swept(made, tmp_path / "out")
+    with pytest.raises(ArgumentError, match="finished parts of another job"):
+        swept(made, tmp_path / "out", intrabar="optimistic")
+
+
+def test_a_damaged_file__is_named_and_the_others_complete_until_it_is_mended(tmp_path, made, outcomes):
+    shutil.copytree(made.positions, tmp_path / "positions")
+    bad = tmp_path / "positions" / "1.parquet"
+    bad.write_bytes(bad.read_bytes()[:-100])
+    with pytest.raises(IncompleteError, match=r"1 of 9 batches could not be swept.*1.parquet") as raised:
+        swept(made, tmp_path / "out", tmp_path / "positions")
+    assert list(raised.value.failed) == ["00001-00000"]
+    done = pl.concat([outcomes[:1000], outcomes[2000:]])
+    assert_frame_equal(pl.read_parquet(tmp_path / "out" / "outcomes"), done, check_exact=True)
+    assert not (tmp_path / "out" / "flow.parquet").exists()  # sums that lack a file would be believed
+    shutil.copy(made.positions / "1.parquet", bad)
+    result = swept(made, tmp_path / "out", tmp_path / "positions")
+    assert result.swept == 4
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+
+
+def test_damage_inside_a_file__names_the_rows(tmp_path, made):
+    shutil.copytree(made.positions, tmp_path / "positions")
+    bad = tmp_path / "positions" / "2.parquet"
+    data = bytearray(bad.read_bytes())
+    data[20:400] = bytes(380)
+    bad.write_bytes(data)
+    with pytest.raises(IncompleteError, match=r"2.parquet, rows 0 to 250: .*cannot be read as Parquet"):
+        swept(made, tmp_path / "out", tmp_path / "positions")
+
+
+def test_refused_positions__are_named_by_their_batch_and_the_others_complete(tmp_path, made):
+    shutil.copytree(made.positions, tmp_path / "positions")
+    file = tmp_path / "positions" / "0.parquet"
+    wrong = pl.when(pl.int_range(pl.len()) == 300).then(-1.0).otherwise(pl.col("quantity"))
+    pl.read_parquet(file).with_columns(quantity=wrong).write_parquet(file)
+    with pytest.raises(
+        IncompleteError, match=r"0.parquet, rows 250 to 500: positions: quantity must be above zero"
+    ):
+        sweep_batches(tmp_path / "positions", made.prices, made.venue, tmp_path / "out", batch_rows=250)
+    assert len(list((tmp_path / "out" / "outcomes").glob("*.parquet"))) == 11
+
+
+def test_the_command__ends_with_3_and_one_line_where_a_file_is_damaged(tmp_path, made, capsys):
+    shutil.copytree(made.folder, tmp_path / "made")
+    copy = Case(tmp_path / "made", made.book, made.market, made.venue)
+    bad = copy.positions / "0.parquet"
+    bad.write_bytes(b"PAR1")
+    assert main(words(copy, tmp_path / "out", "--batch-rows", "500")) == INCOMPLETE
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "1 of 5 batches could not be swept, the others are finished and stay" in printed.err
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_the_command__in_batches_prints_and_writes_what_it_does_in_memory(tmp_path, made, capsys):
+    assert main(words(made, tmp_path / "batches", "--batch-rows", "700", "--workers", "2")) == 0
+    ours = capsys.readouterr().out
+    whole = tmp_path / "whole.parquet"
+    pl.read_parquet(made.positions).write_parquet(whole)
+    at = words(made, tmp_path / "memory")
+    at[at.index("--positions") + 1] = str(whole)
+    assert main(at) == 0
+    theirs = capsys.readouterr().out
+    assert ours.split("\n\n")[:2] == theirs.split("\n\n")[:2]
+    one, other = (json.loads((tmp_path / kind / "summary.json").read_text()) for kind in ("batches", "memory"))
+    for name in ("outcomes", "totals", "tiers"):
+        assert one[name] == other[name]
+    frames = (
+        pl.read_parquet(tmp_path / "batches" / "outcomes"),
+        pl.read_parquet(tmp_path / "memory/outcomes.parquet"),
+    )
+    assert_frame_equal(*frames, check_exact=True)
+
+
+def test_a_full_disk__is_said_and_leaves_nothing_half_written(tmp_path, made, outcomes):
+    """Files may not grow beyond a limit for a while, which is what a full disk is to whoever writes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(
+            IncompleteError, match=r"results cannot be written: .*outcomes/.*: File too large; 0 of 12"
+        ):
+            swept(made, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert left(tmp_path) == []
+    assert [str(path) for path in (tmp_path / "out" / "outcomes").glob("*")] == []
+    assert_frame_equal(swept(made, tmp_path / "out").outcomes().collect(), outcomes, check_exact=True)
+
+
+def test_a_disk_that_fills_up__keeps_what_is_finished(tmp_path, made, outcomes):
+    """Each file is small enough; the driver's account of them is what no longer fits."""
+    full = OSError(28, "No space left on device", str(tmp_path / "out"))
+
+    class Full(Serial):
+        def gather(self):
+            for number, done in enumerate(super().gather()):
+                yield done if number < 5 else type(done)(done.name, error=full)
+
+    with pytest.raises(IncompleteError, match=r"No space left on device; 5 of 12 batches are finished and stay"):
+        swept(made, tmp_path / "out", executor=Full())
+    result = swept(made, tmp_path / "out")
+    assert result.swept == 7
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+
+
+def test_a_second_driver__is_refused(tmp_path, made, capsys):
+    words_of_it = words(made, tmp_path / "out", "--batch-rows", "500")
+    with opened(tmp_path / "out" / "shards", {"any": "job"}):
+        assert main(words_of_it) == REFUSED
+        assert "by another process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["positions/0.parquet", "positions/*.parquet"])
+def test_object_storage__is_read_by_polars_itself(tmp_path, made, source):
+    with object_store(made.folder.parent) as storage:
+        bucket = f"s3://{made.folder.name}"
+        prices = Prices(f"{bucket}/bars.parquet", f"{bucket}/funding.parquet", storage=storage)
+        result = sweep_batches(
+            f"{bucket}/{source}", prices, made.venue, tmp_path / "out", batch_rows=400, storage=storage
+        )
+    rows = 1_000 if source.endswith("0.parquet") else 3_000
+    without = sweep(type(made.book)(made.book.positions[:rows]), made.market, made.venue)
+    assert_frame_equal(result.outcomes().collect(), without, check_exact=True)
