@@ -18,7 +18,7 @@ from backtest.cli.level_study import LevelStudy
 from backtest.cli.level_text import cluster_rows, magnet_rows, score_rows
 from backtest.cli.outputs import Outputs, outputs, require_folder
 from backtest.cli.progress import Clock
-from backtest.cli.study import Swept
+from backtest.cli.study import Swept, one_currency
 from backtest.cli.text import facts, paragraph
 from backtest.engine.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
@@ -37,6 +37,7 @@ def run(options: Namespace) -> None:
     venue = Venue.load(options.venue)
     with clock.stage("prices"):
         market = read_market(options)
+    one_currency(venue, market.symbols)
     symbol = options.chart or market.symbols[0]
     require_symbol("--chart", symbol, market)
     _choose_population(options, market)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from backtest.cli import values
+from backtest.cli import options, values
 
 FORMATS = ("png", "svg", "gif", "mp4", "json", "parquet")
 
@@ -28,8 +28,6 @@ examples:
 
 def add_levels(commands: Any) -> None:
     """Add the command."""
-    from backtest.cli import parser as shared  # which imports this module
-
     parser = commands.add_parser(
         "levels",
         help="liquidation heatmap, map and clusters, as pictures, film and data",
@@ -37,9 +35,9 @@ def add_levels(commands: Any) -> None:
         "on the bundled reconstruction, with a million invented positions.",
         epilog=EPILOG,
     )
-    shared._add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    shared._add_book(parser, instead="default: an invented book")
-    shared._add_invented(
+    options.add_market(parser, bars_default="the bundled reconstruction of May 2021")
+    options.add_book(parser, instead="default: an invented book")
+    options.add_invented(
         parser, default="drawn from stated laws (default; with open_interest in the bars: open-interest)"
     )
     rules = parser.add_argument_group("rules")
@@ -74,7 +72,7 @@ def add_levels(commands: Any) -> None:
         metavar="FORMAT",
         help=f"any of {', '.join(FORMATS)} (default: png json parquet)",
     )
-    shared._add_out(output, default=Path("out"))
+    options.add_out(output, default=Path("out"))
 
 
 def _add_view(parser: Any) -> None:

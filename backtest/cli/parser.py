@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from backtest.cli import values
+from backtest.cli import options, values
 from backtest.cli.accounts_parser import ACCOUNT_COLUMNS, add_accounts
 from backtest.cli.fetch_parser import add_fetch
 from backtest.cli.levels_parser import add_levels
@@ -24,10 +23,11 @@ EXAMPLES = """\
 examples:
   backtest run                       May 2021 on the bundled reconstruction, a million invented positions
   backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
-  backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
-  backtest venues binance            every rule with its source, and what is not known
+  backtest replay --venue mexc --tiers nearest --fund 1e6
   backtest levels --bars bars.parquet --population open-interest --at now --window 7d --formats png json
+  backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
+  backtest venues binance            every rule with its source, and what is not known
   backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
 
 bars, funding and positions are Parquet or CSV files; their columns are listed by `backtest sweep --help`.
@@ -56,12 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     _add_run(commands)
     _add_sweep(commands)
-    add_fetch(commands)
-    add_replay(commands, _add_market, _add_book, _add_rules, _add_out)
-    _add_venues(commands)
-    _add_price(commands)
+    add_replay(commands)
     add_levels(commands)
     add_policy(commands)
+    add_fetch(commands)
+    _add_venues(commands)
+    _add_price(commands)
     return parser
 
 
@@ -74,10 +74,10 @@ def _add_run(commands: Any) -> None:
         epilog="writes DIR/outcomes.parquet, DIR/flow.parquet (by interval and symbol), DIR/cascades.parquet,\n"
         "DIR/cascade.png and DIR/summary.json",
     )
-    _add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    _add_book(parser, instead="default: an invented book")
-    _add_invented(parser, default="drawn from stated laws (default)")
-    _add_rules(parser, venue_default="binance")
+    options.add_market(parser, bars_default="the bundled reconstruction of May 2021")
+    options.add_book(parser, instead="default: an invented book")
+    options.add_invented(parser, default="drawn from stated laws (default)")
+    options.add_rules(parser, venue_default="binance")
     output = parser.add_argument_group("output")
     output.add_argument(
         "--every",
@@ -87,7 +87,7 @@ def _add_run(commands: Any) -> None:
     )
     output.add_argument("--chart", metavar="SYMBOL", help="symbol to draw (default: the first of the bars)")
     output.add_argument("--caption", default="", metavar="TEXT", help="for the chart's footer")
-    _add_out(output, default=Path("out"))
+    options.add_out(output, default=Path("out"))
 
 
 def _add_sweep(commands: Any) -> None:
@@ -97,11 +97,11 @@ def _add_sweep(commands: Any) -> None:
         description="Run every position through the prices under a venue's rules; write what became of it.",
         epilog=COLUMNS + "\n" + ACCOUNT_COLUMNS,
     )
-    _add_market(parser, bars_default=None)
-    _add_book(parser, instead="or accounts, below")
+    options.add_market(parser, bars_default=None)
+    options.add_book(parser, instead="or accounts, below")
     add_accounts(parser)
-    _add_rules(parser, venue_default=None)
-    _add_out(parser.add_argument_group("output"), default=None)
+    options.add_rules(parser, venue_default=None)
+    options.add_out(parser.add_argument_group("output"), default=None)
     add_scale(parser)
 
 
@@ -157,116 +157,3 @@ def _add_price(commands: Any) -> None:
     more.add_argument(
         "--window", type=values.positive, default=30.0, metavar="DAYS", help="of the volatility (default: 30)"
     )
-
-
-def _add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> None:
-    market = parser.add_argument_group("prices")
-    default = f" (default: {bars_default})" if bars_default else ""
-    market.add_argument(
-        "--bars", type=values.source, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
-    )
-    market.add_argument("--funding", type=values.source, metavar="FILE", help="funding rates")
-    market.add_argument(
-        "--gap-limit",
-        type=values.gap_limit,
-        default=timedelta(hours=6),
-        metavar="HOURS",
-        help="longest gap a position survives in a known state: hours (default: 6), or none",
-    )
-    market.add_argument(
-        "--symbol", action="append", metavar="SYMBOL", help="use only this symbol (may be repeated; default: all)"
-    )
-    market.add_argument(
-        "--from", dest="start", type=values.time, metavar="TIME", help="use bars from here on (UTC)"
-    )
-    market.add_argument("--until", dest="end", type=values.time, metavar="TIME", help="use bars before this (UTC)")
-
-
-def _add_book(parser: argparse.ArgumentParser, *, instead: str) -> None:
-    book = parser.add_argument_group("positions")
-    book.add_argument("--positions", type=values.source, metavar="FILE", help=f"your own ({instead})")
-    book.add_argument(
-        "--adjustments", type=values.source, metavar="FILE", help="margin added or taken, parts closed"
-    )
-
-
-def _add_invented(parser: argparse.ArgumentParser, *, default: str) -> None:
-    invented = parser.add_argument_group("an invented or estimated book (where no positions are given)")
-    invented.add_argument(
-        "--population",
-        choices=("synthetic", "open-interest", "volume"),
-        help=f"{default}, or what must have stood behind the bars' open_interest and volume, or volume alone",
-    )
-    invented.add_argument(
-        "--turnover",
-        type=values.share,
-        metavar="SHARE",
-        help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
-    )
-    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
-    invented.add_argument(
-        "--leverage-mix",
-        choices=("mixed", "low", "high"),
-        help="2 to 125 times as on a retail venue (default), 2 to 5, or 20 to 125",
-    )
-    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
-
-
-def _add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> None:
-    rules = parser.add_argument_group("rules")
-    rules.add_argument(
-        "--venue",
-        metavar="NAME_OR_FILE",
-        required=venue_default is None,
-        default=venue_default,
-        help="a bundled venue or a venue file, see `backtest venues`"
-        + (f" (default: {venue_default})" if venue_default else ""),
-    )
-    rules.add_argument(
-        "--tiers",
-        action="append",
-        metavar="RULE",
-        help="where no table was in force at an entry: strict refuses (default), nearest takes the nearest in "
-        "time, SYMBOL=TABLE declares a stand-in (may be repeated)",
-    )
-    rules.add_argument(
-        "--trigger-price",
-        choices=("mark", "last", "index"),
-        help="price that triggers liquidation (default: the venue's)",
-    )
-    rules.add_argument(
-        "--fill-price",
-        choices=("liquidation_price", "last_close", "last_extreme"),
-        default="liquidation_price",
-        help="price a liquidation gets (default: liquidation_price)",
-    )
-    rules.add_argument(
-        "--intrabar",
-        choices=("pessimistic", "optimistic", "path"),
-        default="pessimistic",
-        help="order of events on opposite sides of a bar's open (default: pessimistic)",
-    )
-    rules.add_argument(
-        "--entry-bar",
-        choices=("untested", "tested"),
-        default="untested",
-        help="whether the bar an entry falls inside is tested (default: untested)",
-    )
-    rules.add_argument(
-        "--leverage-limit",
-        choices=("error", "cap", "filter"),
-        default="error",
-        help="leverage beyond the tier's limit: refuse the book (default), lower it, or leave the position out",
-    )
-
-
-def _add_out(group: Any, *, default: Path | None) -> None:
-    group.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        required=default is None,
-        default=default,
-        help="folder to write to" + (f" (default: {default})" if default else ""),
-    )
-    group.add_argument("--threads", type=values.count, metavar="N", help="how many to use (default: one a core)")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from backtest.cli import values
+from backtest.cli import options, values
 
 WRITES = """\
 impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
@@ -17,14 +16,8 @@ ledger.parquet, with --trace trace.parquet, fund.png and DIR/summary.json
 """
 
 
-def add_replay(
-    commands: Any,
-    add_market: Callable[..., None],
-    add_book: Callable[..., None],
-    add_rules: Callable[..., None],
-    add_out: Callable[..., None],
-) -> None:
-    """Add the command to the others, with the options all of them share."""
+def add_replay(commands: Any) -> None:
+    """Add the command."""
     parser = commands.add_parser(
         "replay",
         help="the whole waterfall in time order: orders, fund, deleveraging, and a ledger that closes",
@@ -32,17 +25,17 @@ def add_replay(
         "2021 on the bundled reconstruction, under Binance's rules, with invented positions.",
         epilog=WRITES,
     )
-    add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    add_book(parser, instead="default: an invented book")
+    options.add_market(parser, bars_default="the bundled reconstruction of May 2021")
+    options.add_book(parser, instead="default: an invented book")
     _add_invented(parser)
-    add_rules(parser, venue_default="binance")
+    options.add_rules(parser, venue_default="binance")
     _add_waterfall(parser)
     _add_impact(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--trace", type=int, metavar="ID", help="tell every step of the position with this position_id"
     )
-    add_out(output, default=Path("out"))
+    options.add_out(output, default=Path("out"))
 
 
 def _add_invented(parser: argparse.ArgumentParser) -> None:
