@@ -24,7 +24,7 @@ examples:
   backtest run                       May 2021 on the bundled reconstruction, a million invented positions
   backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
-  backtest replay --venue mexc --tiers nearest --fund 1e6
+  backtest replay --venue mexc --symbol BTCUSDT --tiers nearest --fund 1e6
   backtest levels --bars bars.parquet --population open-interest --at now --window 7d --formats png json
   backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest venues binance            every rule with its source, and what is not known
