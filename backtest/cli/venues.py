@@ -72,7 +72,9 @@ def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
     shared = next(iter(venue.contracts.values()), venue.default)
     for path, source in venue.provenance.items():
         *owner, rule = path.split(".")
-        if owner:
+        if owner == ["procedure"]:
+            value = getattr(venue.procedure, rule)
+        elif owner:
             value = getattr(venue.contracts[owner[-1]], rule) if owner[-1] in venue.contracts else ""
         else:
             value = getattr(venue if rule in VENUE_RULES else shared, rule)
