@@ -19,7 +19,7 @@ from itertools import pairwise
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.schemas import REPLAY_OUTCOMES, Outcome
+from backtest.schemas import Outcome
 
 #: Leverage from which each bucket begins, up to the next.
 LEVERAGE_EDGES = (5.0, 10.0, 20.0, 50.0, 100.0)
@@ -219,13 +219,9 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
 
 
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count.
-
-    Outcomes that only a replay knows are left out where there are none.
-    """
-    here = outcomes["outcome"].unique().to_list()
-    named = [name for name in Outcome.categories if name in here or name not in REPLAY_OUTCOMES]
-    every = pl.LazyFrame({"outcome": pl.Series(named, dtype=Outcome)})
+    """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count."""
+    kind = outcomes.schema["outcome"]  # a replay's are more than a sweep's
+    every = pl.LazyFrame({"outcome": (kind if isinstance(kind, pl.Enum) else Outcome).categories.cast(kind)})
     counts = _weighted(outcomes).group_by("outcome").agg(count=_count())
     full = every.join(counts, on="outcome", how="left", maintain_order="left").fill_null(0.0)
     return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
