@@ -16,8 +16,9 @@ import polars as pl
 from backtest.errors import DataError
 
 Side = pl.Enum(["long", "short"])
-#: The last two happen in a replay only.
-Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown", "reduced", "deleveraged"])
+Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
+#: A replay has two outcomes more.
+ReplayOutcome = pl.Enum([*Outcome.categories, "reduced", "deleveraged"])
 Time = pl.Datetime("ms", "UTC")
 FIRST_TIME, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 

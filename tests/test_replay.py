@@ -307,7 +307,7 @@ def test_replay__a_fund_that_never_lacks_equals_the_sweep_in_what_is_liquidated(
     venue = Venue.load("binance")
     outcomes = sweep(held, path, venue, tiers="nearest")
     found = replay(held, path, venue, fund=1e9, tiers="nearest")
-    assert found.outcomes["outcome"].equals(outcomes["outcome"])
+    assert found.outcomes["outcome"].to_list() == outcomes["outcome"].to_list()
     assert found.outcomes["liquidation_price"].equals(outcomes["liquidation_price"])
 
 

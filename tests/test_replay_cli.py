@@ -70,6 +70,19 @@ def test_replay__set_changes_a_rule(words, tmp_path) -> None:
     assert (procedure["adl_rank"], procedure["rounds"], procedure["clawback"]) == ("pro_rata", 7, True)
 
 
+def test_replay__feedback_on_prices_said_to_be_exogenous_draws_the_moved_mark(words, tmp_path) -> None:
+    assert main([*words, "--mark-impact", "1e-7", "--exogenous"]) == 0
+    assert (tmp_path / "out" / "mark_BTCUSDT.png").stat().st_size > 10_000
+    assert pl.read_parquet(tmp_path / "out" / "impact.parquet")["offset"].min() < 0
+
+
+def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
+    assert main(["venues", "ascendex"]) == 0
+    printed = capsys.readouterr().out
+    assert "procedure.adl_rank" in printed
+    assert "top_ten" in printed
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -53,6 +53,23 @@ def figure(
     return found
 
 
+def moved_mark(
+    bars: pl.DataFrame,
+    impact: pl.DataFrame,
+    window: tuple[datetime, datetime],
+    *,
+    title: str,
+    unit: str = "",
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Return the history against the mark that liquidations moved; as :func:`history_and_mark`."""
+    found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
+    (panel,) = theme.stacked_panels(found, heights=[1], title=title, notes=notes)
+    history_and_mark(bars, impact, panel, unit=unit)
+    time_axis(panel, *window)
+    return found
+
+
 def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h") -> Axes:
     """Draw the fund through time as a line of steps, from zero.
 

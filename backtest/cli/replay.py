@@ -8,6 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from backtest.chart.words import amount
 from backtest.cli import record, sentences
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
@@ -50,6 +52,8 @@ def run(options: Namespace) -> None:
         with clock.stage("files"):
             _write(found, files, options.trace is not None)
             _draw(found, swept, files.path("fund.png"))
+            if options.mark_impact:
+                _draw_marks(found, swept, files)
         files.write_json("summary.json", _summary(options, swept, found, tiers, clock))
     blocks += [f"Written: {', '.join(str(path) for path in files.written)}\nSeconds: {clock}"]
     print("\n\n".join(blocks))
@@ -167,6 +171,24 @@ def _draw(found: Replay, swept: Swept, path: Path) -> None:
     )
     figure.savefig(path, format="png")
     figure.clear()
+
+
+def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
+    """Draw the history against the mark that liquidations moved, a picture a symbol."""
+    from backtest.chart import fund
+
+    for symbol in swept.market.symbols:
+        own = pl.col("symbol") == symbol
+        figure = fund.moved_mark(
+            swept.market.bars.filter(own),
+            found.impact.filter(own),
+            swept.window,
+            title=f"{symbol} with and without its liquidations, {sentences.window(*swept.window)}",
+            unit=sentences.quote(symbol, swept.currency),
+            notes=[f"prices: {swept.market.description}", *swept.book.assumptions[:1], *found.notes],
+        )
+        figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
+        figure.clear()
 
 
 def _headline(found: Replay, currency: str) -> str:

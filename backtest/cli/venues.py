@@ -81,6 +81,8 @@ def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
         if owner == ["cross"]:
             value = getattr(venue.cross, rule)
             value = ", ".join(value) if rule == "steps" else value
+        elif owner == ["procedure"]:
+            value = getattr(venue.procedure, rule)
         elif owner:
             value = getattr(venue.contracts[owner[-1]], rule) if owner[-1] in venue.contracts else ""
         else:

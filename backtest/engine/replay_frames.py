@@ -11,7 +11,7 @@ from backtest.kernel import waterfall as w
 from backtest.kernel.arrays import NO_TIME, UNKNOWN
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
-from backtest.schemas import OUTCOME_COLUMNS, Outcome, Side, Time
+from backtest.schemas import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
 
 #: Columns of the replay's outcomes beyond those of a sweep.
 REPLAY_COLUMNS = ("filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect")
@@ -29,7 +29,7 @@ def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
     closed = ~np.isin(code, (4, UNKNOWN, w.REDUCED))
     filled = closed | (code == w.REDUCED)
     columns: dict[str, Any] = {
-        "outcome": pl.Series(Outcome.categories, dtype=Outcome).gather(code),
+        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(code),
         "liquidated": pl.Series(code == 0),
         "outcome_time": _moments(book["time"]),
         "liquidation_price": _positive(book["liquidation_price"]),

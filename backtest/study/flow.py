@@ -244,7 +244,8 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
 
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count."""
-    every = pl.LazyFrame({"outcome": Outcome.categories.cast(Outcome)})
+    kind = outcomes.schema["outcome"]  # a replay's are more than a sweep's
+    every = pl.LazyFrame({"outcome": (kind if isinstance(kind, pl.Enum) else Outcome).categories.cast(kind)})
     counts = in_units(outcomes).group_by("outcome").agg(count=_count())
     full = every.join(counts, on="outcome", how="left", maintain_order="left").fill_null(0.0)
     return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
