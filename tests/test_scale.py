@@ -164,6 +164,14 @@ def test_condensed_outcomes_of_a_thinning_book__serve_flows_and_merge(outcomes):
     assert_frame_equal(merge_pulses(halves), pulses(thinning), check_exact=True)
 
 
+def test_condensed_outcomes_of_inverse_contracts__are_in_their_coin(outcomes):
+    terms = {"kinds": {"ETHUSDT": "inverse"}, "unit": 1e-8}
+    whole = condense(outcomes, **terms)
+    assert_frame_equal(flow.summary(whole, unit=1e-8), flow.summary(outcomes, **terms), check_exact=True)
+    ours, theirs = flow.concentration(whole, unit=1e-8), flow.concentration(outcomes, **terms)
+    assert_frame_equal(ours, theirs, check_exact=True)
+
+
 def test_condensed_outcomes__refuse_to_be_split_further(outcomes):
     condensed, time = condense(outcomes), outcomes["outcome_time"]
     with pytest.raises(ArgumentError, match="must not split"):
