@@ -144,6 +144,13 @@ def test_liquidate_accounts__reduction_stops_in_the_round_that_restores() -> Non
     assert bare.accounts["outcome"].to_list() == ["liquidated"]  # each round loses more than it frees
 
 
+def test_liquidate_accounts__refuses_an_initial_margin_that_nothing_tells() -> None:
+    held = accounts(20, ("X", "long", 100, 1))
+    cross = Cross(steps=("reduce", "take_over"), restored_above="initial")
+    with pytest.raises(RulesError, match="the initial margin of X is not known: its table 't' tells no highest"):
+        liquidate_accounts(held, market(X=[100, 90]), venue({"max_leverages": [np.inf]}), cross=cross)
+
+
 def test_liquidate_accounts__order_decides_which_position_goes_first() -> None:
     prices = market(X=[100, 80, 80], Y=[100, 105, 105])
     held = accounts(30, ("X", "long", 100, 1), ("Y", "short", 100, 2))

@@ -16,6 +16,7 @@ from backtest.engine.account_runs import run
 from backtest.engine.account_setting import Prepared, prepare
 from backtest.engine.standing import Coin, Part
 from backtest.engine.steps import Account
+from backtest.errors import RulesError
 from backtest.kernel.account_search import LEAF
 from backtest.kernel.account_terms import COIN, Holdings
 from backtest.kernel.accounts import Ends
@@ -86,13 +87,17 @@ def liquidate_accounts(
 
     Raises
     ------
-    As :func:`~backtest.sweep_accounts`.
+    RulesError
+        Where accounts are given back above their initial margin and nothing says what that is; otherwise as
+        :func:`~backtest.sweep_accounts`.
     """
     cross = venue.cross if cross is None else cross
     prepared = prepare(
         accounts, market, venue, convention=convention, profit=cross.profit, hedged=cross.hedged, bracket=False,
         tiers=tiers, threads=threads,
     )  # fmt: skip
+    if cross.restored_above == "initial":
+        _require_initial_margins(prepared)
     return _Follower(prepared, cross, threads).follow()
 
 
@@ -213,6 +218,19 @@ class _Follower:
         )
         legs = self.prepared.accounts.legs.with_columns(quantity_left=pl.Series(self.quantity))
         return Liquidations(frame, legs, _framed(self.steps, AFTER), _framed(self.closed, CLOSED))
+
+
+def _require_initial_margins(prepared: Prepared) -> None:
+    """Refuse legs without a selected leverage under tables that tell no highest one."""
+    if "leverage" in prepared.accounts.legs.columns:
+        return
+    for number in np.unique(prepared.held.arrays.group[prepared.held.leg >= 0]):
+        group = prepared.rules.groups[number]
+        if not np.isfinite(group.table.max_leverages).all():
+            raise RulesError(
+                f"cross.restored_above: the initial margin of {group.contract.symbol} is not known: its table "
+                f"{group.table.name!r} tells no highest leverage, and legs have no column leverage"
+            )
 
 
 def _held_at(held: Holdings, i: int, bar: int) -> Integers:
