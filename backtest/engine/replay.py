@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import history, limits, replay_frames
+from backtest.engine import limits, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.replay_world import Options, build
 from backtest.engine.sweep import ENTRY_BAR, INTRABAR, Prepared, prepare
-from backtest.errors import ArgumentError, DataError
+from backtest.errors import ArgumentError
 from backtest.kernel import replay as steps
 from backtest.kernel import waterfall
+from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
@@ -143,7 +144,7 @@ def replay(
     )
 
 
-def _step(world: waterfall.World, agenda: steps.Agenda, progress: Callable[[float], None] | None) -> None:
+def _step(world: waterfall.World, agenda: Agenda, progress: Callable[[float], None] | None) -> None:
     """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
     rows, paid = world.bars.size, 0
     for first in range(0, rows, REPORTED):
@@ -198,6 +199,3 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World)
     if deficit < 0:
         told.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}: nobody paid it")
     return tuple(told)
-
-
-__all__ = ["DataError", "Impact", "Replay", "history", "replay"]

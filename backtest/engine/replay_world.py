@@ -10,10 +10,10 @@ import numpy as np
 
 from backtest.engine import history
 from backtest.engine.limits import Admitted
-from backtest.engine.rulebook import Tree
+from backtest.engine.replay_queues import queues_of
 from backtest.engine.sweep import INTRABAR, Prepared, actions_of
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel import formula, replay
+from backtest.kernel import agenda, records
 from backtest.kernel import waterfall as w
 from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.types import FACE_VALUE, INVERSE, Floats, Integers
@@ -24,14 +24,11 @@ from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import milliseconds
 from backtest.rules.venue import Venue
-from backtest.schemas import PRICE_PREFIX
 
 #: Whole units of money to one of settlement currency: quote, and coin.
 QUOTE_UNIT, COIN_UNIT = 1e6, 1e10
 #: Money and lots must add up below these, an eighth of what 64 bits hold.
 MOST_UNITS, MOST_LOTS = 2.0**60, 1e18
-#: Buckets of all queues together, and of one.
-MOST_BUCKETS, BUCKETS = 2**22, (256, 32_768)
 #: Needs that may be pooled before they are passed on early, steps a trace may have.
 POOLED, TRACED = 8_192, 4_096
 
@@ -98,26 +95,26 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
 
 def build(
     admitted: Admitted, prepared: Prepared, venue: Venue, options: Options, threads: int | None, spare: int
-) -> tuple[w.World, replay.Agenda]:
+) -> tuple[w.World, agenda.Agenda]:
     """Return everything a replay steps through; ``spare`` is the number of further nodes and of ADL rows."""
-    book, agenda = _agenda(admitted, prepared, options, threads)
+    book, plan = _agenda(admitted, prepared, options, threads)
     unit = unit_of(prepared, tuple(admitted.frame["symbol"].unique(maintain_order=True)))
     book["id"] = admitted.frame["position_id"].to_numpy()
     lots = _fill_lots(book, prepared)
     _require_range(book, prepared, options, unit)
     has_orders = bool(np.isfinite(book["stop_price"]).any() or np.isfinite(book["take_profit_price"]).any())
-    return _world(prepared, venue, options, book, lots, unit, has_orders, spare), agenda
+    return _world(prepared, venue, options, book, lots, unit, has_orders, spare), plan
 
 
 def _agenda(
     admitted: Admitted, prepared: Prepared, options: Options, threads: int | None
-) -> tuple[w.Records, replay.Agenda]:
+) -> tuple[records.Records, agenda.Agenda]:
     bars, market = prepared.bars, prepared.market
     count, rows = admitted.frame.height, market.bars.height
-    book = np.zeros(count, w.POSITION)
+    book = np.zeros(count, records.POSITION)
     actions = actions_of(admitted.frame, admitted.adjustments)
     in_chunks(
-        lambda start, stop: replay.survey_entries(
+        lambda start, stop: agenda.survey_entries(
             bars, prepared.funding, prepared.rules.rules, admitted.positions, actions, book, start, stop
         ),
         count,
@@ -128,7 +125,7 @@ def _agenda(
     entry_at = np.where(book["start"] < counts, firsts + book["start"], rows)
     exit_at = np.where(book["exit_bar"] < counts, firsts + book["exit_bar"], -1)
     change_at, change_made = np.empty(actions.row.size, np.int64), np.empty(actions.row.size, np.int64)
-    replay.place_changes(bars, prepared.funding, actions, book, change_at, change_made)
+    agenda.place_changes(bars, prepared.funding, actions, book, change_at, change_made)
     entry_first, entry = _by_row(entry_at, rows)
     exit_first, exits = _by_row(exit_at, rows)
     change_first, change = _by_row(change_at, rows)
@@ -138,7 +135,7 @@ def _agenda(
         after_gap[market.firsts[number] + gaps] = True
     deposits = sorted(options.deposits)
     unit = unit_of(prepared, tuple(admitted.frame["symbol"].unique(maintain_order=True)))
-    return book, replay.Agenda(
+    return book, agenda.Agenda(
         rows=readonly(np.argsort(market.times, kind="stable").astype(np.int64)),
         symbol=readonly(np.repeat(np.arange(len(market.symbols), dtype=np.int32), np.diff(market.firsts))),
         after_gap=readonly(after_gap),
@@ -159,11 +156,11 @@ def _agenda(
 
 def _by_row(at: Any, rows: int) -> tuple[Integers, Any]:
     first, order = np.zeros(rows + 2, np.int64), np.empty(at.size, np.int32)
-    replay.sort_by_row(np.ascontiguousarray(at, np.int64), first, order, rows + 1)
+    agenda.sort_by_row(np.ascontiguousarray(at, np.int64), first, order, rows + 1)
     return readonly(first), readonly(order)
 
 
-def _fill_lots(book: w.Records, prepared: Prepared) -> Floats:
+def _fill_lots(book: records.Records, prepared: Prepared) -> Floats:
     """Count every quantity in whole lots, as fine as 64 bits allow, and return each symbol's lot."""
     lots = np.ones(len(prepared.market.symbols))
     for number in range(lots.size):
@@ -182,7 +179,7 @@ def _fill_lots(book: w.Records, prepared: Prepared) -> Floats:
     return lots
 
 
-def _require_range(book: w.Records, prepared: Prepared, options: Options, unit: float) -> None:
+def _require_range(book: records.Records, prepared: Prepared, options: Options, unit: float) -> None:
     """Refuse what could overflow 64 bits, at the farthest prices the history and the offset allow."""
     market, stretch = prepared.market, np.exp(options.impact.largest_offset if options.impact.mark > 0 else 0.0)
     total = float(options.fund) + sum(abs(amount) for _, amount in options.deposits)
@@ -208,7 +205,7 @@ def _world(
     prepared: Prepared,
     venue: Venue,
     options: Options,
-    book: w.Records,
+    book: records.Records,
     lots: Floats,
     unit: float,
     has_orders: bool,
@@ -217,13 +214,13 @@ def _world(
     market, bars = prepared.market, prepared.bars
     count, rows = book.size, market.bars.height
     base = 3 * count if has_orders else count
-    nodes = np.zeros(base + spare, w.NODE)
+    nodes = np.zeros(base + spare, records.NODE)
     nodes["slot"], nodes["next"], nodes["sibling"] = -1, -1, -1
     nodes["owner"][:base] = np.tile(np.arange(count, dtype=np.int32), base // count) if count else 0
     counters = np.zeros(w.COUNTERS, np.int64)
     counters[w.EXTRA_USED], counters[w.EXTRA_FREE] = base, -1
     symbols = _symbols(book, lots, prepared, venue)
-    queues, tree_queue, heads, buckets = _queues(prepared, options, symbols, count)
+    queues, tree_queue, heads, buckets = queues_of(prepared, options.impact, symbols, count)
     series = options.stop_trigger or ("last" if market.has("last") else "mark")
     settings = _settings(venue, options, unit, buckets, base, series == prepared.series, bars.replaced)
     drop = venue.procedure.adl_trigger == "fund_drop"
@@ -237,23 +234,23 @@ def _world(
         heads=heads,
         queues=queues,
         members=np.empty(count, np.int32),
-        wave=np.empty(count, w.RANKED),
-        ranking=np.empty(count, w.RANKED),
+        wave=np.empty(count, records.RANKED),
+        ranking=np.empty(count, records.RANKED),
         cash=_cash(options, unit),
         counters=counters,
-        steps=np.zeros(rows, w.STEP),
-        needs=np.zeros(POOLED, w.NEED),
-        table=np.zeros(spare, w.TABLE),
-        trace=np.zeros(TRACED if options.trace >= 0 else 0, w.TRACE),
+        steps=np.zeros(rows, records.STEP),
+        needs=np.zeros(POOLED, records.NEED),
+        table=np.zeros(spare, records.TABLE),
+        trace=np.zeros(TRACED if options.trace >= 0 else 0, records.TRACE),
         bars=_bars(prepared, venue, options, series),
         charges=_charges(prepared, venue, options.impact),
-        window=np.zeros(rows + 1 if drop else 1, w.MOMENT),
+        window=np.zeros(rows + 1 if drop else 1, records.MOMENT),
     )
 
 
-def _bars(prepared: Prepared, venue: Venue, options: Options, series: str) -> w.Records:
+def _bars(prepared: Prepared, venue: Venue, options: Options, series: str) -> records.Records:
     market, bars = prepared.market, prepared.bars
-    found = np.empty(market.bars.height, w.BAR)
+    found = np.empty(market.bars.height, records.BAR)
     for name in ("time", "open", "high", "low", "mark_open", "fill_long", "fill_short"):
         found[name] = getattr(bars, name)
     for part in ("open", "high", "low"):
@@ -263,20 +260,20 @@ def _bars(prepared: Prepared, venue: Venue, options: Options, series: str) -> w.
     return readonly(found)
 
 
-def _groups(prepared: Prepared) -> w.Records:
+def _groups(prepared: Prepared) -> records.Records:
     """Return the groups as records, and one more that says where the tiers end."""
     own = prepared.rules.rules
-    groups = np.zeros(own.kind.size + 1, w.GROUP_RECORD)
-    for name in w.GROUP_RECORD.names or ():
+    groups = np.zeros(own.kind.size + 1, records.GROUP_RECORD)
+    for name in records.GROUP_RECORD.names or ():
         if name != "tier_first":
             groups[name][:-1] = getattr(own, name)
     groups["tier_first"] = own.tier_first
     return readonly(groups)
 
 
-def _tiers(prepared: Prepared, tree_queue: Any) -> w.Records:
+def _tiers(prepared: Prepared, tree_queue: Any) -> records.Records:
     own = prepared.rules.rules
-    tiers = np.zeros(own.rate.size, w.TIER_RECORD)
+    tiers = np.zeros(own.rate.size, records.TIER_RECORD)
     for name in ("floor", "rate", "amount", "hurdle_long", "hurdle_short"):
         tiers[name] = getattr(own, name)
     tiers["queue_long"], tiers["queue_short"] = tree_queue[own.tree_long], tree_queue[own.tree_short]
@@ -290,9 +287,9 @@ def _cash(options: Options, unit: float) -> Integers:
     return cash
 
 
-def _symbols(book: w.Records, lots: Floats, prepared: Prepared, venue: Venue) -> w.Records:
+def _symbols(book: records.Records, lots: Floats, prepared: Prepared, venue: Venue) -> records.Records:
     market, seconds = prepared.market, venue.procedure.round_seconds
-    symbols = np.zeros(len(market.symbols), w.SYMBOL)
+    symbols = np.zeros(len(market.symbols), records.SYMBOL)
     members = 0
     for number, record in enumerate(symbols):
         own = book["symbol"] == number
@@ -310,72 +307,10 @@ def _symbols(book: w.Records, lots: Floats, prepared: Prepared, venue: Venue) ->
     return symbols
 
 
-def _queues(
-    prepared: Prepared, options: Options, symbols: w.Records, count: int
-) -> tuple[w.Records, Any, Any, int]:
-    """Return the queues, symbol by symbol (longs, shorts, watched low, watched high), and their empty buckets."""
-    trees, groups = prepared.rules.trees, prepared.rules.groups
-    fees = {group.symbol: group.contract.mark_fee_rate for group in groups}
-    total = len(trees) + 2 * symbols.size
-    buckets = BUCKETS[0]
-    while buckets < BUCKETS[1] and 2 * buckets * total <= MOST_BUCKETS and 8 * buckets < count:
-        buckets *= 2
-    queues = np.zeros(total, w.QUEUE)
-    tree_queue = np.zeros(max(len(trees), 1), np.int32)
-    next_queue = 0
-    stretch = float(np.exp(options.impact.largest_offset)) if options.impact.mark > 0 else 1.0
-    for number in range(symbols.size):
-        for place, side in enumerate((1, -1)):
-            symbols[number]["queue"][place] = next_queue
-            for tree_number, tree in enumerate(trees):
-                if tree.symbol == number and tree.side == side:
-                    tree_queue[tree_number] = next_queue
-                    queues[next_queue] = _queue(tree, prepared, fees[number], stretch, buckets)
-                    next_queue += 1
-        for place in (2, 3):
-            symbols[number]["queue"][place] = next_queue
-            queues[next_queue] = _watched_queue(prepared.market, number, place == 2, stretch, buckets)
-            next_queue += 1
-    queues["first"] = buckets - 1
-    return queues, readonly(tree_queue), np.full(total * buckets, -1, np.int32), buckets
-
-
-def _queue(tree: Tree, prepared: Prepared, fee: float, stretch: float, buckets: int) -> Any:
-    bars, funding = prepared.bars, prepared.funding
-    rows = slice(int(bars.first[tree.symbol]), int(bars.first[tree.symbol + 1]))
-    kind = next(KINDS[g.contract.kind] for g in prepared.rules.groups if g.symbol == tree.symbol)
-    slope = float(formula.slope(kind, float(tree.side), tree.rate, fee))
-    ends = np.array([bars.low[rows].min() / stretch, bars.high[rows].max() * stretch])
-    sums = funding.cumulative[funding.first[tree.symbol] : funding.first[tree.symbol + 1]]
-    sums = np.array([sums.min(), sums.max()])
-    if kind == INVERSE:
-        ends = 1.0 / ends
-    found = (slope * ends)[:, None] - tree.side * (sums * stretch)[None, :]
-    largest = (1.0 + tree.rate + fee) * float(ends.max()) + stretch * float(np.abs(sums).max())
-    return _queue_record(found, slope, largest, float(tree.side), buckets)
-
-
-def _watched_queue(market: Market, number: int, low: bool, stretch: float, buckets: int) -> Any:
-    rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
-    prices = [market.prices(series, part)[rows] for series in PRICE_PREFIX if market.has(series)
-              for part in ("low", "high")]  # fmt: skip
-    ends = np.array([min(part.min() for part in prices) / stretch, max(part.max() for part in prices) * stretch])
-    return _queue_record(ends if low else -ends, 1.0, 0.0, 1.0 if low else -1.0, buckets)
-
-
-def _queue_record(found: Floats, slope: float, largest: float, side: float, buckets: int) -> Any:
-    top, span = float(found.max()), float(found.max() - found.min())
-    scale = (buckets - 1) / span if span > 0 else 0.0
-    record = np.zeros((), w.QUEUE)
-    record["slope"], record["top"], record["scale"] = slope, top, scale
-    record["largest"], record["side"] = largest, side
-    return record
-
-
-def _charges(prepared: Prepared, venue: Venue, impact: Impact) -> w.Records:
+def _charges(prepared: Prepared, venue: Venue, impact: Impact) -> records.Records:
     """Return sums to be filled in (as they are without feedback), charges, and how far sums may yet go."""
     funding, market = prepared.funding, prepared.market
-    charges = np.zeros(funding.cumulative.size, w.CHARGE)
+    charges = np.zeros(funding.cumulative.size, records.CHARGE)
     charges["cumulative"] = funding.cumulative
     charges["amount"] = history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
     if impact.mark == 0:
@@ -392,9 +327,9 @@ def _charges(prepared: Prepared, venue: Venue, impact: Impact) -> w.Records:
 
 def _settings(
     venue: Venue, options: Options, unit: float, buckets: int, base: int, same_series: bool, replaced: bool
-) -> w.Records:
+) -> records.Records:
     own, impact = venue.procedure, options.impact
-    settings = np.zeros(1, w.SETTINGS)
+    settings = np.zeros(1, records.SETTINGS)
     record = settings[0]
     for name, choices in rules.CHOICES.items():
         record[name] = choices.index(getattr(own, name))

@@ -6,22 +6,9 @@ import numpy as np
 
 from backtest.kernel import formula, queues
 from backtest.kernel.compile import helper, part
-from backtest.kernel.ledger import (
-    apportioned,
-    note,
-    post,
-    rekey,
-    stock_move,
-)
-from backtest.kernel.liquidation import (
-    conclude,
-    quantity_of,
-    sell,
-    settle,
-    settle_inventory,
-    trade,
-    unqueue,
-)
+from backtest.kernel.ledger import apportioned, note, post, rekey, stock_move
+from backtest.kernel.orders import quantity_of, sell, settle_inventory, trade
+from backtest.kernel.standing import conclude, settle, unqueue
 from backtest.kernel.waterfall import (
     BACKSTOP,
     BINANCE,

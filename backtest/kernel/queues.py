@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from backtest.kernel import segment
 from backtest.kernel.compile import helper, part
+from backtest.kernel.records import Records
 from backtest.kernel.segment import Segment
 from backtest.kernel.types import Codes, Integers
-from backtest.kernel.waterfall import EXTRA_FREE, EXTRA_USED, FULL, Records, rules_of
+from backtest.kernel.waterfall import EXTRA_FREE, EXTRA_USED, FULL, rules_of
 
 
 @helper

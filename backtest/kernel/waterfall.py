@@ -1,32 +1,30 @@
-"""What the replay keeps while it runs: records a position, a queue, a symbol, a bar; accounts; and their names.
-
-One record holds everything that changes about one position, so that touching a position touches few lines of the
-cache. Money is whole units (``settings.unit`` to one of settlement currency), quantities are also whole lots.
-"""
+"""The replay's state as one value, the codes in it, and the margin model on its records."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from backtest.kernel import formula, segment
 from backtest.kernel.arrays import Rules
 from backtest.kernel.compile import helper, part
+from backtest.kernel.records import Records
 from backtest.kernel.segment import Segment
 from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Integers
 
-Records: TypeAlias = npt.NDArray[Any]
-
 #: Where a position is.
 WAITING, HELD, CHOSEN, LOCKED, DONE = range(5)
+
 #: Outcomes that ``schemas.Outcome`` has in this order; the replay adds the last two.
 REDUCED, DELEVERAGED = 6, 7
+
 #: Accounts of the ledger.
 TRADERS, MARKET, FUND, FEES, BACKSTOP, DEFICIT, OWNERS = range(7)
+
 ACCOUNTS = 7
+
 #: Settings of procedures, in the order of ``rules.procedure.CHOICES``.
 ALL, FRACTION, TIER, ENOUGH = range(4)
 TO_MARKET, TO_TAKEOVER = range(2)
@@ -39,200 +37,16 @@ AT_BANKRUPTCY, AT_MARK, AT_TAKEOVER = range(3)
 RETURNED, TO_FUND, SHARED = range(3)
 BANKRUPTCY, BANKRUPTCY_WITH_FEE, BACKSTOP_PRICE = range(3)
 BY_PRICE, BY_LARGEST, BY_ID = range(3)
+
 #: Steps of a trace.
 (ENTERED, TRIGGERED, FILLED, TAKEN_OVER, RELEASED, WAITS, DELEVERAGES, COUNTERPARTY, SETTLED, HOLDER_CLOSED,
  ADJUSTED, CLAWED, LOST_SIGHT) = range(13)  # fmt: skip
+
 #: Counters.
 (EXTRA_USED, EXTRA_FREE, TABLE_USED, TRACE_USED, FULL, DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST,
  NEED_END) = range(10)  # fmt: skip
+
 COUNTERS = 10
-
-POSITION = np.dtype(
-    [
-        ("quantity", "f8"),
-        ("entry_price", "f8"),
-        ("margin", "f8"),
-        ("leverage", "f8"),
-        ("entry_funding", "f8"),
-        ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
-        ("stop_price", "f8"),
-        ("take_profit_price", "f8"),
-        ("id", "i8"),
-        ("lots", "i8"),
-        ("begun", "i8"),  #: lots when the procedure began
-        ("balance", "i8"),  #: money in the position: margin and flows so far
-        ("pocket", "i8"),  #: its holder's money outside it, counted from nothing
-        ("fees", "i8"),
-        ("fund_effect", "i8"),  #: what the fund got on account of it
-        ("done", "f8"),  #: quantity closed by the procedure
-        ("filled", "f8"),
-        ("taken", "f8"),
-        ("deleveraged", "f8"),
-        ("fill_price", "f8"),
-        ("fill_notional", "f8"),
-        ("paid", "f8"),  #: funding paid in segments that are over
-        ("equity", "f8"),  #: at the last fill
-        ("liquidation_price", "f8"),
-        ("bankruptcy_price", "f8"),
-        ("tier_rate", "f8"),
-        ("time", "i8"),
-        ("group", "i4"),
-        ("symbol", "i4"),
-        ("start", "i4"),  #: first bar that tests the present segment
-        ("made", "i4"),  #: charges at or before the entry
-        ("exit_bar", "i4"),
-        ("exit_made", "i4"),  #: charges at or before the exit
-        ("rounds", "i4"),
-        ("spent", "i4"),  #: rounds used in ``spent_bar``
-        ("spent_bar", "i4"),
-        ("place", "i4"),  #: among the open positions of its side
-        ("extra", "i4"),  #: first of its further nodes
-        ("side", "i1"),  #: 0 long, 1 short
-        ("status", "u1"),
-        ("outcome", "u1"),
-        ("event", "u1"),
-        ("ambiguous", "b1"),
-        ("lost", "b1"),  #: entered across a long gap
-        ("inside", "b1"),  #: entered strictly inside the bar before ``start``
-    ],
-    align=True,
-)
-
-#: One contract under one table of tiers, and one tier of it: what ``arrays.Rules`` holds, as records. One group
-#: more than there are says where the tiers end.
-GROUP_RECORD = np.dtype(
-    [
-        *((name, "i8") for name in ("kind", "keyed_by", "tier_first")),
-        *((name, "f8") for name in ("fee", "reserved_fee", "contract_size", "rate_factor")),
-        *((name, "b1") for name in ("constant", "strict", "higher")),
-    ],
-    align=True,
-)
-TIER_RECORD = np.dtype(
-    [
-        *((name, "f8") for name in ("floor", "rate", "amount", "hurdle_long", "hurdle_short")),
-        *((name, "i8") for name in ("queue_long", "queue_short")),
-    ],
-    align=True,
-)
-
-#: Prices of one bar, and what is known of it.
-BAR = np.dtype(
-    [
-        *((name, "i8") for name in ("time", "charged")),
-        *((name, "f8") for name in (
-            "open", "high", "low", "mark_open", "fill_long", "fill_short", "volume", "watched_open",
-            "watched_high", "watched_low",
-        )),
-    ],
-    align=True,
-)  # fmt: skip
-
-#: Funding: the sum with a charge and all before it, the charge before any offset, how far the sum may yet go.
-CHARGE = np.dtype([(name, "f8") for name in ("cumulative", "amount", "fall", "rise")], align=True)
-
-#: A position in a wave or a ranking; a moment and the fund then.
-RANKED = np.dtype([("key", "f8"), ("id", "i8"), ("i", "i4")], align=True)
-MOMENT = np.dtype([("time", "i8"), ("fund", "i8")], align=True)
-
-NODE = np.dtype(
-    [("theta", "f8"), ("next", "i4"), ("previous", "i4"), ("slot", "i4"), ("owner", "i4"), ("sibling", "i4")],
-    align=True,
-)
-
-QUEUE = np.dtype(
-    [
-        ("slope", "f8"),
-        ("top", "f8"),  #: largest X of the history
-        ("scale", "f8"),  #: buckets a unit of X
-        ("largest", "f8"),  #: magnitude in X, for the rounding allowance
-        ("side", "f8"),
-        ("first", "i4"),  #: no bucket before it holds a node
-        ("count", "i4"),
-    ],
-    align=True,
-)
-
-SYMBOL = np.dtype(
-    [
-        ("first", "i8"),  #: its first row of bars
-        ("count", "i8"),
-        ("interval", "i8"),
-        ("funding_first", "i8"),
-        ("funding_now", "i8"),  #: the last charge made, absolute
-        ("permanent", "f8"),
-        ("decaying", "f8"),
-        ("time_before", "i8"),
-        ("mark", "f8"),  #: last known, for unrealised profit
-        ("lot", "f8"),
-        ("kind", "i4"),
-        ("rounds", "i4"),  #: a bar
-        ("queue", "i4", (4,)),  #: long queues from, short ones from, watched low, watched high
-        ("member_first", "i8", (2,)),
-        ("member_count", "i8", (2,)),
-        ("waiting_first", "i4", (2,)),  #: orders left for the next opening, by side
-        ("waiting_last", "i4", (2,)),
-        ("stock", "i8", (3,)),  #: lots of traders, market and backstop
-        ("inventory", "i8", (2,)),  #: lots taken over
-        ("cost", "i8", (2,)),
-        ("executed", "f8", (2,)),  #: notional executed in this bar
-        ("room", "f8"),  #: notional that may still be
-        ("backstop_room", "f8"),
-    ],
-    align=True,
-)
-
-SETTINGS = np.dtype(
-    [
-        *((name, "i4") for name in (
-            "step", "until", "slices", "last", "inventory", "unwind", "adl_trigger", "adl_rank", "adl_price",
-            "adl_profit_required", "clawback", "restore_orders", "remainder", "takeover_price", "order",
-        )),
-        *((name, "i8") for name in ("rounds", "generations", "intrabar", "test_entry_bar", "same_series", "trace",
-                                    "buckets", "base_nodes", "seed", "replaced", "deposits")),
-        *((name, "f8") for name in (
-            "step_fraction", "partial_from", "order_notional", "liquidation_fee_rate", "fee_fund_share",
-            "trading_fee_rate", "trading_fee_fund_share", "remainder_fund_share", "backstop_capacity",
-            "backstop_deviation", "unwind_share", "adl_drop", "adl_window", "takeover_discount",
-            "closing_fee_rate", "participation", "linear", "square_root", "mark", "permanent", "half_life",
-            "largest_offset", "unit",
-        )),
-    ],
-    align=True,
-)  # fmt: skip
-
-STEP = np.dtype(
-    [
-        ("offset", "f8"),
-        ("fund", "i8"),
-        ("fund_in", "i8"),
-        ("fund_out", "i8"),
-        ("triggered", "i8", (2,)),  #: notional by side of position, at the mark
-        ("executed", "i8", (2,)),  #: in the book
-        ("taken_over", "i8", (2,)),
-        ("deleveraged", "i8", (2,)),
-        ("first_wave", "i8"),
-        ("generations", "i4"),
-        ("capped", "i4"),  #: generations or offset cut short
-        ("runaway", "i4"),
-        ("waiting", "i4"),
-    ],
-    align=True,
-)
-
-NEED = np.dtype([("who", "i4"), ("lots", "i8"), ("value", "f8"), ("base", "f8"), ("bankrupt", "i4")], align=True)
-
-TABLE = np.dtype(
-    [("row", "i8"), ("liquidated", "i4"), ("counterparty", "i4"), ("symbol", "i4"), ("side", "i4"),
-     ("quantity", "f8"), ("price", "f8"), ("score", "f8"), ("given_up", "f8")],
-    align=True,
-)  # fmt: skip
-
-TRACE = np.dtype(
-    [("row", "i8"), ("step", "i4"), ("price", "f8"), ("quantity", "f8"), ("held", "f8"), ("equity", "f8"),
-     ("maintenance_margin", "f8"), ("balance", "i8"), ("fund", "i8")],
-    align=True,
-)  # fmt: skip
 
 
 class World(NamedTuple):
