@@ -288,12 +288,21 @@ class World:
                 p.status = "chosen"
             for p, (outcome, price, fill) in chosen:
                 p.status = "held"
-                if outcome == "liquidated":
+                if outcome == "liquidated" and p.s != s:  # what it needs is its own side's
+                    self.deleverage_side(s)
+                    own_before = self.executed[p.s]
+                    self.trigger(p, price)
+                    self.move_mark(p.s, self.executed[p.s] - own_before)
+                    self.deleverage_side(p.s)
+                elif outcome == "liquidated":
                     self.trigger(p, price)
                 else:
                     self.close(p, outcome, fill, self.now)
             waves += 1
             self.move_mark(s, self.executed[s] - before)
+        self.deleverage_side(s)
+
+    def deleverage_side(self, s: int) -> None:
         if self.needs:
             self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
             self.pass_on(s, self.mark)

@@ -194,6 +194,14 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
         in_order(w.wave, found)
         for number in range(found):
             i = whole(w.wave[number]["i"])
+            other = whole(w.book[i]["side"])
+            if other != side and w.book[i]["event"] == LIQUIDATED:  # what it needs is its own side's
+                pass_on(w, y, side, row, now)
+                executed_before = w.symbols[y]["executed"][other]
+                handle(w, i, row, row, False, now)
+                move_mark(w, y, other, row, w.symbols[y]["executed"][other] - executed_before)
+                pass_on(w, y, other, row, now)
+                continue
             handle(w, i, row, row, False, now)
             if w.counters[NEED_END] > w.needs.shape[0] - 4:
                 pass_on(w, y, side, row, now)
