@@ -565,15 +565,16 @@ class World:
         p.fund_effect -= paid
         left = amount - borne - paid
         if left > 0 and self.venue.procedure.clawback:
-            left = self.claw_back(left)
+            left = self.claw_back(p, left)
         self.post("deficit", "traders", left)
         p.balance += amount
 
-    def claw_back(self, amount: int) -> int:
+    def claw_back(self, loser: Position, amount: int) -> int:
         def profit(p: Position) -> int:
             return cut(self.pnl(p.s, p.seg.q, p.seg.E, self.mark) * self.unit)
 
-        winners = sorted((p for p in self.positions if p.status == "held" and profit(p) > 0), key=lambda p: p.id)
+        others = (p for p in self.positions if p.status == "held" and p is not loser)
+        winners = sorted((p for p in others if profit(p) > 0), key=lambda p: p.id)
         total, left = sum(map(profit, winners)), amount
         for p in winners:
             own = profit(p)
