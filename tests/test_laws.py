@@ -82,6 +82,13 @@ def test_sweep__permuting_positions_permutes_outcomes(case: Case, seed: int) -> 
 
 
 @lawful
+@given(case=seeds.map(lambda seed: random_case(np.random.default_rng(seed), 8)))
+def test_sweep__of_each_position_alone_equals_that_of_the_book(case: Case) -> None:
+    alone = [of_positions(case, position) for position in case.positions.iter_slices(1)]
+    assert_frame_equal(pl.concat(map(swept, alone)), swept(case), check_exact=True)
+
+
+@lawful
 @given(case=cases, parts=st.integers(2, 5))
 def test_sweep__splitting_the_book_and_concatenating_changes_nothing(case: Case, parts: int) -> None:
     step = -(-case.positions.height // parts)

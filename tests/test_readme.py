@@ -52,7 +52,9 @@ def test_public_names__are_listed_and_exist() -> None:
     assert backtest.__all__ == [
         "Accounts",
         "Book",
+        "Impact",
         "Market",
+        "Procedure",
         "Venue",
         "book",
         "chart",
@@ -60,6 +62,7 @@ def test_public_names__are_listed_and_exist() -> None:
         "liquidate_accounts",
         "market",
         "population",
+        "replay",
         "rules",
         "scale",
         "study",

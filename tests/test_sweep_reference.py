@@ -808,3 +808,29 @@ def test_sweep_and_reference__do_what_the_model_says(scenario: Scenario, engine:
     if expected.get("outcome_time") is not None:
         expected["outcome_time"] = at(expected["outcome_time"])
     assert {name: outcome[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("company", [0, 1], ids=["alone", "in company"])
+def test_sweep__finds_what_a_change_of_margin_brings_into_another_tier(company: int) -> None:
+    """A tree that no position needs at its entry is searched all the same once margin has moved one there."""
+    table = TierTable(
+        name="two", model="marginal", floors=[0.0, 115.0], rates=[0.01, 0.05], amounts=[0.0, 4.6],
+        max_leverages=[100.0, 100.0],
+    )  # fmt: skip
+    venue = Venue(name="two", title="Two", contracts={"A": Contract(symbol="A", tables=(table,))})
+    times = [NOON + number * MINUTE for number in range(40)]
+    high = [150.0 if number == 10 else 101.0 for number in range(40)]
+    bars = pl.DataFrame({"symbol": "A", "time": times, "open": 100.0, "high": high, "low": 99.0, "close": 100.0})
+    rows = [(1, 1.0, 5.0), (2, 2.0, 150.0)][: 1 + company]
+    positions = pl.DataFrame(
+        [
+            {"position_id": i, "symbol": "A", "side": "short", "entry_time": NOON, "entry_price": 100.0,
+             "quantity": quantity, "margin": margin, "leverage": 10.0}
+            for i, quantity, margin in rows
+        ]
+    )  # fmt: skip
+    added = pl.DataFrame({"position_id": [1], "time": [NOON + 2 * MINUTE], "margin_change": [30.0]})
+    found = sweep(Book(positions, added), Market(bars), venue).row(0, named=True)
+    assert found["outcome"] == "liquidated"
+    assert found["outcome_time"] == NOON + 10 * MINUTE
+    assert found["liquidation_price"] == pytest.approx((100 + 35 + 4.6) / 1.05)

@@ -62,7 +62,8 @@ def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | No
         positions = position_arrays(frame, prepared)
         found = _survey(positions, prepared, threads)
     _refuse(frame, found, prepared, range(survey.REASONS))
-    return Admitted(frame, adjustments, positions, found.used)
+    used = found.used if adjustments is None else found.used | _after_changes(adjustments, positions, prepared)
+    return Admitted(frame, adjustments, positions, used)
 
 
 def group_counts(book: Book, prepared: Prepared) -> Integers:
@@ -70,6 +71,12 @@ def group_counts(book: Book, prepared: Prepared) -> Integers:
     found = _survey(position_arrays(book.positions, prepared), prepared, None)
     _refuse(book.positions, found, prepared, (survey.NO_TABLE,))
     return found.group_counts
+
+
+def _after_changes(adjustments: pl.DataFrame, positions: Positions, prepared: Prepared) -> Flags:
+    """Return which trees positions may need once their terms have changed: any of their symbols'."""
+    changed = np.unique(positions.symbol[adjustments["row"].to_numpy()])
+    return np.isin([tree.symbol for tree in prepared.rules.trees], changed)
 
 
 def position_arrays(frame: pl.DataFrame, prepared: Prepared) -> Positions:
