@@ -209,7 +209,9 @@ def test_the_command__in_batches_prints_and_writes_what_it_does_in_memory(tmp_pa
     theirs = capsys.readouterr().out
     assert ours.split("\n\n")[:2] == theirs.split("\n\n")[:2]
     one, other = (json.loads((tmp_path / kind / "summary.json").read_text()) for kind in ("batches", "memory"))
-    for name in ("outcomes", "totals", "tiers"):
+    line = next(line for line in theirs.splitlines() if line.startswith("gaps"))
+    assert line.split() in [told.split() for told in ours.splitlines()]
+    for name in ("outcomes", "totals", "tiers", "gaps"):
         assert one[name] == other[name]
     frames = (
         pl.read_parquet(tmp_path / "batches" / "outcomes"),

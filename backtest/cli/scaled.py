@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -85,7 +86,7 @@ def run(options: Namespace) -> None:
     told = Totals(result, currency, unit)
     with outputs(options.out) as files:
         files.write_json("summary.json", _summary(options, told, tiers))
-    _print(told, [*result.written(), *files.written])
+    _print(told, options.gap_limit, [*result.written(), *files.written])
 
 
 def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
@@ -129,6 +130,7 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
         **record.asked(options),
         "venue": {"name": str(options.venue), "settlement": told.currency},
         "tiers": {"rule": tiers, "used": result.tiers().to_dicts()},
+        "gaps": record.gaps(result.gaps()),
         "batches": {"count": result.batches, "swept": result.swept, "positions": result.positions},
         "outcomes": {row["outcome"]: record.plain_number(row["count"]) for row in counts.iter_rows(named=True)},
         "totals": {name: record.plain_number(value) for name, value in told.totals.items()},
@@ -138,7 +140,7 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
     return summary
 
 
-def _print(told: Totals, written: list[Any]) -> None:
+def _print(told: Totals, gap_limit: timedelta | None, written: list[Any]) -> None:
     result = told.result
     print(report.counts(told))
     print(f"\n{paragraph(f'{report.headline(told)} {report.caveats(told)}')}\n")
@@ -146,6 +148,7 @@ def _print(told: Totals, written: list[Any]) -> None:
     here = f"{plural(result.swept, 'batch')} of {result.batches:,} now, in {result.wall_seconds:.1f} s"
     named = [
         *((f"tiers {symbol}", text) for symbol, text in sentences.tiers(result.tiers())),
+        ("gaps", sentences.gaps_found(result.gaps(), gap_limit)),
         ("written", ", ".join(str(path) for path in written)),
         ("batches", here.replace("batchs", "batches")),
         ("seconds", f"of all workers together: {stages}"),
