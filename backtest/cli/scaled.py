@@ -25,6 +25,7 @@ from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Resul
 from backtest.scale.cluster import LOCAL
 from backtest.scale.sweep import BATCH_ROWS
 from backtest.study import flow
+from backtest.study.grid import Grid, grid_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Totals:
 
 def is_asked_for(options: Namespace) -> bool:
     """Whether any option makes a sweep one in batches."""
-    asked = (options.batch_rows, options.workers, options.cluster, options.storage)
+    asked = (options.batch_rows, options.workers, options.cluster, options.storage, options.levels)
     return options.no_outcomes or any(value is not None for value in asked)
 
 
@@ -77,6 +78,7 @@ def run(options: Namespace) -> None:
             batch_rows=options.batch_rows or BATCH_ROWS,
             unit=unit,
             keep_outcomes=not options.no_outcomes,
+            levels=_grids(options, prices),
             executor=_executor(options),
             report=lambda progress: line.show(_told(progress)),
             storage=storage,
@@ -85,6 +87,8 @@ def run(options: Namespace) -> None:
         )
     told = Totals(result, currency, unit)
     with outputs(options.out) as files:
+        for found in result.levels():
+            files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
         files.write_json("summary.json", _summary(options, told, tiers))
     _print(told, options.gap_limit, [*result.written(), *files.written])
 
@@ -99,6 +103,17 @@ def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
         end=options.end,
         storage=storage,
     )
+
+
+def _grids(options: Namespace, prices: Prices) -> list[Grid]:
+    """Return the cells to count levels in, of the whole history of each symbol asked for."""
+    symbols = list(dict.fromkeys(options.levels or ()))
+    for symbol in symbols:
+        if symbol not in prices.known:
+            raise ArgumentError(
+                f"--levels must name symbols of the bars ({', '.join(prices.known)}): {symbol} is none"
+            )
+    return [grid_of(prices.market((symbol,)), symbol) for symbol in symbols]
 
 
 def _executor(options: Namespace) -> Executor:
