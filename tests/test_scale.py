@@ -21,6 +21,8 @@ from backtest.scale.executors import LostError, WorkError
 from backtest.study import flow, survival
 from backtest.study.cascades import find, pulses
 from backtest.study.condensed import coarsen, condense, condense_lives, merge, merge_pulses, pulses_of
+from backtest.study.grid import grid_of
+from backtest.study.levels import levels_of
 from backtest.study.segmentation import GapRule, ThresholdRule
 
 
@@ -72,6 +74,7 @@ def assert_same(result: Result, made: Case, outcomes: pl.DataFrame) -> None:
     assert_frame_equal(result.pulses().collect(), pulses(outcomes), check_exact=True)
     assert_frame_equal(result.lives(), condense_lives(survival.lives(outcomes, made.market)), check_exact=True)
     assert_frame_equal(result.tiers(), tiers_used(made.book, made.market, made.venue))
+    assert_frame_equal(result.gaps(), made.market.gaps(), check_exact=True)
 
 
 @pytest.mark.parametrize("batch_rows", [137, 500, 100_000])
@@ -89,7 +92,13 @@ def test_processes__give_the_rows_and_sums_of_one_sweep(tmp_path, made, outcomes
 
 
 def test_a_dask_cluster__gives_the_rows_and_sums_of_one_sweep(tmp_path, made, outcomes, cluster):
-    assert_same(swept(made, tmp_path / "out", batch_rows=400, executor=cluster), made, outcomes)
+    grid = grid_of(made.market, "BTCUSDT", bins=20, columns=50)
+    result = swept(made, tmp_path / "out", batch_rows=400, executor=cluster, levels=grid)
+    assert_same(result, made, outcomes)
+    (found,) = result.levels()
+    expected = levels_of(made.book, made.market, made.venue, grid)
+    assert_frame_equal(found.to_frame(), expected.to_frame(), check_exact=True)
+    assert_frame_equal(found.totals(), expected.totals(), check_exact=True)
 
 
 def test_rules__reach_every_batch(tmp_path, made):

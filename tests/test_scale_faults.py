@@ -19,12 +19,14 @@ from object_store import object_store
 from polars.testing import assert_frame_equal
 from scale_cases import Case, case
 
-from backtest import sweep
+from backtest import Venue, sweep
 from backtest.__main__ import INCOMPLETE, REFUSED, main
 from backtest.errors import ArgumentError, IncompleteError
 from backtest.scale import Prices, Processes, Progress, Serial
 from backtest.scale import sweep as sweep_batches
 from backtest.scale.manifest import opened
+from backtest.study.grid import grid_of
+from backtest.study.levels import levels_of
 
 VENUE = """\
 name = "made"
@@ -209,13 +211,34 @@ def test_the_command__in_batches_prints_and_writes_what_it_does_in_memory(tmp_pa
     theirs = capsys.readouterr().out
     assert ours.split("\n\n")[:2] == theirs.split("\n\n")[:2]
     one, other = (json.loads((tmp_path / kind / "summary.json").read_text()) for kind in ("batches", "memory"))
-    for name in ("outcomes", "totals", "tiers"):
+    line = next(line for line in theirs.splitlines() if line.startswith("gaps"))
+    assert line.split() in [told.split() for told in ours.splitlines()]
+    for name in ("outcomes", "totals", "tiers", "gaps"):
         assert one[name] == other[name]
     frames = (
         pl.read_parquet(tmp_path / "batches" / "outcomes"),
         pl.read_parquet(tmp_path / "memory/outcomes.parquet"),
     )
     assert_frame_equal(*frames, check_exact=True)
+
+
+def test_the_command__adds_up_levels_of_the_symbols_asked_for(tmp_path, made, capsys):
+    more = ("--batch-rows", "450", "--levels", "SOLUSDT", "--levels", "BTCUSDT", "--levels", "SOLUSDT")
+    assert main(words(made, tmp_path / "out", *more)) == 0
+    assert "levels_SOLUSDT.parquet" in capsys.readouterr().out
+    venue = Venue.load(made.folder / "venue.toml")
+    for symbol in ("SOLUSDT", "BTCUSDT"):
+        grid = grid_of(made.market, symbol)
+        expected = levels_of(made.book, made.market, venue, grid).to_frame()
+        found = pl.read_parquet(tmp_path / "out" / f"levels_{symbol}.parquet")
+        assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_the_command__refuses_levels_of_unknown_symbols(tmp_path, made, capsys):
+    assert main(words(made, tmp_path / "out", "--levels", "XRPUSDT")) == REFUSED
+    told = "--levels must name symbols of the bars (BTCUSDT, ETHUSDT, SOLUSDT): XRPUSDT is none"
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk__is_said_and_leaves_nothing_half_written(tmp_path, made, outcomes):

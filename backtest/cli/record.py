@@ -40,7 +40,6 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
 def circumstances(options: Namespace, market: Market, venue: Venue, currency: str, clock: Clock) -> dict[str, Any]:
     """Return what was asked for, with what, on which prices: what every summary tells."""
     first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
-    found = market.gaps()
     return {
         **asked(options),
         "inputs": input_hashes(options),
@@ -51,13 +50,18 @@ def circumstances(options: Namespace, market: Market, venue: Venue, currency: st
             "first": first,
             "last": last,
         },
-        "gaps": {
-            "count": found.height,
-            "long": int(found["long"].sum()),
-            "first": found.head(MOST_GAPS).to_dicts(),
-        },
+        "gaps": gaps(market.gaps()),
         "venue": {"name": venue.name, "title": venue.title, "settlement": currency},
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+    }
+
+
+def gaps(found: pl.DataFrame) -> dict[str, Any]:
+    """Return how many gaps there are, how many beyond the limit, and the first of them."""
+    return {
+        "count": found.height,
+        "long": int(found["long"].sum()),
+        "first": found.head(MOST_GAPS).to_dicts(),
     }
 
 

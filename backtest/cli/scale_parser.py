@@ -27,6 +27,12 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
         "--no-outcomes", action="store_true", help="write the sums alone: flow, lives, pulses, tiers"
     )
     group.add_argument(
+        "--levels",
+        action="append",
+        metavar="SYMBOL",
+        help="also write what waits at each price through time, levels_SYMBOL.parquet (may be repeated)",
+    )
+    group.add_argument(
         "--storage",
         action="append",
         type=values.setting,

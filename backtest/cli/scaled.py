@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Resul
 from backtest.scale.cluster import LOCAL
 from backtest.scale.sweep import BATCH_ROWS
 from backtest.study import flow
+from backtest.study.grid import Grid, grid_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Totals:
 
 def is_asked_for(options: Namespace) -> bool:
     """Whether any option makes a sweep one in batches."""
-    asked = (options.batch_rows, options.workers, options.cluster, options.storage)
+    asked = (options.batch_rows, options.workers, options.cluster, options.storage, options.levels)
     return options.no_outcomes or any(value is not None for value in asked)
 
 
@@ -76,6 +78,7 @@ def run(options: Namespace) -> None:
             batch_rows=options.batch_rows or BATCH_ROWS,
             unit=unit,
             keep_outcomes=not options.no_outcomes,
+            levels=_grids(options, prices),
             executor=_executor(options),
             report=lambda progress: line.show(_told(progress)),
             storage=storage,
@@ -84,8 +87,10 @@ def run(options: Namespace) -> None:
         )
     told = Totals(result, currency, unit)
     with outputs(options.out) as files:
+        for found in result.levels():
+            files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
         files.write_json("summary.json", _summary(options, told, tiers))
-    _print(told, [*result.written(), *files.written])
+    _print(told, options.gap_limit, [*result.written(), *files.written])
 
 
 def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
@@ -98,6 +103,17 @@ def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
         end=options.end,
         storage=storage,
     )
+
+
+def _grids(options: Namespace, prices: Prices) -> list[Grid]:
+    """Return the cells to count levels in, of the whole history of each symbol asked for."""
+    symbols = list(dict.fromkeys(options.levels or ()))
+    for symbol in symbols:
+        if symbol not in prices.known:
+            raise ArgumentError(
+                f"--levels must name symbols of the bars ({', '.join(prices.known)}): {symbol} is none"
+            )
+    return [grid_of(prices.market((symbol,)), symbol) for symbol in symbols]
 
 
 def _executor(options: Namespace) -> Executor:
@@ -129,6 +145,7 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
         **record.asked(options),
         "venue": {"name": str(options.venue), "settlement": told.currency},
         "tiers": {"rule": tiers, "used": result.tiers().to_dicts()},
+        "gaps": record.gaps(result.gaps()),
         "batches": {"count": result.batches, "swept": result.swept, "positions": result.positions},
         "outcomes": {row["outcome"]: record.plain_number(row["count"]) for row in counts.iter_rows(named=True)},
         "totals": {name: record.plain_number(value) for name, value in told.totals.items()},
@@ -138,7 +155,7 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
     return summary
 
 
-def _print(told: Totals, written: list[Any]) -> None:
+def _print(told: Totals, gap_limit: timedelta | None, written: list[Any]) -> None:
     result = told.result
     print(report.counts(told))
     print(f"\n{paragraph(f'{report.headline(told)} {report.caveats(told)}')}\n")
@@ -146,6 +163,7 @@ def _print(told: Totals, written: list[Any]) -> None:
     here = f"{plural(result.swept, 'batch')} of {result.batches:,} now, in {result.wall_seconds:.1f} s"
     named = [
         *((f"tiers {symbol}", text) for symbol, text in sentences.tiers(result.tiers())),
+        ("gaps", sentences.gaps_found(result.gaps(), gap_limit)),
         ("written", ", ".join(str(path) for path in written)),
         ("batches", here.replace("batchs", "batches")),
         ("seconds", f"of all workers together: {stages}"),

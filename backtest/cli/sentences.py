@@ -45,6 +45,11 @@ def gaps(market: Market, symbol: str | None = None) -> str:
     found = market.gaps()
     if symbol is not None:
         found = found.filter(pl.col("symbol") == symbol)
+    return gaps_found(found, market.gap_limit)
+
+
+def gaps_found(found: pl.DataFrame, gap_limit: timedelta | None) -> str:
+    """Return the same of gaps as ``Market.gaps`` returns them."""
     if found.is_empty():
         return "no gaps"
     row = found.sort(pl.col("end") - pl.col("start"), descending=True, maintain_order=True).row(0, named=True)
@@ -53,7 +58,7 @@ def gaps(market: Market, symbol: str | None = None) -> str:
     which = f"1 gap of {longest}" if found.height == 1 else f"{found.height:,} gaps, the longest {longest}"
     counted = f"{which}, {bars} missing"
     beyond = int(found["long"].sum())
-    limit = "" if market.gap_limit is None else f" the limit of {duration(market.gap_limit)}"
+    limit = "" if gap_limit is None else f" the limit of {duration(gap_limit)}"
     return f"{counted}; {beyond:,} beyond{limit}: positions open across end unknown" if beyond else counted
 
 

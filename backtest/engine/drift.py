@@ -28,6 +28,7 @@ def level_pieces(
     *,
     logarithmic: bool = False,
     tiers: Tiers = "strict",
+    threads: int | None = None,
 ) -> pl.DataFrame:
     """Return where each level stands through its life, a row for each stretch it spends in one bin.
 
@@ -37,6 +38,7 @@ def level_pieces(
     outcomes : what the sweep returned
     edges : (bins + 1,) of the bins
     logarithmic : whether they have equal ratios
+    threads : to use; None: all
 
     Returns
     -------
@@ -45,7 +47,7 @@ def level_pieces(
     ``quantity`` (left of the position), ``last`` (of its row).
     """
     prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    admitted = limits.admit(book, prepared, "cap", None)
+    admitted = limits.admit(book, prepared, "cap", threads)
     actions = actions_of(admitted.frame, admitted.adjustments)
     ends = readonly(outcomes["outcome_time"].to_physical().fill_null(NEVER).to_numpy())
     charged_at = readonly(_openings_charged(prepared.bars, prepared.funding))
@@ -53,10 +55,11 @@ def level_pieces(
     first = np.zeros(ends.size + 1, np.int64)
     grid = (readonly(edges), logarithmic)
     nowhere = np.empty(0, np.int64), np.empty(0), np.empty(0)
-    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *nowhere, a, b), ends.size)
+    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *nowhere, a, b), ends.size, threads)
     np.cumsum(first, out=first)
     moments, prices, quantities = np.empty(first[-1], np.int64), np.empty(first[-1]), np.empty(first[-1])
-    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, moments, prices, quantities, a, b), ends.size)
+    found = moments, prices, quantities
+    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *found, a, b), ends.size, threads)
     last = np.zeros(moments.size, np.bool_)
     last[first[1:] - 1] = True
     row = np.repeat(np.arange(ends.size), np.diff(first))

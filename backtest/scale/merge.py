@@ -9,20 +9,25 @@ from pathlib import Path
 import polars as pl
 
 from backtest.scale.drafts import draft
-from backtest.scale.result import FLOW, LIVES, OUTCOMES, PARTS, PULSES, TIERS
+from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.study.condensed import merge as merge_condensed
 from backtest.study.condensed import merge_lives, merge_pulses
+from backtest.study.level_parts import merge_level_changes
 
 
-def merge(folder: Path, batches: Collection[str], unit: float) -> None:
+def merge(folder: Path, batches: Collection[str], unit: float, *, levels: bool) -> None:
     """Write the sums of all batches, and remove what earlier runs left of batches that are no more."""
-    for kind in (OUTCOMES, *(f"{PARTS}/{kind}" for kind in (FLOW, LIVES, TIERS, PULSES))):
+    for kind in (OUTCOMES, *(f"{PARTS}/{kind}" for kind in (FLOW, LIVES, TIERS, GAPS, PULSES, LEVELS))):
         for path in (folder / kind).glob("*.parquet"):
             if path.stem not in batches:
                 path.unlink()
     _write(folder, f"{FLOW}.parquet", merge_condensed(_parts(folder, FLOW)))
     _write(folder, f"{LIVES}.parquet", merge_lives(_parts(folder, LIVES)))
     _write(folder, f"{TIERS}.parquet", _merged_tiers(_parts(folder, TIERS)))
+    gaps = _parts(folder, GAPS).unique().sort("symbol", "start")
+    _write(folder, f"{GAPS}.parquet", gaps.collect())
+    if levels:
+        _write(folder, f"{LEVELS}.parquet", merge_level_changes(_parts(folder, LEVELS)))
     pulses = _parts(folder, PULSES)
     symbols = pulses.select("symbol").unique().collect(engine="streaming")["symbol"].sort()
     for number, symbol in enumerate(symbols):
@@ -34,7 +39,7 @@ def merge(folder: Path, batches: Collection[str], unit: float) -> None:
 
 def forget(folder: Path) -> None:
     """Remove the sums of all batches, which no longer hold."""
-    for kind in (FLOW, LIVES, TIERS):
+    for kind in (FLOW, LIVES, TIERS, GAPS, LEVELS):
         (folder / f"{kind}.parquet").unlink(missing_ok=True)
     shutil.rmtree(folder / PULSES, ignore_errors=True)
 

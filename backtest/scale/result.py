@@ -8,8 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.study.grid import Grid
+from backtest.study.level_parts import levels_from
+from backtest.study.levels import MOVED, STILL, Levels
+
 OUTCOMES, PARTS, SHARDS = "outcomes", "parts", "shards"
-FLOW, LIVES, TIERS, PULSES = "flow", "lives", "tiers", "pulses"
+FLOW, LIVES, TIERS, PULSES, LEVELS, GAPS = "flow", "lives", "tiers", "pulses", "levels", "gaps"
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,14 @@ class Result:
     swept: int  #: batches of this call; others were there already
     seconds: Mapping[str, float]  #: of all workers together: read, sweep, sums, write
     wall_seconds: float  #: of this call
+    grids: tuple[Grid, ...] = ()  #: that levels were counted in
+    unit: float = 0.01  #: of amounts
+    moved: bool = False  #: whether levels were, by funding or holders
 
     def written(self) -> list[Path]:
         """Return the files and folders it is in."""
-        names = (OUTCOMES, f"{FLOW}.parquet", f"{LIVES}.parquet", f"{TIERS}.parquet", PULSES)
+        sums = (f"{kind}.parquet" for kind in (FLOW, LIVES, TIERS, GAPS))
+        names = (OUTCOMES, *sums, PULSES, *([f"{LEVELS}.parquet"] if self.grids else []))
         return [self.folder / name for name in names if (self.folder / name).exists()]
 
     def outcomes(self) -> pl.LazyFrame:
@@ -71,3 +79,18 @@ class Result:
     def pulses(self) -> pl.LazyFrame:
         """Return what was liquidated at each stamp, as ``study.cascades.pulses`` does, unread."""
         return pl.scan_parquet(self.folder / PULSES)
+
+    def gaps(self) -> pl.DataFrame:
+        """Return where bars of the symbols held are missing, as ``Market.gaps`` does."""
+        return pl.read_parquet(self.folder / f"{GAPS}.parquet")
+
+    def levels(self) -> list[Levels]:
+        """Return what waited in each cell of the grids that were asked for, in their order."""
+        if not self.grids:
+            return []
+        changes = pl.read_parquet(self.folder / f"{LEVELS}.parquet")
+        assumptions = (MOVED if self.moved else STILL,)
+        return [
+            levels_from(changes, grid, number, unit=self.unit, assumptions=assumptions)
+            for number, grid in enumerate(self.grids)
+        ]

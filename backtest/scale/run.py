@@ -82,6 +82,9 @@ class Run:
             swept=len(self.missing),
             seconds={name: sum(record["seconds"].get(name, 0.0) for record in records) for name in stages},
             wall_seconds=time.perf_counter() - self.began,
+            grids=self.job.grids,
+            unit=self.job.unit,
+            moved=self.job.drift or self.job.adjustments is not None,
         )
 
     def unwritable(self, error: OSError) -> IncompleteError:

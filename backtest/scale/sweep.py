@@ -22,12 +22,14 @@ from backtest.scale import identity
 from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
 from backtest.scale.drafts import discard
 from backtest.scale.executors import Executor, Serial, is_unwritable
+from backtest.scale.levels import grids_asked, require_known
 from backtest.scale.manifest import opened
 from backtest.scale.merge import merge
 from backtest.scale.prices import Prices
 from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
 from backtest.scale.work import Job, SweepRules
+from backtest.study.grid import Grid
 
 #: What prices are, beside their files.
 WINDOW = ("gap_limit", "symbols", "start", "end")
@@ -47,6 +49,8 @@ def sweep(
     every: str = "1h",
     unit: float = 0.01,
     keep_outcomes: bool = True,
+    levels: Grid | Sequence[Grid] = (),
+    drift: bool = False,
     executor: Executor | None = None,
     report: Callable[[Progress], None] | None = None,
     storage: StorageOptions | None = None,
@@ -65,13 +69,17 @@ def sweep(
         Where the market is read from, and the rules.
     folder
         Where everything goes, of this run alone: ``outcomes/`` (a file a batch, in order), ``flow.parquet``,
-        ``lives.parquet``, ``tiers.parquet``, ``pulses/``, and the manifest.
+        ``lives.parquet``, ``tiers.parquet``, ``gaps.parquet``, ``pulses/``, ``levels.parquet`` where asked
+        for, and the manifest.
     batch_rows
         Positions a batch, at most. Memory grows with it, and with the symbols of a batch.
     every, unit
         Finest interval of the flow, and what amounts are rounded to before they are added up.
     keep_outcomes
         Whether to write the outcomes, or their sums alone.
+    levels, drift
+        Grids to count waiting notional in, as ``study.levels.levels_of`` does with the whole book, and whether
+        funding moves it; they sweep the positions of their symbols once more.
     executor
         Where batches are swept; None: here, one after another. It is closed at the end.
     report
@@ -96,6 +104,8 @@ def sweep(
     if not 0 < unit < float("inf"):
         raise ArgumentError(f"unit must be above zero, is {unit!r}")
     with closing(executor or Serial()) as executor:
+        grids = grids_asked(levels, drift, rules)
+        require_known(grids, prices.known if grids else ())
         batches = plan(str(positions), batch_rows, storage)
         job = Job(
             folder=Path(folder),
@@ -109,6 +119,8 @@ def sweep(
             keep_outcomes=keep_outcomes,
             threads=executor.threads,
             storage=storage,
+            grids=grids,
+            drift=drift,
         )
         settings = _settings(job, batches, batch_rows)
         _rehearse(job, batches)
@@ -118,7 +130,7 @@ def sweep(
             run = Run(job, manifest, batches)
             try:
                 run.sweep(executor, report)
-                merge(job.folder, run.batches, unit)
+                merge(job.folder, run.batches, unit, levels=bool(grids))
             except OSError as error:
                 if is_unwritable(error):
                     raise run.unwritable(error) from None
@@ -154,6 +166,8 @@ def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, 
         "every": job.every,
         "unit": job.unit,
         "keep_outcomes": job.keep_outcomes,
+        "levels": [_digest(grid) for grid in job.grids],
+        "drift": job.drift,
     }
 
 
@@ -161,9 +175,9 @@ def _resolved(path: str) -> str:
     return path if is_remote(path) else str(Path(path).resolve())
 
 
-def _digest(venue: Venue) -> str:
-    """Return a name for a venue's rules that is the same wherever they are the same."""
-    return sha256(json.dumps(dataclasses.asdict(venue), default=_plain).encode()).hexdigest()
+def _digest(rules: Venue | Grid) -> str:
+    """Return a name for a venue's rules, or a grid's cells, that is the same wherever they are the same."""
+    return sha256(json.dumps(dataclasses.asdict(rules), default=_plain).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

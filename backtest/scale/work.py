@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -21,9 +21,12 @@ from backtest.scale.batches import Batch, StorageOptions, readable_parquet, scan
 from backtest.scale.drafts import draft
 from backtest.scale.manifest import checksum_of
 from backtest.scale.prices import Prices
-from backtest.scale.result import FLOW, LIVES, OUTCOMES, PARTS, PULSES, TIERS
+from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.schemas import ADJUSTMENTS, conform, offence
 from backtest.study.condensed import coarsen, condense, condense_lives, pulses_of
+from backtest.study.grid import Grid
+from backtest.study.level_parts import NOTHING, level_changes
+from backtest.study.levels import levels_of
 from backtest.study.survival import lives
 
 #: A tenth larger than by polars' default, and written in two thirds of the time.
@@ -63,6 +66,8 @@ class Job:
     keep_outcomes: bool
     threads: int | None
     storage: StorageOptions | None
+    grids: tuple[Grid, ...] = ()  #: that levels are counted in
+    drift: bool = False  #: whether levels move with funding
 
 
 @dataclass(frozen=True)
@@ -153,12 +158,38 @@ def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict
     kinds = {symbol: job.venue.contract(symbol).kind for symbol in market.symbols}
     stamps = condense(outcomes, None, kinds=kinds, unit=job.unit)
     lived = [name for name in LIVED if name in outcomes.columns]
-    return {
+    found = {
         FLOW: coarsen(stamps, job.every),
         LIVES: condense_lives(lives(outcomes.select(lived), market), kinds=kinds),
         PULSES: pulses_of(stamps, unit=job.unit),
         TIERS: tiers_used(book, market, job.venue, tiers=job.rules.get("tiers", "strict")),
+        GAPS: market.gaps().filter(pl.col("symbol").is_in(book.symbols)),
     }
+    return found | {LEVELS: _levels(job, book, market)} if job.grids else found
+
+
+def _levels(job: Job, book: Book, market: Market) -> pl.DataFrame:
+    """Return what the book adds to each grid's cells."""
+    held = [(number, replace(grid)) for number, grid in enumerate(job.grids) if grid.symbol in book.symbols]
+    parts = []
+    for number, grid in held:  # built anew: arrays that came from another process can be written to
+        found = levels_of(
+            _of_symbol(book, grid.symbol), market, job.venue, grid, drift=job.drift, unit=job.unit,
+            tiers=job.rules.get("tiers", "strict"), threads=job.threads,
+        )  # fmt: skip
+        parts.append(level_changes(found, number))
+    return pl.concat([NOTHING, *parts])
+
+
+def _of_symbol(book: Book, symbol: str) -> Book:
+    """Return the positions of a symbol, and what their holders did."""
+    if book.symbols == (symbol,):
+        return book
+    own = book.positions.filter(pl.col("symbol") == symbol)
+    if book.adjustments is None:
+        return Book(own)
+    changes = book.adjustments.join(own, on="position_id", how="semi", maintain_order="left")
+    return Book(own, changes)
 
 
 def _write(folder: Path, file: str, frame: pl.DataFrame) -> str:

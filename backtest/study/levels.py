@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -44,6 +45,9 @@ from backtest.study.waiting import Measure, require_no_funding
 
 #: What amounts are rounded to: settlement currency, base.
 UNITS = {"notional": 0.01, "quantity": 1e-6}
+
+#: Where levels stand, in words.
+STILL, MOVED = "levels at the entry, without funding", "levels moved by funding and holders"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,17 +135,18 @@ def levels_of(
     measure: Measure = "notional",
     unit: float | None = None,
     tiers: Tiers = "strict",
+    threads: int | None = None,
 ) -> Levels:
     """Sweep a book and return its levels; leverage beyond a tier's limit is lowered.
 
     Parameters
     ----------
-    book, market, venue, tiers : as for ``sweep``
+    book, market, venue, tiers, threads : as for ``sweep``
     half_life, measure, unit : as in :func:`levels`
     drift : follow the levels as the market's funding moves them; otherwise there is none
     """
     kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
-    outcomes, pieces = swept_levels(book, market, venue, grid, drift=drift, tiers=tiers)
+    outcomes, pieces = swept_levels(book, market, venue, grid, drift=drift, tiers=tiers, threads=threads)
     return levels(
         outcomes,
         grid,
@@ -157,15 +162,22 @@ def levels_of(
 
 
 def swept_levels(
-    book: Book, market: Market, venue: Venue, grid: Grid, *, drift: bool = False, tiers: Tiers = "strict"
+    book: Book,
+    market: Market,
+    venue: Venue,
+    grid: Grid,
+    *,
+    drift: bool = False,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Return the outcomes of a book, and where its levels stood while they moved; None where they stand still."""
     prices = market if drift else unfunded(market)
-    outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap")
+    outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=threads)
     if not drift and book.adjustments is None:
         return outcomes, None
-    edges, logarithmic = grid.price_edges, grid.logarithmic
-    return outcomes, level_pieces(book, outcomes, prices, venue, edges, logarithmic=logarithmic, tiers=tiers)
+    terms: dict[str, Any] = {"logarithmic": grid.logarithmic, "tiers": tiers, "threads": threads}
+    return outcomes, level_pieces(book, outcomes, prices, venue, grid.price_edges, **terms)
 
 
 def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
@@ -230,7 +242,7 @@ def levels(
             list(pool.map(SideCells.add, sides.values(), (columns, columns)))
         cells = dict(zip(SIDES, pool.map(SideCells.cells, sides.values()), strict=True))
     fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)
-    where = "levels at the entry, without funding" if pieces is None else "levels moved by funding and holders"
+    where = STILL if pieces is None else MOVED
     return Levels(
         grid,
         readonly(cells["long"][1:-1]),
