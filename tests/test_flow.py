@@ -252,6 +252,8 @@ def test_summary__equals_adding_up_rows():
         "liquidated": sum(row["weight"] for row in gone),
         "liquidated_share": sum(row["weight"] for row in gone) / sum(row["weight"] for row in rows),
         "notional_share": sum(row["weight"] * notional_at_entry(row) for row in gone) / book,
+        "long_part": sum(row["weight"] * notional_at_entry(row) for row in gone if row["side"] == "long")
+        / sum(row["weight"] * notional_at_entry(row) for row in gone),
         "liquidated_notional": notional,
         "long_share": longs / notional,
         "shortfall": sum(row["weight"] * row["shortfall"] for row in gone),

@@ -61,8 +61,10 @@ def _subtitle(swept: Swept, symbol: str) -> str:
     if not totals["liquidated"]:
         return "nothing was liquidated"
     share = f"{percent(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
-    money = "" if swept.invented else f" ({amount(totals['liquidated_notional'], swept.currency)})"
-    return f"{share}{money}, {percent(totals['long_share'], 0)} % of it longs"
+    if swept.invented:
+        return f"{share}, {percent(totals['long_part'], 0)} % of it longs"
+    money = amount(totals["liquidated_notional"], swept.currency)
+    return f"{share} ({money}, {percent(totals['long_share'], 0)} % of them longs)"
 
 
 def _drawable(swept: Swept, symbol: str) -> pl.DataFrame:

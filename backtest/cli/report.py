@@ -137,7 +137,7 @@ def triggers(swept: Mapping[str, Swept]) -> str:
                 percent(each.totals["notional_share"]),
                 percent(each.totals["liquidated_share"]),
                 number(each.totals["liquidated_notional"] / size, 1),
-                percent(each.totals["long_share"], 1),
+                percent(each.totals["long_part" if each.invented else "long_share"], 1),
                 number(each.totals["shortfall"] / size, 1),
                 moment(top["time"][0]) if top.height else "-",
             ]
@@ -151,14 +151,14 @@ def headline(swept: Told) -> str:
     if not totals["liquidated"]:
         return f"Nothing of {plural(totals['positions'], 'position')} was liquidated."
     money = amount(totals["liquidated_notional"], swept.currency)
-    shares = (
-        f"{percent(totals['notional_share'])} % of the book's entry notional, "
-        f"{percent(totals['liquidated_share'])} % of its positions"
-    )
-    longs = f"{percent(totals['long_share'], 1)} % of it longs"
+    of_notional = f"{percent(totals['notional_share'])} % of the book's entry notional"
+    of_positions = f"{percent(totals['liquidated_share'])} % of its positions"
     if swept.invented:
-        return f"Liquidated: {shares}; {longs}. The book is invented: read its shares, not its {money}."
-    return f"Liquidated: {money}, {longs}; {shares}."
+        longs = f"{percent(totals['long_part'], 1)} % of it longs"
+        told = f"{of_notional} ({longs}), {of_positions}"
+        return f"Liquidated: {told}. The book is invented: read its shares, not its {money}."
+    longs = f"{percent(totals['long_share'], 1)} % of it longs"
+    return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}."
 
 
 def caveats(swept: Told) -> str:

@@ -257,10 +257,12 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     Returns
     -------
     ``positions`` (times weight) and ``book_notional`` at entry; of these ``liquidated``, ``liquidated_share``
-    by count, ``notional_share`` by entry notional; ``liquidated_notional`` at the fill, ``long_share`` of it;
+    by count, ``notional_share`` by entry notional and ``long_part`` of that share which was long;
+    ``liquidated_notional`` at the fill, ``long_share`` of it;
     ``shortfall`` of the liquidated; ``ambiguous`` and ``unknown`` counts. A share of nothing is NaN.
     """
     gone = pl.col("liquidated")
+    gone_long = gone & (pl.col("side") == "long")
     flow = _amount("fill_notional", unit, gone)
     book = _amount("book_notional", unit)
     opened = _count(of="opened")
@@ -271,8 +273,9 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
         liquidated=_count(gone),
         liquidated_share=_count(gone) / opened,
         notional_share=_amount("entry_notional", unit, gone) / book,
+        long_part=_amount("entry_notional", unit, gone_long) / _amount("entry_notional", unit, gone),
         liquidated_notional=flow,
-        long_share=_amount("fill_notional", unit, gone & (pl.col("side") == "long")) / flow,
+        long_share=_amount("fill_notional", unit, gone_long) / flow,
         shortfall=_amount("shortfall", unit, gone),
         ambiguous=_count(pl.col("ambiguous")),
         unknown=_count(pl.col("outcome") == "unknown"),
