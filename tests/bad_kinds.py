@@ -430,6 +430,7 @@ def together_kinds() -> Iterator[Kind]:
     yield bad_venue("a venue's own trigger without its price", ("basis", 'trigger_price = "last"\nbasis'))
     yield bad_bars("odds of zero for a linear contract", odds)
     coin = bars().with_columns(symbol=pl.lit("BTCUSD"))
+    yield bad_bars("prices above 1 for a face-value contract", bars(), "--venue ascend")
     yield bad_bars("contracts settled in several currencies", pl.concat([bars(), coin]), "--venue bybit")
 
 
@@ -516,6 +517,10 @@ def price_kinds() -> Iterator[Kind]:
         "a size beyond the calculator's table", f"{PRICE.replace('--quantity 1', '--quantity 99')} --leverage 5"
     )
     yield Kind("a symbol the calculator's venue does not list", f"{PRICE} --leverage 5 --symbol ETHUSDT")
+    yield Kind("the calculator's window without bars", f"{PRICE} --leverage 5 --at 2021-05-18T03:00")
+    yield Kind(
+        "a price above 1 of a face-value contract for the calculator", f"{PRICE} --leverage 5 --venue ascend"
+    )
     yield Kind("too few bars for a volatility", f"{PRICE} --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
 
 

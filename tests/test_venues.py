@@ -314,3 +314,10 @@ def test_with__twice_the_maintenance_cuts_off_what_could_not_be_held() -> None:
     table = Venue.load("binance").with_(rate_scale=2).contracts["BTCUSDT"].table("2021-03-18")
     assert table.rates.tolist() == [0.008, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3, 0.5]
     assert table.cap == 300_000_000
+
+
+def test_like__names_whose_rules_stand_in_for_a_symbol_that_is_not_listed():
+    binance, mexc = Venue.load("binance"), Venue.load("mexc")
+    assert binance.like("DOGEUSDT") == "BTCUSDT"
+    assert binance.like("ETHUSDT") is None
+    assert mexc.like("DOGEUSDT") is None

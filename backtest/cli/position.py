@@ -134,6 +134,8 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
         raise ArgumentError("price needs --margin, --leverage, or both")
     venue = Venue.load(options.venue)
     contract = venue.contract(options.symbol or _default_symbol(venue))
+    if contract.kind == "face_value" and options.entry_price > 1:
+        raise ArgumentError(f"--entry-price of a face-value contract is at most 1, is {options.entry_price:,.10g}")
     notional = float(margins.notional(contract, quantity=options.quantity, price=options.entry_price)[0])
     position = Position(
         venue,

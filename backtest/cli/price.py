@@ -11,6 +11,7 @@ from backtest.cli.position import Position, position_of
 from backtest.cli.sentences import dates, quote
 from backtest.cli.text import NOTHING, column, day, facts, moment, number, percent, price, table
 from backtest.cli.volatility import Volatility, daily_volatility
+from backtest.errors import ArgumentError
 from backtest.rules.tiers import ALWAYS_FROM
 from backtest.rules.venue import Venue
 
@@ -26,6 +27,8 @@ KIND = {"linear": "linear", "inverse": "inverse", "face_value": "face-value"}
 
 def run(options: Namespace) -> None:
     """Print the prices of one position, what they rest on, and the table where it is asked for."""
+    if options.at is not None and options.bars is None:
+        raise ArgumentError("--at ends the window of the volatility and needs --bars: the entry's date is --date")
     entry_time = options.date or datetime.now(UTC)
     position = position_of(options, entry_time)
     found = None
@@ -152,8 +155,9 @@ def _rate(position: Position) -> str:
 
 
 def _table(position: Position, entry_time: datetime) -> str:
-    own = position.table
-    when = f"{dates(own.start, own.end)} ({own.confidence})"
+    own, like = position.table, position.venue.like(position.contract.symbol)
+    trust = own.confidence if like is None else f"assumed: {like}'s, {position.contract.symbol} is not listed"
+    when = f"{dates(own.start, own.end)} ({trust})"
     if own.in_force(entry_time):
         return f"{own.name}, in force {when}" if own.start > ALWAYS_FROM else f"{own.name}, {when}"
     return f"tiers of {own.name}, not in force on {day(entry_time)}: the nearest, in force {when}"

@@ -28,7 +28,7 @@ def run(options: Namespace) -> None:
 
 def listing() -> str:
     """Return the bundled venues, one a line."""
-    header = ["name", "title", "contract", "basis", "tiers", "tables", "in force"]
+    header = ["name", "title", "contracts", "kind", "basis", "tiers", "tables", "in force"]
     rows = []
     for name in venue_files():
         venue = Venue.load(name)
@@ -37,6 +37,7 @@ def listing() -> str:
             [
                 name,
                 venue.title,
+                ", ".join([*venue.contracts, *(["others"] if venue.default is not None else [])]),
                 _every(contract.kind for contract in venue.contracts.values()),
                 _every(contract.basis for contract in venue.contracts.values()),
                 _every(own.model for own in tables),
@@ -44,7 +45,7 @@ def listing() -> str:
                 dates(min(own.start for own in tables), max(own.end for own in tables)),
             ]
         )
-    return table(header, rows, left=5)
+    return table(header, rows, left=6)
 
 
 def _currencies(venue: Venue) -> str:

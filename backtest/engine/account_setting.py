@@ -66,7 +66,7 @@ def prepare(
     contracts = _contracts(held_market, accounts, venue)
     traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
     strict = _check_contracts(traded, venue)
-    history.check_prices_positive(held_market, traded, "mark")
+    history.check_prices(held_market, traded, "mark")
     funding, bars = _grid(held_market, contracts, market)
     rules = rulebook(
         replace(venue, contracts={contract.symbol: contract for contract in contracts}),

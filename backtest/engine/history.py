@@ -66,10 +66,14 @@ def bars_of(market: Market, series: str, fill_price: str) -> Bars:
     )
 
 
-def check_prices_positive(market: Market, contracts: Sequence[Contract], series: str) -> None:
-    """Refuse prices of zero for contracts whose prices are not odds between 0 and 1."""
-    low = f"{PRICE_PREFIX[series]}low"
+def check_prices(market: Market, contracts: Sequence[Contract], series: str) -> None:
+    """Refuse prices above 1 for contracts whose prices are odds, and of zero for others."""
+    low, high = f"{PRICE_PREFIX[series]}low", f"{PRICE_PREFIX[series]}high"
     for contract in contracts:
+        beyond = (pl.col("symbol") == contract.symbol) & (pl.col(high) > 1)
+        if contract.kind == "face_value" and market.bars.select(beyond.any()).item():
+            sentence = f"{high} must be at most 1 for a face-value contract, which pays 1"
+            raise DataError(offence(market.bars, "bars", sentence, beyond, (high,)))
         bad = (pl.col("symbol") == contract.symbol) & (pl.col(low) <= 0)
         if contract.kind != "face_value" and market.bars.select(bad.any()).item():
             sentence = f"{low} must be above zero for a {contract.kind} contract"

@@ -19,6 +19,7 @@ from backtest.kernel.arrays import NO_TIME, Bars, Funding, Outcomes, Positions
 from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.types import Floats
 from backtest.market.market import Market
+from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, milliseconds
 from backtest.rules.venue import Venue
 from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time, offence
@@ -154,7 +155,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
                 "start": group.table.start,
                 "end": group.table.end,
                 "in_force": bool(inside.all()),
-                "confidence": group.table.confidence,
+                "confidence": _confidence(venue, symbol, group.table),
                 "positions": own.len(),
             }
         )
@@ -170,6 +171,12 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
             "positions": pl.Int64,
         },
     )
+
+
+def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:
+    """Return how far to trust a table; that of another symbol's contract is an assumption."""
+    like = venue.like(symbol)
+    return table.confidence if like is None else f"assumed: {like}'s, {symbol} is not listed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +206,7 @@ def prepare(
     contracts = [venue.contract(symbol) for symbol in market.symbols]
     held_contracts = [c for c in contracts if c.symbol in book.symbols]
     bars = history.bars_of(market, series, fill_price)
-    history.check_prices_positive(market, held_contracts, series)
+    history.check_prices(market, held_contracts, series)
     rules = rulebook(
         venue,
         market.symbols,

@@ -157,6 +157,12 @@ class Venue:
             )
         return found if found.symbol == symbol else replace(found, symbol=symbol)
 
+    def like(self, symbol: str) -> str | None:
+        """Return the listed symbol whose rules stand in for one that is not listed; None where none needs to."""
+        if symbol in self.contracts or self.default is None or self.default.symbol not in self.contracts:
+            return None
+        return self.default.symbol
+
     def settlement_of(self, symbol: str) -> str:
         """Return the currency of a symbol's margin and notional; nothing where no source says."""
         return self.contract(symbol).settlement or self.settlement
