@@ -90,3 +90,57 @@ def test_counterfactual__refuses_what_it_cannot_resolve() -> None:
     two = Market(pl.concat([path.bars, path.bars.with_columns(symbol=pl.lit("ETHUSDT"))]))
     with pytest.raises(ArgumentError, match="one symbol"):
         counterfactual(held, two, facts, venue, strength=1.0)
+
+
+@pytest.mark.parametrize("trigger", ["<=", "<"])
+@pytest.mark.parametrize("seed", range(12))
+def test_counterfactual__the_same_policy_changes_nothing_where_levels_lie_on_extremes(
+    seed: int, trigger: str
+) -> None:
+    rng = np.random.default_rng([seed, 11])
+    path = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.02, 41))))
+    wicks = rng.integers(0, 4, (2, 40))
+    bars = market(
+        *(
+            (
+                path[n],
+                max(path[n], path[n + 1]) + wicks[0, n],
+                min(path[n], path[n + 1]) - wicks[1, n],
+                path[n + 1],
+            )
+            for n in range(40)
+        )
+    )
+    entries = rng.integers(0, 38, 60)
+    held = pl.DataFrame(
+        {
+            "position_id": np.arange(60),
+            "symbol": "BTCUSDT",
+            "side": pl.Series(rng.choice(["long", "short"], 60), dtype=Side),
+            "entry_time": bars.bars["time"].gather(entries),
+            "entry_price": path[entries],
+            "quantity": np.ones(60),
+            "leverage": rng.choice([2.0, 5.0, 10.0, 20.0], 60),
+        }
+    )
+    venue = plain_venue(0.01).with_(trigger=trigger)
+    facts = facts_of(Book(held), bars, venue)
+    found = counterfactual(Book(held), bars, facts, venue, strength=1e-3)
+    assert (found.path["offset"] == 0.0).all()
+    assert found.outcomes["outcome_time"].equals(facts["outcome_time"].set(~facts["liquidated"], None))
+
+
+def test_counterfactual__refuses_gaps_and_facts_of_others() -> None:
+    bars = market((100, 101, 99, 100), (100, 101, 80, 85), (85, 90, 80, 85))
+    venue, held = plain_venue(0.01), book({"entry_price": 100.0, "quantity": 1.0, "margin": 10.0})
+    facts = facts_of(held, bars, venue)
+    with pytest.raises(ArgumentError, match="their position_id differ"):
+        counterfactual(held, bars, facts.with_columns(pl.col("position_id") + 7), venue, strength=1e-3)
+    late = bars.bars.with_columns(
+        pl.when(pl.int_range(pl.len()) == 2)
+        .then(pl.col("time") + pl.duration(hours=9))
+        .otherwise("time")
+        .alias("time")
+    )
+    with pytest.raises(ArgumentError, match="without long gaps"):
+        counterfactual(held, Market(late), facts, venue, strength=1e-3)

@@ -32,6 +32,11 @@ from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 
+#: Logarithms that are the same price but for rounding; there the margin formula decides.
+TIE = 1e-12
+#: A mark moved by a factor of e and more is not an estimate any longer.
+LARGEST_OFFSET = 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
@@ -76,11 +81,14 @@ def counterfactual(
     Raises
     ------
     ArgumentError
-        For several symbols, other contracts, stops or adjustments, and shares outside 0 to 1.
+        For several symbols, other contracts, stops or adjustments, long gaps, facts of other positions, shares
+        outside 0 to 1, and a strength under which the mark runs away.
     """
     _check(book, market, policy, strength, sold, facts_sold)
-    levels = sweep(book, _without_funding(market), policy, tiers=tiers)["liquidation_price"].fill_null(0.0)
-    world = _World(book, market, facts, levels.to_numpy(), strength, sold, facts_sold)
+    if not facts["position_id"].equals(book.positions["position_id"]):
+        raise ArgumentError("facts must be outcomes of the book's positions, row by row: their position_id differ")
+    undisturbed = sweep(book, _without_funding(market), policy, tiers=tiers)
+    world = _World(book, market, facts, undisturbed, strength, sold, facts_sold)
     offsets, flows = world.run()
     times = market.bars["time"]
     outcomes = book.positions.select("position_id").with_columns(
@@ -113,6 +121,8 @@ def _check(book: Book, market: Market, policy: Venue, strength: float, sold: flo
     planned = {"stop_price", "take_profit_price"} & set(book.positions.columns)
     if book.adjustments is not None or any(book.positions[name].null_count() < len(book) for name in planned):
         raise ArgumentError("a counterfactual takes positions without stops, take-profits and adjustments")
+    if market.gaps()["long"].any():
+        raise ArgumentError("a counterfactual needs bars without long gaps: what happened in them is unknown")
     for name, share in (("sold", sold), ("facts_sold", facts_sold)):
         if not 0 <= share <= 1:
             raise ArgumentError(f"{name} must lie between 0 and 1, is {share!r}")
@@ -127,7 +137,7 @@ class _World:
     book: Book
     market: Market
     facts: pl.DataFrame
-    levels: Any
+    undisturbed: pl.DataFrame  #: what the policy would have made of the history itself
     strength: float
     sold: float
     facts_sold: float
@@ -145,13 +155,14 @@ class _World:
         if "exit_time" in positions.columns:
             exits = positions["exit_time"].to_physical().fill_null(np.iinfo(np.int64).max).to_numpy()
             self.exit = np.searchsorted(times, exits)
+        self.levels = self.undisturbed["liquidation_price"].fill_null(0.0).to_numpy()
+        self.alone = _bars_of(self.undisturbed, times)
         self.bars, self.fills = np.full(count, -1), np.full(count, np.nan)
         self.keys = np.full(count, -np.inf)  # side x logarithm of the level, repriced at the entry
         self.entering = _by_bar(self.entry, np.arange(count), times.size)
         hit = self.facts["liquidated"].to_numpy()
         rows = np.flatnonzero(hit)
-        moments = self.facts["outcome_time"].to_physical().fill_null(0).to_numpy()[rows]
-        self.happened = _by_bar(np.searchsorted(times, moments), rows, times.size)
+        self.happened = _by_bar(_bars_of(self.facts, times)[rows], rows, times.size)
         self.fact_price = self.facts["fill_price"].fill_null(1.0).to_numpy()
         self.fact_notional = self.facts["fill_notional"].fill_null(0.0).to_numpy()
 
@@ -183,14 +194,20 @@ class _World:
         order = sorted(facts, key=lambda i: (-s * math.log(self.fact_price[i]), i))
         fact_flow = policy_flow = 0.0
         at = 0
+        spared: list[tuple[float, int]] = []
         while True:
             while queue and (self.bars[queue[0][1]] >= 0 or self.exit[queue[0][1]] <= bar):
                 heapq.heappop(queue)
+            if queue and self.only_touched(queue[0][1], bar, -queue[0][0] - s * self.offset - end):
+                spared.append(heapq.heappop(queue))
+                continue
             fact = s * math.log(self.fact_price[order[at]]) if at < len(order) else -math.inf
             candidate = -queue[0][0] - s * self.offset if queue else -math.inf
             if candidate < end:
                 candidate = -math.inf
             if fact == candidate == -math.inf:
+                for waiting in spared:
+                    heapq.heappush(queue, waiting)
                 return fact_flow, policy_flow
             x = min(x, max(fact, candidate))
             if fact >= x:
@@ -211,13 +228,26 @@ class _World:
                 policy_flow += notional
                 self.offset -= s * self.strength * self.sold * notional
 
+    def only_touched(self, i: int, bar: int, beyond: float) -> bool:
+        """Whether a level lies on a bar's extreme, the mark being the history's, and the margin formula holds."""
+        return self.offset == 0.0 and abs(beyond) <= TIE and self.alone[i] != bar
+
     def crosses_too(self, i: int, x: float, s: int, bar: int) -> bool:
         """Whether a position that crosses in fact crosses at this moment in the other world as well."""
         waits = self.bars[i] < 0 and self.exit[i] > bar
-        return bool(waits and self.keys[i] - s * self.offset >= x - 1e-12)
+        return bool(waits and self.keys[i] - s * self.offset >= x - TIE)
 
     def liquidate(self, i: int, bar: int, x: float, s: int) -> None:
+        """Note where a position ends."""
+        if abs(self.offset) > LARGEST_OFFSET:
+            raise ArgumentError(f"strength {self.strength:g} lets the mark run away: take a smaller one")
         self.bars[i], self.fills[i] = bar, math.exp(s * x + self.offset)
+
+
+def _bars_of(outcomes: pl.DataFrame, times: Any) -> Any:
+    """Return the bar each position was liquidated in, -1 where it was not."""
+    moments = outcomes["outcome_time"].to_physical().fill_null(0).to_numpy()
+    return np.where(outcomes["liquidated"].to_numpy(), np.searchsorted(times, moments), -1)
 
 
 def _by_bar(at: Any, rows: Any, bars: int) -> dict[int, list[int]]:
