@@ -104,6 +104,7 @@ class World:
     window: list[tuple[int, int]] = field(default_factory=list)
     funds: list[int] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
+    first_waves: list[int] = field(default_factory=list)
     adl: list[tuple[int | None, int, int]] = field(default_factory=list)
     bar: int = 0
     now: float = 0.0
@@ -179,6 +180,7 @@ class World:
                 self.leave(p, self.funding_at(p.row["exit_time"]))
         traded = self.traded
         low_first = traded.open - traded.low < traded.high - traded.open
+        self.first_waves.append(0)
         for s in (1, -1) if low_first else (-1, 1):
             self.cross(s)
         self.funds.append(self.cash["fund"])
@@ -288,25 +290,32 @@ class World:
                 p.status = "chosen"
             for p, (outcome, price, fill) in chosen:
                 p.status = "held"
-                if outcome == "liquidated" and p.s != s:  # what it needs is its own side's
-                    self.deleverage_side(s)
+                if outcome == "liquidated" and p.s != s:  # what it sells and needs is its own side's
+                    before += self.deleverage_side(s)
                     own_before = self.executed[p.s]
                     self.trigger(p, price)
-                    self.move_mark(p.s, self.executed[p.s] - own_before)
+                    own = self.executed[p.s] - own_before
+                    self.first_waves[-1] += self.units(own)
+                    self.move_mark(p.s, own)
                     self.deleverage_side(p.s)
                 elif outcome == "liquidated":
                     self.trigger(p, price)
                 else:
                     self.close(p, outcome, fill, self.now)
             waves += 1
+            if waves == 1:
+                self.first_waves[-1] += self.units(self.executed[s] - before)
             self.move_mark(s, self.executed[s] - before)
         self.deleverage_side(s)
 
-    def deleverage_side(self, s: int) -> None:
-        if self.needs:
-            self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
-            self.pass_on(s, self.mark)
-            self.move_mark(s, self.executed[s] - before)
+    def deleverage_side(self, s: int) -> float:
+        if not self.needs:
+            return 0.0
+        self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
+        self.pass_on(s, self.mark)
+        sold = self.executed[s] - before
+        self.move_mark(s, sold)
+        return sold
 
     def place_in_wave(self, entry: Any) -> Any:
         p, (outcome, price, _) = entry

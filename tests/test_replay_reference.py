@@ -58,6 +58,8 @@ def difference(found: Replay, expected: World) -> str:
     offsets = np.array(expected.offsets)
     wrong = np.flatnonzero(offsets != found.impact["offset"].to_numpy())
     told = f"offset of bar {wrong[0]}" if wrong.size else ""
+    waves = [units / expected.unit for units in expected.first_waves]
+    told += "" if waves == found.impact["first_wave"].to_list() else " first waves"
     for number, (p, row) in enumerate(zip(expected.positions, found.outcomes.iter_rows(named=True), strict=True)):
         pairs = {
             "outcome": (p.outcome, row["outcome"]),
