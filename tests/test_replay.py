@@ -381,3 +381,16 @@ def test_bar_size__is_no_venue_rule(name: str) -> None:
         for path in (minutes, hours)
     )
     assert coarse == pytest.approx(fine, rel=0.07)
+
+
+def test_deleveraging__a_counterparty_of_two_at_two_prices_shows_both() -> None:
+    longs = [{"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": margin} for margin in (10.0, 8.0)]
+    short = {"side": "short", "entry_price": 150.0, "quantity": 2.0, "margin": 200.0}
+    found = replay(book(*longs, short), market((100, 100, 100, 100), (80, 80, 80, 80)), plain_venue(0.01))
+    row = found.outcomes.row(2, named=True)
+    assert found.adl["price"].to_list() == [92.0, 90.0]
+    assert (row["outcome"], row["fill_price"], row["fill_notional"]) == ("deleveraged", 91.0, 182.0)
+    assert row["equity_at_fill"] == 200 + 2 * (150 - 91)
+    assert row["shortfall"] == 0
+    assert row["realised_pnl"] == row["equity_at_fill"] - 200
+    assert_closes(found)

@@ -72,6 +72,9 @@ def difference(found: Replay, expected: World) -> str:
         if p.outcome not in ("open", "reduced", "unknown"):
             pairs["pnl"] = ((p.pocket + p.fees) / expected.unit, row["realised_pnl"])
             pairs["fill"] = (p.fill_price, row["fill_price"])
+            pairs["notional"] = (p.fill_notional, row["fill_notional"])
+            pairs["equity"] = (p.equity, row["equity_at_fill"])
+            pairs["shortfall"] = (max(0.0, -p.equity), row["shortfall"])
         off = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         if off:
             return f"{told}; position row {number}: (reference, replay) {off}\n{row}"
