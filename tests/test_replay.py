@@ -358,11 +358,40 @@ def test_replay__needs_volume_where_capacity_depends_on_it() -> None:
         replay(held, path, plain_venue(), fund=-1.0)
 
 
+def test_fund__deposits_may_come_from_a_generator() -> None:
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
+    paid = ((NOON + number * MINUTE, np.int64(5)) for number in range(3))
+    found = replay(held, market((100, 100, 100, 100), (100, 100, 100, 100)), plain_venue(), deposits=paid)
+    assert found.fund["fund"].to_list() == [5.0, 10.0]  # the third comes after the last bar
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"deposits": [5.0]}, r"deposits\[0\] must be a pair"),
+        ({"deposits": 5.0}, "deposits must be pairs"),
+        ({"deposits": [(datetime(2024, 12, 2), 1.0)]}, r"deposits\[0\] must have a time with a time zone"),
+        ({"deposits": [(NOON, 1.0), (NOON, -1.0)]}, r"deposits\[1\] must be an amount"),
+        ({"fund": np.nan}, "fund must be an amount"),
+        ({"fund": True}, "fund must be an amount"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"seed": 2**64}, "seed must be a whole number"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+    ],
+)
+def test_replay__refuses_what_is_no_money_and_no_seed(given: dict[str, Any], told: str) -> None:
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
+    with pytest.raises(ArgumentError, match=told):
+        replay(held, market((100, 100, 100, 100)), plain_venue(), **given)
+
+
 def test_procedure__is_refused_whole() -> None:
     with pytest.raises(RulesError, match="2 problems"):
         Procedure(step="half", fee_fund_share=2.0)  # type: ignore[arg-type]
     with pytest.raises(RulesError, match="linear"):
         Impact(linear=-1.0)
+    with pytest.raises(RulesError, match="mark"):
+        Impact(mark=np.inf)
 
 
 @pytest.mark.parametrize("name", ["ascendex", "ascend", "mexc", "primexbt"])
