@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -356,6 +357,23 @@ def test_replay__needs_volume_where_capacity_depends_on_it() -> None:
         replay(held, path, plain_venue(), trace=77)
     with pytest.raises(ArgumentError, match="fund must"):
         replay(held, path, plain_venue(), fund=-1.0)
+
+
+@pytest.mark.parametrize("entry_bar", ["untested", "tested"])
+def test_fund__reconciles_with_the_ledger_where_entries_come_after_the_last_bar(entry_bar: Any) -> None:
+    bars = [market(*[(100, 100, 100, 100)] * 2 + [(100, 100, 80, 80)] * more, symbol=symbol).bars
+            for symbol, more in (("BTCUSDT", 1), ("ETHUSDT", 3))]  # fmt: skip
+    rules = plain_venue(0.01, trading_fee_rate=0.01, trading_fee_fund_share=0.5)
+    contract = rules.contract("BTCUSDT")
+    both = {symbol: replace(contract, symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")}
+    venue = replace(rules, contracts=both)
+    late = {"entry_price": 100.0, "quantity": 1.0, "margin": 10.0, "entry_time": NOON + 2.5 * MINUTE}
+    rows = [late, late | {"symbol": "ETHUSDT", "entry_time": NOON + 4.5 * MINUTE}, late | {"entry_time": NOON}]
+    found = replay(book(*rows), Market(pl.concat(bars)), venue, fund=7.0, entry_bar=entry_bar)
+    flows = found.fund["paid_in"] - found.fund["paid_out"]
+    assert found.fund["fund"].to_list() == pytest.approx((7.0 + flows.cum_sum()).to_list())
+    assert found.fund["fund"][-1] == cash(found, "fund")
+    assert_closes(found)
 
 
 def test_fund__deposits_may_come_from_a_generator() -> None:
