@@ -57,6 +57,8 @@ class Position:
     time: int | None = None
     fill_price: float = math.nan
     fill_notional: float = 0.0
+    equity: float = math.nan  #: at the last fill
+    given: tuple[float, float, float] = (math.nan, 0.0, 0.0)  #: as a counterparty: mean price, notional, equity
     event: tuple[str, float] = ("", 0.0)
 
 
@@ -104,6 +106,7 @@ class World:
     window: list[tuple[int, int]] = field(default_factory=list)
     funds: list[int] = field(default_factory=list)
     offsets: list[float] = field(default_factory=list)
+    first_waves: list[int] = field(default_factory=list)
     adl: list[tuple[int | None, int, int]] = field(default_factory=list)
     bar: int = 0
     now: float = 0.0
@@ -179,6 +182,7 @@ class World:
                 self.leave(p, self.funding_at(p.row["exit_time"]))
         traded = self.traded
         low_first = traded.open - traded.low < traded.high - traded.open
+        self.first_waves.append(0)
         for s in (1, -1) if low_first else (-1, 1):
             self.cross(s)
         self.funds.append(self.cash["fund"])
@@ -245,6 +249,7 @@ class World:
         p.balance += received
         p.lots = 0
         p.fill_price, p.fill_notional = price, self.notional(p.seg.q, price)
+        p.equity = p.seg.equity(price, F)
         self.trading_fee(p, p.fill_notional)
         if p.balance < 0:
             self.cover(p, -p.balance, 0)
@@ -288,25 +293,32 @@ class World:
                 p.status = "chosen"
             for p, (outcome, price, fill) in chosen:
                 p.status = "held"
-                if outcome == "liquidated" and p.s != s:  # what it needs is its own side's
-                    self.deleverage_side(s)
+                if outcome == "liquidated" and p.s != s:  # what it sells and needs is its own side's
+                    before += self.deleverage_side(s)
                     own_before = self.executed[p.s]
                     self.trigger(p, price)
-                    self.move_mark(p.s, self.executed[p.s] - own_before)
+                    own = self.executed[p.s] - own_before
+                    self.first_waves[-1] += self.units(own)
+                    self.move_mark(p.s, own)
                     self.deleverage_side(p.s)
                 elif outcome == "liquidated":
                     self.trigger(p, price)
                 else:
                     self.close(p, outcome, fill, self.now)
             waves += 1
+            if waves == 1:
+                self.first_waves[-1] += self.units(self.executed[s] - before)
             self.move_mark(s, self.executed[s] - before)
         self.deleverage_side(s)
 
-    def deleverage_side(self, s: int) -> None:
-        if self.needs:
-            self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
-            self.pass_on(s, self.mark)
-            self.move_mark(s, self.executed[s] - before)
+    def deleverage_side(self, s: int) -> float:
+        if not self.needs:
+            return 0.0
+        self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
+        self.pass_on(s, self.mark)
+        sold = self.executed[s] - before
+        self.move_mark(s, sold)
+        return sold
 
     def place_in_wave(self, entry: Any) -> Any:
         p, (outcome, price, _) = entry
@@ -512,6 +524,7 @@ class World:
         self.pay_funding(p, self.now)
         self.post(account, "traders", received)
         p.balance += received
+        p.equity = p.seg.equity(price, self.now)
         if p.done == 0:
             p.fill_price, p.fill_notional = price, notional
         else:
@@ -776,7 +789,6 @@ class World:
     def match(self, c: Position, lots: int, needs: list[Need], s: int) -> None:
         if lots <= 0:
             return
-        first_value = needs[0].value
         while lots > 0:
             need = needs[0]
             taken = min(lots, need.lots)
@@ -794,18 +806,26 @@ class World:
                 held.lots -= taken
                 held.cost -= part
                 self.settle_inventory(received - part)
-            self.give(c, taken, received)
+            self.give(c, taken, need.value, received)
             self.adl.append((None if need.who is None else need.who.id, c.id, taken))
             lots -= taken
             need.lots -= taken
             if need.lots == 0:
                 needs.pop(0)
         if c.lots == 0:
-            c.fill_price = self.price_of(first_value)
+            c.fill_price, c.fill_notional, c.equity = c.given
             self.conclude(c, "deleveraged")
 
-    def give(self, c: Position, lots: int, paid_in: int) -> None:
+    def give(self, c: Position, lots: int, at: float, paid_in: int) -> None:
         kept_part, closed = ratio(c.lots - lots, c.lots), self.part(c, lots)
+        mean, notional, equity = c.given
+        price, before = self.price_of(at), c.deleveraged
+        gain = (c.s * closed) * (at - self.v(c.seg.E))
+        c.given = (
+            (mean * before + price * closed) / (before + closed) if before > 0 else price,
+            notional + self.notional(closed, price),
+            equity + ((c.seg.M * (closed / c.seg.q) + gain) - (c.s * closed) * (self.now - c.seg.F_e)),
+        )
         funding = self.units((c.s * closed) * (self.now - c.seg.F_e))
         self.post("traders", "market", funding)
         kept = round(c.balance * kept_part) if lots < c.lots else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -358,11 +359,57 @@ def test_replay__needs_volume_where_capacity_depends_on_it() -> None:
         replay(held, path, plain_venue(), fund=-1.0)
 
 
+@pytest.mark.parametrize("entry_bar", ["untested", "tested"])
+def test_fund__reconciles_with_the_ledger_where_entries_come_after_the_last_bar(entry_bar: Any) -> None:
+    bars = [market(*[(100, 100, 100, 100)] * 2 + [(100, 100, 80, 80)] * more, symbol=symbol).bars
+            for symbol, more in (("BTCUSDT", 1), ("ETHUSDT", 3))]  # fmt: skip
+    rules = plain_venue(0.01, trading_fee_rate=0.01, trading_fee_fund_share=0.5)
+    contract = rules.contract("BTCUSDT")
+    both = {symbol: replace(contract, symbol=symbol) for symbol in ("BTCUSDT", "ETHUSDT")}
+    venue = replace(rules, contracts=both)
+    late = {"entry_price": 100.0, "quantity": 1.0, "margin": 10.0, "entry_time": NOON + 2.5 * MINUTE}
+    rows = [late, late | {"symbol": "ETHUSDT", "entry_time": NOON + 4.5 * MINUTE}, late | {"entry_time": NOON}]
+    found = replay(book(*rows), Market(pl.concat(bars)), venue, fund=7.0, entry_bar=entry_bar)
+    flows = found.fund["paid_in"] - found.fund["paid_out"]
+    assert found.fund["fund"].to_list() == pytest.approx((7.0 + flows.cum_sum()).to_list())
+    assert found.fund["fund"][-1] == cash(found, "fund")
+    assert_closes(found)
+
+
+def test_fund__deposits_may_come_from_a_generator() -> None:
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
+    paid = ((NOON + number * MINUTE, np.int64(5)) for number in range(3))
+    found = replay(held, market((100, 100, 100, 100), (100, 100, 100, 100)), plain_venue(), deposits=paid)
+    assert found.fund["fund"].to_list() == [5.0, 10.0]  # the third comes after the last bar
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"deposits": [5.0]}, r"deposits\[0\] must be a pair"),
+        ({"deposits": 5.0}, "deposits must be pairs"),
+        ({"deposits": [(datetime(2024, 12, 2), 1.0)]}, r"deposits\[0\] must have a time with a time zone"),
+        ({"deposits": [(NOON, 1.0), (NOON, -1.0)]}, r"deposits\[1\] must be an amount"),
+        ({"fund": np.nan}, "fund must be an amount"),
+        ({"fund": True}, "fund must be an amount"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"seed": 2**64}, "seed must be a whole number"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+    ],
+)
+def test_replay__refuses_what_is_no_money_and_no_seed(given: dict[str, Any], told: str) -> None:
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
+    with pytest.raises(ArgumentError, match=told):
+        replay(held, market((100, 100, 100, 100)), plain_venue(), **given)
+
+
 def test_procedure__is_refused_whole() -> None:
     with pytest.raises(RulesError, match="2 problems"):
         Procedure(step="half", fee_fund_share=2.0)  # type: ignore[arg-type]
     with pytest.raises(RulesError, match="linear"):
         Impact(linear=-1.0)
+    with pytest.raises(RulesError, match="mark"):
+        Impact(mark=np.inf)
 
 
 @pytest.mark.parametrize("name", ["ascendex", "ascend", "mexc", "primexbt"])
@@ -381,3 +428,16 @@ def test_bar_size__is_no_venue_rule(name: str) -> None:
         for path in (minutes, hours)
     )
     assert coarse == pytest.approx(fine, rel=0.07)
+
+
+def test_deleveraging__a_counterparty_of_two_at_two_prices_shows_both() -> None:
+    longs = [{"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": margin} for margin in (10.0, 8.0)]
+    short = {"side": "short", "entry_price": 150.0, "quantity": 2.0, "margin": 200.0}
+    found = replay(book(*longs, short), market((100, 100, 100, 100), (80, 80, 80, 80)), plain_venue(0.01))
+    row = found.outcomes.row(2, named=True)
+    assert found.adl["price"].to_list() == [92.0, 90.0]
+    assert (row["outcome"], row["fill_price"], row["fill_notional"]) == ("deleveraged", 91.0, 182.0)
+    assert row["equity_at_fill"] == 200 + 2 * (150 - 91)
+    assert row["shortfall"] == 0
+    assert row["realised_pnl"] == row["equity_at_fill"] - 200
+    assert_closes(found)

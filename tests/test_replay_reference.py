@@ -58,6 +58,8 @@ def difference(found: Replay, expected: World) -> str:
     offsets = np.array(expected.offsets)
     wrong = np.flatnonzero(offsets != found.impact["offset"].to_numpy())
     told = f"offset of bar {wrong[0]}" if wrong.size else ""
+    waves = [units / expected.unit for units in expected.first_waves]
+    told += "" if waves == found.impact["first_wave"].to_list() else " first waves"
     for number, (p, row) in enumerate(zip(expected.positions, found.outcomes.iter_rows(named=True), strict=True)):
         pairs = {
             "outcome": (p.outcome, row["outcome"]),
@@ -70,6 +72,9 @@ def difference(found: Replay, expected: World) -> str:
         if p.outcome not in ("open", "reduced", "unknown"):
             pairs["pnl"] = ((p.pocket + p.fees) / expected.unit, row["realised_pnl"])
             pairs["fill"] = (p.fill_price, row["fill_price"])
+            pairs["notional"] = (p.fill_notional, row["fill_notional"])
+            pairs["equity"] = (p.equity, row["equity_at_fill"])
+            pairs["shortfall"] = (max(0.0, -p.equity), row["shortfall"])
         off = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
         if off:
             return f"{told}; position row {number}: (reference, replay) {off}\n{row}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import limits, replay_frames
+from backtest.engine import limits, replay_arguments, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.replay_world import Options, build
 from backtest.engine.sweep import ENTRY_BAR, INTRABAR, Prepared, prepare
@@ -92,7 +92,7 @@ def replay(
     trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
         As for :func:`~backtest.sweep`.
     seed
-        Of the random rank in auto-deleveraging.
+        Of the random rank in auto-deleveraging, below 2**32.
     trace
         ``position_id`` of a position to follow step by step.
     threads
@@ -111,7 +111,8 @@ def replay(
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     found = impact or Impact()
-    _check_money(fund, deposits)
+    deposits = replay_arguments.require_money(fund, deposits)
+    replay_arguments.require_seed(seed)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(
             "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
@@ -121,7 +122,7 @@ def replay(
     _check_feedback(prepared, found)
     admitted = limits.admit(book, prepared, leverage_limit, threads)
     options = Options(
-        float(fund), tuple(deposits), found, fill_price, intrabar, entry_bar, stop_trigger, seed,
+        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed,
         _row_of(admitted.frame, trace),
     )  # fmt: skip
     spare = SPARE
@@ -164,14 +165,6 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
     if rows.is_empty():
         raise ArgumentError(f"trace must be the position_id of a position, is {trace!r}: there is none of that id")
     return int(rows[0])
-
-
-def _check_money(fund: Any, deposits: Any) -> None:
-    amounts = {"fund": fund} | {f"deposits[{number}]": pair[1] for number, pair in enumerate(deposits)}
-    for name, amount in amounts.items():
-        number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
-        if not number or not 0 <= amount < 1e15:
-            raise ArgumentError(f"{name} must be an amount of zero or more, is {amount!r}")
 
 
 def _check_feedback(prepared: Prepared, impact: Impact) -> None:

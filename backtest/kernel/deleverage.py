@@ -95,13 +95,28 @@ def candidates(w: World, y: int, side: int, mark: float, now: float, worst: floa
 
 
 @part
-def give_part(w: World, c: int, lots: int, paid_in: int, now: float) -> None:
+def note_given(w: World, c: int, closed: float, at: float, paid: float) -> None:
+    """Add what a counterparty gives at a value a unit to what it gave: price, notional, and its equity in it."""
+    own, before = terms(w.groups, w.tiers, w.book, c), w.book[c]["deleveraged"]
+    price = price_of(own.kind, at)
+    mean = price
+    if before > 0.0:
+        mean = (w.book[c]["given_price"] * before + price * closed) / (before + closed)
+    w.book[c]["given_price"] = mean
+    w.book[c]["given_notional"] += formula.notional(own.kind, closed, price)
+    gain = (own.side * closed) * (at - value(own.kind, own.entry_price))
+    w.book[c]["given_equity"] += (own.margin * (closed / own.quantity) + gain) - paid
+
+
+@part
+def give_part(w: World, c: int, lots: int, at: float, paid_in: int, now: float) -> None:
     """Close lots of a counterparty: it pays ``paid_in`` units for them and takes out its margin pro rata."""
     own = terms(w.groups, w.tiers, w.book, c)
     held = w.book[c]["lots"]
     ratio = (held - lots) / held
     closed = quantity_of(w, c, lots)
     paid = (own.side * closed) * (now - own.entry_funding)
+    note_given(w, c, closed, at, paid)
     funding = units(paid * w.settings[0]["unit"])
     post(w.cash, TRADERS, 1, funding)
     before = w.book[c]["balance"]
@@ -168,7 +183,7 @@ def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float
             w.symbols[y]["inventory"][side] = held - taken
             w.symbols[y]["cost"][side] = cost - part_cost
             settle_inventory(w, row, received - part_cost)
-        give_part(w, c, taken, received, now)
+        give_part(w, c, taken, at, received, now)
         record(w, y, side, row, who, c, taken, at, mark)
         if w.counters[TABLE_USED] <= w.table.shape[0]:
             w.table[w.counters[TABLE_USED] - 1]["score"] = score
@@ -187,14 +202,12 @@ def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: 
     c, score = whole(w.ranking[at]["i"]), w.ranking[at]["key"]
     if lots <= 0:
         return
-    kind = whole(w.symbols[y]["kind"])
-    value_ = w.needs[w.counters[NEED_FIRST]]["value"]
     match(w, y, side, row, c, lots, score, mark, now)
     if w.book[c]["lots"] == 0:
         unqueue(w, c)
-        w.book[c]["fill_price"] = price_of(kind, value_)
-        w.book[c]["fill_notional"] = formula.notional(kind, w.book[c]["quantity"], w.book[c]["fill_price"])
-        w.book[c]["equity"] = w.book[c]["pocket"] / w.settings[0]["unit"]
+        w.book[c]["fill_price"] = w.book[c]["given_price"]
+        w.book[c]["fill_notional"] = w.book[c]["given_notional"]
+        w.book[c]["equity"] = w.book[c]["given_equity"]
         conclude(w, c, row, DELEVERAGED)
     else:
         rekey(w, c)

@@ -34,6 +34,9 @@ POSITION = np.dtype(
         ("filled", "f8"),
         ("taken", "f8"),
         ("deleveraged", "f8"),
+        ("given_price", "f8"),  #: mean price of what it gave as a counterparty, its notional, and the equity in it
+        ("given_notional", "f8"),
+        ("given_equity", "f8"),
         ("fill_price", "f8"),
         ("fill_notional", "f8"),
         ("paid", "f8"),  #: funding paid in segments that are over

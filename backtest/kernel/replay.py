@@ -195,13 +195,25 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
     return paid
 
 
+@part
+def enter_late(w: World, i: int, last: int) -> None:
+    """Open a position after its symbol's last bar; what the fund then pays and gets is of the very last bar."""
+    y = whole(w.book[i]["symbol"])
+    row = w.symbols[y]["first"] + w.symbols[y]["count"] - 1
+    fund_in, fund_out = w.steps[row]["fund_in"], w.steps[row]["fund_out"]
+    enter(w, i, row, True)
+    more_in, more_out = w.steps[row]["fund_in"] - fund_in, w.steps[row]["fund_out"] - fund_out
+    w.steps[row]["fund_in"], w.steps[row]["fund_out"] = fund_in, fund_out
+    w.steps[last]["fund_in"] += more_in
+    w.steps[last]["fund_out"] += more_out
+    w.steps[last]["fund"] = w.cash[FUND]
+
+
 @kernel
 def finish(w: World, agenda: Agenda, rows: int) -> None:
     """Enter what came too late for any bar, and write what is open at the end."""
     for at in range(agenda.entry_first[rows], agenda.entry_first[rows + 1]):
-        i = whole(agenda.entry[at])
-        y = whole(w.book[i]["symbol"])
-        enter(w, i, w.symbols[y]["first"] + w.symbols[y]["count"] - 1, True)
+        enter_late(w, whole(agenda.entry[at]), agenda.rows[rows - 1])
     for i in range(w.book.shape[0]):
         status = w.book[i]["status"]
         if status in (HELD, LOCKED):

@@ -195,16 +195,13 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
         for number in range(found):
             i = whole(w.wave[number]["i"])
             other = whole(w.book[i]["side"])
-            if other != side and w.book[i]["event"] == LIQUIDATED:  # what it needs is its own side's
-                pass_on(w, y, side, row, now)
-                executed_before = w.symbols[y]["executed"][other]
-                handle(w, i, row, row, False, now)
-                move_mark(w, y, other, row, w.symbols[y]["executed"][other] - executed_before)
-                pass_on(w, y, other, row, now)
+            if other != side and w.book[i]["event"] == LIQUIDATED:
+                before += pass_on(w, y, side, row, now)
+                liquidate_across(w, i, row, now)
                 continue
             handle(w, i, row, row, False, now)
             if w.counters[NEED_END] > w.needs.shape[0] - 4:
-                pass_on(w, y, side, row, now)
+                before += pass_on(w, y, side, row, now)
         waves += 1
         executed = w.symbols[y]["executed"][side]
         wave, before = executed - before, executed
@@ -221,11 +218,29 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
 
 
 @part
-def pass_on(w: World, y: int, side: int, row: int, now: float) -> None:
-    """Deleverage for what is needed, at the bar's worst price."""
-    if w.counters[NEED_END] > 0:
-        mark = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * factor(w.symbols, y)
-        w.symbols[y]["mark"] = mark
-        before = w.symbols[y]["executed"][side]
-        deleverage(w, y, side, row, mark, now)
-        move_mark(w, y, side, row, w.symbols[y]["executed"][side] - before)
+def liquidate_across(w: World, i: int, row: int, now: float) -> None:
+    """Liquidate a position met on the other leg: orders, first wave and needs are its own side's."""
+    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
+    before = w.symbols[y]["executed"][side]
+    handle(w, i, row, row, False, now)
+    executed = w.symbols[y]["executed"][side] - before
+    w.steps[row]["first_wave"] += units(executed * w.settings[0]["unit"])
+    move_mark(w, y, side, row, executed)
+    pass_on(w, y, side, row, now)
+
+
+@part
+def pass_on(w: World, y: int, side: int, row: int, now: float) -> float:
+    """Deleverage for what is needed, at the bar's worst price; return the notional sold that nobody could take.
+
+    That has moved the mark already, and belongs to no wave.
+    """
+    if w.counters[NEED_END] == 0:
+        return 0.0
+    mark = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * factor(w.symbols, y)
+    w.symbols[y]["mark"] = mark
+    before = w.symbols[y]["executed"][side]
+    deleverage(w, y, side, row, mark, now)
+    sold = w.symbols[y]["executed"][side] - before
+    move_mark(w, y, side, row, sold)
+    return sold

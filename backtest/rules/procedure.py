@@ -117,8 +117,9 @@ class Impact:
         """Refuse numbers out of range, all at once."""
         problems = Problems()
         problems.require_choice("order", self.order, ("price", "largest", "id"))
-        for name in ("participation", "linear", "square_root", "mark"):
-            _require(problems, name, getattr(self, name), least=0.0, most=np.inf, prefix="")
+        _require(problems, "participation", self.participation, least=0.0, most=np.inf, prefix="")
+        for name in ("linear", "square_root", "mark"):
+            _require(problems, name, getattr(self, name), least=0.0, most=1e12, prefix="")
         _require(problems, "permanent", self.permanent, least=0.0, most=1.0, prefix="")
         _require(problems, "half_life_seconds", self.half_life_seconds, least=1e-3, most=1e12, prefix="")
         _require(problems, "largest_offset", self.largest_offset, least=0.0, most=10.0, prefix="")
