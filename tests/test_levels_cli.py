@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.testing
 import pytest
 from PIL import Image
 
@@ -106,6 +107,40 @@ def test_at_and_window__decide_what_is_seen(tmp_path, bars_file):
     assert seconds[0] == int(datetime(2021, 5, 13, 12, tzinfo=UTC).timestamp())
     assert told["update_time"] == int(datetime(2021, 5, 15, 12, tzinfo=UTC).timestamp())
     assert len(seconds) == 48
+
+
+@pytest.mark.parametrize(
+    ("at", "window", "columns"),
+    [("2021-05-15T13:00", "2d", 7), ("2021-05-19T07:20", "5d", 9), ("now", "100h", 11), ("2021-05-17", "30d", 13)],
+)
+def test_map_clusters_and_heatmap__end_at_one_moment_and_price(
+    tmp_path, monkeypatch, bars_file, at, window, columns
+):
+    studies = []
+    monkeypatch.setattr("backtest.cli.levels._write", lambda study, *_: studies.append(study))
+    more = ["--at", at, "--window", window, "--columns", str(columns)]
+    assert main(words(bars_file, tmp_path / "out", *more)) == 0
+    (study,) = studies
+    end = min(datetime.max if at == "now" else datetime.fromisoformat(at), datetime(2021, 5, 22, 12))
+    moment = end.replace(minute=0, tzinfo=UTC)
+    closes = pl.read_parquet(bars_file).filter(pl.col("time") < moment)["close"]
+    assert study.map.mark_price == closes[-1] == study.bars["close"][-1]
+    assert study.clusters["mark_price"].unique().to_list() == [closes[-1]]
+    assert study.map.moment == study.levels.grid.window[1] == study.clusters["time"][0] == moment
+
+
+def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
+    studies = []
+    monkeypatch.setattr("backtest.cli.levels._write", lambda study, *_: studies.append(study))
+    shorter = tmp_path / "shorter.parquet"
+    pl.read_parquet(bars_file).filter(pl.col("time") < datetime(2021, 5, 20, 7, tzinfo=UTC)).write_parquet(shorter)
+    more = ["--at", "2021-05-20T07:00", "--since", "2021-05-18", "--columns", "110"]
+    for bars in (bars_file, shorter):
+        assert main(words(bars, tmp_path / "out", *more)) == 0
+    whole, cut = studies
+    for name in ("clusters", "aftermath", "magnet", "bars"):
+        pl.testing.assert_frame_equal(getattr(whole, name), getattr(cut, name))
+    np.testing.assert_array_equal(whole.levels.amounts(), cut.levels.amounts())
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])

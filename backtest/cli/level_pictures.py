@@ -47,7 +47,7 @@ def clusters(study: LevelStudy) -> Any:
 
 def aftermath(study: LevelStudy) -> Any:
     """Return the table of former clusters and what became of them."""
-    title = f"Liquidation clusters of {study.symbol}, {moment(study.options.since)}"
+    title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
     subtitle = f"and what became of them by {moment(study.moment)}"
     return cluster_figure(study.aftermath, title=title, subtitle=subtitle, **_dress(study))
 

@@ -16,12 +16,13 @@ from backtest.cli.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.study import Swept
 from backtest.engine.drift import level_pieces
 from backtest.errors import ArgumentError, DataError
+from backtest.market import Market
 from backtest.market.files import read_frame
 from backtest.rules.timeline import Tiers
 from backtest.study.aftermath import aftermath
 from backtest.study.cluster_lives import Lives, track
 from backtest.study.clusters import Crowding, clusters_at
-from backtest.study.grid import Grid, column_bars, grid_of
+from backtest.study.grid import Grid, column_bars, grid_of, moment_of
 from backtest.study.level_map import LevelMap, level_map, mark_at
 from backtest.study.levels import Levels, levels, unfunded
 from backtest.study.magnet import magnet
@@ -49,6 +50,18 @@ class LevelStudy:
     def moment(self) -> datetime:
         """The end of the last bar by ``--at``."""
         return mark_at(self.swept.market, self.symbol, self.options.at)[0]
+
+    @cached_property
+    def past(self) -> Market:
+        """The bars that have ended at this moment."""
+        whole = self.swept.market
+        bars = whole.bars.filter(pl.col("time") < self.moment)
+        return Market(bars, gap_limit=whole.gap_limit, description=whole.description)
+
+    @cached_property
+    def since(self) -> datetime:
+        """The end of the last column by ``--since``."""
+        return moment_of(int(self.grid.ends[self.grid.column_at(self.options.since)]))
 
     @cached_property
     def window(self) -> tuple[datetime, datetime]:
@@ -118,7 +131,7 @@ class LevelStudy:
     def aftermath(self) -> pl.DataFrame:
         """The clusters of ``--since``, and what became of them."""
         swept = self.swept
-        found = self._clusters_at(self.options.since)
+        found = self._clusters_at(self.since)
         return aftermath(found, swept.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
@@ -130,14 +143,14 @@ class LevelStudy:
     def magnet(self) -> pl.DataFrame | None:
         """The magnet test; None where the window is too short for one."""
         try:
-            return magnet(self.levels, self.swept.market, seed=self._seed, draws=DRAWS)
+            return magnet(self.levels, self.past, seed=self._seed, draws=DRAWS)
         except (ArgumentError, DataError):
             return None
 
     @cached_property
     def score(self) -> pl.DataFrame:
         """The score of the heatmap."""
-        return score(self.levels, self.swept.market, self._labels(), seed=self._seed, draws=DRAWS)
+        return score(self.levels, self.past, self._labels(), seed=self._seed, draws=DRAWS)
 
     @property
     def is_scored(self) -> bool:

@@ -101,7 +101,7 @@ def _tables(study: LevelStudy) -> list[str]:
     ]
     if options.since is not None:
         told = cluster_rows(study.aftermath, money, swept.invented)
-        blocks.append(f"Clusters of {options.since:%Y-%m-%d %H:%M} UTC, and what became of them\n{told}")
+        blocks.append(f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC, and what became of them\n{told}")
     if study.magnet is not None:
         blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{magnet_rows(study.magnet)}")
     else:
