@@ -229,6 +229,8 @@ def test_mp4__says_why_it_cannot_be_made(tmp_path, capsys, bars_file, monkeypatc
     ("more", "part"),
     [
         (["--at", "2020-01-01"], "no bar of BTCUSDT has ended"),
+        (["--at", "2021-05-22T12:01"], "after the end of the bars of BTCUSDT, 2021-05-22 12:00"),
+        (["--at", "2021-05-14", "--since", "2021-05-15"], "after the moment of the map, 2021-05-14 00:00"),
         (["--window", "7"], "must be like 12h"),
         (["--reach", "2"], "between 0 and 1"),
         (["--formats", "bmp"], "bmp"),

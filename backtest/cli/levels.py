@@ -25,6 +25,7 @@ from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study.level_exports import heatmap_json, map_json
+from backtest.study.level_map import mark_at
 from backtest.study.levels import unfunded
 
 PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
@@ -40,6 +41,7 @@ def run(options: Namespace) -> None:
     one_currency(venue, market.symbols)
     symbol = options.chart or market.symbols[0]
     require_symbol("--chart", symbol, market)
+    _require_moments(options, market, symbol)
     _choose_population(options, market)
     tiers = tiers_of_run(options, market)
     with clock.stage("positions"):
@@ -68,6 +70,20 @@ def _prepare(options: Namespace) -> None:
         require_ffmpeg()
     if options.recorded is not None and not options.recorded.is_file():
         raise ArgumentError(f"--recorded {options.recorded} is no file")
+
+
+def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
+    """Raise unless the bars reach to ``--at``, and ``--since`` comes before it."""
+    last, _ = mark_at(market, symbol)
+    moment, _ = mark_at(market, symbol, options.at)
+    if options.at is not None and options.at > last:
+        raise ArgumentError(
+            f"--at {options.at:%Y-%m-%d %H:%M} lies after the end of the bars of {symbol}, {last:%Y-%m-%d %H:%M}"
+        )
+    if options.since is not None and options.since > moment:
+        raise ArgumentError(
+            f"--since {options.since:%Y-%m-%d %H:%M} lies after the moment of the map, {moment:%Y-%m-%d %H:%M}"
+        )
 
 
 def _choose_population(options: Namespace, market: Market) -> None:

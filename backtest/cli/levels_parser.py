@@ -83,7 +83,7 @@ def _add_view(parser: Any) -> None:
         type=values.time_or_now,
         default="now",
         metavar="TIME",
-        help="moment of the map, where the heatmap ends: a time (UTC), or now, the end of the bars (default)",
+        help="moment of the map, where the heatmap ends: a time (UTC) in the bars, or now, their end (default)",
     )
     view.add_argument(
         "--window", type=values.span, metavar="SPAN", help="of the heatmap before it: 12h, 7d (default: all)"
