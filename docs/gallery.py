@@ -33,6 +33,8 @@ IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}
 WINDOW = datetime(2021, 5, 12, tzinfo=UTC), datetime(2021, 5, 22, tzinfo=UTC)
 BEFORE, AFTER = datetime(2021, 5, 18, 12, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
+#: Of maps and clusters, around the price: the shorts were far away after the fall.
+REACH = 0.28
 NOTES = (
     "prices: bundled reconstruction between published figures",
     "rules: Binance USD-M futures, table 2021-03-18, in force",
@@ -57,13 +59,13 @@ def main() -> None:
     grid = grid_of(history, "BTCUSDT", window=WINDOW, bins=400)
     levels, bars = levels_of(book, history, venue, grid, tiers=TIERS), column_bars(history, grid)
     outcomes = without_drift(book, history, venue, tiers=TIERS)
-    clusters = clusters_at(levels, history, rule=Crowding(reach=0.4))
+    clusters = clusters_at(levels, history, rule=Crowding(reach=REACH))
     told = "What waits below the price are longs, above it shorts. A strip ends where the mark reached it."
     common = {"price_unit": "USDT", "notes": NOTES}
     for look, name in ((DARK, "levels_dark"), (LIGHT, "levels_light")):
         figure = level_heatmap(levels, bars, title=NAME, subtitle=told, clusters=clusters, look=look, **common)
         save(figure, name, look)
-    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=0.28) for at in (BEFORE, AFTER))
+    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=REACH) for at in (BEFORE, AFTER))
     title = f"Liquidation map of BTCUSDT, {words.moment(BEFORE)}"
     save(
         map_figure(before, title=title, subtitle="What a move so far would reach", look=DARK, **common),
@@ -72,7 +74,7 @@ def main() -> None:
     )
     title = "The fall of 19 May took most longs, and the lower price left the shorts far away"
     save(before_after(before, after, title=title, **common), "map_before_after")
-    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=0.4), outcomes=outcomes)
+    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
     became = aftermath(former, outcomes, "BTCUSDT", AFTER)
     title = f"Clusters of BTCUSDT, {words.moment(BEFORE)}, and what became of them by {AFTER.day} {AFTER:%b}"
     save(cluster_figure(became, title=title, notes=NOTES, most=10), "clusters")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from backtest.__main__ import main
 from backtest.cli import values
+from backtest.study.clusters import Crowding
 
 START = datetime(2021, 5, 10, tzinfo=UTC)
 HOURS = 300
@@ -90,7 +91,7 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
     printed = capsys.readouterr().out
     for part in (
         "estimated from open interest",
-        "Clusters, 2021-05-22",
+        "Clusters within 25 % of the price, 2021-05-22",
         "what became of them",
         "Magnet test",
         "Score of",
@@ -141,6 +142,20 @@ def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
     for name in ("clusters", "aftermath", "magnet", "bars"):
         pl.testing.assert_frame_equal(getattr(whole, name), getattr(cut, name))
     np.testing.assert_array_equal(whole.levels.amounts(), cut.levels.amounts())
+
+
+@pytest.mark.parametrize("reach", [None, 0.1, 0.35])
+def test_reach__is_one_for_map_clusters_and_their_lives(tmp_path, capsys, bars_file, reach):
+    out = tmp_path / "out"
+    more = [] if reach is None else ["--reach", str(reach)]
+    assert main(words(bars_file, out, "--formats", "parquet", *more)) == 0
+    part = reach or Crowding().reach
+    price = pl.read_parquet(bars_file)["close"][-1]
+    for name in ("map", "clusters"):
+        told = pl.read_parquet(out / f"{name}.parquet")
+        furthest = max(1 - told["price_low"].min() / price, told["price_high"].max() / price - 1)
+        assert 0.5 * part < furthest <= part + 1e-9
+    assert f"Clusters within {part:.0%}".replace("%", " %") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])

@@ -42,13 +42,14 @@ def level_map(study: LevelStudy) -> Any:
 def clusters(study: LevelStudy) -> Any:
     """Return the table of clusters."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
-    return cluster_figure(study.clusters, title=title, **_dress(study))
+    subtitle = f"Runs of prices {study.reach} that hold at least {study.rule.times:g} times their side's mean"
+    return cluster_figure(study.clusters, title=title, subtitle=subtitle, **_dress(study))
 
 
 def aftermath(study: LevelStudy) -> Any:
     """Return the table of former clusters and what became of them."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
-    subtitle = f"and what became of them by {moment(study.moment)}"
+    subtitle = f"{study.reach}, and what became of them by {moment(study.moment)}"
     return cluster_figure(study.aftermath, title=title, subtitle=subtitle, **_dress(study))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -122,6 +122,16 @@ class LevelStudy:
             unit=swept.unit, **self._book,
         )  # fmt: skip
 
+    @property
+    def rule(self) -> Crowding:
+        """What counts as crowded: as far around the price as the map reaches."""
+        return Crowding(reach=self.options.reach)
+
+    @property
+    def reach(self) -> str:
+        """How far around the price map and clusters reach, in words."""
+        return f"within {100 * self.options.reach:.4g} % of the price"
+
     @cached_property
     def clusters(self) -> pl.DataFrame:
         """Where levels crowd at the end of the heatmap."""
@@ -137,13 +147,13 @@ class LevelStudy:
     @cached_property
     def lives(self) -> Lives:
         """The clusters through time."""
-        return track(self.levels, self.swept.market)
+        return track(self.levels, self.swept.market, rule=self.rule)
 
     @cached_property
     def magnet(self) -> pl.DataFrame | None:
         """The magnet test; None where the window is too short for one."""
         try:
-            return magnet(self.levels, self.past, seed=self._seed, draws=DRAWS)
+            return magnet(self.levels, self.past, seed=self._seed, rule=self.rule, draws=DRAWS)
         except (ArgumentError, DataError):
             return None
 
@@ -164,9 +174,8 @@ class LevelStudy:
     def _clusters_at(self, moment: datetime | None) -> pl.DataFrame:
         swept = self.swept
         return clusters_at(
-            self.levels, swept.market, moment, rule=replace(Crowding(), reach=min(0.95, 2 * self.options.reach)),
-            outcomes=swept.outcomes, **self._book,
-        )  # fmt: skip
+            self.levels, swept.market, moment, rule=self.rule, outcomes=swept.outcomes, **self._book
+        )
 
     def _labels(self) -> MapLabels:
         path = self.options.recorded

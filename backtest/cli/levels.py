@@ -112,12 +112,13 @@ def _assumed(study: LevelStudy) -> str:
 def _tables(study: LevelStudy) -> list[str]:
     swept, options = study.swept, study.options
     money = swept.currency
-    blocks = [
-        f"Clusters, {study.moment:%Y-%m-%d %H:%M} UTC\n{cluster_rows(study.clusters, money, swept.invented)}"
-    ]
+    told = cluster_rows(study.clusters, money, swept.invented)
+    blocks = [f"Clusters {study.reach}, {study.moment:%Y-%m-%d %H:%M} UTC\n{told}"]
     if options.since is not None:
         told = cluster_rows(study.aftermath, money, swept.invented)
-        blocks.append(f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC, and what became of them\n{told}")
+        blocks.append(
+            f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC {study.reach}, and what became of them\n{told}"
+        )
     if study.magnet is not None:
         blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{magnet_rows(study.magnet)}")
     else:

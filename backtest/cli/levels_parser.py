@@ -105,9 +105,9 @@ def _add_view(parser: Any) -> None:
     view.add_argument(
         "--reach",
         type=values.reach,
-        default=0.2,
+        default=0.25,
         metavar="PART",
-        help="of the map, around the price (default: 0.2)",
+        help="of the map and of clusters, as a part of the price (default: 0.25)",
     )
     against = view.add_mutually_exclusive_group()
     against.add_argument(
