@@ -144,6 +144,17 @@ def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
     np.testing.assert_array_equal(whole.levels.amounts(), cut.levels.amounts())
 
 
+def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, bars_file):
+    titles = []
+    monkeypatch.setattr("backtest.cli.level_pictures.eaten", lambda *_, title, **__: titles.append(title))
+    monkeypatch.setattr("backtest.cli.movies.write_gif", lambda _, path: path.touch())
+    for window, days in (("40d", "10 to 14 May 2021"), ("2d", "13 to 14 May 2021")):
+        more = ["--at", "2021-05-15", "--window", window, "--formats", "gif"]
+        assert main(words(bars_file, tmp_path / "out", *more)) == 0
+        assert titles.pop() == f"Liquidation levels of BTCUSDT, {days}"
+        assert f"BTCUSDT, {days}," in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("reach", [None, 0.1, 0.35])
 def test_reach__is_one_for_map_clusters_and_their_lives(tmp_path, capsys, bars_file, reach):
     out = tmp_path / "out"

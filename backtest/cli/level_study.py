@@ -65,10 +65,11 @@ class LevelStudy:
 
     @cached_property
     def window(self) -> tuple[datetime, datetime]:
-        """First and last moment of the heatmap."""
-        first = self.swept.market.bars.filter(pl.col("symbol") == self.symbol)["time"].min()
-        start = first if self.options.window is None else self.moment - self.options.window
-        return start, self.moment  # type: ignore[return-value]
+        """First and last moment of the heatmap, within the bars."""
+        own = self.swept.market.bars.filter(pl.col("symbol") == self.symbol)
+        first: datetime = own["time"][0]
+        asked = self.options.window
+        return first if asked is None else max(first, self.moment - asked), self.moment
 
     @property
     def span(self) -> str:
