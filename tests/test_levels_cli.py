@@ -155,6 +155,28 @@ def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, ba
         assert f"BTCUSDT, {days}," in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        ("4d", "Magnet test: none: fewer than 30 pairs, or pairs on fewer than 5 days, tell nothing."),
+        ("9d", "comparisons are left out: fewer than 30 pairs, or pairs on fewer than 5 days, tell nothing."),
+    ],
+)
+def test_magnet_test__of_few_pairs_is_not_told(tmp_path, capsys, bars_file, window, sentence):
+    out = tmp_path / "out"
+    assert main(words(bars_file, out, "--window", window, "--formats", "parquet", "png")) == 0
+    found = pl.read_parquet(out / "magnet.parquet")
+    enough = found.filter(pl.col("pairs") >= 30, pl.col("blocks_held") >= 5)
+    assert enough.height < found.height
+    assert (out / "trust.png").exists() == (enough.height > 0) == (window == "9d")
+    printed = capsys.readouterr().out
+    assert sentence in " ".join(printed.split())
+    rows = [line for line in printed.splitlines() if line.startswith(("mirror ", "elsewhen "))]
+    assert [line.split()[:3] for line in rows] == [
+        [row["placebo"], row["prices"], f"{row['pairs']:,}"] for row in enough.iter_rows(named=True)
+    ]
+
+
 @pytest.mark.parametrize("reach", [None, 0.1, 0.35])
 def test_reach__is_one_for_map_clusters_and_their_lives(tmp_path, capsys, bars_file, reach):
     out = tmp_path / "out"

@@ -25,7 +25,7 @@ from backtest.study.clusters import Crowding, clusters_at
 from backtest.study.grid import Grid, column_bars, grid_of, moment_of
 from backtest.study.level_map import LevelMap, level_map, mark_at
 from backtest.study.levels import Levels, levels, unfunded
-from backtest.study.magnet import magnet
+from backtest.study.magnet import magnet, telling
 from backtest.study.map_labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.map_score import score
 
@@ -157,6 +157,12 @@ class LevelStudy:
             return magnet(self.levels, self.past, seed=self._seed, rule=self.rule, draws=DRAWS)
         except (ArgumentError, DataError):
             return None
+
+    @cached_property
+    def told_magnet(self) -> pl.DataFrame | None:
+        """Its comparisons that rest on enough to be told; None without any."""
+        found = None if self.magnet is None else telling(self.magnet)
+        return None if found is None or found.is_empty() else found
 
     @cached_property
     def score(self) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from backtest.cli.inputs import (
     tiers_of_run,
 )
 from backtest.cli.level_study import LevelStudy
-from backtest.cli.level_text import cluster_rows, magnet_rows, score_rows
+from backtest.cli.level_text import cluster_rows, magnet_omitted, magnet_rows, score_rows
 from backtest.cli.outputs import Outputs, outputs, require_folder
 from backtest.cli.progress import Clock
 from backtest.cli.study import Swept, one_currency
@@ -119,10 +119,11 @@ def _tables(study: LevelStudy) -> list[str]:
         blocks.append(
             f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC {study.reach}, and what became of them\n{told}"
         )
-    if study.magnet is not None:
-        blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{magnet_rows(study.magnet)}")
-    else:
-        blocks.append(paragraph("Magnet test: none, too few looks with a known volatility and a cluster near."))
+    if study.told_magnet is not None:
+        rows = magnet_rows(study.told_magnet)
+        blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{rows}")
+    if omitted := magnet_omitted(study.magnet, study.told_magnet):
+        blocks.append(paragraph(omitted))
     if study.is_scored:
         source = study.score["labels"][0].split(";")[0]
         blocks.append(f"Score of the map against {source}\n{score_rows(study.score)}")
@@ -154,7 +155,7 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
     }
     if study.options.since is not None:
         drawn["aftermath"] = level_pictures.aftermath
-    if study.is_scored or study.magnet is not None:
+    if study.is_scored or study.told_magnet is not None:
         drawn["trust"] = level_pictures.trust
     if len(study.swept.market.symbols) > 1:
         drawn["multiples"] = level_pictures.multiples
