@@ -1,11 +1,16 @@
-"""Make the pictures of docs/levels.md and the README: ``python docs/gallery.py`` writes them to docs/images.
+"""Make the pictures of docs/levels.md and the README.
 
-Everything is the bundled reconstruction of May 2021 and an invented book; the same seeds give the same pictures.
+``python docs/gallery.py`` writes them anew to docs/images; with ``--out DIR`` to a folder, so that they can be
+compared. Everything is the bundled reconstruction of May 2021 and an invented book; the same seeds give the same
+pictures.
 """
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -25,7 +30,7 @@ from backtest.study.grid import column_bars, grid_of
 from backtest.study.level_map import level_map
 from backtest.study.level_sums import combined, relative_grids
 from backtest.study.levels import levels_of, without_drift
-from backtest.study.magnet import magnet
+from backtest.study.magnet import magnet, telling
 from backtest.study.map_labels import hidden_events
 from backtest.study.map_score import score
 
@@ -33,6 +38,8 @@ IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}
 WINDOW = datetime(2021, 5, 12, tzinfo=UTC), datetime(2021, 5, 22, tzinfo=UTC)
 BEFORE, AFTER = datetime(2021, 5, 18, 12, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
+#: Of maps and clusters, around the price: the shorts were far away after the fall.
+REACH = 0.28
 NOTES = (
     "prices: bundled reconstruction between published figures",
     "rules: Binance USD-M futures, table 2021-03-18, in force",
@@ -43,27 +50,37 @@ NOTES = (
 NAME = "Liquidation levels of BTCUSDT, 12 to 21 May 2021"
 
 
-def save(figure: Figure, name: str, look: Look = LIGHT) -> None:
+def folder(words: Sequence[str] | None = None) -> Path:
+    """Return the folder that a command line names, made where it is missing."""
+    parser = ArgumentParser(description="Make the pictures of docs/levels.md and the README.")
+    parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR", help="(default: docs/images)")
+    out: Path = parser.parse_args(words).out
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def write(out: Path, figure: Figure, name: str, look: Look = LIGHT) -> None:
     """Write a figure as a PNG with a palette, which makes it three times smaller."""
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
-    indexed(Image.open(drawn), look).save(IMAGES / f"{name}.png", optimize=True)
+    indexed(Image.open(drawn), look).save(out / f"{name}.png", optimize=True)
 
 
-def main() -> None:
-    """Draw everything."""
+def main(out: Path) -> None:
+    """Draw everything into a folder."""
+    save = partial(write, out)
     history, venue = market.sample(), Venue.load("binance")
     book = population.synthetic(history, venue, count=1_000_000, seed=20210519, tiers=TIERS)
     grid = grid_of(history, "BTCUSDT", window=WINDOW, bins=400)
     levels, bars = levels_of(book, history, venue, grid, tiers=TIERS), column_bars(history, grid)
     outcomes = without_drift(book, history, venue, tiers=TIERS)
-    clusters = clusters_at(levels, history, rule=Crowding(reach=0.4))
+    clusters = clusters_at(levels, history, rule=Crowding(reach=REACH))
     told = "What waits below the price are longs, above it shorts. A strip ends where the mark reached it."
     common = {"price_unit": "USDT", "notes": NOTES}
     for look, name in ((DARK, "levels_dark"), (LIGHT, "levels_light")):
         figure = level_heatmap(levels, bars, title=NAME, subtitle=told, clusters=clusters, look=look, **common)
         save(figure, name, look)
-    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=0.28) for at in (BEFORE, AFTER))
+    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=REACH) for at in (BEFORE, AFTER))
     title = f"Liquidation map of BTCUSDT, {words.moment(BEFORE)}"
     save(
         map_figure(before, title=title, subtitle="What a move so far would reach", look=DARK, **common),
@@ -72,14 +89,14 @@ def main() -> None:
     )
     title = "The fall of 19 May took most longs, and the lower price left the shorts far away"
     save(before_after(before, after, title=title, **common), "map_before_after")
-    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=0.4), outcomes=outcomes)
+    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
     became = aftermath(former, outcomes, "BTCUSDT", AFTER)
     title = f"Clusters of BTCUSDT, {words.moment(BEFORE)}, and what became of them by {AFTER.day} {AFTER:%b}"
     save(cluster_figure(became, title=title, notes=NOTES, most=10), "clusters")
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
     labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
-    tests = score(levels, history, labels, seed=1), magnet(levels, history, seed=1)
+    tests = score(levels, history, labels, seed=1), telling(magnet(levels, history, seed=1))
     told = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
     title = "How far to believe the levels of BTCUSDT, 12 to 21 May 2021"
     save(trust_figure(*tests, title=title, subtitle=told, notes=NOTES), "trust")
@@ -109,11 +126,12 @@ def main() -> None:
         size=Size(8.0, 5.0, 90),
         price_unit="USDT",
     )
-    (IMAGES / "levels.gif").write_bytes(film.gif())
+    (out / "levels.gif").write_bytes(film.gif())
 
 
 if __name__ == "__main__":
-    main()
-    for path in sorted(IMAGES.iterdir()):
+    images = folder()
+    main(images)
+    for path in sorted(images.iterdir()):
         print(f"{path.stat().st_size:>9,}  {path.name}")
     print(f"slides and print: {', '.join(f'{name} {size.inches}' for name, size in SIZES.items())}")

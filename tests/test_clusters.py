@@ -156,6 +156,8 @@ def test_aftermath__shares_add_up_and_equal_the_outcomes(thins: bool) -> None:
     shares = became.select(pl.sum_horizontal("reached", "closed", "waiting")).to_series()
     np.testing.assert_allclose(shares, 1.0)
     assert became["reached"].max() > 0
+    at_once = aftermath(clusters, outcomes, "A", at, survival=book.survival)
+    np.testing.assert_allclose(at_once["waiting"], 1.0)
     if thins:
         return
     for row in became.iter_rows(named=True):
@@ -165,7 +167,7 @@ def test_aftermath__shares_add_up_and_equal_the_outcomes(thins: bool) -> None:
             pl.col("entry_time") <= at,
             pl.col("outcome_time").is_null() | (pl.col("outcome_time") >= at),
         ).with_columns(amount=pl.col("liquidation_price") * pl.col("quantity") * pl.col("weight"))
-        gone = own.filter(pl.col("liquidated") & (pl.col("outcome_time") <= until))
+        gone = own.filter(pl.col("liquidated") & (pl.col("outcome_time") < until))
         assert row["reached"] == pytest.approx(gone["amount"].sum() / own["amount"].sum())
         assert row["first_reached"] == gone["outcome_time"].min()
 

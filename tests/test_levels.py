@@ -16,7 +16,7 @@ from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
 from backtest.schemas import Time
 from backtest.study.flow import by_interval
-from backtest.study.grid import Grid, grid_of, milliseconds, moment_of, round_edges
+from backtest.study.grid import Grid, column_bars, grid_of, milliseconds, moment_of, round_edges
 from backtest.study.levels import Levels, levels, levels_of, without_drift
 from backtest.study.waiting import standing_at
 
@@ -57,6 +57,17 @@ def test_window__holds_what_was_entered_before_it() -> None:
     grid = grid_of(history, "A", window=window, bins=60)
     assert grid.window == window
     np.testing.assert_array_equal(levels(outcomes, grid).short, plain(outcomes, grid, "short"))
+
+
+@pytest.mark.parametrize("columns", [50, 13, 7, 1])
+def test_columns__end_with_the_window_and_hold_all_of_it(columns: int) -> None:
+    history = market()
+    window = START + timedelta(hours=100), START + timedelta(hours=150)
+    grid = grid_of(history, "A", window=window, bins=60, columns=columns)
+    assert grid.window[1] == window[1]
+    assert window[0] - timedelta(milliseconds=grid.step) < grid.window[0] <= window[0]
+    last = history.bars.filter(pl.col("time") < window[1]).row(-1, named=True)
+    assert column_bars(history, grid)["close"][-1] == last["close"]
 
 
 def test_erased__is_what_the_sweep_liquidates_in_every_bar() -> None:

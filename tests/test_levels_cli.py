@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.testing
 import pytest
 from PIL import Image
 
 from backtest.__main__ import main
 from backtest.cli import values
+from backtest.study.clusters import Crowding
 
 START = datetime(2021, 5, 10, tzinfo=UTC)
 HOURS = 300
@@ -89,7 +91,7 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
     printed = capsys.readouterr().out
     for part in (
         "estimated from open interest",
-        "Clusters, 2021-05-22",
+        "Clusters within 25 % of the price, 2021-05-22",
         "what became of them",
         "Magnet test",
         "Score of",
@@ -106,6 +108,87 @@ def test_at_and_window__decide_what_is_seen(tmp_path, bars_file):
     assert seconds[0] == int(datetime(2021, 5, 13, 12, tzinfo=UTC).timestamp())
     assert told["update_time"] == int(datetime(2021, 5, 15, 12, tzinfo=UTC).timestamp())
     assert len(seconds) == 48
+
+
+@pytest.mark.parametrize(
+    ("at", "window", "columns"),
+    [("2021-05-15T13:00", "2d", 7), ("2021-05-19T07:20", "5d", 9), ("now", "100h", 11), ("2021-05-17", "30d", 13)],
+)
+def test_map_clusters_and_heatmap__end_at_one_moment_and_price(
+    tmp_path, monkeypatch, bars_file, at, window, columns
+):
+    studies = []
+    monkeypatch.setattr("backtest.cli.levels._write", lambda study, *_: studies.append(study))
+    more = ["--at", at, "--window", window, "--columns", str(columns)]
+    assert main(words(bars_file, tmp_path / "out", *more)) == 0
+    (study,) = studies
+    end = min(datetime.max if at == "now" else datetime.fromisoformat(at), datetime(2021, 5, 22, 12))
+    moment = end.replace(minute=0, tzinfo=UTC)
+    closes = pl.read_parquet(bars_file).filter(pl.col("time") < moment)["close"]
+    assert study.map.mark_price == closes[-1] == study.bars["close"][-1]
+    assert study.clusters["mark_price"].unique().to_list() == [closes[-1]]
+    assert study.map.moment == study.levels.grid.window[1] == study.clusters["time"][0] == moment
+
+
+def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
+    studies = []
+    monkeypatch.setattr("backtest.cli.levels._write", lambda study, *_: studies.append(study))
+    shorter = tmp_path / "shorter.parquet"
+    pl.read_parquet(bars_file).filter(pl.col("time") < datetime(2021, 5, 20, 7, tzinfo=UTC)).write_parquet(shorter)
+    more = ["--at", "2021-05-20T07:00", "--since", "2021-05-18", "--columns", "110"]
+    for bars in (bars_file, shorter):
+        assert main(words(bars, tmp_path / "out", *more)) == 0
+    whole, cut = studies
+    for name in ("clusters", "aftermath", "magnet", "bars"):
+        pl.testing.assert_frame_equal(getattr(whole, name), getattr(cut, name))
+    np.testing.assert_array_equal(whole.levels.amounts(), cut.levels.amounts())
+
+
+def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, bars_file):
+    titles = []
+    monkeypatch.setattr("backtest.cli.level_pictures.eaten", lambda *_, title, **__: titles.append(title))
+    monkeypatch.setattr("backtest.cli.movies.write_gif", lambda _, path: path.touch())
+    for window, days in (("40d", "10 to 14 May 2021"), ("2d", "13 to 14 May 2021")):
+        more = ["--at", "2021-05-15", "--window", window, "--formats", "gif"]
+        assert main(words(bars_file, tmp_path / "out", *more)) == 0
+        assert titles.pop() == f"Liquidation levels of BTCUSDT, {days}"
+        assert f"BTCUSDT, {days}," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        ("4d", "Magnet test: none: fewer than 30 pairs, or pairs on fewer than 5 days, tell nothing."),
+        ("9d", "comparisons are left out: fewer than 30 pairs, or pairs on fewer than 5 days, tell nothing."),
+    ],
+)
+def test_magnet_test__of_few_pairs_is_not_told(tmp_path, capsys, bars_file, window, sentence):
+    out = tmp_path / "out"
+    assert main(words(bars_file, out, "--window", window, "--formats", "parquet", "png")) == 0
+    found = pl.read_parquet(out / "magnet.parquet")
+    enough = found.filter(pl.col("pairs") >= 30, pl.col("blocks_held") >= 5)
+    assert enough.height < found.height
+    assert (out / "trust.png").exists() == (enough.height > 0) == (window == "9d")
+    printed = capsys.readouterr().out
+    assert sentence in " ".join(printed.split())
+    rows = [line for line in printed.splitlines() if line.startswith(("mirror ", "elsewhen "))]
+    assert [line.split()[:3] for line in rows] == [
+        [row["placebo"], row["prices"], f"{row['pairs']:,}"] for row in enough.iter_rows(named=True)
+    ]
+
+
+@pytest.mark.parametrize("reach", [None, 0.1, 0.35])
+def test_reach__is_one_for_map_clusters_and_their_lives(tmp_path, capsys, bars_file, reach):
+    out = tmp_path / "out"
+    more = [] if reach is None else ["--reach", str(reach)]
+    assert main(words(bars_file, out, "--formats", "parquet", *more)) == 0
+    part = reach or Crowding().reach
+    price = pl.read_parquet(bars_file)["close"][-1]
+    for name in ("map", "clusters"):
+        told = pl.read_parquet(out / f"{name}.parquet")
+        furthest = max(1 - told["price_low"].min() / price, told["price_high"].max() / price - 1)
+        assert 0.5 * part < furthest <= part + 1e-9
+    assert f"Clusters within {part:.0%}".replace("%", " %") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
@@ -194,6 +277,8 @@ def test_mp4__says_why_it_cannot_be_made(tmp_path, capsys, bars_file, monkeypatc
     ("more", "part"),
     [
         (["--at", "2020-01-01"], "no bar of BTCUSDT has ended"),
+        (["--at", "2021-05-22T12:01"], "after the end of the bars of BTCUSDT, 2021-05-22 12:00"),
+        (["--at", "2021-05-14", "--since", "2021-05-15"], "after the moment of the map, 2021-05-14 00:00"),
         (["--window", "7"], "must be like 12h"),
         (["--reach", "2"], "between 0 and 1"),
         (["--formats", "bmp"], "bmp"),

@@ -15,7 +15,7 @@ from backtest.schemas import Time
 from backtest.study.clusters import Crowding
 from backtest.study.grid import grid_of, milliseconds, moment_of
 from backtest.study.levels import levels, levels_of, without_drift
-from backtest.study.magnet import Pull, magnet, targets
+from backtest.study.magnet import FEWEST_BLOCKS, FEWEST_PAIRS, Pull, magnet, targets, telling
 from backtest.study.map_labels import hidden_events, recorded_events
 from backtest.study.map_score import Trial, looks, predictions, ranked, round_step, score
 
@@ -219,6 +219,18 @@ def test_magnet__is_the_mean_difference_with_a_band(found) -> None:
     other = told.filter(~pl.col("round"))
     expected = (other["reached"].cast(float) - other["elsewhen"]).mean()
     assert result["difference"][5] == pytest.approx(expected, abs=1e-6)
+
+
+def test_magnet__says_which_comparisons_rest_on_enough(found) -> None:
+    result = magnet(found, HISTORY, seed=1, pull=PULL)
+    told = targets(found, HISTORY, pull=PULL).drop_nulls("mirror")
+    for row in result.filter(placebo="mirror").iter_rows(named=True):
+        flags = {"all": pl.lit(True), "round": pl.col("round"), "other": ~pl.col("round")}[row["prices"]]
+        days = told.filter(flags)["time"].dt.date().n_unique()
+        assert row["blocks_held"] == days
+    small = result.with_columns(pairs=pl.Series([FEWEST_PAIRS, FEWEST_PAIRS - 1, 900, 900, 900, 900]))
+    small = small.with_columns(blocks_held=pl.Series([FEWEST_BLOCKS, 90, FEWEST_BLOCKS - 1, 90, 90, 1]))
+    assert telling(small).rows() == small[[0, 3, 4]].rows()
 
 
 def test_random_walk__is_not_drawn_to_clusters() -> None:

@@ -14,6 +14,7 @@ from backtest.chart.trust import trust_figure
 from backtest.chart.words import amount, moment
 from backtest.cli import picture, sentences
 from backtest.cli.level_study import LevelStudy
+from backtest.cli.level_text import magnet_omitted
 from backtest.cli.text import percent
 from backtest.study.grid import column_bars
 from backtest.study.level_sums import combined, relative_grids
@@ -42,13 +43,14 @@ def level_map(study: LevelStudy) -> Any:
 def clusters(study: LevelStudy) -> Any:
     """Return the table of clusters."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
-    return cluster_figure(study.clusters, title=title, **_dress(study))
+    subtitle = f"Runs of prices {study.reach} that hold at least {study.rule.times:g} times their side's mean"
+    return cluster_figure(study.clusters, title=title, subtitle=subtitle, **_dress(study))
 
 
 def aftermath(study: LevelStudy) -> Any:
     """Return the table of former clusters and what became of them."""
-    title = f"Liquidation clusters of {study.symbol}, {moment(study.options.since)}"
-    subtitle = f"and what became of them by {moment(study.moment)}"
+    title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
+    subtitle = f"{study.reach}, and what became of them by {moment(study.moment)}"
     return cluster_figure(study.aftermath, title=title, subtitle=subtitle, **_dress(study))
 
 
@@ -81,8 +83,10 @@ def trust(study: LevelStudy) -> Any:
     source = "" if scored is None else f"Scored against {scored['labels'][0].split(';')[0]}; bands over days, 95 %"
     dress = _dress(study)
     dress.pop("currency")
+    omitted = magnet_omitted(study.magnet, study.told_magnet)
+    dress["notes"] = [*dress["notes"], *([omitted.rstrip(".")] if omitted else [])]
     title = f"How far to believe the levels of {study.symbol}, {study.span}"
-    return trust_figure(scored, study.magnet, title=title, subtitle=source, **dress)
+    return trust_figure(scored, study.told_magnet, title=title, subtitle=source, **dress)
 
 
 def film(study: LevelStudy) -> Film:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -16,15 +16,16 @@ from backtest.cli.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.study import Swept
 from backtest.engine.drift import level_pieces
 from backtest.errors import ArgumentError, DataError
+from backtest.market import Market
 from backtest.market.files import read_frame
 from backtest.rules.timeline import Tiers
 from backtest.study.aftermath import aftermath
 from backtest.study.cluster_lives import Lives, track
 from backtest.study.clusters import Crowding, clusters_at
-from backtest.study.grid import Grid, column_bars, grid_of
+from backtest.study.grid import Grid, column_bars, grid_of, moment_of
 from backtest.study.level_map import LevelMap, level_map, mark_at
 from backtest.study.levels import Levels, levels, unfunded
-from backtest.study.magnet import magnet
+from backtest.study.magnet import magnet, telling
 from backtest.study.map_labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.map_score import score
 
@@ -51,11 +52,24 @@ class LevelStudy:
         return mark_at(self.swept.market, self.symbol, self.options.at)[0]
 
     @cached_property
+    def past(self) -> Market:
+        """The bars that have ended at this moment."""
+        whole = self.swept.market
+        bars = whole.bars.filter(pl.col("time") < self.moment)
+        return Market(bars, gap_limit=whole.gap_limit, description=whole.description)
+
+    @cached_property
+    def since(self) -> datetime:
+        """The end of the last column by ``--since``."""
+        return moment_of(int(self.grid.ends[self.grid.column_at(self.options.since)]))
+
+    @cached_property
     def window(self) -> tuple[datetime, datetime]:
-        """First and last moment of the heatmap."""
-        first = self.swept.market.bars.filter(pl.col("symbol") == self.symbol)["time"].min()
-        start = first if self.options.window is None else self.moment - self.options.window
-        return start, self.moment  # type: ignore[return-value]
+        """First and last moment of the heatmap, within the bars."""
+        own = self.swept.market.bars.filter(pl.col("symbol") == self.symbol)
+        first: datetime = own["time"][0]
+        asked = self.options.window
+        return first if asked is None else max(first, self.moment - asked), self.moment
 
     @property
     def span(self) -> str:
@@ -109,6 +123,16 @@ class LevelStudy:
             unit=swept.unit, **self._book,
         )  # fmt: skip
 
+    @property
+    def rule(self) -> Crowding:
+        """What counts as crowded: as far around the price as the map reaches."""
+        return Crowding(reach=self.options.reach)
+
+    @property
+    def reach(self) -> str:
+        """How far around the price map and clusters reach, in words."""
+        return f"within {100 * self.options.reach:.4g} % of the price"
+
     @cached_property
     def clusters(self) -> pl.DataFrame:
         """Where levels crowd at the end of the heatmap."""
@@ -118,26 +142,32 @@ class LevelStudy:
     def aftermath(self) -> pl.DataFrame:
         """The clusters of ``--since``, and what became of them."""
         swept = self.swept
-        found = self._clusters_at(self.options.since)
+        found = self._clusters_at(self.since)
         return aftermath(found, swept.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
     def lives(self) -> Lives:
         """The clusters through time."""
-        return track(self.levels, self.swept.market)
+        return track(self.levels, self.swept.market, rule=self.rule)
 
     @cached_property
     def magnet(self) -> pl.DataFrame | None:
         """The magnet test; None where the window is too short for one."""
         try:
-            return magnet(self.levels, self.swept.market, seed=self._seed, draws=DRAWS)
+            return magnet(self.levels, self.past, seed=self._seed, rule=self.rule, draws=DRAWS)
         except (ArgumentError, DataError):
             return None
 
     @cached_property
+    def told_magnet(self) -> pl.DataFrame | None:
+        """Its comparisons that rest on enough to be told; None without any."""
+        found = None if self.magnet is None else telling(self.magnet)
+        return None if found is None or found.is_empty() else found
+
+    @cached_property
     def score(self) -> pl.DataFrame:
         """The score of the heatmap."""
-        return score(self.levels, self.swept.market, self._labels(), seed=self._seed, draws=DRAWS)
+        return score(self.levels, self.past, self._labels(), seed=self._seed, draws=DRAWS)
 
     @property
     def is_scored(self) -> bool:
@@ -151,9 +181,8 @@ class LevelStudy:
     def _clusters_at(self, moment: datetime | None) -> pl.DataFrame:
         swept = self.swept
         return clusters_at(
-            self.levels, swept.market, moment, rule=replace(Crowding(), reach=min(0.95, 2 * self.options.reach)),
-            outcomes=swept.outcomes, **self._book,
-        )  # fmt: skip
+            self.levels, swept.market, moment, rule=self.rule, outcomes=swept.outcomes, **self._book
+        )
 
     def _labels(self) -> MapLabels:
         path = self.options.recorded

@@ -6,6 +6,7 @@ import polars as pl
 
 from backtest.chart.words import amount, significant
 from backtest.cli.text import moment, number, percent, table
+from backtest.study.magnet import FEWEST_BLOCKS, FEWEST_PAIRS
 
 #: Clusters that are told.
 MOST = 10
@@ -61,6 +62,16 @@ def magnet_rows(found: pl.DataFrame) -> str:
         for row in found.iter_rows(named=True)
     ]
     return table(header, lines, left=2)
+
+
+def magnet_omitted(found: pl.DataFrame | None, told: pl.DataFrame | None) -> str:
+    """Return which comparisons of the magnet test are not told, and why; nothing where all are."""
+    if found is None:
+        return "Magnet test: none, too few looks with a known volatility and a cluster near."
+    count = found.height - (0 if told is None else told.height)
+    which = "none" if told is None else f"{count} of {found.height} comparisons are left out"
+    why = f"fewer than {FEWEST_PAIRS} pairs, or pairs on fewer than {FEWEST_BLOCKS} days, tell nothing"
+    return f"Magnet test: {which}: {why}." if count else ""
 
 
 def score_rows(found: pl.DataFrame) -> str:

@@ -15,7 +15,7 @@ from backtest.cli.inputs import (
     tiers_of_run,
 )
 from backtest.cli.level_study import LevelStudy
-from backtest.cli.level_text import cluster_rows, magnet_rows, score_rows
+from backtest.cli.level_text import cluster_rows, magnet_omitted, magnet_rows, score_rows
 from backtest.cli.outputs import Outputs, outputs, require_folder
 from backtest.cli.progress import Clock
 from backtest.cli.study import Swept, one_currency
@@ -25,6 +25,7 @@ from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study.level_exports import heatmap_json, map_json
+from backtest.study.level_map import mark_at
 from backtest.study.levels import unfunded
 
 PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
@@ -40,6 +41,7 @@ def run(options: Namespace) -> None:
     one_currency(venue, market.symbols)
     symbol = options.chart or market.symbols[0]
     require_symbol("--chart", symbol, market)
+    _require_moments(options, market, symbol)
     _choose_population(options, market)
     tiers = tiers_of_run(options, market)
     with clock.stage("positions"):
@@ -70,6 +72,20 @@ def _prepare(options: Namespace) -> None:
         raise ArgumentError(f"--recorded {options.recorded} is no file")
 
 
+def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
+    """Raise unless the bars reach to ``--at``, and ``--since`` comes before it."""
+    last, _ = mark_at(market, symbol)
+    moment, _ = mark_at(market, symbol, options.at)
+    if options.at is not None and options.at > last:
+        raise ArgumentError(
+            f"--at {options.at:%Y-%m-%d %H:%M} lies after the end of the bars of {symbol}, {last:%Y-%m-%d %H:%M}"
+        )
+    if options.since is not None and options.since > moment:
+        raise ArgumentError(
+            f"--since {options.since:%Y-%m-%d %H:%M} lies after the moment of the map, {moment:%Y-%m-%d %H:%M}"
+        )
+
+
 def _choose_population(options: Namespace, market: Market) -> None:
     """Take the book behind open interest where the bars tell it and nothing else is asked for."""
     asked = (options.positions, options.population, options.count, options.seed, options.leverage_mix)
@@ -96,16 +112,18 @@ def _assumed(study: LevelStudy) -> str:
 def _tables(study: LevelStudy) -> list[str]:
     swept, options = study.swept, study.options
     money = swept.currency
-    blocks = [
-        f"Clusters, {study.moment:%Y-%m-%d %H:%M} UTC\n{cluster_rows(study.clusters, money, swept.invented)}"
-    ]
+    told = cluster_rows(study.clusters, money, swept.invented)
+    blocks = [f"Clusters {study.reach}, {study.moment:%Y-%m-%d %H:%M} UTC\n{told}"]
     if options.since is not None:
         told = cluster_rows(study.aftermath, money, swept.invented)
-        blocks.append(f"Clusters of {options.since:%Y-%m-%d %H:%M} UTC, and what became of them\n{told}")
-    if study.magnet is not None:
-        blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{magnet_rows(study.magnet)}")
-    else:
-        blocks.append(paragraph("Magnet test: none, too few looks with a known volatility and a cluster near."))
+        blocks.append(
+            f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC {study.reach}, and what became of them\n{told}"
+        )
+    if study.told_magnet is not None:
+        rows = magnet_rows(study.told_magnet)
+        blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{rows}")
+    if omitted := magnet_omitted(study.magnet, study.told_magnet):
+        blocks.append(paragraph(omitted))
     if study.is_scored:
         source = study.score["labels"][0].split(";")[0]
         blocks.append(f"Score of the map against {source}\n{score_rows(study.score)}")
@@ -137,7 +155,7 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
     }
     if study.options.since is not None:
         drawn["aftermath"] = level_pictures.aftermath
-    if study.is_scored or study.magnet is not None:
+    if study.is_scored or study.told_magnet is not None:
         drawn["trust"] = level_pictures.trust
     if len(study.swept.market.symbols) > 1:
         drawn["multiples"] = level_pictures.multiples

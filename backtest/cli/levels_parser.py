@@ -83,7 +83,7 @@ def _add_view(parser: Any) -> None:
         type=values.time_or_now,
         default="now",
         metavar="TIME",
-        help="moment of the map, where the heatmap ends: a time (UTC), or now, the end of the bars (default)",
+        help="moment of the map, where the heatmap ends: a time (UTC) in the bars, or now, their end (default)",
     )
     view.add_argument(
         "--window", type=values.span, metavar="SPAN", help="of the heatmap before it: 12h, 7d (default: all)"
@@ -105,9 +105,9 @@ def _add_view(parser: Any) -> None:
     view.add_argument(
         "--reach",
         type=values.reach,
-        default=0.2,
+        default=0.25,
         metavar="PART",
-        help="of the map, around the price (default: 0.2)",
+        help="of the map and of clusters, as a part of the price (default: 0.25)",
     )
     against = view.add_mutually_exclusive_group()
     against.add_argument(

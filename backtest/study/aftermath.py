@@ -30,7 +30,7 @@ def aftermath(
     ----------
     clusters : as :func:`clusters_at` returns them
     outcomes, survival, pieces, kinds : as in ``levels.levels``
-    until : a liquidation in a bar that opens by then counts
+    until : the end of a bar; a liquidation in a bar that opened before then counts
 
     Returns
     -------
@@ -40,7 +40,7 @@ def aftermath(
     """
     moment = clusters["time"][0] if clusters.height else until
     standing = standing_at(outcomes, symbol, moment, survival=survival, pieces=pieces, kinds=kinds)
-    ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") <= until)
+    ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") < until)
     fate = standing.with_columns(gone=ended, hit=ended & pl.col("liquidated"))
     left = _left(fate, survival, moment, until)
     fate = fate.with_columns(left=pl.col("amount") * left)

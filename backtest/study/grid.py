@@ -42,7 +42,7 @@ class Grid:
     symbol: str
     price_edges: Floats  #: (bins + 1,) quote per base, rising
     logarithmic: bool  #: bins of equal ratios rather than of equal width
-    start: int  #: ms, opening of the first column
+    start: int  #: ms, opening of the first column, which may lie before the first bar
     interval: int  #: ms, what a bar covers
     bars_a_column: int
     columns: int
@@ -112,7 +112,9 @@ def grid_of(
     columns: int = 1_000,
     logarithmic: bool | None = None,
 ) -> Grid:
-    """Return a grid over the bars of a symbol.
+    """Return a grid over the bars of a symbol; its columns are laid backwards from the end of the last bar.
+
+    Where whole columns do not fit, the first begins before the window, and nothing after its end is in any.
 
     Parameters
     ----------
@@ -142,7 +144,9 @@ def grid_of(
         raise ArgumentError(f"prices must be a positive range and bins at least 1: {low}, {high}, {bins}")
     by_ratio = high > LOGARITHMIC_FROM * low if logarithmic is None else logarithmic
     edges = np.geomspace(low, high, bins + 1) if by_ratio else round_edges(low, high, bins)
-    return Grid(symbol, edges, by_ratio, int(opening), interval, bars_a_column, -(-count // bars_a_column))
+    across = -(-count // bars_a_column)
+    start = int(last) + interval * (1 - bars_a_column * across)
+    return Grid(symbol, edges, by_ratio, start, interval, bars_a_column, across)
 
 
 def column_bars(market: Market, grid: Grid) -> pl.DataFrame:

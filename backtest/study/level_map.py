@@ -63,7 +63,7 @@ def level_map(
     symbol: str,
     moment: datetime | None = None,
     *,
-    reach: float = 0.2,
+    reach: float = 0.25,
     bins: int = 60,
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     survival: pl.DataFrame | None = None,
@@ -77,7 +77,7 @@ def level_map(
     ----------
     outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
     moment : taken at the end of the last bar by then; None: of the history
-    reach : how far to either side, as a part of the price, below 1
+    reach : how far to either side, as a part of the price, below 1; that of ``clusters.Crowding`` by default
     bins : to each side, of equal width
     leverage_edges : as in ``flow.leverage_bucket``
     survival, pieces, kinds : as in ``levels.levels``

@@ -36,6 +36,9 @@ from backtest.study.map_score import WEEK, round_step
 PLACEBOS = ("mirror", "elsewhen")
 PRICES = ("all", "round", "other")
 
+#: Fewer pairs, or pairs in fewer blocks, tell nothing: their bands may shrink to a point.
+FEWEST_PAIRS, FEWEST_BLOCKS = 30, 5
+
 #: Differences are added up in millionths.
 MILLIONTH = 1e-6
 
@@ -155,8 +158,9 @@ def magnet(
     Returns
     -------
     A row a placebo and kind of price (all, round, other): ``pairs``, ``reached`` and ``placebo_reached`` (shares),
-    ``difference`` with its ``_low`` and ``_high`` (NaN where a draw holds no pair), ``horizon``, ``block``,
-    ``blocks``, ``effective_blocks``, ``draws``, ``confidence``.
+    ``difference`` with its ``_low`` and ``_high`` (NaN where a draw holds no pair), ``blocks_held`` (that hold a
+    pair), ``horizon``, ``block``, ``blocks``, ``effective_blocks``, ``draws``, ``confidence``. Few pairs say
+    nothing, whatever their band: see :func:`telling`.
 
     Raises
     ------
@@ -177,6 +181,11 @@ def magnet(
         rows.append({"placebo": placebo, "prices": kind} | _compared(found.filter(kept), placebo, plan))
     common = {"horizon": pull.horizon, "block": length, "blocks": plan.weights.size, "draws": draws}
     return pl.DataFrame([row | common | {"confidence": confidence} for row in rows])
+
+
+def telling(found: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of :func:`magnet` that rest on enough: 30 pairs or more, in five blocks or more."""
+    return found.filter(pl.col("pairs") >= FEWEST_PAIRS, pl.col("blocks_held") >= FEWEST_BLOCKS)
 
 
 def _went(step: LookTime) -> tuple[float, float]:
@@ -203,6 +212,7 @@ def _compared(pairs: pl.DataFrame, placebo: str, plan: Resampling) -> dict[str, 
         "difference": band.estimate,
         "difference_low": band.low,
         "difference_high": band.high,
+        "blocks_held": int((added[:, 1] > 0).sum()),
         "effective_blocks": band.effective_blocks,
     }
 
