@@ -83,10 +83,15 @@ class Tried:
         return spread(policies, [*BANDED, *PLAIN])
 
     @property
+    def basis(self) -> str:
+        """What each figure is, where there are several books."""
+        return f"the median over {self.books} books, column by column" if self.books > 1 else ""
+
+    @property
     def ranges(self) -> str:
-        """What stands in brackets behind a share."""
+        """What each figure is, and what stands in brackets behind a share."""
         if self.books > 1:
-            return f"; in brackets the range over {self.books} books"
+            return f"; each figure is {self.basis}; in brackets their range"
         return (
             "; in brackets bands over calendar blocks" if "liquidated_share_low" in self.policies.columns else ""
         )
