@@ -31,7 +31,8 @@ def answer(tried: Tried) -> Iterator[str]:
     total, lost = int(beaten["len"].sum()), int(beaten["dominated"].sum())
     yield (
         f"Of {number(total)} rows (policies under each response, history, book and fill), {number(lost)} are "
-        "beaten: another one leaves as much freedom for less shortfall, or more for no more."
+        "beaten: under the same maintenance rates and other rules, another one leaves as much freedom for less "
+        "shortfall, or more for no more."
     )
     if tried.grid.policies > 1:
         yield from _of_terms(tried)
