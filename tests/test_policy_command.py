@@ -154,6 +154,16 @@ def test_policy__says_what_its_figures_are_the_middle_of(tmp_path, grid_file) ->
     assert all(sentence.endswith(told) for sentence in responses)
 
 
+def test_policy__tells_a_cap_that_changes_nothing_once(tmp_path, capsys, grid_file) -> None:
+    assert main(["policy", str(grid_file), "--out", str(tmp_path / "out")]) == 0
+    blocks = [block for block in capsys.readouterr().out.split("\n\n") if block.startswith("Caps on leverage")]
+    assert len(blocks) == 4
+    for block in blocks:
+        rows = [line for line in block.splitlines() if line.startswith(("none ", "20x "))]
+        assert [line.split("  ")[0] for line in rows] == ["none", "20x", "20x", "20x"]
+        assert "whichever it is" in rows[0]
+
+
 def test_policy__of_one_book_has_no_median_to_tell(tmp_path, capsys, grid_file) -> None:
     text = grid_file.read_text()
     start, end = text.index('[[books]]\nname = "high"'), text.index("[bands]")
