@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from bad_accounts import good_account_files
-from bad_kinds import good_files
+from bad_kinds import VENUE, good_files
 from matplotlib.figure import Figure
 from random_accounts import MINUTE, START, Case, random_case
 from test_accounts_reference import swept
@@ -191,6 +191,38 @@ def test_command__writes_what_became_of_accounts(tmp_path) -> None:
     assert sum(summary["outcomes"].values()) == written.height == 2
     assert summary["arguments"]["convention"] == "A"
     assert set(summary["inputs"]) >= {"accounts.parquet", "legs.parquet", "venue.toml"}
+
+
+def test_command__tells_what_followed_the_first_trigger_beside_it(tmp_path) -> None:
+    told = 'source = "an example", confidence = "assumed"'
+    cross = f'[cross]\nsteps = {{ value = ["close"], {told} }}\nslippage = {{ value = 0.02, {told} }}\n'
+    legs = good_account_files()["legs.parquet"].with_columns(side=pl.Series(["short", "short", "long"]))
+    wallets = pl.DataFrame({"account_id": [1, 2], "wallet": [500.0, 9_000.0]})
+    write(
+        good_files() | {"accounts.parquet": wallets, "legs.parquet": legs, "venue.toml": f"{VENUE}{cross}"},
+        tmp_path,
+    )
+    words = (
+        "sweep --bars bars.parquet --accounts accounts.parquet --legs legs.parquet --venue venue.toml --out out"
+    )
+    code, out, err = run(f"{words} --procedure", tmp_path)
+    assert (code, err) == (0, "")
+    assert out.index("At the first trigger") < out.index("After the procedure")
+    assert "1 accounts triggered; no position is left of 1, 1 of them short by" in " ".join(out.split())
+    written = pl.read_parquet(tmp_path / "out" / "accounts.parquet")
+    steps = pl.read_parquet(tmp_path / "out" / "steps.parquet")
+    first, second = written.to_dicts()
+    assert first["outcome"] == first["outcome_after"] == "liquidated"
+    assert first["equity"] > 0
+    assert first["shortfall"] == 0  # closed at the trigger's price
+    assert first["wallet_after"] == steps["wallet"][-1] == -first["shortfall_after"] < 0  # closed in the book
+    assert steps["restored"].to_list() == [None]
+    assert [second[name] for name in ("triggers", "wallet_after", "shortfall_after")] == [0, None, None]
+    assert second["outcome_after"] == second["outcome"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+    assert summary["after_procedure"]["shortfall"] == first["shortfall_after"]
+    assert run(words, tmp_path)[1].startswith("outcome")
+    assert "outcome_after" not in pl.read_parquet(tmp_path / "out" / "accounts.parquet").columns
 
 
 def test_liquidate_accounts__refuses_what_a_sweep_refuses() -> None:

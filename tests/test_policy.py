@@ -301,6 +301,8 @@ def test_the_frontier__marks_what_another_policy_beats() -> None:
     frame = pl.DataFrame(
         {
             "history": ["h"] * 5 + ["i"],
+            "change": ["none"] * 6,
+            "rate_scale": [1.0] * 6,
             "book": ["b"] * 6,
             "fill": ["f"] * 6,
             "response": ["r"] * 6,
@@ -311,6 +313,15 @@ def test_the_frontier__marks_what_another_policy_beats() -> None:
     assert frontier(frame)["dominated"].to_list() == [False, False, False, True, False, False]
     with pytest.raises(ArgumentError, match="no column loss"):
         frontier(frame, loss="loss")
+
+
+def test_the_frontier__calls_no_cap_beaten_by_rates_that_liquidate_more(policies: pl.DataFrame) -> None:
+    first = policies.head(1).with_columns(freedom=pl.lit(1.0), shortfall=pl.lit(50.0), rate_scale=pl.lit(1.0))
+    double = first.with_columns(shortfall=pl.lit(20.0), rate_scale=pl.lit(2.0))
+    other = first.with_columns(shortfall=pl.lit(20.0), change=pl.lit("another basis"))
+    assert not frontier(pl.concat([first, double, other]))["dominated"].any()
+    capped = first.with_columns(shortfall=pl.lit(20.0), cap=pl.lit(50.0))
+    assert frontier(pl.concat([first, double, capped]))["dominated"].to_list() == [True, False, False]
 
 
 def test_spread__is_over_books(policies: pl.DataFrame) -> None:

@@ -244,6 +244,16 @@ def test_the_frontier__joins_what_no_other_policy_beats():
     assert "none" in texts(ax)
 
 
+def test_the_frontier__joins_what_stands_under_the_same_rates_only():
+    one = policies(("one",)).with_columns(rate_scale=pl.lit(1.0), change=pl.lit("as written"))
+    two = one.with_columns(rate_scale=pl.lit(2.0), shortfall_per_million=pl.col("shortfall_per_million") / 2)
+    ax = policy_charts.frontier(pl.concat([one, two]), axes())
+    joined = [line for line in ax.lines if line.get_marker() == "None"]
+    assert [line.get_linestyle() for line in joined] == ["-", "--"] * len(RESPONSES)
+    for solid, dashed in zip(joined[::2], joined[1::2], strict=True):
+        np.testing.assert_allclose(2 * np.array(dashed.get_ydata()), np.array(solid.get_ydata()))
+
+
 def test_caps_that_would_cover_one_another__are_named_once():
     near = policies(("one",), caps=(None, 100.0, 99.0, 2.0)).with_columns(
         freedom=pl.when(pl.col("cap") == 2).then(0.3).otherwise(1.0 - pl.int_range(pl.len()) * 1e-6),

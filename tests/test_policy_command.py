@@ -119,8 +119,8 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     printed = capsys.readouterr()
     assert printed.err == ""  # nobody watches
     assert (
-        "Caps on leverage, falls, filled at the worst price of the bar; in brackets the range over 2 books"
-        in printed.out
+        "Caps on leverage, falls, filled at the worst price of the bar; each figure is the median over 2 books, "
+        "column by column; in brackets their range" in printed.out
     )
     assert "What would change the conclusion" in printed.out
     summary = json.loads((out / "summary.json").read_text())
@@ -136,6 +136,40 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     told = " ".join(page.words)
     for sentence in (*summary["answer"], *summary["what_would_change_it"]):
         assert sentence in told
+
+
+def test_policy__says_what_its_figures_are_the_middle_of(tmp_path, grid_file) -> None:
+    out = tmp_path / "out"
+    assert main(["policy", str(grid_file), "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    for sentence in summary["answer"][:2]:
+        assert "Each figure is the median over 2 books, column by column" in sentence
+    changes = summary["what_would_change_it"]
+    whose = [sentence for sentence in changes if sentence.startswith("Whose positions: ")]
+    assert whose
+    assert all(told.endswith(": medians of the changes within each history and response.") for told in whose)
+    responses = [sentence for sentence in changes if sentence.startswith("How traders respond: ")]
+    told = ": medians of the changes within each history and book, not of the tables' medians."
+    assert responses
+    assert all(sentence.endswith(told) for sentence in responses)
+
+
+def test_policy__tells_a_cap_that_changes_nothing_once(tmp_path, capsys, grid_file) -> None:
+    assert main(["policy", str(grid_file), "--out", str(tmp_path / "out")]) == 0
+    blocks = [block for block in capsys.readouterr().out.split("\n\n") if block.startswith("Caps on leverage")]
+    assert len(blocks) == 4
+    for block in blocks:
+        rows = [line for line in block.splitlines() if line.startswith(("none ", "20x "))]
+        assert [line.split("  ")[0] for line in rows] == ["none", "20x", "20x", "20x"]
+        assert "whichever it is" in rows[0]
+
+
+def test_policy__of_one_book_has_no_median_to_tell(tmp_path, capsys, grid_file) -> None:
+    text = grid_file.read_text()
+    start, end = text.index('[[books]]\nname = "high"'), text.index("[bands]")
+    grid_file.write_text(text[:start] + text[end:])
+    assert main(["policy", str(grid_file), "--out", str(tmp_path / "out")]) == 0
+    assert "median over" not in capsys.readouterr().out
 
 
 def test_policy__asked_again_does_nothing_again(tmp_path, capsys, grid_file) -> None:

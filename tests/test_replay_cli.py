@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from backtest.__main__ import main
+from backtest.chart import fund
 
 START = datetime(2021, 5, 18, tzinfo=UTC)
 
@@ -62,6 +65,23 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
     assert summary["procedure"]["adl_rank"] == "binance"
     assert sum(summary["ledger"].values()) == 0
     assert summary["fund"]["end"] > 1000
+
+
+def test_replay__says_on_screen_and_chart_that_the_fund_is_of_an_invented_book(words, capsys, monkeypatch) -> None:
+    drawn: list[dict[str, Any]] = []
+    figure = fund.figure
+    monkeypatch.setattr(fund, "figure", lambda *given, **named: drawn.append(named) or figure(*given, **named))
+    assert main([*words, "--fund", "1000"]) == 0
+    printed = capsys.readouterr().out
+    assert "read shares" not in printed
+    assert re.search(r"^fund +gained \$", printed, re.MULTILINE)
+    at = words.index("--positions")
+    assert main([*words[:at], *words[at + 2 :], "--count", "50"]) == 0
+    assert "The book is invented, and so is its fund: read shares, not dollars." in capsys.readouterr().out
+    given, invented = drawn
+    assert given["subtitle"].startswith("the fund gained ")
+    assert invented["subtitle"].startswith("of an invented book: the fund ")
+    assert "estimated from an invented book of 50 positions (read shares, not dollars)" in invented["notes"]
 
 
 def test_replay__set_changes_a_rule(words, tmp_path) -> None:

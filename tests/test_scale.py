@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import scale_cases
+from bad_kinds import good_files
 from polars.testing import assert_frame_equal
 from scale_cases import Case, case, made_venue
 
@@ -61,6 +66,24 @@ def cluster() -> Iterator[Cluster]:
     cluster = Cluster("local", 2)
     yield Shared(cluster)
     cluster.close()
+
+
+def test_the_example_of_the_page__runs_as_a_file(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8")
+    found = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    files = good_files()
+    for name in ("bars", "funding", "positions"):
+        path = tmp_path / ("positions/part.parquet" if name == "positions" else f"{name}.parquet")
+        path.parent.mkdir(exist_ok=True)
+        files[f"{name}.parquet"].write_parquet(path)
+    (tmp_path / "example.py").write_text(found[1].replace("Processes(8)", "Processes(2)"))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pl.scan_parquet(tmp_path / "out" / "outcomes").collect().height == files["positions.parquet"].height
 
 
 def swept(made: Case, folder: Path, **settings) -> Result:

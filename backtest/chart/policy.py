@@ -18,6 +18,8 @@ RESPONSE_COLOURS = {"same_size": "#2E8B74", "same_margin": "#8A5A9E", "not_opene
 RESPONSE_MARKS = {"same_size": "o", "same_margin": "s", "not_opened": "^"}
 RESPONSE_WIDTHS = {"same_size": 3.2, "same_margin": 1.4, "not_opened": 1.6}
 RESPONSE_DASHES = {"same_size": "-", "same_margin": (0, (4, 2)), "not_opened": "-"}
+#: Lines of a frontier under the rules as they are, and under each other set of them.
+RULE_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 RESPONSE_WORDS = {
     "same_size": "same size, more margin",
     "same_margin": "same margin, smaller size",
@@ -127,21 +129,27 @@ def frontier(
 ) -> Axes:
     """Draw what policies leave of traders' freedom against the loss they leave to others.
 
-    Of each response, policies that another one beats are faint; the rest stand out, joined, with their caps where
-    there is room.
+    Of each response, policies that another one beats are faint; the rest stand out, joined under the same rates
+    and other rules (told apart by dashes), with their caps where there is room.
 
     Parameters
     ----------
     policies : ``dominated`` as ``study.frontier.frontier`` tells it, ``cap``, ``response``, freedom and loss;
-        ``label`` where a policy is more than its cap
+        ``label`` where a policy is more than its cap; ``rate_scale`` and ``change`` where these differ
     """
+    rules = [name for name in ("change", "rate_scale") if name in policies.columns]
+    sets = policies.select(rules).unique(maintain_order=True).rows() if rules else [()]
     for response, colour in RESPONSE_COLOURS.items():
-        own = policies.filter(pl.col("response") == response).unique([freedom, loss.column]).sort(freedom)
-        kept = own.filter(~pl.col("dominated"))
+        own = policies.filter(pl.col("response") == response).unique([freedom, loss.column, *rules]).sort(freedom)
         mark = RESPONSE_MARKS[response]
         ax.plot(own[freedom], own[loss.column], mark, color=colour, alpha=0.28, markersize=5, markeredgewidth=0)
-        ax.step(kept[freedom], kept[loss.column], where="pre", color=colour, linewidth=1.1, alpha=0.8, zorder=1)
-        ax.plot(kept[freedom], kept[loss.column], mark, color=colour, markersize=7.5, markeredgewidth=0)
+        for number, values in enumerate(sets):
+            kept = own.filter(~pl.col("dominated"), **dict(zip(rules, values, strict=True)))
+            ax.step(
+                kept[freedom], kept[loss.column], where="pre", color=colour, linewidth=1.1, alpha=0.8, zorder=1,
+                linestyle=RULE_DASHES[number % len(RULE_DASHES)],
+            )  # fmt: skip
+            ax.plot(kept[freedom], kept[loss.column], mark, color=colour, markersize=7.5, markeredgewidth=0)
     theme.dress(ax, f"{loss.title}; the best are low and to the right")
     theme.below(ax, "freedom: wanted notional that is opened, over the margin asked for it")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))

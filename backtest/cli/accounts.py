@@ -58,8 +58,9 @@ def run(options: Namespace) -> None:
         with clock.stage("procedure"):
             own = {name: value for name in ("profit", "hedged") if (value := getattr(options, name)) is not None}
             followed = liquidate_accounts(accounts, market, venue, cross=replace(venue.cross, **own), **rules)
+    outcomes = swept.accounts if followed is None else after_procedure(swept.accounts, followed)
     with outputs(options.out) as files:
-        swept.accounts.write_parquet(files.path("accounts.parquet"))
+        outcomes.write_parquet(files.path("accounts.parquet"))
         swept.legs.write_parquet(files.path("legs.parquet"))
         if followed is not None:
             followed.steps.write_parquet(files.path("steps.parquet"))
@@ -68,8 +69,9 @@ def run(options: Namespace) -> None:
         files.write_json(
             "summary.json", summary(options, market, venue, currency, swept.accounts, followed, tiers, clock)
         )
-    print(counts(swept.accounts))
-    print(f"\n{paragraph(told(swept.accounts, options.convention or 'C'))}\n")
+    print(counts(swept.accounts) if followed is None else before_and_after(swept.accounts, followed))
+    word = "liquidated" if followed is None else "triggered"
+    print(f"\n{paragraph(told(swept.accounts, options.convention or 'C', word))}\n")
     named = [
         *procedure(followed),
         ("gaps", sentences.gaps(market)),
@@ -101,10 +103,33 @@ def summary(
     found = {"accounts": outcomes.height, "ambiguous": int(outcomes["ambiguous"].sum())}
     if followed is not None:
         found["restored"] = int((followed.accounts["triggers"] > 0).sum() - _gone(followed))
+    after = {} if followed is None else {"after_procedure": _totals(followed.accounts)}
     return {
         **record.circumstances(options, market, venue, currency, clock),
         "tiers": {"rule": tiers},
         "accounts": found,
+        **_totals(outcomes),
+        **after,
+    }
+
+
+def after_procedure(outcomes: pl.DataFrame, followed: Liquidations) -> pl.DataFrame:
+    """Return the outcomes at the first trigger with those after the procedure beside them."""
+    last = followed.steps.group_by("account_id", maintain_order=True).agg(wallet_after=pl.col("wallet").last())
+    after = followed.accounts.select(
+        "account_id", "triggers", outcome_after="outcome", shortfall_after="shortfall"
+    ).join(last, on="account_id", how="left", maintain_order="left")
+    return outcomes.with_columns(after.select("triggers", "outcome_after", "wallet_after", "shortfall_after"))
+
+
+def before_and_after(outcomes: pl.DataFrame, followed: Liquidations) -> str:
+    """Return the tables of outcomes at the first trigger and after the procedure."""
+    first = f"At the first trigger, the whole account closed there\n{counts(outcomes)}"
+    return f"{first}\n\nAfter the procedure (columns _after)\n{counts(followed.accounts)}"
+
+
+def _totals(outcomes: pl.DataFrame) -> dict[str, Any]:
+    return {
         "outcomes": dict(outcomes["outcome"].value_counts(sort=True).cast({"outcome": pl.String}).iter_rows()),
         "shortfall": float(outcomes["shortfall"].sum()),
     }
@@ -119,14 +144,14 @@ def counts(outcomes: pl.DataFrame) -> str:
     )
 
 
-def told(outcomes: pl.DataFrame, convention: str) -> str:
+def told(outcomes: pl.DataFrame, convention: str, word: str) -> str:
     """Return what the counts leave open."""
     ambiguous = int(outcomes["ambiguous"].sum())
     never, always = (
         outcomes.height - outcomes[name].null_count() for name in ("latest_liquidation", "earliest_liquidation")
     )
     return (
-        f"Under convention {convention} {int(outcomes['liquidated'].sum()):,} accounts are liquidated. What "
+        f"Under convention {convention} {int(outcomes['liquidated'].sum()):,} accounts are {word}. What "
         f"happens inside a bar is not known: at least {never:,} are (all symbols at their closes), at most "
         f"{always:,} (each at its own worst); {ambiguous:,} depend on it."
     )
@@ -137,7 +162,11 @@ def procedure(followed: Liquidations | None) -> list[tuple[str, str]]:
     if followed is None:
         return []
     triggered, gone = int((followed.accounts["triggers"] > 0).sum()), _gone(followed)
-    sentence = f"{triggered:,} accounts triggered, nothing left of {gone:,}, the others given back"
+    short = followed.accounts.filter(pl.col("shortfall") > 0)
+    sentence = (
+        f"{triggered:,} accounts triggered; no position is left of {gone:,}, {short.height:,} of them short by "
+        f"{short['shortfall'].sum():,.2f} in all; the others given back"
+    )
     return [("procedure", sentence)]
 
 

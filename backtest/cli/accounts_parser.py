@@ -14,7 +14,9 @@ accounts in cross margin (--accounts and --legs in place of --positions):
   transfers    account_id, time, wallet_change
 
 writes DIR/accounts.parquet (one row an account), DIR/legs.parquet, with --procedure DIR/steps.parquet and
-DIR/closed.parquet (what the venue's steps did), and DIR/summary.json.
+DIR/closed.parquet (what the venue's steps did), and DIR/summary.json. outcome, equity and shortfall in
+accounts.parquet tell of the first trigger; with --procedure triggers, outcome_after, wallet_after and
+shortfall_after tell what followed.
 """
 
 FILES = ("accounts", "legs", "collateral", "haircuts", "transfers")

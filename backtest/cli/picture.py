@@ -42,17 +42,21 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
 def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
     used = dict(sentences.tiers(swept.tiers))
-    invented = f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"
     assumed = "; ".join(swept.book.assumptions[:2])
     given = assumed if swept.book.survival is not None else f"{len(swept.book):,} {assumed or 'positions'}"
     told = [
         f"prices: {swept.market.description}",
         f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
-        invented if swept.invented else given,
+        estimated(swept) if swept.invented else given,
         sentences.gaps(swept.market, symbol),
         caption,
     ]
     return [note for note in told if note]
+
+
+def estimated(swept: Swept) -> str:
+    """Return what to make of amounts whose book is invented."""
+    return f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"
 
 
 def _subtitle(swept: Swept, symbol: str) -> str:

@@ -13,6 +13,9 @@ from backtest.cli.text import number, percent, plural
 
 Row = dict[str, Any]
 
+#: What a case is, of which two caps are compared.
+CASE = ("history", "book", "fill", "response")
+
 #: Columns that a cap is judged by, and how they are called.
 JUDGED = {"liquidated_share": "the share of positions liquidated", "shortfall": "the shortfall"}
 
@@ -28,7 +31,8 @@ def answer(tried: Tried) -> Iterator[str]:
     total, lost = int(beaten["len"].sum()), int(beaten["dominated"].sum())
     yield (
         f"Of {number(total)} rows (policies under each response, history, book and fill), {number(lost)} are "
-        "beaten: another one leaves as much freedom for less shortfall, or more for no more."
+        "beaten: under the same maintenance rates and other rules, another one leaves as much freedom for less "
+        "shortfall, or more for no more."
     )
     if tried.grid.policies > 1:
         yield from _of_terms(tried)
@@ -48,7 +52,7 @@ def what_would_change_it(tried: Tried) -> Iterator[str]:
         for column, name in JUDGED.items():
             changes = _changes(tried, frame, column, axis)
             if len(changes) > 1:
-                yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}."
+                yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}{_of_each(frame, axis)}."
     yield from _of_bands(tried)
     yield (
         "Feedback: closing moves no price here, positions are closed whole, and deleveraging ends nobody's "
@@ -67,8 +71,15 @@ def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str,
     return (
         f"{history}: with {_cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
         f"liquidated and liquidations fell short by {number(first['shortfall_per_million'], 1)} per million, "
-        f"{FILL_WORDS[tried.fill]}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}."
+        f"{FILL_WORDS[tried.fill]}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}.{_basis(tried)}"
     )
+
+
+def _basis(tried: Tried) -> str:
+    """Return the sentence that says what each figure of the caps is, where there are several books."""
+    if not tried.basis:
+        return ""
+    return f" Each figure is {tried.basis}, so figures side by side may be of different books."
 
 
 def _of_terms(tried: Tried) -> Iterator[str]:
@@ -103,12 +114,22 @@ def _changes(tried: Tried, frame: pl.DataFrame, column: str, axis: str) -> list[
     ends = []
     for cap, name in ((tried.loosest, "loose"), (tried.tightest, "tight")):
         own = frame.filter(pl.col("cap").eq_missing(pl.lit(cap, pl.Float64)))
-        keys = ["history", "book", "fill", "response"]
-        ends.append(own.select(*keys, pl.col(column).alias(name)))
-    both = ends[0].join(ends[1], on=["history", "book", "fill", "response"], maintain_order="left")
+        ends.append(own.select(*CASE, pl.col(column).alias(name)))
+    both = ends[0].join(ends[1], on=CASE, maintain_order="left")
     change = both.filter(pl.col("loose") > 0).with_columns(change=pl.col("tight") / pl.col("loose") - 1)
     found = change.group_by(axis, maintain_order=True).agg(pl.col("change").median())
     return [(name, value) for name, value in found.iter_rows() if value is not None]
+
+
+def _of_each(frame: pl.DataFrame, axis: str) -> str:
+    """Return what the changes are medians of, where each value of an axis has several cases."""
+    names = [name for name in CASE if name != axis and frame[name].n_unique() > 1]
+    if not names:
+        return ""
+    told = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return f": medians of the changes within each {told}" + (
+        ", not of the tables' medians" if "book" in names else ""
+    )
 
 
 def _from_to(changes: list[tuple[str, float]], axis: str) -> str:

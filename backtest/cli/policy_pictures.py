@@ -35,7 +35,7 @@ def draw_frontier(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     figure = frontiers(
         tried.marked.filter(fill=tried.fill, book=book).with_columns(label=_labels(tried)),
         title="Freedom against loss",
-        subtitle=f"{book}, {FILL_WORDS[tried.fill]}; faint: beaten by another policy",
+        subtitle=f"{book}, {FILL_WORDS[tried.fill]}; faint: beaten by another cap under the same rates",
         notes=notes,
     )
     figure.savefig(path, format="png")

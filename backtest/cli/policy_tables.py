@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,9 @@ BANDED = ("liquidated_share", "notional_share")
 
 #: Other values of the tables by cap.
 PLAIN = ("freedom", "turnover_given_up", "shortfall_per_million", "losses_per_million")
+
+#: Whose response a row tells of where all of them come to the same.
+ANY_RESPONSE = "whichever it is"
 
 FILL_WORDS = {
     "liquidation_price": "filled at the liquidation price",
@@ -83,10 +87,15 @@ class Tried:
         return spread(policies, [*BANDED, *PLAIN])
 
     @property
+    def basis(self) -> str:
+        """What each figure is, where there are several books."""
+        return f"the median over {self.books} books, column by column" if self.books > 1 else ""
+
+    @property
     def ranges(self) -> str:
-        """What stands in brackets behind a share."""
+        """What each figure is, and what stands in brackets behind a share."""
         if self.books > 1:
-            return f"; in brackets the range over {self.books} books"
+            return f"; each figure is {self.basis}; in brackets their range"
         return (
             "; in brackets bands over calendar blocks" if "liquidated_share_low" in self.policies.columns else ""
         )
@@ -135,7 +144,7 @@ def _by_cap(tried: Tried, history: str, fill: str) -> Table:
     header = [
         "highest\nleverage", "traders' response", "freedom\n%", "liquidated, %\nof positions",
         "liquidated, %\nof notional", "shortfall\nper million", "losses of the\nliquidated\nper million",
-        "turnover\ngiven up\n%", "beaten by\nanother\npolicy",
+        "turnover\ngiven up\n%", "beaten by\nanother cap" + ("\nin every book" if tried.books > 1 else ""),
     ]  # fmt: skip
     cells = [
         [
@@ -151,7 +160,16 @@ def _by_cap(tried: Tried, history: str, fill: str) -> Table:
         ]
         for row in rows
     ]
-    return Table(f"Caps on leverage, {history}, {FILL_WORDS[fill]}{tried.ranges}", header, cells, left=2)
+    caption = f"Caps on leverage, {history}, {FILL_WORDS[fill]}{tried.ranges}"
+    return Table(caption, header, list(_alike_once(cells)), left=2)
+
+
+def _alike_once(cells: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield the rows of caps and responses; one row of a cap under which no response makes a difference."""
+    for cap, group in groupby(cells, key=lambda row: row[0]):
+        rows = list(group)
+        alike = len(rows) > 1 and all(row[2:] == rows[0][2:] for row in rows)
+        yield from [[cap, ANY_RESPONSE, *rows[0][2:]]] if alike else rows
 
 
 def _by_terms(tried: Tried, history: str) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from backtest.chart.words import amount
-from backtest.cli import record, sentences
+from backtest.cli import picture, record, sentences
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE, Clock
@@ -26,6 +26,8 @@ from backtest.study.waterfall import who_bore
 
 #: Steps of a trace that are printed; all are written.
 MOST_STEPS = 60
+
+_INVENTED = "The book is invented, and so is its fund: read shares, not dollars."
 
 
 def run(options: Namespace) -> None:
@@ -124,15 +126,25 @@ def _counts(found: Replay) -> str:
 
 
 def _bearers(found: Replay, swept: Swept) -> str:
+    told = who_bore(found)
+    whole = max(float(told["amount"].clip(lower_bound=0).sum()), 1e-12)
     lines = [
-        [row["bearer"], amount(row["amount"], swept.currency)] for row in who_bore(found).iter_rows(named=True)
-    ]
-    bore = table(["who bore it", "loss"], lines)
+        [row["bearer"], _lost(row["amount"], amount(abs(row["amount"]), swept.currency)),
+         _lost(row["amount"], percent(abs(row["amount"]) / whole))]
+        for row in told.iter_rows(named=True)
+    ]  # fmt: skip
+    bore = table(["who bore it", "loss", "% of\nall losses"], lines)
+    invented = f"\n{_INVENTED}" if swept.invented else ""
     least, last = float(found.fund["fund"].min() or 0.0), float(found.fund["fund"][-1])  # type: ignore[arg-type]
     return (
         f"{bore}\nFund: {amount(last, swept.currency)} at the end, {amount(least, swept.currency)} at its lowest; "
-        f"{number(found.adl.height)} deleveragings; ledger sums to {int(found.ledger['total'].sum())}."
+        f"{number(found.adl.height)} deleveragings; ledger sums to {int(found.ledger['total'].sum())}.{invented}"
     )
+
+
+def _lost(loss: float, told: str) -> str:
+    """Return a loss as it is told, a gain in words."""
+    return f"gained {told}" if loss < 0 else told
 
 
 def _narrated(found: Replay, currency: str) -> str:
@@ -156,6 +168,12 @@ def _write(found: Replay, files: Any, traced: bool) -> None:
         getattr(found, name).write_parquet(files.path(f"{name}.parquet"))
 
 
+def _notes(found: Replay, swept: Swept) -> list[str]:
+    """Return the footer: whose prices, whose positions, what the replay could not do."""
+    whose = [picture.estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
+    return [f"prices: {swept.market.description}", *whose, *found.notes]
+
+
 def _draw(found: Replay, swept: Swept, path: Path) -> None:
     from backtest.chart import fund
     from backtest.study.insurance import fund_flow
@@ -165,8 +183,8 @@ def _draw(found: Replay, swept: Swept, path: Path) -> None:
         fund_flow(found.fund),
         swept.window,
         title=f"Insurance fund, {swept.venue.title}, {sentences.window(*swept.window)}",
-        subtitle=_headline(found, swept.currency),
-        notes=[f"prices: {swept.market.description}", *swept.book.assumptions[:1], *found.notes],
+        subtitle=f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
+        notes=_notes(found, swept),
         currency=swept.currency,
     )
     figure.savefig(path, format="png")
@@ -185,7 +203,7 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
             swept.window,
             title=f"{symbol} with and without its liquidations, {sentences.window(*swept.window)}",
             unit=sentences.quote(symbol, swept.currency),
-            notes=[f"prices: {swept.market.description}", *swept.book.assumptions[:1], *found.notes],
+            notes=_notes(found, swept),
         )
         figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
         figure.clear()

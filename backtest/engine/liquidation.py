@@ -39,7 +39,7 @@ AFTER = {
     "maintenance_margin": pl.Float64,
     "initial_margin": pl.Float64,
     "positions": pl.Int64,  # left
-    "restored": pl.Boolean,
+    "restored": pl.Boolean,  # null where no position is left
 }
 CLOSED = {
     "account_id": pl.Int64,

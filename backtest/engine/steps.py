@@ -37,7 +37,7 @@ class After(NamedTuple):
     wallet: float
     looked: Looked
     positions: int
-    restored: bool
+    restored: bool | None  #: None where no position is left to be given back
 
 
 @dataclass
@@ -75,9 +75,10 @@ class Account(Standing):
                 if before == (len(self.closed), self.wallet):
                     continue
                 looked = self.look()
-                restored = self.is_restored(looked)
-                self.steps.append(After(step, self.wallet, looked, len(self.positions()), restored))
-                if restored or not self.positions():
+                left = len(self.positions())
+                restored = self.is_restored(looked) if left else None
+                self.steps.append(After(step, self.wallet, looked, left, restored))
+                if restored or not left:
                     return
 
     def _targets(self) -> list[Key]:

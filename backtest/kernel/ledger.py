@@ -139,8 +139,8 @@ def rekey(w: World, i: int) -> None:
 
 
 @part
-def claw_back(w: World, row: int, amount: int) -> int:
-    """Take an amount from unrealised profits pro rata, and return what they do not cover."""
+def claw_back(w: World, loser: int, row: int, amount: int) -> int:
+    """Take an amount from the others' unrealised profits pro rata, and return what they do not cover."""
     found = 0
     total = whole(0)
     unit = w.settings[0]["unit"]
@@ -152,7 +152,7 @@ def claw_back(w: World, row: int, amount: int) -> int:
             first = w.symbols[y]["member_first"][side]
             for place in range(first, first + w.symbols[y]["member_count"][side]):
                 i = whole(w.members[place])
-                if w.book[i]["status"] == HELD:
+                if w.book[i]["status"] == HELD and i != loser:
                     profit = profit_units(w, i, mark, unit)
                     if profit > 0:
                         w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = (
@@ -213,7 +213,7 @@ def cover(w: World, i: int, row: int, amount: int, bearable: int) -> None:
     w.book[i]["fund_effect"] -= paid
     left -= paid
     if left > 0 and w.settings[0]["clawback"] != 0:
-        left = claw_back(w, row, left)
+        left = claw_back(w, i, row, left)
     post(w.cash, DEFICIT, TRADERS, left)
     w.book[i]["balance"] += amount
 

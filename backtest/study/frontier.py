@@ -10,8 +10,9 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.study.policy_grid import KEYS
 
-#: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue.
-WITHIN = ("history", "book", "fill", "response")
+#: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue, and
+#: other rules of maintenance liquidate earlier to leave a smaller shortfall, which freedom does not see.
+WITHIN = ("history", "book", "fill", "response", "change", "rate_scale")
 
 
 #: Amounts that :func:`per_million` tells, and what it calls them.
