@@ -403,6 +403,19 @@ def test_replay__refuses_what_is_no_money_and_no_seed(given: dict[str, Any], tol
         replay(held, market((100, 100, 100, 100)), plain_venue(), **given)
 
 
+def test_replay__refuses_weights_and_survival() -> None:
+    path = market((100, 100, 100, 100))
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
+    one = replay(Book(held.positions.with_columns(weight=1.0)), path, plain_venue())
+    assert one.outcomes["outcome"].to_list() == ["open"]
+    with pytest.raises(ArgumentError, match=r"weight must be 1 or left out.*1 of 1 rows"):
+        replay(Book(held.positions.with_columns(weight=2.0)), path, plain_venue())
+    thinned = Book(held.positions)
+    thinned.survival = pl.DataFrame()
+    with pytest.raises(ArgumentError, match="survival"):
+        replay(thinned, path, plain_venue())
+
+
 def test_procedure__is_refused_whole() -> None:
     with pytest.raises(RulesError, match="2 problems"):
         Procedure(step="half", fee_fund_share=2.0)  # type: ignore[arg-type]

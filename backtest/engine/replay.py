@@ -77,7 +77,8 @@ def replay(
     Parameters
     ----------
     book, market, venue
-        As for :func:`~backtest.sweep`; ``venue.procedure`` says what happens to a liquidated position.
+        As for :func:`~backtest.sweep`, but a row is one position: no weights, no survival.
+        ``venue.procedure`` says what happens to a liquidated position.
     fund
         What the insurance fund holds at the start, settlement currency.
     deposits
@@ -104,7 +105,8 @@ def replay(
     ------
     ArgumentError, DataError, TiersError
         As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for several
-        settlement currencies, for capacity without volume, and for amounts beyond 64 bits.
+        settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
+        64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     require_choice("intrabar", intrabar, INTRABAR)
@@ -113,6 +115,7 @@ def replay(
     found = impact or Impact()
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
+    replay_arguments.require_single(book)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(
             "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "

@@ -7,7 +7,11 @@ from datetime import datetime
 from numbers import Integral, Real
 from typing import Any
 
+import polars as pl
+
+from backtest.book.book import Book
 from backtest.errors import ArgumentError
+from backtest.schemas import offence
 
 #: Amounts and seeds must be below these.
 MOST_MONEY, MOST_SEED = 1e15, 2**32
@@ -25,6 +29,19 @@ def require_seed(seed: Any) -> None:
     """Refuse what is no seed."""
     if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < MOST_SEED:
         raise ArgumentError(f"seed must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}")
+
+
+def require_single(book: Book) -> None:
+    """Refuse rows that stand for more or fewer than one trader: a waterfall is stepped position by position."""
+    if book.survival is not None:
+        raise ArgumentError(
+            "book: a replay steps single positions, and this book's survival thins out weights: sweep it, or "
+            "build a book without survival"
+        )
+    weights = book.positions.get_column("weight", default=None)
+    if weights is not None and bool((weights != 1.0).any()):
+        sentence = "a replay steps single positions, so weight must be 1 or left out (draw as many rows instead)"
+        raise ArgumentError(offence(book.positions, "positions", sentence, pl.col("weight") != 1.0, ("weight",)))
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:
