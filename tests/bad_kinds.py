@@ -561,6 +561,7 @@ def replay_kinds() -> Iterator[Kind]:
     """Yield kinds that only a replay can have."""
     heavy = as_parquet(positions().with_columns(weight=pl.Series([1.0, 2.5, 0.5])))
     yield Kind("a replay of positions with weights", REPLAY, {"positions.parquet": heavy})
+    yield Kind("tested entry bars under impact", f"{REPLAY} --entry-bar tested --impact 1e-9")
 
 
 def with_last(frame: pl.DataFrame) -> pl.DataFrame:

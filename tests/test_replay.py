@@ -416,6 +416,13 @@ def test_replay__refuses_weights_and_survival() -> None:
         replay(thinned, path, plain_venue())
 
 
+@pytest.mark.parametrize("name", ["linear", "square_root", "mark", "participation"])
+def test_entry_bar__tested_is_refused_where_liquidations_share_a_market(name: str) -> None:
+    held, path = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0}), market((100, 100, 100, 100))
+    with pytest.raises(ArgumentError, match=f"entry_bar must be 'untested'.*{name}"):
+        replay(held, path, plain_venue(), entry_bar="tested", impact=Impact(**{name: 0.5}), exogenous=True)
+
+
 def test_procedure__is_refused_whole() -> None:
     with pytest.raises(RulesError, match="2 problems"):
         Procedure(step="half", fee_fund_share=2.0)  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def replay(
     fill_price
         The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
     trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
-        As for :func:`~backtest.sweep`.
+        As for :func:`~backtest.sweep`; entry bars are tested only where ``impact`` couples nothing.
     seed
         Of the random rank in auto-deleveraging, below 2**32.
     trace
@@ -116,6 +116,7 @@ def replay(
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
     replay_arguments.require_single(book)
+    replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(
             "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.errors import ArgumentError
+from backtest.rules.procedure import Impact
 from backtest.schemas import offence
 
 #: Amounts and seeds must be below these.
@@ -42,6 +44,20 @@ def require_single(book: Book) -> None:
     if weights is not None and bool((weights != 1.0).any()):
         sentence = "a replay steps single positions, so weight must be 1 or left out (draw as many rows instead)"
         raise ArgumentError(offence(book.positions, "positions", sentence, pl.col("weight") != 1.0, ("weight",)))
+
+
+def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
+    """Refuse tested entry bars where liquidations move prices or take each other's room.
+
+    Entry bars are tested one position after another, before any wave of the bar.
+    """
+    coupled = [name for name in ("linear", "square_root", "mark") if getattr(impact, name) > 0]
+    coupled += ["participation"] if isfinite(impact.participation) else []
+    if entry_bar == "tested" and coupled:
+        raise ArgumentError(
+            "entry_bar must be 'untested' where liquidations share a market: in the bar of an entry they come in "
+            f"no order; impact has {', '.join(coupled)}"
+        )
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:
