@@ -348,6 +348,23 @@ def test_extremes__beyond_64_bits_is_refused() -> None:
         replay(book(*rows), path, plain_venue())
 
 
+def test_extremes__funding_and_changes_of_margin_beyond_64_bits_are_refused() -> None:
+    path = market(*[(100, 100, 100, 100)] * 40)
+    held = book({"entry_price": 100.0, "quantity": 1e9, "margin": 1e10})
+    replay(held, path, plain_venue(0.01))
+    stamps = pl.DataFrame(
+        {"symbol": "BTCUSDT", "time": path.bars["time"][1:], "rate": 0.5}, schema_overrides={"time": Time}
+    )
+    with pytest.raises(DataError, match="funding and fund must add up"):
+        replay(held, Market(path.bars, stamps), plain_venue(0.01))
+    change = pl.DataFrame(
+        {"position_id": [0], "time": [NOON + MINUTE], "margin_change": [2e12], "quantity_change": [0.0]},
+        schema_overrides={"time": Time},
+    )
+    with pytest.raises(DataError, match="margins and their changes"):
+        replay(Book(held.positions, change), path, plain_venue(0.01))
+
+
 def test_replay__needs_volume_where_capacity_depends_on_it() -> None:
     path = market((100, 100, 100, 100))
     held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
