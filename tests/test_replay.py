@@ -18,6 +18,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.procedure import CHOICES, Procedure
 from backtest.rules.tiers import TierTable
 from backtest.schemas import Side, Time
+from backtest.study.waterfall import who_bore
 
 NOON = datetime(2024, 12, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -477,4 +478,19 @@ def test_deleveraging__a_counterparty_of_two_at_two_prices_shows_both() -> None:
     assert row["equity_at_fill"] == 200 + 2 * (150 - 91)
     assert row["shortfall"] == 0
     assert row["realised_pnl"] == row["equity_at_fill"] - 200
+    assert_closes(found)
+
+
+def test_clawback__has_a_row_of_its_own() -> None:
+    """A long loses ten beyond its margin; a short that gained twenty gives them up, and is later liquidated."""
+    long = {"entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    short = {"side": "short", "entry_price": 100.0, "quantity": 1.0, "margin": 30.0}
+    path = market((100, 100, 100, 100), (80, 80, 80, 80), (120, 120, 120, 120))
+    rules = {"adl_trigger": "never", "clawback": True, "trading_fee_rate": 0.001, "trading_fee_fund_share": 0.0}
+    found = replay(book(long, short), path, plain_venue(0.01, **rules))
+    bore = dict(who_bore(found).iter_rows())
+    assert found.outcomes["clawed_back"].to_list() == [0.0, 10.0]
+    assert found.outcomes["outcome"].to_list() == ["liquidated", "liquidated"]
+    assert found.outcomes["realised_pnl"].to_list() == [-10.0, -30.0]
+    assert (bore["margins"], bore["clawback"], bore["nobody"], bore["fund"]) == (30.0, 10.0, 0.0, 0.0)
     assert_closes(found)

@@ -173,6 +173,7 @@ def claw_back(w: World, row: int, amount: int) -> int:
         if taken > 0:
             post(w.cash, TRADERS, TRADERS, taken)
             w.book[i]["balance"] -= taken
+            w.book[i]["clawed"] += taken
             w.book[i]["margin"] -= taken / unit
             rekey(w, i)
             if i == w.settings[0]["trace"]:
