@@ -29,7 +29,7 @@ def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...
 
 def require_seed(seed: Any) -> None:
     """Refuse what is no seed."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < MOST_SEED:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
         raise ArgumentError(f"seed must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}")
 
 
