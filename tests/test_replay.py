@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from backtest import Book, Impact, Market, Venue, population, replay, sweep
+from backtest.engine import replay_world
 from backtest.engine.replay import Replay
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.market import sample
@@ -494,3 +495,15 @@ def test_clawback__has_a_row_of_its_own() -> None:
     assert found.outcomes["realised_pnl"].to_list() == [-10.0, -30.0]
     assert (bore["margins"], bore["clawback"], bore["nobody"], bore["fund"]) == (30.0, 10.0, 0.0, 0.0)
     assert_closes(found)
+
+
+def test_trace__says_where_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 10.0})
+    path = market((100, 100, 100, 100), (80, 80, 80, 80))
+    whole = replay(held, path, plain_venue(0.01, adl_trigger="never"), trace=0)
+    assert whole.trace.height == 4
+    assert not any("trace" in note for note in whole.notes)
+    monkeypatch.setattr(replay_world, "TRACED", 3)
+    cut = replay(held, path, plain_venue(0.01, adl_trigger="never"), trace=0)
+    assert cut.trace.equals(whole.trace.head(3))
+    assert "the trace ends after 3 of 4 steps" in cut.notes

@@ -192,6 +192,9 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World)
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
         told.append(f"runaway in {bars:,} bars: each wave of liquidations set off one as large (R >= 1)")
+    traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
+    if traced > kept:
+        told.append(f"the trace ends after {kept:,} of {traced:,} steps")
     deficit = int(world.cash[waterfall.DEFICIT])
     if deficit < 0:
         told.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}: nobody paid it")
