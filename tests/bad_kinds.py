@@ -26,6 +26,7 @@ ADJUSTED = f"{SWEEP} --adjustments adjustments.parquet"
 RUN = "run --bars bars.parquet --venue venue.toml --out out"
 FETCH = "fetch binance mark --symbol BTCUSDT --from 2021-05-18 --until 2021-05-19 --folder data --offline"
 LEVELS = "levels --bars bars.parquet --positions positions.parquet --venue venue.toml --out out"
+REPLAY = "replay --bars bars.parquet --positions positions.parquet --venue venue.toml --out out"
 POLICY = "policy grid.toml --out out"
 PRICE = "price --venue venue.toml --side long --entry-price 40000 --quantity 1 --date 2021-05-18"
 
@@ -225,6 +226,7 @@ def kinds() -> dict[str, list[Kind]]:
         "The calculator": list(price_kinds()),
         "Fetching": list(fetch_kinds()),
         "Levels": list(level_kinds()),
+        "The replay": list(replay_kinds()),
     }
 
 
@@ -558,6 +560,13 @@ def level_kinds() -> Iterator[Kind]:
         f"{LEVELS} --recorded recorded.parquet",
         {"recorded.parquet": as_parquet(events)},
     )
+
+
+def replay_kinds() -> Iterator[Kind]:
+    """Yield kinds that only a replay can have."""
+    heavy = as_parquet(positions().with_columns(weight=pl.Series([1.0, 2.5, 0.5])))
+    yield Kind("a replay of positions with weights", REPLAY, {"positions.parquet": heavy})
+    yield Kind("tested entry bars under impact", f"{REPLAY} --entry-bar tested --impact 1e-9")
 
 
 def with_last(frame: pl.DataFrame) -> pl.DataFrame:

@@ -53,6 +53,7 @@ class Position:
     taken: float = 0.0
     deleveraged: float = 0.0
     fund_effect: int = 0
+    clawed: int = 0
     outcome: str = "open"
     time: int | None = None
     fill_price: float = math.nan
@@ -595,6 +596,7 @@ class World:
             total -= own
             left -= taken
             p.balance -= taken
+            p.clawed += taken
             p.seg = replace(p.seg, M=p.seg.M - taken / self.unit)
         return left
 

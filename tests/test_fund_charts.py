@@ -57,10 +57,10 @@ def test_history_and_mark__differ_by_the_offset() -> None:
 def test_waterfall__has_a_bar_a_bearer_and_tells_gains() -> None:
     found = pl.DataFrame(
         {
-            "bearer": ["margins", "fund", "backstop", "counterparties", "nobody"],
-            "amount": [100.0, -10.0, 0.0, 5.0, 0.0],
+            "bearer": ["margins", "fund", "backstop", "counterparties", "clawback", "nobody"],
+            "amount": [100.0, -10.0, 0.0, 5.0, 2.0, 0.0],
         }
     )
     ax = charts.waterfall(found, Figure().subplots())
-    assert [bar.get_width() for bar in ax.patches] == [100, -10, 0, 5, 0]
+    assert [bar.get_width() for bar in ax.patches] == [100, -10, 0, 5, 2, 0]
     assert "gained $10" in [text.get_text() for text in ax.texts]

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from backtest import Book, Impact, Market, Venue, population, replay, sweep
+from backtest.engine import replay_world
 from backtest.engine.replay import Replay
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.market import sample
@@ -18,6 +19,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.procedure import CHOICES, Procedure
 from backtest.rules.tiers import TierTable
 from backtest.schemas import Side, Time
+from backtest.study.waterfall import who_bore
 
 NOON = datetime(2024, 12, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -348,6 +350,23 @@ def test_extremes__beyond_64_bits_is_refused() -> None:
         replay(book(*rows), path, plain_venue())
 
 
+def test_extremes__funding_and_changes_of_margin_beyond_64_bits_are_refused() -> None:
+    path = market(*[(100, 100, 100, 100)] * 40)
+    held = book({"entry_price": 100.0, "quantity": 1e9, "margin": 1e10})
+    replay(held, path, plain_venue(0.01))
+    stamps = pl.DataFrame(
+        {"symbol": "BTCUSDT", "time": path.bars["time"][1:], "rate": 0.5}, schema_overrides={"time": Time}
+    )
+    with pytest.raises(DataError, match="funding and fund must add up"):
+        replay(held, Market(path.bars, stamps), plain_venue(0.01))
+    change = pl.DataFrame(
+        {"position_id": [0], "time": [NOON + MINUTE], "margin_change": [2e12], "quantity_change": [0.0]},
+        schema_overrides={"time": Time},
+    )
+    with pytest.raises(DataError, match="margins and their changes"):
+        replay(Book(held.positions, change), path, plain_venue(0.01))
+
+
 def test_replay__needs_volume_where_capacity_depends_on_it() -> None:
     path = market((100, 100, 100, 100))
     held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
@@ -403,6 +422,26 @@ def test_replay__refuses_what_is_no_money_and_no_seed(given: dict[str, Any], tol
         replay(held, market((100, 100, 100, 100)), plain_venue(), **given)
 
 
+def test_replay__refuses_weights_and_survival() -> None:
+    path = market((100, 100, 100, 100))
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0})
+    one = replay(Book(held.positions.with_columns(weight=1.0)), path, plain_venue())
+    assert one.outcomes["outcome"].to_list() == ["open"]
+    with pytest.raises(ArgumentError, match=r"weight must be 1 or left out.*1 of 1 rows"):
+        replay(Book(held.positions.with_columns(weight=2.0)), path, plain_venue())
+    thinned = Book(held.positions)
+    thinned.survival = pl.DataFrame()
+    with pytest.raises(ArgumentError, match="survival"):
+        replay(thinned, path, plain_venue())
+
+
+@pytest.mark.parametrize("name", ["linear", "square_root", "mark", "participation"])
+def test_entry_bar__tested_is_refused_where_liquidations_share_a_market(name: str) -> None:
+    held, path = book({"entry_price": 100.0, "quantity": 1.0, "margin": 50.0}), market((100, 100, 100, 100))
+    with pytest.raises(ArgumentError, match=f"entry_bar must be 'untested'.*{name}"):
+        replay(held, path, plain_venue(), entry_bar="tested", impact=Impact(**{name: 0.5}), exogenous=True)
+
+
 def test_procedure__is_refused_whole() -> None:
     with pytest.raises(RulesError, match="2 problems"):
         Procedure(step="half", fee_fund_share=2.0)  # type: ignore[arg-type]
@@ -441,3 +480,30 @@ def test_deleveraging__a_counterparty_of_two_at_two_prices_shows_both() -> None:
     assert row["shortfall"] == 0
     assert row["realised_pnl"] == row["equity_at_fill"] - 200
     assert_closes(found)
+
+
+def test_clawback__has_a_row_of_its_own() -> None:
+    """A long loses ten beyond its margin; a short that gained twenty gives them up, and is later liquidated."""
+    long = {"entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    short = {"side": "short", "entry_price": 100.0, "quantity": 1.0, "margin": 30.0}
+    path = market((100, 100, 100, 100), (80, 80, 80, 80), (120, 120, 120, 120))
+    rules = {"adl_trigger": "never", "clawback": True, "trading_fee_rate": 0.001, "trading_fee_fund_share": 0.0}
+    found = replay(book(long, short), path, plain_venue(0.01, **rules))
+    bore = dict(who_bore(found).iter_rows())
+    assert found.outcomes["clawed_back"].to_list() == [0.0, 10.0]
+    assert found.outcomes["outcome"].to_list() == ["liquidated", "liquidated"]
+    assert found.outcomes["realised_pnl"].to_list() == [-10.0, -30.0]
+    assert (bore["margins"], bore["clawback"], bore["nobody"], bore["fund"]) == (30.0, 10.0, 0.0, 0.0)
+    assert_closes(found)
+
+
+def test_trace__says_where_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = book({"entry_price": 100.0, "quantity": 1.0, "margin": 10.0})
+    path = market((100, 100, 100, 100), (80, 80, 80, 80))
+    whole = replay(held, path, plain_venue(0.01, adl_trigger="never"), trace=0)
+    assert whole.trace.height == 4
+    assert not any("trace" in note for note in whole.notes)
+    monkeypatch.setattr(replay_world, "TRACED", 3)
+    cut = replay(held, path, plain_venue(0.01, adl_trigger="never"), trace=0)
+    assert cut.trace.equals(whole.trace.head(3))
+    assert "the trace ends after 3 of 4 steps" in cut.notes

@@ -68,6 +68,7 @@ def difference(found: Replay, expected: World) -> str:
             "deleveraged": (p.deleveraged, row["deleveraged"]),
             "fees": (p.fees / expected.unit, row["fees"]),
             "fund_effect": (p.fund_effect / expected.unit, row["fund_effect"]),
+            "clawed": (p.clawed / expected.unit, row["clawed_back"]),
         }
         if p.outcome not in ("open", "reduced", "unknown"):
             pairs["pnl"] = ((p.pocket + p.fees) / expected.unit, row["realised_pnl"])

@@ -23,6 +23,7 @@ BEARERS = {
     "fund": "insurance fund",
     "backstop": "backstop",
     "counterparties": "deleveraged counterparties\n(profit given up)",
+    "clawback": "profits of others\n(clawed back)",
     "nobody": "nobody (deficit)",
 }
 

@@ -77,7 +77,8 @@ def replay(
     Parameters
     ----------
     book, market, venue
-        As for :func:`~backtest.sweep`; ``venue.procedure`` says what happens to a liquidated position.
+        As for :func:`~backtest.sweep`, but a row is one position: no weights, no survival.
+        ``venue.procedure`` says what happens to a liquidated position.
     fund
         What the insurance fund holds at the start, settlement currency.
     deposits
@@ -90,7 +91,7 @@ def replay(
     fill_price
         The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
     trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
-        As for :func:`~backtest.sweep`.
+        As for :func:`~backtest.sweep`; entry bars are tested only where ``impact`` couples nothing.
     seed
         Of the random rank in auto-deleveraging, below 2**32.
     trace
@@ -104,7 +105,8 @@ def replay(
     ------
     ArgumentError, DataError, TiersError
         As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for several
-        settlement currencies, for capacity without volume, and for amounts beyond 64 bits.
+        settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
+        64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     require_choice("intrabar", intrabar, INTRABAR)
@@ -113,6 +115,8 @@ def replay(
     found = impact or Impact()
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
+    replay_arguments.require_single(book)
+    replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(
             "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
@@ -188,6 +192,9 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World)
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
         told.append(f"runaway in {bars:,} bars: each wave of liquidations set off one as large (R >= 1)")
+    traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
+    if traced > kept:
+        told.append(f"the trace ends after {kept:,} of {traced:,} steps")
     deficit = int(world.cash[waterfall.DEFICIT])
     if deficit < 0:
         told.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}: nobody paid it")

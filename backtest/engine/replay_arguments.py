@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
+import polars as pl
+
+from backtest.book.book import Book
 from backtest.errors import ArgumentError
+from backtest.rules.procedure import Impact
+from backtest.schemas import offence
 
 #: Amounts and seeds must be below these.
 MOST_MONEY, MOST_SEED = 1e15, 2**32
@@ -23,8 +29,35 @@ def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...
 
 def require_seed(seed: Any) -> None:
     """Refuse what is no seed."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < MOST_SEED:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
         raise ArgumentError(f"seed must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}")
+
+
+def require_single(book: Book) -> None:
+    """Refuse rows that stand for more or fewer than one trader: a waterfall is stepped position by position."""
+    if book.survival is not None:
+        raise ArgumentError(
+            "book: a replay steps single positions, and this book's survival thins out weights: sweep it, or "
+            "build a book without survival"
+        )
+    weights = book.positions.get_column("weight", default=None)
+    if weights is not None and bool((weights != 1.0).any()):
+        sentence = "a replay steps single positions, so weight must be 1 or left out (draw as many rows instead)"
+        raise ArgumentError(offence(book.positions, "positions", sentence, pl.col("weight") != 1.0, ("weight",)))
+
+
+def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
+    """Refuse tested entry bars where liquidations move prices or take each other's room.
+
+    Entry bars are tested one position after another, before any wave of the bar.
+    """
+    coupled = [name for name in ("linear", "square_root", "mark") if getattr(impact, name) > 0]
+    coupled += ["participation"] if isfinite(impact.participation) else []
+    if entry_bar == "tested" and coupled:
+        raise ArgumentError(
+            "entry_bar must be 'untested' where liquidations share a market: in the bar of an entry they come in "
+            f"no order; impact has {', '.join(coupled)}"
+        )
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:

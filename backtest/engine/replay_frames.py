@@ -14,7 +14,7 @@ from backtest.market.market import Market
 from backtest.schemas import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
 
 #: Columns of the replay's outcomes beyond those of a sweep.
-REPLAY_COLUMNS = ("filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect")
+REPLAY_COLUMNS = ("filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back")
 ACCOUNTS = ("traders", "market", "fund", "fees", "backstop", "deficit", "owners")
 STEPS = (
     "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
@@ -47,6 +47,7 @@ def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
         "deleveraged": pl.Series(np.ascontiguousarray(book["deleveraged"])),
         "fees": pl.Series(book["fees"] / unit),
         "fund_effect": pl.Series(book["fund_effect"] / unit),
+        "clawed_back": pl.Series(book["clawed"] / unit),
     }
     assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
     return frame.with_columns(**columns)

@@ -101,7 +101,7 @@ def build(
     unit = unit_of(prepared, tuple(admitted.frame["symbol"].unique(maintain_order=True)))
     book["id"] = admitted.frame["position_id"].to_numpy()
     lots = _fill_lots(book, prepared)
-    _require_range(book, prepared, options, unit)
+    _require_range(book, prepared, options, unit, _flows(book, prepared, venue, options, plan))
     has_orders = bool(np.isfinite(book["stop_price"]).any() or np.isfinite(book["take_profit_price"]).any())
     return _world(prepared, venue, options, book, lots, unit, has_orders, spare), plan
 
@@ -179,10 +179,28 @@ def _fill_lots(book: records.Records, prepared: Prepared) -> Floats:
     return lots
 
 
-def _require_range(book: records.Records, prepared: Prepared, options: Options, unit: float) -> None:
+def _stretch(options: Options) -> float:
+    """Return by what factor an offset may at most multiply or divide prices."""
+    return float(np.exp(options.impact.largest_offset if options.impact.mark > 0 else 0.0))
+
+
+def _flows(
+    book: records.Records, prepared: Prepared, venue: Venue, options: Options, plan: agenda.Agenda
+) -> float:
+    """Return the most that funding and changes of margin can add up to, in settlement currency."""
+    market, first = prepared.market, prepared.funding.first
+    amounts = np.abs(history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols]))
+    total = float(np.abs(plan.margin_change).sum())
+    for number in range(len(market.symbols)):
+        quantity = float(book["quantity"][book["symbol"] == number].sum())
+        total += quantity * float(amounts[first[number] + 1 : first[number + 1]].sum()) * _stretch(options)
+    return total
+
+
+def _require_range(book: records.Records, prepared: Prepared, options: Options, unit: float, flows: float) -> None:
     """Refuse what could overflow 64 bits, at the farthest prices the history and the offset allow."""
-    market, stretch = prepared.market, np.exp(options.impact.largest_offset if options.impact.mark > 0 else 0.0)
-    total = float(options.fund) + sum(abs(amount) for _, amount in options.deposits)
+    market, stretch = prepared.market, _stretch(options)
+    total = float(options.fund) + sum(abs(amount) for _, amount in options.deposits) + flows
     for number in range(len(market.symbols)):
         own = book[book["symbol"] == number]
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
@@ -193,11 +211,12 @@ def _require_range(book: records.Records, prepared: Prepared, options: Options, 
         far = max(high, float(own["entry_price"].max())) * stretch
         near = min(low, float(own["entry_price"].min())) / stretch
         worth = {INVERSE: 1 / near if near > 0 else np.inf, FACE_VALUE: 1.0}.get(kinds[0], far)
-        total += float(own["quantity"].sum()) * worth + float(own["margin"].sum())
+        total += float(own["quantity"].sum()) * worth + float(own["margin"].sum()) * stretch
     if not total * unit < MOST_UNITS:
         raise DataError(
-            f"positions: notionals, margins and fund must add up to less than {MOST_UNITS / unit:,.4g} of "
-            f"settlement currency, what units of {1 / unit:g} can count: they may reach {total:,.4g}"
+            "positions: notionals, margins and their changes, funding and fund must add up to less than "
+            f"{MOST_UNITS / unit:,.4g} of settlement currency, what units of {1 / unit:g} can count: they may "
+            f"reach {total:,.4g}"
         )
 
 

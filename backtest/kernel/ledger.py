@@ -65,8 +65,9 @@ def share_of(amount: int, share: float) -> int:
 
 @part
 def note(w: World, i: int, row: int, step: int, price: float, quantity: float, now: float, mark: float) -> None:
-    """Write a step of the traced position down."""
+    """Write a step of the traced position down, as far as there is room."""
     number = w.counters[TRACE_USED]
+    w.counters[TRACE_USED] = number + 1
     if number >= w.trace.shape[0]:
         return
     held = terms(w.groups, w.tiers, w.book, i)
@@ -80,7 +81,6 @@ def note(w: World, i: int, row: int, step: int, price: float, quantity: float, n
     w.trace[number]["maintenance_margin"] = 0.0 if closed else requirement_at(w.tiers, held, mark)
     w.trace[number]["balance"] = w.book[i]["balance"]
     w.trace[number]["fund"] = w.cash[FUND]
-    w.counters[TRACE_USED] = number + 1
 
 
 @helper
@@ -173,6 +173,7 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
         if taken > 0:
             post(w.cash, TRADERS, TRADERS, taken)
             w.book[i]["balance"] -= taken
+            w.book[i]["clawed"] += taken
             w.book[i]["margin"] -= taken / unit
             rekey(w, i)
             if i == w.settings[0]["trace"]:

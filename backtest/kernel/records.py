@@ -30,6 +30,7 @@ POSITION = np.dtype(
         ("pocket", "i8"),  #: its holder's money outside it, counted from nothing
         ("fees", "i8"),
         ("fund_effect", "i8"),  #: what the fund got on account of it
+        ("clawed", "i8"),  #: what others' shortfalls took from it
         ("done", "f8"),  #: quantity closed by the procedure
         ("filled", "f8"),
         ("taken", "f8"),
