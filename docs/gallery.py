@@ -30,7 +30,7 @@ from backtest.study.grid import column_bars, grid_of
 from backtest.study.level_map import level_map
 from backtest.study.level_sums import combined, relative_grids
 from backtest.study.levels import levels_of, without_drift
-from backtest.study.magnet import magnet, telling
+from backtest.study.magnet import FEWEST_BLOCKS, FEWEST_PAIRS, magnet, telling
 from backtest.study.map_labels import hidden_events
 from backtest.study.map_score import score
 
@@ -91,15 +91,17 @@ def main(out: Path) -> None:
     save(before_after(before, after, title=title, **common), "map_before_after")
     former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
     became = aftermath(former, outcomes, "BTCUSDT", AFTER)
-    title = f"Clusters of BTCUSDT, {words.moment(BEFORE)}, and what became of them by {AFTER.day} {AFTER:%b}"
-    save(cluster_figure(became, title=title, notes=NOTES, most=10), "clusters")
+    title = f"Clusters of BTCUSDT, and what became of them by {words.moment(AFTER)}"
+    told = f"Within {100 * REACH:g} % of the price, {words.moment(BEFORE)}"
+    save(cluster_figure(became, title=title, subtitle=told, most=10, price_unit="USDT", notes=NOTES), "clusters")
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
     labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
     tests = score(levels, history, labels, seed=1), telling(magnet(levels, history, seed=1))
     told = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
     title = "How far to believe the levels of BTCUSDT, 12 to 21 May 2021"
-    save(trust_figure(*tests, title=title, subtitle=told, notes=NOTES), "trust")
+    few = f"clusters compared on {FEWEST_PAIRS} pairs and {FEWEST_BLOCKS} days or more"
+    save(trust_figure(*tests, title=title, subtitle=told, notes=(*NOTES, few)), "trust")
     panels, maps, lines = [], [], []
     grids = relative_grids(history, window=WINDOW, bins=300)
     for symbol, (own, price) in grids.items():

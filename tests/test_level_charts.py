@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize, PowerNorm, to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from PIL import Image
 
 from backtest import Book, Market
@@ -231,9 +232,21 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_what_became_of
     told = [text.get_text() for text in ax.texts]
     for row in became.iter_rows(named=True):
         assert words.amount(row["notional"]) in told
-        assert words.percent(round(row["reached"], 2)) in told
+        assert f"{round(100 * row['reached']):g} %" in told
     width = max(patch.get_x() + patch.get_width() for patch in ax.patches)
     assert width <= 1.0 + 1e-9
+    buckets = [name for name in became.columns if name.endswith(("x", "more"))]
+    keys = {
+        text.get_text(): to_hex(patch.get_facecolor(), keep_alpha=True)
+        for legend in ax.findobj(Legend)
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+    assert list(keys) == [*buckets, "reached by the mark", "closed by holders", "still waiting"]
+    drawn = {to_hex(patch.get_facecolor(), keep_alpha=True) for patch in ax.patches}
+    assert {keys["reached by the mark"], keys["closed by holders"], keys["10x to 20x"]} <= drawn
+    assert "prices" in told
+    named = cluster_table(became, axes((10, 4)), price_unit="USDT")
+    assert "prices,\nUSDT" in [text.get_text() for text in named.texts]
     alone = cluster_table(CLUSTERS.head(1).select(CLUSTERS.columns[:11]), axes())
     assert not any("leverage" in text.get_text() for text in alone.texts)
     empty = cluster_table(CLUSTERS.clear(), axes())

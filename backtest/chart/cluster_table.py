@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.legend import Legend
+from matplotlib.patches import Patch, Rectangle
 
 from backtest.chart import theme, words
 from backtest.chart.looks import LIGHT, SIZES, Look, Size, recolour_figure
@@ -20,14 +21,20 @@ KNOWN = {
     *("mark_price", "time", "mean_leverage", "reached", "closed", "waiting", "first_reached"),
 }
 
-#: Title of the column of leverages.
-LEVERAGE = "leverage,\nlow to high"
+#: Titles of the columns of stacked bars.
+LEVERAGE, BECAME = "leverage,\nparts of what waits", "what became of it,\nparts"
 
 #: What became of a cluster, and the part of the ink it is drawn in.
 FATES = {"reached": 1.0, "closed": 0.45, "waiting": 0.15}
 
-#: Most rows, and how high one is, in points.
-MOST, ROW_HEIGHT = 12, 19.0
+#: How the key calls it.
+FATE_NAMES = ("reached by the mark", "closed by holders", "still waiting")
+
+#: Most rows, how high one is, in points, and how many of them the heads take.
+MOST, ROW_HEIGHT, HEADS = 12, 19.0, 1.8
+
+#: Right edge of the centres, of the axes' width, and left one of the keys.
+CENTRE, KEYS = 0.255, 0.085
 
 #: Inches above and below a table, for its title and notes.
 AROUND = 1.9
@@ -45,7 +52,13 @@ class Cell(NamedTuple):
 
 
 def cluster_table(
-    clusters: pl.DataFrame, ax: Axes, *, currency: str = "USDT", most: int = MOST, look: Look = LIGHT
+    clusters: pl.DataFrame,
+    ax: Axes,
+    *,
+    currency: str = "USDT",
+    price_unit: str = "",
+    most: int = MOST,
+    look: Look = LIGHT,
 ) -> Axes:
     """Draw clusters as a table, the largest first.
 
@@ -53,13 +66,15 @@ def cluster_table(
     ----------
     clusters : as ``study.clusters.clusters_at`` returns them, with leverage or without; with what became of them
         where ``study.aftermath.aftermath`` has added it
+    price_unit : of prices, said in their heads
     most : how many rows
     """
     ax.set_axis_off()
     ax.set_xlim(0, 1)
     shown = clusters.head(most)
     rows = max(shown.height, 1)
-    height = min(1.0 / (rows + 1.8), ROW_HEIGHT / theme.height(ax))
+    buckets, fates = _parts(clusters)
+    height = min(1.0 / (rows + _around(clusters)), ROW_HEIGHT / theme.height(ax))
     ax.set_ylim(0, 1)
     if shown.is_empty():
         ax.text(
@@ -67,18 +82,16 @@ def cluster_table(
         )
         return ax
     top = 1.0 - 1.3 * height
-    buckets = [name for name in clusters.columns if name not in KNOWN]
-    fates = [name for name in FATES if name in clusters.columns]
     width = ax.bbox.width / ax.figure.dpi * 72
     letters = theme.TEXT * min(1.0, max(SMALLEST, width / WIDE))
-    columns = [each for each in _columns(currency) if width >= NO_CENTRE or each.title != "centre"]
+    columns = [each for each in _columns(currency, price_unit) if width >= NO_CENTRE or each.at != CENTRE]
     bars = _bars(bool(buckets), bool(fates))
     for column in columns:
         _head(ax, column.at, top, column.title, letters, look, "right")
-    for title, left, wide in bars:
+    for title, left, _ in bars:
         _head(ax, left, top, title, letters, look, "left")
-        if title == LEVERAGE:
-            _key(ax, left + wide, top + 0.3 * height, height, look)
+        if title == BECAME:
+            _head(ax, left - 0.008, top, "reached", letters, look, "right")
     ax.plot([0, 1], [top, top], color=look.muted, linewidth=0.8)
     largest = float(shown["notional"].max())  # type: ignore[arg-type]
     for number, row in enumerate(shown.iter_rows(named=True)):
@@ -89,8 +102,10 @@ def cluster_table(
             shades = _shades(look, len(parts)) if title == LEVERAGE else None
             _stacked(ax, parts, left, wide, middle, 0.5 * height, shades, look)
             if shades is None:
-                _write(ax, left - 0.008, middle, words.percent(round(row["reached"], 2)), look.ink, letters)
+                _write(ax, left - 0.008, middle, _percent(round(row["reached"], 2)), look.ink, letters)
         ax.plot([0, 1], [middle - height / 2] * 2, color=look.faint, linewidth=0.6)
+    for line, (name, names, colours) in enumerate(_keys(buckets, fates, look)):
+        _key(ax, top - (shown.height + 0.6 + line) * height, name, names, colours, letters, look)
     return ax
 
 
@@ -100,6 +115,7 @@ def cluster_figure(
     title: str,
     subtitle: str = "",
     currency: str = "USDT",
+    price_unit: str = "",
     most: int = MOST,
     notes: Sequence[str] = (),
     look: Look = LIGHT,
@@ -107,18 +123,33 @@ def cluster_figure(
 ) -> Figure:
     """Return the table of clusters as a figure, no higher than it needs to be."""
     rows = min(max(clusters.height, 1), most)
-    height = min(size.height, AROUND + (rows + 1.8) * ROW_HEIGHT / 72)
+    height = min(size.height, AROUND + (rows + _around(clusters)) * ROW_HEIGHT / 72)
     size = Size(size.width, height, size.dpi)
     figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
     (ax,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     place = ax.get_position()
     left = theme.MARGIN / size.width
     ax.set_position((left, place.y0 - 0.3 / size.height, 1 - 2 * left, place.height + 0.3 / size.height))
-    cluster_table(clusters, ax, currency=currency, most=most, look=look)
+    cluster_table(clusters, ax, currency=currency, price_unit=price_unit, most=most, look=look)
     return recolour_figure(figure, look)
 
 
-def _columns(currency: str) -> tuple[Cell, ...]:
+def _parts(clusters: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the columns of leverage buckets and of fates."""
+    return (
+        [name for name in clusters.columns if name not in KNOWN],
+        [name for name in FATES if name in clusters.columns],
+    )
+
+
+def _around(clusters: pl.DataFrame) -> float:
+    """Return how many rows heads and keys are high."""
+    return HEADS + sum(bool(names) for names in _parts(clusters))
+
+
+def _columns(currency: str, price_unit: str) -> tuple[Cell, ...]:
+    unit = f",\n{price_unit}" if price_unit else ""
+
     def span(row: Mapping[str, Any]) -> str:
         return f"{words.significant(row['price_low'])} \N{EN DASH} {words.significant(row['price_high'])}"
 
@@ -126,12 +157,12 @@ def _columns(currency: str) -> tuple[Cell, ...]:
         return f"{row['days']:.1f}" if math.isfinite(row["days"]) else "\N{EN DASH}"
 
     return (
-        Cell("prices", 0.185, span),
-        Cell("centre", 0.255, lambda row: words.significant(row["centre"])),
-        Cell("distance", 0.330, lambda row: _signed(row["distance"])),
+        Cell(f"prices{unit}", 0.185, span),
+        Cell(f"centre{unit}", CENTRE, lambda row: words.significant(row["centre"])),
+        Cell("distance\nfrom price", 0.330, lambda row: _signed(row["distance"])),
         Cell("days of\nvolatility", 0.400, days),
         Cell("waiting", 0.475, lambda row: words.amount(row["notional"], currency)),
-        Cell("of the\nside", 0.590, lambda row: words.percent(round(row["share"], 3))),
+        Cell("of the\nside", 0.590, lambda row: _percent(round(row["share"], 3))),
     )
 
 
@@ -141,7 +172,7 @@ def _bars(leverage: bool, fates: bool) -> list[tuple[str, float, float]]:
     if leverage:
         found.append((LEVERAGE, 0.615, 0.185 if fates else 0.385))
     if fates:
-        found.append(("reached, closed,\nstill waiting", 0.862 if leverage else 0.68, 0.138 if leverage else 0.32))
+        found.append((BECAME, 0.862 if leverage else 0.68, 0.138 if leverage else 0.32))
     return found
 
 
@@ -174,7 +205,7 @@ def _stacked(
     shades: Sequence[str] | None,
     look: Look,
 ) -> None:
-    colours: Sequence[Any] = shades or [(look.ink, FATES[name]) for name in FATES]
+    colours: Sequence[Any] = shades or _inks(look)
     for part, colour in zip(parts, colours, strict=True):
         if part > 0:
             ax.add_patch(
@@ -191,12 +222,33 @@ def _head(ax: Axes, at: float, top: float, title: str, letters: float, look: Loo
     )  # fmt: skip
 
 
-def _key(ax: Axes, right: float, middle: float, height: float, look: Look) -> None:
-    """Draw the shades of leverage beside their title, the highest leverage to the right."""
-    step, tall = 0.011, 0.3 * height
-    for number, shade in enumerate(reversed(look.leverages)):
-        place = right - step * (number + 1), middle - tall / 2
-        ax.add_patch(Rectangle(place, step, tall, facecolor=shade, linewidth=0))
+def _keys(
+    buckets: Sequence[str], fates: Sequence[str], look: Look
+) -> Iterator[tuple[str, Sequence[str], Sequence[Any]]]:
+    """Yield the title, names and colours of the key of each column of stacked bars there is."""
+    if buckets:
+        yield "leverage", buckets, _shades(look, len(buckets))
+    if fates:
+        yield "what became", FATE_NAMES, _inks(look)
+
+
+def _key(
+    ax: Axes, top: float, title: str, names: Sequence[str], colours: Sequence[Any], letters: float, look: Look
+) -> None:
+    """Name the shades of a column of stacked bars in one line below the table."""
+    size = letters * theme.SMALL / theme.TEXT
+    patches = [Patch(facecolor=colour, linewidth=0) for colour in colours]
+    legend = Legend(
+        ax, patches, names, loc="center left", bbox_to_anchor=(KEYS, top), bbox_transform=ax.transAxes,
+        ncols=len(names), frameon=False, fontsize=size, handlelength=1.1, handleheight=0.8, handletextpad=0.5,
+        columnspacing=1.4, borderpad=0, borderaxespad=0, labelcolor=look.ink,
+    )  # fmt: skip
+    ax.add_artist(legend)
+    ax.text(0.0, top, title, color=look.muted, fontsize=size, va="center")
+
+
+def _inks(look: Look) -> list[tuple[str, float]]:
+    return [(look.ink, part) for part in FATES.values()]
 
 
 def _shades(look: Look, count: int) -> list[str]:
@@ -206,6 +258,10 @@ def _shades(look: Look, count: int) -> list[str]:
 
 def _write(ax: Axes, at: float, middle: float, text: str, colour: str, size: float) -> None:
     ax.text(at, middle, text, color=colour, fontsize=size, va="center_baseline", ha="right")
+
+
+def _percent(value: float) -> str:
+    return words.percent(value) if value else "0 %"
 
 
 def _signed(value: float) -> str:

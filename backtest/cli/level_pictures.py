@@ -44,14 +44,18 @@ def clusters(study: LevelStudy) -> Any:
     """Return the table of clusters."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
     subtitle = f"Runs of prices {study.reach} that hold at least {study.rule.times:g} times their side's mean"
-    return cluster_figure(study.clusters, title=title, subtitle=subtitle, **_dress(study))
+    return cluster_figure(
+        study.clusters, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
+    )
 
 
 def aftermath(study: LevelStudy) -> Any:
     """Return the table of former clusters and what became of them."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
     subtitle = f"{study.reach}, and what became of them by {moment(study.moment)}"
-    return cluster_figure(study.aftermath, title=title, subtitle=subtitle, **_dress(study))
+    return cluster_figure(
+        study.aftermath, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
+    )
 
 
 def multiples(study: LevelStudy) -> Any:
