@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from backtest.cli import option_words
 from backtest.cli.parser import build_parser
 from backtest.errors import BacktestError, IncompleteError, TiersError
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _refuse(message: str, code: int = REFUSED) -> int:
-    print(f"backtest: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"backtest: error: {option_words.told(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -451,6 +451,13 @@ def option_kinds() -> Iterator[Kind]:
     ]  # fmt: skip
     yield from (Kind(f"`{words}`", f"{SWEEP} {words}") for words in sweeps)
     yield from (Kind(f"`{words}`", f"{RUN} {words}") for words in runs)
+    replays = [
+        "--mark-impact 1e-9",
+        "--participation 0.1",
+        "--participation 0.1 --square-root-impact 1",
+        "--trace 99",
+    ]
+    yield from (Kind(f"`{words}`", f"{REPLAY} {words}") for words in replays)
     yield Kind("funding without bars", "run --funding funding.parquet --out out")
     yield Kind("nowhere to write to", SWEEP.replace("--out out", ""))
     yield Kind("a file to write to", SWEEP.replace("--out out", "--out venue.toml"))
@@ -463,6 +470,7 @@ def batch_kinds() -> Iterator[Kind]:
     """Yield kinds that only sweeps in batches have words of their own for."""
     batches = f"{SWEEP} --batch-rows 2"
     stranger = put(adjustments(), 1, position_id=9)
+    yield Kind("positions in a folder and not in batches", SWEEP.replace("positions.parquet", "."))
     yield Kind("positions in batches that do not exist", batches.replace("positions.parquet", "nowhere"))
     yield Kind("positions in batches as CSV", batches.replace("positions.parquet", "p.csv"), {"p.csv": "a"})
     yield Kind("bars of a sweep in batches that do not exist", batches.replace("bars.parquet", "nowhere.parquet"))

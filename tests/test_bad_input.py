@@ -32,7 +32,8 @@ INTRODUCTION = """\
 
 Whatever is wrong with a file, a frame or an option is told in one line on the error stream, which begins with
 `backtest: error: ` (left out below); the exit code is 2 and nothing is written. From Python the same sentences are
-the messages of `DataError`, `RulesError`, `TiersError` and `ArgumentError`, all of them `BacktestError`.
+the messages of `DataError`, `RulesError`, `TiersError` and `ArgumentError`, all of them `BacktestError`, with
+arguments in place of options.
 
 Rows are counted from 0, as polars counts them; lines of a CSV file from 1, its header being the first. A venue
 file's or a grid file's mistakes are told all at once, each by its path. `...` stands for what Python or polars has

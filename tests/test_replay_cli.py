@@ -110,10 +110,10 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--set", "rounds=many"], "must be a whole number"),
         (["--set", "clawback=yes"], "must be true or false"),
         (["--set", "step=half"], "must be one of all, fraction, tier, enough"),
-        (["--mark-impact", "1e-9"], "exogenous=True"),
-        (["--participation", "0.1"], "volume"),
+        (["--mark-impact", "1e-9"], "say --exogenous where"),
+        (["--participation", "0.1"], "column volume, they have none: --participation"),
         (["--fund", "-1"], "zero or more"),
-        (["--trace", "99"], "there is none of that id"),
+        (["--trace", "99"], "--trace must be the position_id"),
         (["--count", "5"], "--count is for an invented book"),
     ],
 )

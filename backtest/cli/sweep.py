@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from backtest.cli import accounts, record, report, scaled, sentences
 from backtest.cli.accounts_parser import FILES
@@ -30,6 +31,7 @@ def run(options: Namespace) -> None:
     if scaled.is_asked_for(options):
         scaled.run(options)
         return
+    _require_no_folder(options.positions)
     require_folder(options.out)
     clock = Clock()
     venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
@@ -55,6 +57,14 @@ def run(options: Namespace) -> None:
         ("seconds", str(clock)),
     ]
     print(facts(named, indent=""))
+
+
+def _require_no_folder(positions: Path | str) -> None:
+    """Refuse a folder where positions are swept at once."""
+    if isinstance(positions, Path) and positions.is_dir():
+        raise ArgumentError(
+            f"--positions {positions} is a folder: --batch-rows N sweeps the files of one in batches"
+        )
 
 
 def require_positions(options: Namespace) -> None:

@@ -83,7 +83,9 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
     if not wanted:
         return readonly(np.zeros(market.bars.height))
     if "volume" not in market.bars.columns:
-        raise ArgumentError(f"bars must have a column volume: {' and '.join(wanted)} depend on it")
+        raise ArgumentError(
+            f"bars must have a column volume, they have none: {' and '.join(wanted)} cannot do without"
+        )
     traded = market.bars["volume"].to_numpy().astype(np.float64)
     close = market.prices("mark", "close")
     for number, symbol in enumerate(market.symbols):
