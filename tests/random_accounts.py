@@ -28,6 +28,10 @@ LENGTH_SHARES = (0.1, 0.15, 0.2, 0.25, 0.15, 0.1, 0.05)
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 
 
+#: What prices of contracts that pay 1 are divided by.
+ODDS = 256.0
+
+
 class Case(NamedTuple):
     """Everything a sweep of accounts is given; ``options`` are keywords of the reference."""
 
@@ -52,8 +56,24 @@ def random_case(rng: Rng, count: int = 60) -> Case:
     }
     funding = random_funding(rng, length, dyadic)
     frames = random_accounts(rng, bars, length, count, dyadic)
+    bars, frames = as_odds(
+        bars, frames, [name for name, own in venue.contracts.items() if own.kind == "face_value"]
+    )
     frames["accounts"] = with_ties(rng, frames, bars, funding, venue, options)
     return Case(frames, bars, funding, venue, options)
+
+
+def as_odds(
+    bars: pl.DataFrame, frames: dict[str, pl.DataFrame], symbols: list[str]
+) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """Bring prices of some symbols below 1, and quantities up as much: exact, and worth the same."""
+    own = pl.col("symbol").is_in(symbols)
+    down, up = pl.when(own).then(1 / ODDS).otherwise(1.0), pl.when(own).then(ODDS).otherwise(1.0)
+    return bars.with_columns(pl.col("open", "high", "low", "close") * down), {
+        **frames,
+        "legs": frames["legs"].with_columns(pl.col("entry_price") * down, pl.col("quantity") * up),
+        "collateral": frames["collateral"].with_columns(pl.col("quantity") * up),
+    }
 
 
 def rounded(values: Array, dyadic: bool, denominator: float) -> Array:
