@@ -20,8 +20,8 @@ from backtest.rules.timeline import milliseconds
 from backtest.schemas import breaking, say
 
 if TYPE_CHECKING:
+    from backtest.engine.prepare import Prepared
     from backtest.engine.rulebook import Group
-    from backtest.engine.sweep import Prepared
 
 LEVERAGE_LIMITS = ("error", "cap", "filter")
 

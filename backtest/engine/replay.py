@@ -13,8 +13,8 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import limits, replay_arguments, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.prepare import ENTRY_BAR, INTRABAR, Prepared, prepare
 from backtest.engine.replay_world import Options, build
-from backtest.engine.sweep import ENTRY_BAR, INTRABAR, Prepared, prepare
 from backtest.errors import ArgumentError
 from backtest.kernel import replay as steps
 from backtest.kernel import waterfall

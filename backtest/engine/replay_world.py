@@ -10,8 +10,8 @@ import numpy as np
 
 from backtest.engine import history
 from backtest.engine.limits import Admitted
+from backtest.engine.prepare import INTRABAR, Prepared, actions_of
 from backtest.engine.replay_queues import queues_of
-from backtest.engine.sweep import INTRABAR, Prepared, actions_of
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel import agenda, records
 from backtest.kernel import waterfall as w
