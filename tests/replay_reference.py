@@ -293,16 +293,18 @@ class World:
             for p, _ in chosen:
                 p.status = "chosen"
             for p, (outcome, price, fill) in chosen:
-                p.status = "held"
                 if outcome == "liquidated" and p.s != s:  # what it sells and needs is its own side's
-                    before += self.deleverage_side(s)
+                    before += self.deleverage_side(s)  # no counterparty while it is chosen itself
+                    p.status = "held"
                     own_before = self.executed[p.s]
                     self.trigger(p, price)
                     own = self.executed[p.s] - own_before
                     self.first_waves[-1] += self.units(own)
                     self.move_mark(p.s, own)
                     self.deleverage_side(p.s)
-                elif outcome == "liquidated":
+                    continue
+                p.status = "held"
+                if outcome == "liquidated":
                     self.trigger(p, price)
                 else:
                     self.close(p, outcome, fill, self.now)

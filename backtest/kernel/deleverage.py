@@ -7,8 +7,9 @@ import numpy as np
 from backtest.kernel import formula, queues
 from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import apportioned, note, post, rekey, stock_move
-from backtest.kernel.orders import quantity_of, sell, settle_inventory, trade
+from backtest.kernel.orders import quantity_of, sell, trade
 from backtest.kernel.standing import conclude, settle, unqueue
+from backtest.kernel.takeover import settle_inventory
 from backtest.kernel.waterfall import (
     BACKSTOP,
     BINANCE,

@@ -8,9 +8,11 @@ from backtest.kernel import formula, place, segment
 from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL
 from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import note, rekey
-from backtest.kernel.orders import deleverages, lots_within, need_of_position, quantity_of, sell, take_over
+from backtest.kernel.needs import deleverages, need_of_position
+from backtest.kernel.orders import lots_within, quantity_of, sell
 from backtest.kernel.segment import Segment
 from backtest.kernel.standing import place_orders, unqueue
+from backtest.kernel.takeover import take_over
 from backtest.kernel.waterfall import (
     ALL,
     DONE,
