@@ -116,6 +116,7 @@ def replay(
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
     replay_arguments.require_single(book)
+    replay_arguments.require_free_names(book, replay_frames.REPLAY_COLUMNS)
     replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(

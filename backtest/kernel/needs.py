@@ -19,6 +19,7 @@ from backtest.kernel.waterfall import (
     NEVER,
     World,
     bankruptcy_value,
+    possible,
     terms,
     value,
     whole,
@@ -43,18 +44,18 @@ def bearable_lots(w: World, lots: int, short: int) -> int:
 
 @part
 def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float:
-    """Return what a takeover pays a unit, as the venue says."""
+    """Return what a takeover pays a unit, as the venue says, at a price there can be."""
     rule = w.settings[0]["takeover_price"]
     if rule == BANKRUPTCY:
-        return bankrupt
+        return possible(own.kind, bankrupt)
     if rule == BACKSTOP_PRICE:
-        return value(own.kind, tau * (1.0 - own.side * w.settings[0]["takeover_discount"]))
+        return possible(own.kind, value(own.kind, tau * (1.0 - own.side * w.settings[0]["takeover_discount"])))
     fee = w.groups[own.group]["fee"] + w.groups[own.group]["reserved_fee"]
     if own.kind == INVERSE:
-        return bankrupt / (1.0 + own.side * fee)
+        return possible(own.kind, bankrupt / (1.0 + own.side * fee))
     if own.kind == FACE_VALUE:
-        return bankrupt + own.side * fee
-    return bankrupt / (1.0 - own.side * fee)
+        return possible(own.kind, bankrupt + own.side * fee)
+    return possible(own.kind, bankrupt / (1.0 - own.side * fee))
 
 
 @helper
@@ -79,7 +80,7 @@ def need_of_position(w: World, i: int, lots: int, tau: float, base: float, now: 
     own = terms(w.groups, w.tiers, w.book, i)
     bankrupt = bankruptcy_value(own, now)
     rule = w.settings[0]["adl_price"]
-    at = bankrupt
+    at = possible(own.kind, bankrupt)
     if rule == AT_MARK:
         at = value(own.kind, tau)
     elif rule != AT_BANKRUPTCY:

@@ -16,6 +16,7 @@ from backtest.kernel.waterfall import (
     MARKET,
     TRADERS,
     World,
+    bankruptcy_value,
     equity_at,
     sign,
     terms,
@@ -139,3 +140,23 @@ def lots_within(w: World, y: int, lots: int, notional: float) -> int:
     if notional <= room:
         return lots
     return whole(np.floor(lots * (max(room, 0.0) / notional)))
+
+
+@part
+def lots_in_limit(w: World, i: int, row: int, lots: int, base: float, now: float) -> int:
+    """Return the most of some lots that an order closes no worse than at bankruptcy."""
+    y, side, kind = (
+        whole(w.book[i]["symbol"]),
+        whole(w.book[i]["side"]),
+        whole(w.symbols[w.book[i]["symbol"]]["kind"]),
+    )
+    limit = bankruptcy_value(terms(w.groups, w.tiers, w.book, i), now)
+    fitting, beyond = whole(0), lots + 1
+    while fitting + 1 < beyond:
+        tried = lots if beyond > lots else (fitting + beyond) >> 1
+        order = formula.notional(kind, quantity_of(w, i, tried), base)
+        if sign(side) * value(kind, impacted(w, y, side, row, base, order)) >= sign(side) * limit:
+            fitting = tried
+        else:
+            beyond = tried
+    return fitting
