@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import limits, replay_arguments, replay_frames
+from backtest.engine import limits, replay_arguments, replay_facts, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.prepare import ENTRY_BAR, INTRABAR, Prepared, prepare
 from backtest.engine.replay_world import Options, build
 from backtest.errors import ArgumentError
+from backtest.kernel import merged, waterfall
 from backtest.kernel import replay as steps
-from backtest.kernel import waterfall
 from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
@@ -31,6 +31,12 @@ SPARE = 4_096
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
 
+#: What a runaway is, forward and against facts.
+_RUNAWAY = (
+    "each wave of liquidations set off one as large (R >= 1)",
+    "the offset met its bound, so that this is no estimate any more: impact.mark is too large",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Replay:
@@ -42,6 +48,7 @@ class Replay:
     impact: pl.DataFrame  #: bar by bar: offset of the mark, waves, caps hit, triggered and executed notional
     ledger: pl.DataFrame  #: by account: cash, unrealised, total, in whole units; the totals add up to zero
     trace: pl.DataFrame  #: every step of the traced position
+    flow: pl.DataFrame  #: what was executed, event by event, in the order it happened; empty unless recorded
     unit: float  #: whole units to one of settlement currency
     notes: tuple[str, ...]  #: what the reader must know beside the figures
 
@@ -60,6 +67,8 @@ def replay(
     deposits: Iterable[tuple[datetime, float]] = (),
     impact: Impact | None = None,
     exogenous: bool = False,
+    facts: pl.DataFrame | None = None,
+    record_flow: bool = False,
     fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
     trigger_price: Literal["mark", "last", "index"] | None = None,
     intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
@@ -88,6 +97,12 @@ def replay(
     exogenous
         That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
         histories contain theirs: moving them counts it twice.
+    facts
+        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by what
+        this replay executes *less* the facts, both merged event by event (``docs/replay.md``, Counterfactuals).
+        Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+    record_flow
+        Whether ``flow`` is written down.
     fill_price
         The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
     trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
@@ -104,8 +119,8 @@ def replay(
     Raises
     ------
     ArgumentError, DataError, TiersError
-        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for several
-        settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
+        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of no
+        bar, for several settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
         64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
@@ -118,11 +133,8 @@ def replay(
     replay_arguments.require_single(book)
     replay_arguments.require_free_names(book, replay_frames.REPLAY_COLUMNS)
     replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
-    if found.mark > 0 and not exogenous:
-        raise ArgumentError(
-            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
-            "none (a simulated path)"
-        )
+    mode = replay_arguments.require_mode(found, exogenous, facts is not None, record_flow)
+    placed = None if facts is None else replay_facts.require_facts(facts, market)
     prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
     _check_feedback(prepared, found)
     admitted = limits.admit(book, prepared, leverage_limit, threads)
@@ -130,14 +142,17 @@ def replay(
         float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed,
         _row_of(admitted.frame, trace),
     )  # fmt: skip
-    spare = SPARE
+    spare, room = SPARE, SPARE + len(book)
     while True:
         world, agenda = build(admitted, prepared, venue, options, threads, spare)
-        _step(world, agenda, progress)
-        rows_wanted = int(world.counters[waterfall.TABLE_USED])
-        if not world.counters[waterfall.FULL] and rows_wanted <= spare:
+        own = None if placed is None else replay_facts.following(placed, admitted.frame, market, world)
+        merge = replay_facts.merge_of(mode, own, world, room)
+        _step(world, agenda, merge, progress)
+        rows_wanted, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[merged.WRITTEN])
+        if not world.counters[waterfall.FULL] and rows_wanted <= spare and events <= max(room, merge.flow.size):
             break
-        spare = max(4 * spare, 2 * rows_wanted)
+        spare = max(4 * spare, 2 * rows_wanted) if world.counters[waterfall.FULL] or rows_wanted > spare else spare
+        room = max(room, 2 * events)
     return Replay(
         outcomes=replay_frames.outcomes(admitted.frame, world),
         fund=replay_frames.fund(world, market),
@@ -145,17 +160,20 @@ def replay(
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
+        flow=replay_facts.flow(merge, market, admitted.frame),
         unit=float(world.settings[0]["unit"]),
-        notes=_notes(venue, market, found, world),
+        notes=_notes(venue, market, found, world, merge),
     )
 
 
-def _step(world: waterfall.World, agenda: Agenda, progress: Callable[[float], None] | None) -> None:
+def _step(
+    world: waterfall.World, agenda: Agenda, merge: merged.Merge, progress: Callable[[float], None] | None
+) -> None:
     """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
     rows, paid = world.bars.size, 0
     for first in range(0, rows, REPORTED):
         stop = min(first + REPORTED, rows)
-        paid = steps.run(world, agenda, first, stop, paid)
+        paid = steps.run(world, agenda, merge, first, stop, paid)
         if progress is not None:
             progress(stop / rows)
         if world.counters[waterfall.FULL]:
@@ -181,7 +199,9 @@ def _check_feedback(prepared: Prepared, impact: Impact) -> None:
             )
 
 
-def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World) -> tuple[str, ...]:
+def _notes(
+    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: merged.Merge
+) -> tuple[str, ...]:
     told = []
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
@@ -192,7 +212,8 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World)
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
-        told.append(f"runaway in {bars:,} bars: each wave of liquidations set off one as large (R >= 1)")
+        follows = merge.counts[merged.MODE] == merged.FOLLOWING
+        told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
     if traced > kept:
         told.append(f"the trace ends after {kept:,} of {traced:,} steps")
