@@ -29,9 +29,8 @@ from tables import Table, machine, require_equal, write
 from backtest import Book, Market, Venue, scale, sweep, tiers_used
 from backtest.rules.contract import Contract
 from backtest.scale.warm import warm
-from backtest.scale.work import COMPRESSION, LIVED
-from backtest.study.condensed import coarsen, condense, condense_lives, pulses_of
-from backtest.study.survival import lives
+from backtest.scale.work import COMPRESSION
+from backtest.study.condensed import coarsen, condense, condense_ends, pulses_of
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 ROWS_A_FILE = 4_000_000
@@ -186,7 +185,7 @@ def add_up(book: Book, market: Market, outcomes: pl.DataFrame) -> None:
     """Make the sums that a batch leaves."""
     stamps = condense(outcomes, None)
     coarsen(stamps, "1h"), pulses_of(stamps), tiers_used(book, market, venue())
-    condense_lives(lives(outcomes.select(name for name in LIVED if name in outcomes.columns), market))
+    condense_ends(outcomes, market)
 
 
 def median(rounds: list[tuple[dict[str, float], float]]) -> tuple[dict[str, float], float]:
