@@ -139,7 +139,9 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     for group in prepared.rules.groups:
         symbol = market.symbols[group.symbol]
         following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
-        own = _within(entries.get(symbol, np.zeros(0, np.int64)), group.start, min(following, default=np.iinfo(np.int64).max))
+        own = _within(
+            entries.get(symbol, np.zeros(0, np.int64)), group.start, min(following, default=np.iinfo(np.int64).max)
+        )
         if not own.size:
             continue
         if not group.known:

@@ -1,8 +1,8 @@
 """Outcomes added up by what they are told apart by, in one pass over the rows.
 
 Groups are numbered as they are found, through a table of numbers with open addressing. A pass stops at the first
-row it might have no room for: the caller makes room, and goes on from there. Amounts are rounded to whole units row
-by row, so no sum depends on the order of the rows or on how they were cut.
+row it might have no room for: the caller makes room, and goes on from there. Amounts are rounded to whole units
+row by row, so no sum depends on the order of the rows or on how they were cut.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ def add_flow(
 
     Returns
     -------
-    The row it stopped at for want of room, or their number; how many groups there are, or TOO_LARGE where an amount
-    of that row is beyond int64.
+    The row it stopped at for want of room, or their number; how many groups there are, or TOO_LARGE where an
+    amount of that row is beyond int64.
     """
     total = rows.time.shape[0]
     for row in range(begin, total):
@@ -216,8 +216,8 @@ def add_lives(
 ) -> tuple[int, int]:
     """Add rows to the number of traders that lived so long, as ``OPENED``.
 
-    Groups are told by ``trader_of``, three bits of what ended the life, and one for whether it is known when; their
-    moment is the duration, rounded up to whole ``step`` (ms).
+    Groups are told by ``trader_of``, three bits of what ended the life, and one for whether it is known when;
+    their moment is the duration, rounded up to whole ``step`` (ms).
 
     Parameters, Returns
     -------------------

@@ -151,7 +151,7 @@ def checksum_of(path: Path) -> str:
 
 
 def quick_checksum_of(path: Path) -> str:
-    """Return the CRC-32 of a file, which finds damage as surely, in a third of the time, and forgery not at all."""
+    """Return the CRC-32 of a file, which finds damage as well in a third of the time, and forgery not at all."""
     found, block = 0, memoryview(bytearray(1 << 18))
     with path.open("rb", buffering=0) as file:
         while size := file.readinto(block):

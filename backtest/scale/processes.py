@@ -17,9 +17,9 @@ from backtest.kernel.compile import thread_count
 from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
 from backtest.scale.warm import warm
 
-#: Read once, when numpy, polars and numba are first imported: one thread each, and memory that is kept from batch to
-#: batch instead of being given back and asked for anew page by page, an eighth of the time. Polars' allocator keeps
-#: it for ten seconds, the system's for good.
+#: Read once, when numpy, polars and numba are first imported: one thread each, and memory that is kept from batch
+#: to batch instead of being given back and asked for anew page by page, a tenth of the time. Polars' allocator
+#: keeps it for ten seconds, the system's for good.
 ENVIRONMENT = {
     "POLARS_MAX_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 import polars as pl
 
@@ -69,7 +70,7 @@ def condense(
     exact = pl.DataFrame(
         {
             **trader_columns(symbols, found.code >> 6),
-            "outcome": categories(outcomes.schema["outcome"], found.code >> 3 & 7),
+            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 3 & 7),
             "liquidated": found.code >> 2 & 1 > 0,
             "ambiguous": found.code >> 1 & 1 > 0,
             "outcome_time": time,
@@ -175,7 +176,7 @@ def condense_ends(
             **trader_columns(symbols, found.code >> 4),
             "duration": known(pl.Series(found.moment * step_ms).cast(pl.Duration("ms")), found.code & 1),
             "ended": categories(End, found.code >> 1 & 7),
-            "weight": found.sums[:, sums.OPENED] / per_weight,
+            "weight": pl.Series(found.sums[:, sums.OPENED]) / per_weight,  # numpy divides otherwise, by an ulp
         }
     ).sort(LIVES_KEYS)
 

@@ -68,7 +68,9 @@ def fills_of(outcomes: pl.DataFrame) -> sums.Fills:
 def spans_of(outcomes: pl.DataFrame, symbols: tuple[str, ...], market: Market) -> sums.Spans:
     """Return when positions began, and when bars, long gaps and histories of their symbols end."""
     number = np.array([market.symbols.index(symbol) for symbol in symbols], np.int64)
-    places = pl.DataFrame({"symbol": symbols, "place": np.arange(len(symbols))}, schema_overrides={"symbol": pl.String})
+    places = pl.DataFrame(
+        {"symbol": symbols, "place": np.arange(len(symbols))}, schema_overrides={"symbol": pl.String}
+    )
     gaps = market.gaps().filter("long").join(places, on="symbol").sort("place", "end")
     return sums.Spans(
         entry_time=readonly(outcomes["entry_time"].to_physical().rechunk().to_numpy()),
@@ -97,10 +99,15 @@ def add_up(add: Callable[[int, sums.Groups, int], tuple[int, int]], rows: int) -
     row, count = add(0, groups, 0)
     while row < rows:
         if count == sums.TOO_LARGE:
-            raise DataError(f"outcomes: amounts must be less than 2^63 units to be added up: row {row:,} holds more")
+            raise DataError(f"outcomes: amounts must be below 2^63 units to be added up: row {row:,} holds more")
         groups = _more_room(groups, count)
         row, count = add(row, groups, count)
-    return sums.Groups(groups.slot, *(array[:count] for array in groups[1:]))
+    return groups._replace(
+        code=groups.code[:count],
+        moment=groups.moment[:count],
+        sums=groups.sums[:count],
+        largest=groups.largest[:count],
+    )
 
 
 def trader_columns(symbols: tuple[str, ...], traders: Integers) -> dict[str, pl.Series]:
