@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.cli.policy_tables import FILL_WORDS, Tried
+from backtest.cli.policy_tried import FILL_WORDS, Tried
 
 
 def draw_multiples(tried: Tried, path: Path, notes: Sequence[str]) -> None:

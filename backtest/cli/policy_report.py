@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from backtest.cli.policy_tables import Table
+from backtest.cli.policy_tried import Table
 
 STYLE = """
 :root { color-scheme: light; }

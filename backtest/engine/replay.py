@@ -11,22 +11,18 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import limits, replay_arguments, replay_frames
+from backtest.engine import replay_arguments, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.replay_world import Options, build
-from backtest.engine.sweep import ENTRY_BAR, INTRABAR, Prepared, prepare
+from backtest.engine.replay_stage import Stage, Watch
+from backtest.engine.replay_world import Options
+from backtest.engine.sweep import ENTRY_BAR, INTRABAR
 from backtest.errors import ArgumentError
-from backtest.kernel import replay as steps
 from backtest.kernel import waterfall
-from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import PRICE_PREFIX
-
-#: Room for further queue nodes and rows of the ADL table to begin with; where it is too little it is doubled.
-SPARE = 4_096
 
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
@@ -115,32 +111,26 @@ def replay(
     found = impact or Impact()
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
-    replay_arguments.require_single(book)
     replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
     if found.mark > 0 and not exogenous:
         raise ArgumentError(
             "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
             "none (a simulated path)"
         )
-    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-    _check_feedback(prepared, found)
-    admitted = limits.admit(book, prepared, leverage_limit, threads)
-    options = Options(
-        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed,
-        _row_of(admitted.frame, trace),
+    stage = Stage.of(
+        book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
+        tiers=tiers, threads=threads,
     )  # fmt: skip
-    spare = SPARE
-    while True:
-        world, agenda = build(admitted, prepared, venue, options, threads, spare)
-        _step(world, agenda, progress)
-        rows_wanted = int(world.counters[waterfall.TABLE_USED])
-        if not world.counters[waterfall.FULL] and rows_wanted <= spare:
-            break
-        spare = max(4 * spare, 2 * rows_wanted)
+    frame = stage.admitted.frame
+    options = Options(
+        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
+    )
+    told = None if progress is None else _telling(progress, stage.bars)
+    world, _ = stage.play(venue, options, threads=threads, every=REPORTED, watch=told)
     return Replay(
-        outcomes=replay_frames.outcomes(admitted.frame, world),
+        outcomes=replay_frames.outcomes(frame, world, market),
         fund=replay_frames.fund(world, market),
-        adl=replay_frames.adl(world, market, admitted.frame),
+        adl=replay_frames.adl(world, market, frame),
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
@@ -149,17 +139,9 @@ def replay(
     )
 
 
-def _step(world: waterfall.World, agenda: Agenda, progress: Callable[[float], None] | None) -> None:
-    """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
-    rows, paid = world.bars.size, 0
-    for first in range(0, rows, REPORTED):
-        stop = min(first + REPORTED, rows)
-        paid = steps.run(world, agenda, first, stop, paid)
-        if progress is not None:
-            progress(stop / rows)
-        if world.counters[waterfall.FULL]:
-            return
-    steps.finish(world, agenda, rows)
+def _telling(progress: Callable[[float], None], bars: int) -> Watch:
+    """Return what tells progress as the share of bars done."""
+    return lambda world, done: progress(done / bars)
 
 
 def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
@@ -169,15 +151,6 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
     if rows.is_empty():
         raise ArgumentError(f"trace must be the position_id of a position, is {trace!r}: there is none of that id")
     return int(rows[0])
-
-
-def _check_feedback(prepared: Prepared, impact: Impact) -> None:
-    if impact.mark > 0:
-        odds = [g.contract.symbol for g in prepared.rules.groups if g.contract.kind == "face_value"]
-        if odds:
-            raise ArgumentError(
-                f"impact.mark multiplies prices, which odds between 0 and 1 cannot be: {odds[0]} is face value"
-            )
 
 
 def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World) -> tuple[str, ...]:
