@@ -19,7 +19,7 @@ START = datetime(2024, 12, 2, tzinfo=UTC)
 BARS = 40
 
 #: Funds that are tried, in notionals of the largest loser.
-FUNDS = (0.0, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 2.0)
+FUNDS = (0.0, 1e-3, 0.01, 0.05, 0.1, 0.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class Borne:
     first: datetime | None  #: deleveraging
 
 
-def random_event(rng: np.random.Generator, losers: int) -> Event:
-    """Return a market that jumps against ``losers`` highly leveraged positions of one side, and swings before."""
+def random_event(rng: np.random.Generator, losers: int, *, alike: bool = False) -> Event:
+    """Return a market that jumps against ``losers`` highly leveraged positions of one side, and swings before.
+
+    ``alike``: they all have one entry and one leverage, and so one bankruptcy price.
+    """
     side = rng.choice(["long", "short"])
     sign = 1 if side == "long" else -1
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, BARS)))
@@ -68,11 +71,14 @@ def random_event(rng: np.random.Generator, losers: int) -> Event:
     quantity = np.exp(rng.normal(0, 1.2, count)) * np.append(np.full(losers, 4.0), np.ones(others))
     against = ["long", "short"] if side == "short" else ["short", "long"]
     sides = [side] * losers + [against[int(rng.random() < 0.25)] for _ in range(others)]
+    price = close[entry] * np.exp(rng.normal(0, 0.01, count))
+    if alike:
+        entry[:losers], leverage[:losers], price[:losers] = entry[0], leverage[0], price[0]
     positions = pl.DataFrame(
         {
             "position_id": np.arange(count), "symbol": "X", "side": pl.Series(sides, dtype=Side),
             "entry_time": [times[number] for number in entry],
-            "entry_price": close[entry] * np.exp(rng.normal(0, 0.01, count)),
+            "entry_price": price,
             "quantity": quantity, "leverage": leverage,
         },
         schema_overrides={"entry_time": Time},
@@ -97,7 +103,18 @@ def random_event(rng: np.random.Generator, losers: int) -> Event:
 
 
 def played(event: Event, fund: float) -> Replay:
-    return replay(event.book, event.market, event.venue, fund=fund, impact=event.impact, threads=1)
+    return replay(event.book, event.market, event.venue, fund=fund * event.scale, impact=event.impact, threads=1, trace=0)
+
+
+def begun(found: Replay) -> int:
+    """Return of how many positions the liquidation began, as far as anything was closed."""
+    touched = (pl.col("filled_in_market") + pl.col("taken_over") > 0) | pl.col("liquidated")
+    return int(found.outcomes.select(touched.sum()).item())
+
+
+def orders(found: Replay) -> int:
+    """Return how many orders the first position's liquidation took."""
+    return found.trace.filter(pl.col("step").cast(pl.String).is_in(["filled", "taken over"])).height
 
 
 def borne(found: Replay) -> Borne:

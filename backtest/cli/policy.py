@@ -156,10 +156,14 @@ def _write(
     notes = _notes(file, tried)
     pictures = []
     with clock.stage("charts"):
-        for name, draw, caption in (
+        drawn = [
             ("policies.png", policy_pictures.draw_multiples, "What each cap changed, by traders' response."),
             ("frontier.png", policy_pictures.draw_frontier, "What policies leave of freedom, and the shortfall."),
-        ):  # fmt: skip
+        ]
+        if len(file.grid.procedures) > 1:
+            words = "What each procedure takes of the liquidated, and leaves to others."
+            drawn.append(("procedures.png", policy_pictures.draw_procedures, words))
+        for name, draw, caption in drawn:
             path = files.path(name)
             draw(tried, path, notes)
             pictures.append(Picture(path, caption))

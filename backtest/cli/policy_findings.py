@@ -51,6 +51,8 @@ def what_would_change_it(tried: Tried) -> Iterator[str]:
     ):  # fmt: skip
         frame = tried.base(axis) if axis in ("fill", "procedure") else tried.base()
         for column, name in JUDGED.items():
+            if column == "liquidated_share" and axis in ("fill", "procedure"):
+                continue  # without feedback neither decides whose liquidation begins
             changes = _changes(tried, frame, column, axis)
             if len(changes) > 1:
                 yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}{_of_each(frame, axis)}."

@@ -59,9 +59,9 @@ def play(stage: Stage, venue: Venue, options: Options) -> Sums:
         venue, options, threads=1, every=LOOK, watch=lambda state, done: seen.update({done: _unpaid(state)})
     )
     table = world.table[: int(world.counters[w.TABLE_USED])]
-    times = [int(world.bars["time"][table["row"]].min())] if table.size else []
-    times += _first_unpaid(stage, venue, options, seen, world, agenda)
-    return _sums(stage, world, agenda, table, min(times, default=None))
+    given = int(world.bars["time"][table["row"]].min()) if table.size else None
+    unpaid = _first_unpaid(stage, venue, options, seen, world, agenda, given)
+    return _sums(stage, world, agenda, table, min((time for time in (given, unpaid) if time is not None), default=None))
 
 
 def _unpaid(world: w.World) -> int:
@@ -71,16 +71,23 @@ def _unpaid(world: w.World) -> int:
 
 
 def _first_unpaid(
-    stage: Stage, venue: Venue, options: Options, seen: dict[int, int], world: w.World, agenda: Agenda
-) -> list[int]:
-    """Return the time of the first bar in which anything was clawed back or paid by nobody; nothing where none."""
+    stage: Stage, venue: Venue, options: Options, seen: dict[int, int], world: w.World, agenda: Agenda,
+    given: int | None,
+) -> int | None:  # fmt: skip
+    """Return the time of the first bar in which anything was clawed back or paid by nobody.
+
+    Not where nothing was, or where a deleveraging, at ``given``, came before. The piece of bars in which it began is
+    stepped through again, one by one.
+    """
     late = next((done for done in sorted(seen) if seen[done] > 0), None)
-    if late is None:
-        return [int(world.bars["time"].max())] if _unpaid(world) > 0 else []  # what entered after the last bar
+    if late is None:  # it may be of what entered after the last bar
+        return int(world.bars["time"].max()) if _unpaid(world) > 0 else None
     early = max((done for done in seen if done < late), default=0)
+    if given is not None and given <= int(world.bars["time"][agenda.rows[early]]):
+        return None
     for state, done in stage.pieces(venue, options, range(early, late + 1), spare=world.table.size, threads=1):
         if _unpaid(state) > 0:
-            return [int(state.bars["time"][agenda.rows[done - 1]])]
+            return int(state.bars["time"][agenda.rows[done - 1]])
     raise AssertionError("a replay of the same book came out otherwise")
 
 
