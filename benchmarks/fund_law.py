@@ -3,8 +3,8 @@
 ``python benchmarks/fund_law.py`` prints the table; ``--write`` puts it into ``benchmarks/README.md``.
 
 The markets are those of ``tests/event_cases.py``: a jump liquidates one position or several of one side, beside
-low-leveraged ones of both; procedures, ranks, prices of deleveraging, takeovers, impact and capacity are random. Each
-is replayed with seven funds from nothing to twice the notional of the largest loser.
+low-leveraged ones of both; procedures, ranks, prices of deleveraging, takeovers, impact and capacity are random.
+Each is replayed with seven funds from nothing to twice the notional of the largest loser.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def main() -> None:
         "positions liquidated", "counterparties are turned to", "markets", "more quantity deleveraged",
         "an earlier first", "more money left to others",
         about=(
-            f"{options.markets:,} random markets of each kind that jump once, counted where anybody is deleveraged "
-            "under any of seven funds: in how many does some larger fund leave more to others than the next smaller "
-            "one? `docs/replay.md` says why."
+            f"{options.markets:,} random markets of each kind that jump once, counted where anybody is "
+            "deleveraged under any of seven funds: in how many does some larger fund leave more to others than "
+            "the next smaller one? `docs/replay.md` says why."
         ),
     )  # fmt: skip
     for losers, alike in KINDS:

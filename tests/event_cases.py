@@ -103,7 +103,9 @@ def random_event(rng: np.random.Generator, losers: int, *, alike: bool = False) 
 
 
 def played(event: Event, fund: float) -> Replay:
-    return replay(event.book, event.market, event.venue, fund=fund * event.scale, impact=event.impact, threads=1, trace=0)
+    return replay(
+        event.book, event.market, event.venue, fund=fund * event.scale, impact=event.impact, threads=1, trace=0
+    )
 
 
 def begun(found: Replay) -> int:

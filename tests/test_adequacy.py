@@ -20,7 +20,7 @@ from backtest.study.adequacy import (
     procyclicality,
     rolling_margins,
 )
-from backtest.study.closing import Closing, after_liquidation
+from backtest.study.closing import Closing, Exit, after_liquidation
 from backtest.study.maintenance import bad_debt, tier_adequacy
 from backtest.study.margin_laws import MOVES, Choices, cluster_peaks, fit
 
@@ -223,14 +223,25 @@ def test_tiers_by_contracts__are_judged_at_the_median_price_and_held_as_so_many_
     assert by_notional["contracts"].is_null().all()
     every = pl.col("condition") == "every opening"
     drop = ("contracts", "time_to_close")
-    same = [frame.filter(every).drop(drop).select(pl.selectors.numeric()).to_numpy() for frame in (found, by_notional)]
+    same = [
+        frame.filter(every).drop(drop).select(pl.selectors.numeric()).to_numpy() for frame in (found, by_notional)
+    ]
     assert same[0] == pytest.approx(same[1], nan_ok=True)
     after = found.filter(~every, pl.col("side") == "long").row(0, named=True)
     held = counted("linear", 0.01, (1e5 / worth, 1e6 / worth))
+    horizon = Exit.of(market, Closing(), None).bars(1e5)
     moves = after_liquidation(
-        market, held, "two", 1e5 / price, side="long", leverage=20.0, horizon=HOUR, counted="quantity"
+        market,
+        held,
+        "two",
+        1e5 / price * (1 - 1e-9),
+        side="long",
+        leverage=20.0,
+        horizon=horizon,
+        counted="quantity",
     )
     assert after["moves"] == moves.size > 0
+    assert after["required_99"] == pytest.approx(np.quantile(moves, 0.99) + after["cost"])
 
 
 def test_tiers_of_coins__take_volume_in_coins_and_contracts_in_dollars() -> None:

@@ -16,7 +16,7 @@ EVENTS = 100
 
 @pytest.fixture(scope="module")
 def one_event() -> list[tuple[str, bool, list[Borne], float]]:
-    """Markets in which one position is liquidated: trigger of deleveraging, whether by one order, what funds left."""
+    """Markets in which one position is liquidated: what deleverages, whether by one order, what funds left."""
     found = []
     for number in range(EVENTS):
         event = random_event(np.random.default_rng([number, 1]), 1)

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-
 from policy_cases import DAY, random_book, random_market, venue
 
 from backtest import Book, Market, sweep
@@ -69,7 +68,10 @@ def test_the_fund_path__equals_walking_through_the_rows(procedure: str, fee: flo
     run = swept(random_book(random_market(last=True)), with_last_price(HISTORY.market), fill_price="last_extreme")
     terms = Terms(fee, fund, procedure)
     told = vars(FundPath().settle(run, terms))
-    settled, slow = {name: value for name, value in told.items() if name not in UNTOLD}, slow_settlement(run, terms)
+    settled, slow = (
+        {name: value for name, value in told.items() if name not in UNTOLD},
+        slow_settlement(run, terms),
+    )
     assert all(told[name] is None for name in UNTOLD)
     assert settled.pop("first_adl") == slow.pop("first_adl")
     assert settled == pytest.approx(slow, abs=1e-6)
@@ -195,11 +197,16 @@ def test_a_row__is_a_sweep_and_sums_over_its_rows(policies: pl.DataFrame) -> Non
 def test_laws__hold_where_they_must_and_are_counted_where_they_need_not(policies: pl.DataFrame) -> None:
     found = laws(policies)
     assert found["sentence"].to_list() == [law.sentence for law in LAWS]
-    told = found.filter(pl.col("sentence") != "a larger fund never means more notional deleveraged")  # none ever is
+    told = found.filter(
+        pl.col("sentence") != "a larger fund never means more notional deleveraged"
+    )  # none ever is
     assert (told["compared"] > 100).all()
     assert (found.filter("holds")["broken"] == 0).all()
     worse = policies.with_columns(adl=pl.col("fund"))
-    assert laws(worse).filter(pl.col("sentence").str.contains("larger fund never leaves others more"))["broken"][0] > 0
+    assert (
+        laws(worse).filter(pl.col("sentence").str.contains("larger fund never leaves others more"))["broken"][0]
+        > 0
+    )
 
 
 def test_another_settlement__is_given_the_run_and_says_what_it_leaves_out() -> None:
@@ -328,7 +335,10 @@ def test_spread__is_over_books(policies: pl.DataFrame) -> None:
             ),
             "procedure must be one of returned, to_fund, is 'kept'",
         ),
-        (lambda: Rules(changes={"step": "tier"}), "step is no rule that a change can be of: procedures are an axis"),
+        (
+            lambda: Rules(changes={"step": "tier"}),
+            "step is no rule that a change can be of: procedures are an axis",
+        ),
         (lambda: Grid(changes={"x": {"remainder": "fund"}}), "remainder is no rule that a change can be of"),
         (lambda: under_cap(BOOK, 5.0, "leave"), "response must be one of same_size, same_margin, not_opened"),
         (lambda: under_cap(BOOK, 0.0, "same_size"), "a cap on leverage must be 1 or more"),

@@ -1,4 +1,4 @@
-"""Policies settled by the replay: equal to the fund path where nothing is coupled, and to the replay's own frames."""
+"""Policies settled by the replay: as the fund path where nothing is coupled, and as the replay's own frames."""
 
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -33,7 +33,9 @@ OTHERS = {
 }
 
 
-def swept(book: Book = BOOK, market: Market = MARKET, rules: Venue | None = None, fill: str = "last_extreme") -> Run:
+def swept(
+    book: Book = BOOK, market: Market = MARKET, rules: Venue | None = None, fill: str = "last_extreme"
+) -> Run:
     rules = (rules or venue()).with_(remainder="returned")
     how = {"fill_price": fill, "stop_trigger": "last"}
     return Run(book, market, rules, sweep(book, market, rules, **how), **how, threads=2)
@@ -80,7 +82,11 @@ def assert_same(simple: Settled, replayed: Settled, but: tuple[str, ...] = (), w
 @pytest.mark.parametrize("fill", ["liquidation_price", "last_extreme"])
 @pytest.mark.parametrize("case", ["one symbol", "two symbols", "adjusted"])
 def test_where_nothing_is_coupled__the_replay_settles_as_the_fund_path(fill: str, case: str) -> None:
-    cases = {"one symbol": (BOOK, MARKET, None), "two symbols": two_symbols(), "adjusted": (adjusted(), MARKET, None)}
+    cases = {
+        "one symbol": (BOOK, MARKET, None),
+        "two symbols": two_symbols(),
+        "adjusted": (adjusted(), MARKET, None),
+    }
     run = swept(*cases[case], fill)
     # either nothing comes into the fund, or it never runs dry: then no order within a bar makes a difference
     terms = [Terms(0.0, fund) for fund in (0.0, 500.0, 2_000.0, 1e6)]
@@ -90,7 +96,12 @@ def test_where_nothing_is_coupled__the_replay_settles_as_the_fund_path(fill: str
     ):
         assert_same(simple, replayed)
         assert replayed.begun == run.outcomes["liquidated"].sum()
-        assert (replayed.released, replayed.adl_notional, replayed.clawed_back, replayed.backstop) == (0, 0, 0, 0), each
+        assert (replayed.released, replayed.adl_notional, replayed.clawed_back, replayed.backstop) == (
+            0,
+            0,
+            0,
+            0,
+        ), each
 
 
 def test_where_the_fund_runs_dry__a_bar_s_order_can_only_leave_more_uncovered() -> None:
@@ -199,8 +210,8 @@ def test_the_first_that_others_pay__is_found_in_pieces_of_any_size(name: str, mo
 def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None:
     history = History("forty days", random_market())
     grid = Grid(
-        caps=(None, 20.0), funds=(0.0, 1_000.0, 1e6), liquidation_fees=(None, 0.0, 0.005), responses=("same_size",),
-        procedures=("returned", "mexc"),
+        caps=(None, 20.0), funds=(0.0, 1_000.0, 1e6), liquidation_fees=(None, 0.0, 0.005),
+        responses=("same_size",), procedures=("returned", "mexc"),
     )  # fmt: skip
     settlement = Replayed({"mexc": NAMED["mexc"]})
     book = wanted("mixed", BOOK, history, venue(), grid)
@@ -214,7 +225,9 @@ def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None
     assert rows["settlement"].unique().to_list() == [settlement.label]
     assert rows["liquidation_fee"].null_count() == rows.height // 3
     closed = rows.filter(procedure="returned")
-    assert closed["closed_notional"].to_numpy() == pytest.approx(closed["liquidated_notional"].to_numpy(), abs=CENTS)
+    assert closed["closed_notional"].to_numpy() == pytest.approx(
+        closed["liquidated_notional"].to_numpy(), abs=CENTS
+    )
     held = {row["sentence"]: row for row in laws(rows).iter_rows(named=True)}
     assert held["a higher cap never liquidates fewer positions"]["holds"]
     assert not held["a larger fund never leaves others more to pay"]["holds"]
@@ -225,7 +238,7 @@ def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None
 def test_wrong_settlements__are_refused() -> None:
     with pytest.raises(ArgumentError, match="procedure 'returned' is one of every settlement"):
         Replayed({"returned": {}})
-    with pytest.raises(ArgumentError, match="impact.mark moves a history that holds its own cascade already"):
+    with pytest.raises(ArgumentError, match=r"impact\.mark moves a history that holds its own cascade already"):
         Replayed(impact=Impact(mark=1e-9))
     with pytest.raises(ArgumentError, match="procedure must be one of returned, to_fund, mexc, is 'okx'"):
         Replayed({"mexc": NAMED["mexc"]}).settle_each(swept(), [Terms(procedure="okx")])
@@ -239,5 +252,3 @@ def test_labels__say_what_they_rest_on() -> None:
     assert "no limit on volume, no impact on fills" in Replayed().label
     told = Replayed(impact=Impact(participation=0.1, square_root=0.02)).label
     assert "at most 10 % of a bar's volume, square-root impact 0.02" in told
-
-

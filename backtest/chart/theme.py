@@ -135,8 +135,8 @@ def panel_grid(
 ) -> list[list[Axes]]:
     """Write a title above and notes below, and return rows of equal panels between them.
 
-    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is the
-    room for the names of the y axis, inches.
+    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is
+    the room for the names of the y axis, inches.
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)

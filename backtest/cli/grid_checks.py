@@ -32,7 +32,8 @@ WORDS = {
     int: "a whole number",
 }
 KNOWN = (
-    "question", "venue", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories", "books", "bands",
+    "question", "venue", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories", "books",
+    "bands",
 )  # fmt: skip
 
 

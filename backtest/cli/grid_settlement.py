@@ -28,7 +28,7 @@ IMPACT = ("participation", "linear", "square_root", "order")
 
 def is_replay(settings: Mapping[str, Any]) -> bool:
     """Whether a grid file asks for replays."""
-    return settings.get("settlement", SETTLEMENTS[0]) == "replay"
+    return bool(settings.get("settlement", SETTLEMENTS[0]) == "replay")
 
 
 def procedures_asked(settings: Mapping[str, Any]) -> list[str]:
@@ -45,7 +45,9 @@ def venue_of(path: Path, name: object) -> Venue:
     return Venue.load(beside if beside.is_file() else str(name))
 
 
-def read_settlement(path: Path, settings: Mapping[str, Any], venue: Venue | None, problems: Problems) -> Settlement:
+def read_settlement(
+    path: Path, settings: Mapping[str, Any], venue: Venue | None, problems: Problems
+) -> Settlement:
     """Return the settlement of a grid file, noting everything that is wrong with it."""
     problems.require_choice("settlement", settings.get("settlement", SETTLEMENTS[0]), SETTLEMENTS)
     asked = procedures_asked(settings)
@@ -81,8 +83,8 @@ def _require_simple(problems: Problems, settings: Mapping[str, Any], asked: Iter
         if name not in UNCOUPLED:
             problems.add(
                 "grid.procedures",
-                f"{name!r} needs settlement = \"replay\": the fund path closes every position whole and at once, and "
-                f"knows {' and '.join(UNCOUPLED)} alone",
+                f'{name!r} needs settlement = "replay": the fund path closes every position whole and at once, '
+                f"and knows {' and '.join(UNCOUPLED)} alone",
             )
     for name in ("procedures", "impact"):
         if name in settings:
@@ -124,7 +126,9 @@ def _known(path: Path, name: object, venue: Venue | None, problems: Problems, wh
         return None
 
 
-def _changed(base: dict[str, Any], settings: dict[str, Any], problems: Problems, where: str) -> dict[str, Any] | None:
+def _changed(
+    base: dict[str, Any], settings: dict[str, Any], problems: Problems, where: str
+) -> dict[str, Any] | None:
     """Return a procedure with some of its settings changed, or None and problems."""
     known = (*PROCEDURE_RULES, *BESIDE)
     before = len(problems.found)
@@ -186,10 +190,16 @@ def sentence(changes: Mapping[str, Any]) -> str:
     }[own.step]
     parts = [steps if own.slices == "market" or own.step == "all" else f"{steps}, each step taken over"]
     if own.step != "all":
-        parts.append("until equity exceeds the initial margin" if own.until == "initial" else "until it is healthy")
+        parts.append(
+            "until equity exceeds the initial margin" if own.until == "initial" else "until it is healthy"
+        )
     if own.rounds:
-        price = {"bankruptcy": "the bankruptcy price", "bankruptcy_with_fee": "the bankruptcy price with a fee"}.get(
-            changes.get("takeover_price", "bankruptcy"), f"{100 * changes.get('takeover_discount', 0):g} % below the mark"
+        price = {
+            "bankruptcy": "the bankruptcy price",
+            "bankruptcy_with_fee": "the bankruptcy price with a fee",
+        }.get(
+            changes.get("takeover_price", "bankruptcy"),
+            f"{100 * changes.get('takeover_discount', 0):g} % below the mark",
         )
         after = f"after {own.rounds} order{'' if own.rounds == 1 else 's'} "
         parts.append(after + (f"taken over at {price}" if own.last == "takeover" else "sold whatever it costs"))
@@ -205,4 +215,3 @@ def sentence(changes: Mapping[str, Any]) -> str:
         f"deleveraging {watches[own.adl_trigger]} by {rank} at the {own.adl_price} price"
     )  # fmt: skip
     return "; ".join(parts + (["clawback"] if own.clawback else []))
-

@@ -149,8 +149,8 @@ def _of_book(file: GridFile, history: History, book: Wanted) -> list[tuple[str, 
 
 
 def _write(
-    files: Outputs, file: GridFile, tried: Tried, found: tuple[list[Table], list[str], list[str]], assumed: Assumed,
-    options: Namespace, clock: Clock,
+    files: Outputs, file: GridFile, tried: Tried, found: tuple[list[Table], list[str], list[str]],
+    assumed: Assumed, options: Namespace, clock: Clock,
 ) -> None:  # fmt: skip
     tried.policies.write_parquet(files.path("policies.parquet"))
     notes = _notes(file, tried)
@@ -170,7 +170,7 @@ def _write(
     shown, answer, changes = found
     settlement = tried.settlement
     footer = f"backtest {backtest.__version__}. {' · '.join(notes)}"
-    report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer)
+    report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer, tried.replayed)
     files.path("report.html").write_text(report.html(), "utf-8")
     files.write_json(
         "summary.json",

@@ -71,7 +71,8 @@ def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str,
     return (
         f"{history}: with {_cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
         f"liquidated and liquidations fell short by {number(first['shortfall_per_million'], 1)} per million, "
-        f"{FILL_WORDS[tried.fill]}{terms}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}.{_basis(tried)}"
+        f"{FILL_WORDS[tried.fill]}{terms}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}."
+        f"{_basis(tried)}"
     )
 
 

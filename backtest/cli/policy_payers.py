@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import polars as pl
@@ -13,11 +14,11 @@ from backtest.cli.text import NOTHING, moment, number, percent, plural
 from backtest.study.frontier import AMOUNTS
 from backtest.study.policy_grid import FILLS
 
-#: A case of terms, by the rows of each fill.
-Rows = Mapping[str, Mapping[str, Any]]
+#: A case of terms: by fill, the rows of each book.
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 #: What tells cases of terms apart.
-TERMS = ("book", "procedure", "liquidation_fee", "fund")
+TERMS = ("procedure", "liquidation_fee", "fund")
 
 
 def tables(tried: Tried, history: str) -> Iterator[Table]:
@@ -60,8 +61,8 @@ def caveats(tried: Tried) -> Iterator[str]:
     else:
         yield (
             "Feedback: closing moves no price here, positions are closed whole, and deleveraging ends nobody's "
-            "position. Where liquidations moved the price, a cap that forces fewer of them is worth more than this "
-            "shows."
+            "position. Where liquidations moved the price, a cap that forces fewer of them is worth more than "
+            "this shows."
         )
 
 
@@ -71,16 +72,17 @@ def _cases(tried: Tried, history: str) -> list[Rows]:
         same("cap", tried.loosest), history=history, response=tried.grid.responses[0]
     )
     parts = own.partition_by(TERMS, maintain_order=True)
-    return [{row["fill"]: row for row in part.iter_rows(named=True)} for part in parts]
+    return [{fill: part.filter(fill=fill).to_dicts() for fill in tried.grid.fills} for part in parts]
 
 
 def _payers(tried: Tried, history: str) -> Table:
     cases = _cases(tried, history)
-    shown: list[tuple[str, Callable[[Rows], str]]] = [
-        *_named(tried),
-        ("fees\nper million", _amount("fees")),
+    shown: list[tuple[str, Callable[[Rows], str]]] = _named(tried)
+    if not tried.replayed:  # else they stand beside what procedures do
+        shown += [("fees\nper million", _amount("fees")), ("returned\nper million", _amount("returned"))]
+    shown += [
         ("shortfall\nper million", _amount("shortfall")),
-        ("lowest fund\nper million", _amount("fund_lowest")),
+        ("lowest fund\n% of its start", _share("fund_lowest", "fund")),
     ]
     if tried.replayed:
         shown += [
@@ -91,13 +93,11 @@ def _payers(tried: Tried, history: str) -> Table:
         shown += [("backstop's\nresult\nper million", _amount("backstop"))] if _any(cases, "backstop") else []
     shown += [("paid by\nnobody\nper million", _amount("deficit")), ("others pay\nfirst on", _first)]
     caption = f"Who pays, {history}, highest leverage {cap_name(tried.loosest)}, {bracket_words(tried)}"
-    return _table(caption, shown, cases, tried)
+    return _table(caption + _basis(tried), shown, cases)
 
 
 def _procedures(tried: Tried, history: str) -> Table:
-    cases = [
-        case for case in _cases(tried, history) if next(iter(case.values()))["fund"] == tried.grid.funds[0]
-    ]
+    cases = [case for case in _cases(tried, history) if _one(case)["fund"] == tried.grid.funds[0]]
     shown: list[tuple[str, Callable[[Rows], str]]] = [
         *(column for column in _named(tried) if column[0] != "fund"),
         ("liquidation\nbegan, %\nof positions", _share("begun", "wanted")),
@@ -111,33 +111,34 @@ def _procedures(tried: Tried, history: str) -> Table:
         f"What procedures do to those they liquidate, {history}, highest leverage {cap_name(tried.loosest)}, fund "
         f"{number(tried.grid.funds[0])}, {bracket_words(tried)}"
     )
-    return _table(caption, shown, cases, tried)
+    return _table(caption + _basis(tried), shown, cases)
 
 
 def _named(tried: Tried) -> list[tuple[str, Callable[[Rows], str]]]:
     """Return the columns that name a case."""
-    several: list[tuple[str, Callable[[Rows], str]]] = []
-    if tried.books > 1:
-        several.append(("book", lambda rows: str(_one(rows)["book"])))
-    several.append(("procedure" if tried.replayed else "rest of\nthe margin", lambda rows: _word(_one(rows))))
-    if tried.grid.liquidation_fees != (None,):
-        several.append(("fee\n% of notional", _fee))
-    return [*several, ("fund", lambda rows: number(_one(rows)["fund"]))]
+    fees = [] if tried.grid.liquidation_fees == (None,) else [("fee\n% of notional", _fee)]
+    return [
+        ("procedure" if tried.replayed else "rest of\nthe margin", _word),
+        *fees,
+        ("fund", lambda rows: number(_one(rows)["fund"])),
+    ]
 
 
-def _table(
-    caption: str, shown: Sequence[tuple[str, Callable[[Rows], str]]], cases: Sequence[Rows], tried: Tried
-) -> Table:
-    left = 2 if tried.books > 1 else 1
-    return Table(caption, [name for name, _ in shown], [[tell(case) for _, tell in shown] for case in cases], left)
+def _basis(tried: Tried) -> str:
+    """Return what each figure is, where there are several books."""
+    return f"; each figure is {tried.basis}" if tried.basis else ""
+
+
+def _table(caption: str, shown: Sequence[tuple[str, Callable[[Rows], str]]], cases: Sequence[Rows]) -> Table:
+    return Table(caption, [name for name, _ in shown], [[tell(case) for _, tell in shown] for case in cases])
 
 
 def _one(rows: Rows) -> Mapping[str, Any]:
-    return next(iter(rows.values()))
+    return next(iter(rows.values()))[0]
 
 
-def _word(row: Mapping[str, Any]) -> str:
-    return str(row["procedure"]).replace("_", " ")
+def _word(rows: Rows) -> str:
+    return str(_one(rows)["procedure"]).replace("_", " ")
 
 
 def _fee(rows: Rows) -> str:
@@ -147,15 +148,20 @@ def _fee(rows: Rows) -> str:
 
 def _amount(name: str) -> Callable[[Rows], str]:
     """Return what tells an amount per million from one fill to the other."""
-    return lambda rows: _span([number(row[AMOUNTS[name]], 1) for row in rows.values()])
+    return lambda rows: _span([figure(median(row[AMOUNTS[name]] for row in books)) for books in rows.values()])
+
+
+def figure(amount: float) -> str:
+    """Return an amount to a tenth, or whole where it is large; nothing is written as such."""
+    return "0" if abs(amount) < 0.05 else number(amount, 1 if abs(amount) < 99.95 else 0)
 
 
 def _share(part: str, whole: str) -> Callable[[Rows], str]:
     """Return what tells a share in per cent from one fill to the other."""
 
     def tell(rows: Rows) -> str:
-        shares = [row[part] / row[whole] if row[whole] else float("nan") for row in rows.values()]
-        return _span([percent(share, 2) for share in shares])
+        shares = [[row[part] / row[whole] for row in books if row[whole]] for books in rows.values()]
+        return _span([percent(median(of_books) if of_books else None, 1) for of_books in shares])
 
     return tell
 
@@ -166,13 +172,13 @@ def _span(written: Sequence[str]) -> str:
 
 
 def _first(rows: Rows) -> str:
-    """Return the earliest time that others had to pay, under any fill."""
-    times = [row["first_adl"] for row in rows.values() if row["first_adl"] is not None]
+    """Return the earliest time that others had to pay, under any fill and in any book."""
+    times = [row["first_adl"] for books in rows.values() for row in books if row["first_adl"] is not None]
     return moment(min(times)) if times else NOTHING
 
 
 def _any(cases: Sequence[Rows], name: str) -> bool:
-    return any(row[name] for case in cases for row in case.values())
+    return any(row[name] for case in cases for books in case.values() for row in books)
 
 
 def _left_to_others(tried: Tried, fill: str) -> str:
@@ -184,7 +190,7 @@ def _left_to_others(tried: Tried, fill: str) -> str:
     return (
         f"With {_cap_words(tried.loosest)}, {FILL_WORDS[fill]}, {plural(short.height, 'case')} of "
         f"{number(covered.height)} (procedure, fee and fund, by history and book) leave something that the fund "
-        f"cannot pay and {others}; at most {number(covered['adl_per_million'].to_numpy().max(), 1)} per million of "
+        f"cannot pay and {others}; at most {figure(covered['adl_per_million'].to_numpy().max())} per million of "
         "wanted notional."
     )
 
@@ -208,9 +214,7 @@ def _by_procedure(tried: Tried, history: str) -> str:
 
 def _ends(ordered: pl.DataFrame, name: str) -> str:
     first, last = ordered.row(0, named=True), ordered.row(-1, named=True)
-    return (
-        f"{_quoted(first)} ({number(first[name], 1)}) and most under {_quoted(last)} ({number(last[name], 1)})"
-    )
+    return f"{_quoted(first)} ({figure(first[name])}) and most under {_quoted(last)} ({figure(last[name])})"
 
 
 def _quoted(row: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from backtest.cli.policy_tried import ANY_RESPONSE, FILL_WORDS, Table, Tried, ra
 from backtest.cli.text import NOTHING, number, percent
 from backtest.study.frontier import laws
 
+
 def tables(tried: Tried) -> Iterator[Table]:
     """Yield every table that says something."""
     for history in tried.histories:

@@ -133,7 +133,7 @@ class Tried:
 
 def same(name: str, value: object) -> pl.Expr:
     """Return whether a key has a value; null is a value of keys."""
-    return pl.col(name).is_null() if value is None else pl.col(name) == value
+    return pl.col(name).is_null() if value is None else pl.col(name).eq(value)
 
 
 def procedure_words(name: str) -> str:

@@ -141,7 +141,7 @@ def replay(
 
 def _telling(progress: Callable[[float], None], bars: int) -> Watch:
     """Return what tells progress as the share of bars done."""
-    return lambda world, done: progress(done / bars)
+    return lambda _, done: progress(done / bars)
 
 
 def _row_of(frame: pl.DataFrame, trace: int | None) -> int:

@@ -61,7 +61,9 @@ def play(stage: Stage, venue: Venue, options: Options) -> Sums:
     table = world.table[: int(world.counters[w.TABLE_USED])]
     given = int(world.bars["time"][table["row"]].min()) if table.size else None
     unpaid = _first_unpaid(stage, venue, options, seen, world, agenda, given)
-    return _sums(stage, world, agenda, table, min((time for time in (given, unpaid) if time is not None), default=None))
+    return _sums(
+        stage, world, agenda, table, min((time for time in (given, unpaid) if time is not None), default=None)
+    )
 
 
 def _unpaid(world: w.World) -> int:
@@ -76,8 +78,8 @@ def _first_unpaid(
 ) -> int | None:  # fmt: skip
     """Return the time of the first bar in which anything was clawed back or paid by nobody.
 
-    Not where nothing was, or where a deleveraging, at ``given``, came before. The piece of bars in which it began is
-    stepped through again, one by one.
+    Not where nothing was, or where a deleveraging, at ``given``, came before. The piece of bars in which it began
+    is stepped through again, one by one.
     """
     late = next((done for done in sorted(seen) if seen[done] > 0), None)
     if late is None:  # it may be of what entered after the last bar

@@ -58,8 +58,8 @@ def tier_adequacy(
     Parameters
     ----------
     market : bars with ``volume`` in base units, unless ``closing`` says what is traded
-    venue, table : the table of tiers of the symbol's contract; sizes in contracts are turned into settlement currency
-        at the median close of the bars, and moves after liquidation are those of so many contracts
+    venue, table : the table of tiers of the symbol's contract; sizes in contracts are turned into settlement
+        currency at the median close of the bars, and moves after liquidation are those of so many contracts
     levels : of the required rates; ``level`` is that of what is suggested
     open_end : size at which a last tier without an end is judged
 
@@ -67,10 +67,11 @@ def tier_adequacy(
     -------
     A row a tier, side and ``condition`` (``every opening``, or ``after liquidation`` at the tier's highest
     leverage; none where the table does not tell it or nothing was liquidated): ``floor, size`` (judged at) in
-    settlement currency, ``contracts`` (null where the table does not count them), ``rate, max_leverage, time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each
-    level in per cent, ``shortfall_share`` of moves, ``bad_debt`` expected per million closed,
-    ``suggested_rate``, the required one at ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest
-    round size up to which the rate suffices at every opening: null where none does.
+    settlement currency, ``contracts`` (null where the table does not count them), ``rate, max_leverage,
+    time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each level in per cent,
+    ``shortfall_share`` of moves, ``bad_debt`` expected per million closed, ``suggested_rate``, the required one at
+    ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest round size up to which the rate suffices at
+    every opening: null where none does.
 
     Raises
     ------
@@ -84,14 +85,18 @@ def tier_adequacy(
     terms = Exit.of(market, closing, symbol, venue)
     found = venue.contract(terms.market.symbols[0]).table(table)
     if found.model == "leverage":
-        raise ArgumentError(f"tier_adequacy needs tiers by size: those of {table} are by leverage, one rate for any size")
+        raise ArgumentError(
+            f"tier_adequacy needs tiers by size: those of {table} are by leverage, one rate for any size"
+        )
     rows = [
         row
         for tier in range(len(found))
         for side in MOVES
         for row in _tier_rows(terms, venue, found, tier, side, (levels, level, open_end))
     ]
-    return pl.DataFrame(rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64, "contracts": pl.Float64})
+    return pl.DataFrame(
+        rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64, "contracts": pl.Float64}
+    )
 
 
 def bad_debt(

@@ -27,7 +27,9 @@ OTHER_AXES = {
         ("remainder", "takeover_price", "takeover_discount", "procedure", *PROCEDURE_RULES),
         "procedures are an axis of their own (grid.procedures)",
     ),
-    **dict.fromkeys(("cross", "name", "title", "settlement", "provenance", "unknown", "note"), "it decides nothing"),
+    **dict.fromkeys(
+        ("cross", "name", "title", "settlement", "provenance", "unknown", "note"), "it decides nothing"
+    ),
 }
 
 #: Columns of what a row is, in order; the others say what came of it.

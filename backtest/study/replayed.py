@@ -1,25 +1,27 @@
 """Who pays, replayed: the second settlement of :mod:`~backtest.study.settlement`, on the replay engine.
 
-Under terms a book is stepped through its market in time order by a procedure's own rules: orders with their rounds,
-capacity and impact, takeovers, fees, remainders, a fund, deleveraging, clawback (``docs/replay.md``). A procedure is
-told by what it changes of the run's venue: ``procedure`` (a :class:`~backtest.rules.procedure.Procedure`) or single
-settings of one, ``remainder``, ``takeover_price``, ``takeover_discount``; :func:`procedure_of` gives a venue's.
-Margin rules, tiers and triggers stay those of the run, so that procedures are compared on the same triggers.
+Under terms a book is stepped through its market in time order by a procedure's own rules: orders with their
+rounds, capacity and impact, takeovers, fees, remainders, a fund, deleveraging, clawback (``docs/replay.md``). A
+procedure is told by what it changes of the run's venue: ``procedure`` (a
+:class:`~backtest.rules.procedure.Procedure`) or single settings of one, ``remainder``, ``takeover_price``,
+``takeover_discount``; :func:`procedure_of` gives a venue's. Margin rules, tiers and triggers stay those of the
+run, so that procedures are compared on the same triggers.
 
 ``returned`` and ``to_fund`` are what :class:`~backtest.study.settlement.FundPath` settles, nothing coupled. Their
-amounts agree with its to a rounding a position, but that a bar's liquidations come one after another here: where the
-fund runs dry in a bar that also brings it something, what it cannot pay may be more.
+amounts agree with its to a rounding a position, but that a bar's liquidations come one after another here: where
+the fund runs dry in a bar that also brings it something, what it cannot pay may be more.
 
 The mark is the history's, whatever is sold: it holds a cascade of its own already.
 
-Money that an amount means the same under both settlements has the same name. What only a replay knows:
+An amount that means the same under both settlements has the same name. What only a replay knows:
 
-- ``begun`` positions whose liquidation began, ``released`` those it did not close, ``closed_notional`` what it closed;
+- ``begun`` positions whose liquidation began, ``released`` those it did not close, ``closed_notional`` what it
+  closed;
 - ``adl_notional`` that counterparties had to close and ``given_up``, their profit at the mark of the bar's worst
   price less what they got (gains are not set off); ``clawed_back``; ``backstop``, the backstop's own result.
 
-``adl`` is given up + clawed back + paid by nobody; ``shortfall`` is that and what the fund paid. What a backstop bears
-is in neither. A fee of None is the procedure's own; one that is given replaces its liquidation fee.
+``adl`` is given up + clawed back + paid by nobody; ``shortfall`` is that and what the fund paid. What a backstop
+bears is in neither. A fee of None is the procedure's own; one that is given replaces its liquidation fee.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def procedure_of(venue: Venue) -> dict[str, Any]:
 class Replayed:
     """The settlement of the module's docstring."""
 
-    named: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: procedures, as ``Venue.with_`` takes them
+    named: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  #: procedures, as ``Venue.with_`` takes them
     impact: Impact = field(default_factory=Impact)
 
     def __post_init__(self) -> None:
@@ -66,8 +70,8 @@ class Replayed:
             raise ArgumentError(f"procedure {taken[0]!r} is one of every settlement, and cannot be another")
         if self.impact.mark > 0:
             raise ArgumentError(
-                "impact.mark moves a history that holds its own cascade already, so policies are not compared with "
-                "it: see study.counterfactual"
+                "impact.mark moves a history that holds its own cascade already, so policies are not compared "
+                "with it: see study.counterfactual"
             )
 
     @property
@@ -92,7 +96,10 @@ class Replayed:
         return venue if fee is None else venue.with_(liquidation_fee_rate=fee)
 
     def settle_each(self, run: Run, terms: Sequence[Terms]) -> list[Settled]:
-        """Return what each of some terms makes of a run; those that differ in the fund alone share what they can."""
+        """Return what each of some terms makes of a run; those that differ in the fund alone share what they can.
+
+        Replays of different procedures and fees run side by side on ``run.threads`` threads.
+        """
         require_procedures(self, terms)
         stage = Stage.of(
             run.book, run.market, run.venue, fill_price=run.fill_price, tiers=run.tiers, threads=run.threads

@@ -2,8 +2,8 @@
 
 A settlement turns a book that was swept into money under given terms. There are two behind one protocol,
 :class:`Settlement`: :class:`~backtest.study.replayed.Replayed` steps the book through a venue's procedure in time
-order, with orders, takeovers, a fund and deleveraging; the one here, :class:`FundPath`, is simple and stated whole.
-Every liquidated position is closed at once at the sweep's fill, with equity e there:
+order, with orders, takeovers, a fund and deleveraging; the one here, :class:`FundPath`, is simple and stated
+whole. Every liquidated position is closed at once at the sweep's fill, with equity e there:
 
 - fee = min(fee rate x fill notional, max(e, 0)) goes to the fund;
 - what remains, max(e, 0) - fee, goes back to its holder (``returned``) or to the fund (``to_fund``);
@@ -47,7 +47,9 @@ class Terms:
 
     liquidation_fee: float | None = 0.0  #: of the notional closed, as far as equity reaches; None: the procedure's
     fund: float = 0.0  #: at the beginning, settlement currency
-    procedure: str = "returned"  #: one of the settlement's; ``returned``, ``to_fund``: where the rest of margins goes
+    procedure: str = (
+        "returned"  #: one of the settlement's; ``returned``, ``to_fund``: where the rest of margins goes
+    )
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""
@@ -152,7 +154,9 @@ def require_procedures(settlement: Settlement, terms: Sequence[Terms]) -> None:
     unknown = [each.procedure for each in terms if each.procedure not in settlement.procedures]
     if unknown:
         known = ", ".join(settlement.procedures)
-        raise ArgumentError(f"procedure must be one of {known}, is {unknown[0]!r}, which this settlement does not know")
+        raise ArgumentError(
+            f"procedure must be one of {known}, is {unknown[0]!r}, which this settlement does not know"
+        )
 
 
 @dataclass(frozen=True)
