@@ -17,6 +17,9 @@ from backtest.study.policy_grid import FILLS
 #: A case of terms: by fill, the rows of each book.
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
+#: Amounts per million below it are written as nothing.
+LEAST = 0.05
+
 #: What tells cases of terms apart.
 TERMS = ("procedure", "liquidation_fee", "fund")
 
@@ -153,7 +156,7 @@ def _amount(name: str) -> Callable[[Rows], str]:
 
 def figure(amount: float) -> str:
     """Return an amount to a tenth, or whole where it is large; nothing is written as such."""
-    return "0" if abs(amount) < 0.05 else number(amount, 1 if abs(amount) < 99.95 else 0)
+    return "0" if abs(amount) < LEAST else number(amount, 1 if abs(amount) < 99.95 else 0)
 
 
 def _share(part: str, whole: str) -> Callable[[Rows], str]:
@@ -185,13 +188,13 @@ def _left_to_others(tried: Tried, fill: str) -> str:
     covered = tried.base("liquidation_fee", "fund", "procedure", "fill").filter(
         same("cap", tried.loosest), response=tried.grid.responses[0], fill=fill
     )
-    short = covered.filter(pl.col("adl") > 0)
+    short = covered.filter(pl.col("adl_per_million") >= LEAST)
     others = "counterparties, or nobody, pay" if tried.replayed else "nobody pays"
     return (
         f"With {_cap_words(tried.loosest)}, {FILL_WORDS[fill]}, {plural(short.height, 'case')} of "
-        f"{number(covered.height)} (procedure, fee and fund, by history and book) leave something that the fund "
-        f"cannot pay and {others}; at most {figure(covered['adl_per_million'].to_numpy().max())} per million of "
-        "wanted notional."
+        f"{number(covered.height)} (procedure, fee and fund, by history and book) leave 0.1 or more per million "
+        f"of wanted notional that the fund cannot pay and {others}; at most "
+        f"{figure(covered['adl_per_million'].to_numpy().max())}."
     )
 
 
