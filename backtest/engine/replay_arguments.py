@@ -79,12 +79,16 @@ def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) ->
             "none (a simulated path), or give the facts it holds"
         )
     if exogenous and follows:
-        raise ArgumentError("exogenous says that the history holds no liquidations, facts are those it holds: say one")
+        raise ArgumentError(
+            "exogenous says that the history holds no liquidations, facts are those it holds: say one"
+        )
     if follows and impact.mark > 0:
         require_mergeable(impact)
         return merged.FOLLOWING
     if records and impact.mark > 0:
-        raise ArgumentError("record_flow writes down what a history holds or what follows facts, not feedback's waves")
+        raise ArgumentError(
+            "record_flow writes down what a history holds or what follows facts, not feedback's waves"
+        )
     return merged.RECORDING if records else merged.PLAIN
 
 
