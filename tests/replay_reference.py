@@ -316,13 +316,16 @@ class World:
         self.deleverage_side(s)
 
     def deleverage_side(self, s: int) -> float:
+        sold = self.sell_needs(s)
+        self.move_mark(s, sold)
+        return sold
+
+    def sell_needs(self, s: int) -> float:
         if not self.needs:
             return 0.0
         self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
         self.pass_on(s, self.mark)
-        sold = self.executed[s] - before
-        self.move_mark(s, sold)
-        return sold
+        return self.executed[s] - before
 
     def place_in_wave(self, entry: Any) -> Any:
         p, (outcome, price, _) = entry
@@ -361,7 +364,7 @@ class World:
 
     def move_mark(self, s: int, executed: float) -> None:
         impact = self.impact
-        if impact.mark > 0 and executed > 0:
+        if impact.mark > 0 and executed != 0:
             move = -s * impact.mark * executed
             self.permanent += move * impact.permanent
             self.decaying += move * (1.0 - impact.permanent)
@@ -751,6 +754,7 @@ class World:
         for s in (1, -1):
             waiting, held = self.waiting[s], self.inventory[s].lots
             if not waiting and (held == 0 or own.unwind == "hold"):
+                self.after_opening(s, 0.0)
                 continue
             opening, before = self.traded.open * self.g, self.executed[s]
             self.waiting[s] = []
@@ -770,7 +774,10 @@ class World:
                 if lots:
                     self.unwind(s, lots, opening)
                     self.pass_on(s, opening)
-            self.move_mark(s, self.executed[s] - before)
+            self.after_opening(s, self.executed[s] - before)
+
+    def after_opening(self, s: int, executed: float) -> None:
+        self.move_mark(s, executed)
 
     # auto-deleveraging
 
@@ -961,8 +968,9 @@ def reference_replay(
     stop_trigger: str | None = None,
     tiers: Any = "strict",
     seed: int = 0,
+    made: Any = World,
 ) -> World:
-    """Return the world of one symbol after its last bar."""
+    """Return the world of one symbol after its last bar; ``made`` makes it."""
     symbol = bars["symbol"][0]
     contract = venue.contracts.get(symbol, venue.default)
     stops = stop_trigger or ("last" if "last_open" in bars.columns else "mark")
@@ -974,7 +982,7 @@ def reference_replay(
     volume = bars["volume"].to_list() if "volume" in bars.columns else [0.0] * bars.height
     if contract.kind == "linear":
         volume = [amount * close for amount, close in zip(volume, closes, strict=True)]
-    world = World(history, venue, impact, rules, contract.kind, unit, lot, volume, closes, seed)
+    world = made(history, venue, impact, rules, contract.kind, unit, lot, volume, closes, seed)
     world.sums = [0.0] * len(history.sums)
     world.charges = [
         (rate / mark if contract.kind == "inverse" else rate * mark) for rate, mark in charges_of(history, funding)

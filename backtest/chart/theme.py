@@ -133,15 +133,23 @@ def stacked_panels(
 
 
 def panel_grid(
-    figure: Figure, *, rows: int, columns: int, title: str, subtitle: str = "", notes: Sequence[str] = ()
+    figure: Figure,
+    *,
+    rows: int,
+    columns: int,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    left: float = 0.78,
 ) -> list[list[Axes]]:
     """Write a title above and notes below, and return rows of equal panels between them.
 
-    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled.
+    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is
+    the room for the names of the y axis, inches.
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)
-    left, right, above, below, beside, between = 0.78, 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
+    right, above, below, beside, between = 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
     wide = (width - left - right - beside * (columns - 1)) / columns
     high = (height - above - below - between * (rows - 1)) / rows
     panels = figure.subplots(

@@ -107,6 +107,7 @@ def _assumed(options: Namespace, swept: Swept) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
         *((("positions", told)) for told in swept.book.assumptions[:1]),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
         ("procedure", rules),

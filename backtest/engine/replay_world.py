@@ -10,8 +10,8 @@ import numpy as np
 
 from backtest.engine import history
 from backtest.engine.limits import Admitted
+from backtest.engine.prepare import INTRABAR, Prepared, actions_of
 from backtest.engine.replay_queues import queues_of
-from backtest.engine.sweep import INTRABAR, Prepared, actions_of
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel import agenda, records
 from backtest.kernel import waterfall as w
@@ -19,7 +19,7 @@ from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.types import FACE_VALUE, INVERSE, Floats, Integers
 from backtest.market.market import Market
 from backtest.rules import procedure as rules
-from backtest.rules import venue as venue_rules
+from backtest.rules import venue_file
 from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import milliseconds
@@ -374,8 +374,8 @@ def _settings(
     record["order"] = ("price", "largest", "id").index(impact.order)
     record["half_life"] = impact.half_life_seconds * 1000
     record["adl_window"] = own.adl_hours * 3_600_000
-    record["remainder"] = venue_rules.CHOICES["remainder"].index(venue.remainder)
-    record["takeover_price"] = venue_rules.CHOICES["takeover_price"].index(venue.takeover_price)
+    record["remainder"] = venue_file.CHOICES["remainder"].index(venue.remainder)
+    record["takeover_price"] = venue_file.CHOICES["takeover_price"].index(venue.takeover_price)
     record["takeover_discount"] = venue.takeover_discount
     record["intrabar"], record["test_entry_bar"] = INTRABAR[options.intrabar], options.entry_bar == "tested"
     record["same_series"], record["replaced"] = same_series, replaced
