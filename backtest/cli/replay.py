@@ -12,6 +12,7 @@ import polars as pl
 
 from backtest.chart.words import amount
 from backtest.cli import picture, record, replay_trace, sentences
+from backtest.cli.first_run import compiling
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE, Clock
@@ -37,7 +38,7 @@ def run(options: Namespace) -> None:
     tiers = tiers_of_run(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
-    with clock.stage("replay"):
+    with clock.stage("replay", compiling("replay.run")):
         found = replay(
             book, market, venue, tiers=tiers, fund=options.fund, impact=_impact(options),
             exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
