@@ -10,7 +10,8 @@ from typing import Any
 from backtest.errors import RulesError
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Impact
-from backtest.rules.venue import CHOICES, Venue, venue_files
+from backtest.rules.venue import Venue, venue_files
+from backtest.rules.venue_file import CHOICES
 from backtest.study.replayed import UNCOUPLED, Replayed, procedure_of
 from backtest.study.settlement import FundPath, Settlement
 

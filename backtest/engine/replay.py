@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import replay_arguments, replay_frames
+from backtest.engine import replay_arguments, replay_facts, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.replay_stage import Stage, Watch
+from backtest.engine.prepare import ENTRY_BAR, INTRABAR
+from backtest.engine.replay_stage import Course, Stage, Watch
 from backtest.engine.replay_world import Options
-from backtest.engine.sweep import ENTRY_BAR, INTRABAR
 from backtest.errors import ArgumentError
-from backtest.kernel import waterfall
+from backtest.kernel import merged, waterfall
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
@@ -26,6 +26,12 @@ from backtest.schemas import PRICE_PREFIX
 
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
+
+#: What a runaway is, forward and against facts.
+_RUNAWAY = (
+    "each wave of liquidations set off one as large (R >= 1)",
+    "the offset met its bound, so that this is no estimate any more: impact.mark is too large",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,7 @@ class Replay:
     impact: pl.DataFrame  #: bar by bar: offset of the mark, waves, caps hit, triggered and executed notional
     ledger: pl.DataFrame  #: by account: cash, unrealised, total, in whole units; the totals add up to zero
     trace: pl.DataFrame  #: every step of the traced position
+    flow: pl.DataFrame  #: what was executed, event by event, in the order it happened; empty unless recorded
     unit: float  #: whole units to one of settlement currency
     notes: tuple[str, ...]  #: what the reader must know beside the figures
 
@@ -56,6 +63,8 @@ def replay(
     deposits: Iterable[tuple[datetime, float]] = (),
     impact: Impact | None = None,
     exogenous: bool = False,
+    facts: pl.DataFrame | None = None,
+    record_flow: bool = False,
     fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
     trigger_price: Literal["mark", "last", "index"] | None = None,
     intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
@@ -84,6 +93,12 @@ def replay(
     exogenous
         That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
         histories contain theirs: moving them counts it twice.
+    facts
+        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by what
+        this replay executes *less* the facts, both merged event by event (``docs/replay.md``, Counterfactuals).
+        Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+    record_flow
+        Whether ``flow`` is written down.
     fill_price
         The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
     trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
@@ -100,8 +115,8 @@ def replay(
     Raises
     ------
     ArgumentError, DataError, TiersError
-        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for several
-        settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
+        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of no
+        bar, for several settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
         64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
@@ -112,11 +127,8 @@ def replay(
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
     replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
-    if found.mark > 0 and not exogenous:
-        raise ArgumentError(
-            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
-            "none (a simulated path)"
-        )
+    mode = replay_arguments.require_mode(found, exogenous, facts is not None, record_flow)
+    course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
     stage = Stage.of(
         book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
         tiers=tiers, threads=threads,
@@ -126,7 +138,7 @@ def replay(
         float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
     )
     told = None if progress is None else _telling(progress, stage.bars)
-    world, _ = stage.play(venue, options, threads=threads, every=REPORTED, watch=told)
+    world, _, merge = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
     return Replay(
         outcomes=replay_frames.outcomes(frame, world, market),
         fund=replay_frames.fund(world, market),
@@ -134,8 +146,9 @@ def replay(
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
+        flow=replay_facts.flow(merge, market, frame),
         unit=float(world.settings[0]["unit"]),
-        notes=_notes(venue, market, found, world),
+        notes=_notes(venue, market, found, world, merge),
     )
 
 
@@ -153,7 +166,9 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
     return int(rows[0])
 
 
-def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World) -> tuple[str, ...]:
+def _notes(
+    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: merged.Merge
+) -> tuple[str, ...]:
     told = []
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
@@ -164,7 +179,8 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World)
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
-        told.append(f"runaway in {bars:,} bars: each wave of liquidations set off one as large (R >= 1)")
+        follows = merge.counts[merged.MODE] == merged.FOLLOWING
+        told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
     if traced > kept:
         told.append(f"the trace ends after {kept:,} of {traced:,} steps")

@@ -36,7 +36,7 @@ def outcomes(frame: pl.DataFrame, world: w.World, market: Market) -> pl.DataFram
         "outcome_time": _moments(book["time"]),
         "liquidation_price": _positive(book["liquidation_price"]),
         "bankruptcy_price": _positive(book["bankruptcy_price"]),
-        "fill_price": _where(filled, book["fill_price"]),
+        "fill_price": _where(filled & np.isfinite(book["fill_price"]), book["fill_price"]),
         "fill_notional": _where(filled, book["fill_notional"]),
         "funding_paid": pl.Series(np.ascontiguousarray(book["paid"])),
         "equity_at_fill": _where(closed, book["equity"]),
@@ -111,10 +111,9 @@ def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
         liquidated_id=pl.select(pl.when(known).then(liquidated)).to_series() if who.size else liquidated,
         counterparty_id=pl.Series(ids[unit_rows["counterparty"]] if ids.size else np.zeros(0, np.int64)),
         side=pl.Series(["long", "short"], dtype=Side).gather(unit_rows["side"]),
-        **{
-            name: pl.Series(np.ascontiguousarray(unit_rows[name]))
-            for name in ("quantity", "price", "score", "given_up")
-        },
+        quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
+        price=_where(np.isfinite(unit_rows["price"]), unit_rows["price"]),
+        **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
     )
 
 
@@ -147,11 +146,13 @@ def trace(world: w.World) -> pl.DataFrame:
     """Return every step of the traced position."""
     rows, unit = world.trace[: int(world.counters[w.TRACE_USED])], float(world.settings[0]["unit"])
     columns = {name: pl.Series(np.ascontiguousarray(rows[name])) for name in
-               ("price", "quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+               ("quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+    columns["price"] = _where(np.isfinite(rows["price"]), rows["price"])
     return pl.DataFrame(
         {
             "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
             "step": pl.Series(list(STEPS), dtype=pl.Enum(STEPS)).gather(rows["step"]),
+            "price": columns.pop("price"),
             **columns,
             "balance": pl.Series(rows["balance"] / unit),
             "fund": pl.Series(rows["fund"] / unit),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import limits, replay_arguments
+from backtest.engine import limits, replay_arguments, replay_facts, replay_frames
+from backtest.engine.prepare import Prepared, prepare
 from backtest.engine.replay_world import Options, build
-from backtest.engine.sweep import Prepared, prepare
 from backtest.errors import ArgumentError
+from backtest.kernel import merged, waterfall
 from backtest.kernel import replay as steps
-from backtest.kernel import waterfall
 from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
@@ -23,6 +26,22 @@ SPARE = 4_096
 
 #: Called after each piece of the bars, with the state and the number of bars done.
 Watch = Callable[[waterfall.World, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What a replay does beside stepping: nothing, writing its flow down, following facts."""
+
+    mode: int = merged.PLAIN
+    facts: pl.DataFrame | None = None  #: as ``replay_facts.require_facts`` returns them
+
+
+class Played(NamedTuple):
+    """Where a replay ended."""
+
+    world: waterfall.World
+    agenda: Agenda
+    merge: merged.Merge
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +66,7 @@ class Stage:
     ) -> Stage:
         """Return the stage of a book, or raise for what no replay can serve."""
         replay_arguments.require_single(book)
+        replay_arguments.require_free_names(book, replay_frames.REPLAY_COLUMNS)
         prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
         return cls(prepared, limits.admit(book, prepared, leverage_limit, threads))
 
@@ -63,37 +83,48 @@ class Stage:
         threads: int | None = None,
         every: int,
         watch: Watch | None = None,
-    ) -> tuple[waterfall.World, Agenda]:
+        course: Course = Course(),
+    ) -> Played:
         """Step through all bars, ``every`` so many at a time: the pieces change nothing."""
         check_feedback(self.prepared, options.impact)
         stops = [*range(every, self.bars, every), self.bars]
-        spare = SPARE
+        spare, room = SPARE, SPARE + self.admitted.frame.height
         while True:
             world, agenda = build(self.admitted, self.prepared, venue, options, threads, spare)
-            for stop in stepped(world, agenda, stops):
+            merge = self._merge(course, world, room)
+            for stop in stepped(world, agenda, merge, stops):
                 if watch is not None:
                     watch(world, stop)
-            if not world.counters[waterfall.FULL]:
+            full = bool(world.counters[waterfall.FULL])
+            if not full:
                 steps.finish(world, agenda, self.bars)
-            rows_wanted = int(world.counters[waterfall.TABLE_USED])
-            if not world.counters[waterfall.FULL] and rows_wanted <= spare:
-                return world, agenda
-            spare = max(4 * spare, 2 * rows_wanted)
+            rows, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[merged.WRITTEN])
+            if not full and rows <= spare and events <= max(room, merge.flow.size):
+                return Played(world, agenda, merge)
+            if full or rows > spare:
+                spare = max(4 * spare, 2 * rows)
+            room = max(room, 2 * events)
+
+    def _merge(self, course: Course, world: waterfall.World, room: int) -> merged.Merge:
+        market, facts = self.prepared.market, None
+        if course.facts is not None:
+            facts = replay_facts.following(course.facts, self.admitted.frame, market, world)
+        return replay_facts.merge_of(course.mode, facts, world, room)
 
     def pieces(
         self, venue: Venue, options: Options, stops: Sequence[int], *, spare: int, threads: int | None = None
     ) -> Iterator[tuple[waterfall.World, int]]:
         """Yield the state after each of some numbers of bars; ``spare`` as a whole replay found it to suffice."""
         world, agenda = build(self.admitted, self.prepared, venue, options, threads, spare)
-        for stop in stepped(world, agenda, stops):
+        for stop in stepped(world, agenda, self._merge(Course(), world, 0), stops):
             yield world, stop
 
 
-def stepped(world: waterfall.World, agenda: Agenda, stops: Sequence[int]) -> Iterator[int]:
+def stepped(world: waterfall.World, agenda: Agenda, merge: merged.Merge, stops: Sequence[int]) -> Iterator[int]:
     """Step to each of some numbers of bars, as far as there is room."""
     first, paid = 0, 0
     for stop in stops:
-        paid = steps.run(world, agenda, first, stop, paid)
+        paid = steps.run(world, agenda, merge, first, stop, paid)
         yield stop
         if world.counters[waterfall.FULL]:
             return

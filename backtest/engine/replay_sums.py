@@ -55,7 +55,7 @@ class Sums:
 def play(stage: Stage, venue: Venue, options: Options) -> Sums:
     """Replay a staged book and return what it comes to."""
     seen: dict[int, int] = {}
-    world, agenda = stage.play(
+    world, agenda, _ = stage.play(
         venue, options, threads=1, every=LOOK, watch=lambda state, done: seen.update({done: _unpaid(state)})
     )
     table = world.table[: int(world.counters[w.TABLE_USED])]

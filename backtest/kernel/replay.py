@@ -17,8 +17,9 @@ from backtest.kernel.deleverage import deleverage
 from backtest.kernel.holders import adjust, leave_as_planned, lose_all, lose_sight, price_columns, tested_funding
 from backtest.kernel.ledger import note, open_trade, pay_funding, rekey, to_fund
 from backtest.kernel.liquidation import liquidate
-from backtest.kernel.orders import unwind
+from backtest.kernel.merged import MODE, PLAIN, Merge, cross_both, resume_both
 from backtest.kernel.standing import enlist, place_orders
+from backtest.kernel.takeover import unwind
 from backtest.kernel.types import INVERSE
 from backtest.kernel.waterfall import (
     AT_ONCE,
@@ -82,39 +83,41 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
 
 
 @part
-def resume(w: World, y: int, row: int, now: float) -> None:
-    """Send the orders that wait since earlier bars, at the opening, first in first out; then sell inventory."""
+def resume(w: World, y: int, side: int, row: int, now: float) -> float:
+    """Send the orders of a side that wait, at the opening, first in first out, then sell inventory.
+
+    Return the notional that this executed.
+    """
     bar = row - w.symbols[y]["first"]
-    for side in range(2):
-        i = whole(w.symbols[y]["waiting_first"][side])
-        held = w.symbols[y]["inventory"][side]
-        if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
-            continue
-        opening = w.bars[row]["open"] * factor(w.symbols, y)
-        before = w.symbols[y]["executed"][side]
-        w.symbols[y]["waiting_first"][side] = -1
-        while i >= 0:
-            following = whole(w.nodes[i]["next"])
-            liquidate(w, i, row, row, opening, opening, now)
-            if w.book[i]["status"] == HELD and w.book[i]["exit_bar"] < bar:
-                w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
-                leave_as_planned(w, i, row)
-            if w.counters[NEED_END] > w.needs.shape[0] - 4:
-                deleverage(w, y, side, row, opening, now)
-            i = following
-        deleverage(w, y, side, row, opening, now)
-        held = w.symbols[y]["inventory"][side]
-        if held > 0 and w.settings[0]["unwind"] != HOLD:
-            lots = held
-            if w.settings[0]["unwind"] != AT_ONCE:
-                worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
-                most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
-                if worth > most:
-                    lots = whole(np.floor(held * (most / worth)))
-            if lots > 0:
-                unwind(w, y, side, row, lots, opening)
-                deleverage(w, y, side, row, opening, now)
-        move_mark(w, y, side, row, w.symbols[y]["executed"][side] - before)
+    i = whole(w.symbols[y]["waiting_first"][side])
+    held = w.symbols[y]["inventory"][side]
+    if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
+        return 0.0
+    opening = w.bars[row]["open"] * factor(w.symbols, y)
+    before = w.symbols[y]["executed"][side]
+    w.symbols[y]["waiting_first"][side] = -1
+    while i >= 0:
+        following = whole(w.nodes[i]["next"])
+        liquidate(w, i, row, row, opening, opening, now)
+        if w.book[i]["status"] == HELD and w.book[i]["exit_bar"] < bar:
+            w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
+            leave_as_planned(w, i, row)
+        if w.counters[NEED_END] > w.needs.shape[0] - 4:
+            deleverage(w, y, side, row, opening, now)
+        i = following
+    deleverage(w, y, side, row, opening, now)
+    held = w.symbols[y]["inventory"][side]
+    if held > 0 and w.settings[0]["unwind"] != HOLD:
+        lots = held
+        if w.settings[0]["unwind"] != AT_ONCE:
+            worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
+            most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
+            if worth > most:
+                lots = whole(np.floor(held * (most / worth)))
+        if lots > 0:
+            unwind(w, y, side, row, lots, opening)
+            deleverage(w, y, side, row, opening, now)
+    return w.symbols[y]["executed"][side] - before
 
 
 @helper
@@ -167,8 +170,9 @@ def pay_deposits(w: World, agenda: Agenda, row: int, paid: int) -> int:
 
 
 @kernel
-def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
+def run(w: World, agenda: Agenda, merge: Merge, first: int, stop: int, paid: int) -> int:
     """Step through bars [first, stop) of the agenda; return how many deposits have been paid."""
+    plain = merge.counts[MODE] == PLAIN
     for number in range(first, stop):
         row = agenda.rows[number]
         y = whole(agenda.symbol[row])
@@ -178,7 +182,12 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
         now = w.charges[w.symbols[y]["funding_now"]]["cumulative"]
         if agenda.after_gap[row]:
             lose_all(w, y, row)
-        resume(w, y, row, now)
+        for side in range(2):
+            executed = resume(w, y, side, row, now)
+            if plain:
+                move_mark(w, y, side, row, executed)
+            else:
+                resume_both(w, merge, y, side, row, executed)
         for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
             enter(w, whole(agenda.entry[at]), row, False)
         for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
@@ -186,8 +195,12 @@ def run(w: World, agenda: Agenda, first: int, stop: int, paid: int) -> int:
         for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
             leave_as_planned(w, whole(agenda.exit[at]), row)
         low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
-        cross(w, y, 0 if low_first else 1, row, now)
-        cross(w, y, 1 if low_first else 0, row, now)
+        for leg in range(2):
+            side = leg if low_first else 1 - leg
+            if plain:
+                cross(w, y, side, row, now)
+            else:
+                cross_both(w, merge, y, side, row, now)
         w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
         w.steps[row]["fund"] = w.cash[FUND]
         if w.counters[FULL] != 0:
