@@ -10,7 +10,8 @@ from backtest.rules.venue import Venue
 
 TOLD = {
     "ascendex": """2 % of it sold at a time until equity is above the initial margin, 50 times at most, then the
-        rest taken over; deleveraging where the fund is empty, the ten largest pro rata, at the takeover's price""",
+        rest taken over; deleveraging where the fund is empty, the ten largest pro rata, at the takeover's
+        price""",
     "ascend": """40 % of it sold at a time until equity is above the maintenance margin, then the rest sold in the
         market; no deleveraging""",
     "mexc": """one tier down taken over at a time until equity is above the maintenance margin, then the rest
