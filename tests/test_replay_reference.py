@@ -127,13 +127,13 @@ def test_replay__equals_the_reference_where_it_once_did_not(seed: list[int]) -> 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_replay__equals_the_reference_in_books_of_one_and_two(count: int) -> None:
-    for number in range(MARKETS // 2):
+    for number in range(MARKETS // 4):
         coupled = few(coupled_case(np.random.default_rng([number, count, 8])), count)
         assert_equal_to_the_reference(coupled, f"few(coupled_case(default_rng([{number}, {count}, 8])), {count})")
 
 
 def test_replay__equals_the_reference_where_steps_are_taken_over() -> None:
-    for number in range(MARKETS // 2):
+    for number in range(MARKETS // 4):
         rng = np.random.default_rng([number, 9])
         coupled = taking_over(coupled_case(rng), rng)
         assert_equal_to_the_reference(coupled, f"taking_over with default_rng([{number}, 9])")
