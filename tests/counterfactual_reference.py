@@ -191,7 +191,9 @@ class Merged(World):
             self.move_mark(fact.s, -fact.notional)
 
 
-def reference_counterfactual(*given: Any, policy: Any, policy_fund: float, impact: Any, facts: Any, **named: Any) -> Any:
+def reference_counterfactual(
+    *given: Any, policy: Any, policy_fund: float, impact: Any, facts: Any, **named: Any
+) -> Any:
     """Return both worlds of one symbol after their last bar; ``facts`` is the impact without any on the mark."""
     *data, venue = given
     known = reference_replay(*data, venue, impact=facts, made=Merged, **named)
