@@ -190,12 +190,14 @@ def _left_to_others(tried: Tried, fill: str) -> str:
     )
     short = covered.filter(pl.col("adl_per_million") >= LEAST)
     others = "counterparties, or nobody, pay" if tried.replayed else "nobody pays"
-    return (
-        f"With {cap_words(tried.loosest)}, {FILL_WORDS[fill]}, {plural(short.height, 'case')} of "
-        f"{number(covered.height)} (procedure, fee and fund, by history and book) leave 0.1 or more per million "
-        f"of wanted notional that the fund cannot pay and {others}; at most "
-        f"{figure(covered['adl_per_million'].to_numpy().max())}."
-    )
+    where = f"With {cap_words(tried.loosest)}, {FILL_WORDS[fill]}"
+    whose = f"of {number(covered.height)} (procedure, fee and fund, by history and book)"
+    what = "0.1 or more per million of wanted notional that the fund cannot pay"
+    if short.is_empty():
+        return f"{where}, no case {whose} leaves {what}."
+    most = figure(short["adl_per_million"].to_numpy().max())
+    verb = "leaves" if short.height == 1 else "leave"
+    return f"{where}, {plural(short.height, 'case')} {whose} {verb} {what} and {others}; at most {most}."
 
 
 def _by_procedure(tried: Tried, history: str) -> str:
