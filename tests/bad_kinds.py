@@ -596,6 +596,8 @@ def replay_kinds() -> Iterator[Kind]:
     """Yield kinds that only a replay can have."""
     heavy = as_parquet(positions().with_columns(weight=pl.Series([1.0, 2.5, 0.5])))
     yield Kind("a replay of positions with weights", REPLAY, {"positions.parquet": heavy})
+    named = as_parquet(positions().with_columns(fees=pl.lit(1.0)))
+    yield Kind("a replay of positions with a column it adds", REPLAY, {"positions.parquet": named})
     yield Kind("tested entry bars under impact", f"{REPLAY} --entry-bar tested --impact 1e-9")
 
 

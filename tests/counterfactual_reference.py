@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from replay_reference import Position, World, reference_replay, scaled
+from replay_reference import Position, World, reference_replay
 
 #: Who acts where it is no position.
 NEEDS, OPENING = "needs", "opening"
