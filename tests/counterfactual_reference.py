@@ -1,4 +1,4 @@
-"""Two worlds in one walk, as docs/replay.md tells it under Counterfactuals: every position looked at after every event.
+"""Two worlds in one walk, as docs/replay.md tells it under Counterfactuals: all positions looked at every time.
 
 It stands on the replay's own reference and shares nothing with the engine. Where that keeps a heap and remembers
 how far it looked, this asks after each event which of all positions the leg reaches next.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from replay_reference import Position, World, reference_replay, scaled
+from replay_reference import Position, World, reference_replay
 
 #: Who acts where it is no position.
 NEEDS, OPENING = "needs", "opening"
@@ -44,7 +44,8 @@ class Merged(World):
     def after_opening(self, s: int, executed: float) -> None:
         own = self.of(None, s)
         if executed or own:
-            self.flow.append(Flow(self.bar, None, OPENING, s, self.traded.open * self.g, executed))
+            if executed:
+                self.flow.append(Flow(self.bar, None, OPENING, s, self.traded.open * self.g, executed))
             if self.facts is not None:
                 self.move_mark(s, executed - sum(f.notional for f in own))
 
@@ -116,10 +117,12 @@ class Merged(World):
         worst, (price, _) = self.traded.worst(s) * self.g, p.seg.liquidation(self.now)
         if p.seg.triggers(worst, self.now):
             price = max(price, worst) if s > 0 else min(price, worst)
+        if price <= 0 and p.seg.triggers(worst, self.now):
+            price = self.traded.open * self.g
+        elif price <= 0:
+            return p.stop * along
         if p.stop is None:
             return price
-        if price <= 0:
-            return p.stop * along
         return max(price, p.stop * along) if s > 0 else min(price, p.stop * along)
 
     # in step, and by price
@@ -191,7 +194,9 @@ class Merged(World):
             self.move_mark(fact.s, -fact.notional)
 
 
-def reference_counterfactual(*given: Any, policy: Any, policy_fund: float, impact: Any, facts: Any, **named: Any) -> Any:
+def reference_counterfactual(
+    *given: Any, policy: Any, policy_fund: float, impact: Any, facts: Any, **named: Any
+) -> Any:
     """Return both worlds of one symbol after their last bar; ``facts`` is the impact without any on the mark."""
     *data, venue = given
     known = reference_replay(*data, venue, impact=facts, made=Merged, **named)

@@ -61,12 +61,13 @@ def moved_mark(
     *,
     title: str,
     unit: str = "",
+    names: tuple[str, str] = ("without liquidations", "with them"),
     notes: Sequence[str] = (),
 ) -> Figure:
     """Return the history against the mark that liquidations moved; as :func:`history_and_mark`."""
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
     (panel,) = theme.stacked_panels(found, heights=[1], title=title, notes=notes)
-    history_and_mark(bars, impact, panel, unit=unit)
+    history_and_mark(bars, impact, panel, unit=unit, names=names)
     time_axis(panel, *window)
     return found
 
@@ -125,13 +126,21 @@ def fund_flow(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     return ax
 
 
-def history_and_mark(bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
+def history_and_mark(
+    bars: pl.DataFrame,
+    impact: pl.DataFrame,
+    ax: Axes,
+    *,
+    unit: str = "",
+    names: tuple[str, str] = ("without liquidations", "with them"),
+) -> Axes:
     """Draw the close of the history and of the mark that liquidations moved.
 
     Parameters
     ----------
     bars : ``time, close`` of one symbol
     impact : ``time, offset`` of the same bars, as a replay holds it
+    names : of the history and of the moved mark
     """
     both = bars.join(impact.select("time", "offset"), on="time").sort("time")
     starts, step = openings(both["time"])
@@ -143,7 +152,8 @@ def history_and_mark(bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit
     ax.set_xlim(starts[0], ends[-1])
     theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
     theme.price_axis(ax, logarithmic=False)
-    for name, colour, at in (("without liquidations", theme.MUTED, -62), ("with them", theme.INK, 0)):
+    history, mark = names
+    for name, colour, at in ((history, theme.MUTED, -6.2 * len(mark) - 6), (mark, theme.INK, 0)):
         ax.annotate(
             name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
             color=colour, fontsize=theme.TEXT, weight="bold",

@@ -16,7 +16,7 @@ from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.replay_world import Options, build
 from backtest.engine.sweep import ENTRY_BAR, INTRABAR, Prepared, prepare
 from backtest.errors import ArgumentError
-from backtest.kernel import merged, waterfall
+from backtest.kernel import flow, waterfall
 from backtest.kernel import replay as steps
 from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
@@ -27,6 +27,9 @@ from backtest.schemas import PRICE_PREFIX
 
 #: Room for further queue nodes and rows of the ADL table to begin with; where it is too little it is doubled.
 SPARE = 4_096
+
+#: Room for events of flow, a position: pages that nothing is written to cost nothing.
+EVENTS = 4
 
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
@@ -98,9 +101,9 @@ def replay(
         That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
         histories contain theirs: moving them counts it twice.
     facts
-        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by what
-        this replay executes *less* the facts, both merged event by event (``docs/replay.md``, Counterfactuals).
-        Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by
+        what this replay executes *less* the facts, both merged event by event (``docs/replay.md``,
+        Counterfactuals). Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
     record_flow
         Whether ``flow`` is written down.
     fill_price
@@ -119,9 +122,9 @@ def replay(
     Raises
     ------
     ArgumentError, DataError, TiersError
-        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of no
-        bar, for several settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
-        64 bits.
+        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of
+        no bar, for several settlement currencies, for capacity without volume, for weights and survival, and for
+        amounts beyond 64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     require_choice("intrabar", intrabar, INTRABAR)
@@ -141,17 +144,17 @@ def replay(
         float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed,
         _row_of(admitted.frame, trace),
     )  # fmt: skip
-    spare, room = SPARE, SPARE + len(book)
+    spare, room = SPARE, SPARE + EVENTS * len(book)
     while True:
         world, agenda = build(admitted, prepared, venue, options, threads, spare)
         own = None if placed is None else replay_facts.following(placed, admitted.frame, market, world)
         merge = replay_facts.merge_of(mode, own, world, room)
         _step(world, agenda, merge, progress)
-        rows_wanted, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[merged.WRITTEN])
-        if not world.counters[waterfall.FULL] and rows_wanted <= spare and events <= max(room, merge.flow.size):
+        rows_wanted, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[flow.WRITTEN])
+        full = bool(world.counters[waterfall.FULL]) or rows_wanted > spare
+        if not full and events <= room:
             break
-        spare = max(4 * spare, 2 * rows_wanted) if world.counters[waterfall.FULL] or rows_wanted > spare else spare
-        room = max(room, 2 * events)
+        spare, room = max(4 * spare, 2 * rows_wanted) if full else spare, max(room, 2 * events)
     return Replay(
         outcomes=replay_frames.outcomes(admitted.frame, world),
         fund=replay_frames.fund(world, market),
@@ -166,7 +169,7 @@ def replay(
 
 
 def _step(
-    world: waterfall.World, agenda: Agenda, merge: merged.Merge, progress: Callable[[float], None] | None
+    world: waterfall.World, agenda: Agenda, merge: flow.Merge, progress: Callable[[float], None] | None
 ) -> None:
     """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
     rows, paid = world.bars.size, 0
@@ -199,7 +202,7 @@ def _check_feedback(prepared: Prepared, impact: Impact) -> None:
 
 
 def _notes(
-    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: merged.Merge
+    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: flow.Merge
 ) -> tuple[str, ...]:
     told = []
     own = venue.procedure
@@ -211,7 +214,7 @@ def _notes(
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
-        follows = merge.counts[merged.MODE] == merged.FOLLOWING
+        follows = merge.counts[flow.MODE] == flow.FOLLOWING
         told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
     if traced > kept:
