@@ -81,6 +81,37 @@ def test_counterfactual__shorts_are_the_mirror() -> None:
     assert found.policy.outcomes["outcome"].to_list() == ["liquidated", "open"]
 
 
+@pytest.mark.parametrize("trigger", ["<=", "<"])
+@pytest.mark.parametrize("seed", range(8))
+def test_counterfactual__the_same_policy_changes_nothing_where_levels_lie_on_extremes(
+    seed: int, trigger: str
+) -> None:
+    rng = np.random.default_rng([seed, 11])
+    path = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.02, 41))))
+    highs = np.maximum(path[:-1], path[1:]) + rng.integers(0, 4, 40)
+    lows = np.minimum(path[:-1], path[1:]) - rng.integers(0, 4, 40)
+    bars = market(*zip(path[:-1], highs, lows, path[1:], strict=True))
+    entries = rng.integers(0, 38, 60)
+    held = Book(
+        pl.DataFrame(
+            {
+                "position_id": np.arange(60),
+                "symbol": "BTCUSDT",
+                "side": pl.Series(rng.choice(["long", "short"], 60), dtype=Side),
+                "entry_time": bars.bars["time"].gather(entries),
+                "entry_price": path[entries],
+                "quantity": np.ones(60),
+                "leverage": rng.choice([2.0, 5.0, 10.0, 20.0], 60),
+            }
+        )
+    )
+    venue = plain_venue(0.01).with_(trigger=trigger)
+    found = counterfactual(held, bars, venue, venue, impact=Impact(mark=1e-3))
+    assert (found.policy.impact["offset"] == 0.0).all()
+    assert found.policy.outcomes.equals(found.facts.outcomes)
+    assert found.policy.outcomes["liquidated"].any()
+
+
 # --- the path without its cascade
 
 

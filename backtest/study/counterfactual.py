@@ -237,7 +237,7 @@ def _notes(facts: Replay, policy: Replay, market: Market, strength: float) -> tu
     total = float(legs["notional"].sum())
     if strength > 0 and total > 0:
         beyond = float(legs.filter(pl.col("strength") < strength)["notional"].sum()) / total
-        if beyond > 0:
+        if beyond >= 0.005:
             told.append(
                 f"{beyond:.0%} of what was executed in fact lies in bars that moved less than {strength:g} times "
                 "it: there the history did not jump as far as this strength says"
