@@ -20,7 +20,8 @@ from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
 from backtest.engine import history, limits
-from backtest.engine.sweep import _empty_outcomes, prepare
+from backtest.engine.prepare import prepare
+from backtest.engine.sweep import _empty_outcomes
 from backtest.kernel import crossing
 from backtest.kernel.compile import in_chunks, readonly, thread_count
 

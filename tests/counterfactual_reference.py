@@ -92,10 +92,12 @@ class Merged(World):
 
     def happen(self, p: Position, s: int, event: Any) -> float:
         (outcome, price, fill), level = event, self.level(p, s)
-        p.status, passed = "held", 0.0
+        passed = 0.0
         across = outcome == "liquidated" and p.s != s
         if across:
+            p.status = "chosen"  # no counterparty of those before it
             passed = self.needs_of(s, s)
+        p.status = "held"
         before = self.executed[p.s]
         if outcome == "liquidated":
             self.trigger(p, price)

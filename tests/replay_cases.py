@@ -27,10 +27,18 @@ class Coupled(NamedTuple):
 def random_procedure(rng: Rng, scale: float) -> Procedure:
     """Return any combination of settings; ``scale`` is a typical notional."""
 
-    def pick(name: str) -> str:
+    own = rng.spawn(1)[0]  # so that more settings leave the draws of those before as they were
+
+    def pick(name: str, rng: Rng = rng) -> str:
         return str(rng.choice(CHOICES[name]))
 
     return Procedure(
+        tier_step=int(own.choice([1, 1, 2, 9])),
+        whole_tiers=int(own.choice([1, 1, 2])),
+        in_lowest=pick("in_lowest", own),
+        order_type=pick("order_type", own),
+        order_limit=pick("order_limit", own),
+        takeover_below=float(own.choice([0.0, 0.0, 2 / 3, 1.0])),
         step=pick("step"),
         step_fraction=float(rng.choice([0.02, 0.25, 0.4, 1.0])),
         partial_from=float(rng.choice([0.0, 0.0, scale])),

@@ -19,8 +19,8 @@ MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160")) // 4
 
 
 def cases(kind: int, markets: int = MARKETS) -> Iterator[tuple[str, Two]]:
-    for number in range(markets):
-        made = two_policies if kind < 80 else several_symbols
+    made = two_policies if kind < 80 else several_symbols
+    for number in range(markets if kind < 80 else 4 * markets):  # few draws have several symbols of one currency
         two = made(np.random.default_rng([number, kind]))
         if two is not None:
             yield f"{made.__name__}(default_rng([{number}, {kind}]))", two

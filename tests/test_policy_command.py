@@ -119,8 +119,9 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     printed = capsys.readouterr()
     assert printed.err == ""  # nobody watches
     assert (
-        "Caps on leverage, falls, filled at the worst price of the bar; each figure is the median over 2 books, "
-        "column by column; in brackets their range" in printed.out
+        "Caps on leverage, falls, filled at the worst price of the bar, closed whole, the rest returned, fund 0, "
+        "fee 0.00 %; each figure is the median over 2 books, column by column; in brackets their range"
+        in printed.out
     )
     assert "What would change the conclusion" in printed.out
     summary = json.loads((out / "summary.json").read_text())

@@ -58,7 +58,7 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
     assert "triggered" in printed
     names = {"outcomes", "fund", "adl", "impact", "ledger", "trace"}
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {f"{name}.parquet" for name in names} | {"fund.png", "summary.json"}
+    assert written == {f"{name}.parquet" for name in names} | {"fund.png", "losses.png", "summary.json"}
     outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
     assert outcomes["outcome"].to_list() == ["liquidated", "open", "open"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

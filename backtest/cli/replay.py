@@ -58,17 +58,18 @@ def run(options: Namespace) -> None:
     blocks = [_assumed(options, swept), _counts(found), _bearers(found, swept)]
     blocks += [_narrated(found, swept.currency)] if options.trace is not None else []
     if against is not None:
-        blocks += [replay_policy.told(against, swept, policy, options.strength)]
+        blocks += [replay_policy.told(against, swept, options, policy)]
     else:
         blocks += [f"Note: {note}." for note in found.notes]
     with outputs(options.out) as files:
         with clock.stage("files"):
             _write(found, files, options.trace is not None)
             _draw(found, swept, files.path("fund.png"))
+            _draw_losses(found, swept, files.path("losses.png"))
             if options.mark_impact:
                 _draw_marks(found, swept, files)
             if against is not None:
-                replay_policy.write(against, swept, files, _notes(found, swept))
+                replay_policy.write(against, swept, files, _sources(swept))
         told = _summary(options, swept, found, tiers, clock)
         if against is not None:
             told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
@@ -98,6 +99,7 @@ def _assumed(options: Namespace, swept: Swept) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
         *((("positions", told)) for told in swept.book.assumptions[:1]),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
         ("procedure", rules),
@@ -162,8 +164,12 @@ def _write(found: Replay, files: Any, traced: bool) -> None:
 
 def _notes(found: Replay, swept: Swept) -> list[str]:
     """Return the footer: whose prices, whose positions, what the replay could not do."""
+    return [*_sources(swept), *found.notes]
+
+
+def _sources(swept: Swept) -> list[str]:
     whose = [picture.estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
-    return [f"prices: {swept.market.description}", *whose, *found.notes]
+    return [f"prices: {swept.market.description}", *whose]
 
 
 def _draw(found: Replay, swept: Swept, path: Path) -> None:
@@ -183,18 +189,33 @@ def _draw(found: Replay, swept: Swept, path: Path) -> None:
     figure.clear()
 
 
+def _draw_losses(found: Replay, swept: Swept, path: Path) -> None:
+    from backtest.chart import waterfall
+
+    figure = waterfall.figure(
+        who_bore(found),
+        title=f"Who paid, {swept.venue.title}, {sentences.window(*swept.window)}",
+        subtitle=f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
+        notes=_notes(found, swept),
+        currency=swept.currency,
+    )
+    figure.savefig(path, format="png")
+    figure.clear()
+
+
 def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
     """Draw the history against the mark that liquidations moved, a picture a symbol."""
-    from backtest.chart import fund
+    from backtest.chart import moved_mark
 
     for symbol in swept.market.symbols:
         own = pl.col("symbol") == symbol
-        figure = fund.moved_mark(
+        figure = moved_mark.figure(
             swept.market.bars.filter(own),
             found.impact.filter(own),
             swept.window,
             title=f"{symbol} with and without its liquidations, {sentences.window(*swept.window)}",
             unit=sentences.quote(symbol, swept.currency),
+            currency=swept.currency,
             notes=_notes(found, swept),
         )
         figure.savefig(files.path(f"mark_{symbol}.png"), format="png")

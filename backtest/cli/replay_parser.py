@@ -12,9 +12,9 @@ WRITES = """\
 impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
 
 writes DIR/outcomes.parquet (one row a position), fund.parquet, adl.parquet, impact.parquet (one row a bar),
-ledger.parquet, fund.png and DIR/summary.json; with --trace trace.parquet, with --mark-impact a mark_SYMBOL.png;
-with --policy the same frames as policy_*.parquet, comparison_*.parquet, flow.parquet (what was executed in fact,
-event by event) and a mark_SYMBOL.png
+ledger.parquet, fund.png, losses.png and DIR/summary.json; with --trace trace.parquet,
+with --mark-impact a mark_SYMBOL.png a symbol; with --policy the same frames as policy_*.parquet,
+comparison_*.parquet, flow.parquet (what was executed in fact, event by event) and a mark_SYMBOL.png a symbol
 """
 
 

@@ -13,7 +13,7 @@ from backtest.cli import sentences
 from backtest.cli.changed_rules import changed, procedure_rules
 from backtest.cli.inputs import sweep_rules
 from backtest.cli.study import Swept
-from backtest.cli.text import number, percent, price, table
+from backtest.cli.text import column, number, percent, table
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.procedure import Impact
@@ -60,8 +60,9 @@ def compare(
     )  # fmt: skip
 
 
-def told(found: Counterfactual, swept: Swept, policy: Venue, strength: float) -> str:
+def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue) -> str:
     """Return the policy against the facts in words and tables."""
+    changes = f" with {', '.join(options.policy_set)}" if options.policy_set else ""
     lines = [_line(row, swept.currency) for row in found.totals.iter_rows(named=True)]
     where = [
         [row["liquidated"], number(row["positions"]), amount(row["entry_notional"], swept.currency)]
@@ -71,10 +72,10 @@ def told(found: Counterfactual, swept: Swept, policy: Venue, strength: float) ->
     notes = [f"Note: {note}." for note in found.notes]
     return "\n\n".join(
         [
-            f"Against {policy.title}, {strength:g} of the mark a unit of notional: an estimate, no measurement",
+            f"Against {policy.title}{changes}, strength {options.strength:g}: an estimate, no measurement",
             table(["", "in fact", "under the policy"], lines),
             table(["liquidated", "positions", "at the entry"], where),
-            table(["mark", "lowest", "would be", "highest", "would be", "offset at the end"], marks),
+            table(["mark", "lowest", "would be", "highest", "would be", "offset at\nthe end, %"], marks),
             *notes,
         ]
     )
@@ -87,7 +88,7 @@ def _line(row: dict[str, Any], currency: str) -> list[str]:
 
 def _mark(row: dict[str, Any]) -> list[str]:
     names = ("lowest_facts", "lowest_policy", "highest_facts", "highest_policy")
-    return [row["symbol"], *(price(row[name]) for name in names), percent(row["last_offset"])]
+    return [row["symbol"], *column([row[name] for name in names]), percent(row["last_offset"])]
 
 
 def write(found: Counterfactual, swept: Swept, files: Any, notes: list[str]) -> None:
@@ -101,16 +102,17 @@ def write(found: Counterfactual, swept: Swept, files: Any, notes: list[str]) -> 
 
 
 def _draw(found: Counterfactual, swept: Swept, files: Any, notes: list[str]) -> None:
-    from backtest.chart import fund
+    from backtest.chart import moved_mark
 
     for symbol in swept.market.symbols:
         own = pl.col("symbol") == symbol
-        figure = fund.moved_mark(
+        figure = moved_mark.figure(
             swept.market.bars.filter(own),
             found.policy.impact.filter(own),
             swept.window,
             title=f"{symbol} as it was and under another policy, {sentences.window(*swept.window)}",
             unit=sentences.quote(symbol, swept.currency),
+            currency=swept.currency,
             names=("history", "under the policy"),
             notes=[*notes, *found.notes],
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from backtest.book.book import Book
 from backtest.engine import limits
-from backtest.engine.sweep import prepare
+from backtest.engine.prepare import prepare
 from backtest.kernel import survey
 from backtest.kernel.types import Flags
 from backtest.market.market import Market

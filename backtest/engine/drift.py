@@ -7,7 +7,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import limits
-from backtest.engine.sweep import actions_of, prepare
+from backtest.engine.prepare import actions_of, prepare
 from backtest.kernel import drift
 from backtest.kernel.arrays import Bars, Funding
 from backtest.kernel.compile import in_chunks, readonly

@@ -12,7 +12,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import history
 from backtest.engine.arguments import require_kinds
-from backtest.engine.sweep import Prepared, prepare
+from backtest.engine.prepare import Prepared, prepare
 from backtest.errors import ArgumentError, TiersError
 from backtest.kernel import lifetimes as kernel
 from backtest.kernel.compile import in_chunks, readonly

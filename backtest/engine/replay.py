@@ -11,25 +11,18 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import limits, replay_arguments, replay_facts, replay_frames
+from backtest.engine import replay_arguments, replay_facts, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.replay_world import Options, build
-from backtest.engine.sweep import ENTRY_BAR, INTRABAR, Prepared, prepare
+from backtest.engine.prepare import ENTRY_BAR, INTRABAR
+from backtest.engine.replay_stage import Course, Stage, Watch
+from backtest.engine.replay_world import Options
 from backtest.errors import ArgumentError
 from backtest.kernel import flow, waterfall
-from backtest.kernel import replay as steps
-from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import PRICE_PREFIX
-
-#: Room for further queue nodes and rows of the ADL table to begin with; where it is too little it is doubled.
-SPARE = 4_096
-
-#: Room for events of flow, a position: pages that nothing is written to cost nothing.
-EVENTS = 4
 
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
@@ -133,54 +126,35 @@ def replay(
     found = impact or Impact()
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
-    replay_arguments.require_single(book)
     replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
     mode = replay_arguments.require_mode(found, exogenous, facts is not None, record_flow)
-    placed = None if facts is None else replay_facts.require_facts(facts, market)
-    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-    _check_feedback(prepared, found)
-    admitted = limits.admit(book, prepared, leverage_limit, threads)
-    options = Options(
-        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed,
-        _row_of(admitted.frame, trace),
+    course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
+    stage = Stage.of(
+        book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
+        tiers=tiers, threads=threads,
     )  # fmt: skip
-    spare, room = SPARE, SPARE + EVENTS * len(book)
-    while True:
-        world, agenda = build(admitted, prepared, venue, options, threads, spare)
-        own = None if placed is None else replay_facts.following(placed, admitted.frame, market, world)
-        merge = replay_facts.merge_of(mode, own, world, room)
-        _step(world, agenda, merge, progress)
-        rows_wanted, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[flow.WRITTEN])
-        full = bool(world.counters[waterfall.FULL]) or rows_wanted > spare
-        if not full and events <= room:
-            break
-        spare, room = max(4 * spare, 2 * rows_wanted) if full else spare, max(room, 2 * events)
+    frame = stage.admitted.frame
+    options = Options(
+        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
+    )
+    told = None if progress is None else _telling(progress, stage.bars)
+    world, _, merge = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
     return Replay(
-        outcomes=replay_frames.outcomes(admitted.frame, world),
+        outcomes=replay_frames.outcomes(frame, world, market),
         fund=replay_frames.fund(world, market),
-        adl=replay_frames.adl(world, market, admitted.frame),
+        adl=replay_frames.adl(world, market, frame),
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
-        flow=replay_facts.flow(merge, market, admitted.frame),
+        flow=replay_facts.flow(merge, market, frame),
         unit=float(world.settings[0]["unit"]),
         notes=_notes(venue, market, found, world, merge),
     )
 
 
-def _step(
-    world: waterfall.World, agenda: Agenda, merge: flow.Merge, progress: Callable[[float], None] | None
-) -> None:
-    """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
-    rows, paid = world.bars.size, 0
-    for first in range(0, rows, REPORTED):
-        stop = min(first + REPORTED, rows)
-        paid = steps.run(world, agenda, merge, first, stop, paid)
-        if progress is not None:
-            progress(stop / rows)
-        if world.counters[waterfall.FULL]:
-            return
-    steps.finish(world, agenda, rows)
+def _telling(progress: Callable[[float], None], bars: int) -> Watch:
+    """Return what tells progress as the share of bars done."""
+    return lambda _, done: progress(done / bars)
 
 
 def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
@@ -190,15 +164,6 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
     if rows.is_empty():
         raise ArgumentError(f"trace must be the position_id of a position, is {trace!r}: there is none of that id")
     return int(rows[0])
-
-
-def _check_feedback(prepared: Prepared, impact: Impact) -> None:
-    if impact.mark > 0:
-        odds = [g.contract.symbol for g in prepared.rules.groups if g.contract.kind == "face_value"]
-        if odds:
-            raise ArgumentError(
-                f"impact.mark multiplies prices, which odds between 0 and 1 cannot be: {odds[0]} is face value"
-            )
 
 
 def _notes(

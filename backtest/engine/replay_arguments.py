@@ -48,6 +48,15 @@ def require_single(book: Book) -> None:
         raise ArgumentError(offence(book.positions, "positions", sentence, pl.col("weight") != 1.0, ("weight",)))
 
 
+def require_free_names(book: Book, added: Iterable[str]) -> None:
+    """Refuse columns that the results would overwrite."""
+    taken = [name for name in added if name in book.positions.columns]
+    if taken:
+        raise ArgumentError(
+            f"positions must not have the columns a replay adds: rename or drop {', '.join(taken)}"
+        )
+
+
 def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
     """Refuse tested entry bars where liquidations move prices or take each other's room.
 

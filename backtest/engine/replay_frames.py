@@ -14,7 +14,9 @@ from backtest.market.market import Market
 from backtest.schemas import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
 
 #: Columns of the replay's outcomes beyond those of a sweep.
-REPLAY_COLUMNS = ("filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back")
+REPLAY_COLUMNS = (
+    "filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back", "pnl_at_end",
+)  # fmt: skip
 ACCOUNTS = ("traders", "market", "fund", "fees", "backstop", "deficit", "owners")
 STEPS = (
     "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
@@ -22,7 +24,7 @@ STEPS = (
 )  # fmt: skip
 
 
-def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
+def outcomes(frame: pl.DataFrame, world: w.World, market: Market) -> pl.DataFrame:
     """Return the positions with what became of them; marks of nothing become nulls."""
     book, unit = world.book, float(world.settings[0]["unit"])
     code = book["outcome"]
@@ -34,7 +36,7 @@ def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
         "outcome_time": _moments(book["time"]),
         "liquidation_price": _positive(book["liquidation_price"]),
         "bankruptcy_price": _positive(book["bankruptcy_price"]),
-        "fill_price": _where(filled, book["fill_price"]),
+        "fill_price": _where(filled & np.isfinite(book["fill_price"]), book["fill_price"]),
         "fill_notional": _where(filled, book["fill_notional"]),
         "funding_paid": pl.Series(np.ascontiguousarray(book["paid"])),
         "equity_at_fill": _where(closed, book["equity"]),
@@ -48,9 +50,21 @@ def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
         "fees": pl.Series(book["fees"] / unit),
         "fund_effect": pl.Series(book["fund_effect"] / unit),
         "clawed_back": pl.Series(book["clawed"] / unit),
+        "pnl_at_end": _where(code != UNKNOWN, pnl_at_end(world, market)),
     }
     assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
     return frame.with_columns(**columns)
+
+
+def pnl_at_end(world: w.World, market: Market) -> Floats:
+    """Return (n,) each position's result, what is still held at the last mark; before fees, as ``realised_pnl``.
+
+    Of a position lost from sight it is what had been posted by then, which says nothing.
+    """
+    book = world.book
+    signed = (1.0 - 2.0 * book["side"]) * np.where(book["lots"] > 0, book["quantity"], 0.0)
+    held = signed * _values(world, market)[book["symbol"]]
+    return np.asarray((book["pocket"] + book["balance"] + book["fees"]) / float(world.settings[0]["unit"]) + held)
 
 
 def fund(world: w.World, market: Market) -> pl.DataFrame:
@@ -97,10 +111,9 @@ def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
         liquidated_id=pl.select(pl.when(known).then(liquidated)).to_series() if who.size else liquidated,
         counterparty_id=pl.Series(ids[unit_rows["counterparty"]] if ids.size else np.zeros(0, np.int64)),
         side=pl.Series(["long", "short"], dtype=Side).gather(unit_rows["side"]),
-        **{
-            name: pl.Series(np.ascontiguousarray(unit_rows[name]))
-            for name in ("quantity", "price", "score", "given_up")
-        },
+        quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
+        price=_where(np.isfinite(unit_rows["price"]), unit_rows["price"]),
+        **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
     )
 
 
@@ -111,7 +124,7 @@ def ledger(world: w.World, market: Market) -> pl.DataFrame:
     ended; ``owners`` is what the venue put into the fund, negative.
     """
     held, waiting = _unrealised(world, market, False), _unrealised(world, market, True)
-    stock = _inventory(world, market)
+    stock = inventory(world, market)
     locked = world.book["status"] == w.LOCKED
     pending = int((world.book["pocket"][locked] + world.book["balance"][locked]).sum())
     cash = {name: int(amount) for name, amount in zip(ACCOUNTS, world.cash, strict=True)}
@@ -133,11 +146,13 @@ def trace(world: w.World) -> pl.DataFrame:
     """Return every step of the traced position."""
     rows, unit = world.trace[: int(world.counters[w.TRACE_USED])], float(world.settings[0]["unit"])
     columns = {name: pl.Series(np.ascontiguousarray(rows[name])) for name in
-               ("price", "quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+               ("quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+    columns["price"] = _where(np.isfinite(rows["price"]), rows["price"])
     return pl.DataFrame(
         {
             "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
             "step": pl.Series(list(STEPS), dtype=pl.Enum(STEPS)).gather(rows["step"]),
+            "price": columns.pop("price"),
             **columns,
             "balance": pl.Series(rows["balance"] / unit),
             "fund": pl.Series(rows["fund"] / unit),
@@ -161,7 +176,7 @@ def _unrealised(world: w.World, market: Market, locked: bool) -> int:
     return int(np.rint(signed * value * float(world.settings[0]["unit"])).astype(np.int64).sum())
 
 
-def _inventory(world: w.World, market: Market) -> int:
+def inventory(world: w.World, market: Market) -> int:
     """Return what selling the backstop's inventory at the last mark would post, in units."""
     total, unit = 0, float(world.settings[0]["unit"])
     for number, value in enumerate(_values(world, market)):

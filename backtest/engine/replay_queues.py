@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from backtest.engine.prepare import Prepared
 from backtest.engine.rulebook import Tree
-from backtest.engine.sweep import Prepared
 from backtest.kernel import formula, records
 from backtest.kernel.compile import readonly
 from backtest.kernel.types import INVERSE, Floats

@@ -10,8 +10,8 @@ import numpy as np
 
 from backtest.engine import history
 from backtest.engine.limits import Admitted
+from backtest.engine.prepare import INTRABAR, Prepared, actions_of
 from backtest.engine.replay_queues import queues_of
-from backtest.engine.sweep import INTRABAR, Prepared, actions_of
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel import agenda, records
 from backtest.kernel import waterfall as w
@@ -19,7 +19,7 @@ from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.types import FACE_VALUE, INVERSE, Floats, Integers
 from backtest.market.market import Market
 from backtest.rules import procedure as rules
-from backtest.rules import venue as venue_rules
+from backtest.rules import venue_file
 from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import milliseconds
@@ -128,9 +128,12 @@ def _agenda(
     exit_at = np.where(book["exit_bar"] < counts, firsts + book["exit_bar"], -1)
     change_at, change_made = np.empty(actions.row.size, np.int64), np.empty(actions.row.size, np.int64)
     agenda.place_changes(bars, prepared.funding, actions, book, change_at, change_made)
-    entry_first, entry = _by_row(entry_at, rows)
-    exit_first, exits = _by_row(exit_at, rows)
-    change_first, change = _by_row(change_at, rows)
+    ids = admitted.frame["position_id"].to_numpy()
+    tested = options.entry_bar == "tested"
+    turn = np.lexsort((ids, admitted.frame["entry_time"].to_numpy())) if tested else _by_id(ids)
+    entry_first, entry = _by_row(entry_at, rows, turn)
+    exit_first, exits = _by_row(exit_at, rows, _by_id(ids))
+    change_first, change = _by_row(change_at, rows, _by_id(ids[actions.row]))
     after_gap = np.zeros(rows, np.bool_)
     for number in range(len(market.symbols)):
         gaps = bars.gap[bars.gap_first[number] : bars.gap_first[number + 1]]
@@ -156,9 +159,18 @@ def _agenda(
     )
 
 
-def _by_row(at: Any, rows: int) -> tuple[Integers, Any]:
-    first, order = np.zeros(rows + 2, np.int64), np.empty(at.size, np.int32)
-    agenda.sort_by_row(np.ascontiguousarray(at, np.int64), first, order, rows + 1)
+def _by_id(ids: Any) -> Any:
+    """Return the order of ids, ties as they come; nothing where they are in order."""
+    return None if (ids[1:] >= ids[:-1]).all() else np.argsort(ids, kind="stable")
+
+
+def _by_row(at: Any, rows: int, turn: Any) -> tuple[Integers, Any]:
+    """Return where each row's begin and what takes place in it, in turn: the book's order decides nothing."""
+    first, order = np.zeros(rows + 2, np.int64), np.zeros(at.size, np.int32)
+    turned = at if turn is None else at[turn]
+    agenda.sort_by_row(np.ascontiguousarray(turned, np.int64), first, order, rows + 1)
+    if turn is not None:
+        order = turn[order].astype(np.int32)
     return readonly(first), readonly(order)
 
 
@@ -354,18 +366,16 @@ def _settings(
     record = settings[0]
     for name, choices in rules.CHOICES.items():
         record[name] = choices.index(getattr(own, name))
-    for name in (*rules.SWITCHES, "rounds", "step_fraction", "partial_from", "order_notional",
-                 "liquidation_fee_rate", "fee_fund_share", "trading_fee_rate", "trading_fee_fund_share",
-                 "remainder_fund_share", "backstop_capacity", "backstop_deviation", "unwind_share",
-                 "adl_drop"):  # fmt: skip
+    numbers = ("step_fraction", "partial_from", "order_notional", "backstop_capacity")
+    for name in (*rules.SWITCHES, *rules.COUNTS, *rules.SHARES, *rules.RATES, *numbers):
         record[name] = getattr(own, name)
     for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "generations"):
         record[name] = getattr(impact, name)
     record["order"] = ("price", "largest", "id").index(impact.order)
     record["half_life"] = impact.half_life_seconds * 1000
     record["adl_window"] = own.adl_hours * 3_600_000
-    record["remainder"] = venue_rules.CHOICES["remainder"].index(venue.remainder)
-    record["takeover_price"] = venue_rules.CHOICES["takeover_price"].index(venue.takeover_price)
+    record["remainder"] = venue_file.CHOICES["remainder"].index(venue.remainder)
+    record["takeover_price"] = venue_file.CHOICES["takeover_price"].index(venue.takeover_price)
     record["takeover_discount"] = venue.takeover_discount
     record["intrabar"], record["test_entry_bar"] = INTRABAR[options.intrabar], options.entry_bar == "tested"
     record["same_series"], record["replaced"] = same_series, replaced

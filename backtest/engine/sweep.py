@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -11,25 +10,17 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import history, limits
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.rulebook import Rulebook, rulebook
+from backtest.engine.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
 from backtest.engine.surviving import surviving_weight
-from backtest.errors import ArgumentError, DataError
 from backtest.kernel import crossing, lifecycle
-from backtest.kernel.arrays import NO_TIME, Bars, Funding, Outcomes, Positions
-from backtest.kernel.compile import in_chunks, readonly
-from backtest.kernel.types import Floats
+from backtest.kernel.arrays import NO_TIME, Outcomes
+from backtest.kernel.compile import in_chunks
+from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, milliseconds
 from backtest.rules.venue import Venue
-from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time, offence
-
-INTRABAR = {
-    "pessimistic": lifecycle.PESSIMISTIC,
-    "optimistic": lifecycle.OPTIMISTIC,
-    "path": lifecycle.PATH,
-}
-ENTRY_BAR = ("untested", "tested")
+from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time
 
 
 def sweep(
@@ -134,29 +125,28 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     """
     require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
     prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    times = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
+    entries = _entries(book)
     rows = []
     for group in prepared.rules.groups:
         symbol = market.symbols[group.symbol]
-        if (symbol,) not in times:
-            continue
-        own = times[(symbol,)]["entry_time"].dt.epoch("ms")
         following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
-        own = own.filter((own >= group.start) & (own < min(following, default=np.iinfo(np.int64).max)))
-        if own.is_empty():
+        own = _within(
+            entries.get(symbol, np.zeros(0, np.int64)), group.start, min(following, default=np.iinfo(np.int64).max)
+        )
+        if not own.size:
             continue
         if not group.known:
             limits.group_counts(book, prepared)  # refuses them
-        inside = (own >= milliseconds(group.table.start)) & (own < milliseconds(group.table.end))
+        start, end = milliseconds(group.table.start), milliseconds(group.table.end)
         rows.append(
             {
                 "symbol": symbol,
                 "table": group.table.name,
                 "start": group.table.start,
                 "end": group.table.end,
-                "in_force": bool(inside.all()),
+                "in_force": _within(own, start, end).size == own.size,
                 "confidence": _confidence(venue, symbol, group.table),
-                "positions": own.len(),
+                "positions": own.size,
             }
         )
     return pl.DataFrame(
@@ -173,102 +163,25 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     )
 
 
+def _entries(book: Book) -> dict[str, Integers]:
+    """Return the entry times of each symbol, ms."""
+    if len(book.symbols) == 1:  # as parts of a book mostly are: nothing to take apart
+        return {book.symbols[0]: book.positions["entry_time"].to_physical().to_numpy()}
+    parts = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
+    return {symbol: part["entry_time"].to_physical().to_numpy() for (symbol,), part in parts.items()}
+
+
+def _within(times: Integers, start: int, end: int) -> Integers:
+    """Return the times from a start to before an end."""
+    if times.size and start <= times.min() and times.max() < end:
+        return times
+    return times[(times >= start) & (times < end)]
+
+
 def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:
     """Return how far to trust a table; that of another symbol's contract is an assumption."""
     like = venue.like(symbol)
     return table.confidence if like is None else f"assumed: {like}'s, {symbol} is not listed"
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A market and a venue's rules as arrays, for one book."""
-
-    market: Market
-    series: str
-    bars: Bars
-    funding: Funding
-    rules: Rulebook
-    tiers: Tiers
-
-
-def prepare(
-    book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
-) -> Prepared:
-    """Return a market and a venue's rules as the arrays a book needs, or raise for what cannot be served."""
-    series = trigger_price or venue.trigger_price
-    require_choice("trigger_price", series, PRICE_PREFIX)
-    unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
-    if unknown:
-        sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
-        raise DataError(
-            offence(book.positions, "positions", sentence, pl.col("symbol").is_in(unknown), ("symbol",))
-        )
-    contracts = [venue.contract(symbol) for symbol in market.symbols]
-    held_contracts = [c for c in contracts if c.symbol in book.symbols]
-    bars = history.bars_of(market, series, fill_price)
-    history.check_prices(market, held_contracts, series)
-    rules = rulebook(
-        venue,
-        market.symbols,
-        tiers=_known_tiers(tiers, market),
-        first_time=[int(market.times[a]) for a in market.firsts[:-1]],
-        last_time=[
-            int(market.times[b - 1] + interval)
-            for b, interval in zip(market.firsts[1:], market.intervals, strict=True)
-        ],
-        leverages=_distinct_leverages(book, venue),
-    )
-    return Prepared(market, series, bars, history.funding_of(market, contracts), rules, tiers)
-
-
-def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
-    if not isinstance(tiers, str):
-        strangers = [symbol for symbol in tiers if symbol not in market.symbols]
-        if strangers:
-            raise ArgumentError(
-                f"tiers names the symbol {strangers[0]!r}: the bars hold {', '.join(market.symbols)}"
-            )
-    return tiers
-
-
-def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
-    """Return the selected leverages of symbols whose varying requirement is keyed by them."""
-    found = {}
-    for symbol in book.symbols:
-        contract = venue.contract(symbol)
-        keyed = any(table.model == "leverage" for table in contract.tables)
-        if keyed and not contract.requirement_is_constant:
-            own = book.positions.filter(pl.col("symbol") == symbol)
-            found[symbol] = np.unique(own.select(limits.selected_leverage(own, contract)).to_series().to_numpy())
-    return found
-
-
-def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
-    """Return what holders planned or did as the arrays kernels take."""
-    count = frame.height
-    none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
-    changes = none if adjustments is None else adjustments
-    return lifecycle.Actions(
-        exit_time=_times_or_none(frame, "exit_time", count),
-        stop_price=_prices_or_nan(frame, "stop_price", count),
-        take_profit_price=_prices_or_nan(frame, "take_profit_price", count),
-        row=readonly(changes["row"].to_numpy().astype(np.int64)),
-        time=readonly(changes["time"].to_physical().to_numpy().astype(np.int64)),
-        margin_change=readonly(changes["margin_change"].to_numpy().astype(np.float64)),
-        quantity_change=readonly(changes["quantity_change"].to_numpy().astype(np.float64)),
-    )
-
-
-def _times_or_none(frame: pl.DataFrame, name: str, count: int) -> Any:
-    if name not in frame.columns:
-        return readonly(np.full(count, NO_TIME))
-    return readonly(frame[name].to_physical().fill_null(NO_TIME).to_numpy())
-
-
-def _prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:
-    if name not in frame.columns:
-        return readonly(np.full(count, np.nan))
-    return readonly(frame[name].fill_null(float("nan")).to_numpy())
 
 
 def _empty_outcomes(count: int) -> Outcomes:
@@ -294,6 +207,3 @@ def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
         else:
             columns[name] = series if name == "ambiguous" else series.fill_nan(None)
     return frame.with_columns(**columns)
-
-
-__all__ = ["Positions", "sweep", "tiers_used"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from backtest.kernel import formula, place
 from backtest.kernel.arrays import NO_TIME, Bars, Funding, Positions, Rules
+from backtest.kernel.changes import Actions
 from backtest.kernel.compile import kernel
-from backtest.kernel.lifecycle import Actions
 from backtest.kernel.records import Records
 from backtest.kernel.types import Codes, Flags, Floats, Integers
 from backtest.kernel.waterfall import whole

@@ -11,7 +11,7 @@ from backtest.kernel.arrays import LIQUIDATED
 from backtest.kernel.compile import helper, part
 from backtest.kernel.records import Records
 from backtest.kernel.types import Floats, Integers
-from backtest.kernel.waterfall import NEED_END, World, factor, sign, terms, triggers_at, units, whole
+from backtest.kernel.waterfall import CHOSEN, NEED_END, World, factor, sign, terms, triggers_at, units, whole
 from backtest.kernel.waves import handle, move_mark, sell_needs
 
 #: One event that executed notional, or could have: in a leg (0 low, 1 high) or at the opening (2 longs, 3 shorts).
@@ -150,6 +150,7 @@ def happen(w: World, m: Merge, y: int, i: int, side: int, row: int, now: float, 
     own, level, across = whole(w.book[i]["side"]), level_of(w, i, side, row), is_across(w, i, side)
     passed = 0.0
     if across:
+        w.book[i]["status"] = CHOSEN  # no counterparty of those before it
         passed = pass_on_both(w, m, y, side, side, row, now, end)
     executed = act(w, y, i, row, now)
     part_ways(w, m, y, own, row, side, i, level, executed, end)

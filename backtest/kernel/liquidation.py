@@ -8,18 +8,24 @@ from backtest.kernel import formula, place, segment
 from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL
 from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import note, rekey
-from backtest.kernel.orders import deleverages, lots_within, need_of_position, quantity_of, sell, take_over
+from backtest.kernel.needs import deleverages, need_of_position
+from backtest.kernel.orders import lots_in_limit, lots_within, quantity_of, sell
 from backtest.kernel.segment import Segment
 from backtest.kernel.standing import place_orders, unqueue
+from backtest.kernel.takeover import take_over
 from backtest.kernel.waterfall import (
     ALL,
+    BY_LAST,
     DONE,
     FRACTION,
     HELD,
+    LIMITED,
     LOCKED,
     NEED_END,
     NEED_FIRST,
+    OR_KILL,
     RELEASED,
+    RESTING,
     THEN_TAKEOVER,
     TIER,
     TO_TAKEOVER,
@@ -36,6 +42,12 @@ from backtest.kernel.waterfall import (
 
 #: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
 SMALLEST_STEP = 0.001
+
+#: Of a tier's floor a step keeps this much, so that no last digit leaves the position in its old tier.
+JUST_BELOW = 1.0 - 1e-12
+
+#: Rounds of a procedure that has none left.
+OUT = 2**31 - 1
 
 
 @part
@@ -84,21 +96,34 @@ def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: flo
 
 
 @part
-def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
-    """Return how many lots lead down one tier; all in the lowest."""
+def size_in_table(w: World, own: Segment, tau: float) -> float:
+    """Return a position's size as its table of tiers measures it."""
     rules, group = rules_of(w.groups, w.tiers), own.group
-    keyed = rules.keyed_by[group]
-    if keyed == BY_LEVERAGE:
+    if rules.keyed_by[group] == MARGINAL and not own.constant:
+        return formula.notional(own.kind, own.quantity, tau)
+    return place.table_size(rules, group, own.quantity, own.entry_notional)
+
+
+@part
+def takes_no_step(w: World, own: Segment, tau: float) -> bool:
+    """Return whether a position is too low in its table to be led down by tiers."""
+    rules, group = rules_of(w.groups, w.tiers), own.group
+    if rules.keyed_by[group] == BY_LEVERAGE:
+        return True
+    tier = place.flat_tier(rules, group, size_in_table(w, own, tau))
+    return tier - rules.tier_first[group] < w.settings[0]["whole_tiers"]
+
+
+@part
+def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
+    """Return how many lots lead down as many tiers as a step does; all of a position that takes no step."""
+    if takes_no_step(w, own, tau):
         return lots
-    size = place.table_size(rules, group, own.quantity, own.entry_notional)
-    if keyed == MARGINAL and not own.constant:
-        size = formula.notional(own.kind, own.quantity, tau)
+    rules, group = rules_of(w.groups, w.tiers), own.group
+    size = size_in_table(w, own, tau)
     tier = place.flat_tier(rules, group, size)
-    if tier == rules.tier_first[group]:
-        return lots
-    kept = whole(np.floor(lots * (rules.floor[tier] / size)))
-    if rules.higher[group]:
-        kept -= 1
+    lowered = max(tier - w.settings[0]["tier_step"], rules.tier_first[group]) + 1
+    kept = whole(np.floor(lots * (rules.floor[lowered] / size) * JUST_BELOW))
     return min(lots, max(whole(1), lots - max(kept, whole(0))))
 
 
@@ -139,7 +164,8 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
     settings = w.settings[0]
     y = whole(w.book[i]["symbol"])
     bar = row - w.symbols[y]["first"]
-    if w.book[i]["status"] != LOCKED:
+    fresh = w.book[i]["status"] != LOCKED
+    if fresh:
         unqueue(w, i)
         w.book[i]["status"] = LOCKED
         w.book[i]["begun"] = w.book[i]["lots"]
@@ -151,11 +177,15 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
         w.book[i]["spent_bar"], w.book[i]["spent"] = bar, 0
     own = terms(w.groups, w.tiers, w.book, i)
     partial = settings["step"] != ALL and own.entry_notional >= settings["partial_from"]
-    endless = settings["rounds"] == 0
+    most, endless = settings["rounds"] if settings["rounds"] > 0 else OUT, False
     while True:
-        if not endless and w.book[i]["rounds"] >= settings["rounds"]:
-            own = terms(w.groups, w.tiers, w.book, i)
-            if equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
+        own = terms(w.groups, w.tiers, w.book, i)
+        if too_thin(w, own, tau, now):
+            last_resort(w, i, row, moment, tau, base, now)
+            return
+        if not endless and (w.book[i]["rounds"] >= most or (partial and ends_by_tier(w, own, tau))):
+            unchanged = fresh and w.book[i]["lots"] == w.book[i]["begun"]  # only a last digit says it is healthy
+            if not unchanged and equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
                 release(w, i, row, bar, tau, now)
                 return
             if settings["last"] == THEN_TAKEOVER:
@@ -165,29 +195,63 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
         if w.book[i]["spent"] >= w.symbols[y]["rounds"]:
             wait(w, i, row, tau, now)
             return
-        lots = step_lots(w, i, partial, tau, base, now)
+        lots = asked = step_lots(w, i, partial, tau, base, now)
         if partial and settings["slices"] == TO_TAKEOVER:
             if not take_over(w, i, row, moment, lots, tau, base, now):
                 no_room(w, i, row, tau, base, now)
                 return
         else:
-            notional = formula.notional(own.kind, quantity_of(w, i, lots), base)
-            if notional > settings["order_notional"]:
-                lots = max(whole(1), whole(np.floor(lots * (settings["order_notional"] / notional))))
-                notional = formula.notional(own.kind, quantity_of(w, i, lots), base)
-            lots = lots_within(w, y, lots, notional)
+            asked = within_order(w, i, lots, base)
+            lots = fillable(w, i, row, asked, base, endless, now)
             if lots > 0:
                 sell(w, i, row, moment, lots, tau, base, now, True)
-        w.book[i]["rounds"] += 1
+        w.book[i]["rounds"] = min(whole(w.book[i]["rounds"]) + 1, OUT)
         w.book[i]["spent"] += 1
         if w.book[i]["status"] == DONE or needs_counterparties(w, i):
             return
-        if lots == 0 and endless:
+        if lots < asked and not endless and settings["order_type"] != RESTING:
+            w.book[i]["rounds"] = OUT
+        elif lots == 0 and (endless or settings["rounds"] == 0):
             wait(w, i, row, tau, now)
             return
         if partial and lots > 0 and healthy(w, terms(w.groups, w.tiers, w.book, i), tau, now):
             release(w, i, row, bar, tau, now)
             return
+
+
+@helper
+def too_thin(w: World, own: Segment, tau: float, now: float) -> bool:
+    """Return whether equity is so small a share of the maintenance margin that no order is sent any more."""
+    share = w.settings[0]["takeover_below"]
+    return share > 0.0 and equity_at(own, tau, now) < share * requirement_at(w.tiers, own, tau)
+
+
+@helper
+def ends_by_tier(w: World, own: Segment, tau: float) -> bool:
+    """Return whether the last rule is due because no step leads down from a position's tier."""
+    settings = w.settings[0]
+    return settings["step"] == TIER and settings["in_lowest"] == BY_LAST and takes_no_step(w, own, tau)
+
+
+@helper
+def within_order(w: World, i: int, lots: int, base: float) -> int:
+    """Return how many of some lots one order may be of."""
+    most = w.settings[0]["order_notional"]
+    notional = formula.notional(whole(w.symbols[w.book[i]["symbol"]]["kind"]), quantity_of(w, i, lots), base)
+    return max(whole(1), whole(np.floor(lots * (most / notional)))) if notional > most else lots
+
+
+@part
+def fillable(w: World, i: int, row: int, asked: int, base: float, endless: bool, now: float) -> int:
+    """Return how many lots of an order are filled: as the book has room, no worse than its limit, or none."""
+    y = whole(w.book[i]["symbol"])
+    notional = formula.notional(whole(w.symbols[y]["kind"]), quantity_of(w, i, asked), base)
+    lots = lots_within(w, y, asked, notional)
+    if endless:
+        return lots
+    if lots > 0 and w.settings[0]["order_limit"] == LIMITED:
+        lots = lots_in_limit(w, i, row, lots, base, now)
+    return whole(0) if lots < asked and w.settings[0]["order_type"] == OR_KILL else lots
 
 
 @helper

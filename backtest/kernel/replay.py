@@ -19,8 +19,8 @@ from backtest.kernel.holders import adjust, leave_as_planned, lose_all, lose_sig
 from backtest.kernel.ledger import note, open_trade, pay_funding, rekey, to_fund
 from backtest.kernel.liquidation import liquidate
 from backtest.kernel.merged import cross_both, resume_both
-from backtest.kernel.orders import unwind
 from backtest.kernel.standing import enlist, place_orders
+from backtest.kernel.takeover import unwind
 from backtest.kernel.types import INVERSE
 from backtest.kernel.waterfall import (
     AT_ONCE,

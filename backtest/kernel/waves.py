@@ -6,10 +6,10 @@ import numpy as np
 
 from backtest.kernel import formula
 from backtest.kernel.arrays import LIQUIDATED, STOPPED
+from backtest.kernel.bar_events import first_event
 from backtest.kernel.compile import part
 from backtest.kernel.deleverage import deleverage
 from backtest.kernel.holders import close_by_holder, price_columns
-from backtest.kernel.lifecycle import first_event
 from backtest.kernel.liquidation import liquidate
 from backtest.kernel.queues import bucket_of, in_order, settled_first
 from backtest.kernel.types import INVERSE
