@@ -36,7 +36,7 @@ from backtest.engine.lifetimes import lifetimes
 from backtest.kernel.compile import readonly
 from backtest.scale import manifest
 from backtest.study import replayed
-from backtest.study.policy import evaluate, wanted
+from backtest.study.policy import evaluate, wanted, with_last_price
 from backtest.study.policy_grid import Grid, History, Rules, Wanted
 from backtest.study.replayed import Replayed, procedure_of
 from backtest.study.responses import under_cap
@@ -64,7 +64,7 @@ FILL = ("liquidation_price",)
 #: What is replayed: 200 policies.
 REPLAYED = Grid(
     caps=(None, 6.0, 5.0, 4.0, 3.0),
-    fills=FILL,
+    fills=("worst_price",),
     responses=("same_size",),
     liquidation_fees=(None, 0.002),
     funds=(0.0, 1e5, 1e6, 1e9),
@@ -133,18 +133,17 @@ def replays(case: Case) -> Table:
     settlement = Replayed({name: procedure_of(Venue.load(name)) for name in named})
     book = wanted("book", case.book, case.history, case.venue, grid)
     played: list[float] = []
+    cell = partial(evaluate, case.history, venue=case.venue, grid=grid, settlement=settlement)
     with counted(played):
-        frames = []
-        evaluate(
-            case.history, case.small(grid), case.venue, rules=grid.rules()[0], grid=grid, settlement=settlement
-        )
+        cell(case.small(grid), rules=grid.rules()[0])  # compiled
         played.clear()
         began = time.perf_counter()
-        for rules in grid.rules():
-            frames.append(evaluate(case.history, book, case.venue, rules=rules, grid=grid, settlement=settlement))
+        frames = [cell(book, rules=rules) for rules in grid.rules()]
         seconds = time.perf_counter() - began
     ours = pl.concat(frames).filter(procedure="returned", liquidation_fee=0.002, fund=1e9)
-    simple = Grid(caps=grid.caps, fills=FILL, responses=grid.responses, liquidation_fees=(0.002,), funds=(1e9,))
+    simple = Grid(
+        caps=grid.caps, fills=grid.fills, responses=grid.responses, liquidation_fees=(0.002,), funds=(1e9,)
+    )
     theirs = pl.concat(
         [evaluate(case.history, book, case.venue, rules=rules, grid=simple) for rules in simple.rules()]
     )
@@ -157,9 +156,10 @@ def replays(case: Case) -> Table:
         f"Policies settled by replays ({positions:,} positions, 525,600 bars, ten tiers)",
         "what", "policies", "replays", "seconds", "ms a policy",
         about=(
-            "Five caps, five procedures, two fees, four funds. Funds that were never short share one replay, and "
-            "replays of other procedures and fees run side by side. One call of `replay` a policy is measured on "
-            f"{len(grid.procedures)} procedures and scaled up; it writes every frame."
+            "Five caps, five procedures, two fees, four funds, filled at the worst price of the bar. Funds that were "
+            "never short share one replay, and replays of other procedures and fees run side by side. One call of "
+            f"`replay` a policy is measured on {len(grid.procedures)} procedures and scaled up; it writes every "
+            "frame."
         ),
     )  # fmt: skip
     table.add(
@@ -192,7 +192,9 @@ def alone(case: Case, settlement: Replayed, grid: Grid) -> float:
     rules = [settlement.rules(Run(case.book, case.market, case.venue, pl.DataFrame()), Terms(None, 1e6, name))
              for name in grid.procedures]  # fmt: skip
     replay(case.small(grid).book, case.market, rules[0])
-    seconds = [timed(partial(replay, case.book, case.market, venue, fund=1e6)) for venue in rules]
+    worst = with_last_price(case.market)
+    how = {"fund": 1e6, "fill_price": "last_extreme"}
+    seconds = [timed(partial(replay, case.book, worst, venue, **how)) for venue in rules]
     return sum(seconds) / len(seconds)
 
 
@@ -200,15 +202,17 @@ def surface(case: Case) -> Table:
     """Time the search from every bar at every leverage on both sides, and the surface with its bands."""
     horizons = [timedelta(hours=1), timedelta(hours=8), timedelta(days=1), timedelta(days=7)]
 
+    leverages = (*LEVERAGES, 110.0, 120.0)  # twenty
+
     def searched() -> object:
-        return lifetimes(case.market, case.venue, leverages=LEVERAGES)
+        return lifetimes(case.market, case.venue, leverages=leverages)
 
     def banded() -> object:
-        return probability_surface(case.market, case.venue, leverages=LEVERAGES, horizons=horizons, seed=1)
+        return probability_surface(case.market, case.venue, leverages=leverages, horizons=horizons, seed=1)
 
-    queries = 2 * len(LEVERAGES) * population.YEAR
+    queries = 2 * len(leverages) * population.YEAR
     table = Table(
-        f"From every bar ({queries / 1e6:.1f} million searches: a year, {len(LEVERAGES)} leverages, both sides)",
+        f"From every bar ({queries / 1e6:.1f} million searches: a year, {len(leverages)} leverages, both sides)",
         "what", "seconds", "ns a search",
     )  # fmt: skip
     names = ("the bar that liquidates", f"probabilities at {len(horizons)} horizons, with bands")

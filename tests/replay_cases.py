@@ -123,3 +123,26 @@ def coupled_case(rng: Rng, count: int = 60) -> Coupled:
     return Coupled(
         case, venue, random_impact(rng, scale, contract.kind == "face_value"), fund, int(rng.integers(9))
     )
+
+
+def few(coupled: Coupled, count: int) -> Coupled:
+    """Return a case with its first positions alone."""
+    case = coupled.case
+    positions = case.positions.head(count)
+    changes = case.adjustments
+    if changes is not None:
+        changes = changes.filter(pl.col("position_id").is_in(positions["position_id"].implode()))
+        changes = None if changes.is_empty() else changes
+    return coupled._replace(case=case._replace(positions=positions, adjustments=changes))
+
+
+def taking_over(coupled: Coupled, rng: Rng) -> Coupled:
+    """Return a case whose steps are taken over, at any venue's price."""
+    venue = coupled.venue.with_(
+        slices="takeover",
+        last="takeover",
+        step=str(rng.choice(["fraction", "tier", "enough"])),
+        takeover_price=str(rng.choice(["backstop", "bankruptcy_with_fee", "bankruptcy"])),
+        takeover_discount=float(rng.choice([0.0, 0.01, 0.2])),
+    )
+    return coupled._replace(venue=venue)

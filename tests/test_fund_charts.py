@@ -94,7 +94,7 @@ def test_losses_as_one__are_margins_and_what_lay_beyond_them() -> None:
     found = pl.DataFrame({"bearer": ["margins", "fund", "nobody"], "amount": [96.0, -10.0, 4.0]})
     ax = waterfall.losses_as_one(found, Figure().subplots())
     assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 96), (96, 4)]
-    assert [text.get_text() for text in ax.texts] == ["holders' margins $96, 96.0%", "beyond margins $4, 4.0%"]
+    assert [text.get_text() for text in ax.texts] == ["holders' margins $96, 96 %", "beyond margins $4, 4 %"]
 
 
 def test_offset__is_told_in_per_cent_with_its_furthest() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from test_policy_command import Page, changed, grid_file  # noqa: F401
+from test_policy_command import Page, changed, grid_file, shown_by_a_browser  # noqa: F401
 
 from backtest.__main__ import main
 from backtest.cli.grid_file import read_grid
@@ -69,6 +69,9 @@ def test_the_example__runs_and_tells_procedures_apart(tmp_path: Path, capsys: py
         "Caps on leverage, May 2021, reconstructed, filled at the worst price of the bar, closed whole" in printed
     )
     assert "least is left to others under as written (0)" in told.replace("\n", " ")
+    shown = shown_by_a_browser(out / "report.html", tmp_path / "page.png")
+    assert shown.count("<table") == 5
+    assert "Clawed back: taken from others' unrealised profits" in shown
 
 
 def test_replays__are_taken_up_where_they_were(tmp_path: Path, capsys, replays: Path, monkeypatch) -> None:

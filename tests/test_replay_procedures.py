@@ -221,6 +221,24 @@ def test_hyperliquid__the_vault_takes_over_below_two_thirds_of_maintenance_and_k
     assert_closes(found)
 
 
+# --- what the fund gets where a fill is better than bankruptcy
+
+
+def test_btcmex__the_fund_gets_60_of_a_fill_at_3060() -> None:
+    """Its printed example: liquidated at 3,100, bankrupt at 3,000, filled at 3,060."""
+    table = TierTable(name="one rate", model="flat", rates=[100 / 3_300])
+    contract = Contract(symbol="BTCUSDT", tables=(table,), basis="entry")
+    venue = Venue(name="plain", title="Plain", contracts={"BTCUSDT": contract}).with_(remainder="fund")
+    last = {f"last_{name}": [3_300.0, 3_060.0] for name in ("open", "high", "low", "close")}
+    path = market((3_300.0,) * 4, (3_300.0, 3_300.0, 3_099.0, 3_100.0), **last)
+    row = {"entry_price": 3_300.0, "quantity": 1.0, "margin": 300.0}
+    found = replay(book(row), path, venue, fill_price="last_close")
+    prices = found.outcomes.select("liquidation_price", "bankruptcy_price", "fill_price").row(0)
+    assert prices == pytest.approx((3_100, 3_000, 3_060))
+    assert found.fund["fund"][-1] == pytest.approx(60)
+    assert_closes(found)
+
+
 # --- prices there cannot be
 
 

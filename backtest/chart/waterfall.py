@@ -60,9 +60,13 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     total = max(margins + beyond, 1e-12)
     ax.barh([0], [margins], height=0.8, color=MARGIN_COLOUR)
     ax.barh([0], [beyond], left=[margins], height=0.8, color=LOSS_COLOUR)
-    told = f"holders' margins {words.amount(margins, currency)}, {margins / total:.1%}"
+    told = f"holders' margins {words.amount(margins, currency)}, {words.percent(margins / total)}"
     ax.annotate(told, (0, 0), xytext=(7, 0), textcoords="offset points", va="center", fontsize=theme.TEXT)
-    more = f"beyond margins {words.amount(beyond, currency)}, {beyond / total:.1%}" if beyond else "nothing beyond"
+    more = (
+        f"beyond margins {words.amount(beyond, currency)}, {words.percent(beyond / total)}"
+        if beyond
+        else "nothing beyond"
+    )
     ax.annotate(
         more, (1, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
         color=LOSS_COLOUR if beyond else theme.MUTED, fontsize=theme.TEXT, weight="bold",

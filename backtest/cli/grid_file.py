@@ -137,10 +137,12 @@ def read_grid(path: Path) -> GridFile:
     venue = _tried(problems, "venue", lambda: venue_of(path, settings.get("venue", "binance")))
     settlement = read_settlement(path, settings, venue, problems)
     changes = {AS_WRITTEN: {}, **_table(settings, "changes")}
-    grid = _tried(problems, "grid", lambda: Grid(**_axes(settings), changes=changes))
-    if venue is not None:
-        for name, change in changes.items():
-            _tried(problems, f"changes.{name}", partial(_changed, venue, change))
+    good = {
+        name: change
+        for name, change in changes.items()
+        if venue is None or _tried(problems, f"changes.{name}", partial(_changed, venue, change)) is not None
+    }
+    grid = _tried(problems, "grid", lambda: Grid(**_axes(settings), changes=good))
     problems.raise_if_any(f"grid file {path}")
     assert venue is not None
     assert grid is not None

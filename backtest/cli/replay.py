@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 
 from backtest.chart.words import amount
-from backtest.cli import picture, record, replay_policy, sentences
+from backtest.cli import picture, record, replay_policy, replay_trace, sentences
 from backtest.cli.changed_rules import changed, procedure_rules
+from backtest.cli.first_run import compiling
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE, Clock
@@ -23,9 +24,6 @@ from backtest.engine.sweep import tiers_used
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 from backtest.study.waterfall import who_bore
-
-#: Steps of a trace that are printed; all are written.
-MOST_STEPS = 60
 
 _INVENTED = "The book is invented, and so is its fund: read shares, not dollars."
 
@@ -42,7 +40,7 @@ def run(options: Namespace) -> None:
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     against = None
-    with clock.stage("replay"):
+    with clock.stage("replay", compiling("replay.run")):
         if tries:
             policy = replay_policy.policy_of(options, venue)
             impact = replace(_impact(options), mark=options.strength)
@@ -56,7 +54,7 @@ def run(options: Namespace) -> None:
     used = tiers_used(book, market, venue, tiers=tiers)
     swept = Swept(market, venue, book, found.outcomes, used, invented=is_invented(options))
     blocks = [_assumed(options, swept), _counts(found), _bearers(found, swept)]
-    blocks += [_narrated(found, swept.currency)] if options.trace is not None else []
+    blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
     if against is not None:
         blocks += [replay_policy.told(against, swept, options, policy)]
     else:
@@ -139,21 +137,6 @@ def _bearers(found: Replay, swept: Swept) -> str:
 def _lost(loss: float, told: str) -> str:
     """Return a loss as it is told, a gain in words."""
     return f"gained {told}" if loss < 0 else told
-
-
-def _narrated(found: Replay, currency: str) -> str:
-    """Return the traced position's life, a sentence a step."""
-    lines = []
-    for row in found.trace.head(MOST_STEPS).iter_rows(named=True):
-        what = f"{row['time']:%Y-%m-%d %H:%M}  {row['step']} at {row['price']:,.10g}"
-        if row["quantity"]:
-            what += f", {row['quantity']:,.6g}"
-        if row["held"]:
-            what += f"; holds {row['held']:,.6g}, equity {amount(row['equity'], currency)}"
-            what += f" against {amount(row['maintenance_margin'], currency)} of maintenance"
-        lines.append(f"{what}; fund {amount(row['fund'], currency)}")
-    more = found.trace.height - MOST_STEPS
-    return "\n".join(["Trace", *lines, *([f"and {more:,} more steps"] if more > 0 else [])])
 
 
 def _write(found: Replay, files: Any, traced: bool) -> None:

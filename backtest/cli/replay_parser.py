@@ -9,7 +9,13 @@ from typing import Any
 from backtest.cli import options, values
 
 WRITES = """\
-impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
+`backtest venues NAME` prints the rules of a venue's procedure, docs/replay.md tells what each of them does.
+Impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
+
+examples:
+  backtest replay --venue mexc --fund 1e6
+  backtest replay --count 50000 --set adl_rank=pro_rata --fill-price liquidation_price --out pro_rata
+  backtest replay --bars bars.parquet --positions book.parquet --trace 7
 
 writes DIR/outcomes.parquet (one row a position), fund.parquet, adl.parquet, impact.parquet (one row a bar),
 ledger.parquet, fund.png, losses.png and DIR/summary.json; with --trace trace.parquet,
@@ -66,10 +72,25 @@ def _add_waterfall(parser: argparse.ArgumentParser) -> None:
 
 def _add_impact(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the market takes the orders")
-    group.add_argument("--participation", type=values.share, metavar="SHARE", help="of a bar's volume, at most")
-    group.add_argument("--impact", type=values.amount, metavar="X", help="on fills, linear in notional")
-    group.add_argument("--square-root-impact", type=values.amount, metavar="X", help="on fills, at a bar's volume")
-    group.add_argument("--mark-impact", type=values.amount, metavar="X", help="on the mark itself (feedback)")
+    group.add_argument(
+        "--participation",
+        type=values.share,
+        metavar="SHARE",
+        help="liquidations are at most this share of a bar's volume",
+    )
+    group.add_argument("--impact", type=values.amount, metavar="X", help="fills get worse by X a unit of notional")
+    group.add_argument(
+        "--square-root-impact",
+        type=values.amount,
+        metavar="X",
+        help="fills get worse by X where orders equal a bar's volume, with its square root",
+    )
+    group.add_argument(
+        "--mark-impact",
+        type=values.amount,
+        metavar="X",
+        help="the mark itself moves by X a unit of notional (feedback)",
+    )
     group.add_argument(
         "--exogenous", action="store_true", help="say that the prices hold no cascade of their own (for feedback)"
     )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import formula, place, segment
-from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL
+from backtest.kernel import formula
 from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import note, rekey
 from backtest.kernel.needs import deleverages, need_of_position
 from backtest.kernel.orders import lots_in_limit, lots_within, quantity_of, sell
 from backtest.kernel.segment import Segment
 from backtest.kernel.standing import place_orders, unqueue
+from backtest.kernel.step import ends_by_tier, healthy, step_lots
 from backtest.kernel.takeover import take_over
 from backtest.kernel.waterfall import (
     ALL,
-    BY_LAST,
     DONE,
-    FRACTION,
     HELD,
     LIMITED,
     LOCKED,
@@ -27,24 +25,15 @@ from backtest.kernel.waterfall import (
     RELEASED,
     RESTING,
     THEN_TAKEOVER,
-    TIER,
     TO_TAKEOVER,
     TRIGGERED,
     WAITS,
     World,
     equity_at,
     requirement_at,
-    rules_of,
     terms,
-    unrealised,
     whole,
 )
-
-#: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
-SMALLEST_STEP = 0.001
-
-#: Of a tier's floor a step keeps this much, so that no last digit leaves the position in its old tier.
-JUST_BELOW = 1.0 - 1e-12
 
 #: Rounds of a procedure that has none left.
 OUT = 2**31 - 1
@@ -79,83 +68,21 @@ def wait(w: World, i: int, row: int, tau: float, now: float) -> None:
         note(w, i, row, WAITS, tau, 0.0, now, tau)
 
 
-@part
-def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: float) -> int:
-    """Return how many lots the next order is to close."""
-    lots = w.book[i]["lots"]
-    step = w.settings[0]["step"]
-    if not partial or step == ALL:
-        return lots
-    if step == FRACTION:
-        wanted = whole(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
-        return min(lots, max(whole(1), wanted))
-    own = terms(w.groups, w.tiers, w.book, i)
-    wanted = tier_lots(w, own, lots, tau) if step == TIER else enough_lots(w, own, lots, tau, base, now)
-    least = whole(np.ceil(w.book[i]["begun"] * SMALLEST_STEP))
-    return min(lots, max(wanted, least))
-
-
-@part
-def size_in_table(w: World, own: Segment, tau: float) -> float:
-    """Return a position's size as its table of tiers measures it."""
-    rules, group = rules_of(w.groups, w.tiers), own.group
-    if rules.keyed_by[group] == MARGINAL and not own.constant:
-        return formula.notional(own.kind, own.quantity, tau)
-    return place.table_size(rules, group, own.quantity, own.entry_notional)
-
-
-@part
-def takes_no_step(w: World, own: Segment, tau: float) -> bool:
-    """Return whether a position is too low in its table to be led down by tiers."""
-    rules, group = rules_of(w.groups, w.tiers), own.group
-    if rules.keyed_by[group] == BY_LEVERAGE:
-        return True
-    tier = place.flat_tier(rules, group, size_in_table(w, own, tau))
-    return tier - rules.tier_first[group] < w.settings[0]["whole_tiers"]
-
-
-@part
-def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
-    """Return how many lots lead down as many tiers as a step does; all of a position that takes no step."""
-    if takes_no_step(w, own, tau):
-        return lots
-    rules, group = rules_of(w.groups, w.tiers), own.group
-    size = size_in_table(w, own, tau)
-    tier = place.flat_tier(rules, group, size)
-    lowered = max(tier - w.settings[0]["tier_step"], rules.tier_first[group]) + 1
-    kept = whole(np.floor(lots * (rules.floor[lowered] / size) * JUST_BELOW))
-    return min(lots, max(whole(1), lots - max(kept, whole(0))))
-
-
-@part
-def healthy(w: World, own: Segment, tau: float, now: float) -> bool:
-    """Return whether equity at the mark exceeds what ends a procedure."""
-    equity = equity_at(own, tau, now)
-    needed = requirement_at(w.tiers, own, tau)
-    if w.settings[0]["until"] != 0:
-        needed = max(needed, formula.notional(own.kind, own.quantity, tau) / own.leverage)
-    return equity > needed
-
-
-@part
-def enough_lots(w: World, own: Segment, lots: int, tau: float, base: float, now: float) -> int:
-    """Return the fewest lots whose closing at the order's price leaves a position healthy; all if none does."""
-    low, high = whole(1), lots
-    paid = (own.side * own.quantity) * (now - own.entry_funding)
-    while low < high:
-        middle = (low + high) >> 1
-        closed = own.quantity * (middle / lots)
-        margin = (own.margin - paid) + unrealised(own.kind, own.side, closed, own.entry_price, base)
-        margin -= w.settings[0]["liquidation_fee_rate"] * formula.notional(own.kind, closed, base)
-        left = segment.begin(
-            rules_of(w.groups, w.tiers), own.group, own.symbol, own.side, own.quantity * ((lots - middle) / lots),
-            own.entry_price, margin, own.leverage, now,
-        )  # fmt: skip
-        if healthy(w, left, tau, now):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+@helper
+def take_control(w: World, i: int, row: int, bar: int, tau: float, now: float) -> bool:
+    """Lock a position where it is not yet, and return whether its procedure begins here."""
+    fresh = w.book[i]["status"] != LOCKED
+    if fresh:
+        unqueue(w, i)
+        w.book[i]["status"] = LOCKED
+        w.book[i]["begun"] = w.book[i]["lots"]
+        w.book[i]["rounds"] = 0
+        w.book[i]["done"] = 0.0
+        if i == w.settings[0]["trace"]:
+            note(w, i, row, TRIGGERED, tau, 0.0, now, tau)
+    if w.book[i]["spent_bar"] != bar:
+        w.book[i]["spent_bar"], w.book[i]["spent"] = bar, 0
+    return fresh
 
 
 @part
@@ -164,17 +91,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
     settings = w.settings[0]
     y = whole(w.book[i]["symbol"])
     bar = row - w.symbols[y]["first"]
-    fresh = w.book[i]["status"] != LOCKED
-    if fresh:
-        unqueue(w, i)
-        w.book[i]["status"] = LOCKED
-        w.book[i]["begun"] = w.book[i]["lots"]
-        w.book[i]["rounds"] = 0
-        w.book[i]["done"] = 0.0
-        if i == settings["trace"]:
-            note(w, i, row, TRIGGERED, tau, 0.0, now, tau)
-    if w.book[i]["spent_bar"] != bar:
-        w.book[i]["spent_bar"], w.book[i]["spent"] = bar, 0
+    fresh = take_control(w, i, row, bar, tau, now)
     own = terms(w.groups, w.tiers, w.book, i)
     partial = settings["step"] != ALL and own.entry_notional >= settings["partial_from"]
     most, endless = settings["rounds"] if settings["rounds"] > 0 else OUT, False
@@ -224,13 +141,6 @@ def too_thin(w: World, own: Segment, tau: float, now: float) -> bool:
     """Return whether equity is so small a share of the maintenance margin that no order is sent any more."""
     share = w.settings[0]["takeover_below"]
     return share > 0.0 and equity_at(own, tau, now) < share * requirement_at(w.tiers, own, tau)
-
-
-@helper
-def ends_by_tier(w: World, own: Segment, tau: float) -> bool:
-    """Return whether the last rule is due because no step leads down from a position's tier."""
-    settings = w.settings[0]
-    return settings["step"] == TIER and settings["in_lowest"] == BY_LAST and takes_no_step(w, own, tau)
 
 
 @helper

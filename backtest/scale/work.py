@@ -18,7 +18,7 @@ from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.scale.batches import Batch, StorageOptions, readable_parquet, scan
-from backtest.scale.drafts import draft
+from backtest.scale.drafts import draft, settle
 from backtest.scale.manifest import quick_checksum_of
 from backtest.scale.prices import Prices
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
@@ -188,4 +188,7 @@ def _write(folder: Path, file: str, frame: pl.DataFrame) -> str:
     """Write a frame, whole or not at all, and return its checksum."""
     with draft(folder, file) as path:
         frame.write_parquet(path, **COMPRESSION)
-        return quick_checksum_of(path)
+        checksum = quick_checksum_of(path)
+        if file.startswith(OUTCOMES):
+            settle(path)
+        return checksum
