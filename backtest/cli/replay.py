@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -63,8 +62,7 @@ def run(options: Namespace) -> None:
     with outputs(options.out) as files:
         with clock.stage("files"):
             _write(found, files, options.trace is not None)
-            _draw(found, swept, files.path("fund.png"))
-            _draw_losses(found, swept, files.path("losses.png"))
+            _draw(found, swept, files)
             if options.mark_impact:
                 _draw_marks(found, swept, files)
             if against is not None:
@@ -154,34 +152,24 @@ def _sources(swept: Swept) -> list[str]:
     return [f"prices: {swept.market.description}", *whose]
 
 
-def _draw(found: Replay, swept: Swept, path: Path) -> None:
-    from backtest.chart import fund
+def _draw(found: Replay, swept: Swept, files: Any) -> None:
+    """Draw the fund through time and who bore the losses."""
+    from backtest.chart import fund, waterfall
     from backtest.study.insurance import fund_flow
 
-    figure = fund.figure(
-        found.fund,
-        fund_flow(found.fund),
-        swept.window,
-        title=f"Insurance fund, {swept.venue.title}, {sentences.window(*swept.window)}",
-        subtitle=f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
-        notes=_notes(found, swept),
-        currency=swept.currency,
-    )
-    figure.savefig(path, format="png")
-    figure.clear()
+    where = f"{swept.venue.title}, {sentences.window(*swept.window)}"
+    told: dict[str, Any] = {
+        "subtitle": f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
+        "notes": _notes(found, swept),
+        "currency": swept.currency,
+    }
+    flow = fund_flow(found.fund)
+    _keep(fund.figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **told), files, "fund")
+    _keep(waterfall.figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
 
 
-def _draw_losses(found: Replay, swept: Swept, path: Path) -> None:
-    from backtest.chart import waterfall
-
-    figure = waterfall.figure(
-        who_bore(found),
-        title=f"Who paid, {swept.venue.title}, {sentences.window(*swept.window)}",
-        subtitle=f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
-        notes=_notes(found, swept),
-        currency=swept.currency,
-    )
-    figure.savefig(path, format="png")
+def _keep(figure: Any, files: Any, name: str) -> None:
+    figure.savefig(files.path(f"{name}.png"), format="png")
     figure.clear()
 
 
@@ -200,8 +188,7 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
             currency=swept.currency,
             notes=_notes(found, swept),
         )
-        figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
-        figure.clear()
+        _keep(figure, files, f"mark_{symbol}")
 
 
 def _headline(found: Replay, currency: str) -> str:
