@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from random_cases import random_case
+from replay_cases import random_procedure
 from test_replay import MINUTE, NOON, assert_closes, book, cash, market, plain_venue
 
 from backtest import Book, Impact, Market, Venue, replay
@@ -350,3 +353,36 @@ def test_book_of_one__is_what_it_is_in_a_book_of_many_where_nothing_couples() ->
         assert_frame_equal(
             alone.drop("position_id"), together.outcomes[number].drop("position_id"), rel_tol=1e-9, abs_tol=1e-5
         )
+
+
+def test_two_symbols__are_each_by_itself_where_the_fund_never_lacks() -> None:
+    """What couples symbols is the fund, clawback and nothing else."""
+    compared = 0
+    for number in range(80):
+        rng = np.random.default_rng([number, 12])
+        case = random_case(rng, 40)
+        kinds = {case.venue.contract(symbol).kind for symbol in case.positions["symbol"].unique()}
+        if compared == 5:
+            break
+        if "inverse" in kinds or len(case.positions["symbol"].unique()) < 2:
+            continue
+        procedure = replace(random_procedure(rng, 100.0), adl_trigger="never", clawback=False)
+        venue = case.venue.with_(procedure=procedure)
+        options = {
+            name: value for name, value in case.options.items() if name not in ("gap_limit_ms", "entry_bar")
+        }
+        bars = case.bars.with_columns(volume=pl.lit(50.0))
+
+        def run(rows: pl.Expr, told: Any = (case, bars, venue, options)) -> pl.DataFrame:
+            case, bars, venue, options = told
+            positions, changes = case.positions.filter(rows), case.adjustments
+            if changes is not None:
+                changes = changes.filter(pl.col("position_id").is_in(positions["position_id"].implode()))
+            found = replay(Book(positions, changes), Market(bars, case.funding), venue, fund=1e12, **options)
+            return found.outcomes.sort("position_id")
+
+        together = run(pl.lit(value=True))
+        alone = [run(pl.col("symbol") == symbol) for symbol in case.positions["symbol"].unique()]
+        assert_frame_equal(together, pl.concat(alone).sort("position_id"))
+        compared += 1
+    assert compared == 5
