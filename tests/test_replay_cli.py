@@ -54,6 +54,8 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
     assert main([*words, "--fund", "1000", "--trace", "1"]) == 0
     printed = capsys.readouterr().out
     assert "ledger sums to 0" in printed
+    assert "closed whole, by orders that fill what they can at once" in printed
+    assert "The procedure closed all or a part of 1 position: " in printed
     assert "entered at 45,000" in printed
     assert "triggered" in printed
     names = {"outcomes", "fund", "adl", "impact", "ledger", "trace"}

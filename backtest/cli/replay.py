@@ -10,13 +10,13 @@ from typing import Any
 import polars as pl
 
 from backtest.chart.words import amount
-from backtest.cli import picture, record, replay_policy, replay_trace, sentences
+from backtest.cli import picture, procedure_words, record, replay_policy, replay_trace, sentences
 from backtest.cli.changed_rules import changed, procedure_rules
 from backtest.cli.first_run import compiling
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE, Clock
-from backtest.cli.replay_words import done, procedure_in_words
+from backtest.cli.replay_words import done
 from backtest.cli.study import Swept
 from backtest.cli.text import facts, number, percent, table
 from backtest.engine.replay import Replay, replay
@@ -97,12 +97,17 @@ def _assumed(options: Namespace, swept: Swept) -> str:
         *(("look twice", told) for told in swept.doubts),
         *((("positions", told)) for told in swept.book.assumptions[:1]),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
-        ("procedure", procedure_in_words(swept.venue.procedure)),
+        ("procedure", _procedure(swept.venue)),
         ("fills", options.fill_price),
         ("fund", amount(options.fund, swept.currency)),
     ]
     title = f"{', '.join(swept.market.symbols)}, {sentences.window(*swept.window)}, {swept.venue.title}"
     return f"{title}\n\nAssumed\n{facts(named)}"
+
+
+def _procedure(venue: Venue) -> str:
+    rules = ("procedure", "remainder", "takeover_price", "takeover_discount")
+    return procedure_words.sentence({name: getattr(venue, name) for name in rules})
 
 
 def _counts(found: Replay) -> str:
