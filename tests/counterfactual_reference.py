@@ -1,4 +1,4 @@
-"""Two worlds in one walk, as docs/replay.md tells it under Counterfactuals: every position looked at after every event.
+"""Two worlds in one walk, as docs/replay.md tells it under Counterfactuals: all positions looked at every time.
 
 It stands on the replay's own reference and shares nothing with the engine. Where that keeps a heap and remembers
 how far it looked, this asks after each event which of all positions the leg reaches next.
@@ -44,7 +44,8 @@ class Merged(World):
     def after_opening(self, s: int, executed: float) -> None:
         own = self.of(None, s)
         if executed or own:
-            self.flow.append(Flow(self.bar, None, OPENING, s, self.traded.open * self.g, executed))
+            if executed:
+                self.flow.append(Flow(self.bar, None, OPENING, s, self.traded.open * self.g, executed))
             if self.facts is not None:
                 self.move_mark(s, executed - sum(f.notional for f in own))
 
@@ -91,10 +92,12 @@ class Merged(World):
 
     def happen(self, p: Position, s: int, event: Any) -> float:
         (outcome, price, fill), level = event, self.level(p, s)
-        p.status, passed = "held", 0.0
+        passed = 0.0
         across = outcome == "liquidated" and p.s != s
         if across:
+            p.status = "chosen"  # no counterparty of those before it
             passed = self.needs_of(s, s)
+        p.status = "held"
         before = self.executed[p.s]
         if outcome == "liquidated":
             self.trigger(p, price)
@@ -116,10 +119,12 @@ class Merged(World):
         worst, (price, _) = self.traded.worst(s) * self.g, p.seg.liquidation(self.now)
         if p.seg.triggers(worst, self.now):
             price = max(price, worst) if s > 0 else min(price, worst)
+        if price <= 0 and p.seg.triggers(worst, self.now):
+            price = self.traded.open * self.g
+        elif price <= 0:
+            return p.stop * along
         if p.stop is None:
             return price
-        if price <= 0:
-            return p.stop * along
         return max(price, p.stop * along) if s > 0 else min(price, p.stop * along)
 
     # in step, and by price

@@ -11,7 +11,7 @@ from test_replay import assert_closes, book, market, plain_venue
 from test_replay_reference import replayed
 
 from backtest import Impact, replay
-from backtest.engine import replay as engine
+from backtest.engine import replay_stage as engine
 from backtest.kernel import waterfall
 from backtest.kernel.waterfall import World
 

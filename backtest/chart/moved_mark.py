@@ -17,6 +17,9 @@ from backtest.chart.times import openings, time_axis
 #: Bars of executed liquidations are at most this many, so that they can be told apart.
 MOST_BARS = 240
 
+#: What a history and the mark that liquidations moved are called.
+NAMES = ("without liquidations", "with them")
+
 #: How long one of them may be, in words and in seconds.
 LENGTHS = {
     "1m": ("minute", 60),
@@ -41,6 +44,7 @@ def figure(
     subtitle: str = "",
     unit: str = "",
     currency: str = "USDT",
+    names: tuple[str, str] = NAMES,
     notes: Sequence[str] = (),
 ) -> Figure:
     """Return prices above, below them the mark's offset and what was executed, on one time axis.
@@ -51,11 +55,12 @@ def figure(
     window : first and last moment shown
     title, subtitle, notes : as :func:`~backtest.chart.theme.stacked_panels` takes them
     unit : of prices
+    names : of the history and of the moved mark
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
     panels = theme.stacked_panels(found, heights=[3, 1.4, 1.4], title=title, subtitle=subtitle, notes=notes)
-    history_and_mark(bars, impact, panels[0], unit=unit)
-    offset(impact, panels[1])
+    history_and_mark(bars, impact, panels[0], unit=unit, names=names)
+    offset(impact, panels[1], mark=names[1])
     executed(impact, panels[2], currency=currency, every=length_of(window))
     time_axis(panels[2], *window)
     return found
@@ -67,13 +72,16 @@ def length_of(window: tuple[datetime, datetime]) -> str:
     return next((name for name, (_, seconds) in LENGTHS.items() if seconds >= wanted), "7d")
 
 
-def history_and_mark(bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
+def history_and_mark(
+    bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "", names: tuple[str, str] = NAMES
+) -> Axes:
     """Draw the close of the history and of the mark that liquidations moved.
 
     Parameters
     ----------
     bars : ``time, close`` of one symbol
     impact : ``time, offset`` of the same bars, as a replay holds it
+    names : of the history and of the moved mark
     """
     both = bars.join(impact.select("time", "offset"), on="time").sort("time")
     starts, step = openings(both["time"])
@@ -85,16 +93,18 @@ def history_and_mark(bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit
     ax.set_xlim(starts[0], ends[-1])
     theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
     theme.price_axis(ax, logarithmic=False)
-    _name(ax, (("without liquidations", "#7C8692", -62), ("with them", theme.INK, 0)))
+    history, mark = names
+    _name(ax, ((history, "#7C8692", -62 - 8 * max(0, len(mark) - len(NAMES[1]))), (mark, theme.INK, 0)))
     return ax
 
 
-def offset(impact: pl.DataFrame, ax: Axes) -> Axes:
+def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     """Draw how far liquidations have moved the mark, in per cent of the history's price.
 
     Parameters
     ----------
     impact : ``time, offset`` (a logarithm) of one symbol
+    mark : name of the moved mark
     """
     path = impact.sort("time")
     starts, step = openings(path["time"])
@@ -103,17 +113,26 @@ def offset(impact: pl.DataFrame, ax: Axes) -> Axes:
     ax.plot(ends, moved, color=theme.INK, linewidth=0.9)
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     ax.set_xlim(starts[0], ends[-1])
-    theme.dress(ax, "Moved by liquidations, per cent of the history's price")
+    moved_by = "Moved by liquidations" if mark == NAMES[1] else f"Mark {mark}"
+    theme.dress(ax, f"{moved_by}, per cent of the history's price")
     ax.margins(y=0.3)
     theme.amount_axis(ax, words.plain)
     ax.yaxis.set_major_formatter(lambda value, _: _signed(value, "+.3g") if value else "0")
     furthest = int(np.abs(moved).argmax())
     most = float(moved[furthest])
     if most:
+        late = furthest > 0.88 * len(ends)
         ax.annotate(
-            f"{_signed(most, '+.2f')} %", (ends[furthest], most), xytext=(6, -7 if most < 0 else 7),
-            textcoords="offset points", va="center", fontsize=theme.TEXT, color=theme.INK, weight="bold",
-        )  # fmt: skip
+            f"{_signed(most, '+.2f')} %",
+            (ends[furthest], most),
+            xytext=(-6 if late else 6, -7 if most < 0 else 7),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            va="center",
+            fontsize=theme.TEXT,
+            color=theme.INK,
+            weight="bold",
+        )
     return ax
 
 

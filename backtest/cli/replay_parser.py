@@ -19,7 +19,8 @@ examples:
 
 writes DIR/outcomes.parquet (one row a position), fund.parquet, adl.parquet, impact.parquet (one row a bar),
 ledger.parquet, fund.png, losses.png and DIR/summary.json; with --trace trace.parquet,
-with --mark-impact a mark_SYMBOL.png a symbol
+with --mark-impact a mark_SYMBOL.png a symbol; with --policy the same frames as policy_*.parquet,
+comparison_*.parquet, flow.parquet (what was executed in fact, event by event) and a mark_SYMBOL.png a symbol
 """
 
 
@@ -38,6 +39,7 @@ def add_replay(commands: Any) -> None:
     options.add_rules(parser, venue_default="binance")
     _add_waterfall(parser)
     _add_impact(parser)
+    _add_policy(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--trace", type=int, metavar="ID", help="tell every step of the position with this position_id"
@@ -91,4 +93,24 @@ def _add_impact(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--exogenous", action="store_true", help="say that the prices hold no cascade of their own (for feedback)"
+    )
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "another policy on the same prices", "the history's own liquidations are taken out, the policy's put in"
+    )
+    group.add_argument("--policy", metavar="NAME_OR_FILE", help="the venue that is tried (default: the same)")
+    group.add_argument(
+        "--policy-set",
+        action="append",
+        default=[],
+        metavar="RULE=VALUE",
+        help="change a rule of it, as maximum_leverage=20, rate_scale=1.5 or step=fraction (may be repeated)",
+    )
+    group.add_argument(
+        "--strength",
+        type=values.amount,
+        metavar="G",
+        help="logarithm of the mark a unit of notional moves, as 1e-10",
     )

@@ -17,7 +17,7 @@ from backtest.engine.prepare import ENTRY_BAR, INTRABAR
 from backtest.engine.replay_stage import Course, Stage, Watch
 from backtest.engine.replay_world import Options
 from backtest.errors import ArgumentError
-from backtest.kernel import merged, waterfall
+from backtest.kernel import flow, waterfall
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
@@ -94,9 +94,9 @@ def replay(
         That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
         histories contain theirs: moving them counts it twice.
     facts
-        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by what
-        this replay executes *less* the facts, both merged event by event (``docs/replay.md``, Counterfactuals).
-        Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by
+        what this replay executes *less* the facts, both merged event by event (``docs/replay.md``,
+        Counterfactuals). Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
     record_flow
         Whether ``flow`` is written down.
     fill_price
@@ -115,9 +115,9 @@ def replay(
     Raises
     ------
     ArgumentError, DataError, TiersError
-        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of no
-        bar, for several settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
-        64 bits.
+        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of
+        no bar, for several settlement currencies, for capacity without volume, for weights and survival, and for
+        amounts beyond 64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     require_choice("intrabar", intrabar, INTRABAR)
@@ -167,19 +167,19 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
 
 
 def _notes(
-    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: merged.Merge
+    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: flow.Merge
 ) -> tuple[str, ...]:
     told = []
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
     if 0 < own.rounds * own.round_seconds < longest:
         told.append(
-            f"a bar of {longest:g} s is longer than the whole procedure ({own.rounds} rounds of "
+            f"a bar of {longest:g} s is longer than the whole procedure ({own.rounds} {'round' if own.rounds == 1 else 'rounds'} of "
             f"{own.round_seconds:g} s): every round of it fills at one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
-        follows = merge.counts[merged.MODE] == merged.FOLLOWING
+        follows = merge.counts[flow.MODE] == flow.FOLLOWING
         told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
     if traced > kept:

@@ -13,7 +13,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.replay_facts import require_mergeable
 from backtest.errors import ArgumentError
-from backtest.kernel import merged
+from backtest.kernel import flow
 from backtest.rules.procedure import Impact
 from backtest.schemas import offence
 
@@ -84,12 +84,12 @@ def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) ->
         )
     if follows and impact.mark > 0:
         require_mergeable(impact)
-        return merged.FOLLOWING
+        return flow.FOLLOWING
     if records and impact.mark > 0:
         raise ArgumentError(
             "record_flow writes down what a history holds or what follows facts, not feedback's waves"
         )
-    return merged.RECORDING if records else merged.PLAIN
+    return flow.RECORDING if records else flow.PLAIN
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel import merged
+from backtest.kernel import flow as kernel
 from backtest.kernel import waterfall as w
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
@@ -63,14 +63,14 @@ def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: 
     placed : as :func:`require_facts` returns them
     frame : the positions that are replayed; who is none of them is a stranger
     """
-    facts = np.zeros(placed.height, merged.FLOW)
+    facts = np.zeros(placed.height, kernel.FLOW)
     ids = frame.select("position_id").with_row_index("who")
     who = placed.join(ids, on="position_id", how="left", maintain_order="left")["who"].cast(pl.Int64)
     stage, side = placed["stage"].to_physical().to_numpy(), placed["side"].to_physical().to_numpy()
     leg = (stage - 1) % 2
     facts["row"], facts["price"], facts["notional"] = (placed[name] for name in ("row", "price", "notional"))
-    facts["who"] = np.where(stage > 2, merged.POOL, who.fill_null(merged.STRANGER).to_numpy())
-    facts["stage"], facts["side"] = np.where(stage == 0, merged.OPENING + side, leg), side
+    facts["who"] = np.where(stage > 2, kernel.POOL, who.fill_null(kernel.STRANGER).to_numpy())
+    facts["stage"], facts["side"] = np.where(stage == 0, kernel.OPENING + side, leg), side
     facts = facts[_walk_order(facts, market, world)]
     facts["by_price"] = _price_order(facts)
     return facts
@@ -83,7 +83,7 @@ def _walk_order(facts: Any, market: Market, world: w.World) -> Integers:
     bars = world.bars[facts["row"]]
     low_first = bars["open"] - bars["low"] < bars["high"] - bars["open"]
     leg = 2 + (facts["stage"] != np.where(low_first, 0, 1))
-    place = np.where(facts["stage"] >= merged.OPENING, facts["stage"] - merged.OPENING, leg)
+    place = np.where(facts["stage"] >= kernel.OPENING, facts["stage"] - kernel.OPENING, leg)
     return np.lexsort((place, rank[facts["row"]])).astype(np.int64)
 
 
@@ -95,27 +95,27 @@ def _price_order(facts: Any) -> Integers:
     return np.lexsort((np.arange(facts.size), toward, np.cumsum(starts))).astype(np.int64)
 
 
-def merge_of(mode: int, facts: Any, world: w.World, room: int) -> merged.Merge:
+def merge_of(mode: int, facts: Any, world: w.World, room: int) -> kernel.Merge:
     """Return what a replay needs beside its world; ``room`` is for how many events."""
-    plain = mode == merged.PLAIN
-    counts = np.zeros(merged.COUNTED, np.int64)
-    counts[merged.MODE] = mode
-    return merged.Merge(
+    plain = mode == kernel.PLAIN
+    counts = np.zeros(kernel.COUNTED, np.int64)
+    counts[kernel.MODE] = mode
+    return kernel.Merge(
         counts=counts,
-        facts=np.zeros(0, merged.FLOW) if facts is None else facts,
-        flow=np.zeros(0 if plain else room, merged.FLOW),
+        facts=np.zeros(0, kernel.FLOW) if facts is None else facts,
+        flow=np.zeros(0 if plain else room, kernel.FLOW),
         seen=np.zeros(0 if plain else world.book.size, np.int64),
         gathered=np.zeros(0 if plain else world.queues.size),
     )
 
 
-def flow(merge: merged.Merge, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
+def flow(merge: kernel.Merge, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
     """Return what was written down: one row an event, in the order they happened."""
-    own = merge.flow[: int(merge.counts[merged.WRITTEN])]
+    own = merge.flow[: int(merge.counts[kernel.WRITTEN])]
     ids = frame["position_id"].to_numpy()
     held = own["who"] >= 0
     known = pl.Series("position_id", ids[np.maximum(own["who"], 0)] if ids.size else np.zeros(own.size, np.int64))
-    stage = np.where(own["stage"] >= merged.OPENING, 0, 1 + own["stage"] + 2 * (own["who"] == merged.POOL))
+    stage = np.where(own["stage"] >= kernel.OPENING, 0, 1 + own["stage"] + 2 * (own["who"] == kernel.POOL))
     return market.bars.select("symbol", "time")[own["row"]].with_columns(
         stage=pl.Series(STAGES, dtype=STAGE).gather(stage),
         side=pl.Series(["long", "short"], dtype=Side).gather(own["side"]),

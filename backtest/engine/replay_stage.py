@@ -13,7 +13,7 @@ from backtest.engine import limits, replay_arguments, replay_facts, replay_frame
 from backtest.engine.prepare import Prepared, prepare
 from backtest.engine.replay_world import Options, build
 from backtest.errors import ArgumentError
-from backtest.kernel import merged, waterfall
+from backtest.kernel import flow, waterfall
 from backtest.kernel import replay as steps
 from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
@@ -24,6 +24,9 @@ from backtest.rules.venue import Venue
 #: Room for further queue nodes and rows of the ADL table to begin with; where it is too little it is doubled.
 SPARE = 4_096
 
+#: Room for events of flow, a position: pages that nothing is written to cost nothing.
+EVENTS = 4
+
 #: Called after each piece of the bars, with the state and the number of bars done.
 Watch = Callable[[waterfall.World, int], None]
 
@@ -32,7 +35,7 @@ Watch = Callable[[waterfall.World, int], None]
 class Course:
     """What a replay does beside stepping: nothing, writing its flow down, following facts."""
 
-    mode: int = merged.PLAIN
+    mode: int = flow.PLAIN
     facts: pl.DataFrame | None = None  #: as ``replay_facts.require_facts`` returns them
 
 
@@ -41,7 +44,7 @@ class Played(NamedTuple):
 
     world: waterfall.World
     agenda: Agenda
-    merge: merged.Merge
+    merge: flow.Merge
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ class Stage:
         """Step through all bars, ``every`` so many at a time: the pieces change nothing."""
         check_feedback(self.prepared, options.impact)
         stops = [*range(every, self.bars, every), self.bars]
-        spare, room = SPARE, SPARE + self.admitted.frame.height
+        spare, room = SPARE, SPARE + EVENTS * self.admitted.frame.height
         while True:
             world, agenda = build(self.admitted, self.prepared, venue, options, threads, spare)
             merge = self._merge(course, world, room)
@@ -98,14 +101,14 @@ class Stage:
             full = bool(world.counters[waterfall.FULL])
             if not full:
                 steps.finish(world, agenda, self.bars)
-            rows, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[merged.WRITTEN])
-            if not full and rows <= spare and events <= max(room, merge.flow.size):
+            rows, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[flow.WRITTEN])
+            if not full and rows <= spare and events <= room:
                 return Played(world, agenda, merge)
             if full or rows > spare:
                 spare = max(4 * spare, 2 * rows)
             room = max(room, 2 * events)
 
-    def _merge(self, course: Course, world: waterfall.World, room: int) -> merged.Merge:
+    def _merge(self, course: Course, world: waterfall.World, room: int) -> flow.Merge:
         market, facts = self.prepared.market, None
         if course.facts is not None:
             facts = replay_facts.following(course.facts, self.admitted.frame, market, world)
@@ -120,7 +123,7 @@ class Stage:
             yield world, stop
 
 
-def stepped(world: waterfall.World, agenda: Agenda, merge: merged.Merge, stops: Sequence[int]) -> Iterator[int]:
+def stepped(world: waterfall.World, agenda: Agenda, merge: flow.Merge, stops: Sequence[int]) -> Iterator[int]:
     """Step to each of some numbers of bars, as far as there is room."""
     first, paid = 0, 0
     for stop in stops:

@@ -14,10 +14,11 @@ from backtest.kernel.agenda import Agenda
 from backtest.kernel.arrays import NO_TIME, OPEN
 from backtest.kernel.compile import helper, kernel, part
 from backtest.kernel.deleverage import deleverage
+from backtest.kernel.flow import MODE, PLAIN, Merge
 from backtest.kernel.holders import adjust, leave_as_planned, lose_all, lose_sight, price_columns, tested_funding
 from backtest.kernel.ledger import note, open_trade, pay_funding, rekey, to_fund
 from backtest.kernel.liquidation import liquidate
-from backtest.kernel.merged import MODE, PLAIN, Merge, cross_both, resume_both
+from backtest.kernel.merged import cross_both, resume_both
 from backtest.kernel.standing import enlist, place_orders
 from backtest.kernel.takeover import unwind
 from backtest.kernel.types import INVERSE
