@@ -33,7 +33,7 @@ from backtest.kernel.flow import (
     level_of,
     write,
 )
-from backtest.kernel.heap import gather, is_reached, return_to_heap, settle_top, sink
+from backtest.kernel.heap import gather, is_reached, look, return_to_heap, settle_top, sink
 from backtest.kernel.queues import in_order
 from backtest.kernel.waterfall import DONE, FUND, HELD, NEED_END, World, factor, sign, units, whole
 from backtest.kernel.waves import collect, evaluate, move_mark, sell_needs
@@ -147,11 +147,12 @@ def by_price(
         else:
             i, acted = whole(w.wave[0]["i"]), True
             size = sink(w, m, size)
+            evaluate(w, i, row, side, now)
             happen(w, m, y, i, side, row, now, end)
         anew = False
         if acted:
-            size = return_to_heap(w, m, i, side, row, now, size)
             anew = others_changed(w, i, side, needs)
+            size = return_to_heap(w, m, i, side, row, now, size)
         lowered = (factor(w.symbols, y) - g) * t < 0.0
         if anew or lowered:
             size = gather(w, m, y, side, row, now, size, anew or m.counts[AGAIN] != 0)
@@ -163,9 +164,10 @@ def take_out(
 ) -> bool:
     """Undo a fact; return whether its position, at its level in the other world too, acted there at once."""
     i = whole(m.facts[number]["who"])
-    if i >= 0 and w.book[i]["status"] == HELD and evaluate(w, i, row, side, now) != 255:
-        level = sign(side) * level_of(w, i, side, row) / factor(w.symbols, y)
-        if level >= at - TIE * abs(at):
+    if i >= 0 and w.book[i]["status"] == HELD:
+        level = sign(side) * look(w, i, side, row, now) / factor(w.symbols, y)
+        if level >= at - TIE * abs(at):  # false for NaN
+            evaluate(w, i, row, side, now)
             m.counts[NEXT] = number
             happen(w, m, y, i, side, row, now, number + 1)
             m.counts[NEXT] = end
