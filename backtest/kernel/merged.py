@@ -31,6 +31,7 @@ from backtest.kernel.flow import (
     happen,
     is_across,
     level_of,
+    make_way,
     write,
 )
 from backtest.kernel.heap import gather, is_reached, look, return_to_heap, settle_top, sink
@@ -47,15 +48,15 @@ def cross_both(w: World, m: Merge, y: int, side: int, row: int, now: float) -> N
     """Walk one side of a bar in both worlds."""
     first = whole(m.counts[NEXT])
     end = end_of_stage(m, row, side)
-    following = m.counts[MODE] == FOLLOWING
     moved = w.symbols[y]["permanent"] != 0.0 or w.symbols[y]["decaying"] != 0.0
     m.counts[PARTED] = 1 if moved else 0
     at = sign(side) * w.bars[row]["open"]
     if not moved:
         at = in_step(w, m, y, side, row, now, end)
     since = whole(m.counts[NEXT])
-    if following and since < end and m.facts[since]["who"] != POOL:
-        m.counts[PARTED] = 1
+    for number in range(since, end):
+        if m.facts[number]["who"] != POOL:
+            m.counts[PARTED] = 1
     if m.counts[PARTED] != 0:
         by_price(w, m, y, side, row, now, first, since, end, at)
     finish_leg(w, m, y, side, row, now, since, end)
@@ -93,6 +94,8 @@ def in_step(w: World, m: Merge, y: int, side: int, row: int, now: float, end: in
         in_order(w.wave, found)
         for number in range(found):
             i = whole(w.wave[number]["i"])
+            if m.counts[PARTED] == 0:
+                before += make_way(w, m, y, i, side, row, now, end)
             following = m.counts[NEXT]
             if m.counts[MODE] == FOLLOWING and (following >= end or m.facts[following]["who"] != i):
                 m.counts[PARTED] = 1
@@ -148,6 +151,7 @@ def by_price(
             i, acted = whole(w.wave[0]["i"]), True
             size = sink(w, m, size)
             evaluate(w, i, row, side, now)
+            make_way(w, m, y, i, side, row, now, end)
             happen(w, m, y, i, side, row, now, end)
         anew = False
         if acted:
@@ -168,6 +172,7 @@ def take_out(
         level = sign(side) * look(w, i, side, row, now) / factor(w.symbols, y)
         if level >= at - TIE * abs(at):  # false for NaN
             evaluate(w, i, row, side, now)
+            make_way(w, m, y, i, side, row, now, end)
             m.counts[NEXT] = number
             happen(w, m, y, i, side, row, now, number + 1)
             m.counts[NEXT] = end
