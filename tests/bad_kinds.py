@@ -507,7 +507,7 @@ def grid_kinds() -> Iterator[Kind]:
         ("a procedure nobody knows", "[grid]", 'settlement = "replay"\n[grid]\nprocedures = ["mexico"]'),
         ("a procedure's setting that it has not", "[grid]", OWN.format("steps = 4")),
         ("a procedure's setting beyond its range", "[grid]", OWN.format("step_fraction = 4")),
-        ("a procedure that is not tried", "[grid]", OWN.format("step_fraction = 0.5").replace('["own"]', '["okx"]')),
+        ("a procedure that is not tried", "[grid]", OWN.format("rounds = 2").replace('["own"]', '["okx"]')),
         ("impact on the mark in a grid", "[grid]", 'settlement = "replay"\n[impact]\nmark = 1e-9\n[grid]'),
         ("a standing book that is to be replayed", "count = 10", 'population = "volume"'),
         ("a name used twice", '"invented"', '"given"'),

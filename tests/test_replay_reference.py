@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 import numpy as np
@@ -73,7 +72,7 @@ def difference(found: Replay, expected: World) -> str:
         }
         if p.outcome not in ("open", "reduced", "unknown"):
             pairs["pnl"] = ((p.pocket + p.fees) / expected.unit, row["realised_pnl"])
-            pairs["fill"] = (p.fill_price if math.isfinite(p.fill_price) else None, row["fill_price"])
+            pairs["fill"] = (p.fill_price if np.isfinite(p.fill_price) else None, row["fill_price"])
             pairs["notional"] = (p.fill_notional, row["fill_notional"])
             pairs["equity"] = (p.equity, row["equity_at_fill"])
             pairs["shortfall"] = (max(0.0, -p.equity), row["shortfall"])

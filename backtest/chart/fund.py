@@ -101,10 +101,10 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
 
 
 def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> None:
-    """Point at the lowest the fund stood, where it was neither empty nor lowest at its beginning."""
+    """Point at the lowest the fund stood, where it was not empty and lower than at its beginning."""
     at = int(path["fund"].arg_min() or 0)
     lowest = float(path["fund"][at])
-    if lowest > 0 and at > 0:
+    if 0 < lowest < 0.99 * float(path["fund"][0]):
         late = at > 0.85 * path.height
         ax.plot([edges[at]], [lowest], marker="o", markersize=4, color=OUT_COLOUR)
         ax.annotate(

@@ -121,10 +121,18 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     furthest = int(np.abs(moved).argmax())
     most = float(moved[furthest])
     if most:
+        late = furthest > 0.88 * len(ends)
         ax.annotate(
-            f"{_signed(most, '+.2f')} %", (ends[furthest], most), xytext=(6, -7 if most < 0 else 7),
-            textcoords="offset points", va="center", fontsize=theme.TEXT, color=theme.INK, weight="bold",
-        )  # fmt: skip
+            f"{_signed(most, '+.2f')} %",
+            (ends[furthest], most),
+            xytext=(-6 if late else 6, -7 if most < 0 else 7),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            va="center",
+            fontsize=theme.TEXT,
+            color=theme.INK,
+            weight="bold",
+        )
     return ax
 
 

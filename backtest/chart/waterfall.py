@@ -65,7 +65,7 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     more = (
         f"beyond margins {words.amount(beyond, currency)}, {words.percent(beyond / total)}"
         if beyond
-        else "nothing beyond"
+        else "nothing lost beyond margins"
     )
     ax.annotate(
         more, (1, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
@@ -97,7 +97,8 @@ def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: s
             told, (max(amount, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=theme.TEXT, color=theme.INK,
         )  # fmt: skip
-    ax.set_xlim(min(float(amounts.min()) * 1.1, -0.02 * span), max(float(amounts.max()), 0.0) * 1.35 + 0.02 * span)
+    right = max(1.35 * max(float(amounts.max()), 0.0), 0.25 * span)  # room for what is written there
+    ax.set_xlim(min(1.1 * float(amounts.min()), -0.02 * span), right)
     theme.dress(ax, f"{title}, {words.currency_name(currency)}")
     _bare(ax)
     ax.set_yticks(at, [BEARERS[name] for name in found["bearer"]])

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from backtest.cli import procedure_words
 from backtest.errors import RulesError
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Impact
@@ -177,42 +178,4 @@ def told(settlement: Settlement, names: Sequence[str]) -> list[tuple[str, str]]:
     if not isinstance(settlement, Replayed):
         return []
     every = {**UNCOUPLED, **settlement.named}
-    return [(name, sentence(every[name])) for name in names]
-
-
-def sentence(changes: Mapping[str, Any]) -> str:
-    """Return what a procedure does in a sentence."""
-    own = changes["procedure"]
-    steps = {
-        "all": "closed whole",
-        "fraction": f"closed by {100 * own.step_fraction:g} % of the position at a time",
-        "tier": "closed down one tier at a time",
-        "enough": "closed as far as is enough",
-    }[own.step]
-    parts = [steps if own.slices == "market" or own.step == "all" else f"{steps}, each step taken over"]
-    if own.step != "all":
-        parts.append(
-            "until equity exceeds the initial margin" if own.until == "initial" else "until it is healthy"
-        )
-    if own.rounds:
-        price = {
-            "bankruptcy": "the bankruptcy price",
-            "bankruptcy_with_fee": "the bankruptcy price with a fee",
-        }.get(
-            changes.get("takeover_price", "bankruptcy"),
-            f"{100 * changes.get('takeover_discount', 0):g} % below the mark",
-        )
-        after = f"after {own.rounds} order{'' if own.rounds == 1 else 's'} "
-        parts.append(after + (f"taken over at {price}" if own.last == "takeover" else "sold whatever it costs"))
-    if own.liquidation_fee_rate:
-        parts.append(f"a fee of {100 * own.liquidation_fee_rate:g} %")
-    parts.append({"returned": "the rest of the margin returned", "fund": "the rest of the margin to the fund",
-                  "shared": "the rest of the margin to fund and backstop"}[changes["remainder"]])  # fmt: skip
-    watches = {"never": "", "fund_empty": "when the fund is empty", "fund_drop":
-               f"when the fund has fallen by {100 * own.adl_drop:g} % in {own.adl_hours:g} h"}  # fmt: skip
-    rank = own.adl_rank.replace("_", " ")
-    parts.append(
-        "nobody is deleveraged" if own.adl_trigger == "never" else
-        f"deleveraging {watches[own.adl_trigger]} by {rank} at the {own.adl_price} price"
-    )  # fmt: skip
-    return "; ".join(parts + (["clawback"] if own.clawback else []))
+    return [(name, procedure_words.sentence(every[name])) for name in names]

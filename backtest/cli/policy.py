@@ -13,6 +13,7 @@ import backtest
 from backtest.book import Book
 from backtest.chart.words import DOLLARS
 from backtest.cli import policy_findings, policy_pictures, record, sentences
+from backtest.cli.first_run import compiling
 from backtest.cli.grid_file import GridFile, read_grid
 from backtest.cli.grid_settlement import told
 from backtest.cli.outputs import Outputs, outputs, require_folder
@@ -75,7 +76,7 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
                 _require_settled(file, book_name, book)
                 admitted = wanted(book_name, book, history, file.venue, file.grid)
             assumed[f"{history_name}: {book_name}"] = _of_book(file, history, admitted)
-            with clock.stage("cells"):
+            with clock.stage("cells", compiling("replay.run") if isinstance(file.settlement, Replayed) else ""):
                 for rules in file.grid.rules():
                     shard = _shard(history_name, book_name, rules)
                     worked = shard not in cells

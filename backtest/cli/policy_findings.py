@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from backtest.chart.policy import RESPONSE_WORDS, cap_name
+from backtest.chart.policy import RESPONSE_WORDS
 from backtest.cli import policy_payers
-from backtest.cli.policy_tried import FILL_WORDS, Tried, procedure_words, ranged, same
+from backtest.cli.policy_tried import FILL_WORDS, Tried, cap_words, procedure_words, ranged, same
 from backtest.cli.text import number, percent
 
 Row = dict[str, Any]
@@ -44,7 +44,7 @@ def what_would_change_it(tried: Tried) -> Iterator[str]:
         yield "The grid holds one cap: how far its effect depends on anything cannot be told."
         yield from policy_payers.caveats(tried)
         return
-    what = f"from {_cap_words(tried.loosest)} to {_cap_words(tried.tightest)}"
+    what = f"from {cap_words(tried.loosest)} to {cap_words(tried.tightest)}"
     for axis, words in (
         ("response", "How traders respond"), ("fill", "What liquidations are filled at"),
         ("book", "Whose positions"), ("history", "Which history"), ("procedure", "How positions are liquidated"),
@@ -69,9 +69,9 @@ def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str,
     first = next(iter(loose.values()))
     terms = f" ({tried.terms})" if tried.terms else ""
     return (
-        f"{history}: with {_cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
+        f"{history}: with {cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
         f"liquidated and liquidations fell short by {number(first['shortfall_per_million'], 1)} per million, "
-        f"{FILL_WORDS[tried.fill]}{terms}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}."
+        f"{FILL_WORDS[tried.fill]}{terms}. With {cap_words(tried.tightest)} it is {'; '.join(parts)}."
         f"{_basis(tried)}"
     )
 
@@ -90,7 +90,7 @@ def _of_bands(tried: Tried) -> Iterator[str]:
     rows = tried.base().filter(same("cap", tried.loosest))
     for row in rows.unique(["history", "book"], maintain_order=True).iter_rows(named=True):
         yield (
-            f"Chance, {row['history']}, {row['book']}: with {_cap_words(tried.loosest)} the share of positions "
+            f"Chance, {row['history']}, {row['book']}: with {cap_words(tried.loosest)} the share of positions "
             f"liquidated is {ranged(row, 'liquidated_share')} % over calendar blocks drawn again "
             f"({row['effective_blocks']:.1f} effective blocks)."
         )
@@ -130,10 +130,6 @@ def _rows(frame: pl.DataFrame, cap: float | None) -> dict[str, Row]:
     """Return the rows of a cap by response."""
     own = frame.filter(same("cap", cap))
     return {row["response"]: row for row in own.iter_rows(named=True)}
-
-
-def _cap_words(cap: float | None) -> str:
-    return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
 
 
 def _named(axis: str, value: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from backtest.chart.policy import cap_name
-from backtest.cli.policy_tried import FILL_WORDS, Table, Tried, procedure_words, same
+from backtest.cli.policy_tried import FILL_WORDS, Table, Tried, cap_words, procedure_words, same
 from backtest.cli.text import NOTHING, moment, number, percent, plural
 from backtest.study.frontier import AMOUNTS
 from backtest.study.policy_grid import FILLS
@@ -190,12 +190,14 @@ def _left_to_others(tried: Tried, fill: str) -> str:
     )
     short = covered.filter(pl.col("adl_per_million") >= LEAST)
     others = "counterparties, or nobody, pay" if tried.replayed else "nobody pays"
-    return (
-        f"With {_cap_words(tried.loosest)}, {FILL_WORDS[fill]}, {plural(short.height, 'case')} of "
-        f"{number(covered.height)} (procedure, fee and fund, by history and book) leave 0.1 or more per million "
-        f"of wanted notional that the fund cannot pay and {others}; at most "
-        f"{figure(covered['adl_per_million'].to_numpy().max())}."
-    )
+    where = f"With {cap_words(tried.loosest)}, {FILL_WORDS[fill]}"
+    whose = f"of {number(covered.height)} (procedure, fee and fund, by history and book)"
+    what = "0.1 or more per million of wanted notional that the fund cannot pay"
+    if short.is_empty():
+        return f"{where}, no case {whose} leaves {what}."
+    most = figure(short["adl_per_million"].to_numpy().max())
+    verb = "leaves" if short.height == 1 else "leave"
+    return f"{where}, {plural(short.height, 'case')} {whose} {verb} {what} and {others}; at most {most}."
 
 
 def _by_procedure(tried: Tried, history: str) -> str:
@@ -209,7 +211,7 @@ def _by_procedure(tried: Tried, history: str) -> str:
     losses, others = (middle.sort(name, maintain_order=True) for name in ("losses_per_million", "adl_per_million"))
     basis = f", medians over {tried.books} books" if tried.books > 1 else ""
     return (
-        f"{history}, procedures with {_cap_words(tried.loosest)} and a fund of {number(tried.grid.funds[0])}, "
+        f"{history}, procedures with {cap_words(tried.loosest)} and a fund of {number(tried.grid.funds[0])}, "
         f"{FILL_WORDS[tried.fill]}{basis}: the liquidated lose least under {_ends(losses, 'losses_per_million')}; "
         f"least is left to others under {_ends(others, 'adl_per_million')} per million of wanted notional."
     )
@@ -222,7 +224,3 @@ def _ends(ordered: pl.DataFrame, name: str) -> str:
 
 def _quoted(row: Mapping[str, Any]) -> str:
     return procedure_words(row["procedure"]).removeprefix("procedure ")
-
-
-def _cap_words(cap: float | None) -> str:
-    return "no cap" if cap is None else f"a cap of {cap_name(cap)}"

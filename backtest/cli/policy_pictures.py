@@ -7,8 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.chart.policy import cap_name
-from backtest.cli.policy_tried import FILL_WORDS, Tried, same
+from backtest.cli.policy_tried import FILL_WORDS, Tried, cap_words, same
 from backtest.cli.text import number
 
 
@@ -48,7 +47,6 @@ def draw_procedures(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     """Draw what each procedure takes of the liquidated and leaves to others, a row a history, and save it."""
     from backtest.chart.procedures import MEASURES, side_by_side
 
-    cap = "no cap" if tried.loosest is None else f"a cap of {cap_name(tried.loosest)}"
     own = tried.base("procedure", "fill").filter(same("cap", tried.loosest), response=tried.grid.responses[0])
     middle = own.group_by("history", "procedure", "fill", maintain_order=True).agg(
         pl.col(*(measure.column for measure in MEASURES)).median()
@@ -57,7 +55,7 @@ def draw_procedures(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     figure = side_by_side(
         middle,
         title="How positions are liquidated, and who pays",
-        subtitle=f"With {cap} and a fund of {number(tried.grid.funds[0])}; {_marks(tried)}{basis}",
+        subtitle=f"With {cap_words(tried.loosest)}, fund {number(tried.grid.funds[0])}; {_marks(tried)}{basis}",
         notes=notes,
     )
     figure.savefig(path, format="png")

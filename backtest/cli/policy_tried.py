@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.chart.policy import cap_order
+from backtest.chart.policy import cap_name, cap_order
 from backtest.cli.text import number, percent
 from backtest.study.frontier import frontier, per_million, spread
 from backtest.study.policy_grid import Grid
@@ -134,6 +134,11 @@ class Tried:
 def same(name: str, value: object) -> pl.Expr:
     """Return whether a key has a value; null is a value of keys."""
     return pl.col(name).is_null() if value is None else pl.col(name).eq(value)
+
+
+def cap_words(cap: float | None) -> str:
+    """Return how a cap is called in a sentence."""
+    return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
 
 
 def procedure_words(name: str) -> str:

@@ -17,6 +17,7 @@ from backtest.cli.first_run import compiling
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE, Clock
+from backtest.cli.replay_words import done, procedure_in_words
 from backtest.cli.study import Swept
 from backtest.cli.text import facts, number, percent, table
 from backtest.engine.replay import Replay, replay
@@ -53,7 +54,7 @@ def run(options: Namespace) -> None:
             )  # fmt: skip
     used = tiers_used(book, market, venue, tiers=tiers)
     swept = Swept(market, venue, book, found.outcomes, used, invented=is_invented(options))
-    blocks = [_assumed(options, swept), _counts(found), _bearers(found, swept)]
+    blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
     blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
     if against is not None:
         blocks += [replay_policy.told(against, swept, options, policy)]
@@ -92,15 +93,13 @@ def _progress(share: float) -> None:
 
 
 def _assumed(options: Namespace, swept: Swept) -> str:
-    own = swept.venue.procedure
-    rules = f"{own.step}, until {own.until}, then {own.last}; deleveraging {own.adl_trigger} by {own.adl_rank}"
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
         *(("look twice", told) for told in swept.doubts),
         *((("positions", told)) for told in swept.book.assumptions[:1]),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
-        ("procedure", rules),
+        ("procedure", procedure_in_words(swept.venue.procedure)),
         ("fills", options.fill_price),
         ("fund", amount(options.fund, swept.currency)),
     ]
@@ -206,12 +205,20 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
 
 
 def _headline(found: Replay, currency: str) -> str:
+    """Return who gained and lost beyond the holders' margins, in a sentence."""
     bore = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
-    word = "gained" if bore["fund"] < 0 else "lost"
-    return (
-        f"the fund {word} {amount(abs(bore['fund']), currency)}; counterparties gave up "
-        f"{amount(bore['counterparties'], currency)} of profit; {amount(bore['nobody'], currency)} went uncovered"
-    )
+    told = [
+        f"the {name} {'gained' if bore[name] < 0 else 'lost'} {amount(abs(bore[name]), currency)}"
+        for name in ("fund", "backstop")
+        if bore[name]
+    ]
+    others = {
+        "counterparties": "counterparties gave up {} of profit",
+        "clawback": "{} of profit was clawed back",
+        "nobody": "{} went uncovered",
+    }
+    told += [words.format(amount(bore[name], currency)) for name, words in others.items() if bore[name]]
+    return "; ".join(told) or "nobody lost anything beyond the holders' margins"
 
 
 def _summary(options: Namespace, swept: Swept, found: Replay, tiers: Any, clock: Clock) -> dict[str, Any]:
