@@ -61,17 +61,29 @@ def two_policies(rng: Rng, count: int = 60) -> Two | None:
 
 
 def several_symbols(rng: Rng, count: int = 60) -> Two | None:
-    """Return a random market of several linear symbols that share a fund, and two policies."""
+    """Return a random market of several linear symbols that share a fund, and two policies; None for fewer."""
     case = random_case(rng, count)
-    symbols = case.positions["symbol"].unique()
-    kinds = {case.venue.contract(symbol).kind for symbol in symbols}
-    if kinds != {"linear"} or symbols.len() < 2:
+    linear = [name for name in case.bars["symbol"].unique() if case.venue.contract(name).kind == "linear"]
+    own = pl.col("symbol").is_in(linear)
+    bars, positions = case.bars.filter(own), case.positions.filter(own)
+    if positions["symbol"].n_unique() < 2:
         return None
-    scale = float((case.positions["quantity"] * case.positions["entry_price"]).mean())  # type: ignore[arg-type]
-    volume = scale * 20 * rng.exponential(1, case.bars.height) / case.bars["close"].to_numpy()
+    stamps = None if case.funding is None else case.funding.filter(own)
+    changes = case.adjustments
+    if changes is not None:
+        changes = changes.join(
+            positions.select("position_id"), on="position_id", how="semi", maintain_order="left"
+        )
+    scale = float((positions["quantity"] * positions["entry_price"]).mean())  # type: ignore[arg-type]
+    volume = scale * 20 * rng.exponential(1, bars.height) / bars["close"].to_numpy()
     options = case.options | {"gap_limit_ms": None, "entry_bar": "untested"}
-    case = case._replace(bars=case.bars.with_columns(volume=pl.Series(volume)), options=options)
+    if isinstance(options["tiers"], dict):
+        options["tiers"] = {name: table for name, table in options["tiers"].items() if name in linear}
     venue = case.venue.with_(procedure=random_procedure(rng, scale))
+    case = Case(
+        bars.with_columns(volume=pl.Series(volume)), None if stamps is None or stamps.is_empty() else stamps,
+        positions, None if changes is None or changes.is_empty() else changes, venue, options,
+    )  # fmt: skip
     fund = float(rng.choice([0.0, 1.0, 100.0])) * scale
     return _two(rng, case, venue, (fund, 0), random_impact(rng, scale, False), scale)
 

@@ -55,7 +55,7 @@ class Merged(World):
         at = s * self.traded.open
         if not self.parted:
             at = self.in_step(s)
-        if self.facts is not None and self.ahead and self.ahead[0].who != NEEDS:
+        if any(f.who != NEEDS for f in self.ahead):
             self.parted = True
         if self.parted:
             left = [f for f in self.ahead if f.who == NEEDS]
@@ -90,14 +90,15 @@ class Merged(World):
             self.happened(leg, NEEDS, s, self.traded.worst(leg), sold, self.take(NEEDS))
         return sold
 
-    def happen(self, p: Position, s: int, event: Any) -> float:
+    def make_way(self, p: Position, s: int, event: Any) -> float:
+        if event[0] != "liquidated" or p.s == s:
+            return 0.0
+        p.status = "chosen"  # no counterparty of those before it
+        return self.needs_of(s, s)
+
+    def happen(self, p: Position, s: int, event: Any) -> None:
         (outcome, price, fill), level = event, self.level(p, s)
-        passed = 0.0
-        across = outcome == "liquidated" and p.s != s
-        if across:
-            p.status = "chosen"  # no counterparty of those before it
-            passed = self.needs_of(s, s)
-        p.status = "held"
+        across, p.status = outcome == "liquidated" and p.s != s, "held"
         before = self.executed[p.s]
         if outcome == "liquidated":
             self.trigger(p, price)
@@ -108,7 +109,6 @@ class Merged(World):
         if across:
             self.first_waves[-1] += self.units(executed)
             self.needs_of(p.s, s)
-        return passed
 
     def level(self, p: Position, s: int) -> float:
         """Return the price on the leg that sets an event off."""
@@ -140,6 +140,7 @@ class Merged(World):
             for p, _ in chosen:
                 p.status = "chosen"
             for p, event in chosen:
+                before += 0.0 if self.parted else self.make_way(p, s, event)
                 if self.facts is not None and not (self.ahead and self.ahead[0].who == p.id):
                     self.parted = True
                 if self.parted:
@@ -148,7 +149,7 @@ class Merged(World):
                 at = max(min(at, s * self.level(p, s)), last) if waves == 0 else last
                 if self.facts is not None:
                     at = self.after_jump(self.ahead[0], at, s)
-                before += self.happen(p, s, event)
+                self.happen(p, s, event)
             waves += 1
             if waves == 1:
                 self.first_waves[-1] += self.units(self.executed[s] - before)
@@ -179,6 +180,7 @@ class Merged(World):
                 at = self.after_jump(facts.pop(0), at, s)
             else:
                 self.ahead = []
+                self.make_way(nearest, s, event)
                 self.happen(nearest, s, event)
 
     def nearest(self, s: int) -> Any:
@@ -190,6 +192,8 @@ class Merged(World):
         p = next((p for p in self.positions if p.id == fact.who and p.status == "held"), None)
         event = self.event(p, s) if p else None
         if event and s * self.level(p, s) / self.g >= at - 1e-12 * abs(at):
+            self.ahead = []
+            self.make_way(p, s, event)
             self.ahead = [fact]
             self.happen(p, s, event)
         else:

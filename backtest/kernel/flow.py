@@ -145,18 +145,23 @@ def pass_on_both(w: World, m: Merge, y: int, side: int, leg: int, row: int, now:
 
 
 @part
+def make_way(w: World, m: Merge, y: int, i: int, side: int, row: int, now: float, end: int) -> float:
+    """Deleverage a leg's own side before a position met on it is liquidated on the other; return what was sold."""
+    if not is_across(w, i, side):
+        return 0.0
+    w.book[i]["status"] = CHOSEN  # no counterparty of those before it
+    return pass_on_both(w, m, y, side, side, row, now, end)
+
+
+@part
 def happen(w: World, m: Merge, y: int, i: int, side: int, row: int, now: float, end: int) -> float:
     """Let a position's event happen on a leg; return what was sold of the leg's side that belongs to no wave."""
     own, level, across = whole(w.book[i]["side"]), level_of(w, i, side, row), is_across(w, i, side)
-    passed = 0.0
-    if across:
-        w.book[i]["status"] = CHOSEN  # no counterparty of those before it
-        passed = pass_on_both(w, m, y, side, side, row, now, end)
     executed = act(w, y, i, row, now)
     part_ways(w, m, y, own, row, side, i, level, executed, end)
     if across:
         w.steps[row]["first_wave"] += units(executed * w.settings[0]["unit"])
         pass_on_both(w, m, y, own, side, row, now, end)
     elif w.counters[NEED_END] > w.needs.shape[0] - 4:
-        passed += pass_on_both(w, m, y, side, side, row, now, end)
-    return passed
+        return pass_on_both(w, m, y, side, side, row, now, end)
+    return 0.0

@@ -20,6 +20,20 @@ BEYOND = 1e-9
 
 
 @part
+def look(w: World, i: int, side: int, row: int, now: float) -> float:
+    """Return where on a leg something would happen to a position, NaN where nothing does; nothing stays of it."""
+    held = w.book[i]
+    event, ambiguous, rate = held["event"], held["ambiguous"], held["tier_rate"]
+    price, bankrupt = held["liquidation_price"], held["bankruptcy_price"]
+    level = np.nan
+    if evaluate(w, i, row, side, now) != 255:
+        level = level_of(w, i, side, row)
+    w.book[i]["event"], w.book[i]["ambiguous"], w.book[i]["tier_rate"] = event, ambiguous, rate
+    w.book[i]["liquidation_price"], w.book[i]["bankruptcy_price"] = price, bankrupt
+    return level
+
+
+@part
 def sink(w: World, m: Merge, size: int) -> int:
     """Take what comes first out of the heap, and return how many are left."""
     m.seen[w.wave[0]["i"]] = 0
@@ -58,10 +72,11 @@ def gather_queue(w: World, m: Merge, queue: int, x: float, row: int, side: int, 
             i = whole(w.nodes[node]["owner"])
             theta = w.nodes[node]["theta"]
             if x <= theta < reached and w.book[i]["status"] == HELD and m.seen[i] != m.counts[STAMP]:
-                if evaluate(w, i, row, side, now) != 255:
-                    size = rise(w, m, i, sign(side) * level_of(w, i, side, row), size)
-                else:
+                level = look(w, i, side, row, now)
+                if np.isnan(level):
                     m.counts[AGAIN] = 1
+                else:
+                    size = rise(w, m, i, sign(side) * level, size)
             node = w.nodes[node]["next"]
     return size
 
@@ -109,11 +124,11 @@ def settle_top(w: World, m: Merge, y: int, side: int, row: int, now: float, size
             return size
         i = whole(w.wave[0]["i"])
         held = w.book[i]["status"] == HELD
-        if not held or evaluate(w, i, row, side, now) == 255:
+        key = t * look(w, i, side, row, now) if held else np.nan
+        if np.isnan(key):
             size = sink(w, m, size)
             m.counts[AGAIN] = 1 if held else m.counts[AGAIN]
             continue
-        key = t * level_of(w, i, side, row)
         if key == w.wave[0]["key"]:
             return size
         w.wave[0]["key"] = key
@@ -126,8 +141,9 @@ def return_to_heap(w: World, m: Merge, i: int, side: int, row: int, now: float, 
     """Put a position that was given back into the heap again where the leg reaches it again."""
     if w.book[i]["status"] != HELD or m.seen[i] == m.counts[STAMP]:
         return size
-    if evaluate(w, i, row, side, now) != 255:
-        return rise(w, m, i, sign(side) * level_of(w, i, side, row), size)
+    level = look(w, i, side, row, now)
+    if not np.isnan(level):
+        return rise(w, m, i, sign(side) * level, size)
     node = whole(i)
     while node >= 0:
         slot = w.nodes[node]["slot"]

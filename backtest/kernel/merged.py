@@ -31,9 +31,10 @@ from backtest.kernel.flow import (
     happen,
     is_across,
     level_of,
+    make_way,
     write,
 )
-from backtest.kernel.heap import gather, is_reached, return_to_heap, settle_top, sink
+from backtest.kernel.heap import gather, is_reached, look, return_to_heap, settle_top, sink
 from backtest.kernel.queues import in_order
 from backtest.kernel.waterfall import DONE, FUND, HELD, NEED_END, World, factor, sign, units, whole
 from backtest.kernel.waves import collect, evaluate, move_mark, sell_needs
@@ -47,15 +48,15 @@ def cross_both(w: World, m: Merge, y: int, side: int, row: int, now: float) -> N
     """Walk one side of a bar in both worlds."""
     first = whole(m.counts[NEXT])
     end = end_of_stage(m, row, side)
-    following = m.counts[MODE] == FOLLOWING
     moved = w.symbols[y]["permanent"] != 0.0 or w.symbols[y]["decaying"] != 0.0
     m.counts[PARTED] = 1 if moved else 0
     at = sign(side) * w.bars[row]["open"]
     if not moved:
         at = in_step(w, m, y, side, row, now, end)
     since = whole(m.counts[NEXT])
-    if following and since < end and m.facts[since]["who"] != POOL:
-        m.counts[PARTED] = 1
+    for number in range(since, end):
+        if m.facts[number]["who"] != POOL:
+            m.counts[PARTED] = 1
     if m.counts[PARTED] != 0:
         by_price(w, m, y, side, row, now, first, since, end, at)
     finish_leg(w, m, y, side, row, now, since, end)
@@ -93,6 +94,8 @@ def in_step(w: World, m: Merge, y: int, side: int, row: int, now: float, end: in
         in_order(w.wave, found)
         for number in range(found):
             i = whole(w.wave[number]["i"])
+            if m.counts[PARTED] == 0:
+                before += make_way(w, m, y, i, side, row, now, end)
             following = m.counts[NEXT]
             if m.counts[MODE] == FOLLOWING and (following >= end or m.facts[following]["who"] != i):
                 m.counts[PARTED] = 1
@@ -147,11 +150,13 @@ def by_price(
         else:
             i, acted = whole(w.wave[0]["i"]), True
             size = sink(w, m, size)
+            evaluate(w, i, row, side, now)
+            make_way(w, m, y, i, side, row, now, end)
             happen(w, m, y, i, side, row, now, end)
         anew = False
         if acted:
-            size = return_to_heap(w, m, i, side, row, now, size)
             anew = others_changed(w, i, side, needs)
+            size = return_to_heap(w, m, i, side, row, now, size)
         lowered = (factor(w.symbols, y) - g) * t < 0.0
         if anew or lowered:
             size = gather(w, m, y, side, row, now, size, anew or m.counts[AGAIN] != 0)
@@ -163,9 +168,11 @@ def take_out(
 ) -> bool:
     """Undo a fact; return whether its position, at its level in the other world too, acted there at once."""
     i = whole(m.facts[number]["who"])
-    if i >= 0 and w.book[i]["status"] == HELD and evaluate(w, i, row, side, now) != 255:
-        level = sign(side) * level_of(w, i, side, row) / factor(w.symbols, y)
-        if level >= at - TIE * abs(at):
+    if i >= 0 and w.book[i]["status"] == HELD:
+        level = sign(side) * look(w, i, side, row, now) / factor(w.symbols, y)
+        if level >= at - TIE * abs(at):  # false for NaN
+            evaluate(w, i, row, side, now)
+            make_way(w, m, y, i, side, row, now, end)
             m.counts[NEXT] = number
             happen(w, m, y, i, side, row, now, number + 1)
             m.counts[NEXT] = end
