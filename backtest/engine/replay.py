@@ -14,19 +14,20 @@ from backtest.book.book import Book
 from backtest.engine import limits, replay_arguments, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.prepare import ENTRY_BAR, INTRABAR, Prepared, prepare
-from backtest.engine.replay_world import Options, build
+from backtest.engine.replay_arguments import Options
+from backtest.engine.replay_world import Stage, build, roomier
 from backtest.errors import ArgumentError
 from backtest.kernel import replay as steps
 from backtest.kernel import waterfall
-from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import PRICE_PREFIX
 
-#: Room for further queue nodes and rows of the ADL table to begin with; where it is too little it is doubled.
-SPARE = 4_096
+#: Room for queue nodes and rows of the ADL table to begin with. It grows between bars; where one bar needs more
+#: than is free the replay begins anew with more.
+SPARE = 16_384
 
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
@@ -131,14 +132,13 @@ def replay(
     )  # fmt: skip
     spare = SPARE
     while True:
-        world, agenda = build(admitted, prepared, venue, options, threads, spare)
-        _step(world, agenda, progress)
+        stage = _stepped(build(admitted, prepared, venue, options, threads, spare), progress)
+        world = stage.world
         rows_wanted = int(world.counters[waterfall.TABLE_USED])
-        if not world.counters[waterfall.FULL] and rows_wanted <= spare:
+        if not world.counters[waterfall.FULL] and rows_wanted <= world.table.size:
             break
         spare = max(4 * spare, 2 * rows_wanted)
     return Replay(
-        outcomes=replay_frames.outcomes(admitted.frame, world),
         fund=replay_frames.fund(world, market),
         adl=replay_frames.adl(world, market, admitted.frame),
         impact=replay_frames.impact(world, market),
@@ -146,20 +146,28 @@ def replay(
         trace=replay_frames.trace(world),
         unit=float(world.settings[0]["unit"]),
         notes=_notes(venue, market, found, world),
+        outcomes=replay_frames.outcomes(admitted.frame, stage.found),
     )
 
 
-def _step(world: waterfall.World, agenda: Agenda, progress: Callable[[float], None] | None) -> None:
-    """Step through all bars, in pieces so that progress can be told; the pieces change nothing."""
-    rows, paid = world.bars.size, 0
-    for first in range(0, rows, REPORTED):
-        stop = min(first + REPORTED, rows)
-        paid = steps.run(world, agenda, first, stop, paid)
-        if progress is not None:
-            progress(stop / rows)
+def _stepped(stage: Stage, progress: Callable[[float], None] | None) -> Stage:
+    """Step through all bars, in pieces: progress is told and room is made between them, which changes nothing."""
+    world, agenda, others = stage.world, stage.agenda, (stage.entrants, stage.found)
+    rows, first = world.bars.size, 0
+    while first < rows:
+        stop = min(first - first % REPORTED + REPORTED, rows)
+        reached = steps.run(world, agenda, *others, first, stop)
         if world.counters[waterfall.FULL]:
-            return
-    steps.finish(world, agenda, rows)
+            return stage._replace(world=world)
+        if reached < stop:
+            row = agenda.rows[reached]
+            world = roomier(world, int(agenda.entry_first[row + 1] - agenda.entry_first[row]))
+        elif progress is not None:
+            progress(stop / rows)
+        first = reached
+    world = roomier(world, int(agenda.entry_first[rows + 1] - agenda.entry_first[rows]))
+    steps.finish(world, agenda, *others, rows)
+    return stage._replace(world=world)
 
 
 def _row_of(frame: pl.DataFrame, trace: int | None) -> int:

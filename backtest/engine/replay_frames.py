@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from backtest.kernel import entries
 from backtest.kernel import waterfall as w
-from backtest.kernel.arrays import NO_TIME, UNKNOWN
+from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
 from backtest.schemas import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
@@ -22,32 +23,29 @@ STEPS = (
 )  # fmt: skip
 
 
-def outcomes(frame: pl.DataFrame, world: w.World) -> pl.DataFrame:
+def outcomes(frame: pl.DataFrame, found: entries.Found) -> pl.DataFrame:
     """Return the positions with what became of them; marks of nothing become nulls."""
-    book, unit = world.book, float(world.settings[0]["unit"])
-    code = book["outcome"]
-    closed = ~np.isin(code, (4, UNKNOWN, w.REDUCED))
-    filled = closed | (code == w.REDUCED)
-    columns: dict[str, Any] = {
-        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(code),
-        "liquidated": pl.Series(code == 0),
-        "outcome_time": _moments(book["time"]),
-        "liquidation_price": _positive(book["liquidation_price"]),
-        "bankruptcy_price": _positive(book["bankruptcy_price"]),
-        "fill_price": _where(filled, book["fill_price"]),
-        "fill_notional": _where(filled, book["fill_notional"]),
-        "funding_paid": pl.Series(np.ascontiguousarray(book["paid"])),
-        "equity_at_fill": _where(closed, book["equity"]),
-        "shortfall": _where(closed, np.maximum(0.0, -book["equity"]) + 0.0),
-        "realised_pnl": _where(closed, (book["pocket"] + book["fees"]) / unit),
-        "tier_rate": pl.Series(np.ascontiguousarray(book["tier_rate"])).fill_nan(None),
-        "ambiguous": pl.Series(np.ascontiguousarray(book["ambiguous"])),
-        "filled_in_market": pl.Series(np.ascontiguousarray(book["filled"])),
-        "taken_over": pl.Series(np.ascontiguousarray(book["taken"])),
-        "deleveraged": pl.Series(np.ascontiguousarray(book["deleveraged"])),
-        "fees": pl.Series(book["fees"] / unit),
-        "fund_effect": pl.Series(book["fund_effect"] / unit),
-        "clawed_back": pl.Series(book["clawed"] / unit),
+    equity = found.equity
+    columns: dict[str, pl.Series] = {
+        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(found.outcome),
+        "liquidated": pl.Series(found.outcome == 0),
+        "outcome_time": _moments(found.time),
+        "liquidation_price": _known(found.liquidation_price),
+        "bankruptcy_price": _known(found.bankruptcy_price),
+        "fill_price": _known(found.fill_price),
+        "fill_notional": _known(found.fill_notional),
+        "funding_paid": pl.Series(found.paid),
+        "equity_at_fill": _known(equity),
+        "shortfall": _known(np.maximum(0.0, -equity) + 0.0),
+        "realised_pnl": _known(found.realised_pnl),
+        "tier_rate": _known(found.tier_rate),
+        "ambiguous": pl.Series(found.ambiguous),
+        "filled_in_market": pl.Series(found.filled),
+        "taken_over": pl.Series(found.taken),
+        "deleveraged": pl.Series(found.deleveraged),
+        "fees": pl.Series(found.fees),
+        "fund_effect": pl.Series(found.fund_effect),
+        "clawed_back": pl.Series(found.clawed),
     }
     assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
     return frame.with_columns(**columns)
@@ -185,9 +183,5 @@ def _moments(times: Any) -> pl.Series:
     return series.to_frame().select(pl.when(~nothing).then(pl.col("time"))).to_series()
 
 
-def _positive(prices: Any) -> pl.Series:
-    return _where((prices > 0) & np.isfinite(prices), prices)
-
-
-def _where(known: Any, values: Any) -> pl.Series:
-    return pl.Series(np.where(known, values, np.nan)).fill_nan(None)
+def _known(values: Any) -> pl.Series:
+    return pl.Series(values, nan_to_null=True)

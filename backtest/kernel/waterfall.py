@@ -12,7 +12,7 @@ from backtest.kernel.arrays import Rules
 from backtest.kernel.compile import helper, part
 from backtest.kernel.records import Records
 from backtest.kernel.segment import Segment
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Integers
+from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
 
 #: Where a position is.
 WAITING, HELD, CHOSEN, LOCKED, DONE = range(5)
@@ -43,10 +43,10 @@ BY_PRICE, BY_LARGEST, BY_ID = range(3)
  ADJUSTED, CLAWED, LOST_SIGHT) = range(13)  # fmt: skip
 
 #: Counters.
-(EXTRA_USED, EXTRA_FREE, TABLE_USED, TRACE_USED, FULL, DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST,
- NEED_END) = range(10)  # fmt: skip
+(NODES_USED, FREE_NODE, FREE_NODES, PLACES_USED, FREE_PLACE, FREE_PLACES, ENDED, TABLE_USED, TRACE_USED, FULL,
+ DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST, NEED_END, POOLS, HOPES, PAID) = range(18)  # fmt: skip
 
-COUNTERS = 10
+COUNTERS = 18
 
 
 class World(NamedTuple):
@@ -56,13 +56,16 @@ class World(NamedTuple):
     tiers: Records
     settings: Records  #: (1,)
     symbols: Records
-    book: Records  #: (n,) POSITION
+    book: Records  #: (places,) POSITION, the open ones
+    places: Codes  #: (n,) int32 of each position of the book, -1 unless open; (0,) where nothing is planned
     nodes: Records
     heads: Codes  #: (queues * buckets,) int32
     queues: Records
-    members: Codes  #: (n,) int32, open positions by symbol and side
-    wave: Records  #: (n,) RANKED
-    ranking: Records  #: (n,) RANKED
+    cells: Records  #: CELL, open positions by symbol and side
+    edges: Floats  #: of the cells of a symbol and side that are indexed
+    hopes: Records  #: RANKED, cells by what can be in them
+    wave: Records  #: (places,) RANKED
+    ranking: Records  #: (places,) RANKED
     cash: Integers  #: (ACCOUNTS,)
     counters: Integers
     steps: Records  #: (rows,)

@@ -154,7 +154,7 @@ def collect(w: World, y: int, side: int, row: int, now: float) -> int:
     for queue in range(w.symbols[y]["queue"][side], w.symbols[y]["queue"][side + 1]):
         x = w.queues[queue]["slope"] * worst - s * now
         found = collect_queue(w, queue, x, row, side, now, found)
-    if w.settings[0]["base_nodes"] > w.book.shape[0]:
+    if w.settings[0]["orders"] != 0:
         watched = w.bars[row]["watched_low"] * g if side == 0 else -(w.bars[row]["watched_high"] * g)
         found = collect_queue(w, w.symbols[y]["queue"][2 + side], watched, row, side, now, found)
     return found
