@@ -113,5 +113,5 @@ def test_replay__keeps_less_than_300_bytes_a_position(monkeypatch: pytest.Monkey
     per_position = sizes(stages[-1].found) + sizes((plan.entry, plan.exit, world.places))
     per_open = sizes((world.book, world.nodes, world.wave, world.ranking))
     assert per_position / count < 160  # of which the outcomes' own columns are 146
-    assert per_open / world.book.size < 450
+    assert per_open / world.book.size < 480
     assert (per_position + per_open) / count < 300
