@@ -164,7 +164,7 @@ def exit_charges(w: World, e: Entrants, i: int, row: int) -> int:
     return e.funding.first[y] + place.charges_until(e.bars, e.funding, y, bar, e.exit_time[p])
 
 
-@part
+@helper
 def write_outcome(w: World, found: Found, i: int) -> None:
     """Write down what became of the position that had a place."""
     held, unit = w.book[i], w.settings[0]["unit"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from backtest.kernel import cells, formula, segment
 from backtest.kernel.arrays import EXITED, UNKNOWN
-from backtest.kernel.compile import part
+from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import charge_trading_fee, cover, note, pay_funding, post, rekey, stock_move
 from backtest.kernel.standing import conclude, delist, end, unqueue
 from backtest.kernel.waterfall import (
@@ -29,7 +29,7 @@ from backtest.kernel.waterfall import (
 )
 
 
-@part
+@helper
 def tested_funding(w: World, i: int, row: int) -> float:
     """Return cumulative funding at the last tested bar before a row, at the segment's start if there is none."""
     held = w.book[i]

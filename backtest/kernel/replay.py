@@ -53,7 +53,7 @@ from backtest.kernel.waterfall import (
     factor,
     whole,
 )
-from backtest.kernel.waves import cross, evaluate, handle, move_mark
+from backtest.kernel.waves import cross, evaluate, handle, move_mark, reaches
 
 
 @part
@@ -93,6 +93,13 @@ def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) ->
     rekey(w, i)
     if w.settings[0]["orders"] != 0:
         place_orders(w, i)
+
+
+@helper
+def awaits(w: World, y: int) -> bool:
+    """Return whether orders wait for the opening, or inventory for its sale."""
+    held, waiting = w.symbols[y]["inventory"], w.symbols[y]["waiting_first"]
+    return held[0] != 0 or held[1] != 0 or waiting[0] >= 0 or waiting[1] >= 0
 
 
 @part
@@ -194,7 +201,8 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
         now = w.charges[w.symbols[y]["funding_now"]]["cumulative"]
         if agenda.after_gap[row]:
             lose_all(w, y, row)
-        resume(w, y, row, now)
+        if awaits(w, y):
+            resume(w, y, row, now)
         for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
             i = take_place(w, entrants, whole(agenda.entry[at]))
             enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
@@ -210,8 +218,10 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
                 w.book[i]["due"] = True
                 leave_as_planned(w, i, row)
         low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
-        cross(w, y, whole(0 if low_first else 1), row, now)
-        cross(w, y, whole(1 if low_first else 0), row, now)
+        for leg in range(2):
+            side = leg if low_first else 1 - leg
+            if reaches(w, y, side, row, now):
+                cross(w, y, side, row, now)
         w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
         w.steps[row]["fund"] = w.cash[FUND]
         if w.counters[ENDED] >= 0:

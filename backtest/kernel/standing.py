@@ -88,7 +88,7 @@ def end(w: World, i: int) -> None:
     w.counters[ENDED] = i
 
 
-@part
+@helper
 def conclude(w: World, i: int, moment: int, outcome: int) -> None:
     """Note how and when a position ended; what is left in it is its holder's."""
     w.book[i]["pocket"] += w.book[i]["balance"]

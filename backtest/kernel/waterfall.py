@@ -196,4 +196,5 @@ def bounded(kind: int, price: float) -> float:
 @helper
 def factor(symbols: Records, y: int) -> float:
     """Return what the history's prices are multiplied by."""
-    return math.exp(symbols[y]["permanent"] + symbols[y]["decaying"])
+    offset = symbols[y]["permanent"] + symbols[y]["decaying"]
+    return math.exp(offset) if offset != 0.0 else 1.0
