@@ -5,7 +5,8 @@
 A year of minutes, positions four fifths of which are liquidated. Answers are compared before anything is timed.
 The scan is measured on a part of the positions under each of some rules and scaled up: all of it would take hours.
 What is compared with it is whole: books made under each cap, the sweep, settlement of fees and funds, shares, and
-the writing of each cell; of the command also start, reading of files, tables, charts and report.
+the writing of each cell; of the command also start, reading of files, tables, charts and report. Policies settled
+by replays are compared with one call of ``replay`` a policy, measured on some and scaled up.
 """
 
 from __future__ import annotations
@@ -16,23 +17,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import population
 import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
-from backtest import Book, sweep
+from backtest import Book, Venue, replay, sweep
 from backtest.engine import history
 from backtest.engine.lifetimes import lifetimes
 from backtest.kernel.compile import readonly
 from backtest.scale import manifest
-from backtest.study.policy import evaluate, wanted
+from backtest.study import replayed
+from backtest.study.policy import evaluate, wanted, with_last_price
 from backtest.study.policy_grid import Grid, History, Rules, Wanted
+from backtest.study.replayed import Replayed, procedure_of
 from backtest.study.responses import under_cap
+from backtest.study.settlement import Run, Terms
 from backtest.study.surface import LEVERAGES, probability_surface
 
 #: Positions the scan walks for each rule it is measured on, and rules it is measured on.
@@ -51,6 +59,18 @@ name = "book"
 positions = "positions.parquet"
 """
 
+FILL = ("liquidation_price",)
+
+#: What is replayed: 200 policies.
+REPLAYED = Grid(
+    caps=(None, 6.0, 5.0, 4.0, 3.0),
+    fills=("worst_price",),
+    responses=("same_size",),
+    liquidation_fees=(None, 0.002),
+    funds=(0.0, 1e5, 1e6, 1e9),
+    procedures=("returned", "binance", "ascend", "mexc", "primexbt"),
+)
+
 CAPS = (None, 7.0, 6.5, 6.0, 5.5, 5.0, 4.5, 4.0, 3.5, 3.0)
 
 
@@ -58,11 +78,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--positions", type=int, default=1_000_000)
     parser.add_argument("--policies", type=int, default=200, help="a multiple of 40")
+    parser.add_argument("--replayed", type=int, default=100_000, help="positions whose policies are replayed")
     parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     options = parser.parse_args()
     where = machine()
     case = Case(options.positions)
-    tables = [compare(case, options.policies), surface(case)]
+    tables = [compare(case, options.policies), replays(Case(options.replayed)), surface(case)]
     if options.write:
         write(tables, where)
 
@@ -72,12 +93,13 @@ def compare(case: Case, policies: int) -> Table:
     shared = Grid(
         caps=CAPS,
         rate_scales=(1.0, 1.5),
+        fills=FILL,
         responses=("same_size",),
         liquidation_fees=(0.0, 0.002),
         funds=tuple(1e6 * number for number in range(policies // 40)),
     )
     scales = tuple(1 + 0.02 * number for number in range(policies // 10))
-    single = Grid(caps=CAPS, rate_scales=scales, responses=("same_size",))
+    single = Grid(caps=CAPS, rate_scales=scales, fills=FILL, responses=("same_size",))
     scan = case.scan(shared)
     positions = len(case.book)
     table = Table(
@@ -104,19 +126,93 @@ def compare(case: Case, policies: int) -> Table:
     return table
 
 
+def replays(case: Case) -> Table:
+    """Time policies settled by replays, after comparing them with the fund path where nothing is coupled."""
+    grid, positions = REPLAYED, len(case.book)
+    named = [name for name in grid.procedures if name != "returned"]
+    settlement = Replayed({name: procedure_of(Venue.load(name)) for name in named})
+    book = wanted("book", case.book, case.history, case.venue, grid)
+    played: list[float] = []
+    cell = partial(evaluate, case.history, venue=case.venue, grid=grid, settlement=settlement)
+    with counted(played):
+        cell(case.small(grid), rules=grid.rules()[0])  # compiled
+        played.clear()
+        began = time.perf_counter()
+        frames = [cell(book, rules=rules) for rules in grid.rules()]
+        seconds = time.perf_counter() - began
+    ours = pl.concat(frames).filter(procedure="returned", liquidation_fee=0.002, fund=1e9)
+    simple = Grid(
+        caps=grid.caps, fills=grid.fills, responses=grid.responses, liquidation_fees=(0.002,), funds=(1e9,)
+    )
+    theirs = pl.concat(
+        [evaluate(case.history, book, case.venue, rules=rules, grid=simple) for rules in simple.rules()]
+    )
+    for name in ("traders_losses", "returned", "fees", "shortfall", "fund_end"):
+        apart = (ours[name] - theirs[name]).abs().to_numpy().max()
+        if apart > 0.005 * positions:
+            sys.exit(f"{name}: the replay and the fund path are {apart} apart")
+    single = alone(case, settlement, grid)
+    table = Table(
+        f"Policies settled by replays ({positions:,} positions, 525,600 bars, ten tiers)",
+        "what", "policies", "replays", "seconds", "ms a policy",
+        about=(
+            "Five caps, five procedures, two fees, four funds, filled at the worst price of the bar. Funds that "
+            "were never short share one replay, and replays of other procedures and fees run side by side. "
+            f"One call of `replay` a policy is measured on {len(grid.procedures)} procedures and scaled up; it "
+            "writes every frame."
+        ),
+    )  # fmt: skip
+    table.add(
+        "the cells of a grid", f"{grid.policies}", f"{len(played)}", f"{seconds:.1f}",
+        f"{1000 * seconds / grid.policies:.0f}",
+    )  # fmt: skip
+    table.add("`replay` for each", f"{grid.policies}", f"{grid.policies}", f"{single * grid.policies:.0f}",
+              f"{1000 * single:.0f}")  # fmt: skip
+    return table
+
+
+@contextmanager
+def counted(played: list[float]) -> Iterator[None]:
+    """Count the replays that settlements make."""
+    own = replayed.play
+
+    def play(*given: Any) -> Any:
+        played.append(1.0)
+        return own(*given)
+
+    replayed.play = play
+    try:
+        yield
+    finally:
+        replayed.play = own
+
+
+def alone(case: Case, settlement: Replayed, grid: Grid) -> float:
+    """Return what one call of ``replay`` takes on average, a procedure each."""
+    rules = [settlement.rules(Run(case.book, case.market, case.venue, pl.DataFrame()), Terms(None, 1e6, name))
+             for name in grid.procedures]  # fmt: skip
+    replay(case.small(grid).book, case.market, rules[0])
+    worst = with_last_price(case.market)
+    how = {"fund": 1e6, "fill_price": "last_extreme"}
+    seconds = [timed(partial(replay, case.book, worst, venue, **how)) for venue in rules]
+    return sum(seconds) / len(seconds)
+
+
 def surface(case: Case) -> Table:
     """Time the search from every bar at every leverage on both sides, and the surface with its bands."""
     horizons = [timedelta(hours=1), timedelta(hours=8), timedelta(days=1), timedelta(days=7)]
 
+    leverages = (*LEVERAGES, 110.0, 120.0)  # twenty
+
     def searched() -> object:
-        return lifetimes(case.market, case.venue, leverages=LEVERAGES)
+        return lifetimes(case.market, case.venue, leverages=leverages)
 
     def banded() -> object:
-        return probability_surface(case.market, case.venue, leverages=LEVERAGES, horizons=horizons, seed=1)
+        return probability_surface(case.market, case.venue, leverages=leverages, horizons=horizons, seed=1)
 
-    queries = 2 * len(LEVERAGES) * population.YEAR
+    queries = 2 * len(leverages) * population.YEAR
     table = Table(
-        f"From every bar ({queries / 1e6:.1f} million searches: a year, {len(LEVERAGES)} leverages, both sides)",
+        f"From every bar ({queries / 1e6:.1f} million searches: a year, {len(leverages)} leverages, both sides)",
         "what", "seconds", "ns a search",
     )  # fmt: skip
     names = ("the bar that liquidates", f"probabilities at {len(horizons)} horizons, with bands")
@@ -189,6 +285,7 @@ class Case:
             axes = {
                 "caps": ["none" if cap is None else cap for cap in grid.caps],
                 "rate_scales": list(grid.rate_scales),
+                "fills": list(grid.fills),
                 "responses": list(grid.responses),
                 "liquidation_fees": list(grid.liquidation_fees),
                 "funds": list(grid.funds),

@@ -25,7 +25,7 @@ from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
 from backtest.engine import history, limits, replay_world
-from backtest.engine import replay as engine
+from backtest.engine import replay_stage as engine
 from backtest.engine.prepare import INTRABAR, actions_of, prepare
 from backtest.engine.sweep import _empty_outcomes
 from backtest.kernel import lifecycle
@@ -202,13 +202,13 @@ class Peak:
 
 def memory(market: Market, book: Book, table: Table) -> None:
     """Add up the arrays of a replay and watch what the process takes."""
-    stages: list[replay_world.Stage] = []
-    stepped = engine._stepped
+    stages: list[replay_world.Setup] = []
+    finished = engine.finished
     for name in ("feedback", "deleveraging storm, profit and leverage"):
         venue, more = CASES[name]
-        engine._stepped = lambda *given: stages.append(stepped(*given)) or stages[-1]
+        engine.finished = lambda setup: stages.append(finished(setup)) or stages[-1]
         replay(book, market, venue, exogenous=True, **{"fund": 1e9, **more}, **RULES)
-        engine._stepped = stepped
+        engine.finished = finished
         world, plan, entrants, found = stages.pop()
         outcomes = sum(array.nbytes for array in found)
         planned = plan.entry.nbytes + plan.exit.nbytes + world.places.nbytes

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,18 +29,18 @@ from tables import Table, machine, require_equal, write
 from backtest import Book, Market, Venue, scale, sweep, tiers_used
 from backtest.rules.contract import Contract
 from backtest.scale.warm import warm
-from backtest.scale.work import COMPRESSION, LIVED
-from backtest.study.condensed import coarsen, condense, condense_lives, pulses_of
-from backtest.study.survival import lives
+from backtest.scale.work import COMPRESSION
+from backtest.study.condensed import coarsen, condense, condense_ends, pulses_of
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 ROWS_A_FILE = 4_000_000
 REPEATS = 3
 ABOUT = (
     f"{len(SYMBOLS)} symbols, a year of minutes, files of {ROWS_A_FILE:,} positions. One batch in memory is one "
-    "file, read, swept and written by one process with both cores, which adds up nothing; the median of runs "
-    "before and after the others. The peak is that of all processes together, what they share counted in each; "
-    "the stages are shares of the workers' time."
+    "file, read, swept and written by one process with both cores, its market at hand, which adds up nothing; "
+    "the median of runs before and after the others. Batches are timed from the call to its return: files looked "
+    "over, ids compared, workers started, sums merged. Cores busy are CPU seconds a second. The peak is that of "
+    "all processes together, what they share counted in each; the stages are shares of the workers' time."
 )
 STAGES = ("read", "sweep", "sums", "write")
 
@@ -55,26 +55,18 @@ def main() -> None:
         isolated(warm)
         table = Table(
             f"Books larger than memory ({options.positions:,} positions)",
-            *("how", "positions a second", "ratio", "CPU seconds a million", "peak GB", *STAGES),
+            *("how", "positions a second", "ratio", "CPU seconds a million", "cores busy", "peak GB", *STAGES),
             about=ABOUT,
         )
         before = isolated(one_batch, folder)
         runs = {name: isolated(run, folder) for name, run in ways(options).items()}
         after = isolated(one_batch, folder)
         one = {name: before[0][name] + after[0][name] for name in before[0]}
-        rate = 0.0
+        rate = ROWS_A_FILE / median(one["one batch in memory"]).wall
         for name, rounds in one.items():
-            stages, cpu = median(rounds)
-            rate = rate or ROWS_A_FILE / sum(stages.values())
-            own = ROWS_A_FILE / sum(stages.values())
-            peak = f"{max(before[1], after[1]):.2f}"
-            table.add(
-                name, f"{own:,.0f}", f"{own / rate:.2f}", f"{cpu * 1e6 / ROWS_A_FILE:.2f}", peak, *shares(stages)
-            )
-        for name, ((result, cpu), peak) in runs.items():
-            ours = result.positions / result.wall_seconds
-            row = (f"{ours:,.0f}", f"{ours / rate:.2f}", f"{cpu * 1e6 / result.positions:.2f}", f"{peak:.2f}")
-            table.add(f"{name}, {result.wall_seconds:.0f} s", *row, *shares(result.seconds))
+            table.add(name, *median(rounds).cells(rate, max(before[1], after[1])))
+        for name, (timed, peak) in runs.items():
+            table.add(f"{name}, {timed.wall:.0f} s", *timed.cells(rate, peak))
         if options.write:
             write([table], where)
     finally:
@@ -91,7 +83,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def ways(options: argparse.Namespace) -> dict[str, Callable[[Path], tuple[scale.Result, float]]]:
+class Timed(NamedTuple):
+    """How long some positions took: seconds, of all CPUs, and of each stage."""
+
+    positions: int
+    wall: float
+    cpu: float
+    stages: dict[str, float]
+
+    def cells(self, rate: float, peak: float) -> list[str]:
+        """Return a row of the table, beside a rate."""
+        own, total = self.positions / self.wall, sum(self.stages.values())
+        numbers = f"{own:,.0f}", f"{own / rate:.2f}", f"{self.cpu * 1e6 / self.positions:.2f}"
+        shares = [f"{self.stages.get(stage, 0.0) / total:.0%}" for stage in STAGES]
+        return [*numbers, f"{self.cpu / self.wall:.1f}", f"{peak:.2f}", *shares]
+
+
+def ways(options: argparse.Namespace) -> dict[str, Callable[[Path], Timed]]:
     """Return how the whole book is swept, by name."""
     every = {"workers": "two workers", "serial": "one process", "cluster": "dask, two workers"}
     return {every[name]: Run(name, options.batch_rows) for name in options.ways.split(",")}
@@ -103,12 +111,13 @@ class Run:
     def __init__(self, way: str, batch_rows: int) -> None:
         self.way, self.batch_rows = way, batch_rows
 
-    def __call__(self, folder: Path) -> tuple[scale.Result, float]:
-        """Return what it left, and CPU seconds of all processes."""
+    def __call__(self, folder: Path) -> Timed:
+        """Return how long it took."""
         prices = scale.Prices(str(folder / "bars.parquet"), str(folder / "funding.parquet"), gap_limit=None)
         makers = {"serial": scale.Serial, "workers": lambda: scale.Processes(2)}
         makers["cluster"] = lambda: scale.Cluster("local", 2)
         executor = makers[self.way]()
+        began, used = time.perf_counter(), cpu_seconds()
         result = scale.sweep(
             folder / "positions",
             prices,
@@ -118,10 +127,16 @@ class Run:
             executor=executor,
             report=lambda at: print(f"\r{at.done:,} {at.seconds_left:.0f} s left ", end="", flush=True),
         )
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        timed = Timed(result.positions, time.perf_counter() - began, cpu_seconds() - used, dict(result.seconds))
         require_same(folder)
         shutil.rmtree(folder / "out")
-        return result, sum(each.ru_utime + each.ru_stime for each in used)
+        return timed
+
+
+def cpu_seconds() -> float:
+    """Return CPU seconds of this process and of those it has ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def make(folder: Path, count: int) -> None:
@@ -154,15 +169,15 @@ def market_of_first(folder: Path) -> Market:
     return Market(bars, funding, gap_limit=None)
 
 
-def one_batch(folder: Path) -> dict[str, list[tuple[dict[str, float], float]]]:
-    """Return stages and CPU seconds of rounds of one batch in memory, written by default and as in batches."""
+def one_batch(folder: Path) -> dict[str, list[Timed]]:
+    """Return rounds of one batch in memory: as it is, written as batches are, and adding up what they do."""
     market = market_of_first(folder)
     settings: dict[str, Any] = {
         "one batch in memory": {},
         "the same, written as in batches": COMPRESSION,
         "the same, with the same sums": COMPRESSION,
     }
-    rounds: dict[str, list[tuple[dict[str, float], float]]] = {name: [] for name in settings}
+    rounds: dict[str, list[Timed]] = {name: [] for name in settings}
     for repeat in range(REPEATS + 1):
         for name, setting in settings.items():
             began = time.process_time()
@@ -178,7 +193,8 @@ def one_batch(folder: Path) -> dict[str, list[tuple[dict[str, float], float]]]:
             times.append(time.perf_counter())
             if repeat:  # the first finds kernels and files cold
                 stages = dict(zip(("read", "sweep", "write", "sums"), np.diff(times).tolist(), strict=True))
-                rounds[name].append((stages, time.process_time() - began))
+                used = time.process_time() - began
+                rounds[name].append(Timed(len(book), times[-1] - times[0], used, stages))
     return rounds
 
 
@@ -186,12 +202,12 @@ def add_up(book: Book, market: Market, outcomes: pl.DataFrame) -> None:
     """Make the sums that a batch leaves."""
     stamps = condense(outcomes, None)
     coarsen(stamps, "1h"), pulses_of(stamps), tiers_used(book, market, venue())
-    condense_lives(lives(outcomes.select(name for name in LIVED if name in outcomes.columns), market))
+    condense_ends(outcomes, market)
 
 
-def median(rounds: list[tuple[dict[str, float], float]]) -> tuple[dict[str, float], float]:
+def median(rounds: list[Timed]) -> Timed:
     """Return the round of median length."""
-    return sorted(rounds, key=lambda found: sum(found[0].values()))[len(rounds) // 2]
+    return sorted(rounds, key=lambda found: found.wall)[len(rounds) // 2]
 
 
 def require_same(folder: Path) -> None:
@@ -202,11 +218,6 @@ def require_same(folder: Path) -> None:
     for name in theirs.columns:
         same = ours[name].eq_missing(theirs[name]).to_numpy()
         require_equal(same, np.ones_like(same), name)
-
-
-def shares(seconds: Any) -> list[str]:
-    total = sum(seconds.values())
-    return [f"{seconds.get(stage, 0.0) / total:.0%}" for stage in STAGES]
 
 
 def isolated(function: Callable[..., Any], *given: Any) -> tuple[Any, float]:

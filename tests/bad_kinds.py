@@ -78,6 +78,10 @@ block_days = 1
 """
 
 
+#: A procedure of a grid's own, with a setting.
+OWN = 'settlement = "replay"\n[procedures.own]\n{}\n[grid]\nprocedures = ["own"]'
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of bad input: what is wrong, the words of the command line, and the files that are not good."""
@@ -496,6 +500,16 @@ def grid_kinds() -> Iterator[Kind]:
         ("a cap twice", "20]", "20, 20]"),
         ("a rule changed to what it cannot be", '"entry"\n', '"exit"\n'),
         ("a change of what is an axis of its own", 'basis = "entry"', "rate_scale = 2"),
+        ("a change that a sweep would not see", 'basis = "entry"', 'adl_rank = "pro_rata"'),
+        ("a settlement nobody knows", "[grid]", 'settlement = "simple"\n[grid]'),
+        ("a venue's procedure without a replay", "[grid]", '[grid]\nprocedures = ["mexc"]'),
+        ("impact without a replay", "[grid]", "[impact]\nlinear = 1e-9\n[grid]"),
+        ("a procedure nobody knows", "[grid]", 'settlement = "replay"\n[grid]\nprocedures = ["mexico"]'),
+        ("a procedure's setting that it has not", "[grid]", OWN.format("steps = 4")),
+        ("a procedure's setting beyond its range", "[grid]", OWN.format("step_fraction = 4")),
+        ("a procedure that is not tried", "[grid]", OWN.format("rounds = 2").replace('["own"]', '["okx"]')),
+        ("impact on the mark in a grid", "[grid]", 'settlement = "replay"\n[impact]\nmark = 1e-9\n[grid]'),
+        ("a standing book that is to be replayed", "count = 10", 'population = "volume"'),
         ("a name used twice", '"invented"', '"given"'),
         ("a leverage mix nobody knows", "count = 10", 'leverage_mix = "huge"'),
         ("a count that is no whole number", "count = 10", "count = 2.5"),
@@ -508,7 +522,15 @@ def grid_kinds() -> Iterator[Kind]:
         ("bars of a history that do not exist", "bars.parquet", "elsewhere.parquet"),
     ):  # fmt: skip
         assert GRID.count(old) >= 1
-        yield Kind(wrong, POLICY, {"grid.toml": GRID.replace(old, new, 1)})
+        text = GRID.replace(old, new, 1)
+        if "standing" in wrong:
+            text = text.replace("[grid]", 'settlement = "replay"\n[grid]', 1)
+        yield Kind(wrong, POLICY, {"grid.toml": text})
+    weighted = positions().with_columns(weight=2.0)
+    replayed = GRID.replace("[grid]", 'settlement = "replay"\n[grid]', 1)
+    yield Kind(
+        "a book of weights that is to be replayed", POLICY, {"grid.toml": replayed, "positions.parquet": weighted}
+    )
     yield Kind("a grid file that does not exist", POLICY.replace("grid.toml", "nowhere.toml"))
     late = positions().with_columns(entry_time=pl.lit(START + timedelta(days=9)).cast(pl.Datetime("ms", "UTC")))
     yield Kind("a book that its history does not hold", POLICY, {"positions.parquet": late})
@@ -574,6 +596,8 @@ def replay_kinds() -> Iterator[Kind]:
     """Yield kinds that only a replay can have."""
     heavy = as_parquet(positions().with_columns(weight=pl.Series([1.0, 2.5, 0.5])))
     yield Kind("a replay of positions with weights", REPLAY, {"positions.parquet": heavy})
+    named = as_parquet(positions().with_columns(fees=pl.lit(1.0)))
+    yield Kind("a replay of positions with a column it adds", REPLAY, {"positions.parquet": named})
     yield Kind("tested entry bars under impact", f"{REPLAY} --entry-bar tested --impact 1e-9")
 
 

@@ -27,10 +27,18 @@ class Coupled(NamedTuple):
 def random_procedure(rng: Rng, scale: float) -> Procedure:
     """Return any combination of settings; ``scale`` is a typical notional."""
 
-    def pick(name: str) -> str:
+    own = rng.spawn(1)[0]  # so that more settings leave the draws of those before as they were
+
+    def pick(name: str, rng: Rng = rng) -> str:
         return str(rng.choice(CHOICES[name]))
 
     return Procedure(
+        tier_step=int(own.choice([1, 1, 2, 9])),
+        whole_tiers=int(own.choice([1, 1, 2])),
+        in_lowest=pick("in_lowest", own),
+        order_type=pick("order_type", own),
+        order_limit=pick("order_limit", own),
+        takeover_below=float(own.choice([0.0, 0.0, 2 / 3, 1.0])),
         step=pick("step"),
         step_fraction=float(rng.choice([0.02, 0.25, 0.4, 1.0])),
         partial_from=float(rng.choice([0.0, 0.0, scale])),
@@ -115,3 +123,26 @@ def coupled_case(rng: Rng, count: int = 60) -> Coupled:
     return Coupled(
         case, venue, random_impact(rng, scale, contract.kind == "face_value"), fund, int(rng.integers(9))
     )
+
+
+def few(coupled: Coupled, count: int) -> Coupled:
+    """Return a case with its first positions alone."""
+    case = coupled.case
+    positions = case.positions.head(count)
+    changes = case.adjustments
+    if changes is not None:
+        changes = changes.filter(pl.col("position_id").is_in(positions["position_id"].implode()))
+        changes = None if changes.is_empty() else changes
+    return coupled._replace(case=case._replace(positions=positions, adjustments=changes))
+
+
+def taking_over(coupled: Coupled, rng: Rng) -> Coupled:
+    """Return a case whose steps are taken over, at any venue's price."""
+    venue = coupled.venue.with_(
+        slices="takeover",
+        last="takeover",
+        step=str(rng.choice(["fraction", "tier", "enough"])),
+        takeover_price=str(rng.choice(["backstop", "bankruptcy_with_fee", "bankruptcy"])),
+        takeover_discount=float(rng.choice([0.0, 0.01, 0.2])),
+    )
+    return coupled._replace(venue=venue)

@@ -44,6 +44,7 @@ class Position:
     fees: int = 0
     begun: int = 0
     rounds: int = 0
+    out: bool = False  #: an order was not filled whole: no rounds are left
     spent: tuple[int, int] = (-1, 0)
     share: float = 1.0  #: that neither procedure nor deleveraging has closed
     stop: float | None = None
@@ -171,14 +172,14 @@ class World:
                         self.lose(p)
                 self.waiting = {1: [], -1: []}
         self.resume()
-        for p in self.positions:
+        for p in sorted(self.positions, key=lambda p: p.id):
             if p.status == "waiting" and history.first_opening(p.row["entry_time"]) == bar:
                 self.enter(p)
         for p in self.positions:
             for change in p.life.changes_at(bar):
                 if p.status == "held":
                     self.adjust(p, change)
-        for p in self.positions:
+        for p in sorted(self.positions, key=lambda p: p.id):
             if p.status == "held" and p.life.exits_at(bar):
                 self.leave(p, self.funding_at(p.row["exit_time"]))
         traded = self.traded
@@ -293,16 +294,18 @@ class World:
             for p, _ in chosen:
                 p.status = "chosen"
             for p, (outcome, price, fill) in chosen:
-                p.status = "held"
                 if outcome == "liquidated" and p.s != s:  # what it sells and needs is its own side's
-                    before += self.deleverage_side(s)
+                    before += self.deleverage_side(s)  # no counterparty while it is chosen itself
+                    p.status = "held"
                     own_before = self.executed[p.s]
                     self.trigger(p, price)
                     own = self.executed[p.s] - own_before
                     self.first_waves[-1] += self.units(own)
                     self.move_mark(p.s, own)
                     self.deleverage_side(p.s)
-                elif outcome == "liquidated":
+                    continue
+                p.status = "held"
+                if outcome == "liquidated":
                     self.trigger(p, price)
                 else:
                     self.close(p, outcome, fill, self.now)
@@ -313,13 +316,16 @@ class World:
         self.deleverage_side(s)
 
     def deleverage_side(self, s: int) -> float:
+        sold = self.sell_needs(s)
+        self.move_mark(s, sold)
+        return sold
+
+    def sell_needs(self, s: int) -> float:
         if not self.needs:
             return 0.0
         self.mark, before = self.traded.worst(s) * self.g, self.executed[s]
         self.pass_on(s, self.mark)
-        sold = self.executed[s] - before
-        self.move_mark(s, sold)
-        return sold
+        return self.executed[s] - before
 
     def place_in_wave(self, entry: Any) -> Any:
         p, (outcome, price, _) = entry
@@ -358,7 +364,7 @@ class World:
 
     def move_mark(self, s: int, executed: float) -> None:
         impact = self.impact
-        if impact.mark > 0 and executed > 0:
+        if impact.mark > 0 and executed != 0:
             move = -s * impact.mark * executed
             self.permanent += move * impact.permanent
             self.decaying += move * (1.0 - impact.permanent)
@@ -370,44 +376,73 @@ class World:
 
     def liquidate(self, p: Position, tau: float, base: float) -> None:
         own = self.venue.procedure
-        if p.status != "locked":
-            p.status, p.begun, p.rounds, p.done = "locked", p.lots, 0, 0.0
+        fresh = p.status != "locked"
+        if fresh:
+            p.status, p.begun, p.rounds, p.done, p.out = "locked", p.lots, 0, 0.0, False
         if p.spent[0] != self.bar:
             p.spent = (self.bar, 0)
         rounds_a_bar = int(max(1, self.history.interval // (1000 * own.round_seconds)))
         partial = own.step != "all" and self.notional(p.seg.q, p.seg.E) >= own.partial_from
-        endless = own.rounds == 0
+        endless = False
         while True:
-            if not endless and p.rounds >= own.rounds:
-                if p.seg.equity(tau, self.now) > p.seg.maintenance_margin(tau):
+            thin = p.seg.equity(tau, self.now) < own.takeover_below * p.seg.maintenance_margin(tau)
+            if own.takeover_below > 0 and thin:
+                return self.last_resort(p, tau, base)
+            by_tier = partial and own.step == "tier" and own.in_lowest == "last" and self.takes_no_step(p, tau)
+            if not endless and (p.out or by_tier or (own.rounds and p.rounds >= own.rounds)):
+                unchanged = fresh and p.lots == p.begun
+                if not unchanged and p.seg.equity(tau, self.now) > p.seg.maintenance_margin(tau):
                     return self.release(p)
                 if own.last == "takeover":
-                    if not self.take_over(p, p.lots, tau, base):
-                        self.no_room(p, tau, base)
-                    return None
+                    return self.last_resort(p, tau, base)
                 partial, endless = False, True
             if p.spent[1] >= rounds_a_bar:
                 return self.waiting[p.s].append(p)
-            lots = self.step_lots(p, partial, tau, base)
+            lots = asked = self.step_lots(p, partial, tau, base)
             if partial and own.slices == "takeover":
                 if not self.take_over(p, lots, tau, base):
                     return self.no_room(p, tau, base)
             else:
                 notional = self.notional(self.part(p, lots), base)
                 if notional > own.order_notional:
-                    lots = max(1, cut(lots * (own.order_notional / notional)))
-                    notional = self.notional(self.part(p, lots), base)
-                lots = self.within_room(lots, notional)
+                    asked = max(1, cut(lots * (own.order_notional / notional)))
+                lots = self.fillable(p, asked, base, endless)
                 if lots:
                     self.sell(p, lots, tau, base, limited=True)
             p.rounds += 1
             p.spent = (self.bar, p.spent[1] + 1)
             if p.status == "done" or any(need.who is p for need in self.needs):
                 return None
-            if lots == 0 and endless:
+            if lots < asked and not endless and own.order_type != "resting":
+                p.out = True
+            elif lots == 0 and (endless or own.rounds == 0):
                 return self.waiting[p.s].append(p)
             if partial and lots and self.healthy(p.seg, tau):
                 return self.release(p)
+
+    def last_resort(self, p: Position, tau: float, base: float) -> None:
+        if not self.take_over(p, p.lots, tau, base):
+            self.no_room(p, tau, base)
+
+    def fillable(self, p: Position, asked: int, base: float, endless: bool) -> int:
+        own = self.venue.procedure
+        lots = self.within_room(asked, self.notional(self.part(p, asked), base))
+        if endless:
+            return lots
+        if own.order_limit == "bankruptcy":
+            limit = p.s * self.bankrupt_value(p.seg)
+
+            def fits(lots: int) -> bool:
+                order = self.notional(self.part(p, lots), base)
+                return p.s * self.v(self.impacted(p.s, base, order)) >= limit
+
+            if lots and not fits(lots):
+                low, high = 0, lots  # fits, does not fit
+                while low + 1 < high:
+                    middle = (low + high) // 2
+                    low, high = (middle, high) if fits(middle) else (low, middle)
+                lots = low
+        return 0 if lots < asked and own.order_type == "fill_or_kill" else lots
 
     def part(self, p: Position, lots: int) -> float:
         return p.seg.q if lots == p.lots else p.seg.q * ratio(lots, p.lots)
@@ -454,18 +489,26 @@ class World:
         margin -= self.venue.procedure.liquidation_fee_rate * self.notional(closed, base)
         return replace(p.seg, q=p.seg.q * (ratio(p.lots - lots, p.lots)), M=margin, F_e=self.now)
 
-    def tier_lots(self, p: Position, tau: float) -> int:
+    def size_in_table(self, p: Position, tau: float) -> float:
         table = p.seg.table
-        if table.model == "leverage":
-            return p.lots
-        size = p.seg.q / table.contract_size if table.size == "contracts" else self.notional(p.seg.q, p.seg.E)
         if table.model == "marginal" and p.seg.constant is None:
-            size = self.notional(p.seg.q, tau)
-        tier = max([0, *(k for k, floor in enumerate(table.floors)
-                         if size > floor or (size == floor and table.boundary == "higher"))])  # fmt: skip
-        if tier == 0:
+            return self.notional(p.seg.q, tau)
+        return p.seg.q / table.contract_size if table.size == "contracts" else self.notional(p.seg.q, p.seg.E)
+
+    def tier(self, p: Position, tau: float) -> int:
+        table, size = p.seg.table, self.size_in_table(p, tau)
+        reached = [k for k, floor in enumerate(table.floors)
+                   if size > floor or (size == floor and table.boundary == "higher")]  # fmt: skip
+        return max([0, *reached])
+
+    def takes_no_step(self, p: Position, tau: float) -> bool:
+        return p.seg.table.model == "leverage" or self.tier(p, tau) < self.venue.procedure.whole_tiers
+
+    def tier_lots(self, p: Position, tau: float) -> int:
+        if self.takes_no_step(p, tau):
             return p.lots
-        kept = cut(p.lots * (float(table.floors[tier]) / size)) - (table.boundary == "higher")
+        table, goal = p.seg.table, max(0, self.tier(p, tau) - self.venue.procedure.tier_step)
+        kept = cut(p.lots * (float(table.floors[goal + 1]) / self.size_in_table(p, tau)) * (1.0 - 1e-12))
         return min(p.lots, max(1, p.lots - max(kept, 0)))
 
     def release(self, p: Position) -> None:
@@ -608,12 +651,18 @@ class World:
     def takeover_value(self, seg: Segment, tau: float) -> float:
         s, bankrupt, fee = seg.s, self.bankrupt_value(seg), seg.contract.closing_fee_rate
         if self.venue.takeover_price == "bankruptcy":
-            return bankrupt
+            return self.possible(bankrupt)
         if self.venue.takeover_price == "backstop":
-            return self.v(tau * (1.0 - s * self.venue.takeover_discount))
+            return self.possible(self.v(tau * (1.0 - s * self.venue.takeover_discount)))
         if self.kind == "inverse":
-            return bankrupt / (1.0 + s * fee)
-        return bankrupt + s * fee if self.kind == "face_value" else bankrupt / (1.0 - s * fee)
+            return self.possible(bankrupt / (1.0 + s * fee))
+        return self.possible(bankrupt + s * fee if self.kind == "face_value" else bankrupt / (1.0 - s * fee))
+
+    def possible(self, value: float) -> float:
+        """Return a value kept to prices there can be: at least zero, odds at most one."""
+        if self.kind == "inverse":
+            return min(value, 0.0)
+        return min(max(value, 0.0), 1.0 if self.kind == "face_value" else math.inf)
 
     def take_over(self, p: Position, lots: int, tau: float, base: float) -> bool:
         own, seg = self.venue.procedure, p.seg
@@ -650,7 +699,7 @@ class World:
     def need(self, p: Position, lots: int, tau: float, base: float) -> None:
         bankrupt = self.bankrupt_value(p.seg)
         at = {
-            "bankruptcy": bankrupt,
+            "bankruptcy": self.possible(bankrupt),
             "mark": self.v(tau),
             "takeover": self.takeover_value(p.seg, tau),
         }[self.venue.procedure.adl_price]
@@ -705,6 +754,7 @@ class World:
         for s in (1, -1):
             waiting, held = self.waiting[s], self.inventory[s].lots
             if not waiting and (held == 0 or own.unwind == "hold"):
+                self.after_opening(s, 0.0)
                 continue
             opening, before = self.traded.open * self.g, self.executed[s]
             self.waiting[s] = []
@@ -724,7 +774,10 @@ class World:
                 if lots:
                     self.unwind(s, lots, opening)
                     self.pass_on(s, opening)
-            self.move_mark(s, self.executed[s] - before)
+            self.after_opening(s, self.executed[s] - before)
+
+    def after_opening(self, s: int, executed: float) -> None:
+        self.move_mark(s, executed)
 
     # auto-deleveraging
 
@@ -734,17 +787,23 @@ class World:
         needs, self.needs = self.needs, []
         wanted = sum(need.lots for need in needs)
         worst = min((need.value for need in needs), key=lambda value: -s * value)
-        scored = [(score, p) for p in self.positions if p.status == "held" and p.s == -s
-                  and (score := self.score(p, mark, worst)) is not None]  # fmt: skip
-        scored.sort(key=lambda entry: (-entry[0], entry[1].id))
         remaining = list(needs)
-        for p, lots in self.shares(scored, wanted):
+        for p, lots in self.shares(self.candidates(s, mark, worst), wanted):
             self.match(p, lots, remaining, s)
+        for need in sorted(remaining, key=lambda need: s * need.value):  # each by itself, at its own price
+            if need.value != worst:
+                for p, lots in self.shares(self.candidates(s, mark, need.value), need.lots):
+                    self.match(p, lots, [need], s)
         for need in needs:
             if need.who is not None and need.who.lots == 0:
                 self.settle(need.who, 0)
             elif need.who is not None and need.who.status == "locked":
                 self.sell(need.who, need.who.lots, mark, need.base, limited=False)
+
+    def candidates(self, s: int, mark: float, worst: float) -> list[tuple[float, Position]]:
+        held = [p for p in self.positions if p.status == "held" and p.s == -s]
+        scored = [(score, p) for p in held if (score := self.score(p, mark, worst)) is not None]
+        return sorted(scored, key=lambda entry: (-entry[0], entry[1].id))
 
     def score(self, p: Position, mark: float, worst: float) -> float | None:
         own, seg = self.venue.procedure, p.seg
@@ -909,8 +968,9 @@ def reference_replay(
     stop_trigger: str | None = None,
     tiers: Any = "strict",
     seed: int = 0,
+    made: Any = World,
 ) -> World:
-    """Return the world of one symbol after its last bar."""
+    """Return the world of one symbol after its last bar; ``made`` makes it."""
     symbol = bars["symbol"][0]
     contract = venue.contracts.get(symbol, venue.default)
     stops = stop_trigger or ("last" if "last_open" in bars.columns else "mark")
@@ -922,7 +982,7 @@ def reference_replay(
     volume = bars["volume"].to_list() if "volume" in bars.columns else [0.0] * bars.height
     if contract.kind == "linear":
         volume = [amount * close for amount, close in zip(volume, closes, strict=True)]
-    world = World(history, venue, impact, rules, contract.kind, unit, lot, volume, closes, seed)
+    world = made(history, venue, impact, rules, contract.kind, unit, lot, volume, closes, seed)
     world.sums = [0.0] * len(history.sums)
     world.charges = [
         (rate / mark if contract.kind == "inverse" else rate * mark) for rate, mark in charges_of(history, funding)

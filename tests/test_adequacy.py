@@ -20,7 +20,7 @@ from backtest.study.adequacy import (
     procyclicality,
     rolling_margins,
 )
-from backtest.study.closing import Closing, after_liquidation
+from backtest.study.closing import Closing, Exit, after_liquidation
 from backtest.study.maintenance import bad_debt, tier_adequacy
 from backtest.study.margin_laws import MOVES, Choices, cluster_peaks, fit
 
@@ -203,6 +203,59 @@ def test_required_rates__are_fee_impact_and_the_quantile_of_the_move() -> None:
     assert frontier["bad_debt"][0] == pytest.approx(row["bad_debt"])
 
 
+def counted(kind: str, contract_size: float, ends: tuple[float, float]) -> Venue:
+    """Return a venue whose two tiers count contracts."""
+    table = TierTable(
+        name="two", model="flat", size="contracts", contract_size=contract_size, floors=np.array([0.0, ends[0]]),
+        rates=np.array([0.02, 0.04]), max_leverages=np.array([20.0, np.inf]), cap=ends[1],
+    )  # fmt: skip
+    return Venue(name="x", title="x", contracts={"X": Contract(symbol="X", kind=kind, tables=(table,))})
+
+
+def test_tiers_by_contracts__are_judged_at_the_median_price_and_held_as_so_many_contracts() -> None:
+    market = random_market(60)
+    price = float(market.bars["close"].median())
+    worth = 0.01 * price
+    found = tier_adequacy(market, counted("linear", 0.01, (1e5 / worth, 1e6 / worth)), table="two")
+    by_notional = tier_adequacy(market, tiered(), table="two")
+    assert found["size"].to_list() == pytest.approx(by_notional["size"].to_list())
+    assert found["contracts"].to_list() == pytest.approx((by_notional["size"] / worth).to_list())
+    assert by_notional["contracts"].is_null().all()
+    every = pl.col("condition") == "every opening"
+    drop = ("contracts", "time_to_close")
+    same = [
+        frame.filter(every).drop(drop).select(pl.selectors.numeric()).to_numpy() for frame in (found, by_notional)
+    ]
+    assert same[0] == pytest.approx(same[1], nan_ok=True)
+    after = found.filter(~every, pl.col("side") == "long").row(0, named=True)
+    held = counted("linear", 0.01, (1e5 / worth, 1e6 / worth))
+    horizon = Exit.of(market, Closing(), None).bars(1e5)
+    moves = after_liquidation(
+        market,
+        held,
+        "two",
+        1e5 / price * (1 - 1e-9),
+        side="long",
+        leverage=20.0,
+        horizon=horizon,
+        counted="quantity",
+    )
+    assert after["moves"] == moves.size > 0
+    assert after["required_99"] == pytest.approx(np.quantile(moves, 0.99) + after["cost"])
+
+
+def test_tiers_of_coins__take_volume_in_coins_and_contracts_in_dollars() -> None:
+    market = random_market(60)
+    price, coins = float(market.bars["close"].median()), float(market.bars["volume"].mean()) * 24
+    found = tier_adequacy(market, counted("inverse", 100.0, (10.0, 200.0)), table="two")
+    last = found.filter(pl.col("tier") == 2).row(0, named=True)
+    assert last["size"] == pytest.approx(200 * 100 / price)
+    assert last["time_to_close"] / DAY == pytest.approx(last["size"] / (0.1 * coins), rel=1e-5, abs=1e-11)
+    frontier = bad_debt(market, sizes=[last["size"]], rates=[0.04], venue=counted("inverse", 100.0, (10.0, 200.0)))
+    own = found.filter(pl.col("tier") == 2, pl.col("side") == "long").row(0, named=True)
+    assert frontier["bad_debt"][0] == pytest.approx(own["bad_debt"])
+
+
 def test_moves_after_liquidation__begin_at_the_fills() -> None:
     market, venue = random_market(30), tiered()
     found = after_liquidation(market, venue, "two", 1e4, side="long", leverage=20.0, horizon=2 * HOUR)
@@ -242,5 +295,5 @@ def test_wrong_questions_of_tiers__are_refused() -> None:
         Closing(participation=0.0)
     keyed = TierTable(name="keyed", model="leverage", rate_factor=0.6)
     venue = Venue(name="x", title="x", contracts={"X": Contract(symbol="X", tables=(keyed,))})
-    with pytest.raises(ArgumentError, match="those of keyed are by leverage"):
+    with pytest.raises(ArgumentError, match="those of keyed are by leverage, one rate for any size"):
         tier_adequacy(market, venue, table="keyed")

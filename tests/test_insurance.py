@@ -41,6 +41,12 @@ def test_drawdown__counts_from_the_highest_so_far() -> None:
     assert path["drawdown"].to_list() == [0, 30, 0]
 
 
+def test_drawdown__counts_from_what_the_fund_began_with() -> None:
+    path = insurance.drawdown(fund((0, 0, 40), (1, 10, 0), (2, 50, 0)))
+    assert path["highest"].to_list() == [100, 100, 120]
+    assert path["drawdown"].to_list() == [40, 30, 0]
+
+
 def test_need__is_how_far_the_running_sum_falls() -> None:
     assert insurance.need(np.array([3.0, -5.0, -1.0, 10.0])) == 3
     assert insurance.need(np.array([1.0, 2.0])) == 0
@@ -67,6 +73,10 @@ def test_fund_size__refuses_what_the_history_does_not_hold() -> None:
         insurance.fund_size(hourly([1.0] * 48), horizon=DAY, confidence=1.0)
     with pytest.raises(ArgumentError, match="within the history"):
         insurance.fund_size(hourly([1.0] * 48), horizon=3 * DAY)
+    with pytest.raises(ArgumentError, match="whole intervals"):
+        insurance.fund_size(hourly([1.0] * 48), horizon=timedelta(hours=24, minutes=20))
+    with pytest.raises(ArgumentError, match="whole intervals"):
+        insurance.fund_size(hourly([1.0] * 48), horizon=DAY, block=timedelta(minutes=90))
     with pytest.raises(ArgumentError, match="at least two"):
         insurance.fund_size(hourly([1.0]), horizon=DAY)
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from backtest.chart import margins as margin_charts
 from backtest.chart import policy as policy_charts
+from backtest.chart import procedures as procedure_charts
 from backtest.chart import survival as survival_charts
 from backtest.chart import theme
 from backtest.schemas import Side
@@ -281,3 +282,41 @@ def test_charts__keep_their_words_inside_at_every_size(size):
         assert_whole(ax)
         assert dict(rcParams) == before
         assert len(ax.figure.axes) == 1
+
+
+def procedures() -> pl.DataFrame:
+    rows = [
+        {
+            "history": history, "procedure": name, "fill": fill, "losses_per_million": 30_000.0 + place,
+            "shortfall_per_million": 10.0 * place + 5.0 * worst, "adl_per_million": 0.001 * worst,
+            "adl_notional_per_million": 0.0,
+        }
+        for history in ("May", "October")
+        for place, name in enumerate(("returned", "mexc", "a procedure with a long name"))
+        for worst, fill in enumerate(("liquidation_price", "worst_price"))
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_brackets__reach_from_one_fill_to_the_other_and_say_both() -> None:
+    ax = axes()
+    measure = procedure_charts.MEASURES[1]
+    assert procedure_charts.brackets(procedures().filter(history="May"), ax, measure=measure) is ax
+    spans = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
+    assert [tuple(span) for span in spans] == [(0.0, 5.0), (10.0, 15.0), (20.0, 25.0)]
+    marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    hollow = [float(line.get_xdata()[0]) for line in marks if line.get_markerfacecolor() == theme.PAPER]
+    assert hollow == [0.0, 10.0, 20.0]
+    assert texts(ax) == ["0 to 5", "10 to 15", "20 to 25"]
+    assert ax.get_ylim() == (2.5, -0.5)  # the first on top
+
+
+def test_procedures_side_by_side__leave_out_what_nobody_has_and_lie_inside_the_figure() -> None:
+    figure = procedure_charts.side_by_side(procedures(), title="Title", subtitle="what", notes=["a note"])
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert len(figure.axes) == 2 * 3
+    assert not any("deleveraged" in title for title in titles)
+    assert titles[0].startswith("May\n")
+    for ax in figure.axes:
+        assert_whole(ax)
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "closed whole, rest returned"

@@ -119,8 +119,9 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     printed = capsys.readouterr()
     assert printed.err == ""  # nobody watches
     assert (
-        "Caps on leverage, falls, filled at the worst price of the bar; each figure is the median over 2 books, "
-        "column by column; in brackets their range" in printed.out
+        "Caps on leverage, falls, filled at the worst price of the bar, closed whole, the rest returned, fund 0, "
+        "fee 0.00 %; each figure is the median over 2 books, column by column; in brackets their range"
+        in printed.out
     )
     assert "What would change the conclusion" in printed.out
     summary = json.loads((out / "summary.json").read_text())
@@ -210,39 +211,38 @@ def test_a_killed_policy__goes_on_where_it_was(tmp_path, grid_file) -> None:
     assert next(both).equals(next(both))
 
 
-def test_the_report__opens_in_a_browser(tmp_path, grid_file) -> None:
+def shown_by_a_browser(page: Path, picture: Path, height: int = 2400) -> str:
+    """Open a page in a browser, compare the picture with what a page must look like, and return what it shows."""
     browser = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
     )
     if browser is None:
         pytest.skip("there is no chromium here")
-    out = tmp_path / "out"
-    assert main(["policy", str(grid_file), "--out", str(out)]) == 0
-    picture = tmp_path / "page.png"
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    page = (out / "report.html").as_uri()
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    flags.append(f"--user-data-dir={picture.parent / 'profile'}")
     shown = subprocess.run(
-        [browser, *flags, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
+        [browser, *flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     ).stdout
-    assert "What would change the conclusion" in shown
-    assert shown.count("<table") >= 5
     subprocess.run(
-        [browser, *flags, "--window-size=1100,2400", f"--screenshot={picture}", page],
+        [browser, *flags, f"--window-size=1100,{height}", f"--screenshot={picture}", page.as_uri()],
         capture_output=True, timeout=120, check=True,
     )  # fmt: skip
     from matplotlib.image import imread
 
     pixels = imread(picture)
-    assert pixels.shape[:2] == (2400, 1100)
-    for top in range(0, 2400, 400):  # something is drawn all the way down
+    assert pixels.shape[:2] == (height, 1100)
+    for top in range(0, height, 400):  # something is drawn all the way down
         assert pixels[top : top + 400, :, :3].min() < 0.5
     assert (pixels[:, -20:, :3] > 0.9).all()  # nothing runs over the edge
+    return shown
+
+
+def test_the_report__opens_in_a_browser(tmp_path, grid_file) -> None:
+    out = tmp_path / "out"
+    assert main(["policy", str(grid_file), "--out", str(out)]) == 0
+    shown = shown_by_a_browser(out / "report.html", tmp_path / "page.png")
+    assert "What would change the conclusion" in shown
+    assert shown.count("<table") >= 5
 
 
 def test_every_mistake__is_told_at_once(grid_file) -> None:

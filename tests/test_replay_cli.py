@@ -58,7 +58,7 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
     assert "triggered" in printed
     names = {"outcomes", "fund", "adl", "impact", "ledger", "trace"}
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {f"{name}.parquet" for name in names} | {"fund.png", "summary.json"}
+    assert written == {f"{name}.parquet" for name in names} | {"fund.png", "losses.png", "summary.json"}
     outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
     assert outcomes["outcome"].to_list() == ["liquidated", "open", "open"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -96,6 +96,42 @@ def test_replay__feedback_on_prices_said_to_be_exogenous_draws_the_moved_mark(wo
     assert pl.read_parquet(tmp_path / "out" / "impact.parquet")["offset"].min() < 0
 
 
+def test_replay__compares_another_policy_with_the_history(words, tmp_path, capsys) -> None:
+    asked = [
+        "--policy-set",
+        "rate_scale=4",
+        "--policy-set",
+        "step=fraction",
+        "--strength",
+        "1e-7",
+        "--fund",
+        "1000",
+    ]
+    assert main([*words, *asked]) == 0
+    printed = capsys.readouterr().out
+    assert "in fact" in printed
+    assert "only under the policy" in printed
+    assert "would be" in printed
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"policy_outcomes.parquet", "policy_impact.parquet", "flow.parquet", "mark_BTCUSDT.png"} <= names
+    assert {f"comparison_{name}.parquet" for name in ("positions", "totals", "marks")} <= names
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())["counterfactual"]
+    assert summary["strength"] == 1e-7
+    assert sum(summary["liquidated"].values()) == 3
+    plain = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
+    assert plain["outcome"].to_list() == ["liquidated", "open", "open"]
+    assert pl.read_parquet(tmp_path / "out" / "policy_impact.parquet")["offset"].abs().max() > 0
+
+
+def test_replay__the_same_policy_leaves_the_mark_alone(words, tmp_path) -> None:
+    assert main([*words, "--policy", "binance", "--strength", "1e-7"]) == 0
+    assert (pl.read_parquet(tmp_path / "out" / "policy_impact.parquet")["offset"] == 0).all()
+    outcomes = [
+        pl.read_parquet(tmp_path / "out" / name) for name in ("outcomes.parquet", "policy_outcomes.parquet")
+    ]
+    assert outcomes[0].equals(outcomes[1])
+
+
 def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
     assert main(["venues", "ascendex"]) == 0
     printed = capsys.readouterr().out
@@ -113,6 +149,12 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--mark-impact", "1e-9"], "say --exogenous where"),
         (["--participation", "0.1"], "column volume, they have none: --participation"),
         (["--fund", "-1"], "zero or more"),
+        (["--policy", "binance"], "--policy needs --strength"),
+        (["--strength", "1e-9"], "name it with --policy"),
+        (["--policy", "nowhere.toml", "--strength", "1e-9"], "nowhere.toml"),
+        (["--policy-set", "colour=red", "--strength", "1e-9"], "--policy-set must be RULE=VALUE"),
+        (["--policy", "okx", "--strength", "1e-9", "--exogenous"], "--exogenous add one"),
+        (["--policy", "okx", "--strength", "1e-9", "--entry-bar", "tested"], "cannot test entry bars"),
         (["--trace", "99"], "--trace must be the position_id"),
         (["--count", "5"], "--count is for an invented book"),
     ],

@@ -55,7 +55,8 @@ def test_replay__equals_the_sweep_on_real_marks(market: Market, book: Book) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["ascendex", "ascend", "mexc", "primexbt", "binance", "bybit", "okx", "hyperliquid"]
+    "name",
+    ["ascendex", "ascend", "mexc", "primexbt", "binance", "bybit", "okx", "bitmex", "hyperliquid"],
 )
 def test_replay__closes_under_every_procedure_on_real_marks(market: Market, book: Book, name: str) -> None:
     told = Venue.load(name)

@@ -11,7 +11,7 @@ from test_replay import assert_closes, book, market, plain_venue
 from test_replay_reference import replayed
 
 from backtest import Impact, replay
-from backtest.engine import replay as engine
+from backtest.engine import replay_stage as engine
 from backtest.kernel import waterfall
 from backtest.kernel.waterfall import World
 
@@ -22,12 +22,12 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> list[World]:
     built: list[World] = []
 
     def remembered(*given: Any) -> Any:
-        found = stepped(*given)
+        found = finished(*given)
         built.append(found.world)
         return found
 
-    stepped = engine._stepped
-    monkeypatch.setattr(engine, "_stepped", remembered)
+    finished = engine.finished
+    monkeypatch.setattr(engine, "finished", remembered)
     return built
 
 

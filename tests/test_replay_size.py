@@ -12,15 +12,15 @@ from replay_cases import Coupled, coupled_case
 from test_replay_reference import replayed
 
 from backtest import Book, Market, Venue, replay
-from backtest.engine import replay as engine
 from backtest.engine import replay_records, replay_world
+from backtest.engine import replay_stage as engine
 from backtest.engine.replay import Replay
-from backtest.engine.replay_world import Stage
+from backtest.engine.replay_world import Setup
 from backtest.kernel import compile as compiling
 from backtest.rules.procedure import CHOICES
 from backtest.schemas import Side, Time
 
-FRAMES = ("outcomes", "fund", "adl", "impact", "ledger", "trace")
+FRAMES = ("outcomes", "fund", "adl", "impact", "ledger", "trace", "flow")
 MINUTE = 60_000
 START = 1_609_459_200_000
 
@@ -102,9 +102,9 @@ def sizes(*parts: Any) -> int:
 
 
 def test_replay__keeps_less_than_300_bytes_a_position(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages: list[Stage] = []
-    stepped = engine._stepped
-    monkeypatch.setattr(engine, "_stepped", lambda *given: stages.append(stepped(*given)) or stages[-1])
+    stages: list[Setup] = []
+    finished = engine.finished
+    monkeypatch.setattr(engine, "finished", lambda setup: stages.append(finished(setup)) or stages[-1])
     count = 40_000
     book, market = crowd(count, 2_000)
     venue = Venue.load("binance").with_(adl_trigger="fund_empty", step="fraction", step_fraction=0.25)
@@ -112,6 +112,6 @@ def test_replay__keeps_less_than_300_bytes_a_position(monkeypatch: pytest.Monkey
     world, plan = stages[-1].world, stages[-1].agenda
     per_position = sizes(stages[-1].found) + sizes((plan.entry, plan.exit, world.places))
     per_open = sizes((world.book, world.nodes, world.wave, world.ranking))
-    assert per_position / count < 160  # of which the outcomes' own columns are 146
+    assert per_position / count < 170  # of which the outcomes' own columns are 155
     assert per_open / world.book.size < 480
     assert (per_position + per_open) / count < 300

@@ -1,4 +1,4 @@
-"""The insurance fund through time, history against the mark with feedback, and who bore the loss."""
+"""The insurance fund through time: what it holds, what is paid in and what is drawn."""
 
 from __future__ import annotations
 
@@ -17,16 +17,6 @@ from backtest.chart.times import Floats, openings, time_axis
 #: What flows in and what flows out; the sides' colours mean longs and shorts.
 IN_COLOUR, OUT_COLOUR = "#2E8B57", "#B03A48"
 
-#: Whose loss it is, in words.
-BEARERS = {
-    "margins": "holders' margins",
-    "fund": "insurance fund",
-    "backstop": "backstop",
-    "counterparties": "deleveraged counterparties\n(profit given up)",
-    "clawback": "profits of others\n(clawed back)",
-    "nobody": "nobody (deficit)",
-}
-
 
 def figure(
     fund: pl.DataFrame,
@@ -38,36 +28,20 @@ def figure(
     notes: Sequence[str] = (),
     currency: str = "USDT",
 ) -> Figure:
-    """Return the fund above and what moved it below, on one time axis.
+    """Return the fund above, and below what was paid in and what was drawn, each at its own scale.
 
     Parameters
     ----------
-    fund, flow : as :func:`fund_path` and :func:`fund_flow` take them
+    fund, flow : as :func:`fund_path` and :func:`paid_in` take them
     window : first and last moment shown
     title, subtitle, notes : as :func:`~backtest.chart.theme.stacked_panels` takes them
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
-    panels = theme.stacked_panels(found, heights=[3, 2], title=title, subtitle=subtitle, notes=notes)
+    panels = theme.stacked_panels(found, heights=[3, 1.2, 1.2], title=title, subtitle=subtitle, notes=notes)
     fund_path(fund, panels[0], currency=currency)
-    fund_flow(flow, panels[1], currency=currency)
-    time_axis(panels[1], *window)
-    return found
-
-
-def moved_mark(
-    bars: pl.DataFrame,
-    impact: pl.DataFrame,
-    window: tuple[datetime, datetime],
-    *,
-    title: str,
-    unit: str = "",
-    notes: Sequence[str] = (),
-) -> Figure:
-    """Return the history against the mark that liquidations moved; as :func:`history_and_mark`."""
-    found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
-    (panel,) = theme.stacked_panels(found, heights=[1], title=title, notes=notes)
-    history_and_mark(bars, impact, panel, unit=unit)
-    time_axis(panel, *window)
+    paid_in(flow, panels[1], currency=currency)
+    drawn(flow, panels[2], currency=currency)
+    time_axis(panels[2], *window)
     return found
 
 
@@ -94,90 +68,49 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: st
     theme.dress(ax, f"Insurance fund, {words.currency_name(currency)}")
     theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
     _empty_spans(path, ax, edges)
+    _mark_lowest(path, ax, edges, currency)
     return ax
 
 
-def fund_flow(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw what went into the fund above zero and what came out below it, by interval.
+def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw what went into the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
+    return _flow(flow, "paid_in", ax, f"Paid in, {words.currency_name(currency)} per hour", IN_COLOUR, currency)
 
-    Parameters
-    ----------
-    flow : as ``study.insurance.fund_flow`` returns it
-    """
+
+def drawn(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw what came out of the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
+    return _flow(flow, "paid_out", ax, f"Drawn, {words.currency_name(currency)} per hour", OUT_COLOUR, currency)
+
+
+def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, currency: str) -> Axes:
     starts, step = openings(flow["time"])
-    edges = np.append(starts, starts[-1] + step)
-    paid_in, paid_out = flow["paid_in"].to_numpy(), flow["paid_out"].to_numpy()
-    for heights, colour in ((paid_in, IN_COLOUR), (-paid_out, OUT_COLOUR)):
-        ax.add_artist(StepPatch(heights, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
+    edges, heights = np.append(starts, starts[-1] + step), flow[name].to_numpy()
+    ax.add_artist(StepPatch(heights, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
     ax.set_xlim(edges[0], edges[-1])
-    ax.set_ylim(
-        -1.15 * max(paid_out.max(), paid_in.max() * 0.1, 1e-12),
-        1.15 * max(paid_in.max(), paid_out.max() * 0.1, 1e-12),
-    )
-    ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, f"Paid in and drawn, {words.currency_name(currency)}")
-    theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
-    for name, colour, at in (("paid in", IN_COLOUR, -44), ("drawn", OUT_COLOUR, 0)):
-        ax.annotate(
-            name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
-            color=colour, fontsize=theme.TEXT, weight="bold",
-        )  # fmt: skip
+    ax.set_ylim(0, max(1.15 * float(heights.max()), 1e-12))
+    theme.dress(ax, title)
+    if heights.max() > 0:
+        theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    else:
+        ax.set_yticks([0], ["0"])
+    ax.annotate(
+        f"{words.amount(float(heights.sum()), currency)} in all", (1, 1), xytext=(0, 5), xycoords="axes fraction",
+        textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT, weight="bold",
+    )  # fmt: skip
     return ax
 
 
-def history_and_mark(bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
-    """Draw the close of the history and of the mark that liquidations moved.
-
-    Parameters
-    ----------
-    bars : ``time, close`` of one symbol
-    impact : ``time, offset`` of the same bars, as a replay holds it
-    """
-    both = bars.join(impact.select("time", "offset"), on="time").sort("time")
-    starts, step = openings(both["time"])
-    close, moved = both["close"].to_numpy(), both["close"].to_numpy() * np.exp(both["offset"].to_numpy())
-    ends = starts + step
-    ax.fill_between(ends, close, moved, color=theme.SIDE_COLOURS["long"], alpha=0.18, linewidth=0)
-    ax.plot(ends, close, color=theme.MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
-    ax.plot(ends, moved, color=theme.INK, linewidth=1.0)
-    ax.set_xlim(starts[0], ends[-1])
-    theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
-    theme.price_axis(ax, logarithmic=False)
-    for name, colour, at in (("without liquidations", theme.MUTED, -62), ("with them", theme.INK, 0)):
+def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> None:
+    """Point at the lowest the fund stood, where it was not empty and lower than at its beginning."""
+    at = int(path["fund"].arg_min() or 0)
+    lowest = float(path["fund"][at])
+    if 0 < lowest < 0.99 * float(path["fund"][0]):
+        late = at > 0.85 * path.height
+        ax.plot([edges[at]], [lowest], marker="o", markersize=4, color=OUT_COLOUR)
         ax.annotate(
-            name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
-            color=colour, fontsize=theme.TEXT, weight="bold",
+            f"lowest {words.amount(lowest, currency)}", (edges[at], lowest), xytext=(-6 if late else 6, -10),
+            textcoords="offset points", ha="right" if late else "left", color=OUT_COLOUR, fontsize=theme.TEXT,
         )  # fmt: skip
-    return ax
-
-
-def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: str = "Who bore the loss") -> Axes:
-    """Draw who bore the losses of liquidated positions, from the holders down to nobody.
-
-    Parameters
-    ----------
-    found : as ``study.waterfall.who_bore`` returns it; gains point left of zero
-    """
-    amounts = found["amount"].to_numpy()
-    at = np.arange(amounts.size)[::-1]
-    colours = [OUT_COLOUR if amount > 0 else IN_COLOUR for amount in amounts]
-    ax.barh(at, amounts, height=0.62, color=colours)
-    ax.axvline(0, color=theme.MUTED, linewidth=0.8)
-    ax.set_yticks(at, [BEARERS[name] for name in found["bearer"]])
-    span = max(float(np.abs(amounts).max()), 1e-12)
-    for place, amount in zip(at, amounts, strict=True):
-        told = "0" if abs(amount) < span * 1e-9 else words.amount(abs(float(amount)), currency)
-        told = f"gained {told}" if amount < -span * 1e-9 else told
-        ax.annotate(
-            told, (max(amount, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
-            fontsize=theme.TEXT, color=theme.INK,
-        )  # fmt: skip
-    ax.set_xlim(min(float(amounts.min()) * 1.1, -0.02 * span), max(float(amounts.max()), 0.0) * 1.35 + 0.02 * span)
-    theme.dress(ax, f"{title}, {words.currency_name(currency)}")
-    ax.grid(axis="y", visible=False)
-    ax.set_xticks([])
-    ax.spines["bottom"].set_visible(False)
-    return ax
 
 
 def _empty_spans(path: pl.DataFrame, ax: Axes, edges: Floats) -> None:

@@ -91,7 +91,14 @@ def price_axis(ax: Axes, *, logarithmic: bool) -> None:
 
 
 def stacked_panels(
-    figure: Figure, *, heights: Sequence[float], title: str, subtitle: str = "", notes: Sequence[str] = ()
+    figure: Figure,
+    *,
+    heights: Sequence[float],
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    shared: bool = True,
+    left: float = 0.78,
 ) -> list[Axes]:
     """Write a title above and notes below, and return panels between them that share their x axis.
 
@@ -101,10 +108,12 @@ def stacked_panels(
     heights : of the panels from the top, relative to one another
     title, subtitle : what is shown, and what to see in it
     notes : small, along the bottom
+    shared : whether the panels share their x axis; where not, each has its own labels
+    left : inches for the labels of the y axes
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)
-    left, right, above, below, between = 0.78, 0.3, head + 0.36, foot + 0.62, 0.36
+    right, above, below, between = 0.3, head + 0.36, foot + 0.62, 0.36
     panel = (height - above - below - between * (len(heights) - 1)) / len(heights)
     grid = figure.add_gridspec(
         len(heights),
@@ -117,22 +126,30 @@ def stacked_panels(
         hspace=between / panel,
     )
     lowest = figure.add_subplot(grid[len(heights) - 1])
-    panels = [figure.add_subplot(grid[row], sharex=lowest) for row in range(len(heights) - 1)]
-    for panel in panels:
+    panels = [figure.add_subplot(grid[row], sharex=lowest if shared else None) for row in range(len(heights) - 1)]
+    for panel in panels if shared else ():
         panel.tick_params(axis="x", labelbottom=False)
     return [*panels, lowest]
 
 
 def panel_grid(
-    figure: Figure, *, rows: int, columns: int, title: str, subtitle: str = "", notes: Sequence[str] = ()
+    figure: Figure,
+    *,
+    rows: int,
+    columns: int,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    left: float = 0.78,
 ) -> list[list[Axes]]:
     """Write a title above and notes below, and return rows of equal panels between them.
 
-    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled.
+    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is
+    the room for the names of the y axis, inches.
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)
-    left, right, above, below, beside, between = 0.78, 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
+    right, above, below, beside, between = 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
     wide = (width - left - right - beside * (columns - 1)) / columns
     high = (height - above - below - between * (rows - 1)) / rows
     panels = figure.subplots(

@@ -12,6 +12,8 @@ from backtest.rules.problems import Problems
 AXES = (
     "caps", "rate_scales", "liquidation_fees", "funds", "procedures", "fills", "responses",
 )  # fmt: skip
+#: The word for an axis' value that is no number.
+ABSENT = {"caps": "none", "liquidation_fees": "as written"}
 HISTORY_SETTINGS = {
     "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": date, "until": date,
     "gap_limit_hours": float, "tiers": object,
@@ -29,7 +31,10 @@ WORDS = {
     float: "a number",
     int: "a whole number",
 }
-KNOWN = ("question", "venue", "tiers", "grid", "changes", "histories", "books", "bands")
+KNOWN = (
+    "question", "venue", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories", "books",
+    "bands",
+)  # fmt: skip
 
 
 def check(settings: dict[str, Any], problems: Problems) -> None:
@@ -47,6 +52,12 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
             problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
     for number, entry in enumerate(_dicts(settings.get("books"))):
         _check_book(problems, f"books[{number}]", entry)
+        if settings.get("settlement") == "replay" and entry.get("population") in STANDING:
+            problems.add(
+                f"books[{number}].population",
+                f"{entry['population']!r} gives rows that stand for many traders and thin out, and a replay steps "
+                "single positions: settle this book by the fund path, or invent one",
+            )
     if "bands" in settings:
         _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
 
@@ -76,11 +87,12 @@ def _check_axes(problems: Problems, axes: Any) -> None:
         words = name in ("procedures", "fills", "responses")
         good = str if words else (int, float)
         listed = isinstance(values, list) and all(
-            (isinstance(value, good) and not isinstance(value, bool)) or (name == "caps" and value == "none")
+            (isinstance(value, good) and not isinstance(value, bool)) or (name in ABSENT and value == ABSENT[name])
             for value in values
         )
         if name in AXES and not listed:
-            problems.add(f"grid.{name}", f"must be a list of {'words' if words else 'numbers'}, is {values!r}")
+            what = "words" if words else f'numbers or "{ABSENT[name]}"' if name in ABSENT else "numbers"
+            problems.add(f"grid.{name}", f"must be a list of {what}, is {values!r}")
 
 
 def _check_list(problems: Problems, section: str, entries: Any, known: Mapping[str, Any]) -> None:

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from backtest.book import Book
-from backtest.cli.grid_checks import AXES, check
+from backtest.cli.grid_checks import ABSENT, AXES, check
+from backtest.cli.grid_settlement import (
+    AS_WRITTEN,
+    files_of,
+    is_replay,
+    procedures_asked,
+    read_settlement,
+    venue_of,
+)
 from backtest.cli.inputs import SAMPLE_STAND_IN, read_book, read_market
 from backtest.errors import ArgumentError, RulesError
 from backtest.market import Market
@@ -21,7 +29,8 @@ from backtest.rules.problems import Problems
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.study.policy_bands import Bands
-from backtest.study.policy_grid import Grid, History
+from backtest.study.policy_grid import Grid, History, Rules
+from backtest.study.settlement import Settlement
 
 DEFAULT_QUESTION = "What would other rules have done to these positions, and what would they have cost?"
 
@@ -35,6 +44,7 @@ class GridFile:
     question: str
     venue: Venue
     grid: Grid
+    settlement: Settlement
     bands: Bands | None
 
     @property
@@ -92,9 +102,7 @@ class GridFile:
         for entry in (*self.settings["histories"], *self.settings["books"]):
             named = (self._file(entry, key) for key in ("bars", "funding", "positions", "adjustments"))
             files |= {file for file in named if file is not None}
-        venue = self.path.parent / str(self.settings["venue"])
-        if venue.is_file():
-            files.add(venue)
+        files |= set(files_of(self.path, self.settings))
         found = {}
         for file in sorted(files):
             with file.open("rb") as opened:
@@ -126,19 +134,21 @@ def read_grid(path: Path) -> GridFile:
         raise ArgumentError(f"grid file {path} is not valid TOML: {error}") from None
     problems = Problems()
     check(settings, problems)
-    venue = _tried(problems, "venue", lambda: _venue(path, settings.get("venue", "binance")))
-    changes = {"as written": {}, **_table(settings, "changes")}
-    axes = {name: _values(name, values) for name, values in _table(settings, "grid").items() if name in AXES}
-    grid = _tried(problems, "grid", lambda: Grid(**axes, changes=changes))
-    if venue is not None:
-        for name, change in changes.items():
-            _tried(problems, f"changes.{name}", partial(_changed, venue, change))
+    venue = _tried(problems, "venue", lambda: venue_of(path, settings.get("venue", "binance")))
+    settlement = read_settlement(path, settings, venue, problems)
+    changes = {AS_WRITTEN: {}, **_table(settings, "changes")}
+    good = {
+        name: change
+        for name, change in changes.items()
+        if venue is None or _tried(problems, f"changes.{name}", partial(_changed, venue, change)) is not None
+    }
+    grid = _tried(problems, "grid", lambda: Grid(**_axes(settings), changes=good))
     problems.raise_if_any(f"grid file {path}")
     assert venue is not None
     assert grid is not None
     settings["venue"] = settings.get("venue", "binance")
     question = settings.get("question", DEFAULT_QUESTION)
-    return GridFile(path, settings, question, venue, grid, _bands(settings.get("bands")))
+    return GridFile(path, settings, question, venue, grid, settlement, _bands(settings.get("bands")))
 
 
 def known_tiers(tiers: Tiers, market: Market) -> Tiers:
@@ -151,15 +161,16 @@ def known_tiers(tiers: Tiers, market: Market) -> Tiers:
 def _changed(venue: Venue, change: Any) -> Venue:
     if not isinstance(change, dict):
         raise ArgumentError(f"must be a table of rules, is {change!r}")
-    for axis, name in (("maximum_leverage", "caps"), ("rate_scale", "rate_scales"), ("remainder", "procedures")):
-        if axis in change:
-            raise ArgumentError(f"{axis} is an axis of its own: grid.{name}")
-    return venue.with_(**change)
+    return Rules(changes=change).applied(venue)
 
 
-def _venue(path: Path, name: object) -> Venue:
-    beside = path.parent / str(name)
-    return Venue.load(beside if beside.is_file() else str(name))
+def _axes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the axes of a grid, with the defaults that the settlement asks for."""
+    axes = {name: _values(name, values) for name, values in _table(settings, "grid").items() if name in AXES}
+    axes.setdefault("procedures", tuple(procedures_asked(settings)))
+    if is_replay(settings):
+        axes.setdefault("liquidation_fees", (None,))
+    return axes
 
 
 def _bands(settings: Mapping[str, Any] | None) -> Bands | None:
@@ -174,8 +185,8 @@ def _bands(settings: Mapping[str, Any] | None) -> Bands | None:
 
 
 def _values(name: str, values: Any) -> Any:
-    if name == "caps" and isinstance(values, list):
-        return tuple(None if value == "none" else value for value in values)
+    if name in ABSENT and isinstance(values, list):
+        return tuple(None if value == ABSENT[name] else value for value in values)
     return tuple(values) if isinstance(values, list) else values
 
 

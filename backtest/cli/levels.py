@@ -99,6 +99,7 @@ def _assumed(study: LevelStudy) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
         *(("positions" if not number else "", told) for number, told in enumerate(study.levels.assumptions)),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
         (

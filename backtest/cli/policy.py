@@ -10,21 +10,28 @@ from typing import Any
 import polars as pl
 
 import backtest
+from backtest.book import Book
 from backtest.chart.words import DOLLARS
 from backtest.cli import policy_findings, policy_pictures, record, sentences
+from backtest.cli.first_run import compiling
 from backtest.cli.grid_file import GridFile, read_grid
+from backtest.cli.grid_settlement import told
 from backtest.cli.outputs import Outputs, outputs, require_folder
 from backtest.cli.policy_report import Picture, Report
-from backtest.cli.policy_tables import Table, Tried, tables
+from backtest.cli.policy_tables import tables
+from backtest.cli.policy_tried import Table, Tried
 from backtest.cli.progress import Clock, Progress
 from backtest.cli.study import CENT, SATOSHI, one_currency
 from backtest.cli.text import facts, paragraph, plural, table
+from backtest.engine.replay_arguments import require_single
 from backtest.engine.sweep import tiers_used
+from backtest.errors import ArgumentError
 from backtest.rules.venue import venue_files
 from backtest.scale import manifest
 from backtest.scale.manifest import Manifest
 from backtest.study.policy import evaluate, wanted
 from backtest.study.policy_grid import History, Rules, Wanted
+from backtest.study.replayed import Replayed
 
 Assumed = dict[str, list[tuple[str, str]]]
 
@@ -40,11 +47,11 @@ def run(options: Namespace) -> None:
         policies = pl.concat([pl.read_parquet(cells.file(shard)) for shard in _shards(file)])
     tried = Tried(file.grid, policies)
     with clock.stage("tables"):
-        told = list(tables(tried))
+        shown = list(tables(tried))
         answer, changes = list(policy_findings.answer(tried)), list(policy_findings.what_would_change_it(tried))
     with outputs(options.out) as files:
-        _write(files, file, tried, (told, answer, changes), assumed, options, clock)
-    blocks = [f"{file.question}\n\n{_named(assumed)}", *(_printed(each) for each in told)]
+        _write(files, file, tried, (shown, answer, changes), assumed, options, clock)
+    blocks = [f"{file.question}\n\n{_named(assumed)}", *(_printed(each) for each in shown)]
     blocks += [paragraph(sentence) for sentence in answer]
     blocks += ["What would change the conclusion\n" + facts(("-", sentence) for sentence in changes)]
     taken_up = f" ({plural(before, 'cell')} finished before)" if before else ""
@@ -57,7 +64,7 @@ def run(options: Namespace) -> None:
 def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) -> Assumed:
     """Finish every cell, one history in memory at a time, and return what the results rest on."""
     progress = Progress(len(_shards(file)), "cell")
-    assumed: Assumed = {}
+    assumed: Assumed = {"settlement": _of_settlement(file)}
     for history_name in file.histories:
         with clock.stage("prices"):
             history = file.history(history_name)
@@ -66,20 +73,30 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
         for book_name in file.books:
             with clock.stage("positions"):
                 book = file.book(book_name, history, threads)
+                _require_settled(file, book_name, book)
                 admitted = wanted(book_name, book, history, file.venue, file.grid)
             assumed[f"{history_name}: {book_name}"] = _of_book(file, history, admitted)
-            with clock.stage("cells"):
+            with clock.stage("cells", compiling("replay.run") if isinstance(file.settlement, Replayed) else ""):
                 for rules in file.grid.rules():
                     shard = _shard(history_name, book_name, rules)
                     worked = shard not in cells
                     if worked:
                         frame = evaluate(
                             history, admitted, file.venue, rules=rules, grid=file.grid, bands=file.bands,
-                            unit=unit, threads=threads,
+                            settlement=file.settlement, unit=unit, threads=threads,
                         )  # fmt: skip
                         cells.finish(shard, frame.write_parquet)
                     progress.step(worked=worked)
     return assumed
+
+
+def _require_settled(file: GridFile, name: str, book: Book) -> None:
+    """Refuse a book that the settlement cannot take, by its name."""
+    if isinstance(file.settlement, Replayed):
+        try:
+            require_single(book)
+        except ArgumentError as error:
+            raise ArgumentError(f'book {name!r} cannot be settled by "replay": {error}') from None
 
 
 def _shards(file: GridFile) -> list[str]:
@@ -103,6 +120,8 @@ def _job(file: GridFile) -> dict[str, Any]:
     bundled = venue_files().get(str(file.settings["venue"]))
     rules = sha256(bundled.read_bytes()).hexdigest() if bundled else None
     plain = {"settings": settings, "inputs": inputs, "venue": rules, "version": backtest.__version__}
+    if isinstance(file.settlement, Replayed):  # what bundled venues' procedures were when cells were finished
+        plain["procedures"] = {name: repr(changes) for name, changes in file.settlement.named.items()}
     return dict(json.loads(json.dumps(plain, default=str)))
 
 
@@ -116,6 +135,11 @@ def _of_history(file: GridFile, history: History) -> list[tuple[str, str]]:
     ]
 
 
+def _of_settlement(file: GridFile) -> list[tuple[str, str]]:
+    """Return who pays, and what each procedure does."""
+    return [("label", file.settlement.label), *told(file.settlement, file.grid.procedures)]
+
+
 def _of_book(file: GridFile, history: History, book: Wanted) -> list[tuple[str, str]]:
     used = tiers_used(book.book, history.market, file.venue, tiers=history.tiers)
     told = [("" if number else "positions", sentence) for number, sentence in enumerate(book.book.assumptions)]
@@ -126,24 +150,28 @@ def _of_book(file: GridFile, history: History, book: Wanted) -> list[tuple[str, 
 
 
 def _write(
-    files: Outputs, file: GridFile, tried: Tried, told: tuple[list[Table], list[str], list[str]], assumed: Assumed,
-    options: Namespace, clock: Clock,
+    files: Outputs, file: GridFile, tried: Tried, found: tuple[list[Table], list[str], list[str]],
+    assumed: Assumed, options: Namespace, clock: Clock,
 ) -> None:  # fmt: skip
     tried.policies.write_parquet(files.path("policies.parquet"))
     notes = _notes(file, tried)
     pictures = []
     with clock.stage("charts"):
-        for name, draw, caption in (
+        drawn = [
             ("policies.png", policy_pictures.draw_multiples, "What each cap changed, by traders' response."),
             ("frontier.png", policy_pictures.draw_frontier, "What policies leave of freedom, and the shortfall."),
-        ):  # fmt: skip
+        ]
+        if len(file.grid.procedures) > 1:
+            words = "What each procedure takes of the liquidated, and leaves to others."
+            drawn.append(("procedures.png", policy_pictures.draw_procedures, words))
+        for name, draw, caption in drawn:
             path = files.path(name)
             draw(tried, path, notes)
             pictures.append(Picture(path, caption))
-    shown, answer, changes = told
-    settlement = tried.policies["settlement"][0]
+    shown, answer, changes = found
+    settlement = tried.settlement
     footer = f"backtest {backtest.__version__}. {' · '.join(notes)}"
-    report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer)
+    report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer, tried.replayed)
     files.path("report.html").write_text(report.html(), "utf-8")
     files.write_json(
         "summary.json",
@@ -169,7 +197,7 @@ def _notes(file: GridFile, tried: Tried) -> list[str]:
     invented = "estimated from invented books: read shares and amounts per million" if file.invented else ""
     notes = [
         f"rules: {file.venue.title}",
-        tried.policies["settlement"][0],
+        tried.settlement,
         invented,
         "books: " + "; ".join(file.books),
     ]
@@ -180,5 +208,5 @@ def _named(assumed: Assumed) -> str:
     return "\n\n".join(f"Assumed: {name}\n{facts(named)}" for name, named in assumed.items())
 
 
-def _printed(told: Table) -> str:
-    return f"{told.caption}\n{table(told.header, told.rows, left=told.left)}"
+def _printed(shown: Table) -> str:
+    return f"{shown.caption}\n{table(shown.header, shown.rows, left=shown.left)}"

@@ -7,14 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from backtest.chart.policy import RESPONSE_WORDS, cap_name
-from backtest.cli.policy_tables import FILL_WORDS, Tried, ranged
-from backtest.cli.text import number, percent, plural
+from backtest.chart.policy import RESPONSE_WORDS
+from backtest.cli import policy_payers
+from backtest.cli.policy_tried import FILL_WORDS, Tried, cap_words, procedure_words, ranged, same
+from backtest.cli.text import number, percent
 
 Row = dict[str, Any]
 
 #: What a case is, of which two caps are compared.
-CASE = ("history", "book", "fill", "response")
+CASE = ("history", "book", "fill", "response", "procedure")
 
 #: Columns that a cap is judged by, and how they are called.
 JUDGED = {"liquidated_share": "the share of positions liquidated", "shortfall": "the shortfall"}
@@ -31,34 +32,32 @@ def answer(tried: Tried) -> Iterator[str]:
     total, lost = int(beaten["len"].sum()), int(beaten["dominated"].sum())
     yield (
         f"Of {number(total)} rows (policies under each response, history, book and fill), {number(lost)} are "
-        "beaten: under the same maintenance rates and other rules, another one leaves as much freedom for less "
-        "shortfall, or more for no more."
+        "beaten: under the same maintenance rates, terms and other rules, another one leaves as much freedom for "
+        "less shortfall, or more for no more."
     )
-    if tried.grid.policies > 1:
-        yield from _of_terms(tried)
+    yield from policy_payers.sentences(tried)
 
 
 def what_would_change_it(tried: Tried) -> Iterator[str]:
     """Yield how far the effect of the tightest cap depends on what nobody knows: responses, fills, books."""
     if tried.loosest == tried.tightest:
         yield "The grid holds one cap: how far its effect depends on anything cannot be told."
+        yield from policy_payers.caveats(tried)
         return
-    what = f"from {_cap_words(tried.loosest)} to {_cap_words(tried.tightest)}"
+    what = f"from {cap_words(tried.loosest)} to {cap_words(tried.tightest)}"
     for axis, words in (
         ("response", "How traders respond"), ("fill", "What liquidations are filled at"),
-        ("book", "Whose positions"), ("history", "Which history"),
+        ("book", "Whose positions"), ("history", "Which history"), ("procedure", "How positions are liquidated"),
     ):  # fmt: skip
-        frame = tried.base("fill") if axis == "fill" else tried.base()
+        frame = tried.base(axis) if axis in ("fill", "procedure") else tried.base()
         for column, name in JUDGED.items():
+            if column == "liquidated_share" and axis in ("fill", "procedure"):
+                continue  # without feedback neither decides whose liquidation begins
             changes = _changes(tried, frame, column, axis)
             if len(changes) > 1:
                 yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}{_of_each(frame, axis)}."
     yield from _of_bands(tried)
-    yield (
-        "Feedback: closing moves no price here, positions are closed whole, and deleveraging ends nobody's "
-        "position. Where liquidations moved the price, a cap that forces fewer of them is worth more than this "
-        "shows."
-    )
+    yield from policy_payers.caveats(tried)
 
 
 def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str, Row]) -> str:
@@ -68,10 +67,12 @@ def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str,
         for response in tight
     ]
     first = next(iter(loose.values()))
+    terms = f" ({tried.terms})" if tried.terms else ""
     return (
-        f"{history}: with {_cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
+        f"{history}: with {cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
         f"liquidated and liquidations fell short by {number(first['shortfall_per_million'], 1)} per million, "
-        f"{FILL_WORDS[tried.fill]}. With {_cap_words(tried.tightest)} it is {'; '.join(parts)}.{_basis(tried)}"
+        f"{FILL_WORDS[tried.fill]}{terms}. With {cap_words(tried.tightest)} it is {'; '.join(parts)}."
+        f"{_basis(tried)}"
     )
 
 
@@ -82,28 +83,14 @@ def _basis(tried: Tried) -> str:
     return f" Each figure is {tried.basis}, so figures side by side may be of different books."
 
 
-def _of_terms(tried: Tried) -> Iterator[str]:
-    covered = tried.base("liquidation_fee", "fund", "procedure").filter(
-        pl.col("cap").eq_missing(pl.lit(tried.loosest, pl.Float64)), response=tried.grid.responses[0]
-    )
-    if covered.select("liquidation_fee", "fund", "procedure").n_unique() < 2:
-        return
-    short = covered.filter(pl.col("adl") > 0)
-    yield (
-        f"With {_cap_words(tried.loosest)}, {plural(short.height, 'case')} of {number(covered.height)} (fee, fund "
-        "and rest of the margin, by history and book) leave a deficit that the fund cannot pay; at worst "
-        f"{number(covered['adl_per_million'].to_numpy().max(), 1)} per million of wanted notional."
-    )
-
-
 def _of_bands(tried: Tried) -> Iterator[str]:
     if "liquidated_share_low" not in tried.policies.columns:
         yield "Bands: none were asked for, so how far history itself could have come out otherwise is not shown."
         return
-    rows = tried.base().filter(pl.col("cap").eq_missing(pl.lit(tried.loosest, pl.Float64)))
+    rows = tried.base().filter(same("cap", tried.loosest))
     for row in rows.unique(["history", "book"], maintain_order=True).iter_rows(named=True):
         yield (
-            f"Chance, {row['history']}, {row['book']}: with {_cap_words(tried.loosest)} the share of positions "
+            f"Chance, {row['history']}, {row['book']}: with {cap_words(tried.loosest)} the share of positions "
             f"liquidated is {ranged(row, 'liquidated_share')} % over calendar blocks drawn again "
             f"({row['effective_blocks']:.1f} effective blocks)."
         )
@@ -113,7 +100,7 @@ def _changes(tried: Tried, frame: pl.DataFrame, column: str, axis: str) -> list[
     """Return the relative change from the loosest to the tightest cap by the values of an axis."""
     ends = []
     for cap, name in ((tried.loosest, "loose"), (tried.tightest, "tight")):
-        own = frame.filter(pl.col("cap").eq_missing(pl.lit(cap, pl.Float64)))
+        own = frame.filter(same("cap", cap))
         ends.append(own.select(*CASE, pl.col(column).alias(name)))
     both = ends[0].join(ends[1], on=CASE, maintain_order="left")
     change = both.filter(pl.col("loose") > 0).with_columns(change=pl.col("tight") / pl.col("loose") - 1)
@@ -141,17 +128,13 @@ def _from_to(changes: list[tuple[str, float]], axis: str) -> str:
 
 def _rows(frame: pl.DataFrame, cap: float | None) -> dict[str, Row]:
     """Return the rows of a cap by response."""
-    own = frame.filter(pl.col("cap").eq_missing(pl.lit(cap, pl.Float64)))
+    own = frame.filter(same("cap", cap))
     return {row["response"]: row for row in own.iter_rows(named=True)}
-
-
-def _cap_words(cap: float | None) -> str:
-    return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
 
 
 def _named(axis: str, value: str) -> str:
     words = {"response": RESPONSE_WORDS, "fill": FILL_WORDS}.get(axis, {})
-    return words.get(value, value)
+    return procedure_words(value) if axis == "procedure" else words.get(value, value)
 
 
 def _signed(change: float) -> str:

@@ -12,18 +12,32 @@ a grid file (TOML):
   question = "What would a cap of 20x have changed?"   for the report
   venue = "binance"                  a bundled venue or a venue file
   tiers = "nearest"                  strict (default), nearest, or { SYMBOL = "TABLE" }
+  settlement = "fund path"           every position closed whole and at once (default), or
+                                     "replay": step by step in time order, with deleveraging
 
   [grid]                             every combination is tried; what is left out has one value, as written
   caps = ["none", 50, 20, 10]        highest leverage
   rate_scales = [1, 1.5]             factors on every maintenance rate
-  liquidation_fees = [0, 0.005]      of the notional closed, to the fund, as far as equity reaches
+  liquidation_fees = [0, 0.005]      of the notional closed, as far as equity reaches; of replays also
+                                     "as written": each procedure's own (their default)
   funds = [0, 1e6]                   insurance fund at the beginning, settlement currency
-  procedures = ["returned"]          where the rest of the margin goes: returned, to_fund
-  fills = ["liquidation_price"]      what a liquidation gets; worst_price: the bar's worst
+  procedures = ["returned"]          where the rest of the margin goes: returned, to_fund; of replays also
+                                     "as written" (the venue's own, their default), a venue, or a table below
+  fills = ["liquidation_price", "worst_price"]
+                                     what a liquidation gets: both, unless told otherwise
   responses = ["same_size", "same_margin", "not_opened"]
 
   [changes."entry basis"]            other rules changed, by name; "as written" stays beside them
   basis = "entry"
+
+  [procedures."in quarters"]         of replays: a procedure changed, settings as in a venue's [procedure],
+  like = "mexc"                      remainder, takeover_price, takeover_discount; like: whose (default: the
+  step = "fraction"                  grid's venue)
+  step_fraction = 0.25
+
+  [impact]                           of replays: how the market takes orders; left out: at the price, no limit
+  participation = 0.1                share of a bar's volume at most
+  linear = 5e-10                     fraction of the price a unit of notional; or square_root
 
   [[histories]]
   name = "May 2021"
@@ -42,8 +56,8 @@ a grid file (TOML):
 paths are relative to the grid file. Finished cells are kept in DIR/cells: a command that was stopped goes on
 where it was.
 
-writes DIR/policies.parquet (one row a combination), DIR/policies.png, DIR/frontier.png, DIR/report.html and
-DIR/summary.json
+writes DIR/policies.parquet (one row a combination), DIR/policies.png, DIR/frontier.png, with several procedures
+DIR/procedures.png, DIR/report.html and DIR/summary.json
 """
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.cli.policy_tables import FILL_WORDS, Tried
+from backtest.cli.policy_tried import FILL_WORDS, Tried, cap_words, same
+from backtest.cli.text import number
 
 
 def draw_multiples(tried: Tried, path: Path, notes: Sequence[str]) -> None:
@@ -20,7 +21,7 @@ def draw_multiples(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     figure = small_multiples(
         tried.banded(tried.base()),
         title="What a cap on leverage would have changed",
-        subtitle=f"{FILL_WORDS[tried.fill].capitalize()}{bands}",
+        subtitle=f"{FILL_WORDS[tried.fill].capitalize()}{_terms(tried)}{bands}",
         notes=notes,
     )
     figure.savefig(path, format="png")
@@ -33,13 +34,43 @@ def draw_frontier(tried: Tried, path: Path, notes: Sequence[str]) -> None:
 
     book = tried.policies["book"][0]
     figure = frontiers(
-        tried.marked.filter(fill=tried.fill, book=book).with_columns(label=_labels(tried)),
+        tried.base("change", "rate_scale").filter(book=book).with_columns(label=_labels(tried)),
         title="Freedom against loss",
-        subtitle=f"{book}, {FILL_WORDS[tried.fill]}; faint: beaten by another cap under the same rates",
+        subtitle=f"{book}, {FILL_WORDS[tried.fill]}{_terms(tried)}; faint: beaten by another cap, same rates",
         notes=notes,
     )
     figure.savefig(path, format="png")
     figure.clear()
+
+
+def draw_procedures(tried: Tried, path: Path, notes: Sequence[str]) -> None:
+    """Draw what each procedure takes of the liquidated and leaves to others, a row a history, and save it."""
+    from backtest.chart.procedures import MEASURES, side_by_side
+
+    own = tried.base("procedure", "fill").filter(same("cap", tried.loosest), response=tried.grid.responses[0])
+    middle = own.group_by("history", "procedure", "fill", maintain_order=True).agg(
+        pl.col(*(measure.column for measure in MEASURES)).median()
+    )
+    basis = f"; medians over {tried.books} books" if tried.books > 1 else ""
+    figure = side_by_side(
+        middle,
+        title="How positions are liquidated, and who pays",
+        subtitle=f"With {cap_words(tried.loosest)}, fund {number(tried.grid.funds[0])}; {_marks(tried)}{basis}",
+        notes=notes,
+    )
+    figure.savefig(path, format="png")
+    figure.clear()
+
+
+def _marks(tried: Tried) -> str:
+    """Return what marks mean."""
+    if len(tried.grid.fills) == 1:
+        return f"{FILL_WORDS[tried.fill]} alone"
+    return "hollow: filled at the liquidation price, full: at the worst price of the bar"
+
+
+def _terms(tried: Tried) -> str:
+    return f" ({tried.terms})" if tried.terms else ""
 
 
 def _labels(tried: Tried) -> pl.Expr:

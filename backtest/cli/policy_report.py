@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from backtest.cli.policy_tables import Table
+from backtest.cli.policy_tried import Table
 
 STYLE = """
 :root { color-scheme: light; }
@@ -37,6 +37,20 @@ nav a { margin-right: 1rem; color: #2468B4; } footer { margin-top: 2.5rem; color
 """
 
 
+#: Words that only a replay has a meaning for.
+REPLAYED = (
+    "Liquidation began: equity met the maintenance margin. Given back: the procedure closed a part and left the "
+    "rest to its holder. Liquidated shares in the tables by cap are of those whose liquidation would begin, each "
+    "closed whole.",
+    "Losses of those liquidated: margins put in less what they got back, or still hold at the last mark, fees "
+    "included.",
+    "Deleveraged: counterparties in profit whose positions were closed for what nobody else could bear. Profit "
+    "given up: what they got less than the mark at the worst price of that bar.",
+    "Clawed back: taken from others' unrealised profits. Backstop's result: what it gained or lost, what it still "
+    "holds at the last mark; it is in no other column.",
+)
+
+
 @dataclass(frozen=True)
 class Picture:
     """A chart on the disk, and what it shows in words for those who cannot see it."""
@@ -57,6 +71,7 @@ class Report:
     changes: Sequence[str]  #: what would change the conclusion
     settlement: str
     footer: str
+    replayed: bool = False  #: whether amounts are of replays
 
     def html(self) -> str:
         """Return the report as a page that holds its own style and pictures."""
@@ -97,8 +112,11 @@ class Report:
             "less. Not opened: they stay away. The truth lies between.",
             "Shortfall: what liquidated positions lacked beyond their margin, which the fund or those deleveraged "
             "pay. Per million of the notional that traders wanted.",
-            "A fill at the liquidation price flatters every fund; the worst price of the bar is the other end.",
-            "Beaten: another policy of the grid leaves as much freedom for less shortfall, or more for no more.",
+            "A fill at the liquidation price flatters every fund; the worst price of the bar is the other end. "
+            "Where two figures stand in one cell, they are these two.",
+            "Beaten: another cap leaves as much freedom for less shortfall, or more for no more, under the same "
+            "rates, terms and other rules.",
+            *(REPLAYED if self.replayed else ()),
         ]
 
 

@@ -32,11 +32,11 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; on a terminal its name stands on the error stream until it ends."""
+    def stage(self, name: str, note: str = "") -> Iterator[None]:
+        """Time a stage; on a terminal its name, and a note to it, stand on the error stream until it ends."""
         watched = sys.stderr.isatty()
         if watched:
-            print(f"{name} ...", end="", file=sys.stderr, flush=True)
+            print(f"{name} ...{note and f' ({note})'}", end="", file=sys.stderr, flush=True)
         began = time.perf_counter()
         try:
             yield

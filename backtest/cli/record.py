@@ -75,7 +75,12 @@ def asked(options: Namespace) -> dict[str, Any]:
 
 
 def _book(options: Namespace, swept: Swept) -> dict[str, Any]:
-    book = {"invented": swept.invented, "positions": len(swept.book), "assumptions": list(swept.book.assumptions)}
+    book = {
+        "invented": swept.invented,
+        "positions": len(swept.book),
+        "assumptions": list(swept.book.assumptions),
+        "look_twice": swept.doubts,
+    }
     if swept.invented:
         book["seed"] = SEED if options.seed is None else options.seed
         book["leverage_mix"] = options.leverage_mix or LEVERAGE_MIX

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from backtest.chart.words import amount
-from backtest.cli import picture, record, sentences
+from backtest.cli import picture, record, replay_policy, replay_trace, sentences
+from backtest.cli.changed_rules import changed, procedure_rules
+from backtest.cli.first_run import compiling
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import ERASE_LINE, Clock
+from backtest.cli.replay_words import done, procedure_in_words
 from backtest.cli.study import Swept
 from backtest.cli.text import facts, number, percent, table
 from backtest.engine.replay import Replay, replay
 from backtest.engine.sweep import tiers_used
-from backtest.errors import ArgumentError, RulesError
-from backtest.rules.procedure import PROCEDURE_RULES, Impact, rule_type
+from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 from backtest.study.waterfall import who_bore
-
-#: Steps of a trace that are printed; all are written.
-MOST_STEPS = 60
 
 _INVENTED = "The book is invented, and so is its fund: read shares, not dollars."
 
@@ -34,55 +33,48 @@ def run(options: Namespace) -> None:
     """Replay a book, print what was assumed and who bore what, and write it down."""
     require_folder(options.out)
     clock = Clock()
-    venue = _changed(Venue.load(options.venue), options.procedure)
+    venue = changed(Venue.load(options.venue), options.procedure, "--set", procedure_rules())
+    tries = replay_policy.is_asked(options)
     with clock.stage("prices"):
         market = read_market(options)
     tiers = tiers_of_run(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
-    with clock.stage("replay"):
-        found = replay(
-            book, market, venue, tiers=tiers, fund=options.fund, impact=_impact(options),
-            exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
-        )  # fmt: skip
+    against = None
+    with clock.stage("replay", compiling("replay.run")):
+        if tries:
+            policy = replay_policy.policy_of(options, venue)
+            impact = replace(_impact(options), mark=options.strength)
+            against = replay_policy.compare(options, book, market, (venue, policy), impact, tiers, _progress)
+            found = against.facts
+        else:
+            found = replay(
+                book, market, venue, tiers=tiers, fund=options.fund, impact=_impact(options),
+                exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
+            )  # fmt: skip
     used = tiers_used(book, market, venue, tiers=tiers)
     swept = Swept(market, venue, book, found.outcomes, used, invented=is_invented(options))
-    blocks = [_assumed(options, swept), _counts(found), _bearers(found, swept)]
-    blocks += [_narrated(found, swept.currency)] if options.trace is not None else []
-    blocks += [f"Note: {note}." for note in found.notes]
+    blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
+    blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
+    if against is not None:
+        blocks += [replay_policy.told(against, swept, options, policy)]
+    else:
+        blocks += [f"Note: {note}." for note in found.notes]
     with outputs(options.out) as files:
         with clock.stage("files"):
             _write(found, files, options.trace is not None)
             _draw(found, swept, files.path("fund.png"))
+            _draw_losses(found, swept, files.path("losses.png"))
             if options.mark_impact:
                 _draw_marks(found, swept, files)
-        files.write_json("summary.json", _summary(options, swept, found, tiers, clock))
+            if against is not None:
+                replay_policy.write(against, swept, files, _sources(swept))
+        told = _summary(options, swept, found, tiers, clock)
+        if against is not None:
+            told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
+        files.write_json("summary.json", told)
     blocks += [f"Written: {', '.join(str(path) for path in files.written)}\nSeconds: {clock}"]
     print("\n\n".join(blocks))
-
-
-def _changed(venue: Venue, rules: list[str]) -> Venue:
-    """Return the venue with the procedure's rules that were set."""
-    changes: dict[str, Any] = {}
-    for words in rules:
-        name, equals, value = words.partition("=")
-        if not equals or name not in PROCEDURE_RULES:
-            raise ArgumentError(f"--set must be RULE=VALUE with one of {', '.join(PROCEDURE_RULES)}, is {words!r}")
-        changes[name] = _read(words, value, rule_type(name))
-    try:
-        return venue.with_(**changes) if changes else venue
-    except RulesError as error:
-        raise ArgumentError(f"--set: {error}") from None
-
-
-def _read(words: str, value: str, kind: type) -> Any:
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[value]
-        return kind(value)
-    except (KeyError, ValueError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
-        raise ArgumentError(f"--set {words}: the value must be {wanted}") from None
 
 
 def _impact(options: Namespace) -> Impact:
@@ -101,14 +93,13 @@ def _progress(share: float) -> None:
 
 
 def _assumed(options: Namespace, swept: Swept) -> str:
-    own = swept.venue.procedure
-    rules = f"{own.step}, until {own.until}, then {own.last}; deleveraging {own.adl_trigger} by {own.adl_rank}"
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
         *((("positions", told)) for told in swept.book.assumptions[:1]),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
-        ("procedure", rules),
+        ("procedure", procedure_in_words(swept.venue.procedure)),
         ("fills", options.fill_price),
         ("fund", amount(options.fund, swept.currency)),
     ]
@@ -147,21 +138,6 @@ def _lost(loss: float, told: str) -> str:
     return f"gained {told}" if loss < 0 else told
 
 
-def _narrated(found: Replay, currency: str) -> str:
-    """Return the traced position's life, a sentence a step."""
-    lines = []
-    for row in found.trace.head(MOST_STEPS).iter_rows(named=True):
-        what = f"{row['time']:%Y-%m-%d %H:%M}  {row['step']} at {row['price']:,.10g}"
-        if row["quantity"]:
-            what += f", {row['quantity']:,.6g}"
-        if row["held"]:
-            what += f"; holds {row['held']:,.6g}, equity {amount(row['equity'], currency)}"
-            what += f" against {amount(row['maintenance_margin'], currency)} of maintenance"
-        lines.append(f"{what}; fund {amount(row['fund'], currency)}")
-    more = found.trace.height - MOST_STEPS
-    return "\n".join(["Trace", *lines, *([f"and {more:,} more steps"] if more > 0 else [])])
-
-
 def _write(found: Replay, files: Any, traced: bool) -> None:
     names = ["outcomes", "fund", "adl", "impact", "ledger", *(["trace"] if traced else [])]
     for name in names:
@@ -170,8 +146,12 @@ def _write(found: Replay, files: Any, traced: bool) -> None:
 
 def _notes(found: Replay, swept: Swept) -> list[str]:
     """Return the footer: whose prices, whose positions, what the replay could not do."""
+    return [*_sources(swept), *found.notes]
+
+
+def _sources(swept: Swept) -> list[str]:
     whose = [picture.estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
-    return [f"prices: {swept.market.description}", *whose, *found.notes]
+    return [f"prices: {swept.market.description}", *whose]
 
 
 def _draw(found: Replay, swept: Swept, path: Path) -> None:
@@ -191,18 +171,33 @@ def _draw(found: Replay, swept: Swept, path: Path) -> None:
     figure.clear()
 
 
+def _draw_losses(found: Replay, swept: Swept, path: Path) -> None:
+    from backtest.chart import waterfall
+
+    figure = waterfall.figure(
+        who_bore(found),
+        title=f"Who paid, {swept.venue.title}, {sentences.window(*swept.window)}",
+        subtitle=f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
+        notes=_notes(found, swept),
+        currency=swept.currency,
+    )
+    figure.savefig(path, format="png")
+    figure.clear()
+
+
 def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
     """Draw the history against the mark that liquidations moved, a picture a symbol."""
-    from backtest.chart import fund
+    from backtest.chart import moved_mark
 
     for symbol in swept.market.symbols:
         own = pl.col("symbol") == symbol
-        figure = fund.moved_mark(
+        figure = moved_mark.figure(
             swept.market.bars.filter(own),
             found.impact.filter(own),
             swept.window,
             title=f"{symbol} with and without its liquidations, {sentences.window(*swept.window)}",
             unit=sentences.quote(symbol, swept.currency),
+            currency=swept.currency,
             notes=_notes(found, swept),
         )
         figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
@@ -210,12 +205,20 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
 
 
 def _headline(found: Replay, currency: str) -> str:
+    """Return who gained and lost beyond the holders' margins, in a sentence."""
     bore = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
-    word = "gained" if bore["fund"] < 0 else "lost"
-    return (
-        f"the fund {word} {amount(abs(bore['fund']), currency)}; counterparties gave up "
-        f"{amount(bore['counterparties'], currency)} of profit; {amount(bore['nobody'], currency)} went uncovered"
-    )
+    told = [
+        f"the {name} {'gained' if bore[name] < 0 else 'lost'} {amount(abs(bore[name]), currency)}"
+        for name in ("fund", "backstop")
+        if bore[name]
+    ]
+    others = {
+        "counterparties": "counterparties gave up {} of profit",
+        "clawback": "{} of profit was clawed back",
+        "nobody": "{} went uncovered",
+    }
+    told += [words.format(amount(bore[name], currency)) for name, words in others.items() if bore[name]]
+    return "; ".join(told) or "nobody lost anything beyond the holders' margins"
 
 
 def _summary(options: Namespace, swept: Swept, found: Replay, tiers: Any, clock: Clock) -> dict[str, Any]:

@@ -9,11 +9,18 @@ from typing import Any
 from backtest.cli import options, values
 
 WRITES = """\
-impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
+`backtest venues NAME` prints the rules of a venue's procedure, docs/replay.md tells what each of them does.
+Impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
+
+examples:
+  backtest replay --venue mexc --fund 1e6
+  backtest replay --count 50000 --set adl_rank=pro_rata --fill-price liquidation_price --out pro_rata
+  backtest replay --bars bars.parquet --positions book.parquet --trace 7
 
 writes DIR/outcomes.parquet (one row a position), fund.parquet, adl.parquet, impact.parquet (one row a bar),
-ledger.parquet, fund.png and DIR/summary.json; with --trace trace.parquet,
-with --mark-impact a mark_SYMBOL.png
+ledger.parquet, fund.png, losses.png and DIR/summary.json; with --trace trace.parquet,
+with --mark-impact a mark_SYMBOL.png a symbol; with --policy the same frames as policy_*.parquet,
+comparison_*.parquet, flow.parquet (what was executed in fact, event by event) and a mark_SYMBOL.png a symbol
 """
 
 
@@ -32,6 +39,7 @@ def add_replay(commands: Any) -> None:
     options.add_rules(parser, venue_default="binance")
     _add_waterfall(parser)
     _add_impact(parser)
+    _add_policy(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--trace", type=int, metavar="ID", help="tell every step of the position with this position_id"
@@ -64,10 +72,45 @@ def _add_waterfall(parser: argparse.ArgumentParser) -> None:
 
 def _add_impact(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the market takes the orders")
-    group.add_argument("--participation", type=values.share, metavar="SHARE", help="of a bar's volume, at most")
-    group.add_argument("--impact", type=values.amount, metavar="X", help="on fills, linear in notional")
-    group.add_argument("--square-root-impact", type=values.amount, metavar="X", help="on fills, at a bar's volume")
-    group.add_argument("--mark-impact", type=values.amount, metavar="X", help="on the mark itself (feedback)")
+    group.add_argument(
+        "--participation",
+        type=values.share,
+        metavar="SHARE",
+        help="liquidations are at most this share of a bar's volume",
+    )
+    group.add_argument("--impact", type=values.amount, metavar="X", help="fills get worse by X a unit of notional")
+    group.add_argument(
+        "--square-root-impact",
+        type=values.amount,
+        metavar="X",
+        help="fills get worse by X where orders equal a bar's volume, with its square root",
+    )
+    group.add_argument(
+        "--mark-impact",
+        type=values.amount,
+        metavar="X",
+        help="the mark itself moves by X a unit of notional (feedback)",
+    )
     group.add_argument(
         "--exogenous", action="store_true", help="say that the prices hold no cascade of their own (for feedback)"
+    )
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "another policy on the same prices", "the history's own liquidations are taken out, the policy's put in"
+    )
+    group.add_argument("--policy", metavar="NAME_OR_FILE", help="the venue that is tried (default: the same)")
+    group.add_argument(
+        "--policy-set",
+        action="append",
+        default=[],
+        metavar="RULE=VALUE",
+        help="change a rule of it, as maximum_leverage=20, rate_scale=1.5 or step=fraction (may be repeated)",
+    )
+    group.add_argument(
+        "--strength",
+        type=values.amount,
+        metavar="G",
+        help="logarithm of the mark a unit of notional moves, as 1e-10",
     )

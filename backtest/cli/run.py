@@ -54,6 +54,7 @@ def assumed(swept: Swept, rules: dict[str, Any]) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
         *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
         ("rules", sentences.rules(rules, swept.venue.trigger_price)),

@@ -12,6 +12,7 @@ import polars as pl
 
 from backtest.book import Book
 from backtest.chart.words import DOLLARS
+from backtest.cli.doubts import doubts
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
@@ -120,6 +121,11 @@ class Swept:
     def left_out(self) -> int:
         """How many positions were not swept: their leverage was beyond the limit."""
         return len(self.book) - self.outcomes.height
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        """What looks wrong in the book, a sentence each; nothing where it is invented."""
+        return [] if self.invented else doubts(self.book, self.market, self.outcomes)
 
     def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
         """Return the liquidated flow over the whole window, of one symbol and its book or of all."""

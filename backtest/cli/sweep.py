@@ -53,6 +53,7 @@ def run(options: Namespace) -> None:
     named = [
         *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(used)),
         ("gaps", sentences.gaps(market)),
+        *(("look twice", told) for told in swept.doubts),
         ("written", ", ".join(str(path) for path in files.written)),
         ("seconds", str(clock)),
     ]

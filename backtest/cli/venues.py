@@ -10,7 +10,8 @@ from backtest.cli.sentences import dates
 from backtest.cli.text import NOTHING, column, facts, number, paragraph, table
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.rules.venue import VENUE_RULES, Venue, venue_files
+from backtest.rules.venue import Venue, venue_files
+from backtest.rules.venue_file import VENUE_RULES
 
 
 def run(options: Namespace) -> None:

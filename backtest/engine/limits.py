@@ -85,7 +85,7 @@ def position_arrays(frame: pl.DataFrame, prepared: Prepared) -> Positions:
     given = {name: _array(frame, name) for name in ("margin", "leverage") if name in frame.columns}
     either = next(iter(given.values()))
     return Positions(
-        symbol=_codes(frame["symbol"], prepared.market.symbols),
+        symbol=symbol_codes(frame["symbol"], prepared.market.symbols),
         side=readonly(frame["side"].to_physical().rechunk().to_numpy()),
         entry_time=readonly(frame["entry_time"].to_physical().rechunk().to_numpy()),
         entry_price=_array(frame, "entry_price"),
@@ -113,15 +113,16 @@ def entry_notional(contract: Contract) -> pl.Expr:
     return pl.col("quantity") * pl.col("entry_price")
 
 
-def _array(frame: pl.DataFrame, name: str) -> Any:
-    return readonly(frame[name].rechunk().to_numpy())
-
-
-def _codes(symbols: pl.Series, known: tuple[str, ...]) -> Any:
+def symbol_codes(symbols: pl.Series, known: tuple[str, ...]) -> Any:
+    """Return which of the known symbols each is."""
     if len(known) == 1:
         return readonly(np.zeros(symbols.len(), np.uint8))
     physical = symbols.cast(pl.Enum(known)).to_physical()
     return readonly(physical.cast(pl.UInt8 if len(known) < 256 else pl.UInt32).rechunk().to_numpy())
+
+
+def _array(frame: pl.DataFrame, name: str) -> Any:
+    return readonly(frame[name].rechunk().to_numpy())
 
 
 def _survey(positions: Positions, prepared: Prepared, threads: int | None) -> Survey:

@@ -13,7 +13,7 @@ from backtest.engine import history, limits
 from backtest.engine.arguments import require_choice
 from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel import lifecycle
+from backtest.kernel import bar_events, changes
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
 from backtest.kernel.compile import readonly
 from backtest.kernel.types import Floats
@@ -23,9 +23,9 @@ from backtest.rules.venue import Venue
 from backtest.schemas import PRICE_PREFIX, offence
 
 INTRABAR = {
-    "pessimistic": lifecycle.PESSIMISTIC,
-    "optimistic": lifecycle.OPTIMISTIC,
-    "path": lifecycle.PATH,
+    "pessimistic": bar_events.PESSIMISTIC,
+    "optimistic": bar_events.OPTIMISTIC,
+    "path": bar_events.PATH,
 }
 ENTRY_BAR = ("untested", "tested")
 
@@ -94,19 +94,19 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
     return found
 
 
-def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> lifecycle.Actions:
+def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> changes.Actions:
     """Return what holders planned or did as the arrays kernels take."""
     count = frame.height
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
-    changes = none if adjustments is None else adjustments
-    return lifecycle.Actions(
+    made = none if adjustments is None else adjustments
+    return changes.Actions(
         exit_time=times_or_none(frame, "exit_time", count),
         stop_price=prices_or_nan(frame, "stop_price", count),
         take_profit_price=prices_or_nan(frame, "take_profit_price", count),
-        row=readonly(changes["row"].to_numpy().astype(np.int64)),
-        time=readonly(changes["time"].to_physical().to_numpy().astype(np.int64)),
-        margin_change=readonly(changes["margin_change"].to_numpy().astype(np.float64)),
-        quantity_change=readonly(changes["quantity_change"].to_numpy().astype(np.float64)),
+        row=readonly(made["row"].to_numpy().astype(np.int64)),
+        time=readonly(made["time"].to_physical().to_numpy().astype(np.int64)),
+        margin_change=readonly(made["margin_change"].to_numpy().astype(np.float64)),
+        quantity_change=readonly(made["quantity_change"].to_numpy().astype(np.float64)),
     )
 
 

@@ -11,26 +11,27 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import limits, replay_arguments, replay_frames
+from backtest.engine import replay_arguments, replay_facts, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.prepare import ENTRY_BAR, INTRABAR, Prepared, prepare
+from backtest.engine.prepare import ENTRY_BAR, INTRABAR
 from backtest.engine.replay_arguments import Options
-from backtest.engine.replay_world import Stage, build, roomier
+from backtest.engine.replay_stage import Course, Stage, Watch
 from backtest.errors import ArgumentError
-from backtest.kernel import replay as steps
-from backtest.kernel import waterfall
+from backtest.kernel import flow, waterfall
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import PRICE_PREFIX
 
-#: Room for queue nodes and rows of the ADL table to begin with. It grows between bars; where one bar needs more
-#: than is free the replay begins anew with more.
-SPARE = 16_384
-
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
+
+#: What a runaway is, forward and against facts.
+_RUNAWAY = (
+    "each wave of liquidations set off one as large (R >= 1)",
+    "the offset met its bound, so that this is no estimate any more: impact.mark is too large",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Replay:
     impact: pl.DataFrame  #: bar by bar: offset of the mark, waves, caps hit, triggered and executed notional
     ledger: pl.DataFrame  #: by account: cash, unrealised, total, in whole units; the totals add up to zero
     trace: pl.DataFrame  #: every step of the traced position
+    flow: pl.DataFrame  #: what was executed, event by event, in the order it happened; empty unless recorded
     unit: float  #: whole units to one of settlement currency
     notes: tuple[str, ...]  #: what the reader must know beside the figures
 
@@ -61,6 +63,8 @@ def replay(
     deposits: Iterable[tuple[datetime, float]] = (),
     impact: Impact | None = None,
     exogenous: bool = False,
+    facts: pl.DataFrame | None = None,
+    record_flow: bool = False,
     fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
     trigger_price: Literal["mark", "last", "index"] | None = None,
     intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
@@ -89,6 +93,12 @@ def replay(
     exogenous
         That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
         histories contain theirs: moving them counts it twice.
+    facts
+        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by
+        what this replay executes *less* the facts, both merged event by event (``docs/replay.md``,
+        Counterfactuals). Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+    record_flow
+        Whether ``flow`` is written down.
     fill_price
         The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
     trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
@@ -105,9 +115,9 @@ def replay(
     Raises
     ------
     ArgumentError, DataError, TiersError
-        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for several
-        settlement currencies, for capacity without volume, for weights and survival, and for amounts beyond
-        64 bits.
+        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of
+        no bar, for several settlement currencies, for capacity without volume, for weights and survival, and for
+        amounts beyond 64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     require_choice("intrabar", intrabar, INTRABAR)
@@ -116,58 +126,36 @@ def replay(
     found = impact or Impact()
     deposits = replay_arguments.require_money(fund, deposits)
     replay_arguments.require_seed(seed)
-    replay_arguments.require_single(book)
     replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
-    if found.mark > 0 and not exogenous:
-        raise ArgumentError(
-            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
-            "none (a simulated path)"
-        )
-    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-    _check_feedback(prepared, found)
-    admitted = limits.admit(book, prepared, leverage_limit, threads)
-    options = Options(
-        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed,
-        _row_of(admitted.frame, trace),
+    mode = replay_arguments.require_mode(found, exogenous, facts is not None, record_flow)
+    course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
+    stage = Stage.of(
+        book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
+        tiers=tiers, threads=threads,
     )  # fmt: skip
-    spare = SPARE
-    while True:
-        stage = _stepped(build(admitted, prepared, venue, options, threads, spare), progress)
-        world = stage.world
-        rows_wanted = int(world.counters[waterfall.TABLE_USED])
-        if not world.counters[waterfall.FULL] and rows_wanted <= world.table.size:
-            break
-        spare = max(4 * spare, 2 * rows_wanted)
+    frame = stage.admitted.frame
+    options = Options(
+        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
+    )
+    told = None if progress is None else _telling(progress, stage.bars)
+    played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
+    world, merge = played.world, played.merge
     return Replay(
+        outcomes=replay_frames.outcomes(frame, played.found, replay_frames.held_at_end(world, market)),
         fund=replay_frames.fund(world, market),
-        adl=replay_frames.adl(world, market, admitted.frame),
+        adl=replay_frames.adl(world, market, frame),
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
+        flow=replay_facts.flow(merge, market, frame),
         unit=float(world.settings[0]["unit"]),
-        notes=_notes(venue, market, found, world),
-        outcomes=replay_frames.outcomes(admitted.frame, stage.found),
+        notes=_notes(venue, market, found, world, merge),
     )
 
 
-def _stepped(stage: Stage, progress: Callable[[float], None] | None) -> Stage:
-    """Step through all bars, in pieces: progress is told and room is made between them, which changes nothing."""
-    world, agenda, others = stage.world, stage.agenda, (stage.entrants, stage.found)
-    rows, first = world.bars.size, 0
-    while first < rows:
-        stop = min(first - first % REPORTED + REPORTED, rows)
-        reached = steps.run(world, agenda, *others, first, stop)
-        if world.counters[waterfall.FULL]:
-            return stage._replace(world=world)
-        if reached < stop:
-            row = agenda.rows[reached]
-            world = roomier(world, int(agenda.entry_first[row + 1] - agenda.entry_first[row]))
-        elif progress is not None:
-            progress(stop / rows)
-        first = reached
-    world = roomier(world, int(agenda.entry_first[rows + 1] - agenda.entry_first[rows]))
-    steps.finish(world, agenda, *others, rows)
-    return stage._replace(world=world)
+def _telling(progress: Callable[[float], None], bars: int) -> Watch:
+    """Return what tells progress as the share of bars done."""
+    return lambda _, done: progress(done / bars)
 
 
 def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
@@ -179,27 +167,22 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
     return int(rows[0])
 
 
-def _check_feedback(prepared: Prepared, impact: Impact) -> None:
-    if impact.mark > 0:
-        odds = [g.contract.symbol for g in prepared.rules.groups if g.contract.kind == "face_value"]
-        if odds:
-            raise ArgumentError(
-                f"impact.mark multiplies prices, which odds between 0 and 1 cannot be: {odds[0]} is face value"
-            )
-
-
-def _notes(venue: Venue, market: Market, impact: Impact, world: waterfall.World) -> tuple[str, ...]:
+def _notes(
+    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: flow.Merge
+) -> tuple[str, ...]:
     told = []
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
     if 0 < own.rounds * own.round_seconds < longest:
         told.append(
-            f"a bar of {longest:g} s is longer than the whole procedure ({own.rounds} rounds of "
-            f"{own.round_seconds:g} s): every round of it fills at one bar's price"
+            f"a bar of {longest:g} s is longer than the whole procedure ({own.rounds} "
+            f"{'round' if own.rounds == 1 else 'rounds'} of {own.round_seconds:g} s): every round of it fills at "
+            "one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
-        told.append(f"runaway in {bars:,} bars: each wave of liquidations set off one as large (R >= 1)")
+        follows = merge.counts[flow.MODE] == flow.FOLLOWING
+        told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
     if traced > kept:
         told.append(f"the trace ends after {kept:,} of {traced:,} steps")

@@ -12,7 +12,9 @@ from typing import Any
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.replay_facts import require_mergeable
 from backtest.errors import ArgumentError
+from backtest.kernel import flow
 from backtest.rules.procedure import Impact
 from backtest.schemas import offence
 
@@ -62,6 +64,15 @@ def require_single(book: Book) -> None:
         raise ArgumentError(offence(book.positions, "positions", sentence, pl.col("weight") != 1.0, ("weight",)))
 
 
+def require_free_names(book: Book, added: Iterable[str]) -> None:
+    """Refuse columns that the results would overwrite."""
+    taken = [name for name in added if name in book.positions.columns]
+    if taken:
+        raise ArgumentError(
+            f"positions must not have the columns a replay adds: rename or drop {', '.join(taken)}"
+        )
+
+
 def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
     """Refuse tested entry bars where liquidations move prices or take each other's room.
 
@@ -74,6 +85,27 @@ def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
             "entry_bar must be 'untested' where liquidations share a market: in the bar of an entry they come in "
             f"no order; impact has {', '.join(coupled)}"
         )
+
+
+def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) -> int:
+    """Return what a replay does beside stepping, refusing a mark moved without saying what the history holds."""
+    if impact.mark > 0 and not (exogenous or follows):
+        raise ArgumentError(
+            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
+            "none (a simulated path), or give the facts it holds"
+        )
+    if exogenous and follows:
+        raise ArgumentError(
+            "exogenous says that the history holds no liquidations, facts are those it holds: say one"
+        )
+    if follows and impact.mark > 0:
+        require_mergeable(impact)
+        return flow.FOLLOWING
+    if records and impact.mark > 0:
+        raise ArgumentError(
+            "record_flow writes down what a history holds or what follows facts, not feedback's waves"
+        )
+    return flow.RECORDING if records else flow.PLAIN
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:

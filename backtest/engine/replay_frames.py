@@ -15,7 +15,9 @@ from backtest.market.market import Market
 from backtest.schemas import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
 
 #: Columns of the replay's outcomes beyond those of a sweep.
-REPLAY_COLUMNS = ("filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back")
+REPLAY_COLUMNS = (
+    "filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back", "pnl_at_end",
+)  # fmt: skip
 ACCOUNTS = ("traders", "market", "fund", "fees", "backstop", "deficit", "owners")
 STEPS = (
     "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
@@ -23,8 +25,11 @@ STEPS = (
 )  # fmt: skip
 
 
-def outcomes(frame: pl.DataFrame, found: entries.Found) -> pl.DataFrame:
-    """Return the positions with what became of them; marks of nothing become nulls."""
+def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Floats]) -> pl.DataFrame:
+    """Return the positions with what became of them; marks of nothing become nulls.
+
+    ``held`` is what :func:`held_at_end` returns.
+    """
     equity = found.equity
     columns: dict[str, pl.Series] = {
         "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(found.outcome),
@@ -46,9 +51,28 @@ def outcomes(frame: pl.DataFrame, found: entries.Found) -> pl.DataFrame:
         "fees": pl.Series(found.fees),
         "fund_effect": pl.Series(found.fund_effect),
         "clawed_back": pl.Series(found.clawed),
+        "pnl_at_end": _known(pnl_at_end(found, held)),
     }
     assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
     return frame.with_columns(**columns)
+
+
+def held_at_end(world: w.World, market: Market) -> tuple[Integers, Floats]:
+    """Return the rows of positions that are still held, and what they come to at the last mark."""
+    book = world.book[: int(world.counters[w.PLACES_USED])]
+    book = book[(book["lots"] > 0) & (book["status"] != w.DONE)]
+    worth = (1.0 - 2.0 * book["side"]) * book["quantity"] * _values(world, market)[book["symbol"]]
+    return book["row"].astype(np.int64), worth
+
+
+def pnl_at_end(found: entries.Found, held: tuple[Integers, Floats]) -> Floats:
+    """Return (n,) each position's result, what is still held at the last mark; before fees, as ``realised_pnl``.
+
+    NaN of a position lost from sight.
+    """
+    results = found.pnl_at_end.copy()
+    results[held[0]] += held[1]
+    return results
 
 
 def fund(world: w.World, market: Market) -> pl.DataFrame:
@@ -95,10 +119,9 @@ def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
         liquidated_id=pl.select(pl.when(known).then(liquidated)).to_series() if who.size else liquidated,
         counterparty_id=pl.Series(ids[unit_rows["counterparty"]] if ids.size else np.zeros(0, np.int64)),
         side=pl.Series(["long", "short"], dtype=Side).gather(unit_rows["side"]),
-        **{
-            name: pl.Series(np.ascontiguousarray(unit_rows[name]))
-            for name in ("quantity", "price", "score", "given_up")
-        },
+        quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
+        price=_finite(unit_rows["price"]),
+        **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
     )
 
 
@@ -109,7 +132,7 @@ def ledger(world: w.World, market: Market) -> pl.DataFrame:
     ended; ``owners`` is what the venue put into the fund, negative.
     """
     held, waiting = _unrealised(world, market, False), _unrealised(world, market, True)
-    stock = _inventory(world, market)
+    stock = inventory(world, market)
     locked = world.book["status"] == w.LOCKED
     pending = int((world.book["pocket"][locked] + world.book["balance"][locked]).sum())
     cash = {name: int(amount) for name, amount in zip(ACCOUNTS, world.cash, strict=True)}
@@ -131,11 +154,13 @@ def trace(world: w.World) -> pl.DataFrame:
     """Return every step of the traced position."""
     rows, unit = world.trace[: int(world.counters[w.TRACE_USED])], float(world.settings[0]["unit"])
     columns = {name: pl.Series(np.ascontiguousarray(rows[name])) for name in
-               ("price", "quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+               ("quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+    columns["price"] = _finite(rows["price"])
     return pl.DataFrame(
         {
             "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
             "step": pl.Series(list(STEPS), dtype=pl.Enum(STEPS)).gather(rows["step"]),
+            "price": columns.pop("price"),
             **columns,
             "balance": pl.Series(rows["balance"] / unit),
             "fund": pl.Series(rows["fund"] / unit),
@@ -159,7 +184,7 @@ def _unrealised(world: w.World, market: Market, locked: bool) -> int:
     return int(np.rint(signed * value * float(world.settings[0]["unit"])).astype(np.int64).sum())
 
 
-def _inventory(world: w.World, market: Market) -> int:
+def inventory(world: w.World, market: Market) -> int:
     """Return what selling the backstop's inventory at the last mark would post, in units."""
     total, unit = 0, float(world.settings[0]["unit"])
     for number, value in enumerate(_values(world, market)):
@@ -181,6 +206,10 @@ def _moments(times: Any) -> pl.Series:
     series = pl.Series("time", np.ascontiguousarray(times)).cast(Time)
     nothing = pl.Series(times == NO_TIME)
     return series.to_frame().select(pl.when(~nothing).then(pl.col("time"))).to_series()
+
+
+def _finite(values: Any) -> pl.Series:
+    return _known(np.where(np.isfinite(values), values, np.nan))
 
 
 def _known(values: Any) -> pl.Series:

@@ -31,14 +31,16 @@ def plan_of(
         count,
         threads,
     )
-    entry_first, entry = _by_row(entry_at, rows)
-    exit_first, exits = _by_row(exit_at, rows)
+    ids, tested = entrants.ids, options.entry_bar == "tested"
+    turn = np.lexsort((ids, admitted.positions.entry_time)) if tested else _by_id(ids)
+    entry_first, entry = _by_row(entry_at, rows, turn)
+    exit_first, exits = _by_row(exit_at, rows, _by_id(ids))
     changes = actions_of(admitted.frame.clear(), admitted.adjustments)
     change_at, change_made = np.empty(changes.row.size, np.int32), np.empty(changes.row.size, np.int64)
     agenda.place_changes(
         bars, prepared.funding, admitted.positions.symbol, entrants.exit_time, changes, change_at, change_made
     )
-    change_first, change = _by_row(change_at, rows)
+    change_first, change = _by_row(change_at, rows, _by_id(ids[changes.row]))
     deposits = sorted(options.deposits)
     return agenda.Agenda(
         rows=readonly(np.argsort(market.times, kind="stable").astype(np.int64)),
@@ -77,13 +79,22 @@ def entrants_of(admitted: Admitted, prepared: Prepared, options: Options) -> ent
 
 def nothing_found(count: int) -> entries.Found:
     """Return the arrays outcomes are written into, a column each."""
-    floats = (np.empty(count) for _ in entries.Found._fields[3:])
-    return entries.Found(np.empty(count, np.uint8), np.empty(count, np.bool_), np.empty(count, np.int64), *floats)
+    kinds = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": np.int64}
+    return entries.Found(**{name: np.empty(count, kinds.get(name, np.float64)) for name in entries.Found._fields})
 
 
-def _by_row(at: Any, rows: int) -> tuple[Integers, Any]:
-    first, order = np.zeros(rows + 2, np.int64), np.empty(at.size, np.int32)
-    agenda.sort_by_row(at, first, order, rows + 1)
+def _by_id(ids: Any) -> Any:
+    """Return the order of ids, ties as they come; nothing where they are in order."""
+    return None if (ids[1:] >= ids[:-1]).all() else np.argsort(ids, kind="stable")
+
+
+def _by_row(at: Any, rows: int, turn: Any) -> tuple[Integers, Any]:
+    """Return where each row's begin and what takes place in it, in turn: the book's order decides nothing."""
+    first, order = np.zeros(rows + 2, np.int64), np.zeros(at.size, np.int32)
+    turned = at if turn is None or at.size == 0 else at[turn]
+    agenda.sort_by_row(turned, first, order, rows + 1)
+    if turn is not None and at.size:
+        order = turn[order].astype(np.int32)
     return readonly(first), readonly(order)
 
 

@@ -16,7 +16,7 @@ from backtest.kernel.compile import readonly
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules import procedure as rules
-from backtest.rules import venue as venue_rules
+from backtest.rules import venue_file
 from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
@@ -150,18 +150,16 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     record = settings[0]
     for name, choices in rules.CHOICES.items():
         record[name] = choices.index(getattr(own, name))
-    for name in (*rules.SWITCHES, "rounds", "step_fraction", "partial_from", "order_notional",
-                 "liquidation_fee_rate", "fee_fund_share", "trading_fee_rate", "trading_fee_fund_share",
-                 "remainder_fund_share", "backstop_capacity", "backstop_deviation", "unwind_share",
-                 "adl_drop"):  # fmt: skip
+    numbers = ("step_fraction", "partial_from", "order_notional", "backstop_capacity")
+    for name in (*rules.SWITCHES, *rules.COUNTS, *rules.SHARES, *rules.RATES, *numbers):
         record[name] = getattr(own, name)
     for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "generations"):
         record[name] = getattr(impact, name)
     record["order"] = ("price", "largest", "id").index(impact.order)
     record["half_life"] = impact.half_life_seconds * 1000
     record["adl_window"] = own.adl_hours * 3_600_000
-    record["remainder"] = venue_rules.CHOICES["remainder"].index(venue.remainder)
-    record["takeover_price"] = venue_rules.CHOICES["takeover_price"].index(venue.takeover_price)
+    record["remainder"] = venue_file.CHOICES["remainder"].index(venue.remainder)
+    record["takeover_price"] = venue_file.CHOICES["takeover_price"].index(venue.takeover_price)
     record["takeover_discount"] = venue.takeover_discount
     record["intrabar"], record["test_entry_bar"] = INTRABAR[options.intrabar], options.entry_bar == "tested"
     record["same_series"], record["replaced"] = series == prepared.series, prepared.bars.replaced

@@ -23,7 +23,7 @@ PLACES = 4_096
 POOLED, TRACED = 8_192, 4_096
 
 
-class Stage(NamedTuple):
+class Setup(NamedTuple):
     """All that a replay is stepped with."""
 
     world: w.World
@@ -34,7 +34,7 @@ class Stage(NamedTuple):
 
 def build(
     admitted: Admitted, prepared: Prepared, venue: Venue, options: Options, threads: int | None, spare: int
-) -> Stage:
+) -> Setup:
     """Return everything a replay steps through; ``spare`` is the room for nodes and ADL rows to begin with."""
     unit = unit_of(prepared, tuple(admitted.frame["symbol"].unique(maintain_order=True)))
     entrants = replay_plan.entrants_of(admitted, prepared, options)
@@ -43,7 +43,7 @@ def build(
     lots = lots_of(sums, prepared)
     require_range(sums, prepared, venue, options, unit, float(np.abs(plan.margin_change).sum()))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
-    return Stage(world, plan, entrants, replay_plan.nothing_found(admitted.frame.height))
+    return Setup(world, plan, entrants, replay_plan.nothing_found(admitted.frame.height))
 
 
 def roomier(world: w.World, entering: int) -> w.World:
@@ -84,7 +84,6 @@ def _world(
     settings["buckets"], settings["orders"] = buckets, has_orders(admitted)
     cells = np.zeros(2 * symbols.size * (1 + grid * grid), records.CELL)
     cells["head"] = -1
-    planned = "exit_time" in frame.columns or admitted.adjustments is not None
     drop = venue.procedure.adl_trigger == "fund_drop"
     return w.World(
         groups=replay_records.groups_of(prepared),
@@ -92,7 +91,7 @@ def _world(
         settings=settings,
         symbols=symbols,
         book=np.zeros(places, records.POSITION),
-        places=np.full(frame.height if planned else 0, -1, np.int32),
+        places=np.full(frame.height, -1, np.int32),
         nodes=np.zeros(spare, records.NODE),
         heads=heads,
         queues=queues,

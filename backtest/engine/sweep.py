@@ -15,6 +15,7 @@ from backtest.engine.surviving import surviving_weight
 from backtest.kernel import crossing, lifecycle
 from backtest.kernel.arrays import NO_TIME, Outcomes
 from backtest.kernel.compile import in_chunks
+from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, milliseconds
@@ -124,29 +125,28 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     """
     require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
     prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    times = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
+    entries = _entries(book)
     rows = []
     for group in prepared.rules.groups:
         symbol = market.symbols[group.symbol]
-        if (symbol,) not in times:
-            continue
-        own = times[(symbol,)]["entry_time"].dt.epoch("ms")
         following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
-        own = own.filter((own >= group.start) & (own < min(following, default=np.iinfo(np.int64).max)))
-        if own.is_empty():
+        own = _within(
+            entries.get(symbol, np.zeros(0, np.int64)), group.start, min(following, default=np.iinfo(np.int64).max)
+        )
+        if not own.size:
             continue
         if not group.known:
             limits.group_counts(book, prepared)  # refuses them
-        inside = (own >= milliseconds(group.table.start)) & (own < milliseconds(group.table.end))
+        start, end = milliseconds(group.table.start), milliseconds(group.table.end)
         rows.append(
             {
                 "symbol": symbol,
                 "table": group.table.name,
                 "start": group.table.start,
                 "end": group.table.end,
-                "in_force": bool(inside.all()),
+                "in_force": _within(own, start, end).size == own.size,
                 "confidence": _confidence(venue, symbol, group.table),
-                "positions": own.len(),
+                "positions": own.size,
             }
         )
     return pl.DataFrame(
@@ -161,6 +161,21 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
             "positions": pl.Int64,
         },
     )
+
+
+def _entries(book: Book) -> dict[str, Integers]:
+    """Return the entry times of each symbol, ms."""
+    if len(book.symbols) == 1:  # as parts of a book mostly are: nothing to take apart
+        return {book.symbols[0]: book.positions["entry_time"].to_physical().to_numpy()}
+    parts = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
+    return {symbol: part["entry_time"].to_physical().to_numpy() for (symbol,), part in parts.items()}
+
+
+def _within(times: Integers, start: int, end: int) -> Integers:
+    """Return the times from a start to before an end."""
+    if times.size and start <= times.min() and times.max() < end:
+        return times
+    return times[(times >= start) & (times < end)]
 
 
 def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:

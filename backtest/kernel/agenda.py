@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from backtest.kernel import place
 from backtest.kernel.arrays import NO_TIME, Bars, Funding, Positions
+from backtest.kernel.changes import Actions
 from backtest.kernel.compile import kernel
-from backtest.kernel.lifecycle import Actions
 from backtest.kernel.types import Codes, Flags, Floats, Integers
 from backtest.kernel.waterfall import whole
 

@@ -7,9 +7,10 @@ import numpy as np
 from backtest.kernel import formula
 from backtest.kernel.compile import part
 from backtest.kernel.ledger import apportioned, note, post, rekey, stock_move
-from backtest.kernel.orders import quantity_of, sell, settle_inventory, trade
+from backtest.kernel.orders import quantity_of, sell, trade
 from backtest.kernel.ranks import best, candidates, take_best
 from backtest.kernel.standing import conclude, settle, unqueue
+from backtest.kernel.takeover import settle_inventory
 from backtest.kernel.waterfall import (
     BACKSTOP,
     COUNTERPARTY,
@@ -213,6 +214,31 @@ def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, m
 
 
 @part
+def place_singly(w: World, y: int, side: int, row: int, worst: float, mark: float, now: float) -> None:
+    """Pass on what is left of a pool need by need, the best price for counterparties first.
+
+    Whoever may not take at the pool's worst price may at a better one. Those who may take at a price may at every
+    better one: where nobody is left for a need, nobody is for those after it.
+    """
+    other, first = sign(1 - side), w.counters[NEED_FIRST]
+    while True:
+        best = -1
+        for number in range(first, w.counters[NEED_END]):
+            better = best < 0 or other * w.needs[number]["value"] > other * w.needs[best]["value"]
+            if w.needs[number]["lots"] > 0 and better:
+                best = number
+        if best < 0 or w.needs[best]["value"] == worst:
+            return
+        found = candidates(w, y, 1 - side, mark, now, w.needs[best]["value"])
+        if found == 0:
+            return
+        w.counters[NEED_FIRST] = best
+        share_out(w, y, side, row, found, w.needs[best]["lots"], mark, now)
+        if w.needs[best]["lots"] > 0:
+            return
+
+
+@part
 def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -> None:
     """Pass the pooled needs of a side on to the other side, and sell in the book what nobody can take."""
     count = w.counters[NEED_END]
@@ -228,6 +254,8 @@ def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -
     found = candidates(w, y, 1 - side, mark, now, worst)
     if found > 0:
         share_out(w, y, side, row, found, wanted, mark, now)
+    if w.counters[NEED_FIRST] < count:
+        place_singly(w, y, side, row, worst, mark, now)
     for number in range(count):
         who = whole(w.needs[number]["who"])
         if who < 0:

@@ -10,10 +10,10 @@ import math
 
 from backtest.kernel import formula, place, segment
 from backtest.kernel.arrays import Bars, Funding, Positions, Rules
+from backtest.kernel.changes import Actions, after_change, first_adjustment
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.crossing import held_by
 from backtest.kernel.levels import bin_of
-from backtest.kernel.lifecycle import Actions, after_change, first_adjustment
 from backtest.kernel.types import Floats, Integers
 
 #: Instead of a bin: no positive price liquidates, and nothing was looked at yet.

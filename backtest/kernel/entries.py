@@ -70,6 +70,8 @@ class Found(NamedTuple):
     fees: Floats
     fund_effect: Floats
     clawed: Floats
+    pnl_at_end: Floats  #: what is still open is added at the end
+    begun: Flags  #: its liquidation began, however it ended
 
 
 @helper
@@ -131,8 +133,7 @@ def take_place(w: World, e: Entrants, p: int) -> int:
         w.book[i]["stop_price"] = e.stop_price[p]
     if e.take_profit_price.shape[0] > 0:
         w.book[i]["take_profit_price"] = e.take_profit_price[p]
-    if w.places.shape[0] > 0:
-        w.places[p] = i
+    w.places[p] = i
     if w.settings[0]["trace"] == i or p == e.traced:
         w.settings[0]["trace"] = i if p == e.traced else -1
     return i
@@ -176,12 +177,18 @@ def write_outcome(w: World, found: Found, i: int) -> None:
     found.tier_rate[p], found.paid[p] = held["tier_rate"], held["paid"]
     found.fill_price[p] = found.fill_notional[p] = found.equity[p] = found.realised_pnl[p] = np.nan
     if closed or outcome == REDUCED:
-        found.fill_price[p], found.fill_notional[p] = held["fill_price"], held["fill_notional"]
+        found.fill_notional[p] = held["fill_notional"]
+        if np.isfinite(held["fill_price"]):
+            found.fill_price[p] = held["fill_price"]
     if closed:
         found.equity[p], found.realised_pnl[p] = held["equity"], (held["pocket"] + held["fees"]) / unit
     found.filled[p], found.taken[p], found.deleveraged[p] = held["filled"], held["taken"], held["deleveraged"]
     found.fees[p], found.clawed[p] = held["fees"] / unit, held["clawed"] / unit
     found.fund_effect[p] = held["fund_effect"] / unit
+    found.pnl_at_end[p] = (held["pocket"] + held["balance"] + held["fees"]) / unit
+    found.begun[p] = held["begun"] > 0
+    if outcome == UNKNOWN:
+        found.pnl_at_end[p] = np.nan
 
 
 @part
@@ -191,8 +198,7 @@ def write_down(w: World, found: Found) -> None:
     while i >= 0:
         following = whole(w.book[i]["following"])
         write_outcome(w, found, i)
-        if w.places.shape[0] > 0:
-            w.places[w.book[i]["row"]] = -1
+        w.places[w.book[i]["row"]] = -1
         if w.book[i]["lots"] == 0:
             w.book[i]["following"] = w.counters[FREE_PLACE]
             w.counters[FREE_PLACE] = i

@@ -10,6 +10,7 @@ from backtest.kernel.types import Integers
 from backtest.kernel.waterfall import (
     BACKSTOP,
     CLAWED,
+    CLAWED_BACK,
     DEFICIT,
     FEES,
     FUND,
@@ -176,6 +177,7 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
             post(w.cash, TRADERS, TRADERS, taken)
             w.book[i]["balance"] -= taken
             w.book[i]["clawed"] += taken
+            w.counters[CLAWED_BACK] += taken
             w.book[i]["margin"] -= taken / unit
             rekey(w, i)
             if i == w.settings[0]["trace"]:

@@ -18,7 +18,6 @@ from backtest.kernel.arrays import (
     NO_TIME,
     OPEN,
     STOPPED,
-    TOOK_PROFIT,
     UNKNOWN,
     Bars,
     Forest,
@@ -27,24 +26,12 @@ from backtest.kernel.arrays import (
     Positions,
     Rules,
 )
+from backtest.kernel.bar_events import first_event
+from backtest.kernel.changes import Actions, after_change, first_adjustment
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.crossing import held_by
 from backtest.kernel.segment import Segment
-from backtest.kernel.types import INVERSE, Floats, Integers
-
-PESSIMISTIC, OPTIMISTIC, PATH = range(3)
-
-
-class Actions(NamedTuple):
-    """What holders planned or did. NaN and the earliest time stand for nothing."""
-
-    exit_time: Integers  #: (n,)
-    stop_price: Floats  #: (n,)
-    take_profit_price: Floats  #: (n,)
-    row: Integers  #: (adjustments,) position each belongs to, ascending
-    time: Integers  #: (adjustments,) ascending within a position
-    margin_change: Floats
-    quantity_change: Floats
+from backtest.kernel.types import Floats
 
 
 class Watched(NamedTuple):
@@ -65,102 +52,6 @@ def first_touch(watched: Watched, symbol: int, below: bool, price: float, start:
     if below:
         return segment.search(watched.forest, symbol, 2 * symbol, start, end, price)
     return segment.search(watched.forest, symbol, 2 * symbol + 1, start, end, -price)
-
-
-@helper
-def path_position(opening: float, low: float, high: float, price: float) -> float:
-    """Return how far along open, nearer extreme, other extreme a price is met: 0 to 1, then 1 to 2."""
-    nearer, other = (low, high) if opening - low < high - opening else (high, low)
-    if min(opening, nearer) <= price <= max(opening, nearer):
-        return (opening - price) / (opening - nearer)
-    return 1.0 + (nearer - price) / (nearer - other)
-
-
-@helper
-def first_event(
-    side: float,
-    liquidated: bool,
-    stopped: bool,
-    profited: bool,
-    liquidation_price: float,
-    stop_price: float,
-    target_price: float,
-    opening: float,
-    low: float,
-    high: float,
-    watched_open: float,
-    watched_low: float,
-    watched_high: float,
-    same_series: bool,
-    intrabar: int,
-) -> tuple[int, bool]:
-    """Return which of a bar's events comes first, and whether a rule had to decide."""
-    if liquidated and settle.reached_at_open(side, opening, liquidation_price):
-        return LIQUIDATED, False
-    if stopped and side * watched_open <= side * stop_price:
-        return STOPPED, False
-    if profited and side * watched_open >= side * target_price:
-        return TOOK_PROFIT, False
-    if same_series and liquidated and stopped:
-        liquidated = side * stop_price <= side * liquidation_price
-        stopped = not liquidated
-    if int(liquidated) + int(stopped) + int(profited) == 1:
-        return LIQUIDATED if liquidated else STOPPED if stopped else TOOK_PROFIT, False
-    if intrabar == PESSIMISTIC:
-        return LIQUIDATED if liquidated else STOPPED, True
-    if intrabar == OPTIMISTIC:
-        return TOOK_PROFIT if profited else STOPPED, True
-    first, earliest = LIQUIDATED, np.inf
-    if liquidated:
-        earliest = path_position(opening, low, high, liquidation_price)
-    if stopped:
-        met = path_position(watched_open, watched_low, watched_high, stop_price)
-        if met < earliest:
-            first, earliest = STOPPED, met
-    if profited:
-        met = path_position(watched_open, watched_low, watched_high, target_price)
-        if met < earliest:
-            first, earliest = TOOK_PROFIT, met
-    return first, True
-
-
-@helper
-def first_adjustment(actions: Actions, i: int) -> int:
-    """Return where the adjustments of a position begin."""
-    low, high = 0, actions.row.shape[0]
-    while low < high:
-        middle = (low + high) >> 1
-        if actions.row[middle] < i:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@helper
-def realised_by_closing(kind: int, side: float, closed: float, entry_price: float, price: float) -> float:
-    """Return the result of closing part of a position."""
-    if kind == INVERSE:
-        return (side * closed) * (1.0 / entry_price - 1.0 / price)
-    return (side * closed) * (price - entry_price)
-
-
-@helper
-def after_change(
-    bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
-) -> tuple[Segment, float]:
-    """Return a position after a change by its holder at the opening of a bar, and the funding paid until then."""
-    made = place.charges_until(bars, funding, held.symbol, bar, actions.time[change])
-    changed_at = funding.cumulative[funding.first[held.symbol] + made]
-    closed = -actions.quantity_change[change]
-    paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
-    opening = bars.mark_open[bars.first[held.symbol] + bar]
-    realised = realised_by_closing(held.kind, held.side, closed, held.entry_price, opening)
-    changed = segment.begin(
-        rules, held.group, held.symbol, held.side, held.quantity - closed, held.entry_price,
-        ((held.margin - paid) + realised) + actions.margin_change[change], held.leverage, changed_at,
-    )  # fmt: skip
-    return changed, paid
 
 
 class Bound(NamedTuple):

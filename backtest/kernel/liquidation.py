@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import formula, place, segment
-from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL
+from backtest.kernel import formula
 from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import note, rekey
-from backtest.kernel.orders import deleverages, lots_within, need_of_position, quantity_of, sell, take_over
+from backtest.kernel.needs import deleverages, need_of_position
+from backtest.kernel.orders import lots_in_limit, lots_within, quantity_of, sell
 from backtest.kernel.segment import Segment
 from backtest.kernel.standing import place_orders, unqueue
+from backtest.kernel.step import ends_by_tier, healthy, step_lots
+from backtest.kernel.takeover import take_over
 from backtest.kernel.waterfall import (
     ALL,
     DONE,
-    FRACTION,
     HELD,
+    LIMITED,
     LOCKED,
     NEED_END,
     NEED_FIRST,
+    OR_KILL,
     RELEASED,
+    RESTING,
     THEN_TAKEOVER,
-    TIER,
     TO_TAKEOVER,
     TRIGGERED,
     WAITS,
     World,
     equity_at,
     requirement_at,
-    rules_of,
     terms,
-    unrealised,
     whole,
 )
 
-#: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
-SMALLEST_STEP = 0.001
+#: Rounds of a procedure that has none left.
+OUT = 2**31 - 1
 
 
 @part
@@ -67,70 +68,21 @@ def wait(w: World, i: int, row: int, tau: float, now: float) -> None:
         note(w, i, row, WAITS, tau, 0.0, now, tau)
 
 
-@part
-def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: float) -> int:
-    """Return how many lots the next order is to close."""
-    lots = w.book[i]["lots"]
-    step = w.settings[0]["step"]
-    if not partial or step == ALL:
-        return lots
-    if step == FRACTION:
-        wanted = whole(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
-        return min(lots, max(whole(1), wanted))
-    own = terms(w.groups, w.tiers, w.book, i)
-    wanted = tier_lots(w, own, lots, tau) if step == TIER else enough_lots(w, own, lots, tau, base, now)
-    least = whole(np.ceil(w.book[i]["begun"] * SMALLEST_STEP))
-    return min(lots, max(wanted, least))
-
-
-@part
-def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
-    """Return how many lots lead down one tier; all in the lowest."""
-    rules, group = rules_of(w.groups, w.tiers), own.group
-    keyed = rules.keyed_by[group]
-    if keyed == BY_LEVERAGE:
-        return lots
-    size = place.table_size(rules, group, own.quantity, own.entry_notional)
-    if keyed == MARGINAL and not own.constant:
-        size = formula.notional(own.kind, own.quantity, tau)
-    tier = place.flat_tier(rules, group, size)
-    if tier == rules.tier_first[group]:
-        return lots
-    kept = whole(np.floor(lots * (rules.floor[tier] / size)))
-    if rules.higher[group]:
-        kept -= 1
-    return min(lots, max(whole(1), lots - max(kept, whole(0))))
-
-
-@part
-def healthy(w: World, own: Segment, tau: float, now: float) -> bool:
-    """Return whether equity at the mark exceeds what ends a procedure."""
-    equity = equity_at(own, tau, now)
-    needed = requirement_at(w.tiers, own, tau)
-    if w.settings[0]["until"] != 0:
-        needed = max(needed, formula.notional(own.kind, own.quantity, tau) / own.leverage)
-    return equity > needed
-
-
-@part
-def enough_lots(w: World, own: Segment, lots: int, tau: float, base: float, now: float) -> int:
-    """Return the fewest lots whose closing at the order's price leaves a position healthy; all if none does."""
-    low, high = whole(1), lots
-    paid = (own.side * own.quantity) * (now - own.entry_funding)
-    while low < high:
-        middle = (low + high) >> 1
-        closed = own.quantity * (middle / lots)
-        margin = (own.margin - paid) + unrealised(own.kind, own.side, closed, own.entry_price, base)
-        margin -= w.settings[0]["liquidation_fee_rate"] * formula.notional(own.kind, closed, base)
-        left = segment.begin(
-            rules_of(w.groups, w.tiers), own.group, own.symbol, own.side, own.quantity * ((lots - middle) / lots),
-            own.entry_price, margin, own.leverage, now,
-        )  # fmt: skip
-        if healthy(w, left, tau, now):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+@helper
+def take_control(w: World, i: int, row: int, bar: int, tau: float, now: float) -> bool:
+    """Lock a position where it is not yet, and return whether its procedure begins here."""
+    fresh = w.book[i]["status"] != LOCKED
+    if fresh:
+        unqueue(w, i)
+        w.book[i]["status"] = LOCKED
+        w.book[i]["begun"] = w.book[i]["lots"]
+        w.book[i]["rounds"] = 0
+        w.book[i]["done"] = 0.0
+        if i == w.settings[0]["trace"]:
+            note(w, i, row, TRIGGERED, tau, 0.0, now, tau)
+    if w.book[i]["spent_bar"] != bar:
+        w.book[i]["spent_bar"], w.book[i]["spent"] = bar, 0
+    return fresh
 
 
 @part
@@ -139,23 +91,18 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
     settings = w.settings[0]
     y = whole(w.book[i]["symbol"])
     bar = row - w.symbols[y]["first"]
-    if w.book[i]["status"] != LOCKED:
-        unqueue(w, i)
-        w.book[i]["status"] = LOCKED
-        w.book[i]["begun"] = w.book[i]["lots"]
-        w.book[i]["rounds"] = 0
-        w.book[i]["done"] = 0.0
-        if i == settings["trace"]:
-            note(w, i, row, TRIGGERED, tau, 0.0, now, tau)
-    if w.book[i]["spent_bar"] != bar:
-        w.book[i]["spent_bar"], w.book[i]["spent"] = bar, 0
+    fresh = take_control(w, i, row, bar, tau, now)
     own = terms(w.groups, w.tiers, w.book, i)
     partial = settings["step"] != ALL and own.entry_notional >= settings["partial_from"]
-    endless = settings["rounds"] == 0
+    most, endless = settings["rounds"] if settings["rounds"] > 0 else OUT, False
     while True:
-        if not endless and w.book[i]["rounds"] >= settings["rounds"]:
-            own = terms(w.groups, w.tiers, w.book, i)
-            if equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
+        own = terms(w.groups, w.tiers, w.book, i)
+        if too_thin(w, own, tau, now):
+            last_resort(w, i, row, moment, tau, base, now)
+            return
+        if not endless and (w.book[i]["rounds"] >= most or (partial and ends_by_tier(w, own, tau))):
+            unchanged = fresh and w.book[i]["lots"] == w.book[i]["begun"]  # only a last digit says it is healthy
+            if not unchanged and equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
                 release(w, i, row, bar, tau, now)
                 return
             if settings["last"] == THEN_TAKEOVER:
@@ -165,29 +112,56 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
         if w.book[i]["spent"] >= w.symbols[y]["rounds"]:
             wait(w, i, row, tau, now)
             return
-        lots = step_lots(w, i, partial, tau, base, now)
+        lots = asked = step_lots(w, i, partial, tau, base, now)
         if partial and settings["slices"] == TO_TAKEOVER:
             if not take_over(w, i, row, moment, lots, tau, base, now):
                 no_room(w, i, row, tau, base, now)
                 return
         else:
-            notional = formula.notional(own.kind, quantity_of(w, i, lots), base)
-            if notional > settings["order_notional"]:
-                lots = max(whole(1), whole(np.floor(lots * (settings["order_notional"] / notional))))
-                notional = formula.notional(own.kind, quantity_of(w, i, lots), base)
-            lots = lots_within(w, y, lots, notional)
+            asked = within_order(w, i, lots, base)
+            lots = fillable(w, i, row, asked, base, endless, now)
             if lots > 0:
                 sell(w, i, row, moment, lots, tau, base, now, True)
-        w.book[i]["rounds"] += 1
+        w.book[i]["rounds"] = min(whole(w.book[i]["rounds"]) + 1, OUT)
         w.book[i]["spent"] += 1
         if w.book[i]["status"] == DONE or needs_counterparties(w, i):
             return
-        if lots == 0 and endless:
+        if lots < asked and not endless and settings["order_type"] != RESTING:
+            w.book[i]["rounds"] = OUT
+        elif lots == 0 and (endless or settings["rounds"] == 0):
             wait(w, i, row, tau, now)
             return
         if partial and lots > 0 and healthy(w, terms(w.groups, w.tiers, w.book, i), tau, now):
             release(w, i, row, bar, tau, now)
             return
+
+
+@helper
+def too_thin(w: World, own: Segment, tau: float, now: float) -> bool:
+    """Return whether equity is so small a share of the maintenance margin that no order is sent any more."""
+    share = w.settings[0]["takeover_below"]
+    return share > 0.0 and equity_at(own, tau, now) < share * requirement_at(w.tiers, own, tau)
+
+
+@helper
+def within_order(w: World, i: int, lots: int, base: float) -> int:
+    """Return how many of some lots one order may be of."""
+    most = w.settings[0]["order_notional"]
+    notional = formula.notional(whole(w.symbols[w.book[i]["symbol"]]["kind"]), quantity_of(w, i, lots), base)
+    return max(whole(1), whole(np.floor(lots * (most / notional)))) if notional > most else lots
+
+
+@part
+def fillable(w: World, i: int, row: int, asked: int, base: float, endless: bool, now: float) -> int:
+    """Return how many lots of an order are filled: as the book has room, no worse than its limit, or none."""
+    y = whole(w.book[i]["symbol"])
+    notional = formula.notional(whole(w.symbols[y]["kind"]), quantity_of(w, i, asked), base)
+    lots = lots_within(w, y, asked, notional)
+    if endless:
+        return lots
+    if lots > 0 and w.settings[0]["order_limit"] == LIMITED:
+        lots = lots_in_limit(w, i, row, lots, base, now)
+    return whole(0) if lots < asked and w.settings[0]["order_type"] == OR_KILL else lots
 
 
 @helper

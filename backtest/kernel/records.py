@@ -182,18 +182,21 @@ SYMBOL = np.dtype(
 SETTINGS = np.dtype(
     [
         *((name, "i4") for name in (
-            "step", "until", "slices", "last", "inventory", "unwind", "adl_trigger", "adl_rank", "adl_price",
-            "adl_profit_required", "clawback", "restore_orders", "remainder", "takeover_price", "order",
+            "step", "until", "slices", "in_lowest", "order_type", "order_limit", "last", "inventory", "unwind",
+            "adl_trigger", "adl_rank", "adl_price", "adl_profit_required", "clawback", "restore_orders",
+            "remainder", "takeover_price", "order",
         )),
-        *((name, "i8") for name in ("rounds", "generations", "intrabar", "test_entry_bar", "same_series", "trace",
-                                    "buckets", "orders", "seed", "replaced", "cell_rows",
-                                    "cell_columns", "index_after", "index_least")),
+        *((name, "i8") for name in (
+            "rounds", "tier_step", "whole_tiers", "generations", "intrabar", "test_entry_bar", "same_series",
+            "trace", "buckets", "orders", "seed", "replaced", "cell_rows",
+            "cell_columns", "index_after", "index_least",
+        )),
         *((name, "f8") for name in (
-            "step_fraction", "partial_from", "order_notional", "liquidation_fee_rate", "fee_fund_share",
-            "trading_fee_rate", "trading_fee_fund_share", "remainder_fund_share", "backstop_capacity",
-            "backstop_deviation", "unwind_share", "adl_drop", "adl_window", "takeover_discount",
-            "closing_fee_rate", "participation", "linear", "square_root", "mark", "permanent", "half_life",
-            "largest_offset", "unit",
+            "step_fraction", "partial_from", "order_notional", "takeover_below", "liquidation_fee_rate",
+            "fee_fund_share", "trading_fee_rate", "trading_fee_fund_share", "remainder_fund_share",
+            "backstop_capacity", "backstop_deviation", "unwind_share", "adl_drop", "adl_window",
+            "takeover_discount", "closing_fee_rate", "participation", "linear", "square_root", "mark", "permanent",
+            "half_life", "largest_offset", "unit",
         )),
     ],
     align=True,

@@ -25,11 +25,13 @@ from backtest.kernel.entries import (
     write_down,
     write_outcome,
 )
+from backtest.kernel.flow import MODE, PLAIN, Merge
 from backtest.kernel.holders import adjust, leave_as_planned, lose_all, lose_sight, price_columns, tested_funding
 from backtest.kernel.ledger import note, open_trade, pay_funding, rekey, to_fund
 from backtest.kernel.liquidation import liquidate
-from backtest.kernel.orders import unwind
+from backtest.kernel.merged import cross_both, resume_both
 from backtest.kernel.standing import enlist, place_orders
+from backtest.kernel.takeover import unwind
 from backtest.kernel.types import INVERSE
 from backtest.kernel.waterfall import (
     AT_ONCE,
@@ -96,45 +98,46 @@ def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) ->
 
 
 @helper
-def awaits(w: World, y: int) -> bool:
-    """Return whether orders wait for the opening, or inventory for its sale."""
-    held, waiting = w.symbols[y]["inventory"], w.symbols[y]["waiting_first"]
-    return held[0] != 0 or held[1] != 0 or waiting[0] >= 0 or waiting[1] >= 0
+def awaits(w: World, y: int, side: int) -> bool:
+    """Return whether orders of a side wait for the opening, or inventory for its sale."""
+    return w.symbols[y]["waiting_first"][side] >= 0 or w.symbols[y]["inventory"][side] > 0
 
 
 @part
-def resume(w: World, y: int, row: int, now: float) -> None:
-    """Send the orders that wait since earlier bars, at the opening, first in first out; then sell inventory."""
-    for side in range(2):
-        i = whole(w.symbols[y]["waiting_first"][side])
-        held = w.symbols[y]["inventory"][side]
-        if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
-            continue
-        opening = w.bars[row]["open"] * factor(w.symbols, y)
-        before = w.symbols[y]["executed"][side]
-        w.symbols[y]["waiting_first"][side] = -1
-        while i >= 0:
-            following = whole(w.book[i]["following"])
-            liquidate(w, i, row, row, opening, opening, now)
-            if w.book[i]["status"] == HELD and w.book[i]["due"]:
-                w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
-                leave_as_planned(w, i, row)
-            if w.counters[NEED_END] > w.needs.shape[0] - 4:
-                deleverage(w, y, side, row, opening, now)
-            i = following
-        deleverage(w, y, side, row, opening, now)
-        held = w.symbols[y]["inventory"][side]
-        if held > 0 and w.settings[0]["unwind"] != HOLD:
-            lots = held
-            if w.settings[0]["unwind"] != AT_ONCE:
-                worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
-                most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
-                if worth > most:
-                    lots = whole(np.floor(held * (most / worth)))
-            if lots > 0:
-                unwind(w, y, side, row, lots, opening)
-                deleverage(w, y, side, row, opening, now)
-        move_mark(w, y, side, row, w.symbols[y]["executed"][side] - before)
+def resume(w: World, y: int, side: int, row: int, now: float) -> float:
+    """Send the orders of a side that wait, at the opening, first in first out, then sell inventory.
+
+    Return the notional that this executed.
+    """
+    i = whole(w.symbols[y]["waiting_first"][side])
+    held = w.symbols[y]["inventory"][side]
+    if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
+        return 0.0
+    opening = w.bars[row]["open"] * factor(w.symbols, y)
+    before = w.symbols[y]["executed"][side]
+    w.symbols[y]["waiting_first"][side] = -1
+    while i >= 0:
+        following = whole(w.book[i]["following"])
+        liquidate(w, i, row, row, opening, opening, now)
+        if w.book[i]["status"] == HELD and w.book[i]["due"]:
+            w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
+            leave_as_planned(w, i, row)
+        if w.counters[NEED_END] > w.needs.shape[0] - 4:
+            deleverage(w, y, side, row, opening, now)
+        i = following
+    deleverage(w, y, side, row, opening, now)
+    held = w.symbols[y]["inventory"][side]
+    if held > 0 and w.settings[0]["unwind"] != HOLD:
+        lots = held
+        if w.settings[0]["unwind"] != AT_ONCE:
+            worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
+            most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
+            if worth > most:
+                lots = whole(np.floor(held * (most / worth)))
+        if lots > 0:
+            unwind(w, y, side, row, lots, opening)
+            deleverage(w, y, side, row, opening, now)
+    return w.symbols[y]["executed"][side] - before
 
 
 @helper
@@ -188,8 +191,9 @@ def pay_deposits(w: World, agenda: Agenda, row: int) -> None:
 
 
 @kernel
-def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, stop: int) -> int:
+def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int) -> int:
     """Step through bars [first, stop) of the agenda; return the first there was no room for, else ``stop``."""
+    plain = merge.counts[MODE] == PLAIN
     for number in range(first, stop):
         row = agenda.rows[number]
         if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
@@ -201,8 +205,12 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
         now = w.charges[w.symbols[y]["funding_now"]]["cumulative"]
         if agenda.after_gap[row]:
             lose_all(w, y, row)
-        if awaits(w, y):
-            resume(w, y, row, now)
+        for side in range(2):
+            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
+            if plain:
+                move_mark(w, y, side, row, executed)
+            else:
+                resume_both(w, merge, y, side, row, executed)
         for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
             i = take_place(w, entrants, whole(agenda.entry[at]))
             enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
@@ -220,7 +228,9 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
         low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
         for leg in range(2):
             side = leg if low_first else 1 - leg
-            if reaches(w, y, side, row, now):
+            if not plain:
+                cross_both(w, merge, y, side, row, now)
+            elif reaches(w, y, side, row, now):
                 cross(w, y, side, row, now)
         w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
         w.steps[row]["fund"] = w.cash[FUND]

@@ -28,6 +28,9 @@ ACCOUNTS = 7
 #: Settings of procedures, in the order of ``rules.procedure.CHOICES``.
 ALL, FRACTION, TIER, ENOUGH = range(4)
 TO_MARKET, TO_TAKEOVER = range(2)
+BY_ORDER, BY_LAST = range(2)
+RESTING, OR_CANCEL, OR_KILL = range(3)
+UNLIMITED, LIMITED = range(2)
 THEN_TAKEOVER, THEN_MARKET = range(2)
 OWNED_BY_FUND, OWNED_BY_BACKSTOP = range(2)
 AT_ONCE, BY_SHARE, HOLD = range(3)
@@ -44,9 +47,9 @@ BY_PRICE, BY_LARGEST, BY_ID = range(3)
 
 #: Counters.
 (NODES_USED, FREE_NODE, FREE_NODES, PLACES_USED, FREE_PLACE, FREE_PLACES, ENDED, TABLE_USED, TRACE_USED, FULL,
- DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST, NEED_END, POOLS, HOPES, PAID) = range(18)  # fmt: skip
+ DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST, NEED_END, POOLS, HOPES, PAID, CLAWED_BACK) = range(19)  # fmt: skip
 
-COUNTERS = 18
+COUNTERS = 19
 
 
 class World(NamedTuple):
@@ -57,7 +60,7 @@ class World(NamedTuple):
     settings: Records  #: (1,)
     symbols: Records
     book: Records  #: (places,) POSITION, the open ones
-    places: Codes  #: (n,) int32 of each position of the book, -1 unless open; (0,) where nothing is planned
+    places: Codes  #: (n,) int32 of each position of the book, -1 unless open
     nodes: Records
     heads: Codes  #: (queues * buckets,) int32
     queues: Records
@@ -191,6 +194,14 @@ def bankruptcy_value(held: Segment, funding: float) -> float:
 def bounded(kind: int, price: float) -> float:
     """Return a price inside the range a contract's prices have."""
     return min(max(price, 0.0), 1.0) if kind == FACE_VALUE else price
+
+
+@helper
+def possible(kind: int, value_: float) -> float:
+    """Return a unit's value kept to prices a contract can have; those of an inverse one have no bound above."""
+    if kind == INVERSE:
+        return min(value_, 0.0)
+    return bounded(kind, max(value_, 0.0))
 
 
 @helper

@@ -6,10 +6,10 @@ import numpy as np
 
 from backtest.kernel import formula
 from backtest.kernel.arrays import LIQUIDATED, STOPPED
+from backtest.kernel.bar_events import first_event
 from backtest.kernel.compile import helper, part
 from backtest.kernel.deleverage import deleverage
 from backtest.kernel.holders import close_by_holder, price_columns
-from backtest.kernel.lifecycle import first_event
 from backtest.kernel.liquidation import liquidate
 from backtest.kernel.queues import bucket_of, in_order, settled_first
 from backtest.kernel.types import INVERSE
@@ -181,9 +181,9 @@ def reaches(w: World, y: int, side: int, row: int, now: float) -> bool:
 
 @part
 def move_mark(w: World, y: int, side: int, row: int, executed: float) -> None:
-    """Move the mark by what was executed, within the bounds of its offset."""
+    """Move the mark by what was executed (less what is undone), within the bounds of its offset."""
     strength = w.settings[0]["mark"]
-    if strength > 0.0 and executed > 0.0:
+    if strength > 0.0 and executed != 0.0:
         move = -sign(side) * strength * executed
         w.symbols[y]["permanent"] += move * w.settings[0]["permanent"]
         w.symbols[y]["decaying"] += move * (1.0 - w.settings[0]["permanent"])
@@ -250,16 +250,22 @@ def liquidate_across(w: World, i: int, row: int, now: float) -> None:
 
 @part
 def pass_on(w: World, y: int, side: int, row: int, now: float) -> float:
-    """Deleverage for what is needed, at the bar's worst price; return the notional sold that nobody could take.
+    """Deleverage for what is needed; return the notional sold that nobody could take.
 
     That has moved the mark already, and belongs to no wave.
     """
+    sold = sell_needs(w, y, side, row, now)
+    move_mark(w, y, side, row, sold)
+    return sold
+
+
+@part
+def sell_needs(w: World, y: int, side: int, row: int, now: float) -> float:
+    """Deleverage for what is needed, at the bar's worst price; return the notional sold that nobody could take."""
     if w.counters[NEED_END] == 0:
         return 0.0
     mark = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * factor(w.symbols, y)
     w.symbols[y]["mark"] = mark
     before = w.symbols[y]["executed"][side]
     deleverage(w, y, side, row, mark, now)
-    sold = w.symbols[y]["executed"][side] - before
-    move_mark(w, y, side, row, sold)
-    return sold
+    return w.symbols[y]["executed"][side] - before

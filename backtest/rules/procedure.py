@@ -18,6 +18,9 @@ CHOICES = {
     "step": ("all", "fraction", "tier", "enough"),
     "until": ("maintenance", "initial"),
     "slices": ("market", "takeover"),
+    "in_lowest": ("order", "last"),
+    "order_type": ("resting", "immediate_or_cancel", "fill_or_kill"),
+    "order_limit": ("none", "bankruptcy"),
     "last": ("takeover", "market"),
     "inventory": ("fund", "backstop"),
     "unwind": ("at_once", "share", "hold"),
@@ -35,7 +38,16 @@ CHOICES = {
     "adl_price": ("bankruptcy", "mark", "takeover"),
 }
 SWITCHES = ("adl_profit_required", "clawback", "restore_orders")
-SHARES = ("fee_fund_share", "trading_fee_fund_share", "remainder_fund_share", "unwind_share", "adl_drop")
+SHARES = (
+    "fee_fund_share",
+    "trading_fee_fund_share",
+    "remainder_fund_share",
+    "unwind_share",
+    "adl_drop",
+    "takeover_below",
+)
+#: Whole numbers, and the least of each.
+COUNTS = {"rounds": 0, "tier_step": 1, "whole_tiers": 1}
 RATES = ("liquidation_fee_rate", "trading_fee_rate", "backstop_deviation")
 
 
@@ -45,9 +57,15 @@ class Procedure:
 
     step: Literal["all", "fraction", "tier", "enough"] = "all"  #: how much an order closes
     step_fraction: float = 1.0  #: of the quantity at the trigger, where a step is a fraction
+    tier_step: int = 1  #: how many tiers a step leads down, where a step is a tier
+    whole_tiers: int = 1  #: positions in this tier, counted from the lowest, or in a lower one take no step
+    in_lowest: Literal["order", "last"] = "order"  #: what becomes of them: one order for all, or the last rule
     partial_from: float = 0.0  #: entry notional from which steps apply; smaller positions are closed whole
     until: Literal["maintenance", "initial"] = "maintenance"  #: what equity must exceed for control to return
     order_notional: float = np.inf  #: largest order, settlement currency
+    order_type: Literal["resting", "immediate_or_cancel", "fill_or_kill"] = "resting"  #: what it leaves unfilled
+    order_limit: Literal["none", "bankruptcy"] = "none"  #: the worst price an order may get
+    takeover_below: float = 0.0  #: share of the maintenance margin below which equity means takeover at once
     rounds: int = 0  #: orders a procedure may send before its last rule applies; 0: any number
     round_seconds: float = 1.0  #: how long one order takes
     slices: Literal["market", "takeover"] = "market"  #: where a step's quantity goes
@@ -86,8 +104,8 @@ class Procedure:
         for name in ("partial_from", "order_notional", "backstop_capacity", "adl_hours"):
             _require(problems, name, getattr(self, name), least=0.0, most=np.inf)
         _require(problems, "round_seconds", self.round_seconds, least=1e-3, most=86_400.0)
-        if not isinstance(self.rounds, int) or isinstance(self.rounds, bool) or not 0 <= self.rounds < 2**31:
-            problems.add("procedure.rounds", f"must be a whole number of 0 or more, is {self.rounds!r}")
+        for name, least in COUNTS.items():
+            _require_count(problems, name, getattr(self, name), least)
         for name in ("step_fraction", "order_notional"):
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value == 0:
@@ -137,7 +155,13 @@ def rule_type(name: str) -> type:
         return str
     if name in SWITCHES:
         return bool
-    return int if name == "rounds" else float
+    return int if name in COUNTS else float
+
+
+def _require_count(problems: Problems, name: str, value: Any, least: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not least <= value < 2**31:
+        problems.add(f"procedure.{name}", f"must be a whole number of {least} or more, is {value!r}")
 
 
 def _require(

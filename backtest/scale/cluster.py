@@ -13,7 +13,7 @@ from typing import Any
 
 from backtest.errors import ArgumentError
 from backtest.scale.executors import RETRIES, Done, LostError, Work, attempt, is_final
-from backtest.scale.processes import ONE_THREAD, portable
+from backtest.scale.processes import ENVIRONMENT, portable
 from backtest.scale.warm import warm
 
 LOCAL = "local"
@@ -105,7 +105,7 @@ def _distributed() -> Any:
 
 
 def _local(distributed: Any, workers: int | None) -> Any:
-    settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ONE_THREAD.items()}
+    settings = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()}
     with import_module("dask.config").set(settings):
         return distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0

@@ -22,10 +22,14 @@ from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
 from backtest.errors import ArgumentError
 
 MANIFEST, LOCK = "manifest.jsonl", "lock"
+
+#: What quick checksums begin with.
+QUICK = "crc32:"
 
 
 class Manifest:
@@ -136,13 +140,23 @@ def _leave_nothing(made: list[Path]) -> None:
 
 def is_whole(path: Path, checksum: str) -> bool:
     """Whether a file is there as it was left."""
-    return path.is_file() and checksum_of(path) == checksum
+    of = quick_checksum_of if checksum.startswith(QUICK) else checksum_of
+    return path.is_file() and of(path) == checksum
 
 
 def checksum_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def quick_checksum_of(path: Path) -> str:
+    """Return the CRC-32 of a file, which finds damage as well in a third of the time, and forgery not at all."""
+    found, block = 0, memoryview(bytearray(1 << 18))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(block):
+            found = crc32(block[:size], found)
+    return f"{QUICK}{found:08x}"
 
 
 def _append(path: Path, entry: dict[str, str]) -> None:

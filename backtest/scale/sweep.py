@@ -34,7 +34,7 @@ from backtest.study.grid import Grid
 #: What prices are, beside their files.
 WINDOW = ("gap_limit", "symbols", "start", "end")
 
-#: Positions a batch: about 0.7 GB a worker; smaller ones spend more of their time on opening files.
+#: Positions a batch: about 0.9 GB a worker; smaller ones spend more of their time on opening files.
 BATCH_ROWS = 2_000_000
 
 

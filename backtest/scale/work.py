@@ -18,25 +18,18 @@ from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.scale.batches import Batch, StorageOptions, readable_parquet, scan
-from backtest.scale.drafts import draft
-from backtest.scale.manifest import checksum_of
+from backtest.scale.drafts import draft, settle
+from backtest.scale.manifest import quick_checksum_of
 from backtest.scale.prices import Prices
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.schemas import ADJUSTMENTS, conform, offence
-from backtest.study.condensed import coarsen, condense, condense_lives, pulses_of
+from backtest.study.condensed import coarsen, condense, condense_ends, pulses_of
 from backtest.study.grid import Grid
 from backtest.study.level_parts import NOTHING, level_changes
 from backtest.study.levels import levels_of
-from backtest.study.survival import lives
 
 #: A tenth larger than by polars' default, and written in two thirds of the time.
 COMPRESSION: dict[str, Any] = {"compression": "lz4"}
-
-#: What the length of a life and its leverage are told by.
-LIVED = (
-    *("symbol", "side", "entry_time", "outcome", "outcome_time", "weight"),
-    *("leverage", "margin", "quantity", "entry_price"),
-)
 
 
 class SweepRules(TypedDict, total=False):
@@ -75,7 +68,7 @@ class Swept:
     """What became of a batch: how many rows it gave, the files it left, where its time went."""
 
     rows: int
-    files: Mapping[str, str]  #: SHA-256 by path below the folder
+    files: Mapping[str, str]  #: checksum by path below the folder
     seconds: Mapping[str, float]
 
 
@@ -157,10 +150,9 @@ def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict
     """Return what is added up over batches, by kind."""
     kinds = {symbol: job.venue.contract(symbol).kind for symbol in market.symbols}
     stamps = condense(outcomes, None, kinds=kinds, unit=job.unit)
-    lived = [name for name in LIVED if name in outcomes.columns]
     found = {
         FLOW: coarsen(stamps, job.every),
-        LIVES: condense_lives(lives(outcomes.select(lived), market), kinds=kinds),
+        LIVES: condense_ends(outcomes, market, kinds=kinds),
         PULSES: pulses_of(stamps, unit=job.unit),
         TIERS: tiers_used(book, market, job.venue, tiers=job.rules.get("tiers", "strict")),
         GAPS: market.gaps().filter(pl.col("symbol").is_in(book.symbols)),
@@ -196,4 +188,7 @@ def _write(folder: Path, file: str, frame: pl.DataFrame) -> str:
     """Write a frame, whole or not at all, and return its checksum."""
     with draft(folder, file) as path:
         frame.write_parquet(path, **COMPRESSION)
-        return checksum_of(path)
+        checksum = quick_checksum_of(path)
+        if file.startswith(OUTCOMES):
+            settle(path)
+        return checksum

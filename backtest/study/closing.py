@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -56,16 +57,20 @@ class Exit:
     closing: Closing
     volume: float  #: a day, settlement currency, as far as it is there
     volatility: float  #: of a day
+    price: float  #: median close, at which contracts are turned into settlement currency
 
     @classmethod
-    def of(cls, market: Market, closing: Closing, symbol: str | None) -> Exit:
-        """Return the terms on which positions of a symbol are closed."""
+    def of(cls, market: Market, closing: Closing, symbol: str | None, venue: Venue | None = None) -> Exit:
+        """Return the terms on which positions of a symbol are closed; of a linear contract without a venue."""
         name = symbol_of(market, symbol)
         own = market.bars.filter(pl.col("symbol") == name)
         alone = Market(own, market.funding, gap_limit=market.gap_limit, description=market.description)
         bars_a_day = DAY / timedelta(milliseconds=int(alone.intervals[0]))
         deviation = own.select(pl.col("close").log().diff().std()).item() or 0.0
-        return cls(alone, closing, _volume(own, closing, bars_a_day) * closing.depth, deviation * bars_a_day**0.5)
+        kind = "linear" if venue is None else venue.contract(name).kind
+        volume = _volume(own, closing, bars_a_day, kind) * closing.depth
+        price = float(own.select(pl.col("close").median()).item())
+        return cls(alone, closing, volume, deviation * bars_a_day**0.5, price)
 
     def time(self, size: float) -> timedelta:
         """Return how long closing a notional takes."""
@@ -87,23 +92,32 @@ class Exit:
 
 
 def after_liquidation(
-    market: Market, venue: Venue, table: str, notional: float, *, side: str, leverage: float, horizon: timedelta
+    market: Market,
+    venue: Venue,
+    table: str,
+    size: float,
+    *,
+    side: str,
+    leverage: float,
+    horizon: timedelta,
+    counted: Literal["notional", "quantity"] = "notional",
 ) -> Floats:
     """Return how far the price went on against liquidated positions, from their fills, within a horizon.
 
-    The positions, of one notional and leverage under one table, are opened at every bar, or evenly at fewer. Moves
-    whose horizon is not known whole are left out.
+    The positions, of one size (notional, or quantity) and leverage under one table, are opened at every bar, or
+    evenly at fewer. Moves whose horizon is not known whole are left out.
     """
     symbol = market.symbols[0]
     every = max(math.ceil(market.bars.height / MOST_ENTRIES), 1)
-    quantity = {"inverse": notional * pl.col("open"), "face_value": pl.lit(notional)}
+    kind = venue.contract(symbol).kind if counted == "notional" else "quantity"
+    quantity = {"inverse": size * pl.col("open"), "linear": size / pl.col("open")}.get(kind, pl.lit(size))
     entries = market.bars.gather_every(every).select(
         position_id=pl.int_range(pl.len()),
         symbol="symbol",
         side=pl.lit(side).cast(Side),
         entry_time="time",
         entry_price="open",
-        quantity=quantity.get(venue.contract(symbol).kind, notional / pl.col("open")),
+        quantity=quantity,
         leverage=pl.lit(leverage),
     )
     outcomes = sweep(Book(entries), market, venue, tiers={symbol: table}).filter("liquidated")
@@ -119,14 +133,16 @@ def after_liquidation(
     return np.maximum(moved, 0.0)
 
 
-def _volume(bars: pl.DataFrame, closing: Closing, bars_a_day: float) -> float:
+def _volume(bars: pl.DataFrame, closing: Closing, bars_a_day: float, kind: str) -> float:
+    """Return what is traded a day in settlement currency: base times price, or base itself where coins settle."""
     if closing.daily_volume is not None:
         return closing.daily_volume
     if "volume" not in bars.columns:
         raise DataError(
             "bars need the column volume, in base units, or closing a daily_volume in settlement currency"
         )
-    traded = bars.select((pl.col("volume") * pl.col("close")).mean()).item() * bars_a_day
+    price = pl.col("close") if kind == "linear" else pl.lit(1.0)
+    traded = bars.select((pl.col("volume") * price).mean()).item() * bars_a_day
     if not traded > 0:
         raise DataError("bars need volume above zero to say how long closing takes")
     return float(traded)

@@ -10,10 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 import polars as pl
 
-from backtest.study.flow import WEIGHT_UNIT, in_units, leverage, leverage_bucket, weight, whole_units
+from backtest.kernel import sums
+from backtest.market.market import Market
+from backtest.schemas import Time
+from backtest.study.flow import WEIGHT_UNIT, leverage, leverage_bucket, weight, whole_units
+from backtest.study.group_sums import (
+    EDGES,
+    add_up,
+    categories,
+    fills_of,
+    known,
+    rows_of,
+    spans_of,
+    symbols_of,
+    trader_columns,
+)
+from backtest.study.survival import End, require_whole
 
 HOUR = timedelta(hours=1)
 
@@ -21,8 +37,6 @@ HOUR = timedelta(hours=1)
 KEYS = ("symbol", "side", "leverage_bucket", "outcome", "liquidated", "ambiguous", "outcome_time", "unit")
 LIVES_KEYS = ("symbol", "side", "leverage_bucket", "duration", "ended")
 SUMS = ("opened", "left", "book_notional", "entry_notional", "fill_notional", "shortfall")
-#: Sums that are those of others where rows do not thin out: a sixth of the time.
-WITHOUT_THINNING = {"left_units": "opened_units", "entry_notional_units": "book_notional_units"}
 
 
 def condense(
@@ -46,14 +60,27 @@ def condense(
     ``largest_units`` (entry notional of one row), ``largest_fill`` of one row, ``first_time`` and ``last_time`` of
     the outcomes themselves.
     """
-    bucket = leverage_bucket(leverage(outcomes, kinds))
-    rows = in_units(outcomes, kinds, unit).with_columns(bucket, largest_fill=pl.col("fill_notional"))
-    same = {} if "surviving_weight" in outcomes.columns else WITHOUT_THINNING
-    sums = [total for total in _sums() if total.meta.output_name() not in same]
-    stamps = rows.group_by(KEYS[:-1]).agg(*sums, *_largest()).with_columns(
-        **same, first_time="outcome_time", last_time="outcome_time", unit=pl.lit(unit, pl.Float64)
-    )  # fmt: skip
-    exact = stamps.select(*KEYS, *_names(), "first_time", "last_time").sort(KEYS).collect()
+    symbols, per_unit, per_weight = symbols_of(outcomes), 1 / unit, 1 / WEIGHT_UNIT
+    rows, fills = rows_of(outcomes, symbols, kinds), fills_of(outcomes)
+    found = add_up(
+        lambda row, groups, count: sums.add_flow(row, rows, fills, EDGES, per_unit, per_weight, groups, count),
+        outcomes.height,
+    )
+    time = known(pl.Series(found.moment).cast(Time), found.code & 1)
+    exact = pl.DataFrame(
+        {
+            **trader_columns(symbols, found.code >> 6),
+            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 3 & 7),
+            "liquidated": found.code >> 2 & 1 > 0,
+            "ambiguous": found.code >> 1 & 1 > 0,
+            "outcome_time": time,
+            "unit": pl.repeat(unit, found.code.size, dtype=pl.Float64, eager=True),
+            **{name: found.sums[:, number] for number, name in enumerate(_names()[:-1])},
+            "largest_fill": pl.Series(found.largest).fill_nan(None),
+            "first_time": time,
+            "last_time": time,
+        }
+    ).sort(KEYS)
     return exact if every is None else coarsen(exact, every)
 
 
@@ -121,6 +148,37 @@ def condense_lives(
         weight(lives),
     )
     return merge_lives(rows)
+
+
+def condense_ends(
+    outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR, *, kinds: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """Return what ``condense_lives`` does of the lives of outcomes, in one pass over them.
+
+    Parameters
+    ----------
+    outcomes, market : as ``survival.lives`` takes them
+
+    Raises
+    ------
+    DataError
+        For books whose rows thin out.
+    """
+    require_whole(outcomes)
+    symbols, step_ms, per_weight = symbols_of(outcomes), step // timedelta(milliseconds=1), 1 / WEIGHT_UNIT
+    rows, spans = rows_of(outcomes, symbols, kinds), spans_of(outcomes, symbols, market)
+    found = add_up(
+        lambda row, groups, count: sums.add_lives(row, rows, spans, EDGES, step_ms, per_weight, groups, count),
+        outcomes.height,
+    )
+    return pl.DataFrame(
+        {
+            **trader_columns(symbols, found.code >> 4),
+            "duration": known(pl.Series(found.moment * step_ms).cast(pl.Duration("ms")), found.code & 1),
+            "ended": categories(End, found.code >> 1 & 7),
+            "weight": pl.Series(found.sums[:, sums.OPENED]) / per_weight,  # numpy divides otherwise, by an ulp
+        }
+    ).sort(LIVES_KEYS)
 
 
 def merge_lives(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:

@@ -3,256 +3,243 @@
 A real history contains the impact of the liquidations that happened in it. Under another policy the mark would
 have been
 
-    history x exp(G x (flow under the facts - flow under the policy))          for longs, whose flow is sold
+    history x exp(-G x (flow under the policy - flow under the facts))      longs are sold, shorts bought back
 
-(shorts mirrored), G the strength of a unit of notional. Inside a bar the two flows are resolved together, one
-event at a time down (or up) the historical leg: waves would overshoot, because each liquidation that is *left out*
-keeps others from happening. A factual event is a jump the history itself made; taking it out moves the
-counterfactual mark back. A position that crosses in both worlds at one moment does both at once, so that the same
-policy gives an offset of exactly zero.
+G the strength of a unit of notional executed, ``impact.mark``. The facts are a replay of the book in the history
+itself; the policy is a replay that follows them event by event (``docs/replay.md``, Counterfactuals): the same
+policy gives an offset of exactly zero and the same outcomes to the last digit.
 
-Linear contracts, one symbol, positions without stops or adjustments, impact that stays. Liquidation prices are
-those of the entry: what funding does to them is left out on both sides. Plain Python, for books up to a million.
+What it rests on: that the book is the one that traded, that G was constant, and that everyone else would have done
+the same. So an answer is a range over assumed strengths; :func:`strength_limits` tells which of them the history
+itself can hold.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
 
-import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.sweep import sweep
+from backtest.engine.replay import Replay, replay
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
+from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.study.flow import entry_notional
 
-#: Logarithms that are the same price but for rounding; there the margin formula decides.
-TIE = 1e-12
-#: A mark moved by a factor of e and more is not an estimate any longer.
-LARGEST_OFFSET = 1.0
+WORLDS = ("in both", "only in fact", "only under the policy", "in neither")
 
 
 @dataclass(frozen=True, eq=False)
 class Counterfactual:
-    """What would have been."""
+    """A history's own liquidations, and those under another policy."""
 
-    outcomes: pl.DataFrame  #: ``position_id, liquidated, outcome_time, fill_price`` under the policy
-    path: pl.DataFrame  #: ``time, offset, mark`` (close) and notional liquidated in both worlds, bar by bar
+    facts: Replay
+    policy: Replay  #: ``impact`` has the offset of the mark, ``flow`` what was executed
+    positions: pl.DataFrame  #: ``liquidated`` (in which world), ``positions``, ``entry_notional``
+    totals: pl.DataFrame  #: ``measure, facts, policy``, settlement currency or counts
+    marks: pl.DataFrame  #: by symbol: extremes of the mark in both worlds, and of the offset
+    notes: tuple[str, ...]  #: what the reader must know beside the figures
 
-
-def facts_of(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
-    """Return what a venue's rules made of a book in the history itself, funding left out."""
-    return sweep(book, _without_funding(market), venue, tiers=tiers)
+    def __repr__(self) -> str:
+        told = ", ".join(
+            f"{row['positions']:,} {row['liquidated']}" for row in self.positions.iter_rows(named=True)
+        )
+        return f"Counterfactual(liquidated: {told})"
 
 
 def counterfactual(
     book: Book,
     market: Market,
-    facts: pl.DataFrame,
-    policy: Venue,
+    facts_venue: Venue,
+    policy_venue: Venue,
     *,
-    strength: float,
-    sold: float = 1.0,
-    facts_sold: float = 1.0,
+    impact: Impact,
+    fund: float = 0.0,
+    policy_fund: float | None = None,
+    deposits: Iterable[tuple[datetime, float]] = (),
+    facts: Replay | None = None,
+    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
+    trigger_price: Literal["mark", "last", "index"] | None = None,
+    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
+    stop_trigger: Literal["mark", "last", "index"] | None = None,
+    leverage_limit: Literal["error", "cap", "filter"] = "error",
     tiers: Tiers = "strict",
+    seed: int = 0,
+    trace: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Counterfactual:
-    """Return what a book would have lived through under another policy.
+    """Return what a book lived through in a history, and what it would have under another policy.
 
     Parameters
     ----------
     book, market
-        One symbol of a linear contract, positions that their holders close by a planned exit or not at all.
+        As :func:`~backtest.replay` takes them, any contracts but odds.
+    facts_venue, policy_venue
+        The rules the history was made under, and those that are tried.
+    impact
+        How the market takes orders in both worlds; ``mark`` is the strength G, zero leaves the mark as it was.
+    fund, policy_fund
+        What the insurance fund holds at the start, in fact and under the policy (None: the same).
     facts
-        Outcomes of the same positions in the history: of :func:`facts_of`, or of a replay that made the history.
-    policy
-        Rules that decide the liquidation prices of the other world.
-    strength
-        G: logarithm of the mark a unit of notional sold in the market.
-    sold, facts_sold
-        Share of the liquidated notional that goes to the market under the policy (0: none is sold, as where a
-        backstop takes everything over and holds it) and in fact.
+        The ``facts`` of an earlier answer with the same book, history and rules: saves replaying them, as when G
+        is varied.
+    deposits, fill_price, trigger_price, intrabar, stop_trigger, leverage_limit, tiers, seed, threads
+        As :func:`~backtest.replay` takes them, the same in both worlds.
+    trace
+        ``position_id`` of a position to follow in both worlds.
+    progress
+        Called with the share of bars done, of both worlds together.
 
     Raises
     ------
-    ArgumentError
-        For several symbols, other contracts, stops or adjustments, long gaps, facts of other positions, shares
-        outside 0 to 1, and a strength under which the mark runs away.
+    ArgumentError, DataError, TiersError
+        As :func:`~backtest.replay`; also for an order other than by price, and for a cap on generations.
     """
-    _check(book, market, policy, strength, sold, facts_sold)
-    if not facts["position_id"].equals(book.positions["position_id"]):
-        raise ArgumentError("facts must be outcomes of the book's positions, row by row: their position_id differ")
-    undisturbed = sweep(book, _without_funding(market), policy, tiers=tiers)
-    world = _World(book, market, facts, undisturbed, strength, sold, facts_sold)
-    offsets, flows = world.run()
-    times = market.bars["time"]
-    outcomes = book.positions.select("position_id").with_columns(
-        liquidated=pl.Series(world.bars >= 0),
-        outcome_time=times.gather(pl.Series(np.maximum(world.bars, 0))),
-        fill_price=pl.Series(world.fills),
+    told = progress or _untold
+    deposits = tuple(deposits)
+
+    def replayed(venue: Venue, held: float, taken: Impact, known: pl.DataFrame | None, done: float) -> Replay:
+        return replay(
+            book, market, venue, fund=held, deposits=deposits, impact=taken, facts=known, record_flow=True,
+            fill_price=fill_price, trigger_price=trigger_price, intrabar=intrabar, stop_trigger=stop_trigger,
+            leverage_limit=leverage_limit, tiers=tiers, seed=seed, trace=trace, threads=threads,
+            progress=lambda share: told(done + share / 2),
+        )  # fmt: skip
+
+    if facts is None:
+        facts = replayed(facts_venue, fund, replace(impact, mark=0.0), None, 0.0)
+    elif facts.flow.is_empty() and facts.impact["long_executed", "short_executed"].sum().sum_horizontal()[0] > 0:
+        raise ArgumentError("facts must be a replay that wrote its flow down (record_flow=True)")
+    policy = replayed(policy_venue, fund if policy_fund is None else policy_fund, impact, facts.flow, 0.5)
+    return Counterfactual(
+        facts=facts,
+        policy=policy,
+        positions=_positions(facts, policy, {s: policy_venue.contract(s).kind for s in market.symbols}),
+        totals=_totals(facts, policy),
+        marks=_marks(policy, market),
+        notes=_notes(facts, policy, market, impact.mark),
     )
-    kept = pl.col("liquidated")
-    path = pl.DataFrame(
-        {
-            "time": times,
-            "offset": offsets,
-            "mark": market.prices("mark", "close") * np.exp(offsets),
-            "facts_notional": flows[0],
-            "policy_notional": flows[1],
-        }
+
+
+def strength_limits(flow: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Return the largest strength each leg of a history can hold: where it is smaller, the leg fell too little.
+
+    A leg that liquidated a notional was moved by G times it; from its first liquidation to its extreme it went
+    ``room`` (a logarithm) altogether. A larger G says that others bought against the cascade at the same time.
+
+    Parameters
+    ----------
+    flow : of a replay of the history itself, as ``Counterfactual.facts.flow``
+
+    Returns
+    -------
+    ``symbol, time, stage`` (low or high), ``notional, room, strength``; legs that executed something.
+    """
+    toward = pl.when(pl.col("side") == "long").then(pl.lit("low")).otherwise(pl.lit("high"))
+    own = flow.filter(pl.col("notional") > 0, pl.col("stage").cast(pl.String) == toward)
+    bars = market.bars.select("symbol", "time", "open", "low", "high")
+    down = pl.col("stage").cast(pl.String) == "low"
+    start = pl.when(down).then(pl.min_horizontal("highest", "open")).otherwise(pl.max_horizontal("lowest", "open"))
+    room = (start.log() - pl.when(down).then("low").otherwise("high").log()).abs()
+    legs = own.group_by("symbol", "time", "stage", maintain_order=True).agg(
+        pl.col("notional").sum(), highest=pl.col("price").max(), lowest=pl.col("price").min()
     )
-    return Counterfactual(outcomes.with_columns(pl.when(kept).then(pl.col("outcome_time", "fill_price"))), path)
+    placed = legs.join(bars, on=("symbol", "time"), how="left", maintain_order="left")
+    return placed.select(
+        "symbol", "time", "stage", "notional", room=room, strength=room / pl.col("notional")
+    )  # fmt: skip
 
 
-def _without_funding(market: Market) -> Market:
-    return Market(market.bars, gap_limit=market.gap_limit, description=market.description)
+def _untold(_: float) -> None:
+    return None
 
 
-def _check(book: Book, market: Market, policy: Venue, strength: float, sold: float, facts_sold: float) -> None:
-    if len(market.symbols) != 1 or policy.contract(market.symbols[0]).kind != "linear":
-        raise ArgumentError(
-            f"a counterfactual needs one symbol of a linear contract: there are {', '.join(market.symbols)}"
-        )
-    planned = {"stop_price", "take_profit_price"} & set(book.positions.columns)
-    if book.adjustments is not None or any(book.positions[name].null_count() < len(book) for name in planned):
-        raise ArgumentError("a counterfactual takes positions without stops, take-profits and adjustments")
-    if market.gaps()["long"].any():
-        raise ArgumentError("a counterfactual needs bars without long gaps: what happened in them is unknown")
-    for name, share in (("sold", sold), ("facts_sold", facts_sold)):
-        if not 0 <= share <= 1:
-            raise ArgumentError(f"{name} must lie between 0 and 1, is {share!r}")
-    if not 0 <= strength < math.inf:
-        raise ArgumentError(f"strength must be zero or more, is {strength!r}")
+def _hit(found: Replay) -> pl.DataFrame:
+    """Return of each position whether it was liquidated, in whole or in part."""
+    touched = pl.col("liquidated") | (pl.col("filled_in_market") + pl.col("taken_over") > 0)
+    return found.outcomes.select("position_id", hit=touched)
 
 
-@dataclass
-class _World:
-    """Both worlds, stepped together."""
-
-    book: Book
-    market: Market
-    facts: pl.DataFrame
-    undisturbed: pl.DataFrame  #: what the policy would have made of the history itself
-    strength: float
-    sold: float
-    facts_sold: float
-    offset: float = 0.0
-    waiting: dict[int, list[tuple[float, int]]] = field(default_factory=lambda: {1: [], -1: []})
-
-    def __post_init__(self) -> None:
-        """Sort what happens by bar."""
-        times, positions = self.market.times, self.book.positions
-        count = positions.height
-        self.side = np.where((positions["side"] == "long").to_numpy(), 1, -1)
-        self.quantity = positions["quantity"].to_numpy()
-        self.entry = np.searchsorted(times, positions["entry_time"].to_physical().to_numpy())
-        self.exit = np.full(count, times.size + 1)
-        if "exit_time" in positions.columns:
-            exits = positions["exit_time"].to_physical().fill_null(np.iinfo(np.int64).max).to_numpy()
-            self.exit = np.searchsorted(times, exits)
-        self.levels = self.undisturbed["liquidation_price"].fill_null(0.0).to_numpy()
-        self.alone = _bars_of(self.undisturbed, times)
-        self.bars, self.fills = np.full(count, -1), np.full(count, np.nan)
-        self.keys = np.full(count, -np.inf)  # side x logarithm of the level, repriced at the entry
-        self.entering = _by_bar(self.entry, np.arange(count), times.size)
-        hit = self.facts["liquidated"].to_numpy()
-        rows = np.flatnonzero(hit)
-        self.happened = _by_bar(_bars_of(self.facts, times)[rows], rows, times.size)
-        self.fact_price = self.facts["fill_price"].fill_null(1.0).to_numpy()
-        self.fact_notional = self.facts["fill_notional"].fill_null(0.0).to_numpy()
-
-    def run(self) -> tuple[Any, Any]:
-        """Step through the bars; return the offset after each and the notional of both worlds."""
-        bars = self.market
-        prices = [np.log(bars.prices("mark", part)).tolist() for part in ("open", "high", "low")]
-        first_low = (
-            bars.prices("mark", "open") - bars.prices("mark", "low")
-            < bars.prices("mark", "high") - bars.prices("mark", "open")
-        ).tolist()
-        offsets, flows = np.zeros(len(first_low)), np.zeros((2, len(first_low)))
-        for bar, (opening, high, low) in enumerate(zip(*prices, strict=True)):
-            for i in self.entering.get(bar, ()):
-                s = int(self.side[i])
-                if self.levels[i] > 0:
-                    self.keys[i] = s * (math.log(self.levels[i]) + self.offset)
-                    heapq.heappush(self.waiting[s], (-self.keys[i], i))
-            facts = self.happened.get(bar, [])
-            for s in (1, -1) if first_low[bar] else (-1, 1):
-                own = [i for i in facts if self.side[i] == s]
-                flows[:, bar] += self.walk(bar, s, opening, low if s > 0 else high, own)
-            offsets[bar] = self.offset
-        return offsets, flows
-
-    def walk(self, bar: int, s: int, opening: float, extreme: float, facts: list[int]) -> tuple[float, float]:
-        """Go along one leg of a bar, from the opening to the extreme; levels are s x logarithms, falling."""
-        x, end, queue = s * opening, s * extreme, self.waiting[s]
-        order = sorted(facts, key=lambda i: (-s * math.log(self.fact_price[i]), i))
-        fact_flow = policy_flow = 0.0
-        at = 0
-        spared: list[tuple[float, int]] = []
-        while True:
-            while queue and (self.bars[queue[0][1]] >= 0 or self.exit[queue[0][1]] <= bar):
-                heapq.heappop(queue)
-            if queue and self.only_touched(queue[0][1], bar, -queue[0][0] - s * self.offset - end):
-                spared.append(heapq.heappop(queue))
-                continue
-            fact = s * math.log(self.fact_price[order[at]]) if at < len(order) else -math.inf
-            candidate = -queue[0][0] - s * self.offset if queue else -math.inf
-            if candidate < end:
-                candidate = -math.inf
-            if fact == candidate == -math.inf:
-                for waiting in spared:
-                    heapq.heappush(queue, waiting)
-                return fact_flow, policy_flow
-            x = min(x, max(fact, candidate))
-            if fact >= x:
-                i, at = order[at], at + 1
-                notional = float(self.fact_notional[i])
-                fact_flow += notional
-                move = -self.facts_sold * notional
-                if self.crosses_too(i, x, s, bar):
-                    move = (self.sold - self.facts_sold) * notional
-                    policy_flow += notional
-                    self.liquidate(i, bar, fact, s)
-                self.offset -= s * self.strength * move
-                x = max(x - self.strength * self.facts_sold * notional, end)  # the history itself jumped
-            else:
-                i = heapq.heappop(queue)[1]
-                self.liquidate(i, bar, x, s)
-                notional = float(self.quantity[i] * self.fills[i])
-                policy_flow += notional
-                self.offset -= s * self.strength * self.sold * notional
-
-    def only_touched(self, i: int, bar: int, beyond: float) -> bool:
-        """Whether a level lies on a bar's extreme, the mark being the history's, and the margin formula holds."""
-        return self.offset == 0.0 and abs(beyond) <= TIE and self.alone[i] != bar
-
-    def crosses_too(self, i: int, x: float, s: int, bar: int) -> bool:
-        """Whether a position that crosses in fact crosses at this moment in the other world as well."""
-        waits = self.bars[i] < 0 and self.exit[i] > bar
-        return bool(waits and self.keys[i] - s * self.offset >= x - TIE)
-
-    def liquidate(self, i: int, bar: int, x: float, s: int) -> None:
-        """Note where a position ends."""
-        if abs(self.offset) > LARGEST_OFFSET:
-            raise ArgumentError(f"strength {self.strength:g} lets the mark run away: take a smaller one")
-        self.bars[i], self.fills[i] = bar, math.exp(s * x + self.offset)
+def _positions(facts: Replay, policy: Replay, kinds: dict[str, str]) -> pl.DataFrame:
+    both = (
+        facts.outcomes.select("position_id", entry_notional(kinds))
+        .join(_hit(facts), on="position_id")
+        .join(_hit(policy), on="position_id", how="left", suffix="_policy")
+    )
+    fact, then = pl.col("hit"), pl.col("hit_policy").fill_null(False)
+    world = (
+        pl.when(fact & then).then(pl.lit(WORLDS[0]))
+        .when(fact).then(pl.lit(WORLDS[1]))
+        .when(then).then(pl.lit(WORLDS[2]))
+        .otherwise(pl.lit(WORLDS[3]))
+    )  # fmt: skip
+    counted = both.group_by(liquidated=world.cast(pl.Enum(WORLDS))).agg(
+        positions=pl.len().cast(pl.Int64), entry_notional=pl.col("entry_notional").sum()
+    )
+    every = pl.DataFrame({"liquidated": pl.Series(WORLDS, dtype=pl.Enum(WORLDS))})
+    return every.join(counted, on="liquidated", how="left", maintain_order="left").with_columns(
+        pl.col("positions", "entry_notional").fill_null(0)
+    )
 
 
-def _bars_of(outcomes: pl.DataFrame, times: Any) -> Any:
-    """Return the bar each position was liquidated in, -1 where it was not."""
-    moments = outcomes["outcome_time"].to_physical().fill_null(0).to_numpy()
-    return np.where(outcomes["liquidated"].to_numpy(), np.searchsorted(times, moments), -1)
+def _totals(facts: Replay, policy: Replay) -> pl.DataFrame:
+    columns = [_measures(found) for found in (facts, policy)]
+    return pl.DataFrame(
+        {"measure": list(columns[0]), "facts": list(columns[0].values()), "policy": list(columns[1].values())}
+    )
 
 
-def _by_bar(at: Any, rows: Any, bars: int) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for bar, row in zip(at.tolist(), rows.tolist(), strict=True):
-        if bar < bars:
-            found.setdefault(bar, []).append(row)
-    return found
+def _measures(found: Replay) -> dict[str, float]:
+    flows = {
+        name: float(found.impact.select(pl.col(f"long_{name}").sum() + pl.col(f"short_{name}").sum()).item())
+        for name in ("executed", "taken_over", "deleveraged")
+    }
+    cash = {row["account"]: row["total"] / found.unit for row in found.ledger.iter_rows(named=True)}
+    liquidated = found.outcomes.filter(pl.col("liquidated"))
+    return {
+        "liquidated positions": float(_hit(found)["hit"].sum()),
+        **{f"{name.replace('_', ' ')} notional": amount for name, amount in flows.items()},
+        "deleveragings": float(found.adl.height),
+        "lost by liquidated holders": -float(liquidated["realised_pnl"].sum()) + 0.0,
+        "fund at the end": float(found.fund["fund"][-1]),
+        "lowest fund": float(found.fund["fund"].min()),  # type: ignore[arg-type]
+        "clawed back": float(found.outcomes["clawed_back"].sum()),
+        "uncovered": -cash["deficit"] + 0.0,
+    }
+
+
+def _marks(policy: Replay, market: Market) -> pl.DataFrame:
+    """Return extremes of the mark; a bar's are taken under the offset at its end."""
+    bars = market.bars.select("symbol", "time", "low", "high").with_columns(policy.impact["offset", "runaway"])
+    factor = pl.col("offset").exp()
+    return bars.group_by("symbol", maintain_order=True).agg(
+        lowest_facts=pl.col("low").min(),
+        lowest_policy=(pl.col("low") * factor).min(),
+        highest_facts=pl.col("high").max(),
+        highest_policy=(pl.col("high") * factor).max(),
+        lowest_offset=pl.col("offset").min(),
+        highest_offset=pl.col("offset").max(),
+        last_offset=pl.col("offset").last(),
+        runaway_bars=pl.col("runaway").sum().cast(pl.Int64),
+    )
+
+
+def _notes(facts: Replay, policy: Replay, market: Market, strength: float) -> tuple[str, ...]:
+    told = [f"in fact: {note}" for note in facts.notes] + [f"under the policy: {note}" for note in policy.notes]
+    legs = strength_limits(facts.flow, market)
+    total = float(legs["notional"].sum())
+    if strength > 0 and total > 0:
+        beyond = float(legs.filter(pl.col("strength") < strength)["notional"].sum()) / total
+        if beyond >= 0.005:
+            told.append(
+                f"{beyond:.0%} of what was executed in fact lies in bars that moved less than {strength:g} times "
+                "it: there the history did not jump as far as this strength says"
+            )
+    return tuple(told)

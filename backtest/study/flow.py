@@ -85,11 +85,16 @@ def leverage(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> 
 
 def leverage_bucket(leverage: pl.Expr, edges: Sequence[float] = LEVERAGE_EDGES) -> pl.Expr:
     """Return the bucket [edge, next edge) of each leverage, as ``leverage_bucket``: an Enum in order."""
-    between = [f"{low:g}x to {high:g}x" for low, high in pairwise(edges)]
-    labels = [f"below {edges[0]:g}x", *between, f"{edges[-1]:g}x and more"]
-    *below, highest = [pl.lit(label, pl.Enum(labels)) for label in labels]  # 20 times as fast as by their text
+    buckets = bucket_type(edges)
+    *below, highest = [pl.lit(label, buckets) for label in buckets.categories]  # 20 times as fast as by their text
     each = (pl.when(leverage < edge).then(bucket) for edge, bucket in zip(edges, below, strict=True))
     return pl.coalesce(*each, highest).alias("leverage_bucket")
+
+
+def bucket_type(edges: Sequence[float] = LEVERAGE_EDGES) -> pl.Enum:
+    """Return the type of leverage buckets: their names, in order."""
+    between = [f"{low:g}x to {high:g}x" for low, high in pairwise(edges)]
+    return pl.Enum([f"below {edges[0]:g}x", *between, f"{edges[-1]:g}x and more"])
 
 
 def liquidated(

@@ -9,10 +9,13 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.study.policy_grid import KEYS
+from backtest.study.settlement import FundPath
 
 #: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue, and
-#: other rules of maintenance liquidate earlier to leave a smaller shortfall, which freedom does not see.
-WITHIN = ("history", "book", "fill", "response", "change", "rate_scale")
+#: other rules of maintenance, fees, funds and procedures change the shortfall by what freedom does not see.
+WITHIN = (
+    "history", "book", "fill", "response", "change", "rate_scale", "liquidation_fee", "fund", "procedure",
+)  # fmt: skip
 
 
 #: Amounts that :func:`per_million` tells, and what it calls them.
@@ -25,6 +28,12 @@ AMOUNTS = {
     "fund_lowest": "fund_lowest_per_million",
     "fund_end": "fund_end_per_million",
     "adl": "adl_per_million",
+    "deficit": "deficit_per_million",
+    "closed_notional": "closed_per_million",
+    "adl_notional": "adl_notional_per_million",
+    "given_up": "given_up_per_million",
+    "clawed_back": "clawed_back_per_million",
+    "backstop": "backstop_per_million",
 }
 
 
@@ -96,15 +105,20 @@ class Law:
     rises: bool
     holds: bool  #: by proof; the others are counted to see where rules of thumb break
     sentence: str
+    swept: bool = False  #: whether it tells of the sweep alone, whatever the settlement
 
+
+#: Amounts that differ by less, as a fraction, are told apart by their rounding alone.
+EQUAL = 1e-9
 
 LAWS = (
-    Law("cap", "liquidated", True, True, "a higher cap never liquidates fewer positions"),
-    Law("cap", "liquidated_notional", True, True, "a higher cap never liquidates less notional"),
-    Law("rate_scale", "liquidated", True, True, "higher maintenance rates never liquidate fewer positions"),
-    Law("fund", "adl", False, True, "a larger fund never means more deleveraging"),
-    Law("fund", "first_adl", True, True, "a larger fund never means an earlier first deleveraging"),
-    Law("liquidation_fee", "adl", False, True, "a higher fee never means more deleveraging"),
+    Law("cap", "liquidated", True, True, "a higher cap never liquidates fewer positions", True),
+    Law("cap", "liquidated_notional", True, True, "a higher cap never liquidates less notional", True),
+    Law("rate_scale", "liquidated", True, True, "higher maintenance rates never liquidate fewer positions", True),
+    Law("fund", "adl", False, True, "a larger fund never leaves others more to pay"),
+    Law("fund", "adl_notional", False, False, "a larger fund never means more notional deleveraged"),
+    Law("fund", "first_adl", True, True, "a larger fund never leaves others to pay earlier"),
+    Law("liquidation_fee", "adl", False, True, "a higher fee never leaves others more to pay"),
     Law("cap", "shortfall", True, False, "a higher cap never means a smaller shortfall"),
     Law("cap", "traders_losses", True, False, "a higher cap never means smaller losses of the liquidated"),
     Law("rate_scale", "shortfall", False, False, "higher maintenance rates never mean a larger shortfall"),
@@ -116,14 +130,18 @@ def laws(policies: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    ``sentence``, ``holds`` (whether it must, in a sweep with this settlement), ``compared``, ``broken``, and
-    ``largest``, the largest breach as a fraction of the value it was to stay beyond (null where none, or a time).
+    ``sentence``, ``holds`` (whether it must: what tells of the sweep, and of amounts where the settlement is the
+    fund path, not a replay), ``compared``, ``broken``, and ``largest``, the largest breach as a fraction of the
+    value it was to stay beyond (null where none, or a time).
     """
     return pl.DataFrame([_tested(policies, law) for law in LAWS], schema_overrides={"largest": pl.Float64})
 
 
 def _tested(policies: pl.DataFrame, law: Law) -> dict[str, object]:
+    simple = policies.is_empty() or policies["settlement"].unique().to_list() == [FundPath().label]
     others = [name for name in KEYS if name != law.axis]
+    if law.axis == "liquidation_fee":  # one procedure's own is neither higher nor lower than another's
+        policies = policies.filter(pl.col(law.axis).is_not_null())
     place = pl.col(law.axis).fill_null(float("inf")) if law.axis == "cap" else pl.col(law.axis)
     value = pl.col(law.value)
     if law.value == "first_adl":  # never is later than any time
@@ -132,13 +150,14 @@ def _tested(policies: pl.DataFrame, law: Law) -> dict[str, object]:
     before = pl.col("value").shift(1).over(others)
     breach = (before - pl.col("value")) if law.rises else (pl.col("value") - before)
     pairs = frame.select(before=before, breach=breach).drop_nulls()
-    broken = pairs.filter(pl.col("breach") > 0)
+    slack = 0 if law.value == "first_adl" else EQUAL * pl.col("before").abs()
+    broken = pairs.filter(pl.col("breach") > slack)
     largest = None
     if broken.height and law.value != "first_adl":
         largest = broken.select((pl.col("breach") / pl.col("before")).max()).item()
     return {
         "sentence": law.sentence,
-        "holds": law.holds,
+        "holds": law.holds and (law.swept or simple),
         "compared": pairs.height,
         "broken": broken.height,
         "largest": largest,

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.types import Floats
+from backtest.kernel.types import Floats, Integers
 
 #: Fewer stretches than this say little about a quantile of 99 %.
 FEW_WINDOWS = 100
@@ -51,17 +51,21 @@ def need(flow: Floats) -> float:
 
 
 def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
-    """Return the fund's path with its highest so far and how far below that it is.
+    """Return the fund's path with its highest so far, what it began with included, and how far below that it is.
 
     Returns
     -------
     The frame in order of time with ``highest`` and ``drawdown`` (zero or more, settlement currency).
     """
-    return (
-        fund.sort("time")
-        .with_columns(highest=pl.col("fund").cum_max())
-        .with_columns(drawdown=pl.col("highest") - pl.col("fund"))
-    )
+    path = fund.sort("time", maintain_order=True)
+    return path.with_columns(
+        highest=pl.max_horizontal(pl.lit(start_of(path)), pl.col("fund").cum_max())
+    ).with_columns(drawdown=pl.col("highest") - pl.col("fund"))
+
+
+def start_of(fund: pl.DataFrame) -> float:
+    """Return what a fund held before the first bar of its path, in order of time."""
+    return float(fund["fund"][0] - fund["paid_in"][0] + fund["paid_out"][0])
 
 
 @dataclass(frozen=True)
@@ -107,43 +111,63 @@ def fund_size(
     ArgumentError
         For a confidence outside 0 to 1, or a horizon or a block the history does not hold.
     """
-    if not 0 < confidence < 1:
-        raise ArgumentError(f"confidence must lie between 0 and 1, is {confidence!r}")
-    step = flow["time"].diff().min()
-    if flow.height < 2 or not isinstance(step, timedelta):
-        raise ArgumentError(f"flow must hold at least two intervals, holds {flow.height}")
-    length, size = round(horizon / step), round(block / step)
-    if not 1 <= size <= length <= flow.height:
-        raise ArgumentError(
-            f"block and horizon must be whole intervals within the history of {flow.height} x {step}: "
-            f"block {block}, horizon {horizon}"
-        )
+    length, size = stretches(flow, horizon=horizon, block=block, confidence=confidence)
     values = flow["flow"].to_numpy()
     rolling = np.array([need(values[at : at + length]) for at in range(values.size - length + 1)])
-    drawn = _drawn_needs(values, length, size, paths, np.random.default_rng(seed))
-    again = np.random.default_rng(seed + 1)
-    quantiles = [np.quantile(again.choice(drawn, drawn.size), confidence) for _ in range(500)]
-    low, high = np.quantile(quantiles, [0.025, 0.975])
+    drawn = needs(values[drawn_rows(values.size, length, size, paths, np.random.default_rng(seed))])
+    low, high = band(drawn, confidence, np.random.default_rng(seed + 1))
     return FundSize(
         confidence=confidence,
         horizon=horizon,
         rolling=float(np.quantile(rolling, confidence)),
         bootstrap=float(np.quantile(drawn, confidence)),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         worst=float(rolling.max()),
         windows=rolling.size,
         independent=values.size / length,
     )
 
 
-def _drawn_needs(values: Floats, length: int, size: int, paths: int, rng: np.random.Generator) -> Floats:
-    """Return the needs of paths put together from blocks of the history, drawn with replacement."""
-    blocks = -(-length // size)
-    starts = rng.integers(0, values.size - size + 1, (paths, blocks))
-    rows = (starts[:, :, None] + np.arange(size)).reshape(paths, -1)[:, :length]
-    sums = np.cumsum(values[rows], axis=1)
-    return np.asarray(np.maximum(0.0, -np.minimum(sums.min(axis=1), 0.0)))
+def stretches(flow: pl.DataFrame, *, horizon: timedelta, block: timedelta, confidence: float) -> tuple[int, int]:
+    """Return how many intervals a horizon and a block are of.
+
+    Raises
+    ------
+    ArgumentError
+        For a confidence outside 0 to 1, and for a horizon or a block that is no whole number of intervals or that
+        the history does not hold.
+    """
+    if not 0 < confidence < 1:
+        raise ArgumentError(f"confidence must lie between 0 and 1, is {confidence!r}")
+    step = flow["time"].diff().min()
+    if flow.height < 2 or not isinstance(step, timedelta):
+        raise ArgumentError(f"flow must hold at least two intervals, holds {flow.height}")
+    length, size = horizon // step, block // step
+    if horizon % step or block % step or not 1 <= size <= length <= flow.height:
+        raise ArgumentError(
+            f"block and horizon must be whole intervals within the history of {flow.height} x {step}: "
+            f"block {block}, horizon {horizon}"
+        )
+    return length, size
+
+
+def drawn_rows(count: int, length: int, size: int, paths: int, rng: np.random.Generator) -> Integers:
+    """Return (paths, length) the intervals of paths put together from blocks of a history, with replacement."""
+    starts = rng.integers(0, count - size + 1, (paths, -(-length // size)))
+    return np.asarray((starts[:, :, None] + np.arange(size)).reshape(paths, -1)[:, :length])
+
+
+def needs(flows: Floats) -> Floats:
+    """Return (paths,) how far each path's running sum falls below its beginning."""
+    return np.asarray(np.maximum(0.0, -np.cumsum(flows, axis=1).min(axis=1)))
+
+
+def band(drawn: Floats, confidence: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Return a 95 % band of a quantile of drawn needs, by drawing among them again."""
+    quantiles = [np.quantile(rng.choice(drawn, drawn.size), confidence) for _ in range(500)]
+    low, high = np.quantile(quantiles, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) -> float:
@@ -171,8 +195,8 @@ def adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: float) -
     start, the notional held as given, their ratio, the largest draw of one day, the fund over it (null where none
     is), and the losses of the one and the two holders that lost most.
     """
-    path = fund.sort("time")
-    start = float(path["fund"][0] - path["paid_in"][0] + path["paid_out"][0])
+    path = fund.sort("time", maintain_order=True)
+    start = start_of(path)
     days = fund_flow(fund, every="1d")["flow"]
     worst = float(max(0.0, -(days.min() or 0.0)))  # type: ignore[operator,arg-type]
     return pl.DataFrame(

@@ -58,40 +58,45 @@ def tier_adequacy(
     Parameters
     ----------
     market : bars with ``volume`` in base units, unless ``closing`` says what is traded
-    venue, table : the table of tiers of the symbol's contract, sizes in notional
+    venue, table : the table of tiers of the symbol's contract; sizes in contracts are turned into settlement
+        currency at the median close of the bars, and moves after liquidation are those of so many contracts
     levels : of the required rates; ``level`` is that of what is suggested
     open_end : size at which a last tier without an end is judged
 
     Returns
     -------
     A row a tier, side and ``condition`` (``every opening``, or ``after liquidation`` at the tier's highest
-    leverage; none where the table does not tell it or nothing was liquidated): ``floor, size`` (judged at),
-    ``rate, max_leverage, time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each
-    level in per cent, ``shortfall_share`` of moves, ``bad_debt`` expected per million closed,
-    ``suggested_rate``, the required one at ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest
-    round size up to which the rate suffices at every opening: null where none does.
+    leverage; none where the table does not tell it or nothing was liquidated): ``floor, size`` (judged at) in
+    settlement currency, ``contracts`` (null where the table does not count them), ``rate, max_leverage,
+    time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each level in per cent,
+    ``shortfall_share`` of moves, ``bad_debt`` expected per million closed, ``suggested_rate``, the required one at
+    ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest round size up to which the rate suffices at
+    every opening: null where none does.
 
     Raises
     ------
     DataError
         For bars without volume where none is given.
     ArgumentError
-        For a table keyed by leverage or by contracts, levels out of their range.
+        For a table keyed by leverage, which has no sizes to judge; levels out of their range.
     """
     if not all(0 < each < 1 for each in (*levels, level)):
         raise ArgumentError(f"levels must lie between 0 and 1, are {[*levels, level]}")
-    terms = Exit.of(market, closing, symbol)
+    terms = Exit.of(market, closing, symbol, venue)
     found = venue.contract(terms.market.symbols[0]).table(table)
-    if found.model == "leverage" or found.size != "notional":
-        keyed = "leverage" if found.model == "leverage" else found.size
-        raise ArgumentError(f"tier_adequacy needs tiers by notional: those of {table} are by {keyed}")
+    if found.model == "leverage":
+        raise ArgumentError(
+            f"tier_adequacy needs tiers by size: those of {table} are by leverage, one rate for any size"
+        )
     rows = [
         row
         for tier in range(len(found))
         for side in MOVES
         for row in _tier_rows(terms, venue, found, tier, side, (levels, level, open_end))
     ]
-    return pl.DataFrame(rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64})
+    return pl.DataFrame(
+        rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64, "contracts": pl.Float64}
+    )
 
 
 def bad_debt(
@@ -101,15 +106,21 @@ def bad_debt(
     rates: Sequence[float],
     symbol: str | None = None,
     closing: Closing = USUAL,
+    venue: Venue | None = None,
 ) -> pl.DataFrame:
     """Return the frontier of size and rate: what closing positions of each size at each rate leaves unpaid.
+
+    Parameters
+    ----------
+    sizes : notional in settlement currency
+    venue : says what kind of contract it is; linear without one
 
     Returns
     -------
     ``side, size, rate, time_to_close, shortfall_share`` of moves from every opening that the rate does not cover,
     ``bad_debt`` expected per million of notional closed.
     """
-    terms = Exit.of(market, closing, symbol)
+    terms = Exit.of(market, closing, symbol, venue)
     needed = {
         (side, float(size)): terms.moves(side, terms.bars(size)) + terms.cost(size)
         for size in sizes
@@ -127,14 +138,17 @@ def _tier_rows(
     terms: Exit, venue: Venue, table: TierTable, tier: int, side: str, asked: tuple[Sequence[float], float, float]
 ) -> Iterator[dict[str, Any]]:
     levels, level, open_end = asked
-    ends = [*table.floors[1:], table.cap if math.isfinite(table.cap) else max(open_end, table.floors[-1])]
-    size, rate, leverage = float(ends[tier]), float(table.rates[tier]), float(table.max_leverages[tier])
+    worth, quantity = _contract(terms, venue, table)
+    ends = [*table.floors[1:], table.cap if math.isfinite(table.cap) else max(open_end / worth, table.floors[-1])]
+    size, rate, leverage = float(ends[tier]) * worth, float(table.rates[tier]), float(table.max_leverages[tier])
     horizon, cost = terms.bars(size), terms.cost(size)
     conditions = {"every opening": terms.moves(side, horizon)}
     if math.isfinite(leverage):
+        held = size if quantity is None else float(ends[tier]) * quantity
         conditions["after liquidation"] = after_liquidation(
-            terms.market, venue, table.name, size * WITHIN, side=side, leverage=leverage, horizon=horizon
-        )
+            terms.market, venue, table.name, held * WITHIN, side=side, leverage=leverage, horizon=horizon,
+            counted="notional" if quantity is None else "quantity",
+        )  # fmt: skip
     for condition, moves in conditions.items():
         if not moves.size:
             continue
@@ -144,8 +158,9 @@ def _tier_rows(
             "tier": tier + 1,
             "side": side,
             "condition": condition,
-            "floor": float(table.floors[tier]),
+            "floor": float(table.floors[tier]) * worth,
             "size": size,
+            "contracts": None if quantity is None else float(ends[tier]),
             "max_leverage": leverage,
             "time_to_close": terms.time(size),
             "cost": cost,
@@ -155,6 +170,15 @@ def _tier_rows(
             "suggested_rate": math.ceil(wanted / RATE_STEP - 1e-9) * RATE_STEP,
             "suggested_cap": _suggested_cap(terms, side, rate, level),
         }
+
+
+def _contract(terms: Exit, venue: Venue, table: TierTable) -> tuple[float, float | None]:
+    """Return what one of the table's units of size is worth, and its quantity where it is a contract."""
+    if table.size == "notional":
+        return 1.0, None
+    kind = venue.contract(terms.market.symbols[0]).kind
+    price = {"linear": terms.price, "inverse": 1 / terms.price}.get(kind, 1.0)
+    return table.contract_size * price, table.contract_size
 
 
 def _beyond(needed: Floats, rate: float) -> dict[str, float]:

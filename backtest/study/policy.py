@@ -3,7 +3,7 @@
 A grid is every combination of a cap on leverage, a factor on maintenance rates, named changes of other rules, a
 fill, a liquidation fee, a fund and a procedure, each under three responses of traders to the cap. A *cell* is what
 one sweep a response can tell: one history, book, cap, factor, change and fill, with every fee, fund and procedure
-settled from it. Rows are tidy: one a combination.
+settled from it (by a replay each, where the settlement is one). Rows are tidy: one a combination.
 
 Freedom is what the rules leave of what traders wanted: the share of the wanted notional that is opened, divided by
 how many times the wanted margin is asked for it, where it is more. System loss is the shortfall: what liquidated
@@ -28,9 +28,23 @@ from backtest.study.flow import WEIGHT_UNIT, entry_notional, weight, whole_units
 from backtest.study.policy_bands import Bands, share_bands
 from backtest.study.policy_grid import KEYS, Grid, History, Rules, Wanted
 from backtest.study.responses import binds, restricted, selected_leverage, under_cap
-from backtest.study.settlement import FundPath, Run, Settlement
+from backtest.study.settlement import FundPath, Run, Settled, Settlement, require_procedures
 
 FUND_PATH = FundPath()
+
+#: Columns in which null says something, and what they are of otherwise.
+NULLABLE: dict[str, Any] = {
+    "cap": pl.Float64,
+    "liquidation_fee": pl.Float64,
+    "first_adl": pl.Datetime("ms", "UTC"),
+    "begun": pl.Float64,
+    "released": pl.Float64,
+    "closed_notional": pl.Float64,
+    "adl_notional": pl.Float64,
+    "given_up": pl.Float64,
+    "clawed_back": pl.Float64,
+    "backstop": pl.Float64,
+}
 
 
 def run(
@@ -101,34 +115,37 @@ def evaluate(
 
     Returns
     -------
-    ``KEYS`` (``cap`` null: none), ``settlement`` (what the amounts leave out), then
+    ``KEYS`` (``cap`` null: none; ``liquidation_fee`` null: the procedure's own), ``settlement`` (what the amounts
+    rest on and leave out), then
 
     - ``wanted`` positions times weight, ``wanted_notional``; of these ``opened_share`` by count, ``notional_kept``
       and ``turnover_given_up`` by entry notional, ``margin_asked`` (over the wanted margin), ``freedom``,
       ``refused_share`` by count: larger than the changed tables take;
     - ``liquidated`` (count) and ``liquidated_share`` of those opened, ``liquidated_notional`` at the entry and
-      ``notional_share``, ``shortfall_share`` of the notional opened; with bands each has ``_low`` and ``_high``;
-    - ``traders_losses`` of the liquidated, ``returned``, ``fees``, ``kept`` by the fund, ``shortfall``,
-      ``fund_lowest``, ``fund_end``, ``adl``, ``first_adl``.
+      ``notional_share``, ``shortfall_share`` of the notional opened; with bands each has ``_low`` and ``_high``:
+      all of the sweep, in which every position whose liquidation begins is closed whole, whatever the terms;
+    - the fields of :class:`~backtest.study.settlement.Settled`.
     """
     kinds = kinds_of(history, venue)
     applied = rules.applied(venue)
     history.market.prices(applied.trigger_price, "open")  # refuses a trigger the bars do not hold
     market = history.market if rules.fill == "liquidation_price" else with_last_price(history.market)
     binding = binds(book.admitted, rules.cap, kinds)
+    terms = grid.terms()
+    require_procedures(settlement, terms)
     rows: list[dict[str, Any]] = []
-    swept: tuple[Run, dict[str, float]] | None = None
+    told: tuple[dict[str, float], Sequence[Settled]] | None = None
     for response in grid.responses:
-        if swept is None or binding:
+        if told is None or binding:
             opened = under_cap(book.admitted, rules.cap, response, kinds)
             made = _swept(opened, market, applied, rules, history, unit, threads)
-            swept = made, _totals(made, book, kinds, bands)
-        for terms in grid.terms():
-            keys = (history.name, book.name, rules.change, rules.cap, rules.rate_scale, rules.fill, response)
-            named = dict(zip(KEYS, (*keys, *asdict(terms).values()), strict=True))
-            settled = asdict(settlement.settle(swept[0], terms))
-            rows.append({**named, "settlement": settlement.label, **swept[1], **settled})
-    return pl.DataFrame(rows, schema_overrides={"cap": pl.Float64, "first_adl": pl.Datetime("ms", "UTC")})
+            told = _totals(made, book, kinds, bands), settlement.settle_each(made, terms)
+        totals, settled = told
+        keys = (history.name, book.name, rules.change, rules.cap, rules.rate_scale, rules.fill, response)
+        for each, amounts in zip(terms, settled, strict=True):
+            named = dict(zip(KEYS, (*keys, *asdict(each).values()), strict=True))
+            rows.append({**named, "settlement": settlement.label, **totals, **asdict(amounts)})
+    return pl.DataFrame(rows, schema_overrides=NULLABLE)
 
 
 def with_last_price(market: Market) -> Market:
@@ -142,16 +159,13 @@ def with_last_price(market: Market) -> Market:
 def _swept(
     book: Book, market: Market, venue: Venue, rules: Rules, history: History, unit: float, threads: int | None
 ) -> Run:
-    outcomes = sweep(
-        book,
-        market,
-        venue,
-        tiers=history.tiers,
-        threads=threads,
-        fill_price="liquidation_price" if rules.fill == "liquidation_price" else "last_extreme",
-        stop_trigger="last" if history.market.has("last") else "mark",
-    )
-    return Run(book, market, venue, outcomes, unit)
+    how: dict[str, Any] = {
+        "tiers": history.tiers,
+        "fill_price": "liquidation_price" if rules.fill == "liquidation_price" else "last_extreme",
+        "stop_trigger": "last" if history.market.has("last") else "mark",
+        "threads": threads,
+    }
+    return Run(book, market, venue, sweep(book, market, venue, **how), unit, **how)
 
 
 def _totals(run: Run, wanted: Wanted, kinds: Mapping[str, str], bands: Bands | None) -> dict[str, float]:

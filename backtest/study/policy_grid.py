@@ -10,12 +10,27 @@ from typing import Any, Literal
 from backtest.book.book import Book
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
+from backtest.rules.procedure import PROCEDURE_RULES
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.study.responses import RESPONSES
 from backtest.study.settlement import Terms
 
-FILLS = ("liquidation_price", "worst_price")
+Fill = Literal["liquidation_price", "worst_price"]
+FILLS: tuple[Fill, ...] = ("liquidation_price", "worst_price")
+
+#: Rules that a change cannot be of, and where they belong: a sweep knows nothing of what follows a liquidation.
+OTHER_AXES = {
+    "maximum_leverage": "caps are an axis of their own (grid.caps)",
+    "rate_scale": "rate_scales are an axis of their own (grid.rate_scales)",
+    **dict.fromkeys(
+        ("remainder", "takeover_price", "takeover_discount", "procedure", *PROCEDURE_RULES),
+        "procedures are an axis of their own (grid.procedures)",
+    ),
+    **dict.fromkeys(
+        ("cross", "name", "title", "settlement", "provenance", "unknown", "note"), "it decides nothing"
+    ),
+}
 
 #: Columns of what a row is, in order; the others say what came of it.
 KEYS = (
@@ -53,7 +68,7 @@ class Rules:
     rate_scale: float = 1.0  #: factor on every maintenance rate
     change: str = "as written"  #: name of the other changes
     changes: Mapping[str, Any] = field(default_factory=dict)  #: as ``Venue.with_`` takes them
-    fill: Literal["liquidation_price", "worst_price"] = "liquidation_price"
+    fill: Fill = "liquidation_price"
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range and unknown fills."""
@@ -63,6 +78,9 @@ class Rules:
             raise ArgumentError(f"rate_scale must be finite and above zero, is {self.rate_scale!r}")
         if self.cap is not None and not 1 <= self.cap < float("inf"):
             raise ArgumentError(f"a cap on leverage must be 1 or more, is {self.cap!r}")
+        elsewhere = [name for name in self.changes if name in OTHER_AXES]
+        if elsewhere:
+            raise ArgumentError(f"{elsewhere[0]} is no rule that a change can be of: {OTHER_AXES[elsewhere[0]]}")
 
     def applied(self, venue: Venue) -> Venue:
         """Return a venue under these rules, paying out what remains so that a settlement can share it."""
@@ -79,11 +97,11 @@ class Grid:
     caps: Sequence[float | None] = (None,)
     rate_scales: Sequence[float] = (1.0,)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"as written": {}})
-    fills: Sequence[Literal["liquidation_price", "worst_price"]] = ("liquidation_price",)
+    fills: Sequence[Fill] = FILLS  #: both, to bracket what a fund bears
     responses: Sequence[str] = RESPONSES
-    liquidation_fees: Sequence[float] = (0.0,)
+    liquidation_fees: Sequence[float | None] = (0.0,)  #: None: each procedure's own
     funds: Sequence[float] = (0.0,)
-    procedures: Sequence[Literal["returned", "to_fund"]] = ("returned",)
+    procedures: Sequence[str] = ("returned",)  #: of those the settlement has
 
     def __post_init__(self) -> None:
         """Refuse empty axes, repeated values, and whatever single rules and terms refuse."""

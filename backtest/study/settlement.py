@@ -1,7 +1,9 @@
 """Who pays: what liquidations leave, what they lack, and what a fund of a given size makes of it.
 
-A settlement turns the outcomes of a sweep into money under given terms. The one here, :class:`FundPath`, is simple
-and stated whole. Every liquidated position is closed at once at the sweep's fill, with equity e there:
+A settlement turns a book that was swept into money under given terms. There are two behind one protocol,
+:class:`Settlement`: :class:`~backtest.study.replayed.Replayed` steps the book through a venue's procedure in time
+order, with orders, takeovers, a fund and deleveraging; the one here, :class:`FundPath`, is simple and stated
+whole. Every liquidated position is closed at once at the sweep's fill, with equity e there:
 
 - fee = min(fee rate x fill notional, max(e, 0)) goes to the fund;
 - what remains, max(e, 0) - fee, goes back to its holder (``returned``) or to the fund (``to_fund``);
@@ -12,14 +14,12 @@ shortfalls are paid as far as the fund reaches; it never falls below zero. What 
 deficit: what auto-deleveraging would have had to take. Nothing feeds back: closing moves no price, nothing is
 closed in part, deleveraging ends no position. Results say so, in :attr:`Settlement.label`.
 
-An engine that does feed back belongs behind the same protocol: it is given the book, the market and the rules, and
-returns the same amounts.
-
 Amounts are whole units of the settlement currency: no sum depends on an order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -32,10 +32,12 @@ from backtest.book.book import Book
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas import Time
 from backtest.study.flow import weight, whole_units
 
+#: Procedures every settlement has: positions are closed whole and at once, nobody is deleveraged.
 PROCEDURES = ("returned", "to_fund")
 
 
@@ -43,16 +45,17 @@ PROCEDURES = ("returned", "to_fund")
 class Terms:
     """What a venue takes from the liquidated, and what it has to pay with."""
 
-    liquidation_fee: float = 0.0  #: of the notional closed, as far as equity reaches
+    liquidation_fee: float | None = 0.0  #: of the notional closed, as far as equity reaches; None: the procedure's
     fund: float = 0.0  #: at the beginning, settlement currency
-    procedure: Literal["returned", "to_fund"] = "returned"  #: where the rest of the margin goes
+    procedure: str = (
+        "returned"  #: one of the settlement's; ``returned``, ``to_fund``: where the rest of margins goes
+    )
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of their range and unknown procedures."""
-        if not (0 <= self.liquidation_fee < 1 and 0 <= self.fund < float("inf")):
+        """Refuse numbers out of their range."""
+        fee = 0.0 if self.liquidation_fee is None else self.liquidation_fee
+        if not (0 <= fee < 1 and 0 <= self.fund < float("inf")):
             raise ArgumentError(f"terms need 0 <= liquidation_fee < 1 and a finite fund of zero or more: {self}")
-        if self.procedure not in PROCEDURES:
-            raise ArgumentError(f"procedure must be one of {', '.join(PROCEDURES)}, is {self.procedure!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,10 @@ class Run:
     venue: Venue
     outcomes: pl.DataFrame
     unit: float = 0.01  #: amounts are whole numbers of it
+    tiers: Tiers = "strict"
+    fill_price: Literal["liquidation_price", "last_extreme"] = "liquidation_price"
+    stop_trigger: Literal["mark", "last"] | None = None
+    threads: int | None = None
 
     @cached_property
     def liquidated(self) -> Liquidated:
@@ -106,17 +113,25 @@ class Liquidated:
 
 @dataclass(frozen=True)
 class Settled:
-    """What terms made of a run, in settlement currency."""
+    """What terms made of a run, in settlement currency. Null is what a settlement knows nothing of."""
 
-    traders_losses: float  #: of those liquidated: margin put in less what was returned
-    returned: float
+    traders_losses: float  #: of those whose liquidation began: margin put in less what they got back or still hold
+    returned: float  #: that they got back of their margins, or still hold
     fees: float
-    kept: float  #: remainders that went to the fund
-    shortfall: float
+    kept: float  #: what else the fund took in: remainders; in a replay also gains on what was taken over
+    shortfall: float  #: beyond margins: what the fund paid, and ``adl``
     fund_lowest: float
     fund_end: float
-    adl: float  #: shortfall that the fund could not pay
-    first_adl: datetime | None
+    adl: float  #: of the shortfall, what the fund did not pay: given up, clawed back, or paid by nobody
+    first_adl: datetime | None  #: when that began
+    deficit: float  #: of ``adl``, what nobody paid; all of it where nobody is deleveraged
+    begun: float | None = None  #: positions whose liquidation began
+    released: float | None = None  #: of these, given back to their holders with a part left
+    closed_notional: float | None = None  #: of these, what was closed, at the entry
+    adl_notional: float | None = None  #: that counterparties had to close
+    given_up: float | None = None  #: profit at the mark that they lost by it
+    clawed_back: float | None = None  #: taken from others' unrealised profits
+    backstop: float | None = None  #: what a backstop gained, what it still holds at the last mark
 
 
 class Settlement(Protocol):
@@ -124,10 +139,24 @@ class Settlement(Protocol):
 
     @property
     def label(self) -> str:
-        """What the amounts leave out, said beside every result."""
+        """What the amounts rest on and leave out, said beside every result."""
 
-    def settle(self, run: Run, terms: Terms) -> Settled:
-        """Return what terms make of a run."""
+    @property
+    def procedures(self) -> Sequence[str]:
+        """The procedures that terms may name."""
+
+    def settle_each(self, run: Run, terms: Sequence[Terms]) -> Sequence[Settled]:
+        """Return what each of some terms makes of a run."""
+
+
+def require_procedures(settlement: Settlement, terms: Sequence[Terms]) -> None:
+    """Refuse terms whose procedure a settlement does not have."""
+    unknown = [each.procedure for each in terms if each.procedure not in settlement.procedures]
+    if unknown:
+        known = ", ".join(settlement.procedures)
+        raise ArgumentError(
+            f"procedure must be one of {known}, is {unknown[0]!r}, which this settlement does not know"
+        )
 
 
 @dataclass(frozen=True)
@@ -135,6 +164,12 @@ class FundPath:
     """The settlement of the module's docstring."""
 
     label: str = "fund path without feedback or partial liquidation"
+    procedures: Sequence[str] = PROCEDURES
+
+    def settle_each(self, run: Run, terms: Sequence[Terms]) -> list[Settled]:
+        """Return what each of some terms makes of a run."""
+        require_procedures(self, terms)
+        return [self.settle(run, each) for each in terms]
 
     def settle(self, run: Run, terms: Terms) -> Settled:
         """Return what terms make of a run."""
@@ -151,6 +186,7 @@ class FundPath:
             "fund_lowest": min(path.fund.min(), _whole(terms.fund, run.unit)),
             "fund_end": path.fund[-1],
             "adl": path.uncovered[-1],
+            "deficit": path.uncovered[-1],
         }
         amounts = {name: float(amount * run.unit) for name, amount in units.items()}
         return Settled(**amounts, first_adl=None if first is None else rows.times(np.array([first]))[0])
@@ -182,7 +218,8 @@ class _Path:
 
 def _taken(rows: Liquidated, terms: Terms) -> tuple[Integers, Integers]:
     """Return the fee of each row, and all that goes to the fund."""
-    fees = np.minimum(np.rint(terms.liquidation_fee * rows.notional).astype(np.int64), rows.remainder)
+    rate = terms.liquidation_fee or 0.0
+    fees = np.minimum(np.rint(rate * rows.notional).astype(np.int64), rows.remainder)
     return fees, rows.remainder if terms.procedure == "to_fund" else fees
 
 

@@ -59,8 +59,7 @@ def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
     DataError
         For books whose rows thin out: what their holders closed within a row is no event of its own.
     """
-    if "surviving_weight" in outcomes.columns:
-        raise DataError("lives need rows that end at once: rows with a surviving_weight thin out before they end")
+    require_whole(outcomes)
     ends = {"interval": market.intervals, "last": market.times[market.firsts[1:] - 1] + market.intervals}
     symbol = pl.col("symbol").cast(pl.String)  # values found by it cost a tenth of a join
     gaps = market.gaps().filter("long").select("symbol", outcome_time="end", gap_start="start")
@@ -87,6 +86,12 @@ def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
         .drop("interval", "last", "gap_start")
         .collect()
     )
+
+
+def require_whole(outcomes: pl.DataFrame) -> None:
+    """Refuse books whose rows thin out."""
+    if "surviving_weight" in outcomes.columns:
+        raise DataError("lives need rows that end at once: rows with a surviving_weight thin out before they end")
 
 
 def kaplan_meier(frame: pl.DataFrame, by: Sequence[str] = (), *, cause: str = "liquidated") -> pl.DataFrame:

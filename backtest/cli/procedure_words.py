@@ -1,0 +1,79 @@
+"""What a procedure does, in a sentence for the assumptions of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from backtest.rules.procedure import Procedure
+
+REMAINDERS = {
+    "returned": "the rest of the margin returned",
+    "fund": "the rest of the margin to the fund",
+    "shared": "the rest of the margin to fund and backstop",
+}
+ORDERS = {
+    "resting": "",
+    "immediate_or_cancel": ", by orders that fill what they can at once",
+    "fill_or_kill": ", by orders that fill whole or not at all",
+}
+
+
+def sentence(changes: Mapping[str, Any]) -> str:
+    """Return what a procedure does.
+
+    Parameters
+    ----------
+    changes : ``procedure``, ``remainder``, optionally ``takeover_price`` and ``takeover_discount``
+    """
+    own: Procedure = changes["procedure"]
+    parts = [_steps(own) + ORDERS[own.order_type], *_ends(own, _price(changes))]
+    if own.liquidation_fee_rate:
+        parts.append(f"a fee of {100 * own.liquidation_fee_rate:g} %")
+    parts += [REMAINDERS[changes["remainder"]], _deleveraging(own)]
+    return "; ".join(parts + (["clawback"] if own.clawback else []))
+
+
+def _steps(own: Procedure) -> str:
+    if own.step == "all":
+        return "closed whole"
+    tiers = "one tier" if own.tier_step == 1 else f"{own.tier_step} tiers"
+    steps = {
+        "fraction": f"closed by {100 * own.step_fraction:g} % of the position at a time",
+        "tier": f"closed down {tiers} at a time",
+        "enough": "closed as far as is enough",
+    }[own.step]
+    from_ = f" from {own.partial_from:,.0f} on" if own.partial_from else ""
+    return f"{steps}{from_}{', each step taken over' if own.slices == 'takeover' else ''}"
+
+
+def _ends(own: Procedure, price: str) -> Iterator[str]:
+    """Yield when a procedure ends, and how."""
+    if own.step != "all":
+        yield "until equity exceeds the initial margin" if own.until == "initial" else "until it is healthy"
+    last = f"taken over at {price}" if own.last == "takeover" else "sold whatever it costs"
+    if own.rounds:
+        yield f"after {own.rounds} order{'' if own.rounds == 1 else 's'} {last}"
+    if own.step == "tier" and own.in_lowest == "last":
+        yield f"in the lowest tier{'' if own.whole_tiers == 1 else 's'} {last}"
+    if own.order_limit == "bankruptcy":
+        yield "no order beyond the bankruptcy price"
+    if own.takeover_below:
+        yield f"taken over below {100 * own.takeover_below:.3g} % of the maintenance margin"
+
+
+def _price(changes: Mapping[str, Any]) -> str:
+    """Return the price of a takeover."""
+    rule = changes.get("takeover_price", "bankruptcy")
+    if rule == "backstop":
+        return f"{100 * changes.get('takeover_discount', 0.0):g} % below the mark"
+    return "the bankruptcy price" + (" with a fee" if rule == "bankruptcy_with_fee" else "")
+
+
+def _deleveraging(own: Procedure) -> str:
+    if own.adl_trigger == "never":
+        return "nobody is deleveraged"
+    when = "when the fund is empty"
+    if own.adl_trigger == "fund_drop":
+        when = f"when the fund has fallen by {100 * own.adl_drop:g} % in {own.adl_hours:g} h"
+    return f"deleveraging {when} by {own.adl_rank.replace('_', ' ')} at the {own.adl_price} price"

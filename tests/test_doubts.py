@@ -1,0 +1,62 @@
+"""What a command tells of a given book that looks wrong, without refusing it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from backtest import Book, Market, Venue, sweep
+from backtest.cli.doubts import doubts, far_entries, unread
+
+START = datetime(2021, 5, 1, tzinfo=UTC)
+
+
+def market() -> Market:
+    times = [START + timedelta(hours=number) for number in range(3)]
+    bars = {"open": 100.0, "high": 105.0, "low": 95.0, "close": 100.0}
+    rows = [{"symbol": symbol, "time": time, **bars} for symbol in ("BTCUSDT", "ETHUSDT") for time in times]
+    return Market(pl.DataFrame(rows, schema_overrides={"time": pl.Datetime("ms", "UTC")}))
+
+
+def book(**columns: object) -> Book:
+    prices = columns.pop("entry_price")
+    count = len(prices)
+    given = {
+        "position_id": range(count), "symbol": "BTCUSDT", "side": "long", "entry_time": START,
+        "entry_price": prices, "quantity": 1.0, "leverage": 5.0,
+    }  # fmt: skip
+    return Book(pl.DataFrame(given | columns, schema_overrides={"entry_time": pl.Datetime("ms", "UTC")}))
+
+
+def test_unread__names_what_a_column_may_have_meant():
+    told = unread(["position_id", "entry_price", "stop_prise", "take_profit", "Margin", "desk", "leverage"])
+    assert told == [
+        "column stop_prise is carried along unread: is it stop_price?",
+        "column Margin is carried along unread: is it margin?",
+    ]
+
+
+def test_unread__says_nothing_of_columns_that_are_read_or_of_other_words():
+    assert unread(["position_id", "margin", "leverage", "stop_price", "strategy", "desk"]) == []
+
+
+def test_far_entries__more_than_a_tenth_beyond_the_bar_of_the_entry():
+    given = book(entry_price=[100.0, 115.4, 115.6, 86.5, 86.2], symbol=["BTCUSDT"] * 4 + ["ETHUSDT"])
+    assert far_entries(given.positions, market()).tolist() == [False, False, True, False, True]
+
+
+def test_doubts__of_a_book_in_other_units_and_over_the_limit():
+    given = book(entry_price=[100.0, 1_000.0], leverage=[500.0, 5.0])
+    outcomes = sweep(given, market(), Venue.load("binance"), leverage_limit="cap", tiers="nearest")
+    assert doubts(given, market(), outcomes) == [
+        "1 entry price more than 10 % beyond the mark's bar (first position 1, BTCUSDT at 1,000): "
+        "are symbol, unit and time right?",
+        "leverage lowered to the limit of the tier: 1 position",
+    ]
+
+
+def test_doubts__none_of_a_sound_book():
+    given = book(entry_price=[100.0, 95.0])
+    outcomes = sweep(given, market(), Venue.load("binance"), tiers="nearest")
+    assert doubts(given, market(), outcomes) == []
