@@ -1,30 +1,58 @@
-"""The replay against the sweep and a loop over every bar and position: equal answers first, then times as ratios.
+"""Time the replay beside the sweep's kernel and a loop over bars and positions, and count what it keeps.
 
-    flock /tmp/heavy.lock python -m benchmarks.replay [--positions 1000000] [--bars 525600] [--repeats 3]
+    flock /tmp/heavy.lock python benchmarks/replay.py [--positions 1000000 10000000] [--repeats 3] [--write]
 
-Funding every eight hours, Binance tiers, planned exits. Every line is the best of several in one
-run; read the ratios, not the seconds.
+Funding every eight hours, ten tiers, planned exits. The answers are compared first: with every coupling off the
+replay's with the sweep's, and the loop's with the sweep's in the bars that it is timed on.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import gc
+import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import rivals
+from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
+from backtest.engine import history, limits, replay_world
+from backtest.engine import replay_stage as engine
+from backtest.engine.prepare import INTRABAR, actions_of, prepare
+from backtest.engine.sweep import _empty_outcomes
+from backtest.kernel import lifecycle
+from backtest.kernel.compile import in_chunks
 from backtest.schemas import Side, Time
+
+BARS = 525_600
+MINUTE = 60_000
+ROUND = 2_500  # bars the loop is timed on, in the middle of the history
+RULES: dict[str, Any] = {"tiers": "nearest", "leverage_limit": "cap", "threads": 1}
+VENUE = Venue.load("binance").with_(adl_trigger="never", rounds=0)
+STORM = VENUE.with_(adl_trigger="fund_empty")
+COSTLY = {"impact": Impact(linear=4e-6), "fund": 0.0}
+
+CASES: dict[str, tuple[Venue, dict[str, Any]]] = {
+    "nothing coupled": (VENUE, {}),
+    "feedback": (VENUE, {"impact": Impact(mark=2e-12, half_life_seconds=600, permanent=0.5)}),
+    "partial, four steps of a quarter": (VENUE.with_(step="fraction", step_fraction=0.25), {}),
+    "deleveraging storm, profit and leverage": (STORM.with_(adl_rank="profit_leverage"), COSTLY),
+    "deleveraging storm, ten largest": (STORM.with_(adl_rank="top_ten"), COSTLY),
+    "deleveraging storm, water-filling": (STORM.with_(adl_rank="water_filling"), COSTLY),
+}
 
 START = datetime(2021, 4, 1, tzinfo=UTC)
 
 
-def history(bars: int, rng: np.random.Generator) -> Market:
+def market_of(bars: int, rng: np.random.Generator) -> Market:
     returns = rng.standard_t(4, bars) * 6e-4
     close = 40_000 * np.exp(np.cumsum(returns - returns.mean()))
     opening = np.append(40_000.0, close[:-1])
@@ -68,67 +96,167 @@ def positions(market: Market, count: int, rng: np.random.Generator) -> Book:
     )
 
 
-def best(
-    run: Callable[[], Any], repeats: int, clock: Callable[[], float] = time.perf_counter
-) -> tuple[float, Any]:
-    seconds, found = [], None
-    for _ in range(repeats):
-        began = clock()
-        found = run()
-        seconds.append(clock() - began)
-    return min(seconds), found
+def kernel_of(market: Market, book: Book) -> tuple[Callable[[], None], Any]:
+    """Return the sweep's kernel for a book with planned exits, ready to run, and where it writes."""
+    prepared = prepare(book, market, VENUE, None, "liquidation_price", "nearest")
+    admitted = limits.admit(book, prepared, "cap", None)
+    forest = history.forest_of(
+        market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
+    )
+    actions, out = actions_of(admitted.frame, None), _empty_outcomes(len(book))
+    watched = history.watched_of(market, "mark", True)
+    shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, admitted.positions, actions, watched)
+
+    def run(begin: int, stop: int) -> None:
+        lifecycle.live(*shared, INTRABAR["pessimistic"], False, out, begin, stop)
+
+    return lambda: in_chunks(run, len(book), 1), out
 
 
-def loop_seconds(market: Market, book: Book) -> float:
-    """Return what comparing every open position with every bar costs, measured on a part of the bars."""
-    low, high = market.prices("mark", "low"), market.prices("mark", "high")
-    count, bars = len(book), min(200, market.bars.height)
-    level = book.positions["entry_price"].to_numpy() * 0.9
-    is_long = (book.positions["side"] == "long").to_numpy()
+def loop_seconds(market: Market, book: Book, outcomes: pl.DataFrame) -> float:
+    """Return what a compiled loop over all bars and open positions takes: pairs, times the time of a pair.
+
+    The loop puts every open position to the margin formula in every bar, funding and tiers included, and keeps
+    the open ones together. Its liquidations must be the sweep's.
+    """
+    prepared = prepare(book, market, VENUE, None, "liquidation_price", "nearest")
+    admitted = limits.admit(book, prepared, "cap", None)
+    bars, funding, rules, held = prepared.bars, prepared.funding, prepared.rules.rules, admitted.positions
+    start = int(bars.time[0])
+    entry = (held.entry_time - start) // MINUTE
+    last = (outcomes["outcome_time"].to_physical().fill_null(start + MINUTE * BARS).to_numpy() - start) // MINUTE
+    leaves = (admitted.frame["exit_time"].to_physical().to_numpy() - start) // MINUTE
+    first = BARS // 2
+    rows = np.flatnonzero((entry < first + ROUND) & (last >= first))
+    sums = funding.cumulative[funding.charged]
+    found = np.full(len(book), -1)
     began = time.perf_counter()
-    for bar in range(bars):
-        np.count_nonzero(np.where(is_long, low[bar] <= level, high[bar] >= 2.2 * level))
-    return (time.perf_counter() - began) / bars * market.bars.height * (count / max(len(level), 1))
+    pairs = rivals.replay_loop(
+        bars.low, bars.high, sums, rules.rate, rules.amount, rows[np.argsort(entry[rows], kind="stable")],
+        np.where(held.side == 0, 1.0, -1.0), held.quantity, held.entry_price, held.leverage, entry, leaves, first,
+        first + ROUND, found,
+    )  # fmt: skip
+    taken = time.perf_counter() - began
+    here = (last >= first) & (last < first + ROUND) & outcomes["liquidated"].to_numpy()
+    require_equal(found, np.where(here, last, -1), "the loop's liquidations")
+    open_bars = float((np.minimum(last, BARS) - entry).sum())
+    return taken * open_bars / pairs
+
+
+def require_same(market: Market, book: Book) -> pl.DataFrame:
+    """Stop unless the replay with nothing coupled is the sweep; return the sweep's outcomes."""
+    outcomes = sweep(book, market, VENUE, **RULES)
+    found = replay(book, market, VENUE, fund=1e9, **RULES).outcomes
+    for name in ("outcome", "outcome_time", "liquidation_price", "fill_price", "tier_rate", "ambiguous"):
+        if not found[name].cast(pl.String).equals(outcomes[name].cast(pl.String), null_equal=True):
+            sys.exit(f"the replay's {name} is not the sweep's")
+    return outcomes
+
+
+def speeds(market: Market, book: Book, table: Table, repeats: int) -> None:
+    """Time every case in turns with the sweep and its kernel."""
+    loop = loop_seconds(market, book, require_same(market, book))
+    given: list[Any] = []
+
+    def job(venue: Venue, more: dict[str, Any]) -> Callable[[], None]:
+        def run() -> None:
+            found = replay(book, market, venue, exogenous=True, **{"fund": 1e9, **more}, **RULES)
+            assert int(found.ledger["total"].sum()) == 0
+            given.append(found.adl.height)
+
+        return run
+
+    kernel, _ = kernel_of(market, book)
+    jobs = [kernel, lambda: sweep(book, market, VENUE, **RULES), *(job(*case) for case in CASES.values())]
+    seconds = in_turns(*jobs, repeats=repeats)
+    names = ["the sweep's kernel", "the sweep, frame to frame", *CASES]
+    for name, taken, rows in zip(names, seconds, [0, 0, *given[-len(CASES) :]], strict=True):
+        ratios = [f"{taken / seconds[0]:.1f}", f"{taken / seconds[1]:.1f}", f"{loop / taken:,.0f}"]
+        table.add(f"{len(book):,}", name, f"{taken:.2f}", *ratios, f"{rows:,}")
+
+
+class Peak:
+    """Watches the highest memory of the process, beyond what it had."""
+
+    def __enter__(self) -> Peak:
+        gc.collect()
+        self.before = self.highest = self._now()
+        self.stopped = False
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped = True
+        self.thread.join()
+        self.taken = self.highest - self.before
+
+    def _watch(self) -> None:
+        while not self.stopped:
+            self.highest = max(self.highest, self._now())
+            time.sleep(0.005)
+
+    def _now(self) -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def memory(market: Market, book: Book, table: Table) -> None:
+    """Add up the arrays of a replay and watch what the process takes."""
+    stages: list[replay_world.Setup] = []
+    finished = engine.finished
+    for name in ("feedback", "deleveraging storm, profit and leverage"):
+        venue, more = CASES[name]
+        engine.finished = lambda setup: stages.append(finished(setup)) or stages[-1]
+        replay(book, market, venue, exogenous=True, **{"fund": 1e9, **more}, **RULES)
+        engine.finished = finished
+        world, plan, entrants, found = stages.pop()
+        outcomes = sum(array.nbytes for array in found)
+        planned = plan.entry.nbytes + plan.exit.nbytes + world.places.nbytes
+        open_ = sum(array.nbytes for array in (world.book, world.nodes, world.wave, world.ranking, world.table))
+        a_bar = sum(
+            array.nbytes for array in (world.steps, world.bars, *plan[:4], plan.exit_first, plan.change_first)
+        )
+        del world, plan, entrants, found
+        with Peak() as peak:
+            kept = replay(book, market, venue, exogenous=True, **{"fund": 1e9, **more}, **RULES)
+        del kept
+        count = len(book)
+        cells = [f"{size / count:.0f}" for size in (outcomes, planned, open_, outcomes + planned + open_)]
+        table.add(f"{count:,}", name, *cells, f"{a_bar / BARS:.0f}", f"{peak.taken / count:.0f}")
 
 
 def main() -> None:
+    """Run every comparison; with --write put the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--positions", type=int, default=1_000_000)
-    parser.add_argument("--bars", type=int, default=525_600)
+    parser.add_argument("--positions", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     options = parser.parse_args()
-    rng = np.random.default_rng(7)
-    market = history(options.bars, rng)
-    book = positions(market, options.positions, rng)
-    venue = Venue.load("binance").with_(adl_trigger="never", rounds=0)
-    rules: dict[str, Any] = {"tiers": "nearest", "leverage_limit": "cap", "threads": 1}
-
-    base, outcomes = best(lambda: sweep(book, market, venue, **rules), options.repeats)
-    plain, found = best(lambda: replay(book, market, venue, fund=1e9, **rules), options.repeats)
-    for name in ("outcome", "outcome_time", "liquidation_price", "fill_price", "ambiguous"):
-        same = found.outcomes[name].cast(pl.String) if name == "outcome" else found.outcomes[name]
-        assert same.equals(outcomes[name].cast(same.dtype), null_equal=True), name
-    lines = [("sweep, one thread", base), ("replay, nothing coupled", plain)]
-    cases = {
-        "replay, feedback": (venue, {"impact": Impact(mark=2e-12, half_life_seconds=600, permanent=0.5)}),
-        "replay, partial": (venue.with_(step="fraction", step_fraction=0.25), {}),
-        "replay, ADL storm (fund of zero)": (
-            venue.with_(adl_trigger="fund_empty", adl_rank="profit_leverage"),
-            {"impact": Impact(linear=4e-6), "fund": 0.0},
-        ),
-    }
-    for name, (rule, more) in cases.items():
-        given = {"fund": 1e9, **more}
-        seconds, found = best(
-            lambda: replay(book, market, rule, exogenous=True, **given, **rules), options.repeats
-        )
-        assert int(found.ledger["total"].sum()) == 0
-        lines.append((f"{name} ({found.adl.height:,} deleveragings)", seconds))
-    lines.append(("loop over bars and positions (extrapolated)", loop_seconds(market, book)))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"{options.positions:,} positions x {options.bars:,} bars, best of {options.repeats}")
-    print("\n".join(f"{name:55} {seconds:9.3f} s  {seconds / base:8.1f} x the sweep" for name, seconds in lines))
-    print(f"highest memory of the process: {memory / options.positions:,.0f} bytes a position")
+    where = machine()
+    market = market_of(BARS, np.random.default_rng(7))
+    speed = Table(
+        f"The replay ({BARS:,} bars, funding, ten tiers, one thread)",
+        "positions", "what", "seconds", "times the sweep's kernel", "times the sweep",
+        "times faster than the loop",
+        "deleveragings",
+        about="Fund, fees and a ledger that closes in every line; frames in, frames out. The loop is compiled, "
+        "puts every open position to the margin formula in every bar (funding and tiers, no ledger, nothing "
+        f"coupled), and is timed on {ROUND:,} bars in the middle of the history, where it must find the sweep's "
+        "liquidations.",
+    )  # fmt: skip
+    size = Table(
+        "Memory of a replay, bytes",
+        "positions", "what", "outcomes a position", "order of events", "open positions and table", "together",
+        "and a bar", "process beyond book and market, a position",
+        about="The engine's own arrays by what they are for, and the highest memory of the process less what it "
+        "had before the call, which includes the result, its frames and everything a bar.",
+    )  # fmt: skip
+    for count in options.positions:
+        book = positions(market, count, np.random.default_rng(8))
+        memory(market, book, size)
+        speeds(market, book, speed, options.repeats if count <= 1_000_000 else 1)
+    if options.write:
+        write([speed, size], where)
 
 
 if __name__ == "__main__":

@@ -131,3 +131,56 @@ def vectorbt_stops() -> Any:
 def one_block() -> crossing.Scratch:
     """Return the scratch room of the full kernel."""
     return crossing.scratch()
+
+
+@numba.njit(nogil=True)
+def replay_loop(
+    low: Floats,
+    high: Floats,
+    funding: Floats,
+    rates: Floats,
+    amounts: Floats,
+    order: Integers,
+    side: Floats,
+    quantity: Floats,
+    entry_price: Floats,
+    leverage: Floats,
+    entry: Integers,
+    leaves: Integers,
+    first: int,
+    stop: int,
+    found: Integers,
+) -> int:
+    """Put every open position to the margin formula in every bar, and return how many pairs that were.
+
+    ``order`` are the positions that live in bars [first, stop), by entry; linear contracts, marginal tiers.
+    """
+    is_open = np.empty(order.shape[0], np.int64)
+    count = taken = pairs = 0
+    for bar in range(first, stop):
+        while taken < order.shape[0] and entry[order[taken]] <= bar:
+            is_open[count] = order[taken]
+            count += 1
+            taken += 1
+        at = 0
+        while at < count:
+            i = is_open[at]
+            price = low[bar] if side[i] > 0 else high[bar]
+            margin = quantity[i] * entry_price[i] / leverage[i]
+            signed = side[i] * quantity[i]
+            equity = (margin + signed * (price - entry_price[i])) - signed * (funding[bar] - funding[entry[i]])
+            notional = quantity[i] * price
+            needed = rates[0] * notional - amounts[0]
+            for tier in range(1, rates.shape[0]):
+                needed = max(needed, rates[tier] * notional - amounts[tier])
+            pairs += 1
+            over = leaves[i] <= bar
+            if not over and equity <= needed:
+                found[i] = bar
+                over = True
+            if over:
+                count -= 1
+                is_open[at] = is_open[count]
+            else:
+                at += 1
+    return pairs

@@ -12,7 +12,7 @@ from replay_reference import World, reference_replay
 
 from backtest import Book, Market
 from backtest.engine.replay import Replay, replay
-from backtest.engine.replay_world import MOST_LOTS
+from backtest.engine.replay_limits import MOST_LOTS
 
 #: How many random markets are compared; the engine's author runs twenty times as many.
 MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160"))

@@ -22,12 +22,12 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> list[World]:
     built: list[World] = []
 
     def remembered(*given: Any) -> Any:
-        found = build(*given)
-        built.append(found[0])
+        found = finished(*given)
+        built.append(found.world)
         return found
 
-    build = engine.build
-    monkeypatch.setattr(engine, "build", remembered)
+    finished = engine.finished
+    monkeypatch.setattr(engine, "finished", remembered)
     return built
 
 

@@ -100,9 +100,9 @@ def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> changes
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
     made = none if adjustments is None else adjustments
     return changes.Actions(
-        exit_time=_times_or_none(frame, "exit_time", count),
-        stop_price=_prices_or_nan(frame, "stop_price", count),
-        take_profit_price=_prices_or_nan(frame, "take_profit_price", count),
+        exit_time=times_or_none(frame, "exit_time", count),
+        stop_price=prices_or_nan(frame, "stop_price", count),
+        take_profit_price=prices_or_nan(frame, "take_profit_price", count),
         row=readonly(made["row"].to_numpy().astype(np.int64)),
         time=readonly(made["time"].to_physical().to_numpy().astype(np.int64)),
         margin_change=readonly(made["margin_change"].to_numpy().astype(np.float64)),
@@ -110,13 +110,15 @@ def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> changes
     )
 
 
-def _times_or_none(frame: pl.DataFrame, name: str, count: int) -> Any:
+def times_or_none(frame: pl.DataFrame, name: str, count: int) -> Any:
+    """Return a column of times as numbers, where it is missing ``count`` that stand for none."""
     if name not in frame.columns:
         return readonly(np.full(count, NO_TIME))
     return readonly(frame[name].to_physical().fill_null(NO_TIME).to_numpy())
 
 
-def _prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:
+def prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:
+    """Return a column of prices, NaN for none, where it is missing ``count`` of them."""
     if name not in frame.columns:
         return readonly(np.full(count, np.nan))
     return readonly(frame[name].fill_null(float("nan")).to_numpy())

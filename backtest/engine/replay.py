@@ -14,8 +14,8 @@ from backtest.book.book import Book
 from backtest.engine import replay_arguments, replay_facts, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.prepare import ENTRY_BAR, INTRABAR
+from backtest.engine.replay_arguments import Options
 from backtest.engine.replay_stage import Course, Stage, Watch
-from backtest.engine.replay_world import Options
 from backtest.errors import ArgumentError
 from backtest.kernel import flow, waterfall
 from backtest.market.market import Market
@@ -138,9 +138,10 @@ def replay(
         float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
     )
     told = None if progress is None else _telling(progress, stage.bars)
-    world, _, merge = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
+    played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
+    world, merge = played.world, played.merge
     return Replay(
-        outcomes=replay_frames.outcomes(frame, world, market),
+        outcomes=replay_frames.outcomes(frame, played.found, replay_frames.held_at_end(world, market)),
         fund=replay_frames.fund(world, market),
         adl=replay_frames.adl(world, market, frame),
         impact=replay_frames.impact(world, market),

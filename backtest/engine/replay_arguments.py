@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 from numbers import Integral, Real
@@ -19,6 +20,21 @@ from backtest.schemas import offence
 
 #: Amounts and seeds must be below these.
 MOST_MONEY, MOST_SEED = 1e15, 2**32
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What the caller of a replay decides beside the venue's rules."""
+
+    fund: float
+    deposits: tuple[tuple[datetime, float], ...]
+    impact: Impact
+    fill_price: str
+    intrabar: str
+    entry_bar: str
+    stop_trigger: str | None
+    seed: int
+    trace: int  #: row of the traced position, or -1
 
 
 def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...]:

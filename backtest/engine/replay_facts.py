@@ -109,6 +109,15 @@ def merge_of(mode: int, facts: Any, world: w.World, room: int) -> kernel.Merge:
     )
 
 
+def roomier(merge: kernel.Merge, world: w.World) -> kernel.Merge:
+    """Return the same with a stamp for each place of a world that has grown."""
+    if merge.counts[kernel.MODE] == kernel.PLAIN:
+        return merge
+    seen = np.zeros(world.book.size, np.int64)
+    seen[: merge.seen.size] = merge.seen
+    return merge._replace(seen=seen)
+
+
 def flow(merge: kernel.Merge, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
     """Return what was written down: one row an event, in the order they happened."""
     own = merge.flow[: int(merge.counts[kernel.WRITTEN])]

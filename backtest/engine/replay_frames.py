@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from backtest.kernel import entries
 from backtest.kernel import waterfall as w
-from backtest.kernel.arrays import NO_TIME, UNKNOWN
+from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
 from backtest.schemas import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
@@ -24,47 +25,54 @@ STEPS = (
 )  # fmt: skip
 
 
-def outcomes(frame: pl.DataFrame, world: w.World, market: Market) -> pl.DataFrame:
-    """Return the positions with what became of them; marks of nothing become nulls."""
-    book, unit = world.book, float(world.settings[0]["unit"])
-    code = book["outcome"]
-    closed = ~np.isin(code, (4, UNKNOWN, w.REDUCED))
-    filled = closed | (code == w.REDUCED)
-    columns: dict[str, Any] = {
-        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(code),
-        "liquidated": pl.Series(code == 0),
-        "outcome_time": _moments(book["time"]),
-        "liquidation_price": _positive(book["liquidation_price"]),
-        "bankruptcy_price": _positive(book["bankruptcy_price"]),
-        "fill_price": _where(filled & np.isfinite(book["fill_price"]), book["fill_price"]),
-        "fill_notional": _where(filled, book["fill_notional"]),
-        "funding_paid": pl.Series(np.ascontiguousarray(book["paid"])),
-        "equity_at_fill": _where(closed, book["equity"]),
-        "shortfall": _where(closed, np.maximum(0.0, -book["equity"]) + 0.0),
-        "realised_pnl": _where(closed, (book["pocket"] + book["fees"]) / unit),
-        "tier_rate": pl.Series(np.ascontiguousarray(book["tier_rate"])).fill_nan(None),
-        "ambiguous": pl.Series(np.ascontiguousarray(book["ambiguous"])),
-        "filled_in_market": pl.Series(np.ascontiguousarray(book["filled"])),
-        "taken_over": pl.Series(np.ascontiguousarray(book["taken"])),
-        "deleveraged": pl.Series(np.ascontiguousarray(book["deleveraged"])),
-        "fees": pl.Series(book["fees"] / unit),
-        "fund_effect": pl.Series(book["fund_effect"] / unit),
-        "clawed_back": pl.Series(book["clawed"] / unit),
-        "pnl_at_end": _where(code != UNKNOWN, pnl_at_end(world, market)),
+def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Floats]) -> pl.DataFrame:
+    """Return the positions with what became of them; marks of nothing become nulls.
+
+    ``held`` is what :func:`held_at_end` returns.
+    """
+    equity = found.equity
+    columns: dict[str, pl.Series] = {
+        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(found.outcome),
+        "liquidated": pl.Series(found.outcome == 0),
+        "outcome_time": _moments(found.time),
+        "liquidation_price": _known(found.liquidation_price),
+        "bankruptcy_price": _known(found.bankruptcy_price),
+        "fill_price": _known(found.fill_price),
+        "fill_notional": _known(found.fill_notional),
+        "funding_paid": pl.Series(found.paid),
+        "equity_at_fill": _known(equity),
+        "shortfall": _known(np.maximum(0.0, -equity) + 0.0),
+        "realised_pnl": _known(found.realised_pnl),
+        "tier_rate": _known(found.tier_rate),
+        "ambiguous": pl.Series(found.ambiguous),
+        "filled_in_market": pl.Series(found.filled),
+        "taken_over": pl.Series(found.taken),
+        "deleveraged": pl.Series(found.deleveraged),
+        "fees": pl.Series(found.fees),
+        "fund_effect": pl.Series(found.fund_effect),
+        "clawed_back": pl.Series(found.clawed),
+        "pnl_at_end": _known(pnl_at_end(found, held)),
     }
     assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
     return frame.with_columns(**columns)
 
 
-def pnl_at_end(world: w.World, market: Market) -> Floats:
+def held_at_end(world: w.World, market: Market) -> tuple[Integers, Floats]:
+    """Return the rows of positions that are still held, and what they come to at the last mark."""
+    book = world.book[: int(world.counters[w.PLACES_USED])]
+    book = book[(book["lots"] > 0) & (book["status"] != w.DONE)]
+    worth = (1.0 - 2.0 * book["side"]) * book["quantity"] * _values(world, market)[book["symbol"]]
+    return book["row"].astype(np.int64), worth
+
+
+def pnl_at_end(found: entries.Found, held: tuple[Integers, Floats]) -> Floats:
     """Return (n,) each position's result, what is still held at the last mark; before fees, as ``realised_pnl``.
 
-    Of a position lost from sight it is what had been posted by then, which says nothing.
+    NaN of a position lost from sight.
     """
-    book = world.book
-    signed = (1.0 - 2.0 * book["side"]) * np.where(book["lots"] > 0, book["quantity"], 0.0)
-    held = signed * _values(world, market)[book["symbol"]]
-    return np.asarray((book["pocket"] + book["balance"] + book["fees"]) / float(world.settings[0]["unit"]) + held)
+    results = found.pnl_at_end.copy()
+    results[held[0]] += held[1]
+    return results
 
 
 def fund(world: w.World, market: Market) -> pl.DataFrame:
@@ -112,7 +120,7 @@ def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
         counterparty_id=pl.Series(ids[unit_rows["counterparty"]] if ids.size else np.zeros(0, np.int64)),
         side=pl.Series(["long", "short"], dtype=Side).gather(unit_rows["side"]),
         quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
-        price=_where(np.isfinite(unit_rows["price"]), unit_rows["price"]),
+        price=_finite(unit_rows["price"]),
         **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
     )
 
@@ -147,7 +155,7 @@ def trace(world: w.World) -> pl.DataFrame:
     rows, unit = world.trace[: int(world.counters[w.TRACE_USED])], float(world.settings[0]["unit"])
     columns = {name: pl.Series(np.ascontiguousarray(rows[name])) for name in
                ("quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
-    columns["price"] = _where(np.isfinite(rows["price"]), rows["price"])
+    columns["price"] = _finite(rows["price"])
     return pl.DataFrame(
         {
             "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
@@ -200,9 +208,9 @@ def _moments(times: Any) -> pl.Series:
     return series.to_frame().select(pl.when(~nothing).then(pl.col("time"))).to_series()
 
 
-def _positive(prices: Any) -> pl.Series:
-    return _where((prices > 0) & np.isfinite(prices), prices)
+def _finite(values: Any) -> pl.Series:
+    return _known(np.where(np.isfinite(values), values, np.nan))
 
 
-def _where(known: Any, values: Any) -> pl.Series:
-    return pl.Series(np.where(known, values, np.nan)).fill_nan(None)
+def _known(values: Any) -> pl.Series:
+    return pl.Series(values, nan_to_null=True)

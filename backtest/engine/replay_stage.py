@@ -11,9 +11,10 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import limits, replay_arguments, replay_facts, replay_frames
 from backtest.engine.prepare import Prepared, prepare
-from backtest.engine.replay_world import Options, build
+from backtest.engine.replay_arguments import Options
+from backtest.engine.replay_world import Setup, build, roomier
 from backtest.errors import ArgumentError
-from backtest.kernel import flow, waterfall
+from backtest.kernel import entries, flow, waterfall
 from backtest.kernel import replay as steps
 from backtest.kernel.agenda import Agenda
 from backtest.market.market import Market
@@ -21,8 +22,9 @@ from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 
-#: Room for further queue nodes and rows of the ADL table to begin with; where it is too little it is doubled.
-SPARE = 4_096
+#: Room for queue nodes and rows of the ADL table to begin with. It grows between bars; where one bar needs more
+#: than is free the replay begins anew with more.
+SPARE = 16_384
 
 #: Room for events of flow, a position: pages that nothing is written to cost nothing.
 EVENTS = 4
@@ -45,6 +47,7 @@ class Played(NamedTuple):
     world: waterfall.World
     agenda: Agenda
     merge: flow.Merge
+    found: entries.Found
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,18 +96,20 @@ class Stage:
         stops = [*range(every, self.bars, every), self.bars]
         spare, room = SPARE, SPARE + EVENTS * self.admitted.frame.height
         while True:
-            world, agenda = build(self.admitted, self.prepared, venue, options, threads, spare)
-            merge = self._merge(course, world, room)
-            for stop in stepped(world, agenda, merge, stops):
+            setup = build(self.admitted, self.prepared, venue, options, threads, spare)
+            merge = self._merge(course, setup.world, room)
+            for state in stepped(setup, merge, stops):
+                setup, merge, stop = state
                 if watch is not None:
-                    watch(world, stop)
-            full = bool(world.counters[waterfall.FULL])
+                    watch(setup.world, stop)
+            full = bool(setup.world.counters[waterfall.FULL])
             if not full:
-                steps.finish(world, agenda, self.bars)
+                setup = finished(setup)
+            world = setup.world
             rows, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[flow.WRITTEN])
-            if not full and rows <= spare and events <= room:
-                return Played(world, agenda, merge)
-            if full or rows > spare:
+            if not full and rows <= world.table.size and (events <= room or course.mode == flow.PLAIN):
+                return Played(world, setup.agenda, merge, setup.found)
+            if full or rows > world.table.size:
                 spare = max(4 * spare, 2 * rows)
             room = max(room, 2 * events)
 
@@ -118,20 +123,37 @@ class Stage:
         self, venue: Venue, options: Options, stops: Sequence[int], *, spare: int, threads: int | None = None
     ) -> Iterator[tuple[waterfall.World, int]]:
         """Yield the state after each of some numbers of bars; ``spare`` as a whole replay found it to suffice."""
-        world, agenda = build(self.admitted, self.prepared, venue, options, threads, spare)
-        for stop in stepped(world, agenda, self._merge(Course(), world, 0), stops):
-            yield world, stop
+        setup = build(self.admitted, self.prepared, venue, options, threads, spare)
+        for now, _, stop in stepped(setup, self._merge(Course(), setup.world, 0), stops):
+            yield now.world, stop
 
 
-def stepped(world: waterfall.World, agenda: Agenda, merge: flow.Merge, stops: Sequence[int]) -> Iterator[int]:
-    """Step to each of some numbers of bars, as far as there is room."""
-    first, paid = 0, 0
+def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[tuple[Setup, flow.Merge, int]]:
+    """Step to each of some numbers of bars, and yield the state there; where room runs out more is made."""
+    agenda, others, first = setup.agenda, (setup.entrants, setup.found), 0
     for stop in stops:
-        paid = steps.run(world, agenda, merge, first, stop, paid)
-        yield stop
-        if world.counters[waterfall.FULL]:
-            return
-        first = stop
+        while first < stop:
+            first = steps.run(setup.world, agenda, *others, merge, first, stop)
+            if setup.world.counters[waterfall.FULL]:
+                yield setup, merge, stop
+                return
+            if first < stop:
+                row = agenda.rows[first]
+                setup = setup._replace(world=roomier(setup.world, _entering(agenda, int(row))))
+                merge = replay_facts.roomier(merge, setup.world)
+        yield setup, merge, stop
+
+
+def finished(setup: Setup) -> Setup:
+    """Let enter what comes after the last bar, and write down what is open."""
+    rows = setup.world.bars.size
+    setup = setup._replace(world=roomier(setup.world, _entering(setup.agenda, rows)))
+    steps.finish(setup.world, setup.agenda, setup.entrants, setup.found, rows)
+    return setup
+
+
+def _entering(agenda: Agenda, row: int) -> int:
+    return int(agenda.entry_first[row + 1] - agenda.entry_first[row])
 
 
 def check_feedback(prepared: Prepared, impact: Impact) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from backtest.engine import replay_frames
-from backtest.engine.replay_stage import Stage
-from backtest.engine.replay_world import Options
+from backtest.engine.replay_arguments import Options
+from backtest.engine.replay_stage import Played, Stage
+from backtest.kernel import entries
 from backtest.kernel import waterfall as w
 from backtest.kernel.agenda import Agenda
 from backtest.kernel.arrays import LIQUIDATED, NO_TIME, UNKNOWN
@@ -55,21 +56,19 @@ class Sums:
 def play(stage: Stage, venue: Venue, options: Options) -> Sums:
     """Replay a staged book and return what it comes to."""
     seen: dict[int, int] = {}
-    world, agenda, _ = stage.play(
+    played = stage.play(
         venue, options, threads=1, every=LOOK, watch=lambda state, done: seen.update({done: _unpaid(state)})
     )
+    world, agenda = played.world, played.agenda
     table = world.table[: int(world.counters[w.TABLE_USED])]
     given = int(world.bars["time"][table["row"]].min()) if table.size else None
     unpaid = _first_unpaid(stage, venue, options, seen, world, agenda, given)
-    return _sums(
-        stage, world, agenda, table, min((time for time in (given, unpaid) if time is not None), default=None)
-    )
+    return _sums(stage, played, table, min((time for time in (given, unpaid) if time is not None), default=None))
 
 
 def _unpaid(world: w.World) -> int:
     """Return what has been clawed back or paid by nobody so far, in units."""
-    clawed = int(world.book["clawed"].sum()) if world.settings[0]["clawback"] else 0
-    return clawed - int(world.cash[w.DEFICIT])
+    return int(world.counters[w.CLAWED_BACK]) - int(world.cash[w.DEFICIT])
 
 
 def _first_unpaid(
@@ -93,25 +92,26 @@ def _first_unpaid(
     raise AssertionError("a replay of the same book came out otherwise")
 
 
-def _sums(stage: Stage, world: w.World, agenda: Agenda, table: Any, first: int | None) -> Sums:
-    book, unit, market = world.book, float(world.settings[0]["unit"]), stage.prepared.market
+def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
+    world, agenda, _, found = played
+    unit, market, steps = float(world.settings[0]["unit"]), stage.prepared.market, world.steps
     own = table[table["liquidated"] >= 0]
-    given = np.zeros(book.size)
+    given = np.zeros(found.filled.size)
     np.add.at(given, own["liquidated"], own["quantity"])
-    closed = book["filled"] + book["taken"] + given
-    begun = (book["begun"] > 0) & (book["outcome"] != UNKNOWN)
-    fees, steps = int(book["fees"].sum()), world.steps
+    closed = found.filled + found.taken + given
+    begun = found.begun & (found.outcome != UNKNOWN)
+    fees = _units(found.fees, unit)
     fees_to_fund = fees - int(world.cash[w.FEES])
     ends = steps["fund"][agenda.rows][_last_of_a_moment(world.bars["time"][agenda.rows])]
-    results = replay_frames.pnl_at_end(world, market)[begun]
+    results = replay_frames.pnl_at_end(found, replay_frames.held_at_end(world, market))[begun]
     return Sums(
         begun=int(begun.sum()),
-        released=int((begun & (book["outcome"] != LIQUIDATED)).sum()),
-        closed_notional=float((closed * _unit_notional(world))[begun].sum()),
-        margins=float(np.rint(_margins(stage, world)[begun] * unit).sum() / unit),
+        released=int((begun & (found.outcome != LIQUIDATED)).sum()),
+        closed_notional=float((closed * _unit_notional(stage, world))[begun].sum()),
+        margins=float(np.rint(_margins(stage, world, found)[begun] * unit).sum() / unit),
         results=float(np.rint(results * unit).sum() / unit),
-        clawed_from_begun=int(book["clawed"][begun].sum()) / unit,
-        fees_of_begun=int(book["fees"][begun].sum()) / unit,
+        clawed_from_begun=_units(found.clawed[begun], unit) / unit,
+        fees_of_begun=_units(found.fees[begun], unit) / unit,
         fees=fees / unit,
         fees_to_fund=fees_to_fund / unit,
         paid_in=int(steps["fund_in"].sum()) / unit,
@@ -122,7 +122,7 @@ def _sums(stage: Stage, world: w.World, agenda: Agenda, table: Any, first: int |
         deleveraged=int(table.size),
         adl_notional=int(steps["deleveraged"].sum()) / unit,
         given_up=float(np.maximum(table["given_up"], 0.0).sum()),
-        clawed_back=int(book["clawed"].sum()) / unit,
+        clawed_back=int(world.counters[w.CLAWED_BACK]) / unit,
         deficit=-int(world.cash[w.DEFICIT]) / unit,
         first_unpaid=None if first is None else pl.Series([first]).cast(Time)[0],
     )
@@ -133,22 +133,28 @@ def _last_of_a_moment(times: Any) -> Flags:
     return np.append(times[1:] != times[:-1], True)
 
 
-def _unit_notional(world: w.World) -> Floats:
+def _units(amounts: Floats, unit: float) -> int:
+    """Return what amounts add up to, in whole units."""
+    return int(np.rint(amounts * unit).astype(np.int64).sum())
+
+
+def _unit_notional(stage: Stage, world: w.World) -> Floats:
     """Return (n,) the notional of a unit of quantity at each position's entry."""
-    kind, entry = world.symbols["kind"][world.book["symbol"]], world.book["entry_price"]
+    given = stage.admitted.positions
+    kind, entry = world.symbols["kind"][given.symbol], given.entry_price
     return np.where(kind == INVERSE, 1.0 / entry, np.where(kind == FACE_VALUE, 1.0, entry))
 
 
-def _margins(stage: Stage, world: w.World) -> Floats:
+def _margins(stage: Stage, world: w.World, found: entries.Found) -> Floats:
     """Return (n,) the margin each position put in, changes up to its end included."""
     given = stage.admitted.positions
     margins = given.margin
     if not given.has_margin:
-        margins = given.quantity * _unit_notional(world) / given.leverage
+        margins = given.quantity * _unit_notional(stage, world) / given.leverage
     margins = np.array(margins, np.float64)
     changes = stage.admitted.adjustments
     if changes is not None:
-        ends = np.where(world.book["time"] == NO_TIME, np.iinfo(np.int64).max, world.book["time"])
+        ends = np.where(found.time == NO_TIME, np.iinfo(np.int64).max, found.time)
         rows, times = changes["row"].to_numpy(), changes["time"].to_physical().to_numpy()
         made = times <= ends[rows]
         np.add.at(margins, rows[made], changes["margin_change"].to_numpy()[made])

@@ -4,95 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import formula, queues
-from backtest.kernel.compile import helper, part
+from backtest.kernel import formula
+from backtest.kernel.compile import part
 from backtest.kernel.ledger import apportioned, note, post, rekey, stock_move
 from backtest.kernel.orders import quantity_of, sell, trade
+from backtest.kernel.ranks import best, candidates, take_best
 from backtest.kernel.standing import conclude, settle, unqueue
 from backtest.kernel.takeover import settle_inventory
 from backtest.kernel.waterfall import (
     BACKSTOP,
-    BINANCE,
-    BITMEX,
     COUNTERPARTY,
     DELEVERAGED,
     DELEVERAGES,
-    HELD,
     LOCKED,
     NEED_END,
     NEED_FIRST,
     PRO_RATA,
-    PROFIT_LEVERAGE,
-    RANDOM,
-    SIZE,
     TABLE_USED,
     TOP_TEN,
     TRADERS,
     WATER_FILLING,
     World,
-    equity_at,
     price_of,
-    requirement_at,
     sign,
     terms,
     units,
-    unrealised,
     value,
     whole,
 )
-
-
-@helper
-def shuffled(identity: int, seed: int) -> float:
-    """Return a number between 0 and 1 that a position's id and a seed decide."""
-    mixed = (identity * 2654435761 + seed * 40503 + 12345) & 0x7FFFFFFF
-    mixed = ((mixed ^ (mixed >> 15)) * 73244475) & 0x7FFFFFFF
-    mixed = ((mixed ^ (mixed >> 14)) * 73244475) & 0x7FFFFFFF
-    return (mixed ^ (mixed >> 15)) / 2147483648.0
-
-
-@part
-def score_of(w: World, i: int, mark: float, now: float, worst: float) -> float:
-    """Return how early a counterparty is deleveraged, or -inf where it may not be."""
-    own = terms(w.groups, w.tiers, w.book, i)
-    gain = own.side * (worst - value(own.kind, own.entry_price))
-    profit = unrealised(own.kind, own.side, own.quantity, own.entry_price, mark)
-    equity = equity_at(own, mark, now)
-    paid = (own.side * own.quantity) * (now - own.entry_funding)
-    if equity <= 0.0 or (own.margin + own.quantity * gain) - paid <= 0.0:
-        return -np.inf
-    if w.settings[0]["adl_profit_required"] != 0 and (gain <= 0.0 or profit <= 0.0):
-        return -np.inf
-    rank = w.settings[0]["adl_rank"]
-    leverage = formula.notional(own.kind, own.quantity, mark) / equity
-    share = profit / own.entry_notional
-    if rank == PROFIT_LEVERAGE:
-        return share * leverage
-    if rank == BINANCE:
-        ratio = requirement_at(w.tiers, own, mark) / equity
-        return (max(0.0, profit) / max(1.0, own.margin)) * ratio
-    if rank == BITMEX:
-        return share * leverage if share >= 0.0 else share / leverage
-    if rank in (SIZE, TOP_TEN):
-        return formula.notional(own.kind, own.quantity, mark)
-    if rank == RANDOM:
-        return shuffled(w.book[i]["id"], w.settings[0]["seed"])
-    return leverage if rank == WATER_FILLING else 0.0
-
-
-@part
-def candidates(w: World, y: int, side: int, mark: float, now: float, worst: float) -> int:
-    """Collect the open positions of a side that may be deleveraged, and return how many there are."""
-    found = 0
-    first = w.symbols[y]["member_first"][side]
-    for at in range(first, first + w.symbols[y]["member_count"][side]):
-        i = whole(w.members[at])
-        if w.book[i]["status"] == HELD:
-            score = score_of(w, i, mark, now, worst)
-            if score > -np.inf:
-                w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = i, score, w.book[i]["id"]
-                found += 1
-    return found
 
 
 @part
@@ -143,8 +82,8 @@ def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, a
     kind = whole(w.symbols[y]["kind"])
     quantity = lots * w.symbols[y]["lot"]
     w.table[number]["row"] = row
-    w.table[number]["liquidated"] = who
-    w.table[number]["counterparty"] = c
+    w.table[number]["liquidated"] = w.book[who]["row"] if who >= 0 else who
+    w.table[number]["counterparty"] = w.book[c]["row"]
     w.table[number]["symbol"] = y
     w.table[number]["side"] = 1 - side
     w.table[number]["quantity"] = quantity
@@ -218,48 +157,54 @@ def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: 
 def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
     """Give lots to the candidates by rank: one after another, by tens, all alike, or by water-filling."""
     rank = w.settings[0]["adl_rank"]
-    queues.heapify(w.ranking, found)
     if rank == WATER_FILLING:
         fill_water(w, y, side, row, found, wanted, mark, now)
         return
     group = found if rank == PRO_RATA else 10 if rank == TOP_TEN else 1
-    left, size = wanted, found
-    while left > 0 and size > 0:
-        last = max(size - group, 0)
-        total = whole(0)
-        for remaining in range(size, last, -1):
-            queues.pop(w.ranking, remaining)
-            total += w.book[w.ranking[remaining - 1]["i"]]["lots"]
+    left, end = wanted, whole(w.ranking.shape[0])
+    while left > 0:
+        start, total = end, whole(0)
+        while start - end < group:
+            found = best(w, y, 1 - side, found, mark, now)
+            if found == 0:
+                break
+            end -= 1
+            take_best(w, found, end)
+            found -= 1
+            total += w.book[w.ranking[end]["i"]]["lots"]
+        if start == end:
+            return
         goal = min(left, total)
         left -= goal
-        for at in range(size - 1, last - 1, -1):
+        for at in range(start - 1, end - 1, -1):
             own = w.book[w.ranking[at]["i"]]["lots"]
             lots = apportioned(goal, own, total)
             total -= own
             goal -= lots
             taken_from(w, y, side, row, at, lots, mark, now)
-        size = last
 
 
 @part
 def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
     """Lower the highest leverages to one level, which frees as many lots as are wanted."""
     lots_sum, over_leverage, level = 0.0, 0.0, 0.0
-    size = found
-    while size > 0:
-        queues.pop(w.ranking, size)
-        size -= 1
-        lots_sum += w.book[w.ranking[size]["i"]]["lots"]
-        over_leverage += w.book[w.ranking[size]["i"]]["lots"] / w.ranking[size]["key"]
-        level = (lots_sum - wanted) / over_leverage
-        if size > 0 and level >= w.ranking[0]["key"]:
+    start = end = whole(w.ranking.shape[0])
+    while True:
+        found = best(w, y, 1 - side, found, mark, now)
+        if found == 0 or (end < start and level >= w.ranking[0]["key"]):
             break
+        end -= 1
+        take_best(w, found, end)
+        found -= 1
+        lots_sum += w.book[w.ranking[end]["i"]]["lots"]
+        over_leverage += w.book[w.ranking[end]["i"]]["lots"] / w.ranking[end]["key"]
+        level = (lots_sum - wanted) / over_leverage
     level = max(level, 0.0)
     total = whole(0)
-    for at in range(found - 1, size - 1, -1):
+    for at in range(start - 1, end - 1, -1):
         total += w.book[w.ranking[at]["i"]]["lots"]
     left = min(whole(wanted), total)
-    for at in range(found - 1, size - 1, -1):
+    for at in range(start - 1, end - 1, -1):
         own = w.book[w.ranking[at]["i"]]["lots"]
         share = whole(np.rint(own * max(0.0, 1.0 - level / w.ranking[at]["key"])))
         lots = max(min(share, own, left), min(left, left - (total - own)), whole(0))

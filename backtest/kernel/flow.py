@@ -47,7 +47,7 @@ class Merge(NamedTuple):
     counts: Integers  #: (COUNTED,)
     facts: Records  #: FLOW, in the order they happened
     flow: Records  #: FLOW, as far as there is room
-    seen: Integers  #: (n,) stamp of the leg in whose heap a position lies
+    seen: Integers  #: (places,) stamp of the leg in whose heap a position lies
     gathered: Floats  #: (queues,) least X gathered in the present leg
 
 
@@ -158,7 +158,7 @@ def happen(w: World, m: Merge, y: int, i: int, side: int, row: int, now: float, 
     """Let a position's event happen on a leg; return what was sold of the leg's side that belongs to no wave."""
     own, level, across = whole(w.book[i]["side"]), level_of(w, i, side, row), is_across(w, i, side)
     executed = act(w, y, i, row, now)
-    part_ways(w, m, y, own, row, side, i, level, executed, end)
+    part_ways(w, m, y, own, row, side, whole(w.book[i]["row"]), level, executed, end)
     if across:
         w.steps[row]["first_wave"] += units(executed * w.settings[0]["unit"])
         pass_on_both(w, m, y, own, side, row, now, end)

@@ -99,7 +99,7 @@ def gather(w: World, m: Merge, y: int, side: int, row: int, now: float, size: in
         worst = 1.0 / worst
     for queue in range(first, end):
         size = gather_queue(w, m, queue, w.queues[queue]["slope"] * worst - s * now, row, side, now, size)
-    if w.settings[0]["base_nodes"] > w.book.shape[0]:
+    if w.settings[0]["orders"] != 0:
         x = w.bars[row]["watched_low"] * g if side == 0 else -(w.bars[row]["watched_high"] * g)
         size = gather_queue(w, m, watched, x, row, side, now, size)
     return size
@@ -144,10 +144,9 @@ def return_to_heap(w: World, m: Merge, i: int, side: int, row: int, now: float, 
     level = look(w, i, side, row, now)
     if not np.isnan(level):
         return rise(w, m, i, sign(side) * level, size)
-    node = whole(i)
+    node = whole(w.book[i]["nodes"])
     while node >= 0:
-        slot = w.nodes[node]["slot"]
-        if slot >= 0 and w.nodes[node]["theta"] >= m.gathered[slot // w.settings[0]["buckets"]]:
+        if w.nodes[node]["theta"] >= m.gathered[w.nodes[node]["slot"] // w.settings[0]["buckets"]]:
             m.counts[AGAIN] = 1
-        node = whole(w.book[i]["extra"]) if node == i else whole(w.nodes[node]["sibling"])
+        node = whole(w.nodes[node]["sibling"])
     return size

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import formula, segment
-from backtest.kernel.agenda import Agenda
+from backtest.kernel import cells, formula, segment
 from backtest.kernel.arrays import EXITED, UNKNOWN
-from backtest.kernel.compile import part
+from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import charge_trading_fee, cover, note, pay_funding, post, rekey, stock_move
-from backtest.kernel.standing import conclude, unqueue
+from backtest.kernel.standing import conclude, delist, end, unqueue
 from backtest.kernel.waterfall import (
     ADJUSTED,
-    DONE,
     HELD,
     HOLDER_CLOSED,
     LOCKED,
@@ -31,7 +29,7 @@ from backtest.kernel.waterfall import (
 )
 
 
-@part
+@helper
 def tested_funding(w: World, i: int, row: int) -> float:
     """Return cumulative funding at the last tested bar before a row, at the segment's start if there is none."""
     held = w.book[i]
@@ -94,33 +92,30 @@ def lose_sight(w: World, i: int, row: int) -> None:
     w.book[i]["entry_funding"] = now
     w.book[i]["outcome"] = UNKNOWN
     w.book[i]["time"] = w.bars[row]["time"]
-    w.book[i]["status"] = DONE
+    delist(w, i)
+    end(w, i)
 
 
 @part
 def lose_all(w: World, y: int, row: int) -> None:
     """End every open position of a symbol: too much of its history is missing."""
-    for side in range(2):
-        first = w.symbols[y]["member_first"][side]
-        for at in range(first, first + w.symbols[y]["member_count"][side]):
-            if w.book[w.members[at]]["status"] != DONE:
-                lose_sight(w, whole(w.members[at]), row)
-        w.symbols[y]["member_count"][side] = 0
-        w.symbols[y]["waiting_first"][side] = -1
+    for cell in range(w.symbols[y]["cells"][0], cells.end_of(w, y, 1)):
+        while w.cells[cell]["head"] >= 0:
+            lose_sight(w, whole(w.cells[cell]["head"]), row)
+    w.symbols[y]["waiting_first"][0] = w.symbols[y]["waiting_first"][1] = -1
 
 
 @part
-def adjust(w: World, agenda: Agenda, j: int, row: int) -> None:
-    """Change a position's margin, or close a part of it at the opening."""
-    i = agenda.change_owner[j]
+def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity_change: float) -> None:
+    """Change a position's margin, or close a part of it at the opening; ``made`` are the charges until then."""
     if w.book[i]["status"] != HELD:
         return
     own = terms(w.groups, w.tiers, w.book, i)
     unit = w.settings[0]["unit"]
     price = w.bars[row]["mark_open"] * factor(w.symbols, own.symbol)
-    now = w.charges[agenda.change_made[j]]["cumulative"]
+    now = w.charges[made]["cumulative"]
     share = w.book[i]["share"]
-    closed, added = -agenda.quantity_change[j] * share, agenda.margin_change[j] * share
+    closed, added = -quantity_change * share, margin_change * share
     paid = pay_funding(w, i, now)
     realised = unrealised(own.kind, own.side, closed, own.entry_price, price)
     if closed > 0.0:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import formula, queues
+from backtest.kernel import cells, formula, queues
 from backtest.kernel.compile import helper, part
 from backtest.kernel.types import Integers
 from backtest.kernel.waterfall import (
     BACKSTOP,
     CLAWED,
+    CLAWED_BACK,
     DEFICIT,
     FEES,
     FUND,
@@ -125,8 +126,8 @@ def charge_liquidation_fee(w: World, i: int, row: int, notional: float, availabl
 
 @part
 def rekey(w: World, i: int) -> None:
-    """Put a position into the queues of its present terms."""
-    y = w.book[i]["symbol"]
+    """Put a position into the queues, and among its likes, by its present terms."""
+    y = whole(w.book[i]["symbol"])
     buckets = w.settings[0]["buckets"]
     queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i)
     held = terms(w.groups, w.tiers, w.book, i)
@@ -136,6 +137,8 @@ def rekey(w: World, i: int) -> None:
         w.groups, w.tiers, w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i, held,
         now + w.charges[at]["fall"], now + w.charges[at]["rise"],
     )  # fmt: skip
+    if w.symbols[y]["indexed"][w.book[i]["side"]] != 0:
+        cells.relist(w, i, now)
 
 
 @part
@@ -148,10 +151,9 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
         mark = w.symbols[y]["mark"]
         if mark < 0.0:
             continue
-        for side in range(2):
-            first = w.symbols[y]["member_first"][side]
-            for place in range(first, first + w.symbols[y]["member_count"][side]):
-                i = whole(w.members[place])
+        for cell in range(w.symbols[y]["cells"][0], cells.end_of(w, y, 1)):
+            i = whole(w.cells[cell]["head"])
+            while i >= 0:
                 if w.book[i]["status"] == HELD and i != loser:
                     profit = profit_units(w, i, mark, unit)
                     if profit > 0:
@@ -162,6 +164,7 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
                         )
                         found += 1
                         total += profit
+                i = whole(w.book[i]["next_member"])
     queues.in_order(w.ranking, found)
     left = amount
     for number in range(found):
@@ -174,6 +177,7 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
             post(w.cash, TRADERS, TRADERS, taken)
             w.book[i]["balance"] -= taken
             w.book[i]["clawed"] += taken
+            w.counters[CLAWED_BACK] += taken
             w.book[i]["margin"] -= taken / unit
             rekey(w, i)
             if i == w.settings[0]["trace"]:

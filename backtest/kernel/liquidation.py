@@ -45,7 +45,7 @@ def release(w: World, i: int, row: int, bar: int, tau: float, now: float) -> Non
     w.book[i]["status"] = HELD
     w.book[i]["start"] = bar
     rekey(w, i)
-    if w.settings[0]["restore_orders"] != 0:
+    if w.settings[0]["restore_orders"] != 0 and w.settings[0]["orders"] != 0:
         place_orders(w, i)
     else:
         w.book[i]["stop_price"] = np.nan
@@ -58,11 +58,11 @@ def release(w: World, i: int, row: int, bar: int, tau: float, now: float) -> Non
 def wait(w: World, i: int, row: int, tau: float, now: float) -> None:
     """Leave a position's orders for the next opening, behind those that wait already."""
     y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
-    w.nodes[i]["next"] = -1
+    w.book[i]["following"] = -1
     if w.symbols[y]["waiting_first"][side] < 0:
         w.symbols[y]["waiting_first"][side] = i
     else:
-        w.nodes[w.symbols[y]["waiting_last"][side]]["next"] = i
+        w.book[w.symbols[y]["waiting_last"][side]]["following"] = i
     w.symbols[y]["waiting_last"][side] = i
     if i == w.settings[0]["trace"]:
         note(w, i, row, WAITS, tau, 0.0, now, tau)

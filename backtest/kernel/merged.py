@@ -97,7 +97,7 @@ def in_step(w: World, m: Merge, y: int, side: int, row: int, now: float, end: in
             if m.counts[PARTED] == 0:
                 before += make_way(w, m, y, i, side, row, now, end)
             following = m.counts[NEXT]
-            if m.counts[MODE] == FOLLOWING and (following >= end or m.facts[following]["who"] != i):
+            if m.counts[MODE] == FOLLOWING and (following >= end or m.facts[following]["who"] != w.book[i]["row"]):
                 m.counts[PARTED] = 1
             if m.counts[PARTED] != 0:
                 w.book[i]["status"] = HELD
@@ -143,7 +143,7 @@ def by_price(
         needs = whole(w.counters[NEED_END])
         if place < end and fact >= candidate:
             number = whole(m.facts[place]["by_price"])
-            i = whole(m.facts[number]["who"])
+            i = place_of(w, m, number)
             acted = take_out(w, m, y, number, at, side, row, now, end)
             at = after_jump(w, m, number, at, side, last)
             place = next_fact(m, place + 1, since, end)
@@ -167,7 +167,7 @@ def take_out(
     w: World, m: Merge, y: int, number: int, at: float, side: int, row: int, now: float, end: int
 ) -> bool:
     """Undo a fact; return whether its position, at its level in the other world too, acted there at once."""
-    i = whole(m.facts[number]["who"])
+    i = place_of(w, m, number)
     if i >= 0 and w.book[i]["status"] == HELD:
         level = sign(side) * look(w, i, side, row, now) / factor(w.symbols, y)
         if level >= at - TIE * abs(at):  # false for NaN
@@ -179,6 +179,13 @@ def take_out(
             return True
     move_mark(w, y, whole(m.facts[number]["side"]), row, -m.facts[number]["notional"])
     return False
+
+
+@helper
+def place_of(w: World, m: Merge, number: int) -> int:
+    """Return the place of the position a fact is of, or -1 where it is open no more, or of nobody in the book."""
+    who = whole(m.facts[number]["who"])
+    return whole(w.places[who]) if who >= 0 else whole(-1)
 
 
 @helper

@@ -13,7 +13,7 @@ from backtest.kernel.compile import helper, part
 from backtest.kernel.records import Records
 from backtest.kernel.segment import Segment
 from backtest.kernel.types import Codes, Integers
-from backtest.kernel.waterfall import EXTRA_FREE, EXTRA_USED, FULL, rules_of
+from backtest.kernel.waterfall import FREE_NODE, FREE_NODES, FULL, NODES_USED, rules_of
 
 
 @helper
@@ -42,18 +42,16 @@ def push(nodes: Records, heads: Codes, queues: Records, buckets: int, queue: int
 
 @helper
 def pull(nodes: Records, heads: Codes, queues: Records, buckets: int, node: int) -> None:
-    """Take a node out of its bucket, if it is in any."""
+    """Take a node out of its bucket."""
     slot = nodes[node]["slot"]
-    if slot >= 0:
-        before, after = nodes[node]["previous"], nodes[node]["next"]
-        if before >= 0:
-            nodes[before]["next"] = after
-        else:
-            heads[slot] = after
-        if after >= 0:
-            nodes[after]["previous"] = before
-        nodes[node]["slot"] = -1
-        queues[slot // buckets]["count"] -= 1
+    before, after = nodes[node]["previous"], nodes[node]["next"]
+    if before >= 0:
+        nodes[before]["next"] = after
+    else:
+        heads[slot] = after
+    if after >= 0:
+        nodes[after]["previous"] = before
+    queues[slot // buckets]["count"] -= 1
 
 
 @helper
@@ -67,34 +65,42 @@ def settled_first(heads: Codes, queues: Records, buckets: int, queue: int, last:
     return first
 
 
+@helper
+def new_node(nodes: Records, counters: Integers) -> int:
+    """Return an unused node, or -1 where there is none left."""
+    node = counters[FREE_NODE]
+    if node >= 0:
+        counters[FREE_NODE] = nodes[node]["sibling"]
+        counters[FREE_NODES] -= 1
+        return node
+    node = counters[NODES_USED]
+    if node == nodes.shape[0]:
+        counters[FULL] = 1
+        return -1
+    counters[NODES_USED] = node + 1
+    return node
+
+
+@helper
+def discard(nodes: Records, heads: Codes, queues: Records, counters: Integers, buckets: int, node: int) -> None:
+    """Take a node out of its bucket, and keep it for another position."""
+    pull(nodes, heads, queues, buckets, node)
+    nodes[node]["sibling"] = counters[FREE_NODE]
+    counters[FREE_NODE] = node
+    counters[FREE_NODES] += 1
+
+
 @part
 def leave(
     book: Records, nodes: Records, heads: Codes, queues: Records, counters: Integers, buckets: int, i: int
 ) -> None:
     """Take a position's nodes for liquidation out of their queues."""
-    pull(nodes, heads, queues, buckets, i)
-    extra = book[i]["extra"]
-    while extra >= 0:
-        following = nodes[extra]["sibling"]
-        pull(nodes, heads, queues, buckets, extra)
-        nodes[extra]["sibling"] = counters[EXTRA_FREE]
-        counters[EXTRA_FREE] = extra
-        extra = following
-    book[i]["extra"] = -1
-
-
-@helper
-def spare_node(nodes: Records, counters: Integers) -> int:
-    """Return an unused further node, or -1 where there is none left."""
-    node = counters[EXTRA_FREE]
-    if node >= 0:
-        counters[EXTRA_FREE] = nodes[node]["sibling"]
-        return node
-    if counters[EXTRA_USED] == nodes.shape[0]:
-        counters[FULL] = 1
-        return -1
-    counters[EXTRA_USED] += 1
-    return counters[EXTRA_USED] - 1
+    node = book[i]["nodes"]
+    while node >= 0:
+        following = nodes[node]["sibling"]
+        discard(nodes, heads, queues, counters, buckets, node)
+        node = following
+    book[i]["nodes"] = -1
 
 
 @helper
@@ -116,14 +122,12 @@ def join(
     rules = rules_of(groups, tiers)
     low, high = segment.tiers_between(rules, held, lowest, highest)
     for tier in range(low, high + 1):
-        node = i
-        if tier > low:
-            node = spare_node(nodes, counters)
-            if node < 0:
-                return
-            nodes[node]["owner"] = i
-            nodes[node]["sibling"] = book[i]["extra"]
-            book[i]["extra"] = node
+        node = new_node(nodes, counters)
+        if node < 0:
+            return
+        nodes[node]["owner"] = i
+        nodes[node]["sibling"] = book[i]["nodes"]
+        book[i]["nodes"] = node
         queue = segment.tree_of(rules, held, tier)
         theta = segment.threshold_within(rules, held, tier, queues[queue]["largest"])
         push(nodes, heads, queues, buckets, queue, node, theta)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Records: TypeAlias = npt.NDArray[Any]
 
+#: An open position. What becomes of it is written to ``Found`` when it ends, and its place is another's.
 POSITION = np.dtype(
     [
         ("quantity", "f8"),
@@ -20,17 +21,43 @@ POSITION = np.dtype(
         ("margin", "f8"),
         ("leverage", "f8"),
         ("entry_funding", "f8"),
-        ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
+        ("lots", "i8"),
+        ("balance", "i8"),  #: money in the position: margin and flows so far
+        ("group", "i4"),
+        ("symbol", "i4"),
+        ("side", "i1"),  #: 0 long, 1 short
+        ("status", "u1"),
+        ("outcome", "u1"),
+        ("event", "u1"),
+        ("ambiguous", "b1"),
+        ("due", "b1"),  #: a planned exit came due while it was locked
+        ("row", "i4"),  #: in the book
+        ("nodes", "i4"),  #: first of its nodes for liquidation, the others follow as siblings
+        ("stop_node", "i4"),
+        ("target_node", "i4"),
+        ("cell", "i4"),  #: of open positions it is listed in, with neighbours there
+        ("next_member", "i4"),
+        ("previous_member", "i4"),
+        ("asked", "i4"),  #: number of the last pool it was a candidate of
+        ("following", "i4"),  #: behind it in a list of those that wait, have ended, or are free
+        ("start", "i4"),  #: first bar that tests the present segment
+        ("id", "i8"),
         ("stop_price", "f8"),
         ("take_profit_price", "f8"),
-        ("id", "i8"),
-        ("lots", "i8"),
-        ("begun", "i8"),  #: lots when the procedure began
-        ("balance", "i8"),  #: money in the position: margin and flows so far
+        ("liquidation_price", "f8"),
+        ("bankruptcy_price", "f8"),
+        ("tier_rate", "f8"),
+        ("paid", "f8"),  #: funding paid in segments that are over
+        ("equity", "f8"),  #: at the last fill
+        ("fill_price", "f8"),
+        ("fill_notional", "f8"),
+        ("time", "i8"),
         ("pocket", "i8"),  #: its holder's money outside it, counted from nothing
         ("fees", "i8"),
+        ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
         ("fund_effect", "i8"),  #: what the fund got on account of it
         ("clawed", "i8"),  #: what others' shortfalls took from it
+        ("begun", "i8"),  #: lots when the procedure began
         ("done", "f8"),  #: quantity closed by the procedure
         ("filled", "f8"),
         ("taken", "f8"),
@@ -38,32 +65,10 @@ POSITION = np.dtype(
         ("given_price", "f8"),  #: mean price of what it gave as a counterparty, its notional, and the equity in it
         ("given_notional", "f8"),
         ("given_equity", "f8"),
-        ("fill_price", "f8"),
-        ("fill_notional", "f8"),
-        ("paid", "f8"),  #: funding paid in segments that are over
-        ("equity", "f8"),  #: at the last fill
-        ("liquidation_price", "f8"),
-        ("bankruptcy_price", "f8"),
-        ("tier_rate", "f8"),
-        ("time", "i8"),
-        ("group", "i4"),
-        ("symbol", "i4"),
-        ("start", "i4"),  #: first bar that tests the present segment
-        ("made", "i4"),  #: charges at or before the entry
-        ("exit_bar", "i4"),
         ("exit_made", "i4"),  #: charges at or before the exit
         ("rounds", "i4"),
         ("spent", "i4"),  #: rounds used in ``spent_bar``
         ("spent_bar", "i4"),
-        ("place", "i4"),  #: among the open positions of its side
-        ("extra", "i4"),  #: first of its further nodes
-        ("side", "i1"),  #: 0 long, 1 short
-        ("status", "u1"),
-        ("outcome", "u1"),
-        ("event", "u1"),
-        ("ambiguous", "b1"),
-        ("lost", "b1"),  #: entered across a long gap
-        ("inside", "b1"),  #: entered strictly inside the bar before ``start``
     ],
     align=True,
 )
@@ -107,6 +112,22 @@ RANKED = np.dtype([("key", "f8"), ("id", "i8"), ("i", "i4")], align=True)
 
 MOMENT = np.dtype([("time", "i8"), ("fund", "i8")], align=True)
 
+#: Open positions of a symbol and side that resemble each other, and what bounds them.
+CELL = np.dtype(
+    [
+        ("head", "i4"),
+        ("count", "i4"),
+        *((name, "f8") for name in (
+            "entry_low", "entry_high",  # side times value at the entry
+            "debt_low", "debt_high",  # side times value at which equity is zero before funding
+            "margin_low",  # a unit of quantity
+            "own_high",  # quantity, or lot drawn
+            "rate_high", "base_high",  # requirement: share of notional, and a unit of quantity
+        )),
+    ],
+    align=True,
+)  # fmt: skip
+
 NODE = np.dtype(
     [("theta", "f8"), ("next", "i4"), ("previous", "i4"), ("slot", "i4"), ("owner", "i4"), ("sibling", "i4")],
     align=True,
@@ -140,8 +161,12 @@ SYMBOL = np.dtype(
         ("kind", "i4"),
         ("rounds", "i4"),  #: a bar
         ("queue", "i4", (4,)),  #: long queues from, short ones from, watched low, watched high
-        ("member_first", "i8", (2,)),
-        ("member_count", "i8", (2,)),
+        ("cells", "i8", (2,)),  #: first cell of its longs, of its shorts
+        ("members", "i8", (2,)),  #: open longs, open shorts
+        ("indexed", "i4", (2,)),  #: whether they are spread over cells
+        ("asked", "i8", (2,)),  #: positions scored while they are not
+        ("placed", "i8", (2,)),  #: positions put into cells since their edges were set
+        ("worst", "f8"),  #: value a unit at which the present pool is worst for counterparties
         ("waiting_first", "i4", (2,)),  #: orders left for the next opening, by side
         ("waiting_last", "i4", (2,)),
         ("stock", "i8", (3,)),  #: lots of traders, market and backstop
@@ -163,7 +188,8 @@ SETTINGS = np.dtype(
         )),
         *((name, "i8") for name in (
             "rounds", "tier_step", "whole_tiers", "generations", "intrabar", "test_entry_bar", "same_series",
-            "trace", "buckets", "base_nodes", "seed", "replaced", "deposits",
+            "trace", "buckets", "orders", "seed", "replaced", "cell_rows",
+            "cell_columns", "index_after", "index_least",
         )),
         *((name, "f8") for name in (
             "step_fraction", "partial_from", "order_notional", "takeover_below", "liquidation_fee_rate",

@@ -14,6 +14,17 @@ from backtest.kernel.agenda import Agenda
 from backtest.kernel.arrays import NO_TIME, OPEN
 from backtest.kernel.compile import helper, kernel, part
 from backtest.kernel.deleverage import deleverage
+from backtest.kernel.entries import (
+    Entrants,
+    Found,
+    enters_inside,
+    enters_unseen,
+    exit_charges,
+    has_room,
+    take_place,
+    write_down,
+    write_outcome,
+)
 from backtest.kernel.flow import MODE, PLAIN, Merge
 from backtest.kernel.holders import adjust, leave_as_planned, lose_all, lose_sight, price_columns, tested_funding
 from backtest.kernel.ledger import note, open_trade, pay_funding, rekey, to_fund
@@ -25,6 +36,7 @@ from backtest.kernel.types import INVERSE
 from backtest.kernel.waterfall import (
     AT_ONCE,
     DROPPED,
+    ENDED,
     ENTERED,
     FULL,
     FUND,
@@ -34,6 +46,8 @@ from backtest.kernel.waterfall import (
     LOCKED,
     NEED_END,
     OWNERS,
+    PAID,
+    PLACES_USED,
     REDUCED,
     WINDOW_END,
     WINDOW_FIRST,
@@ -41,11 +55,11 @@ from backtest.kernel.waterfall import (
     factor,
     whole,
 )
-from backtest.kernel.waves import cross, evaluate, handle, move_mark
+from backtest.kernel.waves import cross, evaluate, handle, move_mark, reaches
 
 
 @part
-def enter(w: World, i: int, row: int, late: bool) -> None:
+def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) -> None:
     """Open a position, and settle what its entry bar did where that is tested."""
     y = whole(w.book[i]["symbol"])
     g = factor(w.symbols, y)
@@ -55,16 +69,15 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
         w.book[i]["margin"] = w.book[i]["margin"] / g if kind == INVERSE else w.book[i]["margin"] * g
         w.book[i]["stop_price"] *= g
         w.book[i]["take_profit_price"] *= g
-    w.book[i]["entry_funding"] = w.charges[w.book[i]["made"]]["cumulative"]
     w.book[i]["status"] = HELD
     enlist(w, i)
     open_trade(w, i, row)
     now = w.book[i]["entry_funding"]
     if i == w.settings[0]["trace"]:
         note(w, i, row, ENTERED, w.book[i]["entry_price"], w.book[i]["quantity"], now, w.book[i]["entry_price"])
-    if w.book[i]["inside"]:
+    if inside:
         before = w.symbols[y]["first"] + w.book[i]["start"] - 1
-        event = evaluate(w, i, before, -1, now)
+        event = evaluate(w, i, before, whole(-1), now)
         w.book[i]["ambiguous"] = event != 255
         w.book[i]["tier_rate"] = np.nan if w.settings[0]["test_entry_bar"] == 0 else w.book[i]["tier_rate"]
         if event != 255 and w.settings[0]["test_entry_bar"] != 0:
@@ -76,11 +89,18 @@ def enter(w: World, i: int, row: int, late: bool) -> None:
             return
     if late:
         return
-    if w.book[i]["lost"]:
+    if unseen:
         lose_sight(w, i, row)
         return
     rekey(w, i)
-    place_orders(w, i)
+    if w.settings[0]["orders"] != 0:
+        place_orders(w, i)
+
+
+@helper
+def awaits(w: World, y: int, side: int) -> bool:
+    """Return whether orders of a side wait for the opening, or inventory for its sale."""
+    return w.symbols[y]["waiting_first"][side] >= 0 or w.symbols[y]["inventory"][side] > 0
 
 
 @part
@@ -89,7 +109,6 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
 
     Return the notional that this executed.
     """
-    bar = row - w.symbols[y]["first"]
     i = whole(w.symbols[y]["waiting_first"][side])
     held = w.symbols[y]["inventory"][side]
     if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
@@ -98,9 +117,9 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
     before = w.symbols[y]["executed"][side]
     w.symbols[y]["waiting_first"][side] = -1
     while i >= 0:
-        following = whole(w.nodes[i]["next"])
+        following = whole(w.book[i]["following"])
         liquidate(w, i, row, row, opening, opening, now)
-        if w.book[i]["status"] == HELD and w.book[i]["exit_bar"] < bar:
+        if w.book[i]["status"] == HELD and w.book[i]["due"]:
             w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
             leave_as_planned(w, i, row)
         if w.counters[NEED_END] > w.needs.shape[0] - 4:
@@ -162,73 +181,86 @@ def begin_bar(w: World, y: int, row: int) -> None:
 
 
 @helper
-def pay_deposits(w: World, agenda: Agenda, row: int, paid: int) -> int:
-    """Let deposits into the fund that are due, and return how many have been."""
+def pay_deposits(w: World, agenda: Agenda, row: int) -> None:
+    """Let deposits into the fund that are due."""
+    paid = w.counters[PAID]
     while paid < agenda.deposit_time.shape[0] and agenda.deposit_time[paid] <= w.bars[row]["time"]:
         to_fund(w, row, OWNERS, agenda.deposit[paid])
         paid += 1
-    return paid
+    w.counters[PAID] = paid
 
 
 @kernel
-def run(w: World, agenda: Agenda, merge: Merge, first: int, stop: int, paid: int) -> int:
-    """Step through bars [first, stop) of the agenda; return how many deposits have been paid."""
+def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int) -> int:
+    """Step through bars [first, stop) of the agenda; return the first there was no room for, else ``stop``."""
     plain = merge.counts[MODE] == PLAIN
     for number in range(first, stop):
         row = agenda.rows[number]
+        if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
+            return number
         y = whole(agenda.symbol[row])
         begin_bar(w, y, row)
-        paid = pay_deposits(w, agenda, row, paid)
+        pay_deposits(w, agenda, row)
         watch_fund(w, row)
         now = w.charges[w.symbols[y]["funding_now"]]["cumulative"]
         if agenda.after_gap[row]:
             lose_all(w, y, row)
         for side in range(2):
-            executed = resume(w, y, side, row, now)
+            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
             if plain:
                 move_mark(w, y, side, row, executed)
             else:
                 resume_both(w, merge, y, side, row, executed)
         for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
-            enter(w, whole(agenda.entry[at]), row, False)
+            i = take_place(w, entrants, whole(agenda.entry[at]))
+            enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
         for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
-            adjust(w, agenda, whole(agenda.change[at]), row)
+            j = whole(agenda.change[at])
+            i = whole(w.places[agenda.change_owner[j]])
+            if i >= 0:
+                adjust(w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j])
         for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
-            leave_as_planned(w, whole(agenda.exit[at]), row)
+            i = whole(w.places[agenda.exit[at]])
+            if i >= 0:
+                w.book[i]["exit_made"] = exit_charges(w, entrants, i, row)
+                w.book[i]["due"] = True
+                leave_as_planned(w, i, row)
         low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
         for leg in range(2):
             side = leg if low_first else 1 - leg
-            if plain:
-                cross(w, y, side, row, now)
-            else:
+            if not plain:
                 cross_both(w, merge, y, side, row, now)
+            elif reaches(w, y, side, row, now):
+                cross(w, y, side, row, now)
         w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
         w.steps[row]["fund"] = w.cash[FUND]
+        if w.counters[ENDED] >= 0:
+            write_down(w, found)
         if w.counters[FULL] != 0:
-            return paid
-    return paid
-
-
-@part
-def enter_late(w: World, i: int, last: int) -> None:
-    """Open a position after its symbol's last bar; what the fund then pays and gets is of the very last bar."""
-    y = whole(w.book[i]["symbol"])
-    row = w.symbols[y]["first"] + w.symbols[y]["count"] - 1
-    fund_in, fund_out = w.steps[row]["fund_in"], w.steps[row]["fund_out"]
-    enter(w, i, row, True)
-    more_in, more_out = w.steps[row]["fund_in"] - fund_in, w.steps[row]["fund_out"] - fund_out
-    w.steps[row]["fund_in"], w.steps[row]["fund_out"] = fund_in, fund_out
-    w.steps[last]["fund_in"] += more_in
-    w.steps[last]["fund_out"] += more_out
-    w.steps[last]["fund"] = w.cash[FUND]
+            return number
+    return stop
 
 
 @kernel
-def finish(w: World, agenda: Agenda, rows: int) -> None:
-    """Enter what came too late for any bar, and write what is open at the end."""
+def finish(w: World, agenda: Agenda, entrants: Entrants, found: Found, rows: int) -> None:
+    """Enter what came after its symbol's last bar, and write what is open at the end.
+
+    What the fund pays and gets for who enters late is of the very last bar.
+    """
+    last = agenda.rows[rows - 1]
     for at in range(agenda.entry_first[rows], agenda.entry_first[rows + 1]):
-        enter_late(w, whole(agenda.entry[at]), agenda.rows[rows - 1])
-    for i in range(w.book.shape[0]):
+        i = take_place(w, entrants, whole(agenda.entry[at]))
+        y = whole(w.book[i]["symbol"])
+        row = w.symbols[y]["first"] + w.symbols[y]["count"] - 1
+        fund_in, fund_out = w.steps[row]["fund_in"], w.steps[row]["fund_out"]
+        enter(w, i, row, enters_inside(w, entrants, i), True, False)
+        more_in, more_out = w.steps[row]["fund_in"] - fund_in, w.steps[row]["fund_out"] - fund_out
+        w.steps[row]["fund_in"], w.steps[row]["fund_out"] = fund_in, fund_out
+        w.steps[last]["fund_in"] += more_in
+        w.steps[last]["fund_out"] += more_out
+        w.steps[last]["fund"] = w.cash[FUND]
+    write_down(w, found)
+    for i in range(w.counters[PLACES_USED]):
         status = w.book[i]["status"]
         if status in (HELD, LOCKED):
             y = whole(w.book[i]["symbol"])
@@ -239,3 +271,4 @@ def finish(w: World, agenda: Agenda, rows: int) -> None:
             w.book[i]["entry_funding"] = now
             w.book[i]["outcome"] = REDUCED if w.book[i]["filled"] + w.book[i]["taken"] > 0.0 else OPEN
             w.book[i]["time"] = NO_TIME
+            write_outcome(w, found, i)

@@ -4,62 +4,73 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel import queues
+from backtest.kernel import cells, queues
 from backtest.kernel.arrays import LIQUIDATED
 from backtest.kernel.compile import helper, part
 from backtest.kernel.ledger import cover, note, post, share_of, to_fund
-from backtest.kernel.waterfall import BACKSTOP, DONE, RETURNED, SETTLED, SHARED, TO_FUND, TRADERS, World, whole
+from backtest.kernel.waterfall import (
+    BACKSTOP,
+    DONE,
+    ENDED,
+    RETURNED,
+    SETTLED,
+    SHARED,
+    TO_FUND,
+    TRADERS,
+    World,
+    whole,
+)
 
 
 @helper
 def enlist(w: World, i: int) -> None:
     """Add a position to the open ones of its symbol and side."""
     y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
-    count = w.symbols[y]["member_count"][side]
-    at = w.symbols[y]["member_first"][side] + count
-    w.members[at] = i
-    w.book[i]["place"] = at
-    w.symbols[y]["member_count"][side] = count + 1
+    w.symbols[y]["members"][side] += 1
+    cells.link(w.cells, w.book, i, w.symbols[y]["cells"][side])
 
 
 @helper
 def delist(w: World, i: int) -> None:
-    """Take a position from the open ones; the last of them takes its place."""
-    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
-    count = w.symbols[y]["member_count"][side] - 1
-    last = w.members[w.symbols[y]["member_first"][side] + count]
-    w.members[w.book[i]["place"]] = last
-    w.book[last]["place"] = w.book[i]["place"]
-    w.symbols[y]["member_count"][side] = count
+    """Take a position from the open ones."""
+    w.symbols[w.book[i]["symbol"]]["members"][w.book[i]["side"]] -= 1
+    cells.unlink(w.cells, w.book, i)
 
 
 @helper
 def withdraw_orders(w: World, i: int) -> None:
     """Take a position's stop and take-profit out of their queues."""
-    count = w.book.shape[0]
-    if w.settings[0]["base_nodes"] > count:
-        buckets = w.settings[0]["buckets"]
-        queues.pull(w.nodes, w.heads, w.queues, buckets, count + i)
-        queues.pull(w.nodes, w.heads, w.queues, buckets, 2 * count + i)
+    buckets = w.settings[0]["buckets"]
+    if w.book[i]["stop_node"] >= 0:
+        queues.discard(w.nodes, w.heads, w.queues, w.counters, buckets, w.book[i]["stop_node"])
+        w.book[i]["stop_node"] = -1
+    if w.book[i]["target_node"] >= 0:
+        queues.discard(w.nodes, w.heads, w.queues, w.counters, buckets, w.book[i]["target_node"])
+        w.book[i]["target_node"] = -1
 
 
 @helper
+def place_order(w: World, i: int, queue: int, theta: float) -> int:
+    """Put an order into a queue of watched prices, and return its node."""
+    node = queues.new_node(w.nodes, w.counters)
+    if node >= 0:
+        w.nodes[node]["owner"] = i
+        queues.push(w.nodes, w.heads, w.queues, w.settings[0]["buckets"], queue, node, theta)
+    return node
+
+
+@part
 def place_orders(w: World, i: int) -> None:
     """Put a position's stop and take-profit into the queues of the prices they watch."""
-    count = w.book.shape[0]
-    if w.settings[0]["base_nodes"] > count:
-        held = w.book[i]
-        buckets = w.settings[0]["buckets"]
-        low, high = w.symbols[held["symbol"]]["queue"][2], w.symbols[held["symbol"]]["queue"][3]
-        stop, target = held["stop_price"], held["take_profit_price"]
-        if held["side"] != 0:
-            stop, target = -stop, -target
-        if not np.isnan(stop):
-            queue = low if held["side"] == 0 else high
-            queues.push(w.nodes, w.heads, w.queues, buckets, queue, count + i, stop)
-        if not np.isnan(target):
-            queue = high if held["side"] == 0 else low
-            queues.push(w.nodes, w.heads, w.queues, buckets, queue, 2 * count + i, -target)
+    held = w.book[i]
+    low, high = w.symbols[held["symbol"]]["queue"][2], w.symbols[held["symbol"]]["queue"][3]
+    stop, target = held["stop_price"], held["take_profit_price"]
+    if held["side"] != 0:
+        stop, target = -stop, -target
+    if not np.isnan(stop):
+        w.book[i]["stop_node"] = place_order(w, i, low if held["side"] == 0 else high, stop)
+    if not np.isnan(target):
+        w.book[i]["target_node"] = place_order(w, i, high if held["side"] == 0 else low, -target)
 
 
 @part
@@ -69,15 +80,23 @@ def unqueue(w: World, i: int) -> None:
     withdraw_orders(w, i)
 
 
-@part
+@helper
+def end(w: World, i: int) -> None:
+    """Put a position behind those that have ended in this bar."""
+    w.book[i]["status"] = DONE
+    w.book[i]["following"] = w.counters[ENDED]
+    w.counters[ENDED] = i
+
+
+@helper
 def conclude(w: World, i: int, moment: int, outcome: int) -> None:
     """Note how and when a position ended; what is left in it is its holder's."""
     w.book[i]["pocket"] += w.book[i]["balance"]
     w.book[i]["balance"] = 0
     w.book[i]["outcome"] = outcome
     w.book[i]["time"] = w.bars[moment]["time"]
-    w.book[i]["status"] = DONE
     delist(w, i)
+    end(w, i)
 
 
 @part

@@ -12,7 +12,7 @@ from backtest.kernel.arrays import Rules
 from backtest.kernel.compile import helper, part
 from backtest.kernel.records import Records
 from backtest.kernel.segment import Segment
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Integers
+from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
 
 #: Where a position is.
 WAITING, HELD, CHOSEN, LOCKED, DONE = range(5)
@@ -46,10 +46,10 @@ BY_PRICE, BY_LARGEST, BY_ID = range(3)
  ADJUSTED, CLAWED, LOST_SIGHT) = range(13)  # fmt: skip
 
 #: Counters.
-(EXTRA_USED, EXTRA_FREE, TABLE_USED, TRACE_USED, FULL, DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST,
- NEED_END) = range(10)  # fmt: skip
+(NODES_USED, FREE_NODE, FREE_NODES, PLACES_USED, FREE_PLACE, FREE_PLACES, ENDED, TABLE_USED, TRACE_USED, FULL,
+ DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST, NEED_END, POOLS, HOPES, PAID, CLAWED_BACK) = range(19)  # fmt: skip
 
-COUNTERS = 10
+COUNTERS = 19
 
 
 class World(NamedTuple):
@@ -59,13 +59,16 @@ class World(NamedTuple):
     tiers: Records
     settings: Records  #: (1,)
     symbols: Records
-    book: Records  #: (n,) POSITION
+    book: Records  #: (places,) POSITION, the open ones
+    places: Codes  #: (n,) int32 of each position of the book, -1 unless open
     nodes: Records
     heads: Codes  #: (queues * buckets,) int32
     queues: Records
-    members: Codes  #: (n,) int32, open positions by symbol and side
-    wave: Records  #: (n,) RANKED
-    ranking: Records  #: (n,) RANKED
+    cells: Records  #: CELL, open positions by symbol and side
+    edges: Floats  #: of the cells of a symbol and side that are indexed
+    hopes: Records  #: RANKED, cells by what can be in them
+    wave: Records  #: (places,) RANKED
+    ranking: Records  #: (places,) RANKED
     cash: Integers  #: (ACCOUNTS,)
     counters: Integers
     steps: Records  #: (rows,)
@@ -204,4 +207,5 @@ def possible(kind: int, value_: float) -> float:
 @helper
 def factor(symbols: Records, y: int) -> float:
     """Return what the history's prices are multiplied by."""
-    return math.exp(symbols[y]["permanent"] + symbols[y]["decaying"])
+    offset = symbols[y]["permanent"] + symbols[y]["decaying"]
+    return math.exp(offset) if offset != 0.0 else 1.0

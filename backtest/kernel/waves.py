@@ -7,7 +7,7 @@ import numpy as np
 from backtest.kernel import formula
 from backtest.kernel.arrays import LIQUIDATED, STOPPED
 from backtest.kernel.bar_events import first_event
-from backtest.kernel.compile import part
+from backtest.kernel.compile import helper, part
 from backtest.kernel.deleverage import deleverage
 from backtest.kernel.holders import close_by_holder, price_columns
 from backtest.kernel.liquidation import liquidate
@@ -154,10 +154,29 @@ def collect(w: World, y: int, side: int, row: int, now: float) -> int:
     for queue in range(w.symbols[y]["queue"][side], w.symbols[y]["queue"][side + 1]):
         x = w.queues[queue]["slope"] * worst - s * now
         found = collect_queue(w, queue, x, row, side, now, found)
-    if w.settings[0]["base_nodes"] > w.book.shape[0]:
+    if w.settings[0]["orders"] != 0:
         watched = w.bars[row]["watched_low"] * g if side == 0 else -(w.bars[row]["watched_high"] * g)
         found = collect_queue(w, w.symbols[y]["queue"][2 + side], watched, row, side, now, found)
     return found
+
+
+@helper
+def reaches(w: World, y: int, side: int, row: int, now: float) -> bool:
+    """Return whether a bar's extreme may reach anything on one side; most bars reach nothing."""
+    g, buckets = factor(w.symbols, y), w.settings[0]["buckets"]
+    worst = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * g
+    if w.symbols[y]["kind"] == INVERSE:
+        worst = 1.0 / worst
+    for queue in range(w.symbols[y]["queue"][side], w.symbols[y]["queue"][side + 1]):
+        if w.queues[queue]["count"] > 0:
+            x = w.queues[queue]["slope"] * worst - sign(side) * now
+            if w.queues[queue]["first"] <= bucket_of(w.queues, queue, x, buckets):
+                return True
+    if w.settings[0]["orders"] != 0:
+        queue = w.symbols[y]["queue"][2 + side]
+        x = w.bars[row]["watched_low"] * g if side == 0 else -(w.bars[row]["watched_high"] * g)
+        return w.queues[queue]["count"] > 0 and w.queues[queue]["first"] <= bucket_of(w.queues, queue, x, buckets)
+    return False
 
 
 @part

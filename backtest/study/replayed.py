@@ -32,9 +32,9 @@ from dataclasses import dataclass, field, replace
 from os import cpu_count
 from typing import Any
 
+from backtest.engine.replay_arguments import Options
 from backtest.engine.replay_stage import Stage
 from backtest.engine.replay_sums import Sums, play
-from backtest.engine.replay_world import Options
 from backtest.errors import ArgumentError
 from backtest.rules.procedure import Impact, Procedure
 from backtest.rules.venue import Venue
