@@ -14,6 +14,7 @@ import pytest
 
 from backtest.__main__ import main
 from backtest.chart import fund
+from backtest.cli.parser import build_parser
 
 START = datetime(2021, 5, 18, tzinfo=UTC)
 
@@ -169,3 +170,11 @@ def test_replay__refuses_in_one_line(words, tmp_path, capsys, more, told) -> Non
     assert told in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_help__gives_examples_that_the_command_line_knows(capsys) -> None:
+    assert main(["replay", "--help"]) == 0
+    examples = re.findall(r"^  backtest (replay .+)$", capsys.readouterr().out, re.MULTILINE)
+    assert len(examples) == 5
+    for example in examples:
+        assert build_parser().parse_args(example.split()).command == "replay"

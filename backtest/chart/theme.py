@@ -199,7 +199,7 @@ def _line(size: float) -> float:
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
     letters = (width - 2 * MARGIN) * 72 / (size * 0.53)  # DejaVu Sans is about half as wide as high
-    return [line.rstrip(" ·") for line in textwrap.wrap(text, int(letters), break_on_hyphens=False)]
+    return [line.strip(" ·") for line in textwrap.wrap(text, int(letters), break_on_hyphens=False)]
 
 
 def _lines_down(figure: Figure, lines: Sequence[str], *, top: float, size: float, **look: Any) -> float:

@@ -13,7 +13,7 @@ WRITES = """\
 Impact numbers are fractions a unit of notional: 5e-10 is 5 basis points a million.
 
 examples:
-  backtest replay --venue mexc --fund 1e6
+  backtest replay --venue mexc --symbol BTCUSDT --fund 1e6
   backtest replay --count 50000 --set adl_rank=pro_rata --fill-price liquidation_price --out pro_rata
   backtest replay --bars bars.parquet --positions book.parquet --trace 7
   backtest replay --policy-set maximum_leverage=20 --leverage-limit cap --strength 1e-10 --out cap

@@ -78,7 +78,7 @@ class Venue:
         if found is None:
             raise RulesError(
                 f"venue {self.name!r} has no contract {symbol!r} and no default: there are "
-                f"{', '.join(self.contracts)}"
+                f"{', '.join(self.contracts)}; keep to these, or add it to a copy of the venue file"
             )
         return found if found.symbol == symbol else replace(found, symbol=symbol)
 
