@@ -175,8 +175,8 @@ def _notes(
     if 0 < own.rounds * own.round_seconds < longest:
         rounds = "1 round" if own.rounds == 1 else f"{own.rounds} rounds"
         told.append(
-            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of {own.round_seconds:g} s): every "
-            "round of it fills at one bar's price"
+            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of {own.round_seconds:g} s): "
+            "every round of it fills at one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
