@@ -14,8 +14,8 @@ from backtest.book.book import Book
 from backtest.engine import replay_arguments, replay_facts, replay_frames
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.prepare import ENTRY_BAR, INTRABAR
-from backtest.engine.replay_arguments import Options
 from backtest.engine.replay_stage import Course, Stage, Watch
+from backtest.engine.replay_world import Options
 from backtest.errors import ArgumentError
 from backtest.kernel import flow, waterfall
 from backtest.market.market import Market
@@ -138,16 +138,15 @@ def replay(
         float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
     )
     told = None if progress is None else _telling(progress, stage.bars)
-    played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
-    world, merge = played.world, played.merge
+    world, _, merge = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
     return Replay(
-        outcomes=replay_frames.outcomes(frame, played.found, replay_frames.held_at_end(world, market)),
+        outcomes=replay_frames.outcomes(frame, world, market),
         fund=replay_frames.fund(world, market),
         adl=replay_frames.adl(world, market, frame),
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
-        flow=replay_facts.flow(merge, market, frame),
+        flow=replay_facts.flow(merge, world, market, frame),
         unit=float(world.settings[0]["unit"]),
         notes=_notes(venue, market, found, world, merge),
     )
@@ -176,8 +175,8 @@ def _notes(
     if 0 < own.rounds * own.round_seconds < longest:
         rounds = "1 round" if own.rounds == 1 else f"{own.rounds} rounds"
         told.append(
-            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of "
-            f"{own.round_seconds:g} s): every round of it fills at one bar's price"
+            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of {own.round_seconds:g} s): "
+            "every round of it fills at one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
