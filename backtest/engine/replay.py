@@ -173,8 +173,9 @@ def _notes(
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
     if 0 < own.rounds * own.round_seconds < longest:
+        rounds = "1 round" if own.rounds == 1 else f"{own.rounds} rounds"
         told.append(
-            f"a bar of {longest:g} s is longer than the whole procedure ({own.rounds} {'round' if own.rounds == 1 else 'rounds'} of "
+            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of "
             f"{own.round_seconds:g} s): every round of it fills at one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
