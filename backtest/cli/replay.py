@@ -56,7 +56,7 @@ def run(options: Namespace) -> None:
     blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
     blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
     if against is not None:
-        blocks += [replay_policy.told(against, swept, options, policy)]
+        blocks += [replay_policy.told(against, swept, replay_policy.titled(options, policy))]
     else:
         blocks += [f"Note: {note}." for note in found.notes]
     with outputs(options.out) as files:
@@ -66,7 +66,8 @@ def run(options: Namespace) -> None:
             if options.mark_impact:
                 _draw_marks(found, swept, files)
             if against is not None:
-                replay_policy.write(against, swept, files, _sources(swept))
+                title = replay_policy.titled(options, policy)
+                replay_policy.write(against, swept, files, title, _sources(swept))
         told = _summary(options, swept, found, tiers, clock)
         if against is not None:
             told["counterfactual"] = replay_policy.summary(against, policy, options.strength)

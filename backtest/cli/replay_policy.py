@@ -60,9 +60,14 @@ def compare(
     )  # fmt: skip
 
 
-def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue) -> str:
-    """Return the policy against the facts in words and tables."""
+def titled(options: Namespace, policy: Venue) -> str:
+    """Return what is tried, in words."""
     changes = f" with {', '.join(options.policy_set)}" if options.policy_set else ""
+    return f"{policy.title}{changes}, strength {options.strength:g}"
+
+
+def told(found: Counterfactual, swept: Swept, title: str) -> str:
+    """Return the policy against the facts in words and tables."""
     lines = [_line(row, swept.currency) for row in found.totals.iter_rows(named=True)]
     where = [
         [row["liquidated"], number(row["positions"]), amount(row["entry_notional"], swept.currency)]
@@ -72,7 +77,7 @@ def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue)
     notes = [f"Note: {note}." for note in found.notes]
     return "\n\n".join(
         [
-            f"Against {policy.title}{changes}, strength {options.strength:g}: an estimate, no measurement",
+            f"Against {title}: an estimate, no measurement",
             table(["", "in fact", "under the policy"], lines),
             table(["liquidated", "positions", "at the entry"], where),
             table(["mark", "lowest", "would be", "highest", "would be", "offset at\nthe end, %"], marks),
@@ -91,17 +96,17 @@ def _mark(row: dict[str, Any]) -> list[str]:
     return [row["symbol"], *column([row[name] for name in names]), percent(row["last_offset"])]
 
 
-def write(found: Counterfactual, swept: Swept, files: Any, notes: list[str]) -> None:
-    """Write the policy's world beside the facts', and draw both marks."""
+def write(found: Counterfactual, swept: Swept, files: Any, title: str, notes: list[str]) -> None:
+    """Write the policy's world beside the facts', and draw both marks under a title."""
     for name in ("outcomes", "fund", "adl", "impact", "ledger"):
         getattr(found.policy, name).write_parquet(files.path(f"policy_{name}.parquet"))
     for name in ("positions", "totals", "marks"):
         getattr(found, name).write_parquet(files.path(f"comparison_{name}.parquet"))
     found.facts.flow.write_parquet(files.path("flow.parquet"))
-    _draw(found, swept, files, notes)
+    _draw(found, swept, files, title, notes)
 
 
-def _draw(found: Counterfactual, swept: Swept, files: Any, notes: list[str]) -> None:
+def _draw(found: Counterfactual, swept: Swept, files: Any, title: str, notes: list[str]) -> None:
     from backtest.chart import moved_mark
 
     for symbol in swept.market.symbols:
@@ -114,6 +119,8 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, notes: list[str]) -> 
             unit=sentences.quote(symbol, swept.currency),
             currency=swept.currency,
             names=("history", "under the policy"),
+            facts=found.facts.impact.filter(own),
+            subtitle=f"{title}: an estimate, no measurement",
             notes=[*notes, *found.notes],
         )
         figure.savefig(files.path(f"mark_{symbol}.png"), format="png")

@@ -232,7 +232,9 @@ def _marks(policy: Replay, market: Market) -> pl.DataFrame:
 
 
 def _notes(facts: Replay, policy: Replay, market: Market, strength: float) -> tuple[str, ...]:
-    told = [f"in fact: {note}" for note in facts.notes] + [f"under the policy: {note}" for note in policy.notes]
+    told = [note for note in facts.notes if note in policy.notes]
+    told += [f"in fact: {note}" for note in facts.notes if note not in policy.notes]
+    told += [f"under the policy: {note}" for note in policy.notes if note not in facts.notes]
     legs = strength_limits(facts.flow, market)
     total = float(legs["notional"].sum())
     if strength > 0 and total > 0:
