@@ -61,6 +61,7 @@ def test_ranks__the_index_finds_whom_a_scan_finds(rank: str, monkeypatch: pytest
         rules = {"adl_trigger": "fund_empty", "adl_rank": rank, "clawback": False}
         cases.append(coupled._replace(venue=coupled.venue.with_(**rules), fund=0.0))
     expected = [replayed(coupled) for coupled in cases]
+    monkeypatch.setattr(replay_records, "SCANNED", ("pro_rata",))
     monkeypatch.setattr(replay_records, "INDEX_LEAST", 0)
     monkeypatch.setattr(replay_records, "INDEX_AFTER", 0)
     for coupled, scanned in zip(cases, expected, strict=True):
@@ -112,6 +113,6 @@ def test_replay__keeps_less_than_300_bytes_a_position(monkeypatch: pytest.Monkey
     world, plan = stages[-1].world, stages[-1].agenda
     per_position = sizes(stages[-1].found) + sizes((plan.entry, plan.exit, world.places))
     per_open = sizes((world.book, world.nodes, world.wave, world.ranking))
-    assert per_position / count < 170  # of which the outcomes' own columns are 155
+    assert per_position / count < 150  # of which the outcomes' own columns are 131
     assert per_open / world.book.size < 480
     assert (per_position + per_open) / count < 300
