@@ -17,6 +17,7 @@ from backtest.engine import replay_stage as engine
 from backtest.engine.replay import Replay
 from backtest.engine.replay_world import Setup
 from backtest.kernel import compile as compiling
+from backtest.kernel import entries
 from backtest.rules.procedure import CHOICES
 from backtest.schemas import Side, Time
 
@@ -52,6 +53,35 @@ def test_replay__room_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_world, "PLACES", 1)
     monkeypatch.setattr(engine, "SPARE", 8)
     assert [written(replayed(coupled)) for coupled in cases] == expected
+
+
+def against_one(count: int) -> tuple[Book, Market]:
+    """Return longs that the third bar opens beyond bankruptcy, one short against them all, and bars after it."""
+    opening = np.array([100.0, 100.0, 60.0, 60.0, 60.0])
+    times = pl.Series(START + MINUTE * np.arange(opening.size)).cast(Time)
+    prices = dict.fromkeys(("open", "high", "low", "close"), opening)
+    positions = {
+        "position_id": np.arange(count + 1),
+        "symbol": pl.repeat("BTCUSDT", count + 1, eager=True),
+        "side": pl.Series(["short"] + ["long"] * count, dtype=Side),
+        "entry_time": pl.Series(np.full(count + 1, START)).cast(Time),
+        "entry_price": np.full(count + 1, 100.0),
+        "quantity": np.append(float(count), np.ones(count)),
+        "leverage": np.append(1.0, np.full(count, 10.0)),
+    }
+    bars = pl.DataFrame({"symbol": pl.repeat("BTCUSDT", opening.size, eager=True), "time": times, **prices})
+    return Book(pl.DataFrame(positions)), Market(bars)
+
+
+def test_replay__loses_no_match_of_a_bar_that_has_more_than_there_was_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "SPARE", 8)
+    count = 2 * entries.ROOM + 52  # what a first bar makes room for, and more
+    book, market = against_one(count)
+    found = replay(book, market, Venue.load("binance").with_(adl_trigger="fund_empty"), tiers="nearest")
+    assert found.adl["liquidated_id"].to_list() == list(range(1, count + 1))
+    assert found.adl["quantity"].sum() == count
 
 
 @pytest.mark.parametrize("rank", CHOICES["adl_rank"])
