@@ -132,7 +132,10 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
     agenda, others, first = setup.agenda, (setup.entrants, setup.found), 0
     for stop in stops:
         while first < stop:
-            first = steps.run(setup.world, agenda, *others, merge, first, stop)
+            if merge.counts[flow.MODE] == flow.PLAIN:
+                first = steps.run(setup.world, agenda, *others, first, stop)
+            else:
+                first = steps.run_both(setup.world, agenda, *others, merge, first, stop)
             if is_short(setup.world):
                 yield setup, merge, stop
                 return
