@@ -3,8 +3,10 @@
 from dataclasses import asdict, replace
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
+from event_cases import FUNDS, random_event
 from policy_cases import random_book, random_market, venue
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
@@ -194,6 +196,19 @@ def test_funds_that_were_never_short__share_one_replay(monkeypatch: pytest.Monke
         alone = settlement.settle_each(run, [each])[0]
         assert settled.first_adl == alone.first_adl
         assert_same(alone, settled, within=1e-6)
+
+
+@pytest.mark.parametrize("seed", [23, 39, 49, 53])
+def test_funds_that_lacked_anything__share_no_replay_though_nobody_could_be_deleveraged(seed: int) -> None:
+    rng = np.random.default_rng([seed, 5])
+    event = random_event(rng, losers=int(rng.integers(1, 5)))
+    positions = event.book.positions.filter(pl.col("side") == pl.col("side").first())
+    book = Book(positions)  # without counterparties what the fund lacks for is kept, or sold later
+    run = Run(book, event.market, event.venue, sweep(book, event.market, event.venue), threads=1)
+    settlement = Replayed({"own": procedure_of(event.venue)}, event.impact)
+    terms = [Terms(None, share * event.scale, "own") for share in FUNDS]
+    for each, together in zip(terms, settlement.settle_each(run, terms), strict=True):
+        assert_same(settlement.settle_each(run, [each])[0], together, within=1e-5)
 
 
 @pytest.mark.parametrize("name", ["quarters", "ascend", "held"])

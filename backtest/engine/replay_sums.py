@@ -51,6 +51,7 @@ class Sums:
     clawed_back: float
     deficit: float  #: that nobody paid
     first_unpaid: datetime | None  #: first time that counterparties or nobody had to pay
+    lacked: bool  #: whether the fund was ever asked for more than it held, whoever took or kept the rest
 
 
 def play(stage: Stage, venue: Venue, options: Options) -> Sums:
@@ -125,6 +126,7 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
         clawed_back=int(world.counters[w.CLAWED_BACK]) / unit,
         deficit=-int(world.cash[w.DEFICIT]) / unit,
         first_unpaid=None if first is None else pl.Series([first]).cast(Time)[0],
+        lacked=bool(world.counters[w.LACKED]),
     )
 
 
