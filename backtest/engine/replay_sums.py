@@ -18,7 +18,7 @@ from backtest.engine.replay_stage import Played, Stage
 from backtest.kernel import entries
 from backtest.kernel import waterfall as w
 from backtest.kernel.agenda import Agenda
-from backtest.kernel.arrays import LIQUIDATED, NO_TIME, UNKNOWN
+from backtest.kernel.arrays import LIQUIDATED, UNKNOWN
 from backtest.kernel.types import FACE_VALUE, INVERSE, Flags, Floats
 from backtest.rules.venue import Venue
 from backtest.schemas import Time
@@ -148,16 +148,9 @@ def _unit_notional(stage: Stage, world: w.World) -> Floats:
 
 
 def _margins(stage: Stage, world: w.World, found: entries.Found) -> Floats:
-    """Return (n,) the margin each position put in, changes up to its end included."""
+    """Return (n,) the margin each position put in, with the changes that its holder made while it was held."""
     given = stage.admitted.positions
     margins = given.margin
     if not given.has_margin:
         margins = given.quantity * _unit_notional(stage, world) / given.leverage
-    margins = np.array(margins, np.float64)
-    changes = stage.admitted.adjustments
-    if changes is not None:
-        ends = np.where(found.time == NO_TIME, np.iinfo(np.int64).max, found.time)
-        rows, times = changes["row"].to_numpy(), changes["time"].to_physical().to_numpy()
-        made = times <= ends[rows]
-        np.add.at(margins, rows[made], changes["margin_change"].to_numpy()[made])
-    return margins
+    return np.asarray(margins + found.added if found.added.size else margins)
