@@ -87,7 +87,8 @@ def _first_unpaid(
     early = max((done for done in seen if done < late), default=0)
     if given is not None and given <= int(world.bars["time"][agenda.rows[early]]):
         return None
-    for state, done in stage.pieces(venue, options, range(early, late + 1), spare=world.table.size, threads=1):
+    room = max(world.table.size, world.nodes.size)
+    for state, done in stage.pieces(venue, options, range(early, late + 1), spare=room, threads=1):
         if _unpaid(state) > 0:
             return int(state.bars["time"][agenda.rows[done - 1]])
     raise AssertionError("a replay of the same book came out otherwise")
