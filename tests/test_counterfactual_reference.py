@@ -56,6 +56,18 @@ def test_counterfactual__equals_the_reference_that_asks_every_position_after_eve
     assert moved > MARKETS / 4
 
 
+def test_counterfactual__takes_facts_of_inverse_longs_that_every_price_liquidates() -> None:
+    rng = np.random.default_rng([1148, 909])
+    two = two_policies(rng, int(rng.choice([1, 2, 3, 10, 40])))
+    assert two is not None
+    facts = two.facts()
+    assert facts.flow["price"].is_between(0, 1e50).all()  # at the opening, where no price is too high
+    found = two.replayed(two.policy, two.policy_fund, two.impact, facts=facts.flow)
+    known, expected = referred(two)
+    assert not difference(facts, known)
+    assert not difference(found, expected)
+
+
 @pytest.mark.parametrize("kind", [78, 88])
 def test_counterfactual__the_same_policy_is_the_plain_replay_to_the_last_digit(kind: int) -> None:
     for title, two in cases(kind):

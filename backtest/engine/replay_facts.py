@@ -50,7 +50,7 @@ def require_facts(facts: pl.DataFrame, market: Market) -> pl.DataFrame:
     placed = facts.join(bars, on=("symbol", "time"), how="left", maintain_order="left")
     strange = placed["row"].is_null()
     if strange.any():
-        sentence = "facts: time must be the opening of a bar of the symbol"
+        sentence = "time must be the opening of a bar of the symbol"
         raise DataError(offence(placed, "facts", sentence, pl.col("row").is_null(), ("symbol", "time")))
     return placed
 
