@@ -322,7 +322,8 @@ def test_venues__prints_every_tier_of_a_contract(capsys):
 REFUSALS = [
     ("", "the following arguments are required: COMMAND"),
     ("nonsense", "invalid choice: 'nonsense'"),
-    ("run --cuont 5", "unrecognized arguments: --cuont 5"),
+    ("run --cuont 5", "unrecognized arguments: --cuont 5, is it --count? (see backtest run --help)"),
+    ("run --colour red", "unrecognized arguments: --colour red (see backtest run --help)"),
     ("run --count 0", "argument --count: must be at least 1, is '0'"),
     ("run --count many", "argument --count: must be a whole number, is 'many'"),
     ("run --seed -1", "argument --seed"),

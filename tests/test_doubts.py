@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.cli.doubts import doubts, far_entries, unread
+from backtest.cli.doubts import doubts, far_entries, looking_twice, unread
+from backtest.errors import DataError
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 
@@ -60,3 +62,20 @@ def test_doubts__none_of_a_sound_book():
     given = book(entry_price=[100.0, 95.0])
     outcomes = sweep(given, market(), Venue.load("binance"), tiers="nearest")
     assert doubts(given, market(), outcomes) == []
+
+
+@pytest.mark.parametrize(("message", "told"), [("positions: size", True), ("bars: low", False)])
+def test_looking_twice__adds_to_what_positions_are_refused_for_that_their_prices_are_far(message, told):
+    given = book(entry_price=[1_000.0])
+    with pytest.raises(DataError) as refused, looking_twice(given, market(), given=True):
+        raise DataError(message)
+    assert str(refused.value).startswith(message)
+    assert ("; look twice: 1 entry price more than 10 %" in str(refused.value)) is told
+
+
+def test_looking_twice__says_nothing_of_an_invented_book():
+    with (
+        pytest.raises(DataError, match=r"^positions: size$"),
+        looking_twice(book(entry_price=[1_000.0]), market(), given=False),
+    ):
+        raise DataError("positions: size")

@@ -126,3 +126,11 @@ def test_executed__adds_up_what_falls_into_a_bar_longs_below() -> None:
 @pytest.mark.parametrize(("hours", "every"), [(2, "1m"), (24, "15m"), (24 * 16, "2h"), (24 * 365 * 6, "7d")])
 def test_length_of__keeps_bars_few_enough_to_be_told_apart(hours: int, every: str) -> None:
     assert moved_mark.length_of((START, START + timedelta(hours=hours))) == every
+
+
+@pytest.mark.parametrize(("margins", "where"), [(100.0, "left"), (1.0, "right")])
+def test_losses_as_one__are_named_inside_their_bar_only_where_there_is_room(margins: float, where: str) -> None:
+    found = pl.DataFrame({"bearer": ["margins", "nobody"], "amount": [margins, 60.0]})
+    ax = waterfall.losses_as_one(found, Figure().subplots())
+    assert ax.texts[0].get_text().startswith("holders' margins")
+    assert ax.texts[0].get_horizontalalignment() == where

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import backtest
+from backtest.cli.parser import build_parser
 from backtest.rules.venue import venue_files
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,25 @@ def test_python_example__runs_and_prints_two_summaries(capsys: pytest.CaptureFix
 def test_python_example__is_about_ten_lines() -> None:
     lines = [line for line in python_example().splitlines() if line]
     assert len(lines) <= 11
+
+
+def test_commands__are_ones_the_command_line_knows() -> None:
+    commands = re.findall(r"^backtest (.+)$", README, re.MULTILINE)
+    assert len(commands) >= 10
+    for command in commands:
+        build_parser().parse_args(command.split())
+
+
+def test_grids__it_names_are_there() -> None:
+    grids = re.findall(r"^backtest policy (\S+)", README, re.MULTILINE)
+    assert grids
+    assert all((ROOT / grid).exists() for grid in grids)
+
+
+def test_notebooks__are_as_many_as_it_says() -> None:
+    there = len(list((ROOT / "notebooks").glob("*.ipynb")))
+    words = ("Five", "Six", "Seven", "Eight", "Nine")
+    assert f"{words[there - 5]} [notebooks](notebooks)" in README
 
 
 def test_readme__names_every_venue() -> None:

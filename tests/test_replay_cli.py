@@ -145,6 +145,8 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
     ("more", "told"),
     [
         (["--set", "colour=red"], "--set must be RULE=VALUE"),
+        (["--set", "stpe=fraction"], "--set stpe=fraction: there is no rule stpe, is it step?"),
+        (["--policy-set", "maximum_leverage=5", "--strength", "1e-9"], "under the policy: positions: leverage"),
         (["--set", "rounds=many"], "must be a whole number"),
         (["--set", "clawback=yes"], "must be true or false"),
         (["--set", "step=half"], "must be one of all, fraction, tier, enough"),

@@ -225,6 +225,16 @@ def test_the_command__in_batches_prints_and_writes_what_it_does_in_memory(tmp_pa
     assert_frame_equal(*frames, check_exact=True)
 
 
+def test_the_command__in_batches_tells_columns_that_may_be_misspelt(tmp_path, made, capsys):
+    given = tmp_path / "given.parquet"
+    pl.read_parquet(made.positions).rename({"take_profit_price": "take_proft_price"}).write_parquet(given)
+    at = words(made, tmp_path / "out", "--batch-rows", "700")
+    at[at.index("--positions") + 1] = str(given)
+    assert main(at) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "column take_proft_price is carried along unread: is it take_profit_price?" in printed
+
+
 def test_the_command__adds_up_levels_of_the_symbols_asked_for(tmp_path, made, capsys):
     more = ("--batch-rows", "450", "--levels", "SOLUSDT", "--levels", "BTCUSDT", "--levels", "SOLUSDT")
     assert main(words(made, tmp_path / "out", *more)) == 0

@@ -28,7 +28,10 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
         For unknown positions, times not after the entry, positive quantity changes, more closed than there is.
     """
     if not {"margin_change", "quantity_change"} & set(adjustments.columns):
-        raise DataError("adjustments need a column margin_change, or quantity_change, or both: there is neither")
+        raise DataError(
+            "adjustments need a column margin_change, or quantity_change, or both: there is neither "
+            f"(there are {', '.join(adjustments.columns)})"
+        )
     changes = (
         pl.col(name) if name in adjustments.columns else pl.lit(0.0).alias(name)
         for name in ("margin_change", "quantity_change")

@@ -51,7 +51,10 @@ class Book:
         self.assumptions = tuple(assumptions)
         self.survival = survival
         if not {"margin", "leverage"} & set(positions.columns):
-            raise DataError("positions need a column margin, or leverage, or both: there is neither")
+            there = ", ".join(positions.columns)
+            raise DataError(
+                f"positions need a column margin, or leverage, or both: there is neither (there are {there})"
+            )
         self._check_names()
         self._check_ids()
         for sentence, names, bad in _row_rules(self.positions):

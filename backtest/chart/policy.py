@@ -29,6 +29,9 @@ RESPONSE_WORDS = {
 #: Points that the names of caps keep from one another, across and up.
 NAME_SPACE = np.array([34.0, 13.0])
 
+#: Up to so many policies in one panel those that another one beats are named too.
+FEW = 8
+
 #: Axes reach so far beyond the highest value.
 HEADROOM = 1.08
 
@@ -157,7 +160,8 @@ def frontier(
     ax.set_ylim(-0.03 * top, 1.16 * top)
     ax.margins(x=0.06)
     theme.amount_axis(ax, loss.write)
-    _name_caps(policies.filter(~pl.col("dominated")), ax, freedom, loss.column)
+    named = policies if policies.height <= FEW else policies.filter(~pl.col("dominated"))
+    _name_caps(named, ax, freedom, loss.column)
     response_names(policies, ax, inside=True)
     return ax
 
@@ -219,9 +223,10 @@ def cap_name(cap: float | None) -> str:
 
 
 def _name_caps(policies: pl.DataFrame, ax: Axes, freedom: str, loss: str) -> None:
-    """Write the caps of policies from the freest on, where no other name stands."""
+    """Write the caps of policies, the beaten last, from the freest on, where no other name stands."""
     taken: list[np.ndarray] = []
-    for row in policies.sort(freedom, loss, descending=True).iter_rows(named=True):
+    order = ["dominated", freedom, loss]
+    for row in policies.sort(order, descending=[False, True, True]).iter_rows(named=True):
         at = ax.transData.transform((row[freedom], row[loss])) / ax.figure.dpi * 72
         if any((np.abs(at - other) < NAME_SPACE).all() for other in taken):
             continue
@@ -230,5 +235,5 @@ def _name_caps(policies: pl.DataFrame, ax: Axes, freedom: str, loss: str) -> Non
         ax.annotate(
             row.get("label") or cap_name(row["cap"]), (row[freedom], row[loss]), textcoords="offset points",
             xytext=(6 if on_the_left else -6, 5), ha="left" if on_the_left else "right", fontsize=theme.TEXT,
-            color=RESPONSE_COLOURS[row["response"]],
+            color=RESPONSE_COLOURS[row["response"]], alpha=0.5 if row["dominated"] else 1.0,
         )  # fmt: skip

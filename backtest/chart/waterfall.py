@@ -25,6 +25,9 @@ BEARERS = {
     "nobody": "nobody (deficit)",
 }
 
+#: Share of the bar of all losses that what is written in it needs; with less it stands beside it.
+ROOM_FOR_WORDS = 0.35
+
 
 def figure(
     found: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), currency: str = "USDT"
@@ -61,7 +64,12 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     ax.barh([0], [margins], height=0.8, color=MARGIN_COLOUR)
     ax.barh([0], [beyond], left=[margins], height=0.8, color=LOSS_COLOUR)
     told = f"holders' margins {words.amount(margins, currency)}, {words.percent(margins / total)}"
-    ax.annotate(told, (0, 0), xytext=(7, 0), textcoords="offset points", va="center", fontsize=theme.TEXT)
+    inside = margins >= ROOM_FOR_WORDS * total or not beyond
+    told = told if inside else told.replace("margins ", "margins\n")
+    ax.annotate(
+        told, (0, 0), xytext=(7 if inside else -7, 0), textcoords="offset points", va="center",
+        ha="left" if inside else "right", fontsize=theme.TEXT, color=theme.INK if inside else theme.MUTED,
+    )  # fmt: skip
     more = (
         f"beyond margins {words.amount(beyond, currency)}, {words.percent(beyond / total)}"
         if beyond

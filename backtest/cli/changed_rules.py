@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from backtest.cli.one_line import alike
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules.procedure import PROCEDURE_RULES, rule_type
 from backtest.rules.venue import Venue
@@ -20,6 +21,8 @@ def changed(venue: Venue, rules: list[str], option: str, known: Mapping[str, typ
     changes: dict[str, Any] = {}
     for words in rules:
         name, equals, value = words.partition("=")
+        if equals and (meant := alike(name, known)) and name not in known:
+            raise ArgumentError(f"{option} {words}: there is no rule {name}{meant}")
         if not equals or name not in known:
             raise ArgumentError(f"{option} must be RULE=VALUE with one of {', '.join(known)}, is {words!r}")
         changes[name] = _read(f"{option} {words}", value, known[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 import numpy as np
@@ -9,6 +11,7 @@ import polars as pl
 
 from backtest.book import Book
 from backtest.cli.text import plural
+from backtest.errors import DataError
 from backtest.kernel.types import Flags
 from backtest.market import Market
 from backtest.schemas import POSITIONS
@@ -23,6 +26,16 @@ FAR = 0.10
 def doubts(book: Book, market: Market, outcomes: pl.DataFrame) -> list[str]:
     """Return what looks wrong in a book that was given, a sentence each."""
     return [*unread(book.positions.columns), *_far(book.positions, market), *_lowered(book.positions, outcomes)]
+
+
+@contextmanager
+def looking_twice(book: Book, market: Market, *, given: bool) -> Iterator[None]:
+    """Add to what a given book is refused for that its prices are far off, which may be why."""
+    try:
+        yield
+    except DataError as error:
+        far = _far(book.positions, market) if given and "positions: " in str(error) else []
+        raise DataError("; look twice: ".join([str(error), *far])) from None
 
 
 def unread(columns: list[str]) -> list[str]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from difflib import get_close_matches
 from shutil import get_terminal_size
 from typing import Any, NoReturn
 
 from backtest.errors import ArgumentError
+
+#: How much two names share that may be the same word misspelt.
+ALIKE = 0.75
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +23,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what there is; refuse what a command does not know as that command."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            meant = alike(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found, unknown
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word a name may be, misspelt; nothing where there is none."""
+    meant = get_close_matches(name, known, n=1, cutoff=ALIKE)
+    return f", is it {meant[0]}?" if meant else ""
 
 
 class Version(argparse.Action):

@@ -54,6 +54,12 @@ def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     return [note for note in told if note]
 
 
+def sources(swept: Swept) -> list[str]:
+    """Return whose prices and whose positions a chart is made of."""
+    whose = [estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
+    return [f"prices: {swept.market.description}", *whose]
+
+
 def estimated(swept: Swept) -> str:
     """Return what to make of amounts whose book is invented."""
     return f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"

@@ -18,6 +18,17 @@ ORDERS = {
     "fill_or_kill": ", by orders that fill whole or not at all",
 }
 
+RANKS = {
+    "profit_leverage": "those of the highest profit times leverage first",
+    "binance": "ranked as at Binance",
+    "bitmex": "ranked as at BitMEX",
+    "size": "the largest first",
+    "random": "in random order",
+    "pro_rata": "everybody pro rata",
+    "top_ten": "ten largest at a time",
+    "water_filling": "the most leveraged levelled down",
+}
+
 
 def sentence(changes: Mapping[str, Any]) -> str:
     """Return what a procedure does.
@@ -76,4 +87,4 @@ def _deleveraging(own: Procedure) -> str:
     when = "when the fund is empty"
     if own.adl_trigger == "fund_drop":
         when = f"when the fund has fallen by {100 * own.adl_drop:g} % in {own.adl_hours:g} h"
-    return f"deleveraging {when} by {own.adl_rank.replace('_', ' ')} at the {own.adl_price} price"
+    return f"deleveraging {when}, {RANKS[own.adl_rank]}, at the {own.adl_price} price"

@@ -12,6 +12,7 @@ import polars as pl
 from backtest.chart.words import amount
 from backtest.cli import picture, procedure_words, record, replay_policy, replay_trace, sentences
 from backtest.cli.changed_rules import changed, procedure_rules
+from backtest.cli.doubts import looking_twice
 from backtest.cli.first_run import compiling
 from backtest.cli.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
@@ -40,7 +41,9 @@ def run(options: Namespace) -> None:
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     against = None
-    with clock.stage("replay", compiling("replay.run")):
+    given = not is_invented(options)
+    stepped = "replay.run_both" if tries else "replay.run"
+    with clock.stage("replay", compiling(stepped)), looking_twice(book, market, given=given):
         if tries:
             policy = replay_policy.policy_of(options, venue)
             impact = replace(_impact(options), mark=options.strength)
@@ -52,11 +55,11 @@ def run(options: Namespace) -> None:
                 exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
             )  # fmt: skip
     used = tiers_used(book, market, venue, tiers=tiers)
-    swept = Swept(market, venue, book, found.outcomes, used, invented=is_invented(options))
+    swept = Swept(market, venue, book, found.outcomes, used, invented=not given)
     blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
     blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
     if against is not None:
-        blocks += [replay_policy.told(against, swept, replay_policy.titled(options, policy))]
+        blocks += [replay_policy.told(against, swept, options, policy)]
     else:
         blocks += [f"Note: {note}." for note in found.notes]
     with outputs(options.out) as files:
@@ -66,8 +69,7 @@ def run(options: Namespace) -> None:
             if options.mark_impact:
                 _draw_marks(found, swept, files)
             if against is not None:
-                title = replay_policy.titled(options, policy)
-                replay_policy.write(against, swept, files, title, _sources(swept))
+                replay_policy.write(against, swept, files, options, policy)
         told = _summary(options, swept, found, tiers, clock)
         if against is not None:
             told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
@@ -150,12 +152,7 @@ def _write(found: Replay, files: Any, traced: bool) -> None:
 
 def _notes(found: Replay, swept: Swept) -> list[str]:
     """Return the footer: whose prices, whose positions, what the replay could not do."""
-    return [*_sources(swept), *found.notes]
-
-
-def _sources(swept: Swept) -> list[str]:
-    whose = [picture.estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
-    return [f"prices: {swept.market.description}", *whose]
+    return [*picture.sources(swept), *found.notes]
 
 
 def _draw(found: Replay, swept: Swept, files: Any) -> None:

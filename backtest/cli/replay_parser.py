@@ -16,6 +16,8 @@ examples:
   backtest replay --venue mexc --fund 1e6
   backtest replay --count 50000 --set adl_rank=pro_rata --fill-price liquidation_price --out pro_rata
   backtest replay --bars bars.parquet --positions book.parquet --trace 7
+  backtest replay --policy-set maximum_leverage=20 --leverage-limit cap --strength 1e-10 --out cap
+  backtest replay --policy bybit --tiers nearest --leverage-limit filter --strength 1e-10 --out bybit
 
 writes DIR/outcomes.parquet (one row a position), fund.parquet, adl.parquet, impact.parquet (one row a bar),
 ledger.parquet, fund.png, losses.png and DIR/summary.json; with --trace trace.parquet,

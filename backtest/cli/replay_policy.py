@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.book import Book
 from backtest.chart.words import amount
-from backtest.cli import sentences
+from backtest.cli import picture, sentences
 from backtest.cli.changed_rules import changed, procedure_rules
 from backtest.cli.inputs import sweep_rules
 from backtest.cli.study import Swept
@@ -32,7 +32,13 @@ def is_asked(options: Namespace) -> bool:
         raise ArgumentError("--strength is for another policy: name it with --policy or --policy-set")
     if asked and options.strength is None:
         raise ArgumentError(
-            "--policy needs --strength, how far a unit of notional moved the mark: try several, as 1e-10 and 1e-9"
+            "--policy needs --strength, as --policy-set does: how far a unit of notional moved the mark; try "
+            "several, as 1e-10 and 1e-9"
+        )
+    if options.mark_impact and not asked and not options.exogenous:
+        raise ArgumentError(
+            "--mark-impact moves a history that already holds its own cascade: say --exogenous where it holds "
+            "none (a simulated path), or try another policy on it (--policy, --policy-set) with --strength"
         )
     if asked and (options.mark_impact or options.exogenous):
         raise ArgumentError("--policy takes the history's own cascade out: --mark-impact and --exogenous add one")
@@ -60,13 +66,7 @@ def compare(
     )  # fmt: skip
 
 
-def titled(options: Namespace, policy: Venue) -> str:
-    """Return what is tried, in words."""
-    changes = f" with {', '.join(options.policy_set)}" if options.policy_set else ""
-    return f"{policy.title}{changes}, strength {options.strength:g}"
-
-
-def told(found: Counterfactual, swept: Swept, title: str) -> str:
+def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue) -> str:
     """Return the policy against the facts in words and tables."""
     lines = [_line(row, swept.currency) for row in found.totals.iter_rows(named=True)]
     where = [
@@ -77,13 +77,19 @@ def told(found: Counterfactual, swept: Swept, title: str) -> str:
     notes = [f"Note: {note}." for note in found.notes]
     return "\n\n".join(
         [
-            f"Against {title}: an estimate, no measurement",
+            f"Against {_named(policy, options)}: an estimate, no measurement",
             table(["", "in fact", "under the policy"], lines),
             table(["liquidated", "positions", "at the entry"], where),
             table(["mark", "lowest", "would be", "highest", "would be", "offset at\nthe end, %"], marks),
             *notes,
         ]
     )
+
+
+def _named(policy: Venue, options: Namespace) -> str:
+    """Return whose rules are tried, what was changed in them and how strong the impact is taken to be."""
+    changes = f" with {', '.join(options.policy_set)}" if options.policy_set else ""
+    return f"{policy.title}{changes}, strength {options.strength:g}"
 
 
 def _line(row: dict[str, Any], currency: str) -> list[str]:
@@ -96,17 +102,17 @@ def _mark(row: dict[str, Any]) -> list[str]:
     return [row["symbol"], *column([row[name] for name in names]), percent(row["last_offset"])]
 
 
-def write(found: Counterfactual, swept: Swept, files: Any, title: str, notes: list[str]) -> None:
-    """Write the policy's world beside the facts', and draw both marks under a title."""
+def write(found: Counterfactual, swept: Swept, files: Any, options: Namespace, policy: Venue) -> None:
+    """Write the policy's world beside the facts', and draw both marks."""
     for name in ("outcomes", "fund", "adl", "impact", "ledger"):
         getattr(found.policy, name).write_parquet(files.path(f"policy_{name}.parquet"))
     for name in ("positions", "totals", "marks"):
         getattr(found, name).write_parquet(files.path(f"comparison_{name}.parquet"))
     found.facts.flow.write_parquet(files.path("flow.parquet"))
-    _draw(found, swept, files, title, notes)
+    _draw(found, swept, files, f"{_named(policy, options)}: an estimate, no measurement")
 
 
-def _draw(found: Counterfactual, swept: Swept, files: Any, title: str, notes: list[str]) -> None:
+def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> None:
     from backtest.chart import moved_mark
 
     for symbol in swept.market.symbols:
@@ -116,12 +122,12 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, title: str, notes: li
             found.policy.impact.filter(own),
             swept.window,
             title=f"{symbol} as it was and under another policy, {sentences.window(*swept.window)}",
+            subtitle=subtitle,
             unit=sentences.quote(symbol, swept.currency),
             currency=swept.currency,
             names=("history", "under the policy"),
             facts=found.facts.impact.filter(own),
-            subtitle=f"{title}: an estimate, no measurement",
-            notes=[*notes, *found.notes],
+            notes=[*picture.sources(swept), *found.notes],
         )
         figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
         figure.clear()

@@ -8,10 +8,13 @@ from backtest.chart.words import amount
 from backtest.cli.text import number
 from backtest.engine.replay import Replay
 
+#: What became of a position that its own procedure closed, or a part of it, be it only by passing it on.
+PROCEDURES_OWN = ("liquidated", "reduced")
+
 
 def done(found: Replay, currency: str) -> str:
     """Return how many positions the procedure touched, and where what it closed went."""
-    closed = pl.col("filled_in_market") + pl.col("taken_over") > 0
+    closed = (pl.col("filled_in_market") + pl.col("taken_over") > 0) | pl.col("outcome").is_in(PROCEDURES_OWN)
     touched = found.outcomes.select(closed.sum()).item()
     sums = found.impact.select(pl.col("^(long|short)_(executed|taken_over|deleveraged)$").sum()).row(0, named=True)
     told = [

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from backtest.cli import picture, record, report, sentences
+from backtest.cli.doubts import looking_twice
 from backtest.cli.inputs import is_invented, read_book, read_market, require_symbol, sweep_rules, tiers_of_run
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
@@ -33,11 +34,12 @@ def run(options: Namespace) -> None:
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     rules = sweep_rules(options)
-    with clock.stage("sweep"):
+    given = not is_invented(options)
+    with clock.stage("sweep"), looking_twice(book, market, given=given):
         outcomes = sweep(book, market, venue, tiers=tiers, **rules)
     used = tiers_used(book, market, venue, tiers=tiers)
     own = options.bars is not None
-    swept = Swept(market, venue, book, outcomes, used, invented=is_invented(options), own_prices=own)
+    swept = Swept(market, venue, book, outcomes, used, invented=not given, own_prices=own)
     with clock.stage("tables"):
         blocks = [assumed(swept, rules), *_tables(swept)]
     blocks += [_triggers(swept, tiers, rules, clock)]

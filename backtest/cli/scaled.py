@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +12,7 @@ import polars as pl
 
 from backtest.chart.words import DOLLARS
 from backtest.cli import record, report, sentences
+from backtest.cli.doubts import unread
 from backtest.cli.inputs import read_tiers, sweep_rules
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Line
@@ -22,6 +22,7 @@ from backtest.errors import ArgumentError
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial, sweep
+from backtest.scale.batches import columns_of
 from backtest.scale.cluster import LOCAL
 from backtest.scale.sweep import BATCH_ROWS
 from backtest.study import flow
@@ -90,7 +91,7 @@ def run(options: Namespace) -> None:
         for found in result.levels():
             files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
         files.write_json("summary.json", _summary(options, told, tiers))
-    _print(told, options.gap_limit, [*result.written(), *files.written])
+    _print(told, options, [*result.written(), *files.written], storage)
 
 
 def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
@@ -155,7 +156,7 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
     return summary
 
 
-def _print(told: Totals, gap_limit: timedelta | None, written: list[Any]) -> None:
+def _print(told: Totals, options: Namespace, written: list[Any], storage: dict[str, str] | None) -> None:
     result = told.result
     print(report.counts(told))
     print(f"\n{paragraph(f'{report.headline(told)} {report.caveats(told)}')}\n")
@@ -163,7 +164,8 @@ def _print(told: Totals, gap_limit: timedelta | None, written: list[Any]) -> Non
     here = f"{plural(result.swept, 'batch')} of {result.batches:,} now, in {result.wall_seconds:.1f} s"
     named = [
         *((f"tiers {symbol}", text) for symbol, text in sentences.tiers(result.tiers())),
-        ("gaps", sentences.gaps_found(result.gaps(), gap_limit)),
+        ("gaps", sentences.gaps_found(result.gaps(), options.gap_limit)),
+        *(("look twice", text) for text in unread(columns_of(str(options.positions), storage))),
         ("written", ", ".join(str(path) for path in written)),
         ("batches", here.replace("batchs", "batches")),
         ("seconds", f"of all workers together: {stages}"),

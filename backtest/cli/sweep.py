@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backtest.cli import accounts, record, report, scaled, sentences
 from backtest.cli.accounts_parser import FILES
+from backtest.cli.doubts import looking_twice
 from backtest.cli.inputs import read_book, read_market, read_tiers, sweep_rules
 from backtest.cli.outputs import outputs, require_folder
 from backtest.cli.progress import Clock
@@ -40,7 +41,7 @@ def run(options: Namespace) -> None:
     one_currency(venue, market.symbols)
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
-    with clock.stage("sweep"):
+    with clock.stage("sweep"), looking_twice(book, market, given=True):
         outcomes = sweep(book, market, venue, tiers=tiers, **sweep_rules(options))
     used = tiers_used(book, market, venue, tiers=tiers)
     swept = Swept(market, venue, book, outcomes, used, invented=False)

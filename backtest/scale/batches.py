@@ -86,6 +86,12 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
     return batches
 
 
+def columns_of(source: str, storage: StorageOptions | None) -> list[str]:
+    """Return the columns of a data set, those of its first file."""
+    path = files(source, "positions")[0]
+    return scan(path, "=" in path.removeprefix(source), storage).collect_schema().names()
+
+
 def files(source: str, what: str) -> list[str]:
     """Return the files of a data set in the order polars reads them; an address of object storage as it is."""
     if is_remote(source):

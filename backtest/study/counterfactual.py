@@ -25,7 +25,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.replay import Replay, replay
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, DataError, TiersError
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
@@ -117,7 +117,10 @@ def counterfactual(
         facts = replayed(facts_venue, fund, replace(impact, mark=0.0), None, 0.0)
     elif facts.flow.is_empty() and facts.impact["long_executed", "short_executed"].sum().sum_horizontal()[0] > 0:
         raise ArgumentError("facts must be a replay that wrote its flow down (record_flow=True)")
-    policy = replayed(policy_venue, fund if policy_fund is None else policy_fund, impact, facts.flow, 0.5)
+    try:
+        policy = replayed(policy_venue, fund if policy_fund is None else policy_fund, impact, facts.flow, 0.5)
+    except (DataError, TiersError) as error:
+        raise type(error)(f"under the policy: {error}") from None
     return Counterfactual(
         facts=facts,
         policy=policy,
@@ -232,7 +235,7 @@ def _marks(policy: Replay, market: Market) -> pl.DataFrame:
 
 
 def _notes(facts: Replay, policy: Replay, market: Market, strength: float) -> tuple[str, ...]:
-    told = [note for note in facts.notes if note in policy.notes]
+    told = [f"in fact and under the policy: {note}" for note in facts.notes if note in policy.notes]
     told += [f"in fact: {note}" for note in facts.notes if note not in policy.notes]
     told += [f"under the policy: {note}" for note in policy.notes if note not in facts.notes]
     legs = strength_limits(facts.flow, market)
@@ -241,7 +244,7 @@ def _notes(facts: Replay, policy: Replay, market: Market, strength: float) -> tu
         beyond = float(legs.filter(pl.col("strength") < strength)["notional"].sum()) / total
         if beyond >= 0.005:
             told.append(
-                f"{beyond:.0%} of what was executed in fact lies in bars that moved less than {strength:g} times "
-                "it: there the history did not jump as far as this strength says"
+                f"{100 * beyond:.0f} % of what was executed in fact lies in bars that moved less than "
+                f"{strength:g} times it: there the history did not jump as far as this strength says"
             )
     return tuple(told)
