@@ -119,9 +119,10 @@ class Merged(World):
         worst, (price, _) = self.traded.worst(s) * self.g, p.seg.liquidation(self.now)
         if p.seg.triggers(worst, self.now):
             price = max(price, worst) if s > 0 else min(price, worst)
-        if price <= 0 and p.seg.triggers(worst, self.now):
+        nowhere = price <= 0 or price == math.inf
+        if nowhere and p.seg.triggers(worst, self.now):
             price = self.traded.open * self.g
-        elif price <= 0:
+        elif nowhere:
             return p.stop * along
         if p.stop is None:
             return price

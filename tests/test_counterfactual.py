@@ -253,8 +253,8 @@ def test_replay__follows_a_recorded_feed_of_orders_of_nobody_in_the_book() -> No
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"time": pl.col("time") + pl.duration(seconds=1)}, "must be the opening of a bar"),
-        ({"symbol": pl.lit("ETHUSDT")}, "must be the opening of a bar"),
+        ({"time": pl.col("time") + pl.duration(seconds=1)}, "^facts: time must be the opening of a bar"),
+        ({"symbol": pl.lit("ETHUSDT")}, "^facts: time must be the opening of a bar"),
         ({"notional": pl.lit(-1.0)}, "notional must be finite and not negative"),
         ({"price": pl.lit(0.0)}, "price must be above zero"),
         ({"price": pl.lit("dear")}, "price"),

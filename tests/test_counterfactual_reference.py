@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 
@@ -46,11 +47,25 @@ def test_counterfactual__equals_the_reference_that_asks_every_position_after_eve
         assert not difference(facts, known), f"{title}: facts: {difference(facts, known)}"
         assert not difference(found, expected), f"{title}: {difference(found, expected)}"
         events = list(zip(found.flow["price"], found.flow["notional"], strict=True))
-        assert events == [(event.price, event.notional) for event in expected.flow], title
+        openings = expected.history.series[expected.rules.trigger_series]
+        prices = [e.price if math.isfinite(e.price) else openings[e.bar].open for e in expected.flow]
+        assert events == list(zip(prices, [e.notional for e in expected.flow], strict=True)), title
         moved += int((found.impact["offset"] != 0).any())
         assert found.ledger.select(pl.col("cash", "unrealised", "total").sum()).row(0) == (0, 0, 0), title
         assert (found.fund["fund"] >= 0).all(), title
     assert moved > MARKETS / 4
+
+
+def test_counterfactual__takes_facts_of_inverse_longs_that_every_price_liquidates() -> None:
+    rng = np.random.default_rng([1148, 909])
+    two = two_policies(rng, int(rng.choice([1, 2, 3, 10, 40])))
+    assert two is not None
+    facts = two.facts()
+    assert facts.flow["price"].is_between(0, 1e50).all()  # at the opening, where no price is too high
+    found = two.replayed(two.policy, two.policy_fund, two.impact, facts=facts.flow)
+    known, expected = referred(two)
+    assert not difference(facts, known)
+    assert not difference(found, expected)
 
 
 @pytest.mark.parametrize("kind", [78, 88])

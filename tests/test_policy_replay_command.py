@@ -122,6 +122,7 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
         ('"mexc"', '"mexico"', "grid.procedures", "'mexico' is neither 'as written', returned, to_fund, a venue"),
         ('"own", ', "", "procedures.own", "is not tried: grid.procedures are returned"),
         ('like = "ascend"', 'like = "own"', "procedures.own.like", "'own' is neither 'as written'"),
+        ('like = "ascend"', 'like = ["okx"]', "procedures.own.like", "['okx'] is neither 'as written'"),
         ("step_fraction = 0.5", "step_fraction = 1.5", "procedures.own.step_fraction", "must lie between 0 and 1"),
         (
             "step_fraction = 0.5",

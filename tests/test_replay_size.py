@@ -17,6 +17,7 @@ from backtest.engine import replay_stage as engine
 from backtest.engine.replay import Replay
 from backtest.engine.replay_world import Setup
 from backtest.kernel import compile as compiling
+from backtest.kernel import entries
 from backtest.rules.procedure import CHOICES
 from backtest.schemas import Side, Time
 
@@ -54,6 +55,35 @@ def test_replay__room_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [written(replayed(coupled)) for coupled in cases] == expected
 
 
+def against_one(count: int) -> tuple[Book, Market]:
+    """Return longs that the third bar opens beyond bankruptcy, one short against them all, and bars after it."""
+    opening = np.array([100.0, 100.0, 60.0, 60.0, 60.0])
+    times = pl.Series(START + MINUTE * np.arange(opening.size)).cast(Time)
+    prices = dict.fromkeys(("open", "high", "low", "close"), opening)
+    positions = {
+        "position_id": np.arange(count + 1),
+        "symbol": pl.repeat("BTCUSDT", count + 1, eager=True),
+        "side": pl.Series(["short"] + ["long"] * count, dtype=Side),
+        "entry_time": pl.Series(np.full(count + 1, START)).cast(Time),
+        "entry_price": np.full(count + 1, 100.0),
+        "quantity": np.append(float(count), np.ones(count)),
+        "leverage": np.append(1.0, np.full(count, 10.0)),
+    }
+    bars = pl.DataFrame({"symbol": pl.repeat("BTCUSDT", opening.size, eager=True), "time": times, **prices})
+    return Book(pl.DataFrame(positions)), Market(bars)
+
+
+def test_replay__loses_no_match_of_a_bar_that_has_more_than_there_was_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "SPARE", 8)
+    count = 2 * entries.ROOM + 52  # what a first bar makes room for, and more
+    book, market = against_one(count)
+    found = replay(book, market, Venue.load("binance").with_(adl_trigger="fund_empty"), tiers="nearest")
+    assert found.adl["liquidated_id"].to_list() == list(range(1, count + 1))
+    assert found.adl["quantity"].sum() == count
+
+
 @pytest.mark.parametrize("rank", CHOICES["adl_rank"])
 def test_ranks__the_index_finds_whom_a_scan_finds(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cases, asked = [], 0
@@ -61,6 +91,7 @@ def test_ranks__the_index_finds_whom_a_scan_finds(rank: str, monkeypatch: pytest
         rules = {"adl_trigger": "fund_empty", "adl_rank": rank, "clawback": False}
         cases.append(coupled._replace(venue=coupled.venue.with_(**rules), fund=0.0))
     expected = [replayed(coupled) for coupled in cases]
+    monkeypatch.setattr(replay_records, "SCANNED", ("pro_rata",))
     monkeypatch.setattr(replay_records, "INDEX_LEAST", 0)
     monkeypatch.setattr(replay_records, "INDEX_AFTER", 0)
     for coupled, scanned in zip(cases, expected, strict=True):
@@ -112,6 +143,6 @@ def test_replay__keeps_less_than_300_bytes_a_position(monkeypatch: pytest.Monkey
     world, plan = stages[-1].world, stages[-1].agenda
     per_position = sizes(stages[-1].found) + sizes((plan.entry, plan.exit, world.places))
     per_open = sizes((world.book, world.nodes, world.wave, world.ranking))
-    assert per_position / count < 170  # of which the outcomes' own columns are 155
+    assert per_position / count < 150  # of which the outcomes' own columns are 131
     assert per_open / world.book.size < 480
     assert (per_position + per_open) / count < 300

@@ -3,8 +3,10 @@
 from dataclasses import asdict, replace
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
+from event_cases import FUNDS, random_event
 from policy_cases import random_book, random_market, venue
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
@@ -13,6 +15,7 @@ from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
 from backtest.rules.tiers import TierTable
+from backtest.schemas import Side, Time
 from backtest.study.frontier import laws
 from backtest.study.policy import evaluate, wanted, with_last_price
 from backtest.study.policy_grid import Grid, History
@@ -196,6 +199,19 @@ def test_funds_that_were_never_short__share_one_replay(monkeypatch: pytest.Monke
         assert_same(alone, settled, within=1e-6)
 
 
+@pytest.mark.parametrize("seed", [23, 39, 49, 53])
+def test_funds_that_lacked_anything__share_no_replay_though_nobody_could_be_deleveraged(seed: int) -> None:
+    rng = np.random.default_rng([seed, 5])
+    event = random_event(rng, losers=int(rng.integers(1, 5)))
+    positions = event.book.positions.filter(pl.col("side") == pl.col("side").first())
+    book = Book(positions)  # without counterparties what the fund lacks for is kept, or sold later
+    run = Run(book, event.market, event.venue, sweep(book, event.market, event.venue), threads=1)
+    settlement = Replayed({"own": procedure_of(event.venue)}, event.impact)
+    terms = [Terms(None, share * event.scale, "own") for share in FUNDS]
+    for each, together in zip(terms, settlement.settle_each(run, terms), strict=True):
+        assert_same(settlement.settle_each(run, [each])[0], together, within=1e-5)
+
+
 @pytest.mark.parametrize("name", ["quarters", "ascend", "held"])
 def test_the_first_that_others_pay__is_found_in_pieces_of_any_size(name: str, monkeypatch) -> None:
     settlement, run = Replayed(NAMED | OTHERS, Impact(linear=1e-7)), swept()
@@ -205,6 +221,32 @@ def test_the_first_that_others_pay__is_found_in_pieces_of_any_size(name: str, mo
         found.add(settlement.settle_each(run, [Terms(0.0, 0.0 if name == "held" else 3_000.0, name)])[0].first_adl)
     assert len(found) == 1
     assert found != {None}
+
+
+def test_margin_added_to_what_a_procedure_left__counts_as_far_as_it_was_added() -> None:
+    closes = pl.Series([100.0, 91.0, 95.0, 95.0, 95.0])
+    opening = closes.shift(1, fill_value=100.0)
+    low = pl.Series([100.0, 90.8, 91.0, 95.0, 95.0])
+    times = [MARKET.bars["time"][number] for number in range(5)]
+    prices = {"open": opening, "high": [100.0, 100.0, 95.0, 95.0, 95.0], "low": low, "close": closes}
+    bars = pl.DataFrame({"symbol": "X", "time": pl.Series(times), **prices})
+    positions = pl.DataFrame(
+        {
+            "position_id": [1], "symbol": ["X"], "side": pl.Series(["long"], dtype=Side),
+            "entry_time": times[:1], "entry_price": [100.0], "quantity": [1.0], "leverage": [10.0],
+        },
+        schema_overrides={"entry_time": Time},
+    )  # fmt: skip
+    added = {"position_id": [1], "time": times[3:4], "margin_change": [10.0], "quantity_change": [0.0]}
+    contract = Contract(symbol="X", tables=(TierTable(name="one", model="flat", rates=[0.01]),))
+    rules = Venue(name="x", title="x", contracts={"X": contract})
+    book, market = Book(positions, pl.DataFrame(added, schema_overrides={"time": Time})), Market(bars)
+    run = Run(book, market, rules, sweep(book, market, rules), threads=1)
+    halves = Procedure(step="fraction", step_fraction=0.5, adl_trigger="never")
+    settled = Replayed({"halves": {"procedure": halves}}).settle_each(run, [Terms(None, 0.0, "halves")])[0]
+    assert (settled.begun, settled.released) == (1, 1)
+    # a margin of ten, half of it lost with the half that was sold, and half of the ten that were to be added
+    assert settled.traders_losses + settled.returned == pytest.approx(15.0, abs=1e-5)
 
 
 def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None:

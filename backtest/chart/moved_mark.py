@@ -45,6 +45,7 @@ def figure(
     unit: str = "",
     currency: str = "USDT",
     names: tuple[str, str] = NAMES,
+    facts: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
 ) -> Figure:
     """Return prices above, below them the mark's offset and what was executed, on one time axis.
@@ -56,13 +57,19 @@ def figure(
     title, subtitle, notes : as :func:`~backtest.chart.theme.stacked_panels` takes them
     unit : of prices
     names : of the history and of the moved mark
+    facts : as ``impact``, what was executed in the history itself: a panel more
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
-    panels = theme.stacked_panels(found, heights=[3, 1.4, 1.4], title=title, subtitle=subtitle, notes=notes)
+    heights = [3, 1.4, 1.4] if facts is None else [3, 1.4, 1.2, 1.2]
+    panels = theme.stacked_panels(found, heights=heights, title=title, subtitle=subtitle, notes=notes)
     history_and_mark(bars, impact, panels[0], unit=unit, names=names)
     offset(impact, panels[1], mark=names[1])
-    executed(impact, panels[2], currency=currency, every=length_of(window))
-    time_axis(panels[2], *window)
+    every = length_of(window)
+    if facts is not None:
+        executed(facts, panels[2], currency=currency, every=every, where=" in fact")
+    where = "" if facts is None else f" {names[1]}"
+    executed(impact, panels[-1], currency=currency, every=every, where=where)
+    time_axis(panels[-1], *window)
     return found
 
 
@@ -136,13 +143,16 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     return ax
 
 
-def executed(impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h") -> Axes:
+def executed(
+    impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h", where: str = ""
+) -> Axes:
     """Draw the notional that liquidations executed in the book, of shorts above zero and of longs below it.
 
     Parameters
     ----------
     impact : ``time, long_executed, short_executed`` of one symbol
     every : length of a bar, one of ``LENGTHS``
+    where : in which world, in words
     """
     sums = impact.sort("time").group_by_dynamic("time", every=every).agg(pl.col("^(long|short)_executed$").sum())
     sums = sums.upsample("time", every=every).with_columns(pl.exclude("time").fill_null(0.0))
@@ -152,15 +162,17 @@ def executed(impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: s
     for side, values in heights.items():
         colour = theme.SIDE_COLOURS[side]
         ax.add_artist(StepPatch(values, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
-    most = max(*(float(np.abs(values).max()) for values in heights.values()), 1e-12)
+    most = max(float(np.abs(values).max()) for values in heights.values()) or 1.0
     ax.set_ylim(*(
         sign * max(1.15 * float(np.abs(heights[side]).max()), 0.1 * most)
         for sign, side in ((-1, "long"), (1, "short"))
     ))  # fmt: skip
     ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, f"Liquidations executed, {words.currency_name(currency)} per {LENGTHS[every][0]}")
+    theme.dress(ax, f"Liquidations executed{where}, {words.currency_name(currency)} per {LENGTHS[every][0]}")
     theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    if not any(values.any() for values in heights.values()):
+        ax.set_yticks([0], ["0"])
     return theme.side_names(ax)
 
 

@@ -110,11 +110,12 @@ def _procedure(
 
 def _known(path: Path, name: object, venue: Venue | None, problems: Problems, where: str) -> dict[str, Any] | None:
     """Return the procedure of a name that needs no table."""
-    if name in UNCOUPLED:
-        return dict(UNCOUPLED[str(name)])
-    if name == AS_WRITTEN:
+    given = str(name)  # of a list, say, no name there is
+    if given in UNCOUPLED:
+        return dict(UNCOUPLED[given])
+    if given == AS_WRITTEN:
         return None if venue is None else procedure_of(venue)
-    if name not in venue_files() and not (path.parent / str(name)).is_file():
+    if given not in venue_files() and not (path.parent / given).is_file():
         problems.add(
             where,
             f"{name!r} is neither {AS_WRITTEN!r}, {', '.join(UNCOUPLED)}, a venue ({', '.join(venue_files())}), a "

@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.chart.policy import RESPONSE_WORDS
 from backtest.cli import policy_payers
-from backtest.cli.policy_tried import FILL_WORDS, Tried, cap_words, procedure_words, ranged, same
+from backtest.cli.policy_tried import FILL_WORDS, Tried, cap_words, procedure_called, ranged, same
 from backtest.cli.text import number, percent
 
 Row = dict[str, Any]
@@ -134,7 +134,7 @@ def _rows(frame: pl.DataFrame, cap: float | None) -> dict[str, Row]:
 
 def _named(axis: str, value: str) -> str:
     words = {"response": RESPONSE_WORDS, "fill": FILL_WORDS}.get(axis, {})
-    return procedure_words(value) if axis == "procedure" else words.get(value, value)
+    return procedure_called(value) if axis == "procedure" else words.get(value, value)
 
 
 def _signed(change: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from backtest.chart.policy import cap_name
-from backtest.cli.policy_tried import FILL_WORDS, Table, Tried, cap_words, procedure_words, same
+from backtest.cli.policy_tried import FILL_WORDS, Table, Tried, cap_words, procedure_called, same
 from backtest.cli.text import NOTHING, moment, number, percent, plural
 from backtest.study.frontier import AMOUNTS
 from backtest.study.policy_grid import FILLS
@@ -223,4 +223,4 @@ def _ends(ordered: pl.DataFrame, name: str) -> str:
 
 
 def _quoted(row: Mapping[str, Any]) -> str:
-    return procedure_words(row["procedure"]).removeprefix("procedure ")
+    return procedure_called(row["procedure"]).removeprefix("procedure ")

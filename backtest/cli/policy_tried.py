@@ -96,7 +96,7 @@ class Tried:
         if len(self.grid.terms()) == 1 and not self.replayed:
             return ""
         fee, fund = self.grid.liquidation_fees[0], self.grid.funds[0]
-        told = [procedure_words(self.grid.procedures[0]), f"fund {number(fund)}"]
+        told = [procedure_called(self.grid.procedures[0]), f"fund {number(fund)}"]
         told += [] if fee is None else [f"fee {percent(fee)} %"]
         return ", ".join(told)
 
@@ -141,7 +141,7 @@ def cap_words(cap: float | None) -> str:
     return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
 
 
-def procedure_words(name: str) -> str:
+def procedure_called(name: str) -> str:
     """Return how a procedure is called in a sentence."""
     told = {"returned": "closed whole, the rest returned", "to_fund": "closed whole, the rest to the fund"}
     return told.get(name, f"procedure {name}")

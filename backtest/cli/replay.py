@@ -42,7 +42,8 @@ def run(options: Namespace) -> None:
         book = read_book(options, market, venue, tiers)
     against = None
     given = not is_invented(options)
-    with clock.stage("replay", compiling("replay.run")), looking_twice(book, market, given=given):
+    stepped = "replay.run_both" if tries else "replay.run"
+    with clock.stage("replay", compiling(stepped)), looking_twice(book, market, given=given):
         if tries:
             policy = replay_policy.policy_of(options, venue)
             impact = replace(_impact(options), mark=options.strength)

@@ -126,6 +126,7 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> Non
             unit=sentences.quote(symbol, swept.currency),
             currency=swept.currency,
             names=("history", "under the policy"),
+            facts=found.facts.impact.filter(own),
             notes=[*picture.sources(swept), *found.notes],
         )
         figure.savefig(files.path(f"mark_{symbol}.png"), format="png")

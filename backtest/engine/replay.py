@@ -147,7 +147,7 @@ def replay(
         impact=replay_frames.impact(world, market),
         ledger=replay_frames.ledger(world, market),
         trace=replay_frames.trace(world),
-        flow=replay_facts.flow(merge, market, frame),
+        flow=replay_facts.flow(merge, world, market, frame),
         unit=float(world.settings[0]["unit"]),
         notes=_notes(venue, market, found, world, merge),
     )

@@ -50,7 +50,7 @@ def require_facts(facts: pl.DataFrame, market: Market) -> pl.DataFrame:
     placed = facts.join(bars, on=("symbol", "time"), how="left", maintain_order="left")
     strange = placed["row"].is_null()
     if strange.any():
-        sentence = "facts: time must be the opening of a bar of the symbol"
+        sentence = "time must be the opening of a bar of the symbol"
         raise DataError(offence(placed, "facts", sentence, pl.col("row").is_null(), ("symbol", "time")))
     return placed
 
@@ -118,9 +118,13 @@ def roomier(merge: kernel.Merge, world: w.World) -> kernel.Merge:
     return merge._replace(seen=seen)
 
 
-def flow(merge: kernel.Merge, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return what was written down: one row an event, in the order they happened."""
+def flow(merge: kernel.Merge, world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what was written down: one row an event, in the order they happened.
+
+    Whoever is liquidated at every price is so at the opening.
+    """
     own = merge.flow[: int(merge.counts[kernel.WRITTEN])]
+    price = np.where(np.isfinite(own["price"]), own["price"], world.bars["open"][own["row"]])
     ids = frame["position_id"].to_numpy()
     held = own["who"] >= 0
     known = pl.Series("position_id", ids[np.maximum(own["who"], 0)] if ids.size else np.zeros(own.size, np.int64))
@@ -129,6 +133,6 @@ def flow(merge: kernel.Merge, market: Market, frame: pl.DataFrame) -> pl.DataFra
         stage=pl.Series(STAGES, dtype=STAGE).gather(stage),
         side=pl.Series(["long", "short"], dtype=Side).gather(own["side"]),
         position_id=pl.select(pl.when(pl.Series(held)).then(known)).to_series() if own.size else known,
-        price=pl.Series(np.ascontiguousarray(own["price"])),
+        price=pl.Series(price),
         notional=pl.Series(np.ascontiguousarray(own["notional"])),
     )

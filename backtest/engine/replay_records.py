@@ -25,6 +25,8 @@ from backtest.rules.venue import Venue
 MOST_CELLS, GRID = 2**15, (4, 32)
 #: A side with more open positions than this is spread over cells once so many times all of them have been scored.
 INDEX_LEAST, INDEX_AFTER = 1_024, 8
+#: Ranks whose candidates are always looked at one by one.
+SCANNED = ("pro_rata", "binance")
 
 
 def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
@@ -57,9 +59,12 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
 
 
 def grid_of(venue: Venue, symbols: int) -> int:
-    """Return the rows and columns of the cells of a symbol and side; none where no rank asks for them."""
+    """Return the rows and columns of the cells of a symbol and side; none where no rank gains by them.
+
+    Pro rata asks everybody; what a tier table may ask of a cell bounds the rank of Binance too loosely.
+    """
     own = venue.procedure
-    if own.adl_trigger == "never" or own.adl_rank == "pro_rata":
+    if own.adl_trigger == "never" or own.adl_rank in SCANNED:
         return 0
     lines = GRID[0]
     while lines < GRID[1] and 2 * symbols * (2 * lines) ** 2 <= MOST_CELLS:

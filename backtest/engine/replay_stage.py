@@ -102,15 +102,14 @@ class Stage:
                 setup, merge, stop = state
                 if watch is not None:
                     watch(setup.world, stop)
-            full = bool(setup.world.counters[waterfall.FULL])
-            if not full:
+            if not is_short(setup.world):
                 setup = finished(setup)
-            world = setup.world
-            rows, events = int(world.counters[waterfall.TABLE_USED]), int(merge.counts[flow.WRITTEN])
-            if not full and rows <= world.table.size and (events <= room or course.mode == flow.PLAIN):
+            world, events = setup.world, int(merge.counts[flow.WRITTEN])
+            short = is_short(world)
+            if not short and (events <= room or course.mode == flow.PLAIN):
                 return Played(world, setup.agenda, merge, setup.found)
-            if full or rows > world.table.size:
-                spare = max(4 * spare, 2 * rows)
+            if short:
+                spare = max(4 * spare, 2 * int(world.counters[waterfall.TABLE_USED]))
             room = max(room, 2 * events)
 
     def _merge(self, course: Course, world: waterfall.World, room: int) -> flow.Merge:
@@ -133,8 +132,11 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
     agenda, others, first = setup.agenda, (setup.entrants, setup.found), 0
     for stop in stops:
         while first < stop:
-            first = steps.run(setup.world, agenda, *others, merge, first, stop)
-            if setup.world.counters[waterfall.FULL]:
+            if merge.counts[flow.MODE] == flow.PLAIN:
+                first = steps.run(setup.world, agenda, *others, first, stop)
+            else:
+                first = steps.run_both(setup.world, agenda, *others, merge, first, stop)
+            if is_short(setup.world):
                 yield setup, merge, stop
                 return
             if first < stop:
@@ -142,6 +144,11 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
                 setup = setup._replace(world=roomier(setup.world, _entering(agenda, int(row))))
                 merge = replay_facts.roomier(merge, setup.world)
         yield setup, merge, stop
+
+
+def is_short(world: waterfall.World) -> bool:
+    """Return whether a bar needed more room than there was: what it had none for is lost, so all begins anew."""
+    return bool(world.counters[waterfall.FULL]) or int(world.counters[waterfall.TABLE_USED]) > world.table.size
 
 
 def finished(setup: Setup) -> Setup:

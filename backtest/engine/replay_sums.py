@@ -18,7 +18,7 @@ from backtest.engine.replay_stage import Played, Stage
 from backtest.kernel import entries
 from backtest.kernel import waterfall as w
 from backtest.kernel.agenda import Agenda
-from backtest.kernel.arrays import LIQUIDATED, NO_TIME, UNKNOWN
+from backtest.kernel.arrays import LIQUIDATED, UNKNOWN
 from backtest.kernel.types import FACE_VALUE, INVERSE, Flags, Floats
 from backtest.rules.venue import Venue
 from backtest.schemas import Time
@@ -51,6 +51,7 @@ class Sums:
     clawed_back: float
     deficit: float  #: that nobody paid
     first_unpaid: datetime | None  #: first time that counterparties or nobody had to pay
+    lacked: bool  #: whether the fund was ever asked for more than it held, whoever took or kept the rest
 
 
 def play(stage: Stage, venue: Venue, options: Options) -> Sums:
@@ -86,7 +87,8 @@ def _first_unpaid(
     early = max((done for done in seen if done < late), default=0)
     if given is not None and given <= int(world.bars["time"][agenda.rows[early]]):
         return None
-    for state, done in stage.pieces(venue, options, range(early, late + 1), spare=world.table.size, threads=1):
+    room = max(world.table.size, world.nodes.size)
+    for state, done in stage.pieces(venue, options, range(early, late + 1), spare=room, threads=1):
         if _unpaid(state) > 0:
             return int(state.bars["time"][agenda.rows[done - 1]])
     raise AssertionError("a replay of the same book came out otherwise")
@@ -125,6 +127,7 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
         clawed_back=int(world.counters[w.CLAWED_BACK]) / unit,
         deficit=-int(world.cash[w.DEFICIT]) / unit,
         first_unpaid=None if first is None else pl.Series([first]).cast(Time)[0],
+        lacked=bool(world.counters[w.LACKED]),
     )
 
 
@@ -146,16 +149,9 @@ def _unit_notional(stage: Stage, world: w.World) -> Floats:
 
 
 def _margins(stage: Stage, world: w.World, found: entries.Found) -> Floats:
-    """Return (n,) the margin each position put in, changes up to its end included."""
+    """Return (n,) the margin each position put in, with the changes that its holder made while it was held."""
     given = stage.admitted.positions
     margins = given.margin
     if not given.has_margin:
         margins = given.quantity * _unit_notional(stage, world) / given.leverage
-    margins = np.array(margins, np.float64)
-    changes = stage.admitted.adjustments
-    if changes is not None:
-        ends = np.where(found.time == NO_TIME, np.iinfo(np.int64).max, found.time)
-        rows, times = changes["row"].to_numpy(), changes["time"].to_physical().to_numpy()
-        made = times <= ends[rows]
-        np.add.at(margins, rows[made], changes["margin_change"].to_numpy()[made])
-    return margins
+    return np.asarray(margins + found.added if found.added.size else margins)

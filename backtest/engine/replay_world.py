@@ -43,7 +43,7 @@ def build(
     lots = lots_of(sums, prepared)
     require_range(sums, prepared, venue, options, unit, float(np.abs(plan.margin_change).sum()))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
-    return Setup(world, plan, entrants, replay_plan.nothing_found(admitted.frame.height))
+    return Setup(world, plan, entrants, replay_plan.nothing_found(admitted.frame.height, plan.change.size))
 
 
 def roomier(world: w.World, entering: int) -> w.World:

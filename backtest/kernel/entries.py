@@ -70,6 +70,7 @@ class Found(NamedTuple):
     fees: Floats
     fund_effect: Floats
     clawed: Floats
+    added: Floats  #: margin that holders added, or took out, as far as they could; or none where nobody planned to
     pnl_at_end: Floats  #: what is still open is added at the end
     begun: Flags  #: its liquidation began, however it ended
 
@@ -101,6 +102,7 @@ def free_place(w: World) -> int:
 def clear(book: Records, i: int) -> None:
     """Forget who had a place before. (Copying a record whole makes the compiler move it byte by byte: minutes.)"""
     book[i]["balance"] = book[i]["pocket"] = book[i]["fees"] = book[i]["fund_effect"] = book[i]["clawed"] = 0
+    book[i]["added"] = 0
     book[i]["paid"] = book[i]["equity"] = book[i]["fill_price"] = book[i]["fill_notional"] = 0.0
     book[i]["filled"] = book[i]["taken"] = book[i]["deleveraged"] = book[i]["done"] = 0.0
     book[i]["given_price"] = book[i]["given_notional"] = book[i]["given_equity"] = 0.0
@@ -185,6 +187,8 @@ def write_outcome(w: World, found: Found, i: int) -> None:
     found.filled[p], found.taken[p], found.deleveraged[p] = held["filled"], held["taken"], held["deleveraged"]
     found.fees[p], found.clawed[p] = held["fees"] / unit, held["clawed"] / unit
     found.fund_effect[p] = held["fund_effect"] / unit
+    if found.added.shape[0] > 0:
+        found.added[p] = held["added"] / unit
     found.pnl_at_end[p] = (held["pocket"] + held["balance"] + held["fees"]) / unit
     found.begun[p] = held["begun"] > 0
     if outcome == UNKNOWN:

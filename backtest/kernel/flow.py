@@ -101,7 +101,7 @@ def level_of(w: World, i: int, side: int, row: int) -> float:
     if whole(held["side"]) != side:
         return held["take_profit_price"] * along
     price, stop = held["liquidation_price"], held["stop_price"] * along
-    if price <= 0.0:  # every price liquidates it, or none
+    if price <= 0.0 or price == np.inf:  # every price liquidates it, or none
         own, y = terms(w.groups, w.tiers, w.book, i), whole(held["symbol"])
         now, g = w.charges[w.symbols[y]["funding_now"]]["cumulative"], factor(w.symbols, y)
         if not triggers_at(w.groups, w.tiers, own, extreme_of(w, side, row) * g, now):

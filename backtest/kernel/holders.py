@@ -130,6 +130,7 @@ def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity
     change = units(added * unit)
     w.book[i]["balance"] += change
     w.book[i]["pocket"] -= change
+    w.book[i]["added"] += change
     w.book[i]["paid"] += paid
     w.book[i]["quantity"] = own.quantity - closed
     w.book[i]["margin"] = ((own.margin - paid) + realised) + added

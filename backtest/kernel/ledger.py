@@ -15,6 +15,7 @@ from backtest.kernel.waterfall import (
     FEES,
     FUND,
     HELD,
+    LACKED,
     MARKET,
     TRACE_USED,
     TRADERS,
@@ -217,8 +218,10 @@ def cover(w: World, i: int, row: int, amount: int, bearable: int) -> None:
     from_fund(w, row, TRADERS, paid)
     w.book[i]["fund_effect"] -= paid
     left -= paid
-    if left > 0 and w.settings[0]["clawback"] != 0:
-        left = claw_back(w, i, row, left)
+    if left > 0:
+        w.counters[LACKED] = 1
+        if w.settings[0]["clawback"] != 0:
+            left = claw_back(w, i, row, left)
     post(w.cash, DEFICIT, TRADERS, left)
     w.book[i]["balance"] += amount
 

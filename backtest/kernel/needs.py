@@ -14,6 +14,7 @@ from backtest.kernel.waterfall import (
     BANKRUPTCY,
     DROPPED,
     FUND,
+    LACKED,
     NEED_END,
     NEED_FIRST,
     NEVER,
@@ -39,6 +40,7 @@ def bearable_lots(w: World, lots: int, short: int) -> int:
         return whole(0)
     if short <= w.cash[FUND]:
         return lots
+    w.counters[LACKED] = 1
     return min(lots, whole(np.floor(lots * (w.cash[FUND] / short))))
 
 

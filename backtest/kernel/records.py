@@ -54,6 +54,7 @@ POSITION = np.dtype(
         ("time", "i8"),
         ("pocket", "i8"),  #: its holder's money outside it, counted from nothing
         ("fees", "i8"),
+        ("added", "i8"),  #: margin that its holder added, or took out, while it was held
         ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
         ("fund_effect", "i8"),  #: what the fund got on account of it
         ("clawed", "i8"),  #: what others' shortfalls took from it

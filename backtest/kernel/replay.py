@@ -25,7 +25,7 @@ from backtest.kernel.entries import (
     write_down,
     write_outcome,
 )
-from backtest.kernel.flow import MODE, PLAIN, Merge
+from backtest.kernel.flow import Merge
 from backtest.kernel.holders import adjust, leave_as_planned, lose_all, lose_sight, price_columns, tested_funding
 from backtest.kernel.ledger import note, open_trade, pay_funding, rekey, to_fund
 from backtest.kernel.liquidation import liquidate
@@ -190,52 +190,94 @@ def pay_deposits(w: World, agenda: Agenda, row: int) -> None:
     w.counters[PAID] = paid
 
 
+@part
+def begin(w: World, agenda: Agenda, y: int, row: int) -> float:
+    """Begin a bar of a symbol, and return the funding so far."""
+    begin_bar(w, y, row)
+    pay_deposits(w, agenda, row)
+    watch_fund(w, row)
+    if agenda.after_gap[row]:
+        lose_all(w, y, row)
+    return w.charges[w.symbols[y]["funding_now"]]["cumulative"]
+
+
+@part
+def let_holders_act(w: World, agenda: Agenda, entrants: Entrants, row: int) -> None:
+    """Let holders enter, change and leave at an opening, in this order."""
+    for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
+        i = take_place(w, entrants, whole(agenda.entry[at]))
+        enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
+    for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
+        j = whole(agenda.change[at])
+        i = whole(w.places[agenda.change_owner[j]])
+        if i >= 0:
+            adjust(w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j])
+    for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
+        i = whole(w.places[agenda.exit[at]])
+        if i >= 0:
+            w.book[i]["exit_made"] = exit_charges(w, entrants, i, row)
+            w.book[i]["due"] = True
+            leave_as_planned(w, i, row)
+
+
+@helper
+def starts_low(w: World, row: int) -> bool:
+    """Return whether a bar goes to its low first."""
+    return w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
+
+
+@part
+def end(w: World, found: Found, y: int, row: int) -> None:
+    """Write down where a bar left the mark, the fund, and who ended in it."""
+    w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
+    w.steps[row]["fund"] = w.cash[FUND]
+    if w.counters[ENDED] >= 0:
+        write_down(w, found)
+
+
 @kernel
-def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int) -> int:
+def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, stop: int) -> int:
     """Step through bars [first, stop) of the agenda; return the first there was no room for, else ``stop``."""
-    plain = merge.counts[MODE] == PLAIN
     for number in range(first, stop):
         row = agenda.rows[number]
         if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
             return number
         y = whole(agenda.symbol[row])
-        begin_bar(w, y, row)
-        pay_deposits(w, agenda, row)
-        watch_fund(w, row)
-        now = w.charges[w.symbols[y]["funding_now"]]["cumulative"]
-        if agenda.after_gap[row]:
-            lose_all(w, y, row)
+        now = begin(w, agenda, y, row)
         for side in range(2):
-            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
-            if plain:
-                move_mark(w, y, side, row, executed)
-            else:
-                resume_both(w, merge, y, side, row, executed)
-        for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
-            i = take_place(w, entrants, whole(agenda.entry[at]))
-            enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
-        for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
-            j = whole(agenda.change[at])
-            i = whole(w.places[agenda.change_owner[j]])
-            if i >= 0:
-                adjust(w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j])
-        for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
-            i = whole(w.places[agenda.exit[at]])
-            if i >= 0:
-                w.book[i]["exit_made"] = exit_charges(w, entrants, i, row)
-                w.book[i]["due"] = True
-                leave_as_planned(w, i, row)
-        low_first = w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
+            if awaits(w, y, side):
+                move_mark(w, y, side, row, resume(w, y, side, row, now))
+        let_holders_act(w, agenda, entrants, row)
+        low_first = starts_low(w, row)
         for leg in range(2):
             side = leg if low_first else 1 - leg
-            if not plain:
-                cross_both(w, merge, y, side, row, now)
-            elif reaches(w, y, side, row, now):
+            if reaches(w, y, side, row, now):
                 cross(w, y, side, row, now)
-        w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
-        w.steps[row]["fund"] = w.cash[FUND]
-        if w.counters[ENDED] >= 0:
-            write_down(w, found)
+        end(w, found, y, row)
+        if w.counters[FULL] != 0:
+            return number
+    return stop
+
+
+@kernel
+def run_both(
+    w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int
+) -> int:
+    """Step as :func:`run` does, writing the flow down or following facts: compiled where it is asked for alone."""
+    for number in range(first, stop):
+        row = agenda.rows[number]
+        if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
+            return number
+        y = whole(agenda.symbol[row])
+        now = begin(w, agenda, y, row)
+        for side in range(2):
+            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
+            resume_both(w, merge, y, side, row, executed)
+        let_holders_act(w, agenda, entrants, row)
+        low_first = starts_low(w, row)
+        for leg in range(2):
+            cross_both(w, merge, y, leg if low_first else 1 - leg, row, now)
+        end(w, found, y, row)
         if w.counters[FULL] != 0:
             return number
     return stop

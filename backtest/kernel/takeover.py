@@ -15,6 +15,7 @@ from backtest.kernel.waterfall import (
     BACKSTOP,
     DEFICIT,
     FUND,
+    LACKED,
     MARKET,
     OWNED_BY_BACKSTOP,
     OWNED_BY_FUND,
@@ -76,6 +77,8 @@ def settle_inventory(w: World, row: int, gain: int) -> None:
             paid = min(-gain, w.cash[FUND])
             from_fund(w, row, BACKSTOP, paid)
             post(w.cash, DEFICIT, BACKSTOP, -gain - paid)
+            if paid < -gain:
+                w.counters[LACKED] = 1
 
 
 @part

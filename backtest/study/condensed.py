@@ -59,6 +59,11 @@ def condense(
     The columns of ``KEYS`` (``outcome_time``: opening of the interval), ``SUMS`` in whole units as ``..._units``,
     ``largest_units`` (entry notional of one row), ``largest_fill`` of one row, ``first_time`` and ``last_time`` of
     the outcomes themselves.
+
+    Raises
+    ------
+    DataError
+        For amounts of 2^63 units and more.
     """
     symbols, per_unit, per_weight = symbols_of(outcomes), 1 / unit, 1 / WEIGHT_UNIT
     rows, fills = rows_of(outcomes, symbols, kinds), fills_of(outcomes)
@@ -162,7 +167,7 @@ def condense_ends(
     Raises
     ------
     DataError
-        For books whose rows thin out.
+        For books whose rows thin out, and as ``condense``.
     """
     require_whole(outcomes)
     symbols, step_ms, per_weight = symbols_of(outcomes), step // timedelta(milliseconds=1), 1 / WEIGHT_UNIT

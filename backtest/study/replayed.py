@@ -115,8 +115,10 @@ class Replayed:
     def _by_fund(self, stage: Stage, run: Run, terms: Terms, funds: Sequence[float]) -> dict[Terms, Settled]:
         """Return what each of some funds makes of a run.
 
-        A fund that was never short of anything cannot have changed what happened: with a larger one all is the
-        same but for the difference. (Not where deleveraging watches the fund's fall, which is relative to it.)
+        A fund that was never asked for more than it held cannot have changed what happened: with a larger one all
+        is the same but for the difference. (Not where deleveraging watches the fund's fall, which is relative to
+        it.) That nobody was deleveraged or left unpaid is not enough: where nobody could take what the fund had no
+        money for, it is sold later, or kept.
         """
         venue = self.rules(run, terms)
         found: dict[Terms, Settled] = {}
@@ -127,8 +129,7 @@ class Replayed:
             )
             more = 0.0 if enough is None else fund - enough[0]
             sums = play(stage, venue, options) if enough is None else enough[1]
-            never_short = sums.deleveraged == 0 and sums.first_unpaid is None
-            if enough is None and never_short and venue.procedure.adl_trigger != "fund_drop":
+            if enough is None and not sums.lacked and venue.procedure.adl_trigger != "fund_drop":
                 enough = fund, sums
             found[replace(terms, fund=fund)] = _settled(sums, more)
         return found
