@@ -56,8 +56,10 @@ def test_counterfactual__equals_the_reference_that_asks_every_position_after_eve
     assert moved > MARKETS / 4
 
 
-def test_counterfactual__takes_facts_of_inverse_longs_that_every_price_liquidates() -> None:
-    rng = np.random.default_rng([1148, 909])
+@pytest.mark.parametrize("number", [1148, 5377])
+def test_counterfactual__who_is_liquidated_at_every_price_acts_at_the_opening_wherever_that_moves(number) -> None:
+    """Facts of inverse longs; a short whose equity a clawback took, in a narrow bar that others have moved."""
+    rng = np.random.default_rng([number, 909])
     two = two_policies(rng, int(rng.choice([1, 2, 3, 10, 40])))
     assert two is not None
     facts = two.facts()

@@ -36,9 +36,9 @@ POOL, ALL, STRANGER = -1, -2, -3
 #: What a replay does beside stepping: nothing, writing its flow down, following facts.
 PLAIN, RECORDING, FOLLOWING = range(3)
 
-MODE, NEXT, WRITTEN, STAMP, PARTED, AGAIN = range(6)
+MODE, NEXT, WRITTEN, STAMP, PARTED, AGAIN, ADRIFT = range(7)
 
-COUNTED = 6
+COUNTED = 7
 
 
 class Merge(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.kernel.compile import helper, part
-from backtest.kernel.flow import AGAIN, STAMP, Merge, extreme_of, level_of
+from backtest.kernel.flow import ADRIFT, AGAIN, STAMP, Merge, extreme_of, level_of
 from backtest.kernel.queues import bucket_of, comes_before, pop, settled_first, sift, swap
 from backtest.kernel.types import INVERSE
 from backtest.kernel.waterfall import HELD, World, factor, sign, whole
@@ -20,7 +20,7 @@ BEYOND = 1e-9
 
 
 @part
-def look(w: World, i: int, side: int, row: int, now: float) -> float:
+def look(w: World, m: Merge, i: int, side: int, row: int, now: float) -> float:
     """Return where on a leg something would happen to a position, NaN where nothing does; nothing stays of it."""
     held = w.book[i]
     event, ambiguous, rate = held["event"], held["ambiguous"], held["tier_rate"]
@@ -28,6 +28,9 @@ def look(w: World, i: int, side: int, row: int, now: float) -> float:
     level = np.nan
     if evaluate(w, i, row, side, now) != 255:
         level = level_of(w, i, side, row)
+        found = w.book[i]["liquidation_price"]
+        if found <= 0.0 or found == np.inf:  # at the opening, wherever the mark moves that
+            m.counts[ADRIFT] = 1
     w.book[i]["event"], w.book[i]["ambiguous"], w.book[i]["tier_rate"] = event, ambiguous, rate
     w.book[i]["liquidation_price"], w.book[i]["bankruptcy_price"] = price, bankrupt
     return level
@@ -72,7 +75,7 @@ def gather_queue(w: World, m: Merge, queue: int, x: float, row: int, side: int, 
             i = whole(w.nodes[node]["owner"])
             theta = w.nodes[node]["theta"]
             if x <= theta < reached and w.book[i]["status"] == HELD and m.seen[i] != m.counts[STAMP]:
-                level = look(w, i, side, row, now)
+                level = look(w, m, i, side, row, now)
                 if np.isnan(level):
                     m.counts[AGAIN] = 1
                 else:
@@ -89,7 +92,7 @@ def gather(w: World, m: Merge, y: int, side: int, row: int, now: float, size: in
     watched = w.symbols[y]["queue"][2 + side]
     if anew:
         m.counts[STAMP] += 1
-        m.counts[AGAIN] = 0
+        m.counts[AGAIN] = m.counts[ADRIFT] = 0
         size = 0
         for queue in range(first, end):
             m.gathered[queue] = np.inf
@@ -124,7 +127,7 @@ def settle_top(w: World, m: Merge, y: int, side: int, row: int, now: float, size
             return size
         i = whole(w.wave[0]["i"])
         held = w.book[i]["status"] == HELD
-        key = t * look(w, i, side, row, now) if held else np.nan
+        key = t * look(w, m, i, side, row, now) if held else np.nan
         if np.isnan(key):
             size = sink(w, m, size)
             m.counts[AGAIN] = 1 if held else m.counts[AGAIN]
@@ -141,7 +144,7 @@ def return_to_heap(w: World, m: Merge, i: int, side: int, row: int, now: float, 
     """Put a position that was given back into the heap again where the leg reaches it again."""
     if w.book[i]["status"] != HELD or m.seen[i] == m.counts[STAMP]:
         return size
-    level = look(w, i, side, row, now)
+    level = look(w, m, i, side, row, now)
     if not np.isnan(level):
         return rise(w, m, i, sign(side) * level, size)
     node = whole(w.book[i]["nodes"])

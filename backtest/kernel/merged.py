@@ -16,6 +16,7 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.flow import (
+    ADRIFT,
     AGAIN,
     ALL,
     FOLLOWING,
@@ -158,6 +159,7 @@ def by_price(
             anew = others_changed(w, i, side, needs)
             size = return_to_heap(w, m, i, side, row, now, size)
         lowered = (factor(w.symbols, y) - g) * t < 0.0
+        anew = anew or (m.counts[ADRIFT] != 0 and factor(w.symbols, y) != g)
         if anew or lowered:
             size = gather(w, m, y, side, row, now, size, anew or m.counts[AGAIN] != 0)
 
@@ -169,7 +171,7 @@ def take_out(
     """Undo a fact; return whether its position, at its level in the other world too, acted there at once."""
     i = place_of(w, m, number)
     if i >= 0 and w.book[i]["status"] == HELD:
-        level = sign(side) * look(w, i, side, row, now) / factor(w.symbols, y)
+        level = sign(side) * look(w, m, i, side, row, now) / factor(w.symbols, y)
         if level >= at - TIE * abs(at):  # false for NaN
             evaluate(w, i, row, side, now)
             make_way(w, m, y, i, side, row, now, end)
