@@ -35,6 +35,8 @@ def looking_twice(book: Book, market: Market, *, given: bool) -> Iterator[None]:
         yield
     except DataError as error:
         far = _far(book.positions, market) if given and "positions: " in str(error) else []
+        if not far:
+            raise
         raise DataError("; look twice: ".join([str(error), *far])) from None
 
 
