@@ -129,7 +129,8 @@ def loop_seconds(market: Market, book: Book, outcomes: pl.DataFrame) -> float:
     start = int(bars.time[0])
     entry = (held.entry_time - start) // MINUTE
     last = (outcomes["outcome_time"].to_physical().fill_null(start + MINUTE * BARS).to_numpy() - start) // MINUTE
-    leaves = (admitted.frame["exit_time"].to_physical().to_numpy() - start) // MINUTE
+    never = start + MINUTE * (BARS + 1)
+    leaves = (admitted.frame["exit_time"].to_physical().fill_null(never).to_numpy() - start) // MINUTE
     first = BARS // 2
     rows = np.flatnonzero((entry < first + ROUND) & (last >= first))
     sums = funding.cumulative[funding.charged]
