@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backtest import book, chart, engine, market, population, rules, scale, study
     from backtest.book import Accounts, Book
-    from backtest.engine.accounts import sweep_accounts
-    from backtest.engine.liquidation import liquidate_accounts
-    from backtest.engine.replay import replay
-    from backtest.engine.sweep import sweep, tiers_used
+    from backtest.engine.accounts.liquidate import liquidate_accounts
+    from backtest.engine.accounts.sweep import sweep_accounts
+    from backtest.engine.replay.replay import replay
+    from backtest.engine.sweep.sweep import sweep, tiers_used
     from backtest.market import Market
     from backtest.rules.procedure import Impact, Procedure
     from backtest.rules.venue import Venue
@@ -32,11 +32,11 @@ _HOMES = {
     "Market": "backtest.market",
     "Procedure": "backtest.rules.procedure",
     "Venue": "backtest.rules.venue",
-    "liquidate_accounts": "backtest.engine.liquidation",
-    "replay": "backtest.engine.replay",
-    "sweep": "backtest.engine.sweep",
-    "sweep_accounts": "backtest.engine.accounts",
-    "tiers_used": "backtest.engine.sweep",
+    "liquidate_accounts": "backtest.engine.accounts.liquidate",
+    "replay": "backtest.engine.replay.replay",
+    "sweep": "backtest.engine.sweep.sweep",
+    "sweep_accounts": "backtest.engine.accounts.sweep",
+    "tiers_used": "backtest.engine.sweep.sweep",
 }
 _MODULES = {
     "book": "backtest.book",

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         options = build_parser().parse_args(argv)
-        command = import_module(f"backtest.cli.{options.command}")
+        command = import_module(f"backtest.cli.{options.command}.command")
         command.run(options)
         sys.stdout.flush()
     except SystemExit as finished:  # --help and --version have printed what they are for

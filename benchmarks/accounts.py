@@ -22,16 +22,16 @@ import polars as pl
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Accounts, Market, Venue, sweep_accounts
-from backtest.engine.account_runs import room_of, run, world_of
-from backtest.engine.account_setting import Prepared, prepare
-from backtest.kernel import account_terms
-from backtest.kernel.account_search import LEAF, Terms
-from backtest.kernel.account_terms import EVERY, Holdings
-from backtest.kernel.accounts import World
+from backtest.engine.accounts.prepare import Prepared, prepare
+from backtest.engine.accounts.run import room_of, run, world_of
+from backtest.kernel.accounts import terms as account_terms
+from backtest.kernel.accounts.search import LEAF, Terms
+from backtest.kernel.accounts.sweep import World
+from backtest.kernel.accounts.terms import EVERY, Holdings
 from backtest.kernel.types import Floats, Integers
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
+from backtest.schemas.frames import Side, Time
 
 START = int(datetime(2021, 1, 1, tzinfo=UTC).timestamp() * 1000)
 BARS, SYMBOLS = 525_600, 8

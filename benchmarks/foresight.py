@@ -18,9 +18,9 @@ import polars as pl
 from tables import Table, machine, write
 
 from backtest import Market, Venue, population
-from backtest.study import crowding, indicators
-from backtest.study.labels import hidden_truth
-from backtest.study.prediction import Trial
+from backtest.study.prediction import crowding, indicators
+from backtest.study.prediction.evaluate import Trial
+from backtest.study.prediction.labels import hidden_truth
 
 SYMBOL, TIERS = "BTCUSDT", "nearest"
 START, END = datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 11, 20, tzinfo=UTC)

@@ -17,9 +17,9 @@ import polars as pl
 import population
 
 from backtest import Book, Market, sweep
-from backtest.study.grid import Grid, grid_of, moment_of
-from backtest.study.levels import Levels, levels
-from backtest.study.waiting import standing_at
+from backtest.study.levels.grid import Grid, grid_of, moment_of
+from backtest.study.levels.levels import Levels, levels
+from backtest.study.levels.waiting import standing_at
 
 BINS, COLUMNS = 1_000, 2_000
 REPEATS = 3

@@ -31,17 +31,17 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Venue, replay, sweep
-from backtest.engine import history
-from backtest.engine.lifetimes import lifetimes
+from backtest.engine import market_arrays as history
+from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.kernel.compile import readonly
 from backtest.scale import manifest
-from backtest.study import replayed
-from backtest.study.policy import evaluate, wanted, with_last_price
-from backtest.study.policy_grid import Grid, History, Rules, Wanted
-from backtest.study.replayed import Replayed, procedure_of
-from backtest.study.responses import under_cap
-from backtest.study.settlement import Run, Terms
-from backtest.study.surface import LEVERAGES, probability_surface
+from backtest.study.policy import replay_settlement as replayed
+from backtest.study.policy.evaluate import evaluate, wanted, with_last_price
+from backtest.study.policy.grid import Grid, History, Rules, Wanted
+from backtest.study.policy.replay_settlement import Replayed, procedure_of
+from backtest.study.policy.responses import under_cap
+from backtest.study.policy.settlement import Run, Terms
+from backtest.study.survival.surface import LEVERAGES, probability_surface
 
 #: Positions the scan walks for each rule it is measured on, and rules it is measured on.
 SAMPLE, MEASURED = 2_000, 4

@@ -8,7 +8,7 @@ import polars as pl
 from backtest import Market, Venue
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
+from backtest.schemas.frames import Side, Time
 
 YEAR = 525_600
 FIRST = 1_609_459_200_000  # 2021-01-01, UTC milliseconds

@@ -24,13 +24,15 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
-from backtest.engine import history, limits, replay_world
-from backtest.engine import replay_stage as engine
-from backtest.engine.prepare import INTRABAR, actions_of, prepare
-from backtest.engine.sweep import _empty_outcomes
-from backtest.kernel import lifecycle
+from backtest.engine import market_arrays as history
+from backtest.engine.replay import session as engine
+from backtest.engine.replay import state as replay_world
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.prepare import INTRABAR, actions_of, prepare
+from backtest.engine.sweep.sweep import _empty_outcomes
 from backtest.kernel.compile import in_chunks
-from backtest.schemas import Side, Time
+from backtest.kernel.sweep import managed as lifecycle
+from backtest.schemas.frames import Side, Time
 
 BARS = 525_600
 MINUTE = 60_000

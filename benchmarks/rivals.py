@@ -8,9 +8,10 @@ import numba
 import numpy as np
 import polars as pl
 
-from backtest.kernel import crossing, segment
 from backtest.kernel.arrays import Forest, Outcomes, Positions
 from backtest.kernel.compile import kernel
+from backtest.kernel.margin import position as segment
+from backtest.kernel.sweep import passive as crossing
 from backtest.kernel.types import Floats, Integers
 
 

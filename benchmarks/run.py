@@ -19,11 +19,12 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
-from backtest.engine import history, limits
-from backtest.engine.prepare import prepare
-from backtest.engine.sweep import _empty_outcomes
-from backtest.kernel import crossing
+from backtest.engine import market_arrays as history
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.prepare import prepare
+from backtest.engine.sweep.sweep import _empty_outcomes
 from backtest.kernel.compile import in_chunks, readonly, thread_count
+from backtest.kernel.sweep import passive as crossing
 
 ABOUT = """The population is fixed (`population.py`): a random walk of a year of minutes at 80 % volatility with
 funding every eight hours, positions entered at openings in its first third, leverage 2 to 8 times; 80 % are

@@ -28,9 +28,9 @@ from tables import Table, machine, require_equal, write
 
 from backtest import Book, Market, Venue, scale, sweep, tiers_used
 from backtest.rules.contract import Contract
-from backtest.scale.warm import warm
-from backtest.scale.work import COMPRESSION
-from backtest.study.condensed import coarsen, condense, condense_ends, pulses_of
+from backtest.scale.precompile import warm
+from backtest.scale.worker import COMPRESSION
+from backtest.study.partial_sums.outcomes import coarsen, condense, condense_ends, pulses_of
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 ROWS_A_FILE = 4_000_000

@@ -33,9 +33,10 @@ from polars.testing import assert_frame_equal
 
 import backtest
 from backtest.market import sources
-from backtest.market.sources import store, text
+from backtest.market.sources import store
 from backtest.market.sources.archives import Period, Series, path_of
-from backtest.market.sources.reading import READERS
+from backtest.market.sources.formats import delimited as text
+from backtest.market.sources.reader import READERS
 
 MINUTE = 60_000
 MONTHS = [Period.month(date(2021, month, 1)) for month in range(1, 13)]

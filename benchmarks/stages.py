@@ -22,9 +22,11 @@ from tables import Table, machine, write
 
 from backtest import Book, Market, sweep
 from backtest.book import load
-from backtest.study import at_risk, branching, cascades, flow, imbalance, tails, throttle
-from backtest.study.bootstrap import Band, resampling
-from backtest.study.segmentation import GapRule, PeakRule, ThresholdRule
+from backtest.study.liquidations import branching, cascades, flow, imbalance, tails
+from backtest.study.liquidations import feed_throttling as throttle
+from backtest.study.liquidations.segmentation import GapRule, PeakRule, ThresholdRule
+from backtest.study.prediction import liquidation_at_risk as at_risk
+from backtest.study.stats.bootstrap import Band, resampling
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 

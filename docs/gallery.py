@@ -18,21 +18,21 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from backtest import Venue, market, population
-from backtest.chart import words
-from backtest.chart.cluster_table import cluster_figure
-from backtest.chart.eaten import eaten, indexed
-from backtest.chart.level_figures import Panel, before_after, level_heatmap, map_figure, small_multiples
-from backtest.chart.looks import DARK, LIGHT, SIZES, Look, Size
-from backtest.chart.trust import trust_figure
-from backtest.study.aftermath import aftermath
-from backtest.study.clusters import Crowding, clusters_at
-from backtest.study.grid import column_bars, grid_of
-from backtest.study.level_map import level_map
-from backtest.study.level_sums import combined, relative_grids
-from backtest.study.levels import levels_of, without_drift
-from backtest.study.magnet import FEWEST_BLOCKS, FEWEST_PAIRS, magnet, telling
-from backtest.study.map_labels import hidden_events
-from backtest.study.map_score import score
+from backtest import amounts as words
+from backtest.chart.levels.clusters import cluster_figure
+from backtest.chart.levels.figures import Panel, before_after, level_heatmap, map_figure, small_multiples
+from backtest.chart.levels.film import eaten, indexed
+from backtest.chart.levels.score import trust_figure
+from backtest.chart.style.looks import DARK, LIGHT, SIZES, Look, Size
+from backtest.study.levels.cluster_outcomes import aftermath
+from backtest.study.levels.clusters import Crowding, clusters_at
+from backtest.study.levels.combine import combined, relative_grids
+from backtest.study.levels.grid import column_bars, grid_of
+from backtest.study.levels.labels import hidden_events
+from backtest.study.levels.level_map import level_map
+from backtest.study.levels.levels import levels_of, without_drift
+from backtest.study.levels.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS, magnet, telling
+from backtest.study.levels.score import score
 
 IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}

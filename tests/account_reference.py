@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from reference import History, in_milliseconds, rows_of, table_for, tier_of
 
-from backtest.schemas import ACCOUNT_OUTCOME_COLUMNS, LEG_OUTCOME_COLUMNS
+from backtest.schemas.frames import ACCOUNT_OUTCOME_COLUMNS, LEG_OUTCOME_COLUMNS
 
 Row = dict[str, Any]
 Prices = dict[str, float]

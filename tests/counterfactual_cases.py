@@ -11,7 +11,7 @@ from random_cases import Case, random_case
 from replay_cases import coupled_case, random_impact, random_procedure
 
 from backtest import Book, Market, replay
-from backtest.engine.replay import Replay
+from backtest.engine.replay.replay import Replay
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 

@@ -10,10 +10,10 @@ import polars as pl
 from replay_cases import random_procedure
 
 from backtest import Book, Impact, Market, Venue, replay
-from backtest.engine.replay import Replay
+from backtest.engine.replay.replay import Replay
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
+from backtest.schemas.frames import Side, Time
 
 START = datetime(2024, 12, 2, tzinfo=UTC)
 BARS = 40

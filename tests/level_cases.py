@@ -10,7 +10,7 @@ import polars as pl
 from backtest import Market, Venue
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
+from backtest.schemas.frames import Time
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR = 3_600_000

@@ -8,7 +8,7 @@ import polars as pl
 from backtest import Book, Market, Venue, population
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
+from backtest.schemas.frames import Time
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -16,7 +16,7 @@ import polars as pl
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
-from backtest.schemas import COLLATERAL, HAIRCUTS, TRANSFERS, Side, Time
+from backtest.schemas.frames import COLLATERAL, HAIRCUTS, TRANSFERS, Side, Time
 
 Rng = np.random.Generator
 Array = np.ndarray[Any, Any]

@@ -20,7 +20,7 @@ import polars as pl
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
-from backtest.schemas import PRICE_PREFIX, Side, Time
+from backtest.schemas.frames import PRICE_PREFIX, Side, Time
 
 Array = np.ndarray[Any, Any]
 Held = dict[str, Array]  # columns of positions

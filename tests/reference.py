@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX
+from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX
 
 Row = dict[str, Any]
 

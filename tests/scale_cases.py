@@ -16,7 +16,7 @@ from backtest import Book, Market, Venue
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.scale import Prices
-from backtest.schemas import Side, Time
+from backtest.schemas.frames import Side, Time
 
 START = 1_609_459_200_000  # 2021-01-01
 MINUTE = 60_000

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from backtest.market.market import Market
-from backtest.study import survival
-from backtest.study.condensed import HOUR, KEYS, SUMS, condense_lives
-from backtest.study.flow import in_units, leverage, leverage_bucket
+from backtest.study.liquidations.flow import in_units, leverage, leverage_bucket
+from backtest.study.partial_sums.outcomes import HOUR, KEYS, SUMS, condense_lives
+from backtest.study.survival import survival
 
 
 def condensed(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.DataFrame:

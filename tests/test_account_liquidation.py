@@ -13,12 +13,12 @@ from random_accounts import random_case
 from test_accounts_reference import swept
 
 from backtest import Accounts, Market, Venue, liquidate_accounts
-from backtest.engine.liquidation import Liquidations
+from backtest.engine.accounts.liquidate import Liquidations
 from backtest.errors import DataError, RulesError
 from backtest.rules.contract import Contract
 from backtest.rules.cross import Cross
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
+from backtest.schemas.frames import Time
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

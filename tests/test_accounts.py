@@ -17,10 +17,10 @@ from test_accounts_reference import swept
 from test_bad_input import run, write
 
 from backtest import Accounts, Market, liquidate_accounts, sweep_accounts
-from backtest.chart import accounts as chart
-from backtest.engine.alerts import alerts
+from backtest.chart.venues import accounts as chart
+from backtest.engine.accounts.alerts import alerts
 from backtest.errors import ArgumentError, DataError, RulesError
-from backtest.study.account_path import path
+from backtest.study.holders.account_path import path
 
 OUTCOMES = ["outcome", "outcome_time", "earliest_liquidation", "equity", "maintenance_margin", "shortfall"]
 

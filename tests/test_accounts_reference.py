@@ -14,11 +14,11 @@ from random_accounts import START, Case, columns, random_case
 
 from backtest import Market, Venue, sweep_accounts
 from backtest.book import Accounts
-from backtest.engine import shortcuts
-from backtest.engine.account_outcomes import AccountOutcomes
+from backtest.engine.accounts import trees as shortcuts
+from backtest.engine.accounts.frames import AccountOutcomes
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import (
+from backtest.schemas.frames import (
     ACCOUNT_OUTCOME_COLUMNS,
     COLLATERAL,
     HAIRCUTS,

@@ -12,17 +12,17 @@ from backtest import Market, Venue
 from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
-from backtest.study.adequacy import (
+from backtest.schemas.frames import Time
+from backtest.study.margins.adequacy import (
     coverage_table,
     initial_margins,
     period_moves,
     procyclicality,
     rolling_margins,
 )
-from backtest.study.closing import Closing, Exit, after_liquidation
-from backtest.study.maintenance import bad_debt, tier_adequacy
-from backtest.study.margin_laws import MOVES, Choices, cluster_peaks, fit
+from backtest.study.margins.close_out import Closing, Exit, after_liquidation
+from backtest.study.margins.maintenance import bad_debt, tier_adequacy
+from backtest.study.margins.tail_laws import MOVES, Choices, cluster_peaks, fit
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -103,7 +103,7 @@ def test_scipys_fit_of_blocks__is_no_worse_from_our_start() -> None:
 
 
 def test_a_law_of_extremes_at_shape_zero__is_its_limit() -> None:
-    from backtest.study.margin_laws import _box_cox
+    from backtest.study.margins.tail_laws import _box_cox
 
     assert _box_cox(3.0, 0.0) == math.log(3.0)
     assert _box_cox(3.0, 1e-9) == pytest.approx(math.log(3.0), rel=1e-8)

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.study import amplification, removed_flow
-from backtest.study.removed_flow import Impact
+from backtest.study.liquidations import without_liquidations as removed_flow
+from backtest.study.liquidations.without_liquidations import Impact
+from backtest.study.prediction import amplification
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -9,8 +9,8 @@ import pytest
 
 from backtest import Book, Market, Venue, sweep
 from backtest.errors import ArgumentError
-from backtest.schemas import Outcome, Side
-from backtest.study import at_risk
+from backtest.schemas.frames import Outcome, Side
+from backtest.study.prediction import liquidation_at_risk as at_risk
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import Side, Time
-from backtest.study import hawkes
-from backtest.study.branching import (
+from backtest.schemas.frames import Side, Time
+from backtest.study.liquidations import hawkes
+from backtest.study.liquidations.branching import (
     bands,
     borel,
     branching_ratio,
@@ -23,9 +23,9 @@ from backtest.study.branching import (
     reading,
     side_by_side,
 )
-from backtest.study.cascades import find, pulses
-from backtest.study.hawkes import Hawkes, fit, log_likelihood, simulate
-from backtest.study.segmentation import GapRule
+from backtest.study.liquidations.cascades import find, pulses
+from backtest.study.liquidations.hawkes import Hawkes, fit, log_likelihood, simulate
+from backtest.study.liquidations.segmentation import GapRule
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 WATCHED = 1_000_000  # seconds

@@ -16,12 +16,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from backtest.chart import theme
-from backtest.chart.cascades import by_hour, cumulative, size_distribution, timeline
-from backtest.chart.times import days
-from backtest.schemas import Time
-from backtest.study import tails
-from backtest.study.cascades import by_hour_of_day, running_totals
+from backtest.chart.liquidations.cascades import by_hour, cumulative, size_distribution, timeline
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import days
+from backtest.schemas.frames import Time
+from backtest.study.liquidations import tails
+from backtest.study.liquidations.cascades import by_hour_of_day, running_totals
 
 START = datetime(2021, 5, 17, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -12,10 +12,17 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import Side, Time
-from backtest.study import flow
-from backtest.study.cascades import by_hour_of_day, compare, find, pulses, running_totals, with_price_moves
-from backtest.study.segmentation import GapRule, PeakRule, Rule, ThresholdRule
+from backtest.schemas.frames import Side, Time
+from backtest.study.liquidations import flow
+from backtest.study.liquidations.cascades import (
+    by_hour_of_day,
+    compare,
+    find,
+    pulses,
+    running_totals,
+    with_price_moves,
+)
+from backtest.study.liquidations.segmentation import GapRule, PeakRule, Rule, ThresholdRule
 
 START = datetime(2021, 5, 19, 10, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

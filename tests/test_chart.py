@@ -9,8 +9,8 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from backtest.chart import theme, words
-from backtest.chart.cascade import (
+from backtest import amounts as words
+from backtest.chart.liquidations.cascade import (
     annotate_heaviest,
     cascade,
     interval_name,
@@ -18,7 +18,8 @@ from backtest.chart.cascade import (
     mark_price,
     missing,
 )
-from backtest.chart.times import days, tick_labels, time_axis, time_ticks
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import days, tick_labels, time_axis, time_ticks
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 
 from backtest.__main__ import main
-from backtest.chart.words import amount
-from backtest.cli import outputs, text
-from backtest.cli.progress import Clock
-from backtest.schemas import OUTCOME_COLUMNS
-from backtest.study import tails
+from backtest.amounts import amount
+from backtest.cli.common import outputs, text
+from backtest.cli.common.progress import Clock
+from backtest.schemas.frames import OUTCOME_COLUMNS
+from backtest.study.liquidations import tails
 
 START = datetime(2021, 5, 18, tzinfo=UTC)
 HOURS = 72

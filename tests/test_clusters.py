@@ -13,12 +13,12 @@ from level_cases import HOUR, START, market, positions, venue, waiting_only
 from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
 from backtest.kernel.compile import readonly
-from backtest.schemas import Time
-from backtest.study.aftermath import aftermath
-from backtest.study.cluster_lives import track
-from backtest.study.clusters import Crowding, clusters_at, daily_volatility, runs
-from backtest.study.grid import Grid, grid_of, milliseconds, moment_of
-from backtest.study.levels import Levels, levels_of, without_drift
+from backtest.schemas.frames import Time
+from backtest.study.levels.cluster_outcomes import aftermath
+from backtest.study.levels.cluster_tracks import track
+from backtest.study.levels.clusters import Crowding, clusters_at, daily_volatility, runs
+from backtest.study.levels.grid import Grid, grid_of, milliseconds, moment_of
+from backtest.study.levels.levels import Levels, levels_of, without_drift
 
 EVERYTHING = Crowding(times=2.0, reach=0.5, stretch=0.0, bridge=0.0, least_share=0.0)
 

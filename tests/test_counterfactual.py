@@ -10,10 +10,10 @@ import pytest
 from test_replay import NOON, assert_closes, book, crash, market, plain_venue
 
 from backtest import Book, Impact, Market, Venue, replay
-from backtest.engine.replay import Replay
+from backtest.engine.replay.replay import Replay
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import Side, Time
-from backtest.study.counterfactual import Counterfactual, counterfactual, strength_limits
+from backtest.schemas.frames import Side, Time
+from backtest.study.policy.counterfactual import Counterfactual, counterfactual, strength_limits
 
 #: A procedure under which nothing is sold: everything is taken over and held.
 NOTHING_SOLD = {

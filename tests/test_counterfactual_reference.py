@@ -13,7 +13,7 @@ from counterfactual_cases import FRAMES, Two, same, several_symbols, two_policie
 from counterfactual_reference import Merged, reference_counterfactual
 from test_replay_reference import difference
 
-from backtest.engine.replay_limits import MOST_LOTS
+from backtest.engine.replay.ledger_units import MOST_LOTS
 
 #: How many random markets are tried, each replayed up to five times; their author tried twenty times as many.
 MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160")) // 4

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.cli.doubts import doubts, far_entries, looking_twice, unread
+from backtest.cli.common.input_warnings import doubts, far_entries, looking_twice, unread
 from backtest.errors import DataError
 
 START = datetime(2021, 5, 1, tzinfo=UTC)

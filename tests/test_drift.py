@@ -13,15 +13,15 @@ import pytest
 from level_cases import HOUR, RATE, START, funded, market, positions, venue, waiting_only
 
 from backtest import Book, Market, sweep
-from backtest.engine.drift import level_pieces
+from backtest.engine.sweep.level_drift import level_pieces
 from backtest.errors import ArgumentError
-from backtest.schemas import Time
-from backtest.study.aftermath import aftermath
-from backtest.study.clusters import clusters_at
-from backtest.study.grid import Grid, grid_of, milliseconds, moment_of
-from backtest.study.level_map import level_map
-from backtest.study.levels import levels, levels_of, swept_levels, unfunded
-from backtest.study.waiting import standing_at
+from backtest.schemas.frames import Time
+from backtest.study.levels.cluster_outcomes import aftermath
+from backtest.study.levels.clusters import clusters_at
+from backtest.study.levels.grid import Grid, grid_of, milliseconds, moment_of
+from backtest.study.levels.level_map import level_map
+from backtest.study.levels.levels import levels, levels_of, swept_levels, unfunded
+from backtest.study.levels.waiting import standing_at
 
 Charges = list[tuple[int, int, float]]
 Changes = list[tuple[int, float, float]]

@@ -31,7 +31,7 @@ from backtest import Book, Market, Venue, book, market, population, sweep, tiers
 from backtest.__main__ import main
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.rules.tiers import TierTable
-from backtest.schemas import OUTCOME_COLUMNS, Time
+from backtest.schemas.frames import OUTCOME_COLUMNS, Time
 
 #: Columns a holder might well have, which the package uses names of for something else.
 OWN_NAMES = ("row", "limit", "time", "kind", "notional", "entry_notional", "count", "share", "index", "literal")

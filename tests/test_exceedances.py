@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from backtest.errors import ArgumentError
-from backtest.study.exceedances import coverage, exact_binomial, independence, kupiec, kupiec_range, traffic_light
+from backtest.study.margins.exceedances import (
+    coverage,
+    exact_binomial,
+    independence,
+    kupiec,
+    kupiec_range,
+    traffic_light,
+)
 
 
 @pytest.mark.parametrize(

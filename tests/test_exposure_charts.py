@@ -9,8 +9,9 @@ from matplotlib import rcParams
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from backtest.chart import exposure, theme
-from backtest.chart.times import days
+from backtest.chart.liquidations import exposure
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import days
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from backtest.cli.first_run import compiling
-from backtest.cli.progress import Clock
+from backtest.cli.common.compile_notice import compiling
+from backtest.cli.common.progress import Clock
 from backtest.kernel import compile as kernels
 
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError
-from backtest.schemas import OUTCOME_COLUMNS, Outcome, Side
-from backtest.study import flow
+from backtest.schemas.frames import OUTCOME_COLUMNS, Outcome, Side
+from backtest.study.liquidations import flow
 
 START = datetime(2021, 5, 18, 22, tzinfo=UTC)
 END = datetime(2021, 5, 20, 5, 59, tzinfo=UTC)

@@ -10,10 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from backtest.chart import fund as charts
-from backtest.chart import moved_mark, waterfall
-from backtest.schemas import Time
-from backtest.study import insurance
+from backtest.chart.venues import fund as charts
+from backtest.chart.venues import loss_waterfall as waterfall
+from backtest.chart.venues import moved_mark
+from backtest.schemas.frames import Time
+from backtest.study.fund import insurance
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 

@@ -12,13 +12,14 @@ from account_reference import Moment, is_spared, members, moments, world_of, wor
 from random_accounts import Case, random_case
 
 from backtest import Accounts, Book, Market, Venue, sweep, sweep_accounts
-from backtest.engine.alerts import alerts
+from backtest.engine.accounts.alerts import alerts
 from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
-from backtest.study import alerts as study
-from backtest.study import hedges, holder, precautions
+from backtest.schemas.frames import Side, Time
+from backtest.study.holders import alerts as study
+from backtest.study.holders import hedges, precautions
+from backtest.study.holders import options as holder
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

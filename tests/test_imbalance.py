@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import Side
-from backtest.study import flow, imbalance
+from backtest.schemas.frames import Side
+from backtest.study.liquidations import flow, imbalance
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR = timedelta(hours=1)

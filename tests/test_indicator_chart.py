@@ -13,8 +13,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from backtest.chart import theme
-from backtest.chart.indicators import areas
+from backtest.chart.liquidations.indicators import areas
+from backtest.chart.style import theme
 
 NAN = float("nan")
 AREAS = {"funding": (0.48, 0.42, 0.55), "crowding": (0.71, 0.66, 0.75), "at risk": (0.80, 0.77, 0.84)}

@@ -19,11 +19,11 @@ from backtest import Book, Market, Venue, population, sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
-from backtest.study import flow, logistic
-from backtest.study.bootstrap import resampling
-from backtest.study.crowding import Levels, crowding, levels, liquidation_at_risk
-from backtest.study.indicators import (
+from backtest.schemas.frames import Side, Time
+from backtest.study.liquidations import flow
+from backtest.study.prediction.crowding import Levels, crowding, levels, liquidation_at_risk
+from backtest.study.prediction.evaluate import Trial, area_under_curve
+from backtest.study.prediction.indicators import (
     Indicator,
     from_bars,
     from_funding,
@@ -31,8 +31,9 @@ from backtest.study.indicators import (
     open_interest_over_volume,
     realised_volatility,
 )
-from backtest.study.labels import Labels, fingerprint, hidden_truth, recorded
-from backtest.study.prediction import Trial, area_under_curve
+from backtest.study.prediction.labels import Labels, fingerprint, hidden_truth, recorded
+from backtest.study.stats import logistic
+from backtest.study.stats.bootstrap import resampling
 
 START = datetime(2021, 5, 3, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

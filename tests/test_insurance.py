@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError
-from backtest.schemas import Time
-from backtest.study import insurance
+from backtest.schemas.frames import Time
+from backtest.study.fund import insurance
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 START = datetime(2021, 5, 1, tzinfo=UTC)

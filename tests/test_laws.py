@@ -38,7 +38,7 @@ from test_sweep_reference import swept
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
-from backtest.schemas import OUTCOME_COLUMNS, Side, Time
+from backtest.schemas.frames import OUTCOME_COLUMNS, Side, Time
 
 lawful = settings(deadline=None, derandomize=True, max_examples=25)
 seeds = st.integers(0, 2**32 - 1)

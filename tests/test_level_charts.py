@@ -19,11 +19,9 @@ from matplotlib.legend import Legend
 from PIL import Image
 
 from backtest import Book, Market
-from backtest.chart import theme, words
-from backtest.chart.cluster_table import cluster_figure, cluster_table
-from backtest.chart.eaten import eaten, indexed
-from backtest.chart.heatmap import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
-from backtest.chart.level_figures import (
+from backtest import amounts as words
+from backtest.chart.levels.clusters import cluster_figure, cluster_table
+from backtest.chart.levels.figures import (
     Panel,
     before_after,
     level_heatmap,
@@ -31,16 +29,19 @@ from backtest.chart.level_figures import (
     shown_prices,
     small_multiples,
 )
-from backtest.chart.liquidation_map import liquidation_map
-from backtest.chart.looks import DARK, LIGHT, LOOKS, SIZES, Size
-from backtest.chart.profile import profile
-from backtest.chart.trust import magnet_differences, scores, trust_figure
+from backtest.chart.levels.film import eaten, indexed
+from backtest.chart.levels.heatmap import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
+from backtest.chart.levels.level_map import liquidation_map
+from backtest.chart.levels.profile import profile
+from backtest.chart.levels.score import magnet_differences, scores, trust_figure
+from backtest.chart.style import theme
+from backtest.chart.style.looks import DARK, LIGHT, LOOKS, SIZES, Size
 from backtest.errors import ArgumentError
-from backtest.study.aftermath import aftermath
-from backtest.study.clusters import Crowding, clusters_at
-from backtest.study.grid import column_bars, grid_of
-from backtest.study.level_map import level_map
-from backtest.study.levels import levels_of, without_drift
+from backtest.study.levels.cluster_outcomes import aftermath
+from backtest.study.levels.clusters import Crowding, clusters_at
+from backtest.study.levels.grid import column_bars, grid_of
+from backtest.study.levels.level_map import level_map
+from backtest.study.levels.levels import levels_of, without_drift
 
 HISTORY = market()
 BOOK = Book(positions(HISTORY, count=3_000))

@@ -12,13 +12,13 @@ from level_cases import START, market, positions, venue, waiting_only
 
 from backtest import Book, Market, population
 from backtest.errors import ArgumentError
-from backtest.study.flow import leverage_bucket
-from backtest.study.grid import column_bars, grid_of
-from backtest.study.level_exports import heatmap_json, map_json
-from backtest.study.level_map import level_map, mark_at
-from backtest.study.level_sums import combined, relative_grids
-from backtest.study.levels import levels_of, without_drift
-from backtest.study.waiting import standing_at
+from backtest.study.levels.combine import combined, relative_grids
+from backtest.study.levels.export import heatmap_json, map_json
+from backtest.study.levels.grid import column_bars, grid_of
+from backtest.study.levels.level_map import level_map, mark_at
+from backtest.study.levels.levels import levels_of, without_drift
+from backtest.study.levels.waiting import standing_at
+from backtest.study.liquidations.flow import leverage_bucket
 
 HISTORY = market(bars=300)
 BOOK = Book(positions(HISTORY, count=2_000))

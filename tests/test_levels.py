@@ -14,11 +14,11 @@ from level_cases import HOUR, START, market, positions, venue, waiting_only
 
 from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
-from backtest.schemas import Time
-from backtest.study.flow import by_interval
-from backtest.study.grid import Grid, column_bars, grid_of, milliseconds, moment_of, round_edges
-from backtest.study.levels import Levels, levels, levels_of, without_drift
-from backtest.study.waiting import standing_at
+from backtest.schemas.frames import Time
+from backtest.study.levels.grid import Grid, column_bars, grid_of, milliseconds, moment_of, round_edges
+from backtest.study.levels.levels import Levels, levels, levels_of, without_drift
+from backtest.study.levels.waiting import standing_at
+from backtest.study.liquidations.flow import by_interval
 
 
 def plain(outcomes: pl.DataFrame, grid: Grid, side: str) -> np.ndarray:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from backtest.__main__ import main
-from backtest.cli import values
-from backtest.study.clusters import Crowding
+from backtest.cli.common import types as values
+from backtest.study.levels.clusters import Crowding
 
 START = datetime(2021, 5, 10, tzinfo=UTC)
 HOURS = 300
@@ -118,7 +118,7 @@ def test_map_clusters_and_heatmap__end_at_one_moment_and_price(
     tmp_path, monkeypatch, bars_file, at, window, columns
 ):
     studies = []
-    monkeypatch.setattr("backtest.cli.levels._write", lambda study, *_: studies.append(study))
+    monkeypatch.setattr("backtest.cli.levels.command._write", lambda study, *_: studies.append(study))
     more = ["--at", at, "--window", window, "--columns", str(columns)]
     assert main(words(bars_file, tmp_path / "out", *more)) == 0
     (study,) = studies
@@ -132,7 +132,7 @@ def test_map_clusters_and_heatmap__end_at_one_moment_and_price(
 
 def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
     studies = []
-    monkeypatch.setattr("backtest.cli.levels._write", lambda study, *_: studies.append(study))
+    monkeypatch.setattr("backtest.cli.levels.command._write", lambda study, *_: studies.append(study))
     shorter = tmp_path / "shorter.parquet"
     pl.read_parquet(bars_file).filter(pl.col("time") < datetime(2021, 5, 20, 7, tzinfo=UTC)).write_parquet(shorter)
     more = ["--at", "2021-05-20T07:00", "--since", "2021-05-18", "--columns", "110"]
@@ -146,8 +146,8 @@ def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
 
 def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, bars_file):
     titles = []
-    monkeypatch.setattr("backtest.cli.level_pictures.eaten", lambda *_, title, **__: titles.append(title))
-    monkeypatch.setattr("backtest.cli.movies.write_gif", lambda _, path: path.touch())
+    monkeypatch.setattr("backtest.cli.levels.pictures.eaten", lambda *_, title, **__: titles.append(title))
+    monkeypatch.setattr("backtest.cli.levels.movies.write_gif", lambda _, path: path.touch())
     for window, days in (("40d", "10 to 14 May 2021"), ("2d", "13 to 14 May 2021")):
         more = ["--at", "2021-05-15", "--window", window, "--formats", "gif"]
         assert main(words(bars_file, tmp_path / "out", *more)) == 0

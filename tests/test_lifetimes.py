@@ -9,11 +9,11 @@ from random_cases import random_case
 from reference import reference_outcomes
 
 from backtest import Book, Market, Venue, sweep
-from backtest.engine.lifetimes import NOT_ALLOWED, SURVIVED, lifetimes
+from backtest.engine.sweep.lifetimes import NOT_ALLOWED, SURVIVED, lifetimes
 from backtest.errors import ArgumentError, TiersError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side
+from backtest.schemas.frames import Side
 
 LEVERAGES = (1.0, 3.0, 20.0, 100.0)
 START = datetime(2021, 5, 19, tzinfo=UTC)

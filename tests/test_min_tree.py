@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backtest.kernel import lanes, min_tree
 from backtest.kernel.arrays import Forest
 from backtest.kernel.compile import COMPILED, aligned, kernel, readonly
-from backtest.kernel.segment import search
+from backtest.kernel.margin.position import search
+from backtest.kernel.search import min_tree
+from backtest.kernel.search import simd as lanes
 from backtest.kernel.types import Floats, Integers
 
 LENGTHS = (1, 2, 7, 8, 9, 63, 64, 65, 511, 512, 513, 4_097)

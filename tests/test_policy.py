@@ -11,13 +11,13 @@ from policy_cases import DAY, random_book, random_market, venue
 
 from backtest import Book, Market, sweep
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import Time
-from backtest.study.frontier import LAWS, frontier, laws, spread
-from backtest.study.policy import evaluate, run, wanted, with_last_price
-from backtest.study.policy_bands import Bands
-from backtest.study.policy_grid import KEYS, Grid, History, Rules, Wanted
-from backtest.study.responses import RESPONSES, under_cap
-from backtest.study.settlement import FundPath, Run, Settled, Terms
+from backtest.schemas.frames import Time
+from backtest.study.policy.bands import Bands
+from backtest.study.policy.evaluate import evaluate, run, wanted, with_last_price
+from backtest.study.policy.frontier import LAWS, frontier, laws, spread
+from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
+from backtest.study.policy.responses import RESPONSES, under_cap
+from backtest.study.policy.settlement import FundPath, Run, Settled, Terms
 
 HISTORY = History("forty days", random_market())
 BOOK = random_book(HISTORY.market)

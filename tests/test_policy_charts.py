@@ -9,12 +9,12 @@ from matplotlib import rcParams
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from backtest.chart import margins as margin_charts
-from backtest.chart import policy as policy_charts
-from backtest.chart import procedures as procedure_charts
-from backtest.chart import survival as survival_charts
-from backtest.chart import theme
-from backtest.schemas import Side
+from backtest.chart.liquidations import survival as survival_charts
+from backtest.chart.style import theme
+from backtest.chart.venues import margins as margin_charts
+from backtest.chart.venues import policy as policy_charts
+from backtest.chart.venues import procedures as procedure_charts
+from backtest.schemas.frames import Side
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 
 from backtest.__main__ import main
-from backtest.cli.grid_file import read_grid
-from backtest.cli.progress import Progress
+from backtest.cli.common.progress import Progress
+from backtest.cli.policy.grid_file import read_grid
 from backtest.errors import RulesError
-from backtest.study.policy_grid import KEYS
+from backtest.study.policy.grid import KEYS
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 GRID = """

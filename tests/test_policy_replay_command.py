@@ -9,10 +9,10 @@ import pytest
 from test_policy_command import Page, changed, grid_file, shown_by_a_browser  # noqa: F401
 
 from backtest.__main__ import main
-from backtest.cli.grid_file import read_grid
+from backtest.cli.policy.grid_file import read_grid
 from backtest.errors import RulesError
 from backtest.rules.venue import Venue
-from backtest.study.policy_grid import KEYS
+from backtest.study.policy.grid import KEYS
 
 EXAMPLE = Path(__file__).parent.parent / "docs" / "procedures_may_2021.toml"
 
@@ -80,7 +80,9 @@ def test_replays__are_taken_up_where_they_were(tmp_path: Path, capsys, replays: 
     first = capsys.readouterr()
     assert first.err == ""
     assert "(" not in first.out.splitlines()[-3]
-    monkeypatch.setattr("backtest.cli.policy.evaluate", lambda *_, **__: pytest.fail("a finished cell was redone"))
+    monkeypatch.setattr(
+        "backtest.cli.policy.command.evaluate", lambda *_, **__: pytest.fail("a finished cell was redone")
+    )
     assert main(["policy", str(replays), "--out", str(out)]) == 0
     assert "(16 cells finished before)" in capsys.readouterr().out
     changed(replays, "step_fraction = 0.5", "step_fraction = 0.25")

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError
-from backtest.schemas import Time
-from backtest.study import insurance
-from backtest.study.pooled_funds import pooled_funds, symbol_flows
+from backtest.schemas.frames import Time
+from backtest.study.fund import insurance
+from backtest.study.fund.pooled import pooled_funds, symbol_flows
 
 HOUR = timedelta(hours=1)
 START = datetime(2021, 5, 1, tzinfo=UTC)

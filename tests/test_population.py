@@ -15,7 +15,7 @@ from backtest.population import HIGH, LOW, MIXED, LeverageMix, synthetic
 from backtest.rules.contract import Contract
 from backtest.rules.margin import notional, table_size
 from backtest.rules.tiers import TierTable
-from backtest.schemas import POSITIONS, Side, check
+from backtest.schemas.frames import POSITIONS, Side, check
 
 COUNT = 50_000
 START = datetime(2021, 5, 10, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backtest.cli.procedure_words import RANKS, sentence
+from backtest.cli.common.procedure_text import RANKS, sentence
 from backtest.rules.procedure import CHOICES, Procedure
 
 

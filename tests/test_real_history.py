@@ -13,8 +13,8 @@ from reference import reference_outcomes
 from test_sweep_reference import assert_same
 
 from backtest import Book, Market, Venue, population, sweep
-from backtest.schemas import Side
-from backtest.study import flow
+from backtest.schemas.frames import Side
+from backtest.study.liquidations import flow
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SYMBOLS = ("BTCUSDT", "ETHUSDT")

@@ -8,7 +8,7 @@ from archive_files import HOUR, NOW, assert_hours, fetch, how, outcomes, put_day
 from archive_server import METRICS_HEADER, Archive, lines, metrics_rows, milliseconds, serving, zipped
 
 from backtest.market import sources
-from backtest.market.sources.repairs import Repairs
+from backtest.market.repairs import Repairs
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import polars as pl
 import pytest
 
 from backtest import Book, Impact, Market, Venue, population, replay, sweep
-from backtest.engine import replay_world
-from backtest.engine.replay import Replay
+from backtest.engine.replay import state as replay_world
+from backtest.engine.replay.replay import Replay
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.market import sample
 from backtest.rules.contract import Contract
 from backtest.rules.procedure import CHOICES, Procedure
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
-from backtest.study.waterfall import who_bore
+from backtest.schemas.frames import Side, Time
+from backtest.study.fund.loss_waterfall import who_bore
 
 NOON = datetime(2024, 12, 2, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

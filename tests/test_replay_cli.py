@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from backtest.__main__ import main
-from backtest.chart import fund
+from backtest.chart.venues import fund
 from backtest.cli.parser import build_parser
 
 START = datetime(2021, 5, 18, tzinfo=UTC)

@@ -14,12 +14,12 @@ from replay_cases import random_procedure
 from test_replay import MINUTE, NOON, assert_closes, book, cash, market, plain_venue
 
 from backtest import Book, Impact, Market, Venue, replay
-from backtest.engine.replay import Replay
+from backtest.engine.replay.replay import Replay
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
+from backtest.schemas.frames import Time
 
 CALM = (100.0, 100.0, 100.0, 100.0)
 

@@ -11,8 +11,8 @@ from replay_cases import Coupled, coupled_case, few, taking_over
 from replay_reference import World, reference_replay
 
 from backtest import Book, Market
-from backtest.engine.replay import Replay, replay
-from backtest.engine.replay_limits import MOST_LOTS
+from backtest.engine.replay.ledger_units import MOST_LOTS
+from backtest.engine.replay.replay import Replay, replay
 
 #: How many random markets are compared; the engine's author runs twenty times as many.
 MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160"))

@@ -11,9 +11,9 @@ from test_replay import assert_closes, book, market, plain_venue
 from test_replay_reference import replayed
 
 from backtest import Impact, replay
-from backtest.engine import replay_stage as engine
-from backtest.kernel import waterfall
-from backtest.kernel.waterfall import World
+from backtest.engine.replay import session as engine
+from backtest.kernel.replay import state as waterfall
+from backtest.kernel.replay.state import World
 
 
 @pytest.fixture

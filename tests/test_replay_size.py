@@ -12,14 +12,15 @@ from replay_cases import Coupled, coupled_case
 from test_replay_reference import replayed
 
 from backtest import Book, Market, Venue, replay
-from backtest.engine import replay_records, replay_world
-from backtest.engine import replay_stage as engine
-from backtest.engine.replay import Replay
-from backtest.engine.replay_world import Setup
+from backtest.engine.replay import records as replay_records
+from backtest.engine.replay import session as engine
+from backtest.engine.replay import state as replay_world
+from backtest.engine.replay.replay import Replay
+from backtest.engine.replay.state import Setup
 from backtest.kernel import compile as compiling
-from backtest.kernel import entries
+from backtest.kernel.replay import entries
 from backtest.rules.procedure import CHOICES
-from backtest.schemas import Side, Time
+from backtest.schemas.frames import Side, Time
 
 FRAMES = ("outcomes", "fund", "adl", "impact", "ledger", "trace", "flow")
 MINUTE = 60_000

@@ -11,8 +11,8 @@ import pytest
 from random_cases import Case, random_case
 
 from backtest import Book, Market, sweep
-from backtest.engine.replay import Replay, replay
-from backtest.schemas import OUTCOME_COLUMNS
+from backtest.engine.replay.replay import Replay, replay
+from backtest.schemas.frames import OUTCOME_COLUMNS
 
 POSITIONS = int(os.environ.get("BACKTEST_REFERENCE_POSITIONS", "20000"))
 BATCHES, A_CASE = 4, 300

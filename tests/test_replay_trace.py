@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_replay import book, market, plain_venue, replay
 
-from backtest.cli.replay_trace import SENTENCES, narrated, told
-from backtest.engine.replay_frames import STEPS
+from backtest.cli.replay.trace import SENTENCES, narrated, told
+from backtest.engine.replay.frames import STEPS
 
 NOW = datetime(2021, 5, 19, 12, tzinfo=UTC)
 ROW = {

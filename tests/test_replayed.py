@@ -10,17 +10,17 @@ from event_cases import FUNDS, random_event
 from policy_cases import random_book, random_market, venue
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
-from backtest.engine import replay_sums
+from backtest.engine.replay import totals as replay_sums
 from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
-from backtest.study.frontier import laws
-from backtest.study.policy import evaluate, wanted, with_last_price
-from backtest.study.policy_grid import Grid, History
-from backtest.study.replayed import UNCOUPLED, Replayed, procedure_of
-from backtest.study.settlement import PROCEDURES, FundPath, Run, Settled, Terms
+from backtest.schemas.frames import Side, Time
+from backtest.study.policy.evaluate import evaluate, wanted, with_last_price
+from backtest.study.policy.frontier import laws
+from backtest.study.policy.grid import Grid, History
+from backtest.study.policy.replay_settlement import UNCOUPLED, Replayed, procedure_of
+from backtest.study.policy.settlement import PROCEDURES, FundPath, Run, Settled, Terms
 
 MARKET = Market(random_market(last=True).bars.with_columns(volume=pl.lit(300.0)))
 BOOK = random_book(MARKET)
@@ -190,7 +190,9 @@ def test_funds_that_were_never_short__share_one_replay(monkeypatch: pytest.Monke
     terms = [Terms(None, fund, name) for name in ("binance", "okx", "returned") for fund in (1e6, 0.0, 7e6, 1e5)]
     played = []
     play = replay_sums.play
-    monkeypatch.setattr("backtest.study.replayed.play", lambda *given: played.append(given) or play(*given))
+    monkeypatch.setattr(
+        "backtest.study.policy.replay_settlement.play", lambda *given: played.append(given) or play(*given)
+    )
     together = settlement.settle_each(run, terms)
     assert len(played) == 4 + 2 + 2  # what watches the fund's fall is replayed for each
     for each, settled in zip(terms, together, strict=True):

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtest.market.reconstruction import DAILY, HOURLY, SEED, data_file, describe, reconstruct
-from backtest.schemas import BARS, FUNDING, check, require_order
+from backtest.market.reconstructed.reconstruction import DAILY, HOURLY, SEED, data_file, describe, reconstruct
+from backtest.schemas.frames import BARS, FUNDING, check, require_order
 
 PRICES = ["open", "high", "low", "close"]
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]

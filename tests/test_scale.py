@@ -23,12 +23,13 @@ from backtest.errors import ArgumentError, DataError, IncompleteError, RulesErro
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial
 from backtest.scale import sweep as sweep_batches
 from backtest.scale.executors import LostError, WorkError
-from backtest.study import flow, survival
-from backtest.study.cascades import find, pulses
-from backtest.study.condensed import coarsen, condense, condense_lives, merge, merge_pulses, pulses_of
-from backtest.study.grid import grid_of
-from backtest.study.levels import levels_of
-from backtest.study.segmentation import GapRule, ThresholdRule
+from backtest.study.levels.grid import grid_of
+from backtest.study.levels.levels import levels_of
+from backtest.study.liquidations import flow
+from backtest.study.liquidations.cascades import find, pulses
+from backtest.study.liquidations.segmentation import GapRule, ThresholdRule
+from backtest.study.partial_sums.outcomes import coarsen, condense, condense_lives, merge, merge_pulses, pulses_of
+from backtest.study.survival import survival
 
 
 @pytest.fixture(scope="module")

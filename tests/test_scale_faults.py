@@ -25,8 +25,8 @@ from backtest.errors import ArgumentError, IncompleteError
 from backtest.scale import Prices, Processes, Progress, Serial
 from backtest.scale import sweep as sweep_batches
 from backtest.scale.manifest import opened
-from backtest.study.grid import grid_of
-from backtest.study.levels import levels_of
+from backtest.study.levels.grid import grid_of
+from backtest.study.levels.levels import levels_of
 
 VENUE = """\
 name = "made"

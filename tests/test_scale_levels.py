@@ -17,9 +17,9 @@ from backtest import Book, Venue
 from backtest.errors import ArgumentError
 from backtest.scale import Prices, Processes, Progress, Result
 from backtest.scale import sweep as sweep_batches
-from backtest.study.grid import Grid, grid_of
-from backtest.study.level_parts import level_changes, levels_from, merge_level_changes
-from backtest.study.levels import Levels, levels_of
+from backtest.study.levels.grid import Grid, grid_of
+from backtest.study.levels.levels import Levels, levels_of
+from backtest.study.partial_sums.levels import level_changes, levels_from, merge_level_changes
 
 
 @pytest.fixture(scope="module")

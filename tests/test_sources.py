@@ -27,7 +27,7 @@ from polars.testing import assert_frame_equal
 from backtest.errors import ArgumentError, BacktestError, DataError
 from backtest.market import sources
 from backtest.market.sources import REPAIRS, Repairs
-from backtest.market.sources.reading import symbol_of
+from backtest.market.sources.reader import symbol_of
 
 DAY = date(2021, 5, 19)
 RAW = Path(__file__).parents[2] / "shared" / "data" / "raw"

@@ -14,7 +14,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.population import NOTIONAL_MIX
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
+from backtest.schemas.frames import Time
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 BARS = 300

@@ -13,10 +13,10 @@ from scale_cases import BARS, SYMBOLS, made_market, made_positions, made_venue, 
 
 from backtest import Book, Market, sweep
 from backtest.errors import DataError
-from backtest.schemas import Outcome, Side
-from backtest.study import group_sums
-from backtest.study.condensed import condense, condense_ends
-from backtest.study.flow import LEVERAGE_EDGES
+from backtest.schemas.frames import Outcome, Side
+from backtest.study.liquidations.flow import LEVERAGE_EDGES
+from backtest.study.partial_sums import arrays as group_sums
+from backtest.study.partial_sums.outcomes import condense, condense_ends
 
 ROWS = 1_500
 KINDS = {"ETHUSDT": "inverse", "SOLUSDT": "face_value"}

@@ -8,15 +8,15 @@ import polars as pl
 import pytest
 
 from backtest import Market, Venue
-from backtest.engine.lifetimes import lifetimes
+from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Time
-from backtest.study.bootstrap import resampling
-from backtest.study.excursions import crashes, critical_leverage, excursions, first_lowest, touching
-from backtest.study.surface import probability_surface
-from backtest.study.volatility import distance_in_days, entry_regime, trailing_volatility
+from backtest.schemas.frames import Time
+from backtest.study.stats.bootstrap import resampling
+from backtest.study.survival.excursions import crashes, critical_leverage, excursions, first_lowest, touching
+from backtest.study.survival.surface import probability_surface
+from backtest.study.survival.volatility import distance_in_days, entry_regime, trailing_volatility
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -8,8 +8,16 @@ import pytest
 
 from backtest import Book, Market, Venue, sweep
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import Outcome, Side, Time
-from backtest.study.survival import CAUSES, End, aalen_johansen, bands, kaplan_meier, lives, restricted_mean
+from backtest.schemas.frames import Outcome, Side, Time
+from backtest.study.survival.survival import (
+    CAUSES,
+    End,
+    aalen_johansen,
+    bands,
+    kaplan_meier,
+    lives,
+    restricted_mean,
+)
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -147,7 +155,7 @@ def test_bands__equal_kaplan_meier_of_the_drawn_rows() -> None:
     frame = random_lives(300, 5)
     horizons = [timedelta(hours=hour) for hour in (0, 3, 12, 40)]
     found = bands(frame, horizons, seed=3, length=10 * DAY, draws=40)
-    from backtest.study.bootstrap import resampling
+    from backtest.study.stats.bootstrap import resampling
 
     plan = resampling(frame["entry_time"], seed=3, length=10 * DAY, draws=40)
 

@@ -16,7 +16,7 @@ from reference import reference_outcomes
 from backtest import Book, Market, Venue, sweep
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import OUTCOME_COLUMNS, PRICE_PREFIX, Side, Time
+from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX, Side, Time
 
 #: How many random positions are compared; the engine's author runs ten times as many.
 POSITIONS = int(os.environ.get("BACKTEST_REFERENCE_POSITIONS", "20000"))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.study.tails import Tail, exceedance, fit, hill
+from backtest.study.liquidations.tails import Tail, exceedance, fit, hill
 
 EXPONENTS = [0.76, 1.5, 2.5]
 

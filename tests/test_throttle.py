@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError
-from backtest.schemas import Side
-from backtest.study import throttle
-from backtest.study.flow import interval
+from backtest.schemas.frames import Side
+from backtest.study.liquidations import feed_throttling as throttle
+from backtest.study.liquidations.flow import interval
 
 SECONDS, MINUTE = 60, timedelta(minutes=1)
 START = datetime(2021, 5, 19, 12, tzinfo=UTC)

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.engine.top_up import sweep_with_top_ups
+from backtest.engine.sweep.top_up import sweep_with_top_ups
 from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas import Side, Time
+from backtest.schemas.frames import Side, Time
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

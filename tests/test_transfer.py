@@ -11,7 +11,7 @@ from archive_server import Archive, gzipped, serving
 from backtest.errors import FetchError
 from backtest.market import sources
 from backtest.market.sources import Patience
-from backtest.market.sources.transfer import Client
+from backtest.market.sources.http import Client
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ from test_sweep_reference import swept
 from backtest import Book, Venue, liquidate_accounts, market, population, sweep
 from backtest.book import Accounts
 from backtest.market import Market
-from backtest.study.grid import grid_of
-from backtest.study.level_map import level_map
-from backtest.study.levels import levels_of, unfunded
-from backtest.study.policy import run
-from backtest.study.policy_grid import Grid, History
+from backtest.study.levels.grid import grid_of
+from backtest.study.levels.level_map import level_map
+from backtest.study.levels.levels import levels_of, unfunded
+from backtest.study.policy.evaluate import run
+from backtest.study.policy.grid import Grid, History
 
 STORED = Path(__file__).parent / "data" / "yardstick.json"
 ETH_TIERS = {"ETHUSDT": "2022-02-16"}

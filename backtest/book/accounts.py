@@ -7,7 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas import (
+from backtest.schemas.frames import (
     ACCOUNT_OUTCOME_COLUMNS,
     ACCOUNTS,
     COLLATERAL,

@@ -6,14 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from backtest.cli import options, values
-from backtest.cli.accounts_parser import ACCOUNT_COLUMNS, add_accounts
-from backtest.cli.fetch_parser import add_fetch
-from backtest.cli.levels_parser import add_levels
-from backtest.cli.one_line import Parser, Version
-from backtest.cli.policy_parser import add_policy
-from backtest.cli.replay_parser import add_replay
-from backtest.cli.scale_parser import add_scale
+from backtest.cli.common import options
+from backtest.cli.common import types as values
+from backtest.cli.common.parser_errors import Parser, Version
+from backtest.cli.fetch.parser import add_fetch
+from backtest.cli.levels.parser import add_levels
+from backtest.cli.policy.parser import add_policy
+from backtest.cli.replay.parser import add_replay
+from backtest.cli.sweep.accounts_parser import ACCOUNT_COLUMNS, add_accounts
+from backtest.cli.sweep.batches_parser import add_scale
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.book.book import Book
-from backtest.engine import limits
-from backtest.engine.prepare import prepare
-from backtest.kernel import survey
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.prepare import prepare
+from backtest.kernel.sweep import admission as survey
 from backtest.kernel.types import Flags
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers

@@ -11,7 +11,7 @@ import numpy as np
 from backtest.errors import ArgumentError
 from backtest.kernel.arrays import MARGINAL, Rules
 from backtest.kernel.compile import readonly
-from backtest.kernel.place import keyed_by
+from backtest.kernel.margin.lookup import keyed_by
 from backtest.kernel.types import Floats, Integers
 from backtest.rules.contract import KINDS, Contract
 from backtest.rules.tiers import TierTable

@@ -42,8 +42,9 @@ CHUNK = 65_536
 
 def _digest() -> str:
     found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        found.update(source.name.encode() + source.read_bytes())
+    home = Path(__file__).parent
+    for source in sorted(home.rglob("*.py")):
+        found.update(source.relative_to(home).as_posix().encode() + source.read_bytes())
     return found.hexdigest()[:16]
 
 

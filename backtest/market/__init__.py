@@ -12,7 +12,7 @@ def sample(seed: int = 20210519) -> Market:
 
     The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.
     """
-    from backtest.market.reconstruction import describe, reconstruct
+    from backtest.market.reconstructed.reconstruction import describe, reconstruct
 
     bars, funding = reconstruct(seed)
     return Market(bars, funding, description=describe(seed))

@@ -11,7 +11,7 @@ from backtest.errors import ArgumentError
 from backtest.market import market
 from backtest.market.market import GAP_LIMIT, Market
 from backtest.market.sources import VENUES, history, plan
-from backtest.market.sources.fetching import Settings
+from backtest.market.sources.fetcher import Settings
 from backtest.market.sources.folder import data_folder
 
 

@@ -14,8 +14,8 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
-from backtest.market.sources.repairs import Repairs
-from backtest.schemas import Time
+from backtest.market.repairs import Repairs
+from backtest.schemas.frames import Time
 
 #: What a report looks for, in the order it is told.
 CHECKS = {

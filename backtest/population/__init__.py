@@ -4,10 +4,10 @@ Each carries its assumptions as sentences, its seed, and the calibration targets
 """
 
 from backtest.book.book import load as given
+from backtest.population.cohorts import NOTIONAL_MIX
 from backtest.population.draws import LeverageMix
-from backtest.population.invented import HIGH, LOW, MIXED, synthetic
-from backtest.population.mixes import NOTIONAL_MIX
-from backtest.population.standing import Standing, from_open_interest, from_volume
+from backtest.population.open_interest import Standing, from_open_interest, from_volume
+from backtest.population.synthetic import HIGH, LOW, MIXED, synthetic
 
 __all__ = [
     "HIGH",

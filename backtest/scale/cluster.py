@@ -13,8 +13,8 @@ from typing import Any
 
 from backtest.errors import ArgumentError
 from backtest.scale.executors import RETRIES, Done, LostError, Work, attempt, is_final
+from backtest.scale.precompile import warm
 from backtest.scale.processes import ENVIRONMENT, portable
-from backtest.scale.warm import warm
 
 LOCAL = "local"
 

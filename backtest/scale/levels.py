@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
-from backtest.engine.sweep import sweep
+from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
-from backtest.study.grid import Grid
+from backtest.study.levels.grid import Grid
 
 #: Options of a sweep that decide when a level ends, which ``levels_of`` leaves as they are by default.
 LEFT_ALONE = ("trigger_price", "intrabar", "entry_bar", "stop_trigger")

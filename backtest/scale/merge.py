@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.scale.drafts import draft
+from backtest.scale.atomic_files import draft
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
-from backtest.study.condensed import merge as merge_condensed
-from backtest.study.condensed import merge_lives, merge_pulses
-from backtest.study.level_parts import merge_level_changes
+from backtest.study.partial_sums.levels import merge_level_changes
+from backtest.study.partial_sums.outcomes import merge as merge_condensed
+from backtest.study.partial_sums.outcomes import merge_lives, merge_pulses
 
 
 def merge(folder: Path, batches: Collection[str], unit: float, *, levels: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from backtest.errors import ArgumentError
 from backtest.kernel.compile import thread_count
 from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
-from backtest.scale.warm import warm
+from backtest.scale.precompile import warm
 
 #: Read once, when numpy, polars and numba are first imported: one thread each, and memory that is kept from batch
 #: to batch instead of being given back and asked for anew page by page, a tenth of the time. Polars' allocator

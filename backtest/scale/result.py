@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.study.grid import Grid
-from backtest.study.level_parts import levels_from
-from backtest.study.levels import MOVED, STILL, Levels
+from backtest.study.levels.grid import Grid
+from backtest.study.levels.levels import MOVED, STILL, Levels
+from backtest.study.partial_sums.levels import levels_from
 
 OUTCOMES, PARTS, SHARDS = "outcomes", "parts", "shards"
 FLOW, LIVES, TIERS, PULSES, LEVELS, GAPS = "flow", "lives", "tiers", "pulses", "levels", "gaps"

@@ -13,7 +13,7 @@ from backtest.scale.executors import Done, Executor, WorkError, is_unwritable
 from backtest.scale.manifest import Manifest, is_whole
 from backtest.scale.merge import forget
 from backtest.scale.result import Progress, Result
-from backtest.scale.work import Job, Swept, sweep_batch
+from backtest.scale.worker import Job, Swept, sweep_batch
 
 #: Failed batches that are named in a message; all are in ``IncompleteError.failed``.
 MOST_NAMED = 5

@@ -14,13 +14,13 @@ from typing import Any, Unpack
 import numpy as np
 
 from backtest.book.book import Book
-from backtest.engine.sweep import sweep as sweep_in_memory
+from backtest.engine.sweep.sweep import sweep as sweep_in_memory
 from backtest.errors import ArgumentError
 from backtest.market.market import INTERVAL
 from backtest.rules.venue import Venue
-from backtest.scale import identity
+from backtest.scale import unique_ids as identity
+from backtest.scale.atomic_files import discard
 from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
-from backtest.scale.drafts import discard
 from backtest.scale.executors import Executor, Serial, is_unwritable
 from backtest.scale.levels import grids_asked, require_known
 from backtest.scale.manifest import opened
@@ -28,8 +28,8 @@ from backtest.scale.merge import merge
 from backtest.scale.prices import Prices
 from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
-from backtest.scale.work import Job, SweepRules
-from backtest.study.grid import Grid
+from backtest.scale.worker import Job, SweepRules
+from backtest.study.levels.grid import Grid
 
 #: What prices are, beside their files.
 WINDOW = ("gap_limit", "symbols", "start", "end")

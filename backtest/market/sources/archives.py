@@ -12,9 +12,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from backtest.errors import ArgumentError
-from backtest.market.sources.bybit import METATRADER_CLOCK
-from backtest.market.sources.figures import PERIOD
-from backtest.market.sources.klines import milliseconds
+from backtest.market.sources.formats.binance import PERIOD
+from backtest.market.sources.formats.bybit import METATRADER_CLOCK
+from backtest.market.sources.formats.klines import milliseconds
 
 HOSTS: Mapping[str, str] = {
     "binance-archive": "https://data.binance.vision",

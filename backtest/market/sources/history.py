@@ -11,11 +11,12 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError, FetchError
 from backtest.market.market import GAP_LIMIT, Market
-from backtest.market.sources import fetching, plan, store
+from backtest.market.sources import fetcher as fetching
+from backtest.market.sources import plan, store
 from backtest.market.sources.archives import ARCHIVES, Series
-from backtest.market.sources.fetched import Fetched
-from backtest.market.sources.tidy import OHLC
-from backtest.schemas import breaking, say
+from backtest.market.sources.fetch_result import Fetched
+from backtest.market.sources.formats.tidy import OHLC
+from backtest.schemas.frames import breaking, say
 
 #: What can stand for the mark price, and what can be joined to it, by the data set it comes from.
 PRICES = ("mark", "last", "index", "spot")

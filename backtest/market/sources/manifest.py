@@ -15,8 +15,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from backtest.market.repairs import Repairs
 from backtest.market.sources.archives import Series
-from backtest.market.sources.repairs import Repairs
 
 Status = Literal["stored", "missing", "damaged"]
 

@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 import polars as pl
 
 from backtest.errors import FetchError
-from backtest.market.sources import klines, tidy
+from backtest.market.repairs import Reading, Repairs
 from backtest.market.sources.archives import Endpoint, Series
-from backtest.market.sources.figures import METRICS_VALUES, PERIOD, without_empty_values
-from backtest.market.sources.repairs import Reading, Repairs
-from backtest.market.sources.transfer import Client
-from backtest.schemas import Time
+from backtest.market.sources.formats import klines, tidy
+from backtest.market.sources.formats.binance import METRICS_VALUES, PERIOD, without_empty_values
+from backtest.market.sources.http import Client
+from backtest.schemas.frames import Time
 
 #: The shortest distance of two stamps where a data set has no interval.
 SHORTEST_STEP = {"funding": timedelta(hours=1), "metrics": PERIOD}

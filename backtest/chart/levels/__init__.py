@@ -1,0 +1,1 @@
+"""Charts of liquidation levels: heatmaps, maps, profiles, clusters, films."""

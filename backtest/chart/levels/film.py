@@ -1,0 +1,203 @@
+"""A level map being eaten, as a film: the mark price walks on, and what it reaches is gone.
+
+Each picture shows the heatmap up to a moment and, beside it, what waits then. Pictures are drawn one at a time and
+never all held; :meth:`Film.gif` makes the file's bytes with Pillow, which matplotlib brings along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from backtest import amounts as words
+from backtest.chart.levels.figures import beside, bin_words, shown_prices
+from backtest.chart.levels.heatmap import Scale, colour_bar, heatmap, mark_line
+from backtest.chart.levels.profile import profile
+from backtest.chart.style import theme
+from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
+from backtest.chart.style.time_axis import days
+from backtest.errors import ArgumentError
+from backtest.kernel.types import Bytes
+from backtest.study.levels.grid import moment_of
+from backtest.study.levels.levels import Levels
+
+#: 960 x 600.
+FILM = Size(8.0, 5.0, 120)
+
+#: Shades of the heatmap in a picture with a palette.
+HEAT_COLOURS = 112
+
+PICTURES, A_SECOND, LAST_SECONDS = 60, 10.0, 2.0
+
+
+@dataclass(eq=False)
+class Film:
+    """A figure and the columns it is drawn at, one after another."""
+
+    figure: Figure
+    levels: Levels
+    bars: pl.DataFrame
+    columns: Sequence[int]
+    currency: str
+    look: Look
+    main: Axes
+    side: Axes
+    shown: tuple[float, float]
+    cells: np.ma.MaskedArray[tuple[int, int], np.dtype[np.float64]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.cells = np.ma.masked_equal(self.levels.amounts(), 0.0)
+
+    def draw(self, number: int) -> Figure:
+        """Draw one picture and return the figure."""
+        column, look = self.columns[number], self.look
+        seen = self.cells.copy()
+        seen[:, column + 1 :] = np.ma.masked
+        mesh = next(found for found in self.main.collections if isinstance(found, QuadMesh))
+        mesh.set_array(seen)
+        for drawn in [
+            *self.main.lines,
+            *(each for each in self.main.collections if each is not mesh),
+            *self.main.texts,
+        ]:
+            drawn.remove()
+        mark_line(self.bars[: column + 1], self.main, look=look)
+        moment = moment_of(int(self.levels.grid.ends[column]))
+        self.main.axvline(days(moment), color=look.muted, linewidth=0.8)
+        self.main.annotate(
+            words.moment(moment), (0.0, 0.0), xycoords="axes fraction", xytext=(6, 6),
+            textcoords="offset points", fontsize=theme.TEXT, weight="bold", color=look.ink,
+            bbox={"facecolor": look.paper, "edgecolor": "none", "alpha": 0.8, "pad": 2.0},
+        )  # fmt: skip
+        limits = self.side.get_xlim()
+        self.side.clear()
+        profile(
+            self.levels, self.side, price=float(self.bars["close"][column]), column=column, prices=self.shown,
+            currency=self.currency, look=look,
+        )  # fmt: skip
+        self.side.set_xlim(limits)
+        self.main.set_ylim(*self.shown)
+        return self.figure
+
+    def pictures(self) -> Iterator[Image.Image]:
+        """Yield the pictures in order, each drawn when it is asked for."""
+        canvas: Any = FigureCanvasAgg(self.figure)
+        for number in range(len(self.columns)):
+            self.draw(number)
+            canvas.draw()
+            yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+    def gif(self, *, a_second: float = A_SECOND) -> bytes:
+        """Return the film as the bytes of a GIF; the last picture stands for two seconds.
+
+        Parameters
+        ----------
+        a_second : pictures; GIF counts in hundredths of a second
+        """
+        if not 0 < a_second <= 50:
+            raise ArgumentError(f"a GIF shows up to 50 pictures a second, more than 0: {a_second:g}")
+        frames = [indexed(picture, self.look) for picture in self.pictures()]
+        each = round(1000 / a_second)
+        file = BytesIO()
+        frames[0].save(
+            file, format="GIF", save_all=True, append_images=frames[1:], loop=0, optimize=False,
+            duration=[each] * (len(frames) - 1) + [max(each, round(1000 * LAST_SECONDS))],
+        )  # fmt: skip
+        return file.getvalue()
+
+
+def eaten(
+    levels: Levels,
+    bars: pl.DataFrame,
+    *,
+    title: str,
+    subtitle: str = "",
+    pictures: int = PICTURES,
+    scale: Scale = "auto",
+    maximum: float | None = None,
+    currency: str = "USDT",
+    price_unit: str = "",
+    notes: Sequence[str] = (),
+    look: Look = DARK,
+    size: Size = FILM,
+) -> Film:
+    """Return a film of a level map.
+
+    Parameters
+    ----------
+    levels, scale, maximum : as in ``heatmap``; the whole map decides the colours of every picture
+    bars : of the map's own columns, as ``study.grid.column_bars`` returns them
+    pictures : at most; evenly spaced, the last one is the end
+
+    Raises
+    ------
+    ArgumentError
+        For no pictures, or bars of other columns.
+    """
+    if pictures < 1 or bars.height != levels.grid.columns:
+        raise ArgumentError(
+            f"a film needs pictures (1 or more) and a bar a column: {pictures}, and {bars.height:,} bars for "
+            f"{levels.grid.columns:,} columns"
+        )
+    figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
+    (main,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
+    side, colours = beside(main)
+    heatmap(levels, main, scale=scale, maximum=maximum, look=look)
+    told = f"Mark price{f' ({price_unit})' if price_unit else ''} eating what waits"
+    main.set_title(told, loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
+    colour_bar(colours, main, currency=currency, width=bin_words(levels, price_unit), look=look)
+    side.set_xlim(0, _longest(levels))
+    recolour_figure(figure, look)
+    last = levels.grid.columns - 1
+    columns = np.unique(np.linspace(0, last, min(pictures, last + 1)).round().astype(int))[::-1]
+    return Film(
+        figure, levels, bars, [int(column) for column in columns[::-1]], currency, look, main, side,
+        shown_prices(levels, bars),
+    )  # fmt: skip
+
+
+def _longest(levels: Levels) -> float:
+    """Return the x axis of the profile: nearly the longest bar there ever is."""
+    longest = levels.amounts().max(axis=0)
+    return float(np.quantile(longest, 0.98)) * 1.05 or 1.0
+
+
+def indexed(picture: Image.Image, look: Look) -> Image.Image:
+    """Return a picture in the colours that charts of a look are made of: a third of its size as a file.
+
+    Each colour becomes the nearest of 250; those of the paper, the words and the sides stay exactly what they are.
+    """
+    palette = _palette(look)
+    red, green, blue = (np.asarray(picture.convert("RGB"))[..., part].astype(np.int64) for part in range(3))
+    colours, places = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
+    distances = sum(
+        ((colours >> shift & 255)[:, None] - palette[:, part].astype(np.int64)) ** 2
+        for part, shift in enumerate((16, 8, 0))
+    )
+    nearest = np.argmin(np.asarray(distances), axis=1).astype(np.uint8)
+    found = Image.fromarray(nearest[places].reshape(red.shape))
+    found.putpalette(palette.tobytes())
+    return found
+
+
+def _palette(look: Look) -> Bytes:
+    """Return (colours, 3) what charts of a look are made of, the paper first."""
+    ground = np.array(to_rgb(look.paper))
+    shades = [np.array(look.heat(place)[:3]) for place in np.linspace(0, 1, HEAT_COLOURS)]
+    for colour, steps in (
+        (look.ink, 28), (look.muted, 12), (look.faint, 4), *((side, 14) for side in look.sides.values()),
+        *((leverage, 9) for leverage in look.leverages),
+    ):  # fmt: skip
+        shades += [ground + (np.array(to_rgb(colour)) - ground) * step / steps for step in range(1, steps + 1)]
+    return np.asarray(np.rint(255 * np.array([ground, *shades])).astype(np.uint8))

@@ -1,0 +1,124 @@
+"""How far to believe a level map: its score beside the baselines, and the magnet test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from backtest import amounts as words
+from backtest.chart.style import theme
+from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recolour_figure
+
+TITLES = {"all": "Every bin within reach", "touched": "Bins the price touched"}
+NAMES = {"mirror": "as far on the other side", "elsewhen": "as far at other times"}
+
+#: Inches: left of the names of rows, between panels, and the height of a row.
+NAMED, BETWEEN, ROW = 1.55, 0.35, 0.36
+
+
+def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIGHT) -> Axes:
+    """Draw how much emptier than the bin of a liquidated dollar a predictor holds the others, with bands.
+
+    Parameters
+    ----------
+    found : as ``study.map_score.score`` returns it
+    bins : ``all`` within reach, or those the price ``touched``
+    """
+    own = found.filter(pl.col("bins") == bins)
+    names = own["predictor"].to_list()
+    strong = [name.startswith("map") for name in names]
+    _dots(ax, own.select("area_low", "area", "area_high"), strong, look)
+    ax.axvline(0.5, color=look.muted, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    theme.dress(ax, TITLES.get(bins, bins))
+    low, high = own["area_low"].fill_nan(None).min(), own["area_high"].fill_nan(None).max()
+    ax.set_xlim(min(0.4, float(low or 0.5) - 0.05), max(0.6, min(float(high or 0.5) + 0.05, 1.0)))  # type: ignore[arg-type]
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(round(value, 6))))
+    ax.set_xlabel(
+        "bins held emptier than a liquidated dollar's", color=theme.MUTED, fontsize=theme.SMALL, labelpad=2
+    )
+    return _rows(ax, names, look)
+
+
+def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> Axes:
+    """Draw how much more often clusters were reached than their placebos, with bands.
+
+    Parameters
+    ----------
+    found : as ``study.magnet.magnet`` returns it
+    """
+    names = [f"{row['prices']} prices, {NAMES[row['placebo']]}" for row in found.iter_rows(named=True)]
+    told = found.select("difference_low", "difference", "difference_high")
+    _dots(ax, told, [name.startswith("all") for name in names], look)
+    ax.axvline(0.0, color=look.muted, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    theme.dress(ax, "Clusters reached more often than placebos")
+    ax.margins(x=0.12)
+    ax.xaxis.set_major_formatter(FuncFormatter(_points))
+    return _rows(ax, names, look)
+
+
+def trust_figure(
+    score: pl.DataFrame | None,
+    magnet: pl.DataFrame | None,
+    *,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    look: Look = LIGHT,
+    size: Size = SIZES["screen"],
+) -> Figure:
+    """Return the score of a map and the magnet test, as far as there are any, one above the other."""
+    rows = (0 if score is None else 6) + (0 if magnet is None else 6)
+    size = Size(size.width, min(size.height, 2.1 + ROW * rows + (0.5 if rows > 6 else 0.0)), size.dpi)
+    figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
+    panels = [1.0] * ((score is not None) + (magnet is not None))
+    axes = theme.stacked_panels(figure, heights=panels or [1.0], title=title, subtitle=subtitle, notes=notes)
+    places = [ax.get_position() for ax in axes]
+    for ax in axes:
+        ax.remove()
+    left = NAMED / size.width
+    if score is not None:
+        place = places.pop(0)
+        width = (place.x1 - left - BETWEEN / size.width) / 2
+        below = 0.36 / size.height if magnet is not None else 0.0
+        pair = []
+        for number, bins in enumerate(TITLES):
+            x = left + number * (width + BETWEEN / size.width)
+            pair.append(figure.add_axes((x, place.y0 + below, width, place.height - below)))
+            scores(score, pair[-1], bins=bins, look=look)
+        pair[1].tick_params(labelleft=False)
+        limits = [end for ax in pair for end in ax.get_xlim()]
+        for ax in pair:
+            ax.set_xlim(min(limits), max(limits))
+    if magnet is not None:
+        place, wide = places.pop(0), 2.75 / size.width
+        ax = figure.add_axes((wide, place.y0, place.x1 - wide, place.height))
+        magnet_differences(magnet, ax, look=look)
+    return recolour_figure(figure, look)
+
+
+def _dots(ax: Axes, bands: pl.DataFrame, strong: Sequence[bool], look: Look) -> None:
+    for place, (row, own) in enumerate(zip(bands.iter_rows(), strong, strict=True)):
+        low, middle, high = row
+        colour = look.sides["long"] if own else look.muted
+        ax.plot([low, high], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+        ax.plot(middle, place, marker="o", markersize=6, color=colour)
+
+
+def _rows(ax: Axes, names: Sequence[str], look: Look) -> Axes:
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(max(3, int(ax.bbox.width / ax.figure.dpi * 72 / 60))))
+    ax.tick_params(length=0, labelsize=theme.TEXT, labelcolor=theme.MUTED)
+    ax.grid(visible=False, axis="y")
+    recolour(ax, look)
+    ax.grid(visible=False, axis="y")
+    return ax
+
+
+def _points(value: float, _: int | None) -> str:
+    sign = "+" if value > 1e-9 else words.MINUS if value < -1e-9 else ""
+    return f"{sign}{words.three_figures(abs(100 * value)) if abs(value) > 1e-9 else 0} points"

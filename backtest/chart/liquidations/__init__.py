@@ -1,0 +1,1 @@
+"""Charts of what was liquidated: cascades, exposure, indicators, survival."""

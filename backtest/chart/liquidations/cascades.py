@@ -1,0 +1,201 @@
+"""Cascades: when they were, how the flow adds up, how sizes are distributed, at what hours it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from backtest import amounts as words
+from backtest.chart.liquidations.cascade import moment
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import DAY, EPOCH, MINUTE, days, openings, time_axis
+from backtest.study.liquidations.tails import Tail
+
+#: Square points, of the marks of the smallest cascade that is drawn and of the largest.
+SMALLEST, LARGEST = 1.5, 150.0
+
+#: Parts of the axes' height and width beyond the marks: above, the largest is written.
+HEADROOM, EDGE = 0.12, 0.01
+
+#: Points, of the marks of sizes.
+DOT = 3.0
+
+#: On a log axis, at most so many powers of ten are written, and more than these between so close a range.
+MOST_POWERS, NARROW = 7, 200.0
+
+#: Part of an hour that its bar fills.
+FILLED = 0.86
+
+HOURS = range(24)
+
+#: Points from which on every third hour is written, below every sixth.
+WIDE = 320.0
+
+
+def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw each cascade at its start, as high as its notional, in the colour of the side that was most of it.
+
+    A line runs from its start to its end, where that is long enough to be seen. Marks grow with the square root of
+    the notional, so that the eye finds the cascades that matter among the many that do not.
+
+    Parameters
+    ----------
+    cascades : as ``study.cascades.find`` returns them
+    currency : settlement currency of the notional
+    """
+    theme.dress(ax, f"Notional of each cascade, {words.currency_name(currency)}")
+    theme.side_names(ax)
+    if cascades.is_empty():
+        ax.set_yticks([])
+        ax.text(0.5, 0.5, "no cascades", transform=ax.transAxes, ha="center", color=theme.MUTED)
+        return ax
+    start, end, largest = cascades.select(
+        pl.col("start").min(), pl.col("end").max(), pl.col("notional").max()
+    ).row(0)
+    for side, its_own in (("long", pl.col("long_share") >= 0.5), ("short", pl.col("long_share") < 0.5)):
+        spans, colour = cascades.filter(its_own), theme.SIDE_COLOURS[side]
+        starts, ends, sizes = _days(spans["start"]), _days(spans["end"]), spans["notional"].to_numpy()
+        areas = np.maximum(LARGEST * np.sqrt(sizes / largest), SMALLEST)
+        ax.hlines(sizes, starts, ends, color=colour, linewidth=1.5, alpha=0.6)
+        ax.scatter(starts, sizes, s=areas, color=colour, alpha=0.6, linewidth=0)
+    ax.set_yscale("log")
+    _log_axis(ax.yaxis, cascades["notional"].to_numpy(), partial(words.amount, currency=currency))
+    edge = EDGE * (end - start)
+    time_axis(ax, start - edge, end + edge)
+    ax.margins(y=HEADROOM)
+    heaviest = cascades.sort("notional", descending=True).row(0, named=True)
+    _name(heaviest, ax, currency=currency, part=(heaviest["start"] - start) / (end - start))
+    return ax
+
+
+def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw how much has been liquidated so far, of each side.
+
+    Parameters
+    ----------
+    totals : as ``study.cascades.running_totals`` returns them
+    currency : settlement currency of the notional
+    """
+    starts, step = openings(totals["time"])
+    edges = np.append(starts, starts[-1] + step)
+    ends = {side: totals[f"{side}_notional"].to_numpy() for side in theme.SIDE_COLOURS}
+    for side, amounts in ends.items():
+        ax.plot(edges, np.insert(amounts, 0, 0.0), color=theme.SIDE_COLOURS[side], linewidth=1.8)
+    theme.dress(ax, f"Liquidated since the start, {words.currency_name(currency)}")
+    theme.side_names(ax)
+    theme.amount_axis(ax, partial(words.amount, currency=currency))
+    ax.set_ylim(0, max(1.12 * max(amounts[-1] for amounts in ends.values()), 1e-9))
+    time_axis(ax, _moment(edges[0]), _moment(edges[-1]))
+    for side, amounts in ends.items():  # written above the line's end: it only rises, so there is room
+        colour = theme.SIDE_COLOURS[side]
+        _write(ax, words.amount(amounts[-1], currency), (edges[-1], amounts[-1]), offset=(-4, 5), color=colour)
+    return ax
+
+
+def size_distribution(
+    exceedance: pl.DataFrame,
+    ax: Axes,
+    *,
+    tail: Tail | None = None,
+    currency: str = "USDT",
+    colour: str = theme.INK,
+    label: str = "",
+) -> Axes:
+    """Draw the share of cascades at least as large as each size, both logarithmic, and the tail fitted to it.
+
+    Parameters
+    ----------
+    exceedance : ``size, share`` as ``study.tails.exceedance`` returns them
+    tail : a line from where it begins on, with its exponent written beside it
+    currency : settlement currency of the sizes
+    colour, label : of the marks; call again with others to compare runs on one panel
+    """
+    sizes, shares = exceedance["size"].to_numpy(), exceedance["share"].to_numpy()
+    ax.plot(sizes, shares, "o", color=colour, markersize=DOT, alpha=0.5, markeredgewidth=0, label=label)
+    theme.dress(ax, "Share of cascades at least as large")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    _log_axis(ax.xaxis, exceedance["size"].to_numpy(), partial(words.amount, currency=currency))
+    _log_axis(ax.yaxis, exceedance["share"].to_numpy(), words.percent)
+    ax.set_xlabel(
+        f"notional of a cascade, {words.currency_name(currency)}", color=theme.MUTED, fontsize=theme.TEXT
+    )
+    if tail is not None:
+        _draw_tail(tail, ax, largest=float(sizes[-1]), currency=currency, colour=colour, label=label)
+    return ax
+
+
+def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw what is liquidated in a mean hour of each hour of the day: longs above zero, shorts below.
+
+    Parameters
+    ----------
+    hours : as ``study.cascades.by_hour_of_day`` returns them
+    currency : settlement currency of the notional
+    """
+    for side, sign in (("long", 1), ("short", -1)):
+        heights = sign * hours[f"{side}_notional"].to_numpy()
+        ax.bar(HOURS, heights, width=FILLED, align="edge", color=theme.SIDE_COLOURS[side])
+    (days_seen,) = hours.select(pl.col("hours").max()).row(0)
+    theme.dress(ax, f"Liquidated by hour of day, {words.currency_name(currency)}")
+    theme.side_names(ax)
+    theme.amount_axis(ax, partial(words.amount, currency=currency))
+    ax.axhline(0, color=theme.MUTED, linewidth=0.8)
+    ax.set_xlim(0, len(HOURS))
+    step = 3 if theme.width(ax) > WIDE else 6
+    ax.xaxis.set_major_locator(FixedLocator(list(range(0, 25, step))))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda hour, _: f"{hour % 24:02.0f}:00"))
+    ax.set_xlabel(f"hour of day, UTC, mean of {days_seen} days", color=theme.MUTED, fontsize=theme.TEXT)
+    return ax
+
+
+def _name(row: dict[str, Any], ax: Axes, *, currency: str, part: float) -> None:
+    """Write above a cascade's mark, at some part of the axes' width, how much it was, when, and of which side."""
+    longs = row["long_share"]
+    side, share = ("longs", longs) if longs >= 0.5 else ("shorts", 1 - longs)
+    whole = 100 if share == 1 else min(round(100 * share), 99)
+    written = f"{words.amount(row['notional'], currency)}, {moment(row['start'], MINUTE / DAY)}, {whole} % {side}"
+    towards = "left" if part < 1 / 3 else "right" if part > 2 / 3 else "center"
+    _write(ax, written, (days(row["start"]), row["notional"]), offset=(0, LARGEST**0.5 / 2 + 1), ha=towards)
+
+
+def _draw_tail(tail: Tail, ax: Axes, *, largest: float, currency: str, colour: str, label: str) -> None:
+    """Draw the fitted line, and write it in the corner that no such curve reaches, above what stands there."""
+    ends = np.array([tail.least_size, largest])
+    ax.plot(ends, tail.exceedance(ends), color=colour, linewidth=1.4)
+    exponent = f"tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f}"
+    part = f"{tail.tail_count:,} of {tail.count:,} cascades, from {words.amount(tail.least_size, currency)} on"
+    lines = [*([label] if label else []), exponent, part]
+    corner, above = (0.02, 0.04), sum(text.get_text().count("\n") + 1.7 for text in ax.texts)
+    look: dict[str, Any] = {"xycoords": "axes fraction", "ha": "left", "va": "bottom", "color": colour}
+    _write(ax, "\n".join(lines), corner, offset=(0, 1.25 * theme.TEXT * above), **look)
+
+
+def _write(ax: Axes, text: str, at: tuple[float, float], *, offset: tuple[float, float], **look: Any) -> None:
+    look = {"ha": "right", "va": "bottom" if offset[1] >= 0 else "top", "color": theme.INK, **look}
+    box = {"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+    ax.annotate(text, at, xytext=offset, textcoords="offset points", fontsize=theme.TEXT, bbox=box, **look)
+
+
+def _log_axis(axis: Axis, values: Any, write: Callable[[float], str]) -> None:
+    """Write a logarithmic axis at powers of ten; at 2 and 5 times them too, where values span few."""
+    narrow = values.max() / values.min() < NARROW
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=MOST_POWERS))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+
+
+def _days(times: pl.Series) -> Any:
+    return openings(times)[0]
+
+
+def _moment(at: float) -> datetime:
+    return EPOCH + at * DAY

@@ -1,0 +1,186 @@
+"""What stood at risk, which side went, what a feed showed of it, and what the price would have been without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+from backtest import amounts as words
+from backtest.chart.liquidations.cascade import interval_name
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
+
+#: The faintest interval of an imbalance, that almost nothing was liquidated in.
+FAINTEST = 0.12
+
+#: Colours of what has no side.
+LINES = {"uniform": theme.INK, "clustered": "#8A5A9E"}
+REMOVED = "#2E8B74"
+
+
+def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.4)) -> Axes:
+    """Draw what a price move liquidates: longs to the left of no move, shorts to the right.
+
+    Parameters
+    ----------
+    curve : ``move, long_share, short_share``, as ``study.at_risk.by_move`` returns it
+    marked : moves whose shares are written out; those the curve does not hold are left out
+    """
+    moves = np.append(0.0, curve["move"].to_numpy())
+    for sign, (side, colour) in zip((-1, 1), theme.SIDE_COLOURS.items(), strict=True):
+        shares = np.append(0.0, curve[f"{side}_share"].to_numpy())
+        ax.fill_between(sign * moves, shares, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(sign * moves, shares, color=colour, linewidth=1.8, solid_capstyle="round")
+        for at in np.flatnonzero(np.isclose(moves[:, None], marked).any(axis=1)):
+            point = sign * moves[at], shares[at]
+            ax.plot(*point, marker="o", markersize=4, color=colour)
+            _beside(ax, words.percent(shares[at]), point, colour, (-sign, 1))
+    theme.dress(ax, "Liquidated, % of the standing book")
+    _below(ax, "move of the mark price")
+    theme.side_names(ax)
+    ax.axvline(0, color=theme.MUTED, linewidth=0.8)
+    ax.margins(x=0)
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_formatter(FuncFormatter(_move))
+    theme.amount_axis(ax, words.percent)
+    return ax
+
+
+def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Axes:
+    """Draw (longs - shorts) / both in every interval: upwards longs, downwards shorts, darker the more it was.
+
+    Parameters
+    ----------
+    frame : ``time, imbalance`` and the measure, as ``study.imbalance.by_interval`` returns them
+    measure : decides how dark an interval is, by the root of its amount; an empty interval is background
+    """
+    starts, step = openings(frame["time"])
+    height, amount = frame["imbalance"].to_numpy(), frame[measure].to_numpy()
+    there = np.isfinite(height)
+    left, tip = starts[there], height[there]
+    level = np.zeros_like(tip)
+    corners = np.stack([left, level, left, tip, left + step, tip, left + step, level], axis=1).reshape(-1, 4, 2)
+    shade = FAINTEST + (1 - FAINTEST) * np.sqrt(amount[there] / max(amount.max(initial=0.0), 1e-300))
+    colours = np.where(tip[:, None] >= 0, *(to_rgba(colour) for colour in theme.SIDE_COLOURS.values()))
+    colours[:, 3] = shade
+    # one collection: thousands of bars are slow
+    ax.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none"), autolim=False)
+    ax.axhline(0, color=theme.MUTED, linewidth=0.8)
+    theme.dress(ax, f"Imbalance {interval_name(step)}, darker: more")
+    theme.side_names(ax)
+    ax.set_ylim(-1.05, 1.05)
+    ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1]))
+    ax.yaxis.set_major_formatter(FuncFormatter(_signed))
+    return time_axis(ax, EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY)
+
+
+def throttle(
+    curve: pl.DataFrame,
+    ax: Axes,
+    *,
+    published: float | None = None,
+    source: str = "",
+    implied: Mapping[str, float] | None = None,
+) -> Axes:
+    """Draw the share of liquidations that a feed of one a second shows, against how many there are.
+
+    Parameters
+    ----------
+    curve : ``rate`` (a second) and a column of shares for each way of arriving, as ``study.throttle.curve``
+    published : a share that was observed, to draw across
+    source : of the published share, in words
+    implied : rate at which each column of the curve equals the published share, to mark
+    """
+    rates = curve["rate"].to_numpy()
+    ax.set_xscale("log")
+    for name in curve.columns[1:]:
+        colour = LINES.get(name, theme.MUTED)
+        ax.plot(rates, curve[name].to_numpy(), color=colour, linewidth=1.8)
+        _beside(ax, name, (rates[0], curve[name][0]), colour, (1, 1))
+    if published is not None:
+        ax.axhline(published, color=theme.MUTED, linewidth=0.9, zorder=1)
+        # above the line's right end, that every curve has come below: else to the left, below it
+        free = curve.select(pl.max_horizontal(pl.all().exclude("rate").last())).item() < published
+        end, where = (rates[-1], (-1, 1)) if free else (rates[0], (1, -1))
+        _beside(ax, f"{words.percent(published)} {source}".rstrip(), (end, published), theme.MUTED, where)
+        # the lowest rate is written at the foot, to the left, the others at the foot to the right
+        for place, (name, rate) in enumerate(sorted((implied or {}).items(), key=lambda item: item[1])):
+            colour = LINES.get(name, theme.MUTED)
+            ax.plot([rate, rate], [0, published], color=colour, linewidth=0.9, linestyle=(0, (3, 3)))
+            ax.plot(rate, published, marker="o", markersize=4, color=colour)
+            where = (1, 1) if place else (-1, 1)
+            _beside(ax, f"{words.three_figures(rate)} a second", (rate, 0.0), colour, where)
+    theme.dress(ax, "Seen in a feed of one a second, % of their number")
+    _below(ax, "liquidations a second, of one symbol")
+    ax.set_xlim(rates[0], rates[-1])
+    ax.set_ylim(0, 1.08)
+    ax.xaxis.set_major_locator(LogLocator(numticks=12))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    theme.amount_axis(ax, words.percent)
+    return ax
+
+
+def removed_paths(paths: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
+    """Draw a history, and the range it would have run in without its liquidations.
+
+    Parameters
+    ----------
+    paths : ``time, history`` and a price for each assumed impact, as ``study.removed_flow.paths`` returns them
+    unit : of the price
+    """
+    starts, step = openings(paths["time"])
+    names = paths.columns[2:]
+    history, without = paths["history"].to_numpy(), paths.select(names).to_numpy()
+    ax.fill_between(starts, without.min(axis=1), without.max(axis=1), color=REMOVED, alpha=0.15, linewidth=0)
+    shades = np.linspace(1.0, 0.35, len(names))
+    for place, shade in zip(np.argsort(-without.mean(axis=0)), shades, strict=True):
+        ax.plot(starts, without[:, place], color=REMOVED, linewidth=0.9, alpha=shade, label=names[place])
+    ax.plot(starts, history, color=theme.INK, linewidth=1.3, label="history")
+    third = max(1, len(starts) // 3)
+    falls = history[:third].min() > history[-third:].min()
+    ax.legend(
+        loc="lower left" if falls else "lower right", frameon=False, fontsize=theme.TEXT, labelcolor=theme.INK
+    )
+    title = "Mark price, and without liquidations (assumed impacts)"
+    theme.dress(ax, f"{title}, {unit}" if unit else title)
+    theme.price_axis(ax, logarithmic=False)
+    return time_axis(ax, EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY)
+
+
+def _beside(ax: Axes, text: str, point: tuple[float, float], colour: str, where: tuple[int, int]) -> None:
+    """Write beside a point: to its right or left (+1, -1), above or below it."""
+    right, above = where
+    ax.annotate(
+        text,
+        point,
+        xytext=(5 * right, 4 * above),
+        textcoords="offset points",
+        ha="left" if right > 0 else "right",
+        va="bottom" if above > 0 else "top",
+        fontsize=theme.TEXT,
+        color=colour,
+        bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+    )
+
+
+def _below(ax: Axes, text: str) -> None:
+    ax.set_xlabel(text, color=theme.MUTED, fontsize=theme.TEXT)
+
+
+def _move(value: float, _: int | None) -> str:
+    return f"{_sign(value)}{words.percent(abs(value))}"
+
+
+def _signed(value: float, _: int | None) -> str:
+    return f"{_sign(value)}{abs(value):g}"
+
+
+def _sign(value: float) -> str:
+    return {1.0: "+", -1.0: words.MINUS}.get(float(np.sign(value)), "")

@@ -1,0 +1,1 @@
+"""The look of every chart: theme, colours, axes of time."""

@@ -1,0 +1,130 @@
+"""Light and dark, and sizes: the same chart on paper, on a dark screen, on a slide.
+
+Charts are drawn in the light look; :func:`recolour` changes the colours of what is there already, so a panel on
+the caller's own axes can be dark as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.spines import Spine
+from matplotlib.text import Text
+
+from backtest.chart.style import theme
+
+
+class Size(NamedTuple):
+    """A figure's width and height in inches, and its dots an inch."""
+
+    width: float
+    height: float
+    dpi: float
+
+    @property
+    def inches(self) -> tuple[float, float]:
+        """Width and height."""
+        return self.width, self.height
+
+
+#: 1600 x 1000; 1920 x 1080; two columns of print at 300 dots an inch; 1080 x 1080.
+SIZES = {
+    "screen": Size(*theme.SIZE, theme.DPI),
+    "slide": Size(10.0, 5.625, 192),
+    "print": Size(7.0, 4.6, 300),
+    "square": Size(7.5, 7.5, 144),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """The colours of one look."""
+
+    ink: str
+    muted: str
+    faint: str
+    paper: str
+    sides: Mapping[str, str]
+    heat: Colormap  #: from little to much; nothing at all is the background
+    leverages: tuple[str, ...]  #: from low to high, six
+    edge: str  #: around the mark price, so that it is seen on every colour
+
+    #: What each colour of the light look becomes.
+    becomes: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = (self.ink, self.muted, self.faint, self.paper, *self.sides.values())
+        light = (theme.INK, theme.MUTED, theme.FAINT, theme.PAPER, *theme.SIDE_COLOURS.values())
+        pairs = {old.lower(): new for old, new in zip(light, own, strict=True)}
+        object.__setattr__(self, "becomes", pairs)
+
+
+def _rising_from(paper: str, name: str, low: float, high: float) -> Colormap:
+    """Return a part of a colour map whose first shades come out of the background, so that little stays quiet."""
+    whole, ground = colormaps[name], np.array(to_rgba(paper))
+    steps = np.linspace(0.0, 1.0, 256)
+    shades = np.array([whole(low + (high - low) * step) for step in steps])
+    mixed = np.clip(FAINTEST + (1 - FAINTEST) * steps / OUT_OF_PAPER, 0.0, 1.0)[:, None]
+    return ListedColormap((ground + (shades - ground) * mixed).tolist())
+
+
+#: Share of its own colour that the faintest shade has, and the part of the scale by which all are themselves.
+FAINTEST, OUT_OF_PAPER = 0.35, 0.3
+
+#: Both maps rise evenly in lightness, which holds in every colour blindness and in grey.
+LIGHT = Look(
+    ink=theme.INK,
+    muted=theme.MUTED,
+    faint=theme.FAINT,
+    paper=theme.PAPER,
+    sides=theme.SIDE_COLOURS,
+    heat=_rising_from(theme.PAPER, "YlGnBu", 0.2, 1.0),
+    leverages=("#DDD6EC", "#BFB2DC", "#9C8AC6", "#7861AC", "#543A8C", "#2F1860"),
+    edge="#FFFFFF",
+)
+DARK = Look(
+    ink="#F2F4F7",
+    muted="#A3ADBA",
+    faint="#262B36",
+    paper="#0D1017",
+    sides={"long": "#FF8A50", "short": "#62AEFF"},
+    heat=_rising_from("#0D1017", "viridis", 0.08, 1.0),
+    leverages=("#41365F", "#5F4E8C", "#8069B5", "#A48FD3", "#C9BAEA", "#F1EBFF"),
+    edge="#0D1017",
+)
+
+LOOKS = {"light": LIGHT, "dark": DARK}
+
+
+def recolour(ax: Axes, look: Look) -> Axes:
+    """Give what axes were dressed in (words, ticks, lines of the grid, axes) the colours of a look."""
+    ax.tick_params(labelcolor=look.muted)
+    for artist in ax.findobj():
+        _become(artist, look)
+    ax.grid(color=look.faint)
+    return ax
+
+
+def recolour_figure(figure: Figure, look: Look) -> Figure:
+    """Give a figure's paper, titles and notes the colours of a look."""
+    figure.set_facecolor(look.paper)
+    for text in figure.texts:
+        _become(text, look)
+    return figure
+
+
+def _become(artist: Artist, look: Look) -> None:
+    if isinstance(artist, Text | Line2D):
+        artist.set_color(look.becomes.get(to_hex(artist.get_color()), artist.get_color()))
+    elif isinstance(artist, Spine):
+        edge = artist.get_edgecolor()
+        artist.set_edgecolor(look.becomes.get(to_hex(edge), edge))

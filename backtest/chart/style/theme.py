@@ -1,0 +1,212 @@
+"""What every chart shares: colours, sizes, how axes and figures look.
+
+Nothing here touches matplotlib's global settings: looks are set on the artists themselves, so a chart looks
+the same in anyone's notebook.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from backtest import amounts as words
+
+#: A colour a side, everywhere. Orange and blue stay apart in every common colour blindness, and in grey.
+SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
+
+INK, MUTED, FAINT, PAPER = "#1B1F24", "#5B6470", "#E3E6EA", "#FFFFFF"
+MISSING = "#EFEAE0"
+
+#: Inches and dots an inch: 1600 x 1000 pixels.
+SIZE, DPI = (10.0, 6.25), 160
+
+#: Points.
+TITLE, TEXT, SMALL = 14.0, 9.0, 7.5
+
+#: Inches left of titles and notes.
+MARGIN = 0.2
+
+
+def dress(ax: Axes, title: str) -> Axes:
+    """Give axes the common look: what they show above them, no box, faint lines behind the data."""
+    ax.set_title(title, loc="left", color=MUTED, fontsize=TEXT, pad=5)
+    ax.set_facecolor("none")
+    for name, spine in ax.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(MUTED)
+        spine.set_linewidth(0.8)
+    ax.grid(color=FAINT, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.tick_params(length=0, labelsize=TEXT, labelcolor=MUTED)
+    return ax
+
+
+def side_names(ax: Axes) -> Axes:
+    """Write the names of the sides in their colours, above the axes on the right."""
+    for name, colour, at in (("longs", SIDE_COLOURS["long"], -42), ("shorts", SIDE_COLOURS["short"], 0)):
+        ax.annotate(
+            name,
+            (1, 1),
+            xytext=(at, 5),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="right",
+            color=colour,
+            fontsize=TEXT,
+            weight="bold",
+        )
+    return ax
+
+
+def height(ax: Axes) -> float:
+    """Return how high axes stand, in points."""
+    return float(ax.bbox.height / ax.figure.dpi * 72)
+
+
+def width(ax: Axes) -> float:
+    """Return how wide axes are, in points."""
+    return float(ax.bbox.width / ax.figure.dpi * 72)
+
+
+def amount_axis(ax: Axes, write: Callable[[float], str]) -> None:
+    """Write the y axis with a function of the value; below zero as above, for panels mirrored at zero."""
+    ax.yaxis.set_major_locator(_round_steps(ax))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(abs(value))))
+
+
+def price_axis(ax: Axes, *, logarithmic: bool) -> None:
+    """Write the y axis as prices, on a log scale where asked."""
+    if logarithmic:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_minor_locator(NullLocator())
+    else:
+        ax.yaxis.set_major_locator(_round_steps(ax))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.plain(value)))
+
+
+def stacked_panels(
+    figure: Figure,
+    *,
+    heights: Sequence[float],
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    shared: bool = True,
+    left: float = 0.78,
+) -> list[Axes]:
+    """Write a title above and notes below, and return panels between them that share their x axis.
+
+    Parameters
+    ----------
+    figure : empty
+    heights : of the panels from the top, relative to one another
+    title, subtitle : what is shown, and what to see in it
+    notes : small, along the bottom
+    shared : whether the panels share their x axis; where not, each has its own labels
+    left : inches for the labels of the y axes
+    """
+    width, height = figure.get_size_inches()
+    head, foot = _head_and_foot(figure, title, subtitle, notes)
+    right, above, below, between = 0.3, head + 0.36, foot + 0.62, 0.36
+    panel = (height - above - below - between * (len(heights) - 1)) / len(heights)
+    grid = figure.add_gridspec(
+        len(heights),
+        1,
+        height_ratios=heights,
+        left=left / width,
+        right=1 - right / width,
+        top=1 - above / height,
+        bottom=below / height,
+        hspace=between / panel,
+    )
+    lowest = figure.add_subplot(grid[len(heights) - 1])
+    panels = [figure.add_subplot(grid[row], sharex=lowest if shared else None) for row in range(len(heights) - 1)]
+    for panel in panels if shared else ():
+        panel.tick_params(axis="x", labelbottom=False)
+    return [*panels, lowest]
+
+
+def panel_grid(
+    figure: Figure,
+    *,
+    rows: int,
+    columns: int,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    left: float = 0.78,
+) -> list[list[Axes]]:
+    """Write a title above and notes below, and return rows of equal panels between them.
+
+    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is
+    the room for the names of the y axis, inches.
+    """
+    width, height = figure.get_size_inches()
+    head, foot = _head_and_foot(figure, title, subtitle, notes)
+    right, above, below, beside, between = 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
+    wide = (width - left - right - beside * (columns - 1)) / columns
+    high = (height - above - below - between * (rows - 1)) / rows
+    panels = figure.subplots(
+        rows,
+        columns,
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        gridspec_kw={
+            "left": left / width,
+            "right": 1 - right / width,
+            "top": 1 - above / height,
+            "bottom": below / height,
+            "wspace": beside / wide,
+            "hspace": between / high,
+        },
+    )
+    return [list(row) for row in panels]
+
+
+def below(ax: Axes, text: str) -> None:
+    """Name the x axis."""
+    ax.set_xlabel(text, color=MUTED, fontsize=TEXT)
+
+
+def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[str]) -> tuple[float, float]:
+    """Write title, subtitle and notes, and return how many inches they take at the top and at the bottom."""
+    width, height = figure.get_size_inches()
+    head = _lines_down(
+        figure, _wrapped(title, width, TITLE * 1.15), top=0.18, size=TITLE, color=INK, weight="bold"
+    )
+    head = _lines_down(figure, _wrapped(subtitle, width, TEXT + 1), top=head + 0.06, size=TEXT + 1, color=INK)
+    footer = _wrapped("  ·  ".join(notes), width, SMALL)
+    foot = 0.12 + len(footer) * _line(SMALL)
+    _lines_down(figure, footer, top=height - foot, size=SMALL, color=MUTED)
+    return head, foot
+
+
+def _round_steps(ax: Axes) -> MaxNLocator:
+    """Return ticks at round values, no closer together than their labels can be read."""
+    return MaxNLocator(max(2, int(height(ax) / (2.3 * TEXT))), steps=[1, 2, 2.5, 5, 10])
+
+
+def _line(size: float) -> float:
+    return size * 1.35 / 72
+
+
+def _wrapped(text: str, width: float, size: float) -> list[str]:
+    letters = (width - 2 * MARGIN) * 72 / (size * 0.53)  # DejaVu Sans is about half as wide as high
+    return [line.strip(" ·") for line in textwrap.wrap(text, int(letters), break_on_hyphens=False)]
+
+
+def _lines_down(figure: Figure, lines: Sequence[str], *, top: float, size: float, **look: Any) -> float:
+    """Write lines from a distance below the figure's top on, in inches, and return where they end."""
+    width, height = figure.get_size_inches()
+    for line in lines:
+        at = MARGIN / width, 1 - top / height
+        figure.text(*at, line, fontsize=size, va="top", ha="left", parse_math=False, **look)  # $ is money here
+        top += _line(size)
+    return top

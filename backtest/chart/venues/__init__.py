@@ -1,0 +1,1 @@
+"""Charts of venues: insurance funds, margins, policies, procedures, who pays."""

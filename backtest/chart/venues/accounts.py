@@ -1,0 +1,222 @@
+"""Accounts in cross margin: equity against what it must keep, what alerts gave, what hedges were worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from backtest.amounts import amount, percent
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import days, openings, time_axis
+
+#: Equity, and what must be kept of it: no colour of a side, and apart from both in common colour blindness.
+EQUITY, NEEDED = theme.INK, "#8E3B8A"
+
+#: Times to act in that are written on the axis of :func:`alert_lead_times`.
+LEADS = {
+    timedelta(minutes=1): "1 min",
+    timedelta(minutes=5): "5 min",
+    timedelta(minutes=15): "15 min",
+    timedelta(hours=1): "1 h",
+    timedelta(hours=4): "4 h",
+    timedelta(days=1): "1 d",
+    timedelta(days=4): "4 d",
+    timedelta(days=16): "16 d",
+    timedelta(days=64): "64 d",
+}
+
+#: Isolated margin beside cross margin.
+ISOLATED, CROSS = "#9AA3AD", theme.INK
+
+
+def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, currency: str = "USDT") -> Axes:
+    """Draw an account's equity against its maintenance margin, and where it was liquidated.
+
+    Equity is the line, at the closes; the band below it reaches to the worst inside each bar. After the event the
+    lines go on faintly: what would have been without it.
+
+    Parameters
+    ----------
+    path : as ``study.account_path.path`` returns it
+    event : opening of the bar that liquidates, if any
+    currency : of the amounts
+    """
+    theme.dress(ax, f"Equity and maintenance margin ({currency})")
+    starts, step = openings(path["time"])
+    ends = starts + step
+    equity, worst, needed = (path[name].to_numpy() for name in ("equity", "worst_equity", "maintenance_margin"))
+    gone = len(path) if event is None else int((path["time"] <= event).sum())
+    for rows, strength in ((slice(0, gone), 1.0), (slice(max(gone - 1, 0), None), 0.28)):
+        ax.fill_between(
+            ends[rows], worst[rows], equity[rows], color=EQUITY, alpha=0.18 * strength, linewidth=0, step="pre"
+        )
+        ax.plot(ends[rows], equity[rows], color=EQUITY, linewidth=1.3, alpha=strength)
+        ax.plot(ends[rows], needed[rows], color=NEEDED, linewidth=1.3, alpha=strength)
+    ax.axhline(0.0, color=theme.MUTED, linewidth=0.8)
+    theme.amount_axis(ax, lambda value: amount(value, currency))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))  # with its sign
+    time_axis(ax, path["time"][0], path["time"][-1] + timedelta(days=step))
+    _name_lines(ax)
+    if event is not None:
+        _mark(ax, event, step, float(needed[gone - 1]))
+    return ax
+
+
+def alert_lead_times(
+    replays: Mapping[float, pl.DataFrame], ax: Axes, *, bar: timedelta = timedelta(minutes=1)
+) -> Axes:
+    """Draw, for alerts at several margin ratios, who of the liquidated could still act after a time.
+
+    A line falls from those that had any warning at all to none; beside its ratio stands how many of the accounts
+    it alerted were never liquidated.
+
+    Parameters
+    ----------
+    replays : by ratio, as ``engine.alerts.alerts`` returns them
+    bar : how long a bar lasts: where the axis begins, since shorter warnings cannot be told from none
+    """
+    theme.dress(ax, "Share of liquidated accounts that an alert left at least so much time")
+    begin = _in_milliseconds(bar) / 2
+    longest = max([_in_milliseconds(_longest(one) or bar) for one in replays.values()] + [8 * begin])
+    shades = np.linspace(0.4, 1.0, len(replays))
+    for (ratio, replayed), shade in zip(sorted(replays.items()), shades, strict=True):
+        at, share = _left_at_least(replayed, begin)
+        alerted = replayed.filter(pl.col("alerts") > 0)
+        in_vain = int((alerted["outcome"] != "liquidated").sum()) / max(alerted.height, 1)
+        name = f"alert at {100 * ratio:g} %: {percent(in_vain)} of those alerted in vain"
+        ax.step(at, share, where="pre", color=NEEDED, alpha=float(shade), linewidth=1.6, label=name)
+    ax.set_xscale("log")
+    ticks = {lead: name for lead, name in LEADS.items() if bar <= lead and _in_milliseconds(lead) <= longest}
+    ax.xaxis.set_major_locator(FixedLocator([_in_milliseconds(lead) for lead in ticks]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks([_in_milliseconds(lead) for lead in ticks], list(ticks.values()))
+    ax.set_xlim(begin, 1.1 * longest)
+    ax.set_ylim(0, 1.08)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    ax.set_xlabel(
+        "from the end of the first alert's bar to the bar that liquidates", color=theme.MUTED, fontsize=theme.TEXT
+    )
+    ax.legend(loc="upper right", frameon=False, fontsize=theme.TEXT, labelcolor=theme.INK)
+    return ax
+
+
+def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
+    """Draw how many hedged pairs were liquidated in each event: as isolated legs, and in cross margin.
+
+    In cross margin the bar between closes alone (least) and each symbol at its own worst (most) is what a bar's
+    unknown inside leaves open; the dot is the common move.
+
+    Parameters
+    ----------
+    rows : ``event`` (words), ``isolated`` (share that lost at least one leg), ``least``, ``common``, ``most``;
+        in order from the top
+    """
+    theme.dress(ax, "Hedged pairs liquidated: either leg in isolated margin, the account in cross margin")
+    count, across = len(rows), ax.get_yaxis_transform()
+    for place, row in enumerate(rows.iter_rows(named=True)):
+        height = count - 1 - place
+        ax.plot([row["common"], row["isolated"]], [height, height], color=theme.MUTED, linewidth=0.8, zorder=1)
+        ax.text(
+            1,
+            height,
+            row["event"],
+            transform=across,
+            ha="right",
+            va="center",
+            color=theme.INK,
+            fontsize=theme.TEXT,
+        )
+        ax.plot(
+            [row["least"], row["most"]], [height, height], color=CROSS, linewidth=6, alpha=0.35,
+            solid_capstyle="butt", zorder=2,
+        )  # fmt: skip
+        ax.plot(row["common"], height, "o", color=CROSS, markersize=7, zorder=3, clip_on=False)
+        ax.plot(row["isolated"], height, "o", color=ISOLATED, markersize=7, zorder=3, clip_on=False)
+    ax.set_yticks([])
+    ax.set_ylim(-0.5, count - 0.2)
+    farthest = max(0.05, float(rows.select(pl.max_horizontal("isolated", "most").max()).item()))
+    ax.set_xlim(0, 1.3 * farthest)
+    ax.xaxis.set_major_locator(FixedLocator([at for at in MaxNLocator(6).tick_values(0, farthest) if at <= 1]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    first = rows.row(0, named=True)
+    look: dict[str, Any] = {"fontsize": theme.TEXT, "va": "bottom", "weight": "bold"}
+    for name, at, colour in (("isolated", first["isolated"], ISOLATED), ("cross", first["common"], CROSS)):
+        ax.annotate(
+            name, (at, count - 1), xytext=(0, 6), textcoords="offset points", ha="center", color=colour, **look
+        )
+    return ax
+
+
+def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
+    """Draw the share of pairs liquidated by leverage: as isolated legs, and in cross margin with its bracket.
+
+    Parameters
+    ----------
+    rows : ``leverage`` (gross), ``isolated``, ``least``, ``common``, ``most``, in order of leverage
+    """
+    theme.dress(ax, "Pairs liquidated, by gross leverage")
+    leverage = rows["leverage"].to_numpy()
+    ax.fill_between(leverage, rows["least"], rows["most"], color=CROSS, alpha=0.15, linewidth=0)
+    for name, colour in (("isolated", ISOLATED), ("common", CROSS)):
+        ax.plot(leverage, rows[name], "o-", color=colour, linewidth=1.6, markersize=4)
+        ax.annotate(
+            "isolated: a leg" if name == "isolated" else "cross: the account",
+            (leverage[-1], rows[name][-1]), xytext=(6, 0), textcoords="offset points", color=colour, va="center",
+            fontsize=theme.TEXT, weight="bold",
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xticks(leverage, [f"{value:g}x" for value in leverage])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(leverage[0] * 0.95, leverage[-1] * 1.8)
+    ax.set_ylim(0, 1.05)
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    return ax
+
+
+def _name_lines(ax: Axes) -> None:
+    """Write what the lines are above the axes, in their colours."""
+    for name, colour, at in (("equity", EQUITY, -122), ("maintenance margin", NEEDED, 0)):
+        ax.annotate(
+            name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
+            color=colour, fontsize=theme.TEXT, weight="bold",
+        )  # fmt: skip
+
+
+def _mark(ax: Axes, event: datetime, step: float, needed: float) -> None:
+    """Mark the bar that liquidates."""
+    at = days(event) + step
+    left, right = ax.get_xlim()
+    toward = "right" if at > (left + right) / 2 else "left"
+    ax.axvline(at, color=theme.INK, linewidth=0.8, linestyle=(0, (2, 3)))
+    ax.plot(at, needed, "o", color=NEEDED, markersize=7, markeredgecolor=theme.PAPER, zorder=4)
+    ax.annotate(
+        f"liquidated {event:%-d %b %H:%M}", (at, 1.0), xycoords=("data", "axes fraction"),
+        xytext=(-6 if toward == "right" else 6, -4), textcoords="offset points", ha=toward, va="top",
+        color=theme.INK, fontsize=theme.TEXT, weight="bold",
+    )  # fmt: skip
+
+
+def _left_at_least(replayed: pl.DataFrame, begin: float) -> tuple[list[float], list[float]]:
+    """Return times, and the share of the liquidated that had at least as long."""
+    liquidated = replayed.filter(pl.col("outcome") == "liquidated")
+    leads = liquidated["warning"].drop_nulls().dt.total_milliseconds().to_numpy()
+    at = np.unique(leads[leads > begin])
+    share = [float((leads >= lead).sum()) / liquidated.height for lead in at]
+    if not share:
+        return [begin], [0.0]
+    return [begin, *at.tolist(), float(at[-1])], [share[0], *share, 0.0]
+
+
+def _longest(replayed: pl.DataFrame) -> timedelta | None:
+    found: timedelta | None = replayed.select(pl.col("warning").max()).item()
+    return found
+
+
+def _in_milliseconds(time: timedelta) -> float:
+    return time / timedelta(milliseconds=1)

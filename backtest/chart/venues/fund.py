@@ -1,0 +1,124 @@
+"""The insurance fund through time: what it holds, what is paid in and what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+
+from backtest import amounts as words
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import Floats, openings, time_axis
+
+#: What flows in and what flows out; the sides' colours mean longs and shorts.
+IN_COLOUR, OUT_COLOUR = "#2E8B57", "#B03A48"
+
+
+def figure(
+    fund: pl.DataFrame,
+    flow: pl.DataFrame,
+    window: tuple[datetime, datetime],
+    *,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    currency: str = "USDT",
+) -> Figure:
+    """Return the fund above, and below what was paid in and what was drawn, each at its own scale.
+
+    Parameters
+    ----------
+    fund, flow : as :func:`fund_path` and :func:`paid_in` take them
+    window : first and last moment shown
+    title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+    """
+    found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
+    panels = theme.stacked_panels(found, heights=[3, 1.2, 1.2], title=title, subtitle=subtitle, notes=notes)
+    fund_path(fund, panels[0], currency=currency)
+    paid_in(flow, panels[1], currency=currency)
+    drawn(flow, panels[2], currency=currency)
+    time_axis(panels[2], *window)
+    return found
+
+
+def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h") -> Axes:
+    """Draw the fund through time as a line of steps, from zero.
+
+    Parameters
+    ----------
+    fund : ``time, fund`` of a replay
+    currency : settlement currency
+    every : interval; the fund is drawn as it stood at the end of each
+    """
+    path = fund.sort("time").group_by_dynamic("time", every=every).agg(pl.col("fund").last())
+    path = path.upsample("time", every=every).with_columns(pl.col("fund").forward_fill())
+    starts, step = openings(path["time"])
+    edges = np.append(starts, starts[-1] + step)
+    ax.add_artist(
+        StepPatch(
+            path["fund"].to_numpy(), edges, fill=True, facecolor=theme.FAINT, edgecolor=theme.INK, linewidth=0.9
+        )
+    )
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(0, max(float(path["fund"].max() or 0.0) * 1.1, 1e-12))  # type: ignore[arg-type]
+    theme.dress(ax, f"Insurance fund, {words.currency_name(currency)}")
+    theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    _empty_spans(path, ax, edges)
+    _mark_lowest(path, ax, edges, currency)
+    return ax
+
+
+def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw what went into the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
+    return _flow(flow, "paid_in", ax, f"Paid in, {words.currency_name(currency)} per hour", IN_COLOUR, currency)
+
+
+def drawn(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw what came out of the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
+    return _flow(flow, "paid_out", ax, f"Drawn, {words.currency_name(currency)} per hour", OUT_COLOUR, currency)
+
+
+def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, currency: str) -> Axes:
+    starts, step = openings(flow["time"])
+    edges, heights = np.append(starts, starts[-1] + step), flow[name].to_numpy()
+    ax.add_artist(StepPatch(heights, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(0, max(1.15 * float(heights.max()), 1e-12))
+    theme.dress(ax, title)
+    if heights.max() > 0:
+        theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    else:
+        ax.set_yticks([0], ["0"])
+    ax.annotate(
+        f"{words.amount(float(heights.sum()), currency)} in all", (1, 1), xytext=(0, 5), xycoords="axes fraction",
+        textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT, weight="bold",
+    )  # fmt: skip
+    return ax
+
+
+def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> None:
+    """Point at the lowest the fund stood, where it was not empty and lower than at its beginning."""
+    at = int(path["fund"].arg_min() or 0)
+    lowest = float(path["fund"][at])
+    if 0 < lowest < 0.99 * float(path["fund"][0]):
+        late = at > 0.85 * path.height
+        ax.plot([edges[at]], [lowest], marker="o", markersize=4, color=OUT_COLOUR)
+        ax.annotate(
+            f"lowest {words.amount(lowest, currency)}", (edges[at], lowest), xytext=(-6 if late else 6, -10),
+            textcoords="offset points", ha="right" if late else "left", color=OUT_COLOUR, fontsize=theme.TEXT,
+        )  # fmt: skip
+
+
+def _empty_spans(path: pl.DataFrame, ax: Axes, edges: Floats) -> None:
+    """Mark where the fund was empty."""
+    empty = (path["fund"] <= 0).to_numpy()
+    change = np.diff(np.concatenate([[0], empty.astype(np.int64), [0]]))
+    for start, end in zip(np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True):
+        ax.axvspan(edges[start], edges[end], color=OUT_COLOUR, alpha=0.12, linewidth=0)
+    if empty.any():
+        ax.text(0.01, 0.9, "shaded: empty", transform=ax.transAxes, color=OUT_COLOUR, fontsize=theme.TEXT)

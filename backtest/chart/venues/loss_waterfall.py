@@ -1,0 +1,142 @@
+"""Who bore the losses of liquidated positions: all on one bar, and what lay beyond margins at its own scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+
+from backtest import amounts as words
+from backtest.chart.style import theme
+
+#: What is lost and what is gained; the sides' colours mean longs and shorts.
+LOSS_COLOUR, GAIN_COLOUR, MARGIN_COLOUR = "#B03A48", "#2E8B57", "#AEB6C0"
+
+#: Whose loss it is, in words.
+BEARERS = {
+    "margins": "holders' margins",
+    "fund": "insurance fund",
+    "backstop": "backstop",
+    "counterparties": "deleveraged counterparties\n(profit given up)",
+    "clawback": "profits of others\n(clawed back)",
+    "nobody": "nobody (deficit)",
+}
+
+#: Share of the bar of all losses that what is written in it needs; with less it stands beside it.
+ROOM_FOR_WORDS = 0.35
+
+
+def figure(
+    found: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), currency: str = "USDT"
+) -> Figure:
+    """Return all losses on one bar above, and what lay beyond margins below it at a scale of its own.
+
+    Parameters
+    ----------
+    found : as ``study.waterfall.who_bore`` returns it
+    title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+    """
+    width, height = theme.SIZE
+    drawn = Figure(figsize=(width, height * 0.78), dpi=theme.DPI)
+    whole, beyond = theme.stacked_panels(
+        drawn, heights=[0.7, 4], title=title, subtitle=subtitle, notes=notes, shared=False, left=2.1
+    )
+    losses_as_one(found, whole, currency=currency)
+    waterfall(
+        found.filter(pl.col("bearer") != "margins"), beyond, currency=currency, title="Beyond margins, enlarged"
+    )
+    _enlarge(found, whole, beyond, drawn)
+    return drawn
+
+
+def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw all losses as one bar, what margins bore and what lay beyond them.
+
+    Parameters
+    ----------
+    found : as ``study.waterfall.who_bore`` returns it; gains are left out
+    """
+    margins, beyond = _parts(found)
+    total = max(margins + beyond, 1e-12)
+    ax.barh([0], [margins], height=0.8, color=MARGIN_COLOUR)
+    ax.barh([0], [beyond], left=[margins], height=0.8, color=LOSS_COLOUR)
+    told = f"holders' margins {words.amount(margins, currency)}, {words.percent(margins / total)}"
+    inside = margins >= ROOM_FOR_WORDS * total or not beyond
+    told = told if inside else told.replace("margins ", "margins\n")
+    ax.annotate(
+        told, (0, 0), xytext=(7 if inside else -7, 0), textcoords="offset points", va="center",
+        ha="left" if inside else "right", fontsize=theme.TEXT, color=theme.INK if inside else theme.MUTED,
+    )  # fmt: skip
+    more = (
+        f"beyond margins {words.amount(beyond, currency)}, {words.percent(beyond / total)}"
+        if beyond
+        else "nothing lost beyond margins"
+    )
+    ax.annotate(
+        more, (1, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
+        color=LOSS_COLOUR if beyond else theme.MUTED, fontsize=theme.TEXT, weight="bold",
+    )  # fmt: skip
+    ax.set_xlim(0, total)
+    ax.set_ylim(-0.5, 0.5)
+    theme.dress(ax, f"All losses of liquidated positions, {words.currency_name(currency)}")
+    return _bare(ax)
+
+
+def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: str = "Who bore the loss") -> Axes:
+    """Draw who bore the losses of liquidated positions, a bar a bearer, from the first to the last to pay.
+
+    Parameters
+    ----------
+    found : rows of ``study.waterfall.who_bore``; gains point left of zero
+    """
+    amounts = found["amount"].to_numpy()
+    at = np.arange(amounts.size)[::-1]
+    colours = [LOSS_COLOUR if amount > 0 else GAIN_COLOUR for amount in amounts]
+    ax.barh(at, amounts, height=0.62, color=colours)
+    ax.axvline(0, color=theme.MUTED, linewidth=0.8)
+    span = max(float(np.abs(amounts).max()), 1e-12)
+    for place, amount in zip(at, amounts, strict=True):
+        told = "0" if abs(amount) < span * 1e-9 else words.amount(abs(float(amount)), currency)
+        told = f"gained {told}" if amount < -span * 1e-9 else told
+        ax.annotate(
+            told, (max(amount, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
+            fontsize=theme.TEXT, color=theme.INK,
+        )  # fmt: skip
+    right = max(1.35 * max(float(amounts.max()), 0.0), 0.25 * span)  # room for what is written there
+    ax.set_xlim(min(1.1 * float(amounts.min()), -0.02 * span), right)
+    theme.dress(ax, f"{title}, {words.currency_name(currency)}")
+    _bare(ax)
+    ax.set_yticks(at, [BEARERS[name] for name in found["bearer"]])
+    return ax
+
+
+def _bare(ax: Axes) -> Axes:
+    """Take the scales away: every bar says what it is."""
+    ax.grid(visible=False)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines["bottom"].set_visible(False)
+    return ax
+
+
+def _parts(found: pl.DataFrame) -> tuple[float, float]:
+    """Return what margins bore and what others lost."""
+    lost = dict(found.with_columns(pl.col("amount").clip(lower_bound=0.0)).iter_rows())
+    margins = float(lost.pop("margins", 0.0))
+    return margins, float(sum(lost.values()))
+
+
+def _enlarge(found: pl.DataFrame, whole: Axes, beyond: Axes, drawn: Figure) -> None:
+    """Shade the way from the end of the bar above to the panel below that enlarges it."""
+    margins, rest = _parts(found)
+    if rest > 0:
+        ends = whole.transData.transform([(margins, -0.4), (margins + rest, -0.4)])
+        corners = beyond.transAxes.transform([(1, 1), (0, 1)])
+        shape = drawn.transFigure.inverted().transform(np.vstack([ends, corners]))
+        drawn.add_artist(
+            Polygon(shape, transform=drawn.transFigure, color=LOSS_COLOUR, alpha=0.09, linewidth=0, zorder=0)
+        )

@@ -1,0 +1,136 @@
+"""Margins: what was asked through time beside what happened, and what each tier asks beside what it needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from backtest import amounts as words
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
+
+#: Lines of margins, by method, in order of appearance.
+LINES = (theme.INK, "#8A5A9E", "#2E8B74", "#B58900")
+
+#: What a move beyond the margin is marked with.
+BEYOND = "#C2185B"
+
+#: Part of the width that the names of tiers take.
+NAMES = 0.17
+
+#: Rates that a logarithmic axis of them is ticked at.
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> Axes:
+    """Draw margins through time and the worst move of each period: shorts above zero, longs below.
+
+    Parameters
+    ----------
+    rolling : ``side, method, time, margin, move, exceeded`` as ``study.adequacy.rolling_margins``, of one or
+        several methods
+    counted : method whose exceeded moves are marked; the first by default
+    """
+    methods = rolling["method"].unique(maintain_order=True).to_list()
+    counted = methods[0] if counted is None else counted
+    bottom = top = 0.0
+    for side, sign in (("long", -1.0), ("short", 1.0)):
+        own = rolling.filter(pl.col("side") == side)
+        moves = own.filter(pl.col("method") == counted)
+        days, step = openings(moves["time"])
+        height = sign * moves["move"].to_numpy()
+        ax.vlines(days + step / 2, 0, height, color=theme.SIDE_COLOURS[side], linewidth=0.7, alpha=0.75)
+        gone = moves["exceeded"].to_numpy()
+        ax.plot(days[gone] + step / 2, height[gone], "o", color=BEYOND, markersize=3.5, markeredgewidth=0)
+        bottom, top = min(bottom, height.min()), max(top, height.max())
+        for method, colour in zip(methods, LINES, strict=False):
+            line = own.filter(pl.col("method") == method)
+            asked = sign * line["margin"].to_numpy()
+            ax.step(openings(line["time"])[0], asked, where="post", color=colour, linewidth=1.3)
+    room = 1.5 * theme.TEXT * (len(methods) + 1.5) / theme.height(ax)  # of the axes, for the names
+    ax.set_ylim(1.04 * bottom, top + room / (1 - room) * (top - 1.04 * bottom))
+    ax.axhline(0, color=theme.MUTED, linewidth=0.8)
+    theme.dress(ax, "Worst move of each period, against longs below zero and shorts above, and the margin asked")
+    theme.amount_axis(ax, words.percent)
+    days, step = openings(rolling.filter(pl.col("side") == "long", pl.col("method") == counted)["time"])
+    time_axis(ax, EPOCH + days[0] * DAY, EPOCH + (days[-1] + step) * DAY)
+    _names(rolling, ax, methods, counted)
+    return ax
+
+
+def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
+    """Draw each tier's maintenance rate beside the rates that closing its largest position needs.
+
+    A bar runs from the lowest to the highest level required; the upright stroke is the rate now. Thin bars are
+    moves from every opening, thick ones those after liquidations at the tier's highest leverage.
+
+    Parameters
+    ----------
+    adequacy : as ``study.maintenance.tier_adequacy`` returns it
+    """
+    levels = [name for name in adequacy.columns if name.startswith("required_")]
+    tiers = adequacy["tier"].unique(maintain_order=True).to_list()
+    least = max(adequacy.select(pl.min_horizontal("rate", *levels).min()).item(), RATES[0])
+    most = adequacy.select(pl.max_horizontal("rate", *levels).max()).item()
+    ax.set_xscale("log")
+    ax.set_xlim(least / 1.25 * (least / most / 1.6) ** (NAMES / (1 - NAMES)), most * 1.25)
+    for row in adequacy.iter_rows(named=True):
+        _draw_required(row, ax, len(tiers) - tiers.index(row["tier"]), [row[name] for name in levels])
+    for number, tier in enumerate(tiers):
+        row, place = adequacy.filter(pl.col("tier") == tier).row(0, named=True), len(tiers) - number
+        stroke = [place - 0.36, place + 0.36]
+        ax.plot([row["rate"]] * 2, stroke, color=theme.INK, linewidth=2.4, solid_capstyle="butt")
+        ax.annotate(
+            _tier_name(row), (0, place), xycoords=("axes fraction", "data"), va="center", color=theme.MUTED,
+            fontsize=theme.TEXT,
+        )  # fmt: skip
+    span = f"{levels[0].removeprefix('required_')} to {levels[-1].removeprefix('required_')} %"
+    theme.dress(ax, f"Rate now (stroke) and needed at {span}: thin at every opening, thick after liquidation")
+    theme.side_names(ax)
+    theme.below(ax, "maintenance rate, of the notional")
+    ax.set_ylim(0.4, len(tiers) + 0.6)
+    ax.set_yticks([])
+    ax.xaxis.set_major_locator(FixedLocator([rate for rate in RATES if least / 1.25 <= rate <= most * 1.25]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
+    return ax
+
+
+def _draw_required(row: dict[str, Any], ax: Axes, place: float, needed: list[float]) -> None:
+    after = row["condition"] == "after liquidation"
+    width, shift = (4.5, -0.055) if after else (1.6, 0.055)
+    place += shift + (0.16 if row["side"] == "long" else -0.16)
+    colour = theme.SIDE_COLOURS[row["side"]]
+    span = [max(min(needed), RATES[0]), max(needed)]
+    ax.plot(span, [place] * 2, color=colour, linewidth=width, solid_capstyle="butt", alpha=0.85)
+
+
+def _tier_name(row: dict[str, Any]) -> str:
+    size, lasts = words.amount(row["size"], "").strip(), _span(row["time_to_close"])
+    leverage = f"{row['max_leverage']:g}x" if np.isfinite(row["max_leverage"]) else "not told"
+    return f"to {size}, {leverage}\nclosed in {lasts}"
+
+
+def _span(time: timedelta) -> str:
+    for unit, name in ((DAY, "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
+        if time >= unit:
+            return f"{words.three_figures(time / unit)} {name}"
+    return f"{words.three_figures(time.total_seconds())} s"
+
+
+def _names(rolling: pl.DataFrame, ax: Axes, methods: list[str], counted: str) -> None:
+    """Write each method in its colour, and how often the counted one was exceeded, above zero on the left."""
+    beyond = rolling.filter(pl.col("method") == counted)["exceeded"]
+    words_ = [(method, colour) for method, colour in zip(methods, LINES, strict=False)]
+    words_.append((f"{int(beyond.sum()):,} of {beyond.len():,} moves beyond {counted}", BEYOND))
+    for number, (text, colour) in enumerate(words_):
+        ax.text(
+            0.01, 0.97 - 1.5 * theme.TEXT * number / theme.height(ax), text, transform=ax.transAxes, va="top",
+            color=colour, fontsize=theme.TEXT, weight="bold",
+            bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+        )  # fmt: skip

@@ -1,0 +1,190 @@
+"""A history against the mark that liquidations moved: prices, how far apart, and what was executed in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
+
+from backtest import amounts as words
+from backtest.chart.style import theme
+from backtest.chart.style.time_axis import openings, time_axis
+
+#: Bars of executed liquidations are at most this many, so that they can be told apart.
+MOST_BARS = 240
+
+#: What a history and the mark that liquidations moved are called.
+NAMES = ("without liquidations", "with them")
+
+#: How long one of them may be, in words and in seconds.
+LENGTHS = {
+    "1m": ("minute", 60),
+    "5m": ("5 minutes", 300),
+    "15m": ("15 minutes", 900),
+    "30m": ("30 minutes", 1_800),
+    "1h": ("hour", 3_600),
+    "2h": ("2 hours", 7_200),
+    "4h": ("4 hours", 14_400),
+    "12h": ("12 hours", 43_200),
+    "1d": ("day", 86_400),
+    "7d": ("7 days", 604_800),
+}
+
+
+def figure(
+    bars: pl.DataFrame,
+    impact: pl.DataFrame,
+    window: tuple[datetime, datetime],
+    *,
+    title: str,
+    subtitle: str = "",
+    unit: str = "",
+    currency: str = "USDT",
+    names: tuple[str, str] = NAMES,
+    facts: pl.DataFrame | None = None,
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Return prices above, below them the mark's offset and what was executed, on one time axis.
+
+    Parameters
+    ----------
+    bars, impact : as the panels take them, of one symbol
+    window : first and last moment shown
+    title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+    unit : of prices
+    names : of the history and of the moved mark
+    facts : as ``impact``, what was executed in the history itself: a panel more
+    """
+    found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
+    heights = [3, 1.4, 1.4] if facts is None else [3, 1.4, 1.2, 1.2]
+    panels = theme.stacked_panels(found, heights=heights, title=title, subtitle=subtitle, notes=notes)
+    history_and_mark(bars, impact, panels[0], unit=unit, names=names)
+    offset(impact, panels[1], mark=names[1])
+    every = length_of(window)
+    if facts is not None:
+        executed(facts, panels[2], currency=currency, every=every, where=" in fact")
+    where = "" if facts is None else f" {names[1]}"
+    executed(impact, panels[-1], currency=currency, every=every, where=where)
+    time_axis(panels[-1], *window)
+    return found
+
+
+def length_of(window: tuple[datetime, datetime]) -> str:
+    """Return the shortest length of bars of which not too many cover a window, as polars writes it."""
+    wanted = (window[1] - window[0]) / timedelta(seconds=1) / MOST_BARS
+    return next((name for name, (_, seconds) in LENGTHS.items() if seconds >= wanted), "7d")
+
+
+def history_and_mark(
+    bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "", names: tuple[str, str] = NAMES
+) -> Axes:
+    """Draw the close of the history and of the mark that liquidations moved.
+
+    Parameters
+    ----------
+    bars : ``time, close`` of one symbol
+    impact : ``time, offset`` of the same bars, as a replay holds it
+    names : of the history and of the moved mark
+    """
+    both = bars.join(impact.select("time", "offset"), on="time").sort("time")
+    starts, step = openings(both["time"])
+    close, moved = both["close"].to_numpy(), both["close"].to_numpy() * np.exp(both["offset"].to_numpy())
+    ends = starts + step
+    ax.fill_between(ends, close, moved, color=theme.SIDE_COLOURS["long"], alpha=0.25, linewidth=0)
+    ax.plot(ends, close, color="#9AA3AE", linewidth=1.1)
+    ax.plot(ends, moved, color=theme.INK, linewidth=0.9)
+    ax.set_xlim(starts[0], ends[-1])
+    theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
+    theme.price_axis(ax, logarithmic=False)
+    history, mark = names
+    _name(ax, ((history, "#7C8692", -62 - 8 * max(0, len(mark) - len(NAMES[1]))), (mark, theme.INK, 0)))
+    return ax
+
+
+def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
+    """Draw how far liquidations have moved the mark, in per cent of the history's price.
+
+    Parameters
+    ----------
+    impact : ``time, offset`` (a logarithm) of one symbol
+    mark : name of the moved mark
+    """
+    path = impact.sort("time")
+    starts, step = openings(path["time"])
+    ends, moved = starts + step, 100 * np.expm1(path["offset"].to_numpy())
+    ax.fill_between(ends, 0, moved, color=theme.SIDE_COLOURS["long"], alpha=0.25, linewidth=0)
+    ax.plot(ends, moved, color=theme.INK, linewidth=0.9)
+    ax.axhline(0, color=theme.MUTED, linewidth=0.8)
+    ax.set_xlim(starts[0], ends[-1])
+    moved_by = "Moved by liquidations" if mark == NAMES[1] else f"Mark {mark}"
+    theme.dress(ax, f"{moved_by}, per cent of the history's price")
+    ax.margins(y=0.3)
+    theme.amount_axis(ax, words.plain)
+    ax.yaxis.set_major_formatter(lambda value, _: _signed(value, "+.3g") if value else "0")
+    furthest = int(np.abs(moved).argmax())
+    most = float(moved[furthest])
+    if most:
+        late = furthest > 0.88 * len(ends)
+        ax.annotate(
+            f"{_signed(most, '+.2f')} %",
+            (ends[furthest], most),
+            xytext=(-6 if late else 6, -7 if most < 0 else 7),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            va="center",
+            fontsize=theme.TEXT,
+            color=theme.INK,
+            weight="bold",
+        )
+    return ax
+
+
+def executed(
+    impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h", where: str = ""
+) -> Axes:
+    """Draw the notional that liquidations executed in the book, of shorts above zero and of longs below it.
+
+    Parameters
+    ----------
+    impact : ``time, long_executed, short_executed`` of one symbol
+    every : length of a bar, one of ``LENGTHS``
+    where : in which world, in words
+    """
+    sums = impact.sort("time").group_by_dynamic("time", every=every).agg(pl.col("^(long|short)_executed$").sum())
+    sums = sums.upsample("time", every=every).with_columns(pl.exclude("time").fill_null(0.0))
+    starts, step = openings(sums["time"])
+    edges = np.append(starts, starts[-1] + step)
+    heights = {"short": sums["short_executed"].to_numpy(), "long": -sums["long_executed"].to_numpy()}
+    for side, values in heights.items():
+        colour = theme.SIDE_COLOURS[side]
+        ax.add_artist(StepPatch(values, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
+    most = max(float(np.abs(values).max()) for values in heights.values()) or 1.0
+    ax.set_ylim(*(
+        sign * max(1.15 * float(np.abs(heights[side]).max()), 0.1 * most)
+        for sign, side in ((-1, "long"), (1, "short"))
+    ))  # fmt: skip
+    ax.set_xlim(edges[0], edges[-1])
+    ax.axhline(0, color=theme.MUTED, linewidth=0.8)
+    theme.dress(ax, f"Liquidations executed{where}, {words.currency_name(currency)} per {LENGTHS[every][0]}")
+    theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    if not any(values.any() for values in heights.values()):
+        ax.set_yticks([0], ["0"])
+    return theme.side_names(ax)
+
+
+def _signed(number: float, form: str) -> str:
+    return f"{number:{form}}".replace("-", "\N{MINUS SIGN}")
+
+
+def _name(ax: Axes, names: Sequence[tuple[str, str, int]]) -> None:
+    """Write what lines show in their colours, above the axes on the right."""
+    for name, colour, at in names:
+        ax.annotate(
+            name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
+            color=colour, fontsize=theme.TEXT, weight="bold",
+        )  # fmt: skip

@@ -1,0 +1,240 @@
+"""Policies: what a cap on leverage changes under each response, and freedom against loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from backtest import amounts as words
+from backtest.chart.style import theme
+
+#: One colour a response, everywhere; no side's.
+RESPONSE_COLOURS = {"same_size": "#2E8B74", "same_margin": "#8A5A9E", "not_opened": "#B58900"}
+RESPONSE_MARKS = {"same_size": "o", "same_margin": "s", "not_opened": "^"}
+RESPONSE_WIDTHS = {"same_size": 3.2, "same_margin": 1.4, "not_opened": 1.6}
+RESPONSE_DASHES = {"same_size": "-", "same_margin": (0, (4, 2)), "not_opened": "-"}
+#: Lines of a frontier under the rules as they are, and under each other set of them.
+RULE_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
+RESPONSE_WORDS = {
+    "same_size": "same size, more margin",
+    "same_margin": "same margin, smaller size",
+    "not_opened": "not opened at all",
+}
+
+#: Points that the names of caps keep from one another, across and up.
+NAME_SPACE = np.array([34.0, 13.0])
+
+#: Up to so many policies in one panel those that another one beats are named too.
+FEW = 8
+
+#: Axes reach so far beyond the highest value.
+HEADROOM = 1.08
+
+
+class Measure(NamedTuple):
+    """A column of the policies, and how it is written."""
+
+    column: str
+    title: str
+    write: Callable[[float], str]
+
+
+def a_million(value: float) -> str:
+    """Return an amount per million."""
+    return words.three_figures(value)
+
+
+MEASURES = (
+    Measure("liquidated_share", "Liquidated, % of positions opened", words.percent),
+    Measure("notional_share", "Liquidated, % of notional opened", words.percent),
+    Measure("shortfall_per_million", "Shortfall per million of wanted notional", a_million),
+    Measure("losses_per_million", "Losses of the liquidated per million wanted", a_million),
+)
+
+
+def by_cap(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
+    """Draw one measure against the cap on leverage, a line a response, with its bands where there are any.
+
+    Parameters
+    ----------
+    policies : ``cap`` (null: none), ``response`` and the measure's column, optionally with ``_low`` and ``_high``:
+        one row a cap and response
+    """
+    caps = cap_order(policies)
+    for response, colour in RESPONSE_COLOURS.items():
+        own = policies.filter(pl.col("response") == response)
+        if own.is_empty():
+            continue
+        place = np.array([caps.index(cap) for cap in own["cap"]])
+        order = np.argsort(place)
+        if f"{measure.column}_low" in own.columns:
+            low, high = (own[f"{measure.column}_{end}"].to_numpy()[order] for end in ("low", "high"))
+            ax.fill_between(place[order], low, high, color=colour, alpha=0.12, linewidth=0)
+        # lines of two responses may lie on one another: one is wide, the next dashed on top of it
+        ax.plot(
+            place[order], own[measure.column].to_numpy()[order], color=colour, linewidth=RESPONSE_WIDTHS[response],
+            linestyle=RESPONSE_DASHES[response], marker=RESPONSE_MARKS[response], markersize=4.5,
+        )  # fmt: skip
+    theme.dress(ax, measure.title)
+    ax.set_ylim(0, HEADROOM * max(highest(policies, measure), 1e-12))
+    theme.amount_axis(ax, measure.write)
+    ax.set_xlim(-0.25, len(caps) - 0.75)
+    ax.set_xticks(range(len(caps)), [cap_name(cap) for cap in caps], color=theme.MUTED, fontsize=theme.TEXT)
+    return ax
+
+
+def small_multiples(
+    policies: pl.DataFrame,
+    *,
+    title: str,
+    subtitle: str = "",
+    measures: Sequence[Measure] = MEASURES,
+    notes: Sequence[str] = (),
+    width: float = 5.2,
+    height: float = 2.3,
+) -> Figure:
+    """Return the figure of a grid: a row a measure, a column a history, lines by response against the cap.
+
+    Parameters
+    ----------
+    policies : one row a ``history``, ``cap`` and ``response``
+    width, height : of a panel, inches
+    """
+    histories = policies["history"].unique(maintain_order=True).to_list()
+    size = max(width * len(histories) + 1.0, 8.0), height * len(measures) + 1.9
+    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    panels = theme.panel_grid(
+        figure, rows=len(measures), columns=len(histories), title=title, subtitle=subtitle, notes=notes
+    )  # fmt: skip
+    for row, measure in zip(panels, measures, strict=True):
+        for ax, history in zip(row, histories, strict=True):
+            by_cap(policies.filter(pl.col("history") == history), ax, measure=measure)
+            if measure is measures[0] and len(histories) > 1:
+                theme.dress(ax, f"{history}\n{measure.title}")
+        row[0].set_ylim(0, HEADROOM * max(highest(policies, measure), 1e-12))  # those beside it share it
+    for ax in panels[-1]:
+        theme.below(ax, "highest leverage allowed")
+    response_names(policies, panels[0][-1])
+    return figure
+
+
+def frontier(
+    policies: pl.DataFrame,
+    ax: Axes,
+    *,
+    loss: Measure = MEASURES[2],
+    freedom: str = "freedom",
+) -> Axes:
+    """Draw what policies leave of traders' freedom against the loss they leave to others.
+
+    Of each response, policies that another one beats are faint; the rest stand out, joined under the same rates
+    and other rules (told apart by dashes), with their caps where there is room.
+
+    Parameters
+    ----------
+    policies : ``dominated`` as ``study.frontier.frontier`` tells it, ``cap``, ``response``, freedom and loss;
+        ``label`` where a policy is more than its cap; ``rate_scale`` and ``change`` where these differ
+    """
+    rules = [name for name in ("change", "rate_scale") if name in policies.columns]
+    sets = policies.select(rules).unique(maintain_order=True).rows() if rules else [()]
+    for response, colour in RESPONSE_COLOURS.items():
+        own = policies.filter(pl.col("response") == response).unique([freedom, loss.column, *rules]).sort(freedom)
+        mark = RESPONSE_MARKS[response]
+        ax.plot(own[freedom], own[loss.column], mark, color=colour, alpha=0.28, markersize=5, markeredgewidth=0)
+        for number, values in enumerate(sets):
+            kept = own.filter(~pl.col("dominated"), **dict(zip(rules, values, strict=True)))
+            ax.step(
+                kept[freedom], kept[loss.column], where="pre", color=colour, linewidth=1.1, alpha=0.8, zorder=1,
+                linestyle=RULE_DASHES[number % len(RULE_DASHES)],
+            )  # fmt: skip
+            ax.plot(kept[freedom], kept[loss.column], mark, color=colour, markersize=7.5, markeredgewidth=0)
+    theme.dress(ax, f"{loss.title}; the best are low and to the right")
+    theme.below(ax, "freedom: wanted notional that is opened, over the margin asked for it")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
+    top = max(float(policies[loss.column].to_numpy().max()), 1e-12)
+    ax.set_ylim(-0.03 * top, 1.16 * top)
+    ax.margins(x=0.06)
+    theme.amount_axis(ax, loss.write)
+    named = policies if policies.height <= FEW else policies.filter(~pl.col("dominated"))
+    _name_caps(named, ax, freedom, loss.column)
+    response_names(policies, ax, inside=True)
+    return ax
+
+
+def frontiers(
+    policies: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), width: float = 6.0
+) -> Figure:
+    """Return the figure of frontiers, a panel a history.
+
+    Parameters
+    ----------
+    policies : as :func:`frontier` takes them, with ``history``
+    width : of a panel, inches
+    """
+    parts = policies.partition_by("history", maintain_order=True)
+    size = max((width + 0.4) * len(parts), 9.0), 5.6
+    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    panels = theme.panel_grid(
+        figure, rows=1, columns=len(parts), title=title, subtitle=subtitle, notes=notes
+    )  # fmt: skip
+    for ax, part in zip(panels[0], parts, strict=True):
+        frontier(part, ax)
+        if len(parts) > 1:
+            theme.dress(ax, f"{part['history'][0]}\n{MEASURES[2].title}; the best are low and to the right")
+    highest_loss = max(ax.get_ylim()[1] for ax in panels[0])
+    panels[0][0].set_ylim(-0.026 * highest_loss, highest_loss)  # those beside it share it
+    return figure
+
+
+def response_names(policies: pl.DataFrame, ax: Axes, *, inside: bool = False) -> Axes:
+    """Write each response in its colour: above the axes on the right, or inside them on the left."""
+    present = [name for name in RESPONSE_COLOURS if name in policies["response"].unique()]
+    at, alignment = ((0.012, 0.98), "left") if inside else ((1.0, 0.98), "right")
+    for number, response in enumerate(present):
+        ax.annotate(
+            RESPONSE_WORDS[response], at, xytext=(0, -13 * number), xycoords="axes fraction", ha=alignment,
+            va="top", textcoords="offset points", color=RESPONSE_COLOURS[response], fontsize=theme.TEXT,
+            weight="bold",
+            bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+        )  # fmt: skip
+    return ax
+
+
+def highest(policies: pl.DataFrame, measure: Measure) -> float:
+    """Return the highest value of a measure, bands included."""
+    names = [name for name in (measure.column, f"{measure.column}_high") if name in policies.columns]
+    return float(policies.select(pl.max_horizontal(pl.col(names).fill_nan(None)).max()).item() or 0.0)
+
+
+def cap_order(policies: pl.DataFrame) -> list[float | None]:
+    """Return the caps from none to the lowest."""
+    caps = policies["cap"].unique().to_list()
+    return sorted(caps, key=lambda cap: -float("inf") if cap is None else -cap)
+
+
+def cap_name(cap: float | None) -> str:
+    """Return how a cap is written."""
+    return "none" if cap is None else f"{cap:g}x"
+
+
+def _name_caps(policies: pl.DataFrame, ax: Axes, freedom: str, loss: str) -> None:
+    """Write the caps of policies, the beaten last, from the freest on, where no other name stands."""
+    taken: list[np.ndarray] = []
+    order = ["dominated", freedom, loss]
+    for row in policies.sort(order, descending=[False, True, True]).iter_rows(named=True):
+        at = ax.transData.transform((row[freedom], row[loss])) / ax.figure.dpi * 72
+        if any((np.abs(at - other) < NAME_SPACE).all() for other in taken):
+            continue
+        taken.append(at)
+        on_the_left = ax.transAxes.inverted().transform(ax.transData.transform((row[freedom], row[loss])))[0] < 0.2
+        ax.annotate(
+            row.get("label") or cap_name(row["cap"]), (row[freedom], row[loss]), textcoords="offset points",
+            xytext=(6 if on_the_left else -6, 5), ha="left" if on_the_left else "right", fontsize=theme.TEXT,
+            color=RESPONSE_COLOURS[row["response"]], alpha=0.5 if row["dominated"] else 1.0,
+        )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Procedures side by side: what each takes of the liquidated and leaves to others, from one fill to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from backtest.chart.style import theme
+from backtest.chart.venues.policy import Measure
+
+
+def written(value: float) -> str:
+    """Return an amount per million to a tenth, or whole where it is large; a rounding is nothing."""
+    return f"{value + 0.0:,.1f}".removesuffix(".0") if abs(value) < 99.95 else f"{value:,.0f}"
+
+
+MEASURES = (
+    Measure("losses_per_million", "Lost by those liquidated", written),
+    Measure("shortfall_per_million", "Lacking beyond their margins", written),
+    Measure("adl_per_million", "Left to counterparties or nobody", written),
+    Measure("adl_notional_per_million", "Notional deleveraged", written),
+)
+
+NAMES = {"returned": "closed whole, rest returned", "to_fund": "closed whole, rest to the fund"}
+
+#: Fills as they are marked: hollow where the fund is flattered, full at the other end.
+FLATTERING, WORST = "liquidation_price", "worst_price"
+
+#: Inches a procedure stands high, and a letter of its name is wide.
+ROW, LETTER = 0.34, 0.078
+
+#: Part of the width beyond the highest value, for what is written there.
+BEYOND = 0.7
+
+
+def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
+    """Draw one measure of each procedure, a line from its value at one fill to that at the other.
+
+    Parameters
+    ----------
+    policies : ``procedure``, ``fill`` and the measure's column: one row a procedure and fill, the first procedure
+        on top
+    """
+    names = policies["procedure"].unique(maintain_order=True).to_list()
+    for place, name in enumerate(names):
+        own = policies.filter(pl.col("procedure") == name)
+        ends = dict(own.select("fill", measure.column).iter_rows())
+        values = list(ends.values())
+        ax.plot([min(values), max(values)], [place, place], color=theme.MUTED, linewidth=2.2, zorder=2)
+        for fill, value in ends.items():
+            face = theme.PAPER if fill == FLATTERING else theme.INK
+            ax.plot(
+                value, place, "o", color=theme.INK, markerfacecolor=face, markersize=6, zorder=3, clip_on=False
+            )  # fmt: skip
+        told = list(dict.fromkeys(measure.write(value) for value in sorted(values)))
+        ax.annotate(
+            " to ".join(told), (max(values), place), xytext=(8, 0), textcoords="offset points", va="center",
+            fontsize=theme.TEXT, color=theme.INK,
+        )  # fmt: skip
+    theme.dress(ax, measure.title)
+    ax.grid(axis="y", visible=False)
+    highest = float(np.max(policies[measure.column].to_numpy()))
+    ax.set_xlim(0 if policies[measure.column].to_numpy().min() >= 0 else None, max(highest, 1e-12) * (1 + BEYOND))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: measure.write(value)))
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_yticks(range(len(names)), [NAMES.get(name, name) for name in names], color=theme.INK)
+    return ax
+
+
+def side_by_side(
+    policies: pl.DataFrame,
+    *,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    measures: Sequence[Measure] = MEASURES,
+    width: float = 3.0,
+) -> Figure:
+    """Return the figure of procedures: a row a history, a column a measure that says something.
+
+    Parameters
+    ----------
+    policies : as :func:`brackets` takes them, with ``history``
+    width : of a panel, inches
+    """
+    shown = [measure for measure in measures if _says_something(policies, measure)]
+    parts = policies.partition_by("history", maintain_order=True)
+    names = policies["procedure"].unique(maintain_order=True).to_list()
+    left = 0.45 + LETTER * max(len(NAMES.get(name, name)) for name in names)
+    size = max(left + 0.3 + (width + 0.3) * len(shown), 8.0), (ROW * len(names) + 0.6) * len(parts) + 1.9
+    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    panels = theme.panel_grid(
+        figure, rows=len(parts), columns=len(shown), title=title, subtitle=subtitle, notes=notes, left=left
+    )
+    for row, part in zip(panels, parts, strict=True):
+        for ax, measure in zip(row, shown, strict=True):
+            brackets(part, ax, measure=measure)
+            if len(parts) > 1 and ax is row[0]:
+                theme.dress(ax, f"{part['history'][0]}\n{measure.title}").grid(axis="y", visible=False)
+    for ax in panels[-1]:
+        theme.below(ax, "per million of wanted notional")
+    return figure
+
+
+def _says_something(policies: pl.DataFrame, measure: Measure) -> bool:
+    """Return whether any procedure has anything of a measure."""
+    return bool(policies.select((pl.col(measure.column).fill_null(0.0) != 0).any()).item())

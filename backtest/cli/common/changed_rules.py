@@ -1,0 +1,42 @@
+"""Rules that are changed on the command line, written RULE=VALUE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from backtest.cli.common.parser_errors import alike
+from backtest.errors import ArgumentError, RulesError
+from backtest.rules.procedure import PROCEDURE_RULES, rule_type
+from backtest.rules.venue import Venue
+
+
+def procedure_rules() -> dict[str, type]:
+    """Return the rules of a procedure and what each must be written as."""
+    return {name: rule_type(name) for name in PROCEDURE_RULES}
+
+
+def changed(venue: Venue, rules: list[str], option: str, known: Mapping[str, type]) -> Venue:
+    """Return the venue with the rules that were set by an option."""
+    changes: dict[str, Any] = {}
+    for words in rules:
+        name, equals, value = words.partition("=")
+        if equals and (meant := alike(name, known)) and name not in known:
+            raise ArgumentError(f"{option} {words}: there is no rule {name}{meant}")
+        if not equals or name not in known:
+            raise ArgumentError(f"{option} must be RULE=VALUE with one of {', '.join(known)}, is {words!r}")
+        changes[name] = _read(f"{option} {words}", value, known[name])
+    try:
+        return venue.with_(**changes) if changes else venue
+    except RulesError as error:
+        raise ArgumentError(f"{option}: {error}") from None
+
+
+def _read(words: str, value: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[value]
+        return kind(value)
+    except (KeyError, ValueError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
+        raise ArgumentError(f"{words}: the value must be {wanted}") from None

@@ -1,0 +1,161 @@
+"""What a command works on, from its options: prices, rules, positions."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from backtest import population
+from backtest.book import Book
+from backtest.book import load as load_book
+from backtest.cli.sweep.accounts_parser import FILES
+from backtest.errors import ArgumentError
+from backtest.market import Market, sample
+from backtest.market import load as load_market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue, venue_files
+
+#: The invented book where nothing else is asked for.
+COUNT, SEED, LEVERAGE_MIX = 1_000_000, 20210519, "mixed"
+LEVERAGE_MIXES = {"mixed": population.MIXED, "low": population.LOW, "high": population.HIGH}
+
+#: Populations that stand behind the market's own figures, and what ``--turnover`` is called there.
+STANDING = {"open-interest": "turnover", "volume": "opening_share"}
+
+#: No table of ETHUSDT is known before this one; declared to stand in for May 2021 on the bundled sample.
+SAMPLE_STAND_IN = {"ETHUSDT": "2022-02-16"}
+
+
+def read_market(options: Namespace) -> Market:
+    """Return the prices and funding, restricted to the symbols and the window asked for."""
+    if options.bars is None and options.funding is not None:
+        raise ArgumentError("--funding needs --bars: the bundled sample has its own")
+    if options.bars is None:
+        whole = sample()
+    else:
+        whole = load_market(options.bars, options.funding, gap_limit=options.gap_limit)
+    kept = whole.bars.filter(*_restrictions(options, whole))
+    if kept.is_empty():
+        raise ArgumentError(f"--from and --until leave no bars of {whole!r}")
+    return Market(kept, whole.funding, gap_limit=options.gap_limit, description=whole.description)
+
+
+def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) -> Book:
+    """Return the positions given, or an invented book where none are."""
+    invention = {name: getattr(options, name, None) for name in ("count", "seed", "leverage_mix")}
+    kind = getattr(options, "population", None)
+    if options.positions is not None:
+        invention["population"] = kind
+        for name, value in invention.items():
+            if value is not None:
+                option = name.replace("_", "-")
+                raise ArgumentError(f"--{option} is for an invented book: --positions gives one already")
+        return load_book(options.positions, options.adjustments)
+    if options.adjustments is not None:
+        raise ArgumentError("--adjustments needs --positions: an invented book has its own")
+    if kind in STANDING:
+        return _standing_book(options, market, venue, tiers, invention)
+    if options.turnover is not None:
+        raise ArgumentError("--turnover is for --population open-interest or volume")
+    return population.synthetic(
+        market,
+        venue,
+        count=invention["count"] or COUNT,
+        seed=SEED if invention["seed"] is None else invention["seed"],
+        leverage_mix=LEVERAGE_MIXES[invention["leverage_mix"] or LEVERAGE_MIX],
+        tiers=tiers,
+    )
+
+
+def is_invented(options: Namespace) -> bool:
+    """Whether the dollars of a run mean nothing: its book was neither given nor taken from market figures."""
+    return options.positions is None and options.population not in STANDING
+
+
+def _standing_book(
+    options: Namespace, market: Market, venue: Venue, tiers: Tiers, invention: Mapping[str, Any]
+) -> Book:
+    """Return the book behind the bars' open interest or volume."""
+    for name, value in invention.items():
+        if value is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} is for --population synthetic")
+    share = {} if options.turnover is None else {STANDING[options.population]: options.turnover}
+    if options.population == "volume":
+        return population.from_volume(market, venue, tiers=tiers, threads=options.threads, **share).book
+    return population.from_open_interest(market, venue, tiers=tiers, threads=options.threads, **share).book
+
+
+def read_tiers(given: Sequence[str] | None, default: Tiers = "strict") -> Tiers:
+    """Return the rule for entries without a table in force, from the words after ``--tiers``."""
+    if not given:
+        return default
+    if len(given) == 1 and given[0] in ("strict", "nearest"):
+        return given[0]
+    stand_ins = {}
+    for words in given:
+        symbol, equals, table = words.partition("=")
+        if not (symbol and equals and table):
+            raise ArgumentError(
+                f"--tiers must be strict, nearest, or SYMBOL=TABLE as often as needed, is {' '.join(given)!r}"
+            )
+        stand_ins[symbol] = table
+    return stand_ins
+
+
+def tiers_of_run(options: Namespace, market: Market) -> Tiers:
+    """Return the rule for tiers, with the declared stand-in of the bundled sample under Binance's rules."""
+    if options.bars is None and options.venue == "binance":
+        known = {symbol: table for symbol, table in SAMPLE_STAND_IN.items() if symbol in market.symbols}
+        return read_tiers(options.tiers, known)
+    return read_tiers(options.tiers)
+
+
+def sweep_rules(options: Namespace) -> dict[str, Any]:
+    """Return the options that ``sweep`` takes as they are."""
+    names = ("trigger_price", "fill_price", "intrabar", "entry_bar", "leverage_limit", "threads")
+    return {name: getattr(options, name) for name in names}
+
+
+def input_hashes(options: Namespace) -> dict[str, str]:
+    """Return the SHA-256 of each file that was read, by path; of a bundled venue by its name."""
+    named = ("bars", "funding", "positions", "adjustments", "recorded", *FILES)
+    read = (getattr(options, name, None) for name in named)
+    files = {str(path): Path(path) for path in read if path is not None}
+    files[str(options.venue)] = venue_files().get(str(options.venue), Path(options.venue))
+    hashes = {}
+    for name, path in files.items():
+        with path.open("rb") as file:
+            hashes[name] = file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def contract_kinds(market: Market, venue: Venue) -> Mapping[str, str]:
+    """Return the kind of contract of each symbol."""
+    return {symbol: venue.contract(symbol).kind for symbol in market.symbols}
+
+
+def require_symbol(option: str, symbol: str, market: Market) -> None:
+    """Raise unless the bars hold a symbol that an option names."""
+    if symbol not in market.symbols:
+        raise ArgumentError(f"{option} {symbol} is not in the bars: there are {', '.join(market.symbols)}")
+
+
+def _restrictions(options: Namespace, market: Market) -> list[pl.Expr]:
+    restrictions = []
+    if options.symbol:
+        strangers = sorted(set(options.symbol) - set(market.symbols))
+        if strangers:
+            raise ArgumentError(
+                f"--symbol {strangers[0]} is not in the bars: there are {', '.join(market.symbols)}"
+            )
+        restrictions.append(pl.col("symbol").is_in(options.symbol))
+    if options.start is not None:
+        restrictions.append(pl.col("time") >= options.start)
+    if options.end is not None:
+        restrictions.append(pl.col("time") < options.end)
+    return restrictions

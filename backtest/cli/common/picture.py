@@ -1,0 +1,84 @@
+"""The chart of a study: which symbol, how fine, and every sentence that belongs beside it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from backtest.amounts import amount
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common.swept import Swept
+from backtest.cli.common.text import percent
+from backtest.market import quality
+from backtest.study.liquidations import flow
+
+#: Finer bars than this many would share pixels: the mark price is drawn in the finest that are fewer.
+MOST_BARS = 4_000
+RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080}
+
+
+def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
+    """Draw the cascade of one symbol, below it what its prices look like, and save it."""
+    from backtest.chart.liquidations.cascade import cascade
+
+    figure = cascade(
+        swept.flow(every, symbol),
+        _drawable(swept, symbol),
+        title=f"Liquidations of {symbol}, {sentences.window(*swept.window)}",
+        subtitle=_subtitle(swept, symbol),
+        measure="share" if swept.invented else "notional",
+        currency=swept.currency,
+        price_unit=sentences.quote(symbol, swept.currency),
+        gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
+        quality=quality.report(swept.market).filter(pl.col("symbol") == symbol) if swept.own_prices else None,
+        notes=notes(swept, symbol, caption),
+    )
+    figure.savefig(path, format="png")
+    figure.clear()
+
+
+def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
+    """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
+    used = dict(sentences.tiers(swept.tiers))
+    assumed = "; ".join(swept.book.assumptions[:2])
+    given = assumed if swept.book.survival is not None else f"{len(swept.book):,} {assumed or 'positions'}"
+    told = [
+        f"prices: {swept.market.description}",
+        f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
+        estimated(swept) if swept.invented else given,
+        sentences.gaps(swept.market, symbol),
+        caption,
+    ]
+    return [note for note in told if note]
+
+
+def sources(swept: Swept) -> list[str]:
+    """Return whose prices and whose positions a chart is made of."""
+    whose = [estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
+    return [f"prices: {swept.market.description}", *whose]
+
+
+def estimated(swept: Swept) -> str:
+    """Return what to make of amounts whose book is invented."""
+    return f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"
+
+
+def _subtitle(swept: Swept, symbol: str) -> str:
+    own = swept.outcomes.filter(pl.col("symbol") == symbol)
+    totals = flow.summary(own, kinds=swept.kinds, unit=swept.unit).row(0, named=True)
+    if not totals["liquidated"]:
+        return "nothing was liquidated"
+    share = f"{percent(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
+    if swept.invented:
+        return f"{share}, {percent(totals['long_part'], 0)} % of it longs"
+    money = amount(totals["liquidated_notional"], swept.currency)
+    return f"{share} ({money}, {percent(totals['long_share'], 0)} % of them longs)"
+
+
+def _drawable(swept: Swept, symbol: str) -> pl.DataFrame:
+    first, last = swept.window
+    minutes = (last - first) / timedelta(minutes=1)
+    every = next((name for name, size in RESOLUTIONS.items() if minutes / size <= MOST_BARS), "1w")
+    return swept.market.resample(every).bars.filter(pl.col("symbol") == symbol)

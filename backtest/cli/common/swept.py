@@ -1,0 +1,166 @@
+"""One swept book: everything that a summary, a table or a chart says about it, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, Protocol
+
+import polars as pl
+
+from backtest.amounts import DOLLARS
+from backtest.book import Book
+from backtest.cli.common.input_warnings import doubts
+from backtest.errors import ArgumentError
+from backtest.market import Market
+from backtest.rules.venue import Venue
+from backtest.study.liquidations import flow
+from backtest.study.liquidations.cascades import find, pulses, with_price_moves
+from backtest.study.liquidations.segmentation import ThresholdRule
+
+#: What amounts are rounded to before they are added up: cents, or the smallest unit of a coin.
+CENT, SATOSHI = 0.01, 1e-8
+
+#: Longest window, in days, that is told by day; by week; longer ones by month.
+BY_DAY, BY_WEEK = 45, 300
+
+#: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week: bars must be seen.
+HOURS_TO_SEE, DAYS_TO_SEE = 45, 1_000
+
+#: Cascades: how heavy an interval must be among those with any liquidation.
+HEAVY_QUANTILE = 0.95
+
+#: Finer intervals cut one fall into many cascades: some minute of any fall is quiet.
+FINEST = timedelta(minutes=15)
+
+
+def one_currency(venue: Venue, symbols: Iterable[str]) -> str:
+    """Return the settlement currency of all symbols; nothing where the venue does not say.
+
+    Raises
+    ------
+    ArgumentError
+        Where there are several: their amounts cannot be added up.
+    """
+    by_symbol = {symbol: venue.settlement_of(symbol) for symbol in symbols}
+    if len(set(by_symbol.values())) > 1:
+        told = ", ".join(
+            f"{symbol} in {currency or 'a currency not told'}" for symbol, currency in by_symbol.items()
+        )
+        raise ArgumentError(
+            f"amounts in several currencies cannot be added up ({told}): take one currency at a time"
+        )
+    return next(iter(by_symbol.values()))
+
+
+class Told(Protocol):
+    """What the totals of a run are told from."""
+
+    @property
+    def outcomes(self) -> pl.DataFrame:
+        """Outcomes, or what they are condensed to."""
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The totals of the run by name."""
+
+    @property
+    def currency(self) -> str:
+        """What margins and notionals are in."""
+
+    @property
+    def invented(self) -> bool:
+        """Whether dollars mean nothing."""
+
+    @property
+    def left_out(self) -> int:
+        """How many positions were not swept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """A book, what it lived through, and what became of it."""
+
+    market: Market
+    venue: Venue
+    book: Book
+    outcomes: pl.DataFrame
+    tiers: pl.DataFrame  #: as ``tiers_used`` returns them
+    invented: bool
+    own_prices: bool = False  #: given, not the bundled reconstruction: worth a look at their quality
+
+    @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of contract of each symbol."""
+        return {symbol: self.venue.contract(symbol).kind for symbol in self.market.symbols}
+
+    @property
+    def unit(self) -> float:
+        """What amounts are rounded to."""
+        return CENT if self.currency in DOLLARS else SATOSHI
+
+    @property
+    def currency(self) -> str:
+        """What margins and notionals are in; dollars where the venue does not say."""
+        return one_currency(self.venue, self.market.symbols) or "USD"
+
+    @cached_property
+    def window(self) -> tuple[datetime, datetime]:
+        """Opening of the first bar and of the last."""
+        first, last = self.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
+        return first, last
+
+    @cached_property
+    def totals(self) -> dict[str, Any]:
+        """The totals of the run by name."""
+        return flow.summary(self.outcomes, kinds=self.kinds, unit=self.unit).row(0, named=True)
+
+    @property
+    def left_out(self) -> int:
+        """How many positions were not swept: their leverage was beyond the limit."""
+        return len(self.book) - self.outcomes.height
+
+    @cached_property
+    def doubts(self) -> list[str]:
+        """What looks wrong in the book, a sentence each; nothing where it is invented."""
+        return [] if self.invented else doubts(self.book, self.market, self.outcomes)
+
+    def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
+        """Return the liquidated flow over the whole window, of one symbol and its book or of all."""
+        rows = self.outcomes if symbol is None else self.outcomes.filter(pl.col("symbol") == symbol)
+        start, end = self.window
+        return flow.by_interval(rows, start=start, end=end, every=every, kinds=self.kinds, unit=self.unit)
+
+    @cached_property
+    def hourly(self) -> pl.DataFrame:
+        """The liquidated flow by hour."""
+        return self.flow("1h")
+
+    @property
+    def cascade_bar(self) -> timedelta:
+        """The interval that cascades are runs of."""
+        return max(timedelta(milliseconds=int(self.market.intervals.max())), FINEST)
+
+    @cached_property
+    def cascades(self) -> pl.DataFrame:
+        """The cascades of each symbol with the price moves over them, in order of time."""
+        bar = self.cascade_bar
+        coarse = self.outcomes.with_columns(pl.col("outcome_time").dt.truncate(bar))
+        found = find(pulses(coarse, unit=self.unit), ThresholdRule(HEAVY_QUANTILE, bar=bar), unit=self.unit)
+        return with_price_moves(found, self.market.bars)
+
+    @property
+    def period(self) -> tuple[str, str]:
+        """The interval a table of the whole window has, as polars writes it and in a word."""
+        days = (self.window[1] - self.window[0]).days
+        if days <= BY_DAY:
+            return "1d", "day"
+        return ("1w", "week") if days <= BY_WEEK else ("1mo", "month")
+
+    @property
+    def visible(self) -> str:
+        """The finest interval whose bars can be told apart in a chart of the whole window."""
+        days = (self.window[1] - self.window[0]).days
+        return "1h" if days <= HOURS_TO_SEE else "1d" if days <= DAYS_TO_SEE else "1w"

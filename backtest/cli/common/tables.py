@@ -1,0 +1,222 @@
+"""The tables of a study: by day, the heaviest hours, one book under two triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from backtest.amounts import amount, currency_name
+from backtest.cli.common.assumptions import duration
+from backtest.cli.common.swept import HEAVY_QUANTILE, Swept, Told
+from backtest.cli.common.text import day, decimals, moment, number, percent, plural, table
+from backtest.errors import DataError
+from backtest.study.liquidations import flow, tails
+
+HEAVIEST = 10
+HALF = 0.5
+#: Cascades that are told.
+LARGEST = 5
+#: Amounts are told in the largest unit that leaves them two figures before the point.
+SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
+
+
+def by_period(swept: Swept) -> str:
+    """Return the liquidated flow of each day (week, month) and of the whole window."""
+    every, word = swept.period
+    rows = swept.flow(every)
+    size, money = _scale(swept, rows)
+    header = [f"{word}\n(UTC)", *_headings(swept, money)]
+    total = rows.sum().row(0, named=True)
+    named = [(_period(row["time"], word), row) for row in rows.iter_rows(named=True)]
+    fine = decimals(max(rows["share"].to_list(), default=0.0))
+    return table(header, [[name, *_cells(swept, row, size, fine)] for name, row in [*named, ("all", total)]])
+
+
+def heaviest_hours(swept: Swept) -> str:
+    """Return the heaviest hours, heaviest first, with how much of each is one position."""
+    largest = flow.concentration(swept.outcomes, kinds=swept.kinds, unit=swept.unit)
+    rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept)).join(
+        largest, on="time", how="left", maintain_order="left"
+    )
+    size, money = _scale(swept, rows)
+    header = ["rank", "hour from\n(UTC)", *_headings(swept, money), "largest\n% of hour"]
+    fine = decimals(max(rows["share"].to_list(), default=0.0))
+    lines = [
+        [
+            f"{row['rank']}",
+            moment(row["time"]),
+            *_cells(swept, row, size, fine),
+            percent(row["largest_share"], 0),
+        ]
+        for row in rows.iter_rows(named=True)
+    ]
+    alone = int((rows["largest_share"] > HALF).sum())
+    weighted = swept.book.survival is not None or "weight" in swept.outcomes.columns
+    one = "row of the book" if weighted else "position"
+    warning = (
+        f"\nIn {alone} of these {rows.height} a single {one} is over half of it: their ranks by amount tell of "
+        "the book, not of the market."
+    )
+    return table(header, lines, left=0) + (warning if alone else "")
+
+
+def heaviest_by_count(swept: Swept) -> str:
+    """Return the hour that took most positions, in a sentence: no single large one decides it."""
+    rows = flow.heaviest(swept.hourly, 1, "count")
+    if rows.is_empty():
+        return ""
+    row = rows.row(0, named=True)
+    place = flow.ranks(swept.hourly, measure=_measure(swept)).filter(pl.col("time") == row["time"])["rank"][0]
+    return (
+        f"Most positions: {moment(row['time'])}, {number(row['count'])} of them "
+        f"({percent(row['count'] / swept.totals['positions'])} %), rank {number(place)} by amount."
+    )
+
+
+def heaviest_run(swept: Swept, hours: int = 3) -> str:
+    """Return the heaviest hours that follow one another, in a sentence; nothing where nothing was liquidated."""
+    runs = flow.run_ranks(swept.hourly, hours, _measure(swept)).filter(pl.col("rank") == 1)
+    if runs.is_empty():
+        return ""
+    row = runs.row(0, named=True)
+    until = row["last"] + timedelta(minutes=59)
+    return (
+        f"Heaviest {hours} hours in a row: {moment(row['start'])} to {until:%H:%M}, "
+        f"{percent(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
+    )
+
+
+def cascades(swept: Swept) -> str:
+    """Return the largest cascades, the rule that cut them out, and how heavy the tail of their sizes is."""
+    found = swept.cascades
+    rows = found.sort("notional", descending=True).head(LARGEST)
+    size, money = _scale(swept, rows)
+    size_words = "% of book" if swept.invented else money
+    book = swept.totals["book_notional"]
+    header = ["from\n(UTC)", "symbol", "lasted", f"liquidated\n{size_words}", "longs\n%", "price\n%", "lowest\n%"]
+    lines = [
+        [
+            moment(row["start"]),
+            row["symbol"],
+            duration(row["duration"]),
+            percent(row["notional"] / book) if swept.invented else number(row["notional"] / size, 1),
+            percent(row["long_share"], 0),
+            percent(row["price_move"], 1),
+            percent(row["lowest_move"], 1),
+        ]
+        for row in rows.iter_rows(named=True)
+    ]
+    counted = f"{plural(found.height, 'cascade')}: runs of intervals of {duration(swept.cascade_bar)}"
+    heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE, 0)} % of its symbol's that hold any liquidation"
+    return f"{table(header, lines, left=2)}\n{counted}, {heavy}.{_tail(swept)}"
+
+
+def triggers(swept: Mapping[str, Swept]) -> str:
+    """Return one book under several trigger prices, side by side."""
+    one = next(iter(swept.values()))
+    amounts = [each.totals["liquidated_notional"] for each in swept.values()]
+    size, money = _scale(one, pl.DataFrame({"notional": amounts}))
+    header = [
+        "trigger",
+        "liquidated\n% of book",
+        "positions\n%",
+        f"liquidated\n{money}",
+        "longs\n%",
+        "shortfall\n" + money,
+        "heaviest hour\n(UTC)",
+    ]
+    lines = []
+    for name, each in swept.items():
+        top = flow.heaviest(each.hourly, 1)
+        lines.append(
+            [
+                f"{name} price",
+                percent(each.totals["notional_share"]),
+                percent(each.totals["liquidated_share"]),
+                number(each.totals["liquidated_notional"] / size, 1),
+                percent(each.totals["long_part" if each.invented else "long_share"], 1),
+                number(each.totals["shortfall"] / size, 1),
+                moment(top["time"][0]) if top.height else "-",
+            ]
+        )
+    return table(header, lines)
+
+
+def headline(swept: Told) -> str:
+    """Return the result in a sentence or two."""
+    totals = swept.totals
+    if not totals["liquidated"]:
+        return f"Nothing of {plural(totals['positions'], 'position')} was liquidated."
+    money = amount(totals["liquidated_notional"], swept.currency)
+    of_notional = f"{percent(totals['notional_share'])} % of the book's entry notional"
+    of_positions = f"{percent(totals['liquidated_share'])} % of its positions"
+    if swept.invented:
+        longs = f"{percent(totals['long_part'], 1)} % of it longs"
+        told = f"{of_notional} ({longs}), {of_positions}"
+        return f"Liquidated: {told}. The book is invented: read its shares, not its {money}."
+    longs = f"{percent(totals['long_share'], 1)} % of it longs"
+    return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}."
+
+
+def caveats(swept: Told) -> str:
+    """Return how many positions are known less well than the others, or nothing."""
+    told = {
+        "ended unknown, across a long gap": swept.totals["unknown"],
+        "ambiguous: the order inside a bar, or the entry bar, decided": swept.totals["ambiguous"],
+        "left out: leverage beyond the limit": swept.left_out,
+    }
+    found = [f"{plural(count, 'position')} {what}" for what, count in told.items() if count]
+    return f"{'; '.join(found)}." if found else ""
+
+
+def counts(swept: Told) -> str:
+    """Return how many positions came to which outcome."""
+    rows = flow.tally(swept.outcomes)
+    lines = [[row["outcome"], number(row["count"]), percent(row["share"])] for row in rows.iter_rows(named=True)]
+    return table(["outcome", "positions", "%"], lines)
+
+
+def _tail(swept: Swept) -> str:
+    """Return how heavy the tail of cascade sizes is, or nothing where they are too few to tell."""
+    try:
+        tail = tails.fit(swept.cascades["notional"])
+    except DataError:
+        return ""
+    least = amount(tail.least_size, swept.currency)
+    return (
+        f"\nTheir sizes: tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f} from {least} on "
+        f"({tail.tail_count:,} of {tail.count:,}; the error is that of independent sizes, so too small)."
+    )
+
+
+def _period(start: datetime, word: str) -> str:
+    return f"{start:%Y-%m}" if word == "month" else day(start)
+
+
+def _headings(swept: Swept, money: str) -> list[str]:
+    share = ["liquidated\n% of book", "longs\n% of book", "shorts\n% of book"]
+    amounts = [f"longs\n{money}", f"shorts\n{money}"]
+    people = ["longs\npositions", "shorts\npositions"]
+    return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
+
+
+def _cells(swept: Swept, row: Mapping[str, Any], size: float, fine: int) -> list[str]:
+    share = [percent(row[name], fine) for name in ("share", "long_share", "short_share")]
+    amounts = [number(row[name] / size, 1) for name in ("long_notional", "short_notional")]
+    people = [number(row[name]) for name in ("long_count", "short_count")]
+    return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
+
+
+def _scale(swept: Swept, rows: pl.DataFrame) -> tuple[float, str]:
+    """Return what amounts are divided by, and the unit that is left."""
+    largest = max(rows["notional"].to_list(), default=0.0)
+    size, unit = next(((size, unit) for size, unit in SCALES if largest >= 10 * size), (1.0, ""))
+    return size, f"{currency_name(swept.currency)}{unit}"
+
+
+def _measure(swept: Swept) -> str:
+    """Return what ranks intervals: shares where the book is invented."""
+    return "share" if swept.invented else "notional"

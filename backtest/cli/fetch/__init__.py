@@ -1,0 +1,1 @@
+"""The command ``backtest fetch``: download market data."""

@@ -1,0 +1,1 @@
+"""The command ``backtest levels``: liquidation heatmaps, maps and clusters."""

@@ -1,0 +1,189 @@
+"""``backtest levels``: liquidation heatmap, map and clusters, as pictures, film and data."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import polars as pl
+
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import summary_file as record
+from backtest.cli.common.inputs import is_invented, read_book, read_market, require_symbol, tiers_of_run
+from backtest.cli.common.outputs import Outputs, outputs, require_folder
+from backtest.cli.common.progress import Clock
+from backtest.cli.common.swept import Swept, one_currency
+from backtest.cli.common.text import facts, paragraph
+from backtest.cli.levels.study import LevelStudy
+from backtest.cli.levels.tables import cluster_rows, magnet_omitted, magnet_rows, score_rows
+from backtest.engine.sweep.sweep import sweep, tiers_used
+from backtest.errors import ArgumentError
+from backtest.market import Market
+from backtest.rules.venue import Venue
+from backtest.study.levels.export import heatmap_json, map_json
+from backtest.study.levels.level_map import mark_at
+from backtest.study.levels.levels import unfunded
+
+PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
+
+
+def run(options: Namespace) -> None:
+    """Work out levels, write what was asked for, and print the clusters."""
+    _prepare(options)
+    clock = Clock()
+    venue = Venue.load(options.venue)
+    with clock.stage("prices"):
+        market = read_market(options)
+    one_currency(venue, market.symbols)
+    symbol = options.chart or market.symbols[0]
+    require_symbol("--chart", symbol, market)
+    _require_moments(options, market, symbol)
+    _choose_population(options, market)
+    tiers = tiers_of_run(options, market)
+    with clock.stage("positions"):
+        book = read_book(options, market, venue, tiers)
+    with clock.stage("sweep"):
+        prices = market if options.drift else unfunded(market)
+        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=options.threads)
+    swept = Swept(
+        market, venue, book, outcomes, tiers_used(book, market, venue, tiers=tiers), is_invented(options)
+    )
+    study = LevelStudy(options, swept, tiers, symbol)
+    with clock.stage("levels"):
+        blocks = [_assumed(study), *_tables(study)]
+    with outputs(options.out) as files:
+        _write(study, files, clock)
+        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
+    print("\n\n".join([*blocks, f"Written: {', '.join(map(str, files.written))}\nSeconds: {clock}"]))
+
+
+def _prepare(options: Namespace) -> None:
+    """Refuse before any work what cannot be served."""
+    require_folder(options.out)
+    if "mp4" in options.formats:
+        from backtest.cli.levels.movies import require_ffmpeg
+
+        require_ffmpeg()
+    if options.recorded is not None and not options.recorded.is_file():
+        raise ArgumentError(f"--recorded {options.recorded} is no file")
+
+
+def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
+    """Raise unless the bars reach to ``--at``, and ``--since`` comes before it."""
+    last, _ = mark_at(market, symbol)
+    moment, _ = mark_at(market, symbol, options.at)
+    if options.at is not None and options.at > last:
+        raise ArgumentError(
+            f"--at {options.at:%Y-%m-%d %H:%M} lies after the end of the bars of {symbol}, {last:%Y-%m-%d %H:%M}"
+        )
+    if options.since is not None and options.since > moment:
+        raise ArgumentError(
+            f"--since {options.since:%Y-%m-%d %H:%M} lies after the moment of the map, {moment:%Y-%m-%d %H:%M}"
+        )
+
+
+def _choose_population(options: Namespace, market: Market) -> None:
+    """Take the book behind open interest where the bars tell it and nothing else is asked for."""
+    asked = (options.positions, options.population, options.count, options.seed, options.leverage_mix)
+    if all(each is None for each in asked) and {"open_interest", "volume"} <= set(market.bars.columns):
+        options.population = "open-interest"
+
+
+def _assumed(study: LevelStudy) -> str:
+    swept = study.swept
+    title = f"{study.symbol}, {study.span}, {swept.venue.title}"
+    named = [
+        ("prices", swept.market.description),
+        ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
+        *(("positions" if not number else "", told) for number, told in enumerate(study.levels.assumptions)),
+        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        (
+            "bins",
+            f"{study.levels.grid.bins:,} of {study.levels.grid.width} by {study.levels.grid.columns:,} columns",
+        ),
+    ]
+    return f"{title}\n\nAssumed\n{facts(named)}"
+
+
+def _tables(study: LevelStudy) -> list[str]:
+    swept, options = study.swept, study.options
+    money = swept.currency
+    told = cluster_rows(study.clusters, money, swept.invented)
+    blocks = [f"Clusters {study.reach}, {study.moment:%Y-%m-%d %H:%M} UTC\n{told}"]
+    if options.since is not None:
+        told = cluster_rows(study.aftermath, money, swept.invented)
+        blocks.append(
+            f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC {study.reach}, and what became of them\n{told}"
+        )
+    if study.told_magnet is not None:
+        rows = magnet_rows(study.told_magnet)
+        blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{rows}")
+    if omitted := magnet_omitted(study.magnet, study.told_magnet):
+        blocks.append(paragraph(omitted))
+    if study.is_scored:
+        source = study.score["labels"][0].split(";")[0]
+        blocks.append(f"Score of the map against {source}\n{score_rows(study.score)}")
+    return blocks
+
+
+def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
+    formats = dict.fromkeys(study.options.formats)
+    if {*PICTURES, *FILMS} & set(formats):
+        with clock.stage("pictures"):
+            _draw(study, files, [name for name in formats if name in PICTURES])
+            _film(study, files, [name for name in formats if name in FILMS])
+    with clock.stage("files"):
+        if "json" in formats:
+            files.write_compact_json("levels.json", heatmap_json(study.levels, study.swept.market))
+            files.write_compact_json("map.json", map_json(study.map))
+        if "parquet" in formats:
+            for name, frame in _frames(study).items():
+                frame.write_parquet(files.path(f"{name}.parquet"))
+
+
+def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
+    from backtest.cli.levels import pictures as level_pictures
+
+    drawn = {
+        "levels": level_pictures.heatmap,
+        "map": level_pictures.level_map,
+        "clusters": level_pictures.clusters,
+    }
+    if study.options.since is not None:
+        drawn["aftermath"] = level_pictures.aftermath
+    if study.is_scored or study.told_magnet is not None:
+        drawn["trust"] = level_pictures.trust
+    if len(study.swept.market.symbols) > 1:
+        drawn["multiples"] = level_pictures.multiples
+    for name, draw in drawn.items():
+        figure = draw(study) if formats else None
+        for kind in formats:
+            if figure is not None:
+                figure.savefig(files.path(f"{name}.{kind}"), format=kind)
+
+
+def _film(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
+    if formats:
+        from backtest.cli.levels import movies
+        from backtest.cli.levels import pictures as level_pictures
+
+        film = level_pictures.film(study)
+        for kind in formats:
+            write = movies.write_gif if kind == "gif" else movies.write_mp4
+            write(film, files.path(f"levels.{kind}"))
+
+
+def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
+    frames = {
+        "levels": study.levels.to_frame(),
+        "map": study.map.bars,
+        "clusters": study.clusters,
+        "lives": study.lives.lives,
+    }
+    if study.options.since is not None:
+        frames["aftermath"] = study.aftermath
+    if study.magnet is not None:
+        frames["magnet"] = study.magnet
+    if study.is_scored:
+        frames["score"] = study.score
+    return frames

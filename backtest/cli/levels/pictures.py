@@ -1,0 +1,160 @@
+"""The pictures of ``backtest levels``: what each is called, and every sentence that belongs beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backtest.amounts import amount, moment
+from backtest.chart.levels import figures as level_figures
+from backtest.chart.levels.clusters import cluster_figure
+from backtest.chart.levels.film import Film, eaten
+from backtest.chart.levels.score import trust_figure
+from backtest.chart.style.looks import LOOKS, SIZES
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import picture
+from backtest.cli.common.text import percent
+from backtest.cli.levels.study import LevelStudy
+from backtest.cli.levels.tables import magnet_omitted
+from backtest.study.levels.combine import combined, relative_grids
+from backtest.study.levels.grid import column_bars
+from backtest.study.levels.levels import levels_of
+
+#: Moves that the map's subtitle tells.
+MOVE = 0.05
+
+
+def heatmap(study: LevelStudy) -> Any:
+    """Return the heatmap with its profile."""
+    return level_figures.level_heatmap(
+        study.levels, study.bars, title=_title(study), subtitle=_waiting(study), clusters=study.clusters,
+        scale=study.options.scale, maximum=study.options.maximum, price_unit=_quote(study), **_dress(study),
+    )  # fmt: skip
+
+
+def level_map(study: LevelStudy) -> Any:
+    """Return the liquidation map."""
+    title = f"Liquidation map of {study.symbol}, {moment(study.map.moment)}"
+    return level_figures.map_figure(
+        study.map, title=title, subtitle=_reachable(study), price_unit=_quote(study), **_dress(study)
+    )
+
+
+def clusters(study: LevelStudy) -> Any:
+    """Return the table of clusters."""
+    title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
+    subtitle = f"Runs of prices {study.reach} that hold at least {study.rule.times:g} times their side's mean"
+    return cluster_figure(
+        study.clusters, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
+    )
+
+
+def aftermath(study: LevelStudy) -> Any:
+    """Return the table of former clusters and what became of them."""
+    title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
+    subtitle = f"{study.reach}, and what became of them by {moment(study.moment)}"
+    return cluster_figure(
+        study.aftermath, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
+    )
+
+
+def multiples(study: LevelStudy) -> Any:
+    """Return the heatmaps of all symbols and what they add up to, by distance from the first price."""
+    swept, options = study.swept, study.options
+    grids = relative_grids(swept.market, window=study.window, bins=options.bins, columns=options.columns)
+    panels, maps, lines, prices = [], [], [], []
+    for symbol, (grid, price) in grids.items():
+        own = levels_of(
+            swept.book, swept.market, swept.venue, grid, half_life=options.half_life, drift=options.drift,
+            unit=swept.unit, tiers=study.tiers,
+        )  # fmt: skip
+        bars = column_bars(swept.market, grid)
+        panels.append(level_figures.Panel(symbol, own, [bars]))
+        maps.append(own)
+        prices.append(price)
+        lines.append(bars.with_columns(bars.select(["open", "high", "low", "close"]) * (100 / price)))
+    whole = combined(maps, symbol="all", references=prices)
+    panels.append(level_figures.Panel("together, % of the first price", whole, lines))
+    title = f"Liquidation levels, {study.span}"
+    return level_figures.small_multiples(
+        panels, title=title, across=len(panels), scale=options.scale, maximum=options.maximum, **_dress(study)
+    )
+
+
+def trust(study: LevelStudy) -> Any:
+    """Return the score of the map, where there is one, and the magnet test."""
+    scored = study.score if study.is_scored else None
+    source = "" if scored is None else f"Scored against {scored['labels'][0].split(';')[0]}; bands over days, 95 %"
+    dress = _dress(study)
+    dress.pop("currency")
+    omitted = magnet_omitted(study.magnet, study.told_magnet)
+    dress["notes"] = [*dress["notes"], *([omitted.rstrip(".")] if omitted else [])]
+    title = f"How far to believe the levels of {study.symbol}, {study.span}"
+    return trust_figure(scored, study.told_magnet, title=title, subtitle=source, **dress)
+
+
+def film(study: LevelStudy) -> Film:
+    """Return the heatmap being eaten."""
+    dress = _dress(study)
+    dress.pop("size")
+    return eaten(
+        study.levels, study.bars, title=_title(study), scale=study.options.scale, maximum=study.options.maximum,
+        price_unit=_quote(study), **dress,
+    )  # fmt: skip
+
+
+def notes(study: LevelStudy) -> list[str]:
+    """Return the footer: prices, rules, positions, what moves levels, gaps, and the caller's own words."""
+    *told, last = picture.notes(study.swept, study.symbol, study.options.caption or " ")
+    moved = study.levels.assumptions[len(study.swept.book.assumptions) :]
+    return [*told, *moved, *([last] if last.strip() else [])]
+
+
+def _dress(study: LevelStudy) -> dict[str, Any]:
+    options = study.options
+    return {
+        "look": LOOKS[options.look],
+        "size": SIZES[options.size],
+        "currency": study.swept.currency,
+        "notes": notes(study),
+    }
+
+
+def _title(study: LevelStudy) -> str:
+    return f"Liquidation levels of {study.symbol}, {study.span}"
+
+
+def _quote(study: LevelStudy) -> str:
+    return sentences.quote(study.symbol, study.swept.currency)
+
+
+def _waiting(study: LevelStudy) -> str:
+    """Return what waits and what was reached; without money where the book is invented."""
+    totals = study.levels.totals()
+    last = totals.row(-1, named=True)
+    reached = {side: float(totals[f"{side}_erased"].sum()) for side in ("long", "short")}
+    return f"Waiting at the end: {_shared(study, last)}. Reached in this window: {_shared(study, reached)}."
+
+
+def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
+    total = sides["long"] + sides["short"]
+    if not total:
+        return "nothing"
+    longs = f"{percent(sides['long'] / total, 0)} % longs"
+    return longs if study.swept.invented else f"{amount(total, study.swept.currency)}, {longs}"
+
+
+def _reachable(study: LevelStudy) -> str:
+    """Return how much of either side's map a move of five per cent would reach."""
+    found = study.map
+    prices = found.cumulative["price"].to_numpy()
+    told = []
+    for side, sign, word in (("long", -1, "fall"), ("short", 1, "rise")):
+        amounts = found.cumulative[side].to_numpy()
+        order = slice(None) if sign > 0 else slice(None, None, -1)
+        at = float(np.interp(sign * found.mark_price * (1 + sign * MOVE), (sign * prices)[order], amounts[order]))
+        share = f"{percent(at / amounts.max(), 0)} %" if at > 0 else "none"
+        money = "" if study.swept.invented or not at else f" ({amount(at, study.swept.currency)})"
+        told.append(f"a {word} of {percent(MOVE, 0)} % would reach {share} of the {side}s shown{money}")
+    return f"A{told[0][1:]}; {told[1]}."

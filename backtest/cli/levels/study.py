@@ -1,0 +1,197 @@
+"""Everything ``backtest levels`` works out before it draws: one book's levels, map and clusters, gathered once."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from backtest import population
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common.inputs import COUNT, LEVERAGE_MIX, SEED
+from backtest.cli.common.swept import Swept
+from backtest.engine.sweep.level_drift import level_pieces
+from backtest.errors import ArgumentError, DataError
+from backtest.market import Market
+from backtest.market.files import read_frame
+from backtest.rules.timeline import Tiers
+from backtest.study.levels.cluster_outcomes import aftermath
+from backtest.study.levels.cluster_tracks import Lives, track
+from backtest.study.levels.clusters import Crowding, clusters_at
+from backtest.study.levels.grid import Grid, column_bars, grid_of, moment_of
+from backtest.study.levels.labels import EVENTS, MapLabels, hidden_events, recorded_events
+from backtest.study.levels.level_map import LevelMap, level_map, mark_at
+from backtest.study.levels.levels import Levels, levels, unfunded
+from backtest.study.levels.magnet_test import magnet, telling
+from backtest.study.levels.score import score
+
+#: Whose levels the hidden truth has: another mix and seed, held longer.
+HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}
+HIDDEN_HOLDING = timedelta(hours=24)
+
+#: Draws of the bands; blocks are days.
+DRAWS = 499
+
+
+@dataclass(frozen=True, eq=False)
+class LevelStudy:
+    """One symbol of a swept book, and how it is to be seen."""
+
+    options: Namespace
+    swept: Swept  #: without funding unless it moves the levels
+    tiers: Tiers
+    symbol: str
+
+    @cached_property
+    def moment(self) -> datetime:
+        """The end of the last bar by ``--at``."""
+        return mark_at(self.swept.market, self.symbol, self.options.at)[0]
+
+    @cached_property
+    def past(self) -> Market:
+        """The bars that have ended at this moment."""
+        whole = self.swept.market
+        bars = whole.bars.filter(pl.col("time") < self.moment)
+        return Market(bars, gap_limit=whole.gap_limit, description=whole.description)
+
+    @cached_property
+    def since(self) -> datetime:
+        """The end of the last column by ``--since``."""
+        return moment_of(int(self.grid.ends[self.grid.column_at(self.options.since)]))
+
+    @cached_property
+    def window(self) -> tuple[datetime, datetime]:
+        """First and last moment of the heatmap, within the bars."""
+        own = self.swept.market.bars.filter(pl.col("symbol") == self.symbol)
+        first: datetime = own["time"][0]
+        asked = self.options.window
+        return first if asked is None else max(first, self.moment - asked), self.moment
+
+    @property
+    def span(self) -> str:
+        """The days of the heatmap in words."""
+        start, end = self.window
+        return sentences.window(start, end - timedelta(milliseconds=1))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The cells of the heatmap."""
+        options = self.options
+        by_ratio = None if options.price_scale is None else options.price_scale == "log"
+        return grid_of(
+            self.swept.market, self.symbol, window=self.window, bins=options.bins, columns=options.columns,
+            logarithmic=by_ratio,
+        )  # fmt: skip
+
+    @cached_property
+    def _book(self) -> dict[str, Any]:
+        """What the book's levels do beside waiting: they thin out, and move."""
+        swept, grid = self.swept, self.grid
+        pieces = None
+        if self.options.drift or swept.book.adjustments is not None:
+            prices = swept.market if self.options.drift else unfunded(swept.market)
+            pieces = level_pieces(
+                swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
+                tiers=self.tiers,
+            )  # fmt: skip
+        return {"survival": swept.book.survival, "pieces": pieces, "kinds": swept.kinds}
+
+    @cached_property
+    def levels(self) -> Levels:
+        """The heatmap."""
+        swept = self.swept
+        return levels(
+            swept.outcomes, self.grid, half_life=self.options.half_life, unit=swept.unit, book=swept.book,
+            assumptions=swept.book.assumptions, **self._book,
+        )  # fmt: skip
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """The mark price by the columns of the heatmap."""
+        return column_bars(self.swept.market, self.levels.grid)
+
+    @cached_property
+    def map(self) -> LevelMap:
+        """What waits around the price."""
+        swept = self.swept
+        return level_map(
+            swept.outcomes, swept.market, self.symbol, self.options.at, reach=self.options.reach,
+            unit=swept.unit, **self._book,
+        )  # fmt: skip
+
+    @property
+    def rule(self) -> Crowding:
+        """What counts as crowded: as far around the price as the map reaches."""
+        return Crowding(reach=self.options.reach)
+
+    @property
+    def reach(self) -> str:
+        """How far around the price map and clusters reach, in words."""
+        return f"within {100 * self.options.reach:.4g} % of the price"
+
+    @cached_property
+    def clusters(self) -> pl.DataFrame:
+        """Where levels crowd at the end of the heatmap."""
+        return self._clusters_at(None)
+
+    @cached_property
+    def aftermath(self) -> pl.DataFrame:
+        """The clusters of ``--since``, and what became of them."""
+        swept = self.swept
+        found = self._clusters_at(self.since)
+        return aftermath(found, swept.outcomes, self.symbol, self.moment, **self._book)
+
+    @cached_property
+    def lives(self) -> Lives:
+        """The clusters through time."""
+        return track(self.levels, self.swept.market, rule=self.rule)
+
+    @cached_property
+    def magnet(self) -> pl.DataFrame | None:
+        """The magnet test; None where the window is too short for one."""
+        try:
+            return magnet(self.levels, self.past, seed=self._seed, rule=self.rule, draws=DRAWS)
+        except (ArgumentError, DataError):
+            return None
+
+    @cached_property
+    def told_magnet(self) -> pl.DataFrame | None:
+        """Its comparisons that rest on enough to be told; None without any."""
+        found = None if self.magnet is None else telling(self.magnet)
+        return None if found is None or found.is_empty() else found
+
+    @cached_property
+    def score(self) -> pl.DataFrame:
+        """The score of the heatmap."""
+        return score(self.levels, self.past, self._labels(), seed=self._seed, draws=DRAWS)
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is something to score the heatmap against."""
+        return self.options.recorded is not None or self.options.hidden_truth
+
+    @property
+    def _seed(self) -> int:
+        return SEED if self.options.seed is None else int(self.options.seed)
+
+    def _clusters_at(self, moment: datetime | None) -> pl.DataFrame:
+        swept = self.swept
+        return clusters_at(
+            self.levels, swept.market, moment, rule=self.rule, outcomes=swept.outcomes, **self._book
+        )
+
+    def _labels(self) -> MapLabels:
+        path = self.options.recorded
+        if path is not None:
+            return recorded_events(read_frame(path, EVENTS), source=path.name)
+        mix = HIDDEN_MIX[self.options.leverage_mix or LEVERAGE_MIX]
+        swept = self.swept
+        truth = population.synthetic(
+            swept.market, swept.venue, count=self.options.count or COUNT, seed=self._seed + 1, tiers=self.tiers,
+            leverage_mix={"low": population.LOW, "mixed": population.MIXED}[mix], median_holding=HIDDEN_HOLDING,
+        )  # fmt: skip
+        return hidden_events(truth, swept.market, swept.venue, self.symbol, tiers=self.tiers)

@@ -1,0 +1,104 @@
+"""The tables of ``backtest levels``: clusters, the magnet test, the score of a map."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from backtest.amounts import amount, significant
+from backtest.cli.common.text import moment, number, percent, table
+from backtest.study.levels.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS
+
+#: Clusters that are told.
+MOST = 10
+
+
+def cluster_rows(clusters: pl.DataFrame, currency: str, invented: bool) -> str:
+    """Return clusters, the largest first; shares where the book is invented, and what became of them if known."""
+    if clusters.is_empty():
+        return "none within reach"
+    fates = "reached" in clusters.columns
+    header = ["side", "prices", "distance\n%", "days of\nvolatility", "of the side\n%", "mean\nleverage"]
+    header += [] if invented else ["waiting"]
+    header += ["reached\n%", "closed\n%", "waiting\n%", "first reached\n(UTC)"] if fates else []
+    lines = []
+    for row in clusters.head(MOST).iter_rows(named=True):
+        line = [
+            f"{row['side']}s",
+            f"{significant(row['price_low'])} to {significant(row['price_high'])}",
+            f"{100 * row['distance']:+.1f}",
+            number(row["days"], 1),
+            percent(row["share"], 1),
+            number(row["mean_leverage"], 1),
+        ]
+        line += [] if invented else [amount(row["notional"], currency)]
+        if fates:
+            line += [percent(row[name], 0) for name in ("reached", "closed", "waiting")]
+            line += [moment(row["first_reached"]) if row["first_reached"] else "-"]
+        lines.append(line)
+    return table(header, lines, left=2)
+
+
+def magnet_rows(found: pl.DataFrame) -> str:
+    """Return the magnet test."""
+    header = [
+        "placebo",
+        "prices",
+        "pairs",
+        "clusters\n%",
+        "placebos\n%",
+        "difference\npoints",
+        "95 % band\npoints",
+    ]
+    lines = [
+        [
+            row["placebo"],
+            row["prices"],
+            number(row["pairs"]),
+            percent(row["reached"], 0),
+            percent(row["placebo_reached"], 0),
+            _points(row["difference"]),
+            f"{_points(row['difference_low'])} to {_points(row['difference_high'])}",
+        ]
+        for row in found.iter_rows(named=True)
+    ]
+    return table(header, lines, left=2)
+
+
+def magnet_omitted(found: pl.DataFrame | None, told: pl.DataFrame | None) -> str:
+    """Return which comparisons of the magnet test are not told, and why; nothing where all are."""
+    if found is None:
+        return "Magnet test: none, too few looks with a known volatility and a cluster near."
+    count = found.height - (0 if told is None else told.height)
+    which = "none" if told is None else f"{count} of {found.height} comparisons are left out"
+    why = f"fewer than {FEWEST_PAIRS} pairs, or pairs on fewer than {FEWEST_BLOCKS} days, tell nothing"
+    return f"Magnet test: {which}: {why}." if count else ""
+
+
+def score_rows(found: pl.DataFrame) -> str:
+    """Return the score of a map and its baselines."""
+    header = [
+        "predictor",
+        "bins",
+        "emptier bins\n%",
+        "95 % band\n%",
+        "in the top\ntenth, %",
+        "map leads by\npoints",
+        "95 % band\npoints",
+    ]
+    lines = [
+        [
+            row["predictor"],
+            row["bins"],
+            percent(row["area"], 1),
+            f"{percent(row['area_low'], 1)} to {percent(row['area_high'], 1)}",
+            percent(row["captured"], 1),
+            "-" if row["predictor"] == "map" else _points(row["lead"]),
+            "-" if row["predictor"] == "map" else f"{_points(row['lead_low'])} to {_points(row['lead_high'])}",
+        ]
+        for row in found.sort("bins", maintain_order=True).iter_rows(named=True)
+    ]
+    return table(header, lines, left=2)
+
+
+def _points(value: float) -> str:
+    return "-" if value != value else f"{100 * value:+.1f}"

@@ -1,0 +1,1 @@
+"""The command ``backtest policy``: grids of rules over books and histories."""

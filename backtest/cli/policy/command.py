@@ -1,0 +1,215 @@
+"""``backtest policy``: a grid of rules over histories and books, as tables, files, charts and a report."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from hashlib import sha256
+from typing import Any
+
+import polars as pl
+
+import backtest
+from backtest.amounts import DOLLARS
+from backtest.book import Book
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import summary_file as record
+from backtest.cli.common.compile_notice import compiling
+from backtest.cli.common.outputs import Outputs, outputs, require_folder
+from backtest.cli.common.progress import Clock, Progress
+from backtest.cli.common.swept import CENT, SATOSHI, one_currency
+from backtest.cli.common.text import facts, paragraph, plural, table
+from backtest.cli.policy import findings as policy_findings
+from backtest.cli.policy import pictures as policy_pictures
+from backtest.cli.policy.grid_file import GridFile, read_grid
+from backtest.cli.policy.grid_settlement import told
+from backtest.cli.policy.html_report import Picture, Report
+from backtest.cli.policy.results import Table, Tried
+from backtest.cli.policy.tables import tables
+from backtest.engine.replay.arguments import require_single
+from backtest.engine.sweep.sweep import tiers_used
+from backtest.errors import ArgumentError
+from backtest.rules.venue import venue_files
+from backtest.scale import manifest
+from backtest.scale.manifest import Manifest
+from backtest.study.policy.evaluate import evaluate, wanted
+from backtest.study.policy.grid import History, Rules, Wanted
+from backtest.study.policy.replay_settlement import Replayed
+
+Assumed = dict[str, list[tuple[str, str]]]
+
+
+def run(options: Namespace) -> None:
+    """Try a grid, print what came of it, and write it down; what was finished before is not done again."""
+    require_folder(options.out)
+    clock = Clock()
+    file = read_grid(options.grid)
+    with manifest.opened(options.out / "cells", _job(file)) as cells:
+        before = len(cells)
+        assumed = _work(file, cells, options.threads, clock)
+        policies = pl.concat([pl.read_parquet(cells.file(shard)) for shard in _shards(file)])
+    tried = Tried(file.grid, policies)
+    with clock.stage("tables"):
+        shown = list(tables(tried))
+        answer, changes = list(policy_findings.answer(tried)), list(policy_findings.what_would_change_it(tried))
+    with outputs(options.out) as files:
+        _write(files, file, tried, (shown, answer, changes), assumed, options, clock)
+    blocks = [f"{file.question}\n\n{_named(assumed)}", *(_printed(each) for each in shown)]
+    blocks += [paragraph(sentence) for sentence in answer]
+    blocks += ["What would change the conclusion\n" + facts(("-", sentence) for sentence in changes)]
+    taken_up = f" ({plural(before, 'cell')} finished before)" if before else ""
+    count = plural(file.grid.policies, "policy").replace("policys", "policies")
+    written = ", ".join(str(path) for path in files.written)
+    blocks += [f"{count}, {plural(len(_shards(file)), 'cell')}{taken_up}\nWritten: {written}\nSeconds: {clock}"]
+    print("\n\n".join(blocks))
+
+
+def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) -> Assumed:
+    """Finish every cell, one history in memory at a time, and return what the results rest on."""
+    progress = Progress(len(_shards(file)), "cell")
+    assumed: Assumed = {"settlement": _of_settlement(file)}
+    for history_name in file.histories:
+        with clock.stage("prices"):
+            history = file.history(history_name)
+        unit = CENT if (one_currency(file.venue, history.market.symbols) or "USD") in DOLLARS else SATOSHI
+        assumed[history_name] = _of_history(file, history)
+        for book_name in file.books:
+            with clock.stage("positions"):
+                book = file.book(book_name, history, threads)
+                _require_settled(file, book_name, book)
+                admitted = wanted(book_name, book, history, file.venue, file.grid)
+            assumed[f"{history_name}: {book_name}"] = _of_book(file, history, admitted)
+            with clock.stage("cells", compiling("replay.run") if isinstance(file.settlement, Replayed) else ""):
+                for rules in file.grid.rules():
+                    shard = _shard(history_name, book_name, rules)
+                    worked = shard not in cells
+                    if worked:
+                        frame = evaluate(
+                            history, admitted, file.venue, rules=rules, grid=file.grid, bands=file.bands,
+                            settlement=file.settlement, unit=unit, threads=threads,
+                        )  # fmt: skip
+                        cells.finish(shard, frame.write_parquet)
+                    progress.step(worked=worked)
+    return assumed
+
+
+def _require_settled(file: GridFile, name: str, book: Book) -> None:
+    """Refuse a book that the settlement cannot take, by its name."""
+    if isinstance(file.settlement, Replayed):
+        try:
+            require_single(book)
+        except ArgumentError as error:
+            raise ArgumentError(f'book {name!r} cannot be settled by "replay": {error}') from None
+
+
+def _shards(file: GridFile) -> list[str]:
+    """Return the names of all cells, in the order of the grid."""
+    return [
+        _shard(history, book, rules)
+        for history in file.histories
+        for book in file.books
+        for rules in file.grid.rules()
+    ]
+
+
+def _shard(history: str, book: str, rules: Rules) -> str:
+    return json.dumps([history, book, rules.change, rules.rate_scale, rules.cap, rules.fill])
+
+
+def _job(file: GridFile) -> dict[str, Any]:
+    """Return what decides the contents of cells: settings but for words, inputs, and this version."""
+    settings = {name: value for name, value in file.settings.items() if name != "question"}
+    inputs = {name: checksum for name, checksum in file.hashes().items() if name != str(file.path)}
+    bundled = venue_files().get(str(file.settings["venue"]))
+    rules = sha256(bundled.read_bytes()).hexdigest() if bundled else None
+    plain = {"settings": settings, "inputs": inputs, "venue": rules, "version": backtest.__version__}
+    if isinstance(file.settlement, Replayed):  # what bundled venues' procedures were when cells were finished
+        plain["procedures"] = {name: repr(changes) for name, changes in file.settlement.named.items()}
+    return dict(json.loads(json.dumps(plain, default=str)))
+
+
+def _of_history(file: GridFile, history: History) -> list[tuple[str, str]]:
+    first, last = history.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
+    return [
+        ("window", sentences.window(first, last)),
+        ("prices", history.market.description),
+        ("gaps", sentences.gaps(history.market)),
+        ("rules", file.venue.title),
+    ]
+
+
+def _of_settlement(file: GridFile) -> list[tuple[str, str]]:
+    """Return who pays, and what each procedure does."""
+    return [("label", file.settlement.label), *told(file.settlement, file.grid.procedures)]
+
+
+def _of_book(file: GridFile, history: History, book: Wanted) -> list[tuple[str, str]]:
+    used = tiers_used(book.book, history.market, file.venue, tiers=history.tiers)
+    told = [("" if number else "positions", sentence) for number, sentence in enumerate(book.book.assumptions)]
+    left_out = len(book.book) - len(book.admitted)
+    if left_out:
+        told.append(("left out", f"{plural(left_out, 'position')} larger than some rule of the grid takes"))
+    return [*told, *((f"tiers {symbol}", sentence) for symbol, sentence in sentences.tiers(used))]
+
+
+def _write(
+    files: Outputs, file: GridFile, tried: Tried, found: tuple[list[Table], list[str], list[str]],
+    assumed: Assumed, options: Namespace, clock: Clock,
+) -> None:  # fmt: skip
+    tried.policies.write_parquet(files.path("policies.parquet"))
+    notes = _notes(file, tried)
+    pictures = []
+    with clock.stage("charts"):
+        drawn = [
+            ("policies.png", policy_pictures.draw_multiples, "What each cap changed, by traders' response."),
+            ("frontier.png", policy_pictures.draw_frontier, "What policies leave of freedom, and the shortfall."),
+        ]
+        if len(file.grid.procedures) > 1:
+            words = "What each procedure takes of the liquidated, and leaves to others."
+            drawn.append(("procedures.png", policy_pictures.draw_procedures, words))
+        for name, draw, caption in drawn:
+            path = files.path(name)
+            draw(tried, path, notes)
+            pictures.append(Picture(path, caption))
+    shown, answer, changes = found
+    settlement = tried.settlement
+    footer = f"backtest {backtest.__version__}. {' · '.join(notes)}"
+    report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer, tried.replayed)
+    files.path("report.html").write_text(report.html(), "utf-8")
+    files.write_json(
+        "summary.json",
+        {
+            "command": "policy",
+            "arguments": {"grid": str(options.grid), "out": str(options.out), "threads": options.threads},
+            "question": file.question,
+            "settings": file.settings,
+            "versions": record.versions(),
+            "inputs": file.hashes(),
+            "settlement": settlement,
+            "policies": file.grid.policies,
+            "rows": tried.policies.height,
+            "answer": answer,
+            "what_would_change_it": changes,
+            "assumed": assumed,
+            "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+        },
+    )
+
+
+def _notes(file: GridFile, tried: Tried) -> list[str]:
+    invented = "estimated from invented books: read shares and amounts per million" if file.invented else ""
+    notes = [
+        f"rules: {file.venue.title}",
+        tried.settlement,
+        invented,
+        "books: " + "; ".join(file.books),
+    ]
+    return [note for note in notes if note]
+
+
+def _named(assumed: Assumed) -> str:
+    return "\n\n".join(f"Assumed: {name}\n{facts(named)}" for name, named in assumed.items())
+
+
+def _printed(shown: Table) -> str:
+    return f"{shown.caption}\n{table(shown.header, shown.rows, left=shown.left)}"

@@ -1,0 +1,134 @@
+"""What a grid file must look like: every mistake noted by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from backtest.cli.common.inputs import LEVERAGE_MIXES, STANDING
+from backtest.rules.problems import Problems
+
+AXES = (
+    "caps", "rate_scales", "liquidation_fees", "funds", "procedures", "fills", "responses",
+)  # fmt: skip
+#: The word for an axis' value that is no number.
+ABSENT = {"caps": "none", "liquidation_fees": "as written"}
+HISTORY_SETTINGS = {
+    "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": date, "until": date,
+    "gap_limit_hours": float, "tiers": object,
+}  # fmt: skip
+BOOK_SETTINGS = {
+    "name": str, "leverage_mix": str, "count": int, "seed": int, "positions": str, "adjustments": str,
+    "population": str, "turnover": float,
+}  # fmt: skip
+BAND_SETTINGS = {"block_days": float, "draws": int, "seed": int, "confidence": float}
+WORDS = {
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    date: "a date or a time",
+    float: "a number",
+    int: "a whole number",
+}
+KNOWN = (
+    "question", "venue", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories", "books",
+    "bands",
+)  # fmt: skip
+
+
+def check(settings: dict[str, Any], problems: Problems) -> None:
+    """Note everything that is wrong with the settings of a grid file, but for what single rules refuse."""
+    _refuse_unknown(problems, "", settings, KNOWN)
+    if "question" in settings and not isinstance(settings["question"], str):
+        problems.add("question", f"must be text, is {settings['question']!r}")
+    _check_axes(problems, settings.get("grid", {}))
+    if not isinstance(settings.get("changes", {}), dict):
+        problems.add("changes", "must be tables of rules by name")
+    for section, known in (("histories", HISTORY_SETTINGS), ("books", BOOK_SETTINGS)):
+        _check_list(problems, section, settings.get(section), known)
+    for number, entry in enumerate(_dicts(settings.get("histories"))):
+        if ("bars" in entry) == bool(entry.get("sample", False)):
+            problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
+    for number, entry in enumerate(_dicts(settings.get("books"))):
+        _check_book(problems, f"books[{number}]", entry)
+        if settings.get("settlement") == "replay" and entry.get("population") in STANDING:
+            problems.add(
+                f"books[{number}].population",
+                f"{entry['population']!r} gives rows that stand for many traders and thin out, and a replay steps "
+                "single positions: settle this book by the fund path, or invent one",
+            )
+    if "bands" in settings:
+        _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
+
+
+def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None:
+    """Note settings of a book that do not go together, in the words of a grid file."""
+    problems.require_choice(f"{path}.leverage_mix", entry.get("leverage_mix", "mixed"), LEVERAGE_MIXES)
+    kind = entry.get("population", "synthetic")
+    problems.require_choice(f"{path}.population", kind, ("synthetic", *STANDING))
+    if "adjustments" in entry and "positions" not in entry:
+        problems.add(f"{path}.adjustments", "needs positions: an invented book has its own")
+    if "turnover" in entry and kind not in STANDING:
+        problems.add(f"{path}.turnover", f"needs a population of {' or '.join(STANDING)}")
+    invented = ("leverage_mix", "count", "seed")
+    given = "positions" if "positions" in entry else "population" if kind in STANDING else None
+    for name in (*invented, "population") if given == "positions" else invented:
+        if given and name in entry:
+            problems.add(f"{path}.{name}", f"is for an invented book: {given} gives one already")
+
+
+def _check_axes(problems: Problems, axes: Any) -> None:
+    if not isinstance(axes, dict):
+        problems.add("grid", f"must be a table of lists, is {axes!r}")
+        return
+    _refuse_unknown(problems, "grid", axes, AXES)
+    for name, values in axes.items():
+        words = name in ("procedures", "fills", "responses")
+        good = str if words else (int, float)
+        listed = isinstance(values, list) and all(
+            (isinstance(value, good) and not isinstance(value, bool)) or (name in ABSENT and value == ABSENT[name])
+            for value in values
+        )
+        if name in AXES and not listed:
+            what = "words" if words else f'numbers or "{ABSENT[name]}"' if name in ABSENT else "numbers"
+            problems.add(f"grid.{name}", f"must be a list of {what}, is {values!r}")
+
+
+def _check_list(problems: Problems, section: str, entries: Any, known: Mapping[str, Any]) -> None:
+    if not isinstance(entries, list) or not entries:
+        problems.add(section, f"there must be one [[{section}]] or more")
+        return
+    names = []
+    for number, entry in enumerate(entries):
+        path = f"{section}[{number}]"
+        _check_entry(problems, path, entry, known)
+        name = entry.get("name") if isinstance(entry, dict) else None
+        if name is None:
+            problems.add(f"{path}.name", "is missing")
+        elif name in names:
+            problems.add(f"{path}.name", f"{name!r} is used twice")
+        names.append(name)
+
+
+def _check_entry(problems: Problems, path: str, entry: Any, known: Mapping[str, Any]) -> None:
+    if not isinstance(entry, dict):
+        problems.add(path, f"must be a table, is {entry!r}")
+        return
+    _refuse_unknown(problems, path, entry, tuple(known))
+    for name, value in entry.items():
+        wanted = known.get(name, object)
+        good = (int, float) if wanted is float else wanted
+        if not isinstance(value, good) or (isinstance(value, bool) and wanted not in (bool, object)):
+            problems.add(f"{path}.{name}", f"must be {WORDS[wanted]}, is {value!r}")
+
+
+def _refuse_unknown(problems: Problems, path: str, settings: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for name in settings:
+        if name not in known:
+            where = f"{path}.{name}" if path else name
+            problems.add(where, f"is no setting: there are {', '.join(known)}")
+
+
+def _dicts(entries: Any) -> list[dict[str, Any]]:
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []

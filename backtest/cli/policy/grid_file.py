@@ -1,0 +1,214 @@
+"""Reading a grid file: what is to be tried, all that is wrong with it told at once."""
+
+from __future__ import annotations
+
+import tomllib
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from backtest.book import Book
+from backtest.cli.common.inputs import SAMPLE_STAND_IN, read_book, read_market
+from backtest.cli.policy.grid_checks import ABSENT, AXES, check
+from backtest.cli.policy.grid_settlement import (
+    AS_WRITTEN,
+    files_of,
+    is_replay,
+    procedures_asked,
+    read_settlement,
+    venue_of,
+)
+from backtest.errors import ArgumentError, RulesError
+from backtest.market import Market
+from backtest.rules.problems import Problems
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.study.policy.bands import Bands
+from backtest.study.policy.grid import Grid, History, Rules
+from backtest.study.policy.settlement import Settlement
+
+DEFAULT_QUESTION = "What would other rules have done to these positions, and what would they have cost?"
+
+
+@dataclass(frozen=True, eq=False)
+class GridFile:
+    """A grid file, read and checked; prices and positions are read when they are asked for."""
+
+    path: Path
+    settings: Mapping[str, Any]  #: as they stand in the file
+    question: str
+    venue: Venue
+    grid: Grid
+    settlement: Settlement
+    bands: Bands | None
+
+    @property
+    def histories(self) -> list[str]:
+        """The names of the histories."""
+        return [entry["name"] for entry in self.settings["histories"]]
+
+    @property
+    def books(self) -> list[str]:
+        """The names of the books."""
+        return [entry["name"] for entry in self.settings["books"]]
+
+    @property
+    def invented(self) -> bool:
+        """Whether any book's dollars mean nothing."""
+        return any(
+            "positions" not in entry and entry.get("population", "synthetic") == "synthetic"
+            for entry in self.settings["books"]
+        )
+
+    def history(self, name: str) -> History:
+        """Read one history."""
+        entry = self._entry("histories", name)
+        options = Namespace(
+            bars=self._file(entry, "bars"),
+            funding=self._file(entry, "funding"),
+            symbol=entry.get("symbols"),
+            start=_utc(entry.get("from")),
+            end=_utc(entry.get("until")),
+            gap_limit=timedelta(hours=entry.get("gap_limit_hours", 6)),
+        )
+        stand_in = SAMPLE_STAND_IN if "bars" not in entry and self.venue.name == "binance" else "strict"
+        tiers = entry.get("tiers", self.settings.get("tiers", stand_in))
+        market = read_market(options)
+        return History(name, market, known_tiers(tiers, market))
+
+    def book(self, name: str, history: History, threads: int | None) -> Book:
+        """Read or invent one book in a history."""
+        entry = self._entry("books", name)
+        options = Namespace(
+            positions=self._file(entry, "positions"),
+            adjustments=self._file(entry, "adjustments"),
+            population=entry.get("population"),
+            turnover=entry.get("turnover"),
+            count=entry.get("count"),
+            seed=entry.get("seed"),
+            leverage_mix=entry.get("leverage_mix"),
+            threads=threads,
+        )
+        return read_book(options, history.market, self.venue, history.tiers)
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the grid file and of every file it names."""
+        files = {self.path}
+        for entry in (*self.settings["histories"], *self.settings["books"]):
+            named = (self._file(entry, key) for key in ("bars", "funding", "positions", "adjustments"))
+            files |= {file for file in named if file is not None}
+        files |= set(files_of(self.path, self.settings))
+        found = {}
+        for file in sorted(files):
+            with file.open("rb") as opened:
+                found[str(file)] = file_digest(opened, "sha256").hexdigest()
+        return found
+
+    def _entry(self, section: str, name: str) -> Mapping[str, Any]:
+        return next(entry for entry in self.settings[section] if entry["name"] == name)
+
+    def _file(self, entry: Mapping[str, Any], key: str) -> Path | None:
+        return self.path.parent / entry[key] if key in entry else None
+
+
+def read_grid(path: Path) -> GridFile:
+    """Read a grid file.
+
+    Raises
+    ------
+    ArgumentError
+        For a file that is absent or not TOML.
+    RulesError
+        For settings that break a rule: all of them, by path.
+    """
+    if not path.is_file():
+        raise ArgumentError(f"grid file {path} does not exist")
+    try:
+        settings = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"grid file {path} is not valid TOML: {error}") from None
+    problems = Problems()
+    check(settings, problems)
+    venue = _tried(problems, "venue", lambda: venue_of(path, settings.get("venue", "binance")))
+    settlement = read_settlement(path, settings, venue, problems)
+    changes = {AS_WRITTEN: {}, **_table(settings, "changes")}
+    good = {
+        name: change
+        for name, change in changes.items()
+        if venue is None or _tried(problems, f"changes.{name}", partial(_changed, venue, change)) is not None
+    }
+    grid = _tried(problems, "grid", lambda: Grid(**_axes(settings), changes=good))
+    problems.raise_if_any(f"grid file {path}")
+    assert venue is not None
+    assert grid is not None
+    settings["venue"] = settings.get("venue", "binance")
+    question = settings.get("question", DEFAULT_QUESTION)
+    return GridFile(path, settings, question, venue, grid, settlement, _bands(settings.get("bands")))
+
+
+def known_tiers(tiers: Tiers, market: Market) -> Tiers:
+    """Return stand-ins for the symbols there are."""
+    if isinstance(tiers, str):
+        return tiers
+    return {symbol: table for symbol, table in tiers.items() if symbol in market.symbols}
+
+
+def _changed(venue: Venue, change: Any) -> Venue:
+    if not isinstance(change, dict):
+        raise ArgumentError(f"must be a table of rules, is {change!r}")
+    return Rules(changes=change).applied(venue)
+
+
+def _axes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the axes of a grid, with the defaults that the settlement asks for."""
+    axes = {name: _values(name, values) for name, values in _table(settings, "grid").items() if name in AXES}
+    axes.setdefault("procedures", tuple(procedures_asked(settings)))
+    if is_replay(settings):
+        axes.setdefault("liquidation_fees", (None,))
+    return axes
+
+
+def _bands(settings: Mapping[str, Any] | None) -> Bands | None:
+    if settings is None:
+        return None
+    return Bands(
+        seed=settings.get("seed", 1),
+        length=timedelta(days=settings.get("block_days", 14)),
+        draws=settings.get("draws", 499),
+        confidence=settings.get("confidence", 0.95),
+    )
+
+
+def _values(name: str, values: Any) -> Any:
+    if name in ABSENT and isinstance(values, list):
+        return tuple(None if value == ABSENT[name] else value for value in values)
+    return tuple(values) if isinstance(values, list) else values
+
+
+def _tried(problems: Problems, path: str, make: Callable[[], Any]) -> Any:
+    """Return what a function makes, or None and a problem."""
+    if any(found == path or found.startswith(f"{path}.") for found, _ in problems.found):
+        return None
+    try:
+        return make()
+    except (ArgumentError, RulesError) as error:
+        problems.add(path, str(error))
+        return None
+
+
+def _table(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = settings.get(name, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _utc(moment: date | None) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

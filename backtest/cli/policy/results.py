@@ -1,0 +1,156 @@
+"""What came of a grid of policies, and the slices of it that tables, sentences and charts show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from backtest.chart.venues.policy import cap_name, cap_order
+from backtest.cli.common.text import number, percent
+from backtest.study.policy.frontier import frontier, per_million, spread
+from backtest.study.policy.grid import Grid
+
+#: Values that are told with the range they move in.
+BANDED = ("liquidated_share", "notional_share")
+
+#: Other values of the tables by cap.
+PLAIN = ("freedom", "turnover_given_up", "shortfall_per_million", "losses_per_million")
+
+#: Whose response a row tells of where all of them come to the same.
+ANY_RESPONSE = "whichever it is"
+
+FILL_WORDS = {
+    "liquidation_price": "filled at the liquidation price",
+    "worst_price": "filled at the worst price of the bar",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, a header whose lines carry the units, and rows of cells; words in the first ``left`` columns."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A grid and what came of it, with the slices that tables and charts show."""
+
+    grid: Grid
+    policies: pl.DataFrame  #: as ``study.policy.evaluate`` returns them, all cells
+
+    @cached_property
+    def marked(self) -> pl.DataFrame:
+        """The policies with amounts per million, and whether they are dominated."""
+        return frontier(per_million(self.policies))
+
+    @property
+    def fill(self) -> str:
+        """The fill that charts show: the one that flatters least."""
+        return "worst_price" if "worst_price" in self.grid.fills else self.grid.fills[0]
+
+    @property
+    def histories(self) -> list[str]:
+        """The names of the histories, in order."""
+        return self.policies["history"].unique(maintain_order=True).to_list()
+
+    @property
+    def books(self) -> int:
+        """How many books there are."""
+        return self.policies["book"].n_unique()
+
+    def base(self, *but: str) -> pl.DataFrame:
+        """Return the policies that have the first value on every axis but the cap, the response and some more."""
+        firsts: dict[str, Any] = {
+            "fill": self.fill,
+            "change": next(iter(self.grid.changes)),
+            "rate_scale": self.grid.rate_scales[0],
+            "liquidation_fee": self.grid.liquidation_fees[0],
+            "fund": self.grid.funds[0],
+            "procedure": self.grid.procedures[0],
+        }
+        kept = (same(name, value) for name, value in firsts.items() if name not in but)
+        return self.marked.filter(*kept)
+
+    @property
+    def settlement(self) -> str:
+        """What amounts rest on and leave out."""
+        return str(self.policies["settlement"][0])
+
+    @property
+    def replayed(self) -> bool:
+        """Whether amounts are of replays, which alone know positions that are given back or deleveraged."""
+        return self.policies["begun"].null_count() == 0
+
+    @property
+    def terms(self) -> str:
+        """The first terms, which tables and charts by cap show, where there are several or they were replayed."""
+        if len(self.grid.terms()) == 1 and not self.replayed:
+            return ""
+        fee, fund = self.grid.liquidation_fees[0], self.grid.funds[0]
+        told = [procedure_called(self.grid.procedures[0]), f"fund {number(fund)}"]
+        told += [] if fee is None else [f"fee {percent(fee)} %"]
+        return ", ".join(told)
+
+    def banded(self, policies: pl.DataFrame) -> pl.DataFrame:
+        """Return one row a policy: the middle of several books and their range, or the one book and its bands."""
+        if self.books == 1:
+            return policies
+        return spread(policies, [*BANDED, *PLAIN])
+
+    @property
+    def basis(self) -> str:
+        """What each figure is, where there are several books."""
+        return f"the median over {self.books} books, column by column" if self.books > 1 else ""
+
+    @property
+    def ranges(self) -> str:
+        """What each figure is, and what stands in brackets behind a share."""
+        if self.books > 1:
+            return f"; each figure is {self.basis}; in brackets their range"
+        return (
+            "; in brackets bands over calendar blocks" if "liquidated_share_low" in self.policies.columns else ""
+        )
+
+    @property
+    def loosest(self) -> float | None:
+        """The highest cap."""
+        return cap_order(self.policies)[0]
+
+    @property
+    def tightest(self) -> float | None:
+        """The lowest cap."""
+        return cap_order(self.policies)[-1]
+
+
+def same(name: str, value: object) -> pl.Expr:
+    """Return whether a key has a value; null is a value of keys."""
+    return pl.col(name).is_null() if value is None else pl.col(name).eq(value)
+
+
+def cap_words(cap: float | None) -> str:
+    """Return how a cap is called in a sentence."""
+    return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
+
+
+def procedure_called(name: str) -> str:
+    """Return how a procedure is called in a sentence."""
+    told = {"returned": "closed whole, the rest returned", "to_fund": "closed whole, the rest to the fund"}
+    return told.get(name, f"procedure {name}")
+
+
+def ranged(row: dict[str, float], name: str, decimals: int = 1) -> str:
+    """Return a share in per cent with its range, where there is one."""
+    low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
+    value = percent(row[name], decimals)
+    if math.isnan(low + high):
+        return value
+    return f"{value} ({percent(low, decimals)} to {percent(high, decimals)})"

@@ -1,0 +1,226 @@
+"""Who pays under each procedure, fee and fund: tables and sentences, bracketed by the fills that were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import polars as pl
+
+from backtest.chart.venues.policy import cap_name
+from backtest.cli.common.text import NOTHING, moment, number, percent, plural
+from backtest.cli.policy.results import FILL_WORDS, Table, Tried, cap_words, procedure_called, same
+from backtest.study.policy.frontier import AMOUNTS
+from backtest.study.policy.grid import FILLS
+
+#: A case of terms: by fill, the rows of each book.
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+
+#: Amounts per million below it are written as nothing.
+LEAST = 0.05
+
+#: What tells cases of terms apart.
+TERMS = ("procedure", "liquidation_fee", "fund")
+
+
+def tables(tried: Tried, history: str) -> Iterator[Table]:
+    """Yield who pays under each of several terms, and what procedures do to those they liquidate."""
+    if tried.replayed:
+        yield _procedures(tried, history)
+    if len(tried.grid.terms()) > 1 or tried.replayed:
+        yield _payers(tried, history)
+
+
+def bracket_words(tried: Tried) -> str:
+    """Return what the two ends of an amount are, or that it has one end alone."""
+    fills = tried.grid.fills
+    if len(fills) == 1:
+        return f"{FILL_WORDS[fills[0]]} alone, so not bracketed"
+    return "from fills at the liquidation price to fills at the worst price of the bar"
+
+
+def sentences(tried: Tried) -> Iterator[str]:
+    """Yield what is left to others, by fill, and which procedure leaves least to whom."""
+    if len(tried.grid.terms()) > 1:
+        for fill in tried.grid.fills:
+            yield _left_to_others(tried, fill)
+    if len(tried.grid.procedures) > 1:
+        for history in tried.histories:
+            yield _by_procedure(tried, history)
+
+
+def caveats(tried: Tried) -> Iterator[str]:
+    """Yield what of the settlement would change the conclusion."""
+    if len(tried.grid.fills) < len(FILLS):
+        yield (
+            f"Fills: only liquidations {FILL_WORDS[tried.fill]} were tried, so what a fund bears is not bracketed."
+        )
+    if tried.replayed:
+        yield (
+            "Feedback: the mark is the history's, whatever is sold, and holds a cascade of its own already. Where "
+            "liquidations moved the price, a cap or a procedure that sells less is worth more than this shows."
+        )
+    else:
+        yield (
+            "Feedback: closing moves no price here, positions are closed whole, and deleveraging ends nobody's "
+            "position. Where liquidations moved the price, a cap that forces fewer of them is worth more than "
+            "this shows."
+        )
+
+
+def _cases(tried: Tried, history: str) -> list[Rows]:
+    """Return each case of terms at the loosest cap under the first response, by fill."""
+    own = tried.base("liquidation_fee", "fund", "procedure", "fill").filter(
+        same("cap", tried.loosest), history=history, response=tried.grid.responses[0]
+    )
+    parts = own.partition_by(TERMS, maintain_order=True)
+    return [{fill: part.filter(fill=fill).to_dicts() for fill in tried.grid.fills} for part in parts]
+
+
+def _payers(tried: Tried, history: str) -> Table:
+    cases = _cases(tried, history)
+    shown: list[tuple[str, Callable[[Rows], str]]] = _named(tried)
+    if not tried.replayed:  # else they stand beside what procedures do
+        shown += [("fees\nper million", _amount("fees")), ("returned\nper million", _amount("returned"))]
+    shown += [
+        ("shortfall\nper million", _amount("shortfall")),
+        ("lowest fund\n% of its start", _share("fund_lowest", "fund")),
+    ]
+    if tried.replayed:
+        shown += [
+            ("deleveraged\nnotional\nper million", _amount("adl_notional")),
+            ("profit\ngiven up\nper million", _amount("given_up")),
+        ]
+        shown += [("clawed\nback\nper million", _amount("clawed_back"))] if _any(cases, "clawed_back") else []
+        shown += [("backstop's\nresult\nper million", _amount("backstop"))] if _any(cases, "backstop") else []
+    shown += [("paid by\nnobody\nper million", _amount("deficit")), ("others pay\nfirst on", _first)]
+    caption = f"Who pays, {history}, highest leverage {cap_name(tried.loosest)}, {bracket_words(tried)}"
+    return _table(caption + _basis(tried), shown, cases)
+
+
+def _procedures(tried: Tried, history: str) -> Table:
+    cases = [case for case in _cases(tried, history) if _one(case)["fund"] == tried.grid.funds[0]]
+    shown: list[tuple[str, Callable[[Rows], str]]] = [
+        *(column for column in _named(tried) if column[0] != "fund"),
+        ("liquidation\nbegan, %\nof positions", _share("begun", "wanted")),
+        ("of these\ngiven back\n%", _share("released", "begun")),
+        ("notional\nclosed\nper million", _amount("closed_notional")),
+        ("losses of those\nliquidated\nper million", _amount("traders_losses")),
+        ("of these fees\nper million", _amount("fees")),
+        ("left of margins\nper million", _amount("returned")),
+    ]
+    caption = (
+        f"What procedures do to those they liquidate, {history}, highest leverage {cap_name(tried.loosest)}, fund "
+        f"{number(tried.grid.funds[0])}, {bracket_words(tried)}"
+    )
+    return _table(caption + _basis(tried), shown, cases)
+
+
+def _named(tried: Tried) -> list[tuple[str, Callable[[Rows], str]]]:
+    """Return the columns that name a case."""
+    fees = [] if tried.grid.liquidation_fees == (None,) else [("fee\n% of notional", _fee)]
+    return [
+        ("procedure" if tried.replayed else "rest of\nthe margin", _word),
+        *fees,
+        ("fund", lambda rows: number(_one(rows)["fund"])),
+    ]
+
+
+def _basis(tried: Tried) -> str:
+    """Return what each figure is, where there are several books."""
+    return f"; each figure is {tried.basis}" if tried.basis else ""
+
+
+def _table(caption: str, shown: Sequence[tuple[str, Callable[[Rows], str]]], cases: Sequence[Rows]) -> Table:
+    return Table(caption, [name for name, _ in shown], [[tell(case) for _, tell in shown] for case in cases])
+
+
+def _one(rows: Rows) -> Mapping[str, Any]:
+    return next(iter(rows.values()))[0]
+
+
+def _word(rows: Rows) -> str:
+    return str(_one(rows)["procedure"]).replace("_", " ")
+
+
+def _fee(rows: Rows) -> str:
+    fee = _one(rows)["liquidation_fee"]
+    return "as written" if fee is None else percent(fee, 2)
+
+
+def _amount(name: str) -> Callable[[Rows], str]:
+    """Return what tells an amount per million from one fill to the other."""
+    return lambda rows: _span([figure(median(row[AMOUNTS[name]] for row in books)) for books in rows.values()])
+
+
+def figure(amount: float) -> str:
+    """Return an amount to a tenth, or whole where it is large; nothing is written as such."""
+    return "0" if abs(amount) < LEAST else number(amount, 1 if abs(amount) < 99.95 else 0)
+
+
+def _share(part: str, whole: str) -> Callable[[Rows], str]:
+    """Return what tells a share in per cent from one fill to the other."""
+
+    def tell(rows: Rows) -> str:
+        shares = [[row[part] / row[whole] for row in books if row[whole]] for books in rows.values()]
+        return _span([percent(median(of_books) if of_books else None, 1) for of_books in shares])
+
+    return tell
+
+
+def _span(written: Sequence[str]) -> str:
+    """Return one figure, or the two ends of a bracket."""
+    return written[0] if len(set(written)) == 1 else f"{written[0]} to {written[-1]}"
+
+
+def _first(rows: Rows) -> str:
+    """Return the earliest time that others had to pay, under any fill and in any book."""
+    times = [row["first_adl"] for books in rows.values() for row in books if row["first_adl"] is not None]
+    return moment(min(times)) if times else NOTHING
+
+
+def _any(cases: Sequence[Rows], name: str) -> bool:
+    return any(row[name] for case in cases for books in case.values() for row in books)
+
+
+def _left_to_others(tried: Tried, fill: str) -> str:
+    covered = tried.base("liquidation_fee", "fund", "procedure", "fill").filter(
+        same("cap", tried.loosest), response=tried.grid.responses[0], fill=fill
+    )
+    short = covered.filter(pl.col("adl_per_million") >= LEAST)
+    others = "counterparties, or nobody, pay" if tried.replayed else "nobody pays"
+    where = f"With {cap_words(tried.loosest)}, {FILL_WORDS[fill]}"
+    whose = f"of {number(covered.height)} (procedure, fee and fund, by history and book)"
+    what = "0.1 or more per million of wanted notional that the fund cannot pay"
+    if short.is_empty():
+        return f"{where}, no case {whose} leaves {what}."
+    most = figure(short["adl_per_million"].to_numpy().max())
+    verb = "leaves" if short.height == 1 else "leave"
+    return f"{where}, {plural(short.height, 'case')} {whose} {verb} {what} and {others}; at most {most}."
+
+
+def _by_procedure(tried: Tried, history: str) -> str:
+    """Return which procedure takes least of the liquidated, and which leaves least to others."""
+    own = tried.base("procedure", "fill").filter(
+        same("cap", tried.loosest), history=history, response=tried.grid.responses[0], fill=tried.fill
+    )
+    middle = own.group_by("procedure", maintain_order=True).agg(
+        pl.col("losses_per_million", "adl_per_million").median()
+    )
+    losses, others = (middle.sort(name, maintain_order=True) for name in ("losses_per_million", "adl_per_million"))
+    basis = f", medians over {tried.books} books" if tried.books > 1 else ""
+    return (
+        f"{history}, procedures with {cap_words(tried.loosest)} and a fund of {number(tried.grid.funds[0])}, "
+        f"{FILL_WORDS[tried.fill]}{basis}: the liquidated lose least under {_ends(losses, 'losses_per_million')}; "
+        f"least is left to others under {_ends(others, 'adl_per_million')} per million of wanted notional."
+    )
+
+
+def _ends(ordered: pl.DataFrame, name: str) -> str:
+    first, last = ordered.row(0, named=True), ordered.row(-1, named=True)
+    return f"{_quoted(first)} ({figure(first[name])}) and most under {_quoted(last)} ({figure(last[name])})"
+
+
+def _quoted(row: Mapping[str, Any]) -> str:
+    return procedure_called(row["procedure"]).removeprefix("procedure ")

@@ -1,0 +1,1 @@
+"""The command ``backtest price``: calculator of one position."""

@@ -1,0 +1,190 @@
+"""``backtest price``: the prices that matter to one isolated position, and the way to them."""
+
+from __future__ import annotations
+
+import math
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from backtest.cli.common.assumptions import dates, quote
+from backtest.cli.common.text import NOTHING, column, day, facts, moment, number, percent, price, table
+from backtest.cli.price.position import Position, position_of
+from backtest.cli.price.volatility import Volatility, daily_volatility
+from backtest.errors import ArgumentError
+from backtest.rules.tiers import ALWAYS_FROM
+from backtest.rules.venue import Venue
+
+#: How far on the way from the entry to liquidation the rows of the table stand.
+WAY = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+
+#: Status from each ratio of equity to maintenance margin up. Ascend's document prints 4.0, 3.2 and 2.8 as healthy,
+#: 2.0 as caution, 1.2 as warning and 1.0 as liquidation; the edges half-way between are assumed.
+STATUS = ((2.4, "Healthy"), (1.6, "Caution"), (-math.inf, "Warning"))
+
+KIND = {"linear": "linear", "inverse": "inverse", "face_value": "face-value"}
+
+
+def run(options: Namespace) -> None:
+    """Print the prices of one position, what they rest on, and the table where it is asked for."""
+    if options.at is not None and options.bars is None:
+        raise ArgumentError("--at ends the window of the volatility and needs --bars: the entry's date is --date")
+    entry_time = options.date or datetime.now(UTC)
+    position = position_of(options, entry_time)
+    found = None
+    if options.bars is not None:
+        found = daily_volatility(options.bars, position.contract.symbol, end=options.at, window=options.window)
+    print(_title(position))
+    print(f"\n{prices(position, found)}")
+    print(f"\n{facts(_grounds(position, entry_time, found), indent='')}")
+    if options.table is not None:
+        print(f"\n{way_to_liquidation(position, options.table)}")
+
+
+def prices(position: Position, volatility: Volatility | None = None) -> str:
+    """Return the liquidation, bankruptcy and takeover price and how far from the entry each lies."""
+    shown = {
+        "liquidation": position.liquidation_price,
+        "bankruptcy": position.bankruptcy_price,
+        "takeover": position.takeover_price,
+    }
+    header = ["", f"price\n{quote(position.contract.symbol, position.currency)}", "from entry\n%"]
+    moves = [value / position.entry_price - 1 for value in shown.values()]
+    columns = [list(shown), column(list(shown.values())), [_signed(100 * move) for move in moves]]
+    if volatility is not None:
+        header.append("days of\nvolatility")
+        away = [volatility.days(position.entry_price, value) for value in shown.values()]
+        columns.append([number(days, 2) for days in away])
+    return table(header, zip(*columns, strict=True))
+
+
+def way_to_liquidation(position: Position, at: Sequence[float] = ()) -> str:
+    """Return result, balance, ratio and status at prices, or on the way from the entry to liquidation."""
+    far = position.liquidation_price
+    if not at and math.isnan(far):
+        return "No price liquidates this position: name prices after --table to see others."
+    at = list(at) or [position.entry_price + part * (far - position.entry_price) for part in WAY[:-1]] + [far]
+    header = ["mark price", "unrealised\nresult", "balance\n(equity)", "maintenance\nmargin", "ratio", "status"]
+    equities = [position.equity(value) for value in at]
+    kept = [position.maintenance_margin(value) for value in at]
+    columns = [
+        column(at),
+        column([equity - position.margin for equity in equities]),
+        column(equities),
+        column(kept),
+        [number(equity / least, 2) for equity, least in zip(equities, kept, strict=True)],
+        [status(position, value) for value in at],
+    ]
+    note = (
+        "ratio: equity over maintenance margin (some venues show its reciprocal); status: Ascend's, its edges at\n"
+        "2.4 and 1.6 assumed half-way between the ratios it prints"
+    )
+    return f"{table(header, zip(*columns, strict=True), left=0)}\n\n{note}"
+
+
+def status(position: Position, at: float) -> str:
+    """Return how healthy a position is at a price."""
+    if position.liquidated_at(at):
+        return "Liquidation"
+    ratio = position.equity(at) / position.maintenance_margin(at)
+    return next(name for edge, name in STATUS if ratio >= edge)
+
+
+def _signed(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value:+,.2f}"
+
+
+def _title(position: Position) -> str:
+    side = "long" if position.side > 0 else "short"
+    currency = position.currency
+    return (
+        f"{position.venue.title}, {position.contract.symbol} ({KIND[position.contract.kind]}): {side} "
+        f"{position.quantity:,.10g} from {price(position.entry_price)}, leverage {position.leverage:,.4g}x, "
+        f"margin {price(position.margin)} {currency}"
+    )
+
+
+def _grounds(position: Position, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
+    """Return what the prices rest on, and what speaks against the position."""
+    currency = position.currency
+    kept = position.maintenance_margin(position.entry_price)
+    told = [
+        ("entry notional", f"{price(position.entry_notional)} {currency}"),
+        ("initial margin", f"{price(position.initial_margin)} {currency} ({100 / position.leverage:.4g} %)"),
+        ("maintenance margin", f"{price(kept)} {currency}{_at_liquidation(position)}"),
+        ("rate used", _rate(position)),
+        ("table", _table(position, entry_time)),
+        ("leverage limit", _limit(position)),
+        ("takeover", _takeover(position.venue)),
+    ]
+    if volatility is not None:
+        told.append(
+            (
+                "volatility",
+                f"{percent(volatility.daily)} % a day: standard deviation of {volatility.returns:,} log returns "
+                f"of closes, {moment(volatility.start)} to {moment(volatility.end)} UTC",
+            )
+        )
+    return told + [("note", problem) for problem in _problems(position)]
+
+
+def _at_liquidation(position: Position) -> str:
+    """Return where the maintenance margin holds, and what it has become at the liquidation price."""
+    if position.contract.requirement_is_constant and not position.contract.mark_fee_rate:
+        return ", whatever the mark price"
+    if math.isnan(position.liquidation_price):
+        return " at the entry price"
+    there = position.maintenance_margin(position.liquidation_price)
+    return f" at the entry price, {price(there)} at the liquidation price"
+
+
+def _rate(position: Position) -> str:
+    basis = "entry notional" if position.contract.requirement_is_constant else "notional at the mark price"
+    rate = f"{100 * position.rate:.6g} % of the {basis}"
+    own = position.table
+    if own.model == "leverage":
+        rate += f": {own.rate_factor:g} of the initial rate at {position.leverage:g}x"
+    else:
+        amount = 0.0 if own.amounts is None else float(own.amounts[position.tier])
+        rate += f" less {price(amount)}" if amount else ""
+        rate += f": tier {position.tier + 1} of {len(own)}"
+    if position.contract.closing_fee != "none":
+        where = position.contract.closing_fee.replace("_", " ")
+        rate += f"; {100 * position.contract.closing_fee_rate:g} % closing fee reserved {where}"
+    return rate
+
+
+def _table(position: Position, entry_time: datetime) -> str:
+    own, like = position.table, position.venue.like(position.contract.symbol)
+    trust = own.confidence if like is None else f"assumed: {like}'s, {position.contract.symbol} is not listed"
+    when = f"{dates(own.start, own.end)} ({trust})"
+    if own.in_force(entry_time):
+        return f"{own.name}, in force {when}" if own.start > ALWAYS_FROM else f"{own.name}, {when}"
+    return f"tiers of {own.name}, not in force on {day(entry_time)}: the nearest, in force {when}"
+
+
+def _takeover(venue: Venue) -> str:
+    if venue.takeover_price == "backstop":
+        return f"by a backstop, {100 * venue.takeover_discount:g} % worse than the liquidation price"
+    if venue.takeover_price == "bankruptcy_with_fee":
+        return "where equity is just the closing fee"
+    return "at the bankruptcy price"
+
+
+def _limit(position: Position) -> str:
+    limit = position.leverage_limit
+    return f"{limit:g}x at this size" if math.isfinite(limit) else "not told by the sources"
+
+
+def _problems(position: Position) -> list[str]:
+    """Return what keeps such a position from existing, or from being liquidated."""
+    problems = []
+    if position.leverage > position.leverage_limit:
+        problems.append(f"{position.leverage:g}x is beyond the limit: the venue would refuse it")
+    if position.margin < position.initial_margin * (1 - 1e-12):
+        problems.append("the margin is below the initial margin: the position could not be opened")
+    if position.liquidated_at(position.entry_price):
+        problems.append("liquidated at its own entry price")
+    if math.isnan(position.liquidation_price):
+        problems.append("no positive price liquidates it: the margin covers the whole notional")
+    return problems

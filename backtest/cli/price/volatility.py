@@ -1,0 +1,63 @@
+"""How far a price is away in days of volatility."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from backtest.cli.common.inputs import require_symbol
+from backtest.errors import ArgumentError
+from backtest.market import load
+
+DAY = timedelta(days=1)
+
+#: Fewer returns say nothing about volatility.
+FEWEST_RETURNS = 20
+
+
+@dataclass(frozen=True)
+class Volatility:
+    """Standard deviation of log returns, scaled to a day, over a window of bars."""
+
+    daily: float
+    returns: int
+    start: datetime  #: close of the first return's earlier bar
+    end: datetime  #: close of the last bar
+
+    def days(self, entry_price: float, price: float) -> float:
+        """Return how many standard deviations of a day lie between two prices, in logarithms."""
+        return abs(math.log(price / entry_price)) / self.daily
+
+
+def daily_volatility(path: Path, symbol: str, *, end: datetime | None, window: float) -> Volatility:
+    """Return the volatility of one symbol's closes over the days before a moment.
+
+    Parameters
+    ----------
+    path : bars
+    end : only bars that closed by then count; None: all
+    window : days
+
+    Raises
+    ------
+    ArgumentError
+        Where the bars do not hold the symbol, or the window too few returns.
+    """
+    market = load(path)
+    require_symbol("--symbol", symbol, market)
+    interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(symbol)]))
+    closes = market.bars.filter(pl.col("symbol") == symbol).select(time=pl.col("time") + interval, price="close")
+    closes = closes if end is None else closes.filter(pl.col("time") <= end)
+    used = closes.filter(pl.col("time") >= pl.col("time").max() - DAY * window)
+    returns = used.select(pl.col("price").log().diff()).to_series().drop_nulls().to_numpy()
+    if len(returns) < FEWEST_RETURNS:
+        raise ArgumentError(
+            f"volatility needs at least {FEWEST_RETURNS} returns: a --window of {window:g} days holds "
+            f"{len(returns)} of {symbol}, which has {closes.height:,} bars by then"
+        )
+    daily = float(returns.std(ddof=1)) * math.sqrt(DAY / interval)
+    return Volatility(daily, len(returns), used["time"][0], used["time"][-1])

@@ -1,0 +1,1 @@
+"""The command ``backtest replay``: the liquidation waterfall in time order."""

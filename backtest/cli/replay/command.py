@@ -1,0 +1,232 @@
+"""``backtest replay``: who was liquidated, who paid, and what the fund and the counterparties bore."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import fields, replace
+from typing import Any
+
+import polars as pl
+
+from backtest.amounts import amount
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import picture
+from backtest.cli.common import procedure_text as procedure_words
+from backtest.cli.common import summary_file as record
+from backtest.cli.common.changed_rules import changed, procedure_rules
+from backtest.cli.common.compile_notice import compiling
+from backtest.cli.common.input_warnings import looking_twice
+from backtest.cli.common.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
+from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.progress import ERASE_LINE, Clock
+from backtest.cli.common.swept import Swept
+from backtest.cli.common.text import facts, number, percent, table
+from backtest.cli.replay import policy as replay_policy
+from backtest.cli.replay import trace as replay_trace
+from backtest.cli.replay.summary import done
+from backtest.engine.replay.replay import Replay, replay
+from backtest.engine.sweep.sweep import tiers_used
+from backtest.rules.procedure import Impact
+from backtest.rules.venue import Venue
+from backtest.study.fund.loss_waterfall import who_bore
+
+_INVENTED = "The book is invented, and so is its fund: read shares, not dollars."
+
+
+def run(options: Namespace) -> None:
+    """Replay a book, print what was assumed and who bore what, and write it down."""
+    require_folder(options.out)
+    clock = Clock()
+    venue = changed(Venue.load(options.venue), options.procedure, "--set", procedure_rules())
+    tries = replay_policy.is_asked(options)
+    with clock.stage("prices"):
+        market = read_market(options)
+    tiers = tiers_of_run(options, market)
+    with clock.stage("positions"):
+        book = read_book(options, market, venue, tiers)
+    against = None
+    given = not is_invented(options)
+    stepped = "replay.run_both" if tries else "replay.run"
+    with clock.stage("replay", compiling(stepped)), looking_twice(book, market, given=given):
+        if tries:
+            policy = replay_policy.policy_of(options, venue)
+            impact = replace(_impact(options), mark=options.strength)
+            against = replay_policy.compare(options, book, market, (venue, policy), impact, tiers, _progress)
+            found = against.facts
+        else:
+            found = replay(
+                book, market, venue, tiers=tiers, fund=options.fund, impact=_impact(options),
+                exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
+            )  # fmt: skip
+    used = tiers_used(book, market, venue, tiers=tiers)
+    swept = Swept(market, venue, book, found.outcomes, used, invented=not given)
+    blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
+    blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
+    if against is not None:
+        blocks += [replay_policy.told(against, swept, options, policy)]
+    else:
+        blocks += [f"Note: {note}." for note in found.notes]
+    with outputs(options.out) as files:
+        with clock.stage("files"):
+            _write(found, files, options.trace is not None)
+            _draw(found, swept, files)
+            if options.mark_impact:
+                _draw_marks(found, swept, files)
+            if against is not None:
+                replay_policy.write(against, swept, files, options, policy)
+        told = _summary(options, swept, found, tiers, clock)
+        if against is not None:
+            told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
+        files.write_json("summary.json", told)
+    blocks += [f"Written: {', '.join(str(path) for path in files.written)}\nSeconds: {clock}"]
+    print("\n\n".join(blocks))
+
+
+def _impact(options: Namespace) -> Impact:
+    given = {
+        "participation": options.participation,
+        "linear": options.impact,
+        "square_root": options.square_root_impact,
+        "mark": options.mark_impact,
+    }
+    return Impact(**{name: value for name, value in given.items() if value is not None})
+
+
+def _progress(share: float) -> None:
+    if sys.stderr.isatty():
+        print(f"{ERASE_LINE}replay ... {share:.0%}", end="", file=sys.stderr, flush=True)
+
+
+def _assumed(options: Namespace, swept: Swept) -> str:
+    named = [
+        ("prices", swept.market.description),
+        ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
+        *((("positions", told)) for told in swept.book.assumptions[:1]),
+        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        ("procedure", _procedure(swept.venue)),
+        ("fills", options.fill_price),
+        ("fund", amount(options.fund, swept.currency)),
+    ]
+    title = f"{', '.join(swept.market.symbols)}, {sentences.window(*swept.window)}, {swept.venue.title}"
+    return f"{title}\n\nAssumed\n{facts(named)}"
+
+
+def _procedure(venue: Venue) -> str:
+    rules = ("procedure", "remainder", "takeover_price", "takeover_discount")
+    return procedure_words.sentence({name: getattr(venue, name) for name in rules})
+
+
+def _counts(found: Replay) -> str:
+    rows = found.outcomes["outcome"].value_counts(sort=True)
+    total = max(found.outcomes.height, 1)
+    lines = [
+        [row["outcome"], number(row["count"]), percent(row["count"] / total)] for row in rows.iter_rows(named=True)
+    ]
+    return table(["outcome", "positions", "%"], lines)
+
+
+def _bearers(found: Replay, swept: Swept) -> str:
+    told = who_bore(found)
+    whole = max(float(told["amount"].clip(lower_bound=0).sum()), 1e-12)
+    lines = [
+        [row["bearer"], _lost(row["amount"], amount(abs(row["amount"]), swept.currency)),
+         _lost(row["amount"], percent(abs(row["amount"]) / whole))]
+        for row in told.iter_rows(named=True)
+    ]  # fmt: skip
+    bore = table(["who bore it", "loss", "% of\nall losses"], lines)
+    invented = f"\n{_INVENTED}" if swept.invented else ""
+    least, last = float(found.fund["fund"].min() or 0.0), float(found.fund["fund"][-1])  # type: ignore[arg-type]
+    return (
+        f"{bore}\nFund: {amount(last, swept.currency)} at the end, {amount(least, swept.currency)} at its lowest; "
+        f"{number(found.adl.height)} deleveragings; ledger sums to {int(found.ledger['total'].sum())}.{invented}"
+    )
+
+
+def _lost(loss: float, told: str) -> str:
+    """Return a loss as it is told, a gain in words."""
+    return f"gained {told}" if loss < 0 else told
+
+
+def _write(found: Replay, files: Any, traced: bool) -> None:
+    names = ["outcomes", "fund", "adl", "impact", "ledger", *(["trace"] if traced else [])]
+    for name in names:
+        getattr(found, name).write_parquet(files.path(f"{name}.parquet"))
+
+
+def _notes(found: Replay, swept: Swept) -> list[str]:
+    """Return the footer: whose prices, whose positions, what the replay could not do."""
+    return [*picture.sources(swept), *found.notes]
+
+
+def _draw(found: Replay, swept: Swept, files: Any) -> None:
+    """Draw the fund through time and who bore the losses."""
+    from backtest.chart.venues import fund
+    from backtest.chart.venues import loss_waterfall as waterfall
+    from backtest.study.fund.insurance import fund_flow
+
+    where = f"{swept.venue.title}, {sentences.window(*swept.window)}"
+    told: dict[str, Any] = {
+        "subtitle": f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
+        "notes": _notes(found, swept),
+        "currency": swept.currency,
+    }
+    flow = fund_flow(found.fund)
+    _keep(fund.figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **told), files, "fund")
+    _keep(waterfall.figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
+
+
+def _keep(figure: Any, files: Any, name: str) -> None:
+    figure.savefig(files.path(f"{name}.png"), format="png")
+    figure.clear()
+
+
+def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
+    """Draw the history against the mark that liquidations moved, a picture a symbol."""
+    from backtest.chart.venues import moved_mark
+
+    for symbol in swept.market.symbols:
+        own = pl.col("symbol") == symbol
+        figure = moved_mark.figure(
+            swept.market.bars.filter(own),
+            found.impact.filter(own),
+            swept.window,
+            title=f"{symbol} with and without its liquidations, {sentences.window(*swept.window)}",
+            unit=sentences.quote(symbol, swept.currency),
+            currency=swept.currency,
+            notes=_notes(found, swept),
+        )
+        _keep(figure, files, f"mark_{symbol}")
+
+
+def _headline(found: Replay, currency: str) -> str:
+    """Return who gained and lost beyond the holders' margins, in a sentence."""
+    bore = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
+    told = [
+        f"the {name} {'gained' if bore[name] < 0 else 'lost'} {amount(abs(bore[name]), currency)}"
+        for name in ("fund", "backstop")
+        if bore[name]
+    ]
+    others = {
+        "counterparties": "counterparties gave up {} of profit",
+        "clawback": "{} of profit was clawed back",
+        "nobody": "{} went uncovered",
+    }
+    told += [words.format(amount(bore[name], currency)) for name, words in others.items() if bore[name]]
+    return "; ".join(told) or "nobody lost anything beyond the holders' margins"
+
+
+def _summary(options: Namespace, swept: Swept, found: Replay, tiers: Any, clock: Clock) -> dict[str, Any]:
+    own = swept.venue.procedure
+    summary = record.summary(options, swept, tiers, clock)
+    procedure = {item.name: getattr(own, item.name) for item in fields(own)}
+    return summary | {
+        "procedure": {name: str(value) if value == float("inf") else value for name, value in procedure.items()},
+        "fund": {"start": options.fund, "end": float(found.fund["fund"][-1])},
+        "bore": {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)},
+        "ledger": {row["account"]: row["total"] for row in found.ledger.iter_rows(named=True)},
+        "deleveragings": found.adl.height,
+        "runaway_bars": int(found.impact["runaway"].sum()),
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,147 @@
+"""``backtest replay --policy``: what other rules would have made of a history that holds its own cascade."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import polars as pl
+
+from backtest.amounts import amount
+from backtest.book import Book
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import picture
+from backtest.cli.common.changed_rules import changed, procedure_rules
+from backtest.cli.common.inputs import sweep_rules
+from backtest.cli.common.swept import Swept
+from backtest.cli.common.text import column, number, percent, table
+from backtest.errors import ArgumentError
+from backtest.market import Market
+from backtest.rules.procedure import Impact
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.study.policy.counterfactual import Counterfactual, counterfactual
+
+#: Measures that are counts.
+COUNTS = ("liquidated positions", "deleveragings")
+
+
+def is_asked(options: Namespace) -> bool:
+    """Whether another policy is to be tried, refusing options that need or contradict it."""
+    asked = options.policy is not None or bool(options.policy_set)
+    if not asked and options.strength is not None:
+        raise ArgumentError("--strength is for another policy: name it with --policy or --policy-set")
+    if asked and options.strength is None:
+        raise ArgumentError(
+            "--policy needs --strength, as --policy-set does: how far a unit of notional moved the mark; try "
+            "several, as 1e-10 and 1e-9"
+        )
+    if options.mark_impact and not asked and not options.exogenous:
+        raise ArgumentError(
+            "--mark-impact moves a history that already holds its own cascade: say --exogenous where it holds "
+            "none (a simulated path), or try another policy on it (--policy, --policy-set) with --strength"
+        )
+    if asked and (options.mark_impact or options.exogenous):
+        raise ArgumentError("--policy takes the history's own cascade out: --mark-impact and --exogenous add one")
+    if asked and options.entry_bar == "tested":
+        raise ArgumentError("--policy cannot test entry bars: leave --entry-bar untested")
+    return asked
+
+
+def policy_of(options: Namespace, venue: Venue) -> Venue:
+    """Return the rules that are tried: another venue's, or the same with rules changed."""
+    known = {"maximum_leverage": float, "rate_scale": float, **procedure_rules()}
+    named = venue if options.policy is None else Venue.load(options.policy)
+    return changed(named, options.policy_set, "--policy-set", known)
+
+
+def compare(
+    options: Namespace, book: Book, market: Market, venues: tuple[Venue, Venue], impact: Impact, tiers: Tiers,
+    progress: Any,
+) -> Counterfactual:  # fmt: skip
+    """Return both worlds: the venue's rules in the history, and the policy's."""
+    rules = {name: value for name, value in sweep_rules(options).items() if name != "entry_bar"}
+    return counterfactual(
+        book, market, *venues, impact=impact, fund=options.fund, tiers=tiers, trace=options.trace,
+        progress=progress, **rules,
+    )  # fmt: skip
+
+
+def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue) -> str:
+    """Return the policy against the facts in words and tables."""
+    lines = [_line(row, swept.currency) for row in found.totals.iter_rows(named=True)]
+    where = [
+        [row["liquidated"], number(row["positions"]), amount(row["entry_notional"], swept.currency)]
+        for row in found.positions.iter_rows(named=True)
+    ]
+    marks = [_mark(row) for row in found.marks.iter_rows(named=True)]
+    notes = [f"Note: {note}." for note in found.notes]
+    return "\n\n".join(
+        [
+            f"Against {_named(policy, options)}: an estimate, no measurement",
+            table(["", "in fact", "under the policy"], lines),
+            table(["liquidated", "positions", "at the entry"], where),
+            table(["mark", "lowest", "would be", "highest", "would be", "offset at\nthe end, %"], marks),
+            *notes,
+        ]
+    )
+
+
+def _named(policy: Venue, options: Namespace) -> str:
+    """Return whose rules are tried, what was changed in them and how strong the impact is taken to be."""
+    changes = f" with {', '.join(options.policy_set)}" if options.policy_set else ""
+    return f"{policy.title}{changes}, strength {options.strength:g}"
+
+
+def _line(row: dict[str, Any], currency: str) -> list[str]:
+    told = number if row["measure"] in COUNTS else lambda value: amount(value, currency)
+    return [row["measure"], told(row["facts"]), told(row["policy"])]
+
+
+def _mark(row: dict[str, Any]) -> list[str]:
+    names = ("lowest_facts", "lowest_policy", "highest_facts", "highest_policy")
+    return [row["symbol"], *column([row[name] for name in names]), percent(row["last_offset"])]
+
+
+def write(found: Counterfactual, swept: Swept, files: Any, options: Namespace, policy: Venue) -> None:
+    """Write the policy's world beside the facts', and draw both marks."""
+    for name in ("outcomes", "fund", "adl", "impact", "ledger"):
+        getattr(found.policy, name).write_parquet(files.path(f"policy_{name}.parquet"))
+    for name in ("positions", "totals", "marks"):
+        getattr(found, name).write_parquet(files.path(f"comparison_{name}.parquet"))
+    found.facts.flow.write_parquet(files.path("flow.parquet"))
+    _draw(found, swept, files, f"{_named(policy, options)}: an estimate, no measurement")
+
+
+def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> None:
+    from backtest.chart.venues import moved_mark
+
+    for symbol in swept.market.symbols:
+        own = pl.col("symbol") == symbol
+        figure = moved_mark.figure(
+            swept.market.bars.filter(own),
+            found.policy.impact.filter(own),
+            swept.window,
+            title=f"{symbol} as it was and under another policy, {sentences.window(*swept.window)}",
+            subtitle=subtitle,
+            unit=sentences.quote(symbol, swept.currency),
+            currency=swept.currency,
+            names=("history", "under the policy"),
+            facts=found.facts.impact.filter(own),
+            notes=[*picture.sources(swept), *found.notes],
+        )
+        figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
+        figure.clear()
+
+
+def summary(found: Counterfactual, policy: Venue, strength: float) -> dict[str, Any]:
+    """Return what goes into ``summary.json`` of the comparison."""
+    totals = found.totals.rows()
+    return {
+        "policy": policy.title,
+        "strength": strength,
+        "totals": {measure: {"facts": facts, "policy": then} for measure, facts, then in totals},
+        "liquidated": {row["liquidated"]: row["positions"] for row in found.positions.iter_rows(named=True)},
+        "marks": found.marks.to_dicts(),
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,1 @@
+"""The command ``backtest run``: a whole study."""

@@ -1,0 +1,119 @@
+"""``backtest run``: a whole study, from prices and rules to tables, a picture and files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from itertools import chain, repeat
+from typing import Any
+
+import polars as pl
+
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import picture
+from backtest.cli.common import summary_file as record
+from backtest.cli.common import tables as report
+from backtest.cli.common.input_warnings import looking_twice
+from backtest.cli.common.inputs import (
+    is_invented,
+    read_book,
+    read_market,
+    require_symbol,
+    sweep_rules,
+    tiers_of_run,
+)
+from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.progress import Clock
+from backtest.cli.common.swept import Swept, one_currency
+from backtest.cli.common.text import facts, paragraph
+from backtest.engine.sweep.sweep import sweep, tiers_used
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+
+
+def run(options: Namespace) -> None:
+    """Sweep a book, print what was assumed and what came of it, and write it down."""
+    require_folder(options.out)
+    clock = Clock()
+    venue = Venue.load(options.venue)
+    with clock.stage("prices"):
+        market = read_market(options)
+    one_currency(venue, market.symbols)
+    if options.chart is not None:
+        require_symbol("--chart", options.chart, market)
+    tiers = tiers_of_run(options, market)
+    with clock.stage("positions"):
+        book = read_book(options, market, venue, tiers)
+    rules = sweep_rules(options)
+    given = not is_invented(options)
+    with clock.stage("sweep"), looking_twice(book, market, given=given):
+        outcomes = sweep(book, market, venue, tiers=tiers, **rules)
+    used = tiers_used(book, market, venue, tiers=tiers)
+    own = options.bars is not None
+    swept = Swept(market, venue, book, outcomes, used, invented=not given, own_prices=own)
+    with clock.stage("tables"):
+        blocks = [assumed(swept, rules), *_tables(swept)]
+    blocks += [_triggers(swept, tiers, rules, clock)]
+    blocks += [paragraph(f"{report.headline(swept)} {report.caveats(swept)}")]
+    written = _write(options, swept, tiers, clock)
+    blocks += [f"Written: {', '.join(written)}\nSeconds: {clock}"]
+    print("\n\n".join(blocks))  # only now: a reader that stops early must not cost the files
+
+
+def assumed(swept: Swept, rules: dict[str, Any]) -> str:
+    """Return everything a result rests on: prices, gaps, positions, venue, tiers, rules."""
+    first, last = swept.window
+    title = f"{', '.join(swept.market.symbols)}, {sentences.window(first, last)}, {swept.venue.title}"
+    named = [
+        ("prices", swept.market.description),
+        ("gaps", sentences.gaps(swept.market)),
+        *(("look twice", told) for told in swept.doubts),
+        *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),
+        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        ("rules", sentences.rules(rules, swept.venue.trigger_price)),
+    ]
+    return f"{title}\n\nAssumed\n{facts(named)}"
+
+
+def _tables(swept: Swept) -> list[str]:
+    _, word = swept.period
+    blocks = [f"By {word}\n{report.by_period(swept)}"]
+    if swept.totals["liquidated"]:
+        told = f"{report.heaviest_run(swept)}\n{report.heaviest_by_count(swept)}".strip()
+        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", told]
+        blocks += [f"Largest cascades\n{report.cascades(swept)}"]
+    return [block for block in blocks if block]
+
+
+def _triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -> str:
+    """Return the same book under the mark and the last price, where there is a last price."""
+    if not swept.market.has("last"):
+        return "The bars hold no last price: the same book under a last-price trigger cannot be shown."
+    default = rules["trigger_price"] or swept.venue.trigger_price
+    found: dict[str, Swept] = {}
+    for series in ("mark", "last"):
+        if series == default:
+            found[series] = swept
+            continue
+        with clock.stage(f"sweep, {series} price"):
+            other = sweep(swept.book, swept.market, swept.venue, tiers=tiers, **{**rules, "trigger_price": series})
+        found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.invented)
+    return f"The same book under two triggers\n{report.triggers(found)}"
+
+
+def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:
+    every = options.every or swept.visible
+    with outputs(options.out) as files:
+        with clock.stage("files"):
+            files.write_parquet("outcomes.parquet", swept.outcomes)
+            by_symbol = [
+                swept.flow(every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
+                for symbol in swept.market.symbols
+            ]
+            files.write_parquet("flow.parquet", pl.concat(by_symbol))
+            files.write_parquet("cascades.parquet", swept.cascades)
+        with clock.stage("chart"):
+            symbol = options.chart or swept.market.symbols[0]
+            path = files.path("cascade.png")
+            picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
+        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
+    return [str(path) for path in files.written]

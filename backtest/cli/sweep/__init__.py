@@ -1,0 +1,1 @@
+"""The command ``backtest sweep``: outcomes of positions or accounts."""

@@ -1,0 +1,175 @@
+"""``backtest sweep --accounts``: what became of accounts in cross margin and of their legs, as files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from backtest.book import Accounts
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import summary_file as record
+from backtest.cli.common.inputs import read_market, read_tiers
+from backtest.cli.common.outputs import outputs
+from backtest.cli.common.progress import Clock
+from backtest.cli.common.text import facts, paragraph, table
+from backtest.cli.sweep.accounts_parser import FILES
+from backtest.engine.accounts.liquidate import Liquidations, liquidate_accounts
+from backtest.engine.accounts.sweep import sweep_accounts
+from backtest.errors import ArgumentError
+from backtest.market import Market
+from backtest.market.files import read_frame
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import ACCOUNTS, COLLATERAL, HAIRCUTS, LEGS, TRANSFERS
+
+SCHEMAS = dict(zip(FILES, (ACCOUNTS, LEGS, COLLATERAL, HAIRCUTS, TRANSFERS), strict=True))
+
+#: Options of a sweep of positions that accounts have no use for, and their defaults.
+OF_POSITIONS: dict[str, Any] = {
+    "adjustments": None,
+    "trigger_price": None,
+    "fill_price": "liquidation_price",
+    "intrabar": "pessimistic",
+    "entry_bar": "untested",
+    "leverage_limit": "error",
+}
+
+
+def run(options: Namespace) -> None:
+    """Sweep the accounts given and write what became of them, of their legs, and a summary."""
+    for name, default in OF_POSITIONS.items():
+        if getattr(options, name) != default:
+            raise ArgumentError(
+                f"--{name.replace('_', '-')} is for --positions: accounts are swept at the mark price"
+            )
+    clock = Clock()
+    venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
+    with clock.stage("prices"):
+        market = read_market(options)
+    with clock.stage("accounts"):
+        accounts = read_accounts(options)
+    rules = {"convention": options.convention or "C", "tiers": tiers, "threads": options.threads}
+    with clock.stage("sweep"):
+        swept = sweep_accounts(accounts, market, venue, profit=options.profit, hedged=options.hedged, **rules)
+    followed = None
+    if options.procedure:
+        with clock.stage("procedure"):
+            own = {name: value for name in ("profit", "hedged") if (value := getattr(options, name)) is not None}
+            followed = liquidate_accounts(accounts, market, venue, cross=replace(venue.cross, **own), **rules)
+    outcomes = swept.accounts if followed is None else after_procedure(swept.accounts, followed)
+    with outputs(options.out) as files:
+        outcomes.write_parquet(files.path("accounts.parquet"))
+        swept.legs.write_parquet(files.path("legs.parquet"))
+        if followed is not None:
+            followed.steps.write_parquet(files.path("steps.parquet"))
+            followed.closed.write_parquet(files.path("closed.parquet"))
+        currency = venue.settlement_of(accounts.symbols[0])
+        files.write_json(
+            "summary.json", summary(options, market, venue, currency, swept.accounts, followed, tiers, clock)
+        )
+    print(counts(swept.accounts) if followed is None else before_and_after(swept.accounts, followed))
+    word = "liquidated" if followed is None else "triggered"
+    print(f"\n{paragraph(told(swept.accounts, options.convention or 'C', word))}\n")
+    named = [
+        *procedure(followed),
+        ("gaps", sentences.gaps(market)),
+        ("written", ", ".join(str(path) for path in files.written)),
+        ("seconds", str(clock)),
+    ]
+    print(facts(named, indent=""))
+
+
+def read_accounts(options: Namespace) -> Accounts:
+    """Return the accounts of the files named."""
+    if options.legs is None:
+        raise ArgumentError("--accounts needs --legs: what the accounts hold")
+    given = {name: path for name in FILES if (path := getattr(options, name)) is not None}
+    return Accounts(**{name: read_frame(path, SCHEMAS[name]) for name, path in given.items()})
+
+
+def summary(
+    options: Namespace,
+    market: Market,
+    venue: Venue,
+    currency: str,
+    outcomes: pl.DataFrame,
+    followed: Liquidations | None,
+    tiers: Tiers,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Return what goes into ``summary.json``."""
+    found = {"accounts": outcomes.height, "ambiguous": int(outcomes["ambiguous"].sum())}
+    if followed is not None:
+        found["restored"] = int((followed.accounts["triggers"] > 0).sum() - _gone(followed))
+    after = {} if followed is None else {"after_procedure": _totals(followed.accounts)}
+    return {
+        **record.circumstances(options, market, venue, currency, clock),
+        "tiers": {"rule": tiers},
+        "accounts": found,
+        **_totals(outcomes),
+        **after,
+    }
+
+
+def after_procedure(outcomes: pl.DataFrame, followed: Liquidations) -> pl.DataFrame:
+    """Return the outcomes at the first trigger with those after the procedure beside them."""
+    last = followed.steps.group_by("account_id", maintain_order=True).agg(wallet_after=pl.col("wallet").last())
+    after = followed.accounts.select(
+        "account_id", "triggers", outcome_after="outcome", shortfall_after="shortfall"
+    ).join(last, on="account_id", how="left", maintain_order="left")
+    return outcomes.with_columns(after.select("triggers", "outcome_after", "wallet_after", "shortfall_after"))
+
+
+def before_and_after(outcomes: pl.DataFrame, followed: Liquidations) -> str:
+    """Return the tables of outcomes at the first trigger and after the procedure."""
+    first = f"At the first trigger, the whole account closed there\n{counts(outcomes)}"
+    return f"{first}\n\nAfter the procedure (columns _after)\n{counts(followed.accounts)}"
+
+
+def _totals(outcomes: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "outcomes": dict(outcomes["outcome"].value_counts(sort=True).cast({"outcome": pl.String}).iter_rows()),
+        "shortfall": float(outcomes["shortfall"].sum()),
+    }
+
+
+def counts(outcomes: pl.DataFrame) -> str:
+    """Return a table of outcomes."""
+    rows = outcomes["outcome"].value_counts(sort=True).iter_rows()
+    total = outcomes.height
+    return table(
+        ["outcome", "accounts", "%"], [[name, f"{count:,}", f"{100 * count / total:.2f}"] for name, count in rows]
+    )
+
+
+def told(outcomes: pl.DataFrame, convention: str, word: str) -> str:
+    """Return what the counts leave open."""
+    ambiguous = int(outcomes["ambiguous"].sum())
+    never, always = (
+        outcomes.height - outcomes[name].null_count() for name in ("latest_liquidation", "earliest_liquidation")
+    )
+    return (
+        f"Under convention {convention} {int(outcomes['liquidated'].sum()):,} accounts are {word}. What "
+        f"happens inside a bar is not known: at least {never:,} are (all symbols at their closes), at most "
+        f"{always:,} (each at its own worst); {ambiguous:,} depend on it."
+    )
+
+
+def procedure(followed: Liquidations | None) -> list[tuple[str, str]]:
+    """Return what the venue's steps came to."""
+    if followed is None:
+        return []
+    triggered, gone = int((followed.accounts["triggers"] > 0).sum()), _gone(followed)
+    short = followed.accounts.filter(pl.col("shortfall") > 0)
+    sentence = (
+        f"{triggered:,} accounts triggered; no position is left of {gone:,}, {short.height:,} of them short by "
+        f"{short['shortfall'].sum():,.2f} in all; the others given back"
+    )
+    return [("procedure", sentence)]
+
+
+def _gone(followed: Liquidations) -> int:
+    return int((followed.accounts["outcome"] == "liquidated").sum())

@@ -1,0 +1,82 @@
+"""``backtest sweep``: what became of each position, as one file."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import summary_file as record
+from backtest.cli.common import tables as report
+from backtest.cli.common.input_warnings import looking_twice
+from backtest.cli.common.inputs import read_book, read_market, read_tiers, sweep_rules
+from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.progress import Clock
+from backtest.cli.common.swept import Swept, one_currency
+from backtest.cli.common.text import facts, paragraph
+from backtest.cli.sweep import accounts
+from backtest.cli.sweep import batches as scaled
+from backtest.cli.sweep.accounts_parser import FILES
+from backtest.engine.sweep.sweep import sweep, tiers_used
+from backtest.errors import ArgumentError
+from backtest.rules.venue import Venue
+
+
+def run(options: Namespace) -> None:
+    """Sweep the positions or accounts given and write their outcomes and a summary."""
+    if options.accounts is not None and options.positions is None:
+        if scaled.is_asked_for(options):
+            raise ArgumentError(
+                "--batch-rows, --workers, --cluster, --storage and --no-outcomes are for positions"
+            )
+        require_folder(options.out)
+        accounts.run(options)
+        return
+    require_positions(options)
+    if scaled.is_asked_for(options):
+        scaled.run(options)
+        return
+    _require_no_folder(options.positions)
+    require_folder(options.out)
+    clock = Clock()
+    venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
+    with clock.stage("prices"):
+        market = read_market(options)
+    one_currency(venue, market.symbols)
+    with clock.stage("positions"):
+        book = read_book(options, market, venue, tiers)
+    with clock.stage("sweep"), looking_twice(book, market, given=True):
+        outcomes = sweep(book, market, venue, tiers=tiers, **sweep_rules(options))
+    used = tiers_used(book, market, venue, tiers=tiers)
+    swept = Swept(market, venue, book, outcomes, used, invented=False)
+    with outputs(options.out) as files:
+        with clock.stage("files"):
+            files.write_parquet("outcomes.parquet", outcomes)
+        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
+    print(report.counts(swept))
+    print(f"\n{paragraph(f'{report.headline(swept)} {report.caveats(swept)}')}\n")
+    named = [
+        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(used)),
+        ("gaps", sentences.gaps(market)),
+        *(("look twice", told) for told in swept.doubts),
+        ("written", ", ".join(str(path) for path in files.written)),
+        ("seconds", str(clock)),
+    ]
+    print(facts(named, indent=""))
+
+
+def _require_no_folder(positions: Path | str) -> None:
+    """Refuse a folder where positions are swept at once."""
+    if isinstance(positions, Path) and positions.is_dir():
+        raise ArgumentError(
+            f"--positions {positions} is a folder: --batch-rows N sweeps the files of one in batches"
+        )
+
+
+def require_positions(options: Namespace) -> None:
+    """Refuse options of accounts beside positions, and neither of the two."""
+    if options.positions is None:
+        raise ArgumentError("--positions or --accounts must be given: what is to be swept")
+    for name in (*FILES, "convention", "profit", "hedged", "procedure"):
+        if getattr(options, name):
+            raise ArgumentError(f"--{name} is for accounts in cross margin: --positions gives isolated ones")

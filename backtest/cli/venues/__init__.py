@@ -1,0 +1,1 @@
+"""The command ``backtest venues``: the rules of each venue."""

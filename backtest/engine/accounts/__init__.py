@@ -1,0 +1,1 @@
+"""Accounts in cross margin: sweep, liquidation procedures, alerts."""

@@ -1,0 +1,80 @@
+"""Margin-ratio alerts replayed over history: when a holder would have been warned, and how often."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.engine.accounts.prepare import prepare
+from backtest.engine.accounts.run import run, watch
+from backtest.errors import ArgumentError
+from backtest.kernel.arrays import LIQUIDATED, OPEN
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Outcome, Time
+
+
+def alerts(
+    accounts: Accounts,
+    market: Market,
+    venue: Venue,
+    *,
+    ratio: float = 0.8,
+    quiet: timedelta = timedelta(minutes=30),
+    convention: Literal["A", "C", "B"] = "C",
+    profit: Literal["usable", "unusable", "own"] | None = None,
+    hedged: Literal["tested", "spared"] | None = None,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> pl.DataFrame:
+    """Return when alerts at a margin ratio would have come, over the life of each account.
+
+    Parameters
+    ----------
+    ratio
+        Maintenance margin over equity at which the alert is given: 1 is liquidation. Under ``own`` profit the
+        worst position decides.
+    quiet
+        How long after an alert none is given.
+    accounts, market, venue, convention, profit, hedged, tiers, threads
+        As :func:`~backtest.sweep_accounts` takes them.
+
+    Returns ------- A row an account: its columns, ``outcome, outcome_time`` of the sweep, ``alerts`` (how many),
+    ``first_alert``, ``last_alert`` (openings of bars, null where there is none), ``warning``: from the end of
+    the first alert's bar to the opening of the bar that liquidates, zero where they are one; null unless both
+    came.
+    """
+    if not (isinstance(ratio, (int, float)) and 0 < ratio < 1):
+        raise ArgumentError(f"ratio must lie between 0 and 1 (maintenance margin over equity), is {ratio!r}")
+    if not isinstance(quiet, timedelta) or quiet <= timedelta(0):
+        raise ArgumentError(f"quiet must be a timedelta above zero, is {quiet!r}")
+    prepared = prepare(
+        accounts, market, venue, convention=convention, profit=profit, hedged=hedged, bracket=False, tiers=tiers,
+        threads=threads,
+    )  # fmt: skip
+    ends = run(prepared, threads)
+    times, count = prepared.bars.times, prepared.bars.times.size
+    interval = int(times[1] - times[0]) if count > 1 else 1
+    quiet_bars = max(1, -(-int(quiet / timedelta(milliseconds=1)) // interval))
+    until = np.where(ends.outcome == OPEN, count, np.where(ends.outcome == LIQUIDATED, ends.bar, ends.bar - 1))
+    first, last, number = watch(prepared, 1 / ratio, until, quiet_bars, threads)
+    warned = (number > 0) & (ends.outcome == LIQUIDATED)
+    warning = np.maximum(0, (ends.bar - first - 1) * interval)
+
+    def moments(bar: np.ndarray, there: np.ndarray) -> pl.Expr:
+        found = pl.Series(times[np.where(there, bar, 0)]).cast(Time)
+        return pl.when(pl.lit(pl.Series(there))).then(pl.lit(found))
+
+    return accounts.accounts.with_columns(
+        outcome=pl.Series(Outcome.categories, dtype=Outcome).gather(ends.outcome.astype(np.uint32)),
+        outcome_time=moments(ends.bar, ends.outcome != OPEN),
+        alerts=pl.Series(number),
+        first_alert=moments(first, number > 0),
+        last_alert=moments(last, number > 0),
+        warning=pl.when(pl.lit(pl.Series(warned))).then(pl.lit(pl.Series(warning).cast(pl.Duration("ms")))),
+    )

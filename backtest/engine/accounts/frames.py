@@ -1,0 +1,106 @@
+"""What became of accounts and their legs, as frames."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.engine.accounts.bar_grid import GridBars
+from backtest.engine.accounts.holdings import Held
+from backtest.kernel.accounts.search import LEAF
+from backtest.kernel.accounts.sweep import Ends
+from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN
+from backtest.kernel.types import Floats, Integers
+from backtest.schemas.frames import Outcome, Time
+
+NOTHING = len(Outcome.categories)  # no outcome: a leg that was never opened
+
+
+class AccountOutcomes(NamedTuple):
+    """What became of accounts and of their legs."""
+
+    accounts: pl.DataFrame  #: a row an account: its columns, then those of ``schemas.ACCOUNT_OUTCOME_COLUMNS``
+    legs: pl.DataFrame  #: a row a leg: its columns, then those of ``schemas.LEG_OUTCOME_COLUMNS``
+
+
+def named(accounts: Accounts, bars: GridBars, held: Held, ends: Ends, *, bracket: bool) -> AccountOutcomes:
+    """Return the frames of accounts and legs with their outcome columns."""
+    return AccountOutcomes(_accounts(accounts, bars, ends, bracket), _legs(accounts, bars, held, ends))
+
+
+def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> pl.DataFrame:
+    frame = accounts.accounts
+    liquidated = ends.outcome == LIQUIDATED
+    at_fill = ends.equity_at_fill
+    if "order_margin" in frame.columns:
+        at_fill = at_fill + frame["order_margin"].to_numpy()
+    at_fill = np.where(liquidated, at_fill, np.nan)
+    shortfall = np.where(liquidated, np.maximum(0.0, -at_fill), np.nan)
+    earliest, latest = ends.earliest, ends.latest
+    ambiguous: Any = pl.Series((earliest >= 0) != (latest >= 0))
+    if not bracket:
+        earliest, latest = np.full(len(accounts), -1), np.full(len(accounts), -1)
+        ambiguous = pl.Series([None] * len(accounts), dtype=pl.Boolean)
+    return frame.with_columns(
+        outcome=_outcomes(ends.outcome),
+        liquidated=pl.Series(liquidated),
+        outcome_time=_times(bars, np.where(ends.outcome == OPEN, -1, ends.bar)),
+        earliest_liquidation=_times(bars, earliest),
+        latest_liquidation=_times(bars, latest),
+        equity=_money(np.where(liquidated, ends.left_over + ends.maintenance_margin, np.nan)),
+        maintenance_margin=_money(np.where(liquidated, ends.maintenance_margin, np.nan)),
+        equity_at_fill=_money(at_fill),
+        shortfall=_money(shortfall),
+        ambiguous=ambiguous,
+    )
+
+
+def _legs(accounts: Accounts, bars: GridBars, held: Held, ends: Ends) -> pl.DataFrame:
+    rows = np.flatnonzero(held.leg >= 0)
+    place = np.empty(rows.size, np.int64)
+    place[held.leg[rows]] = rows  # row of each leg, in the order given
+    account, arrays = held.account[place], held.arrays
+    start, end, last = arrays.start[place], arrays.end[place], ends.bar[account]
+    ended = ends.outcome[account]
+    never = (start > last) | (start == bars.times.size)
+    exited = ~never & (end <= last) & (end < bars.times.size)
+    outcome = np.where(never, NOTHING, np.where(exited, EXITED, ended))
+    liquidated = outcome == LIQUIDATED
+    bar = np.where(exited, end, np.where(never | (outcome == OPEN), -1, last))
+    price = np.where(exited, arrays.exit_price[place], np.where(liquidated, ends.fill_price[place], np.nan))
+    tested = np.where(liquidated, last, last - 1)
+    sums = np.where(tested >= start, _funding(bars, arrays.symbol[place], tested), arrays.entry_funding[place])
+    sums = np.where(exited, arrays.exit_funding[place], sums)
+    signed = (1.0 - 2.0 * arrays.kind[place]) * arrays.quantity[place]
+    paid = np.where(never, np.nan, signed * (sums - arrays.entry_funding[place]))
+    return accounts.legs.with_columns(
+        leg_outcome=_outcomes(outcome),
+        leg_outcome_time=_times(bars, bar),
+        triggered=pl.Series(liquidated & ends.triggered[place]),
+        fill_price=_money(price),
+        funding_paid=_money(paid),
+        realised_pnl=_money(signed * (price - arrays.entry_price[place]) - paid),
+    )
+
+
+def _funding(bars: GridBars, symbol: Integers, bar: Integers) -> Floats:
+    """Return F of symbols in bars; of a bar before the first, that of the first."""
+    found = bars.arrays.leaf[(symbol * bars.times.size + np.maximum(bar, 0)) * LEAF + 3]
+    return np.asarray(found)
+
+
+def _outcomes(codes: np.ndarray[Any, Any]) -> pl.Series:
+    named = pl.Series([*Outcome.categories, None], dtype=Outcome)
+    return named.gather(codes.astype(np.uint32))
+
+
+def _times(bars: GridBars, bar: Integers) -> pl.Series:
+    times = pl.Series(np.append(bars.times, 0)[bar]).cast(Time)
+    return times.to_frame("time").select(pl.when(pl.lit(pl.Series(bar >= 0))).then(pl.col("time"))).to_series()
+
+
+def _money(values: Floats) -> pl.Series:
+    return pl.Series(values).fill_nan(None)

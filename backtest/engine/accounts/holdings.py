@@ -1,0 +1,215 @@
+"""Accounts as the arrays their kernels take: who holds what from which bar to which, at what entry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.engine.accounts.bar_grid import GridBars
+from backtest.engine.rulebook import Rulebook
+from backtest.errors import DataError, TiersError
+from backtest.kernel.accounts.terms import COIN, Holdings
+from backtest.kernel.arrays import Funding
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.schemas.frames import offence
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Holdings and where their rows come from."""
+
+    arrays: Holdings
+    account: Integers  #: (rows,) row of the account
+    leg: Integers  #: (rows,) row of the leg, -1 for collateral
+    coin: Integers  #: (rows,) row of the collateral, -1 for legs
+
+
+@dataclass(frozen=True, eq=False)
+class Exits:
+    """Where legs exit, (legs,) each."""
+
+    bar: Integers  #: all bars where they do not
+    price: Floats
+    funding: Floats
+
+
+def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, rules: Rulebook) -> Held:
+    """Return what accounts hold, by account, symbol and side.
+
+    Raises
+    ------
+    DataError
+        For legs and collateral held before the first bar of their symbol, leverage missing where rates need it.
+    TiersError
+        For legs entered when no table was in force.
+    """
+    legs, coins = accounts.legs, accounts.collateral
+    symbol = _codes(legs["symbol"], market.symbols)
+    entry_time = _milliseconds(legs["entry_time"])
+    start = _first_opening(bars.times, entry_time)
+    own_first = np.array([own[0] for own in bars.own])
+    early = entry_time < bars.times[own_first[symbol]]
+    _refuse(legs, "legs", "entry_time must not lie before the first bar of the symbol", early, ("entry_time",))
+    group = _groups(rules, symbol, entry_time, legs)
+    leverage = _leverages(legs, rules, group)
+    exits = _exits(legs, market, bars, funding, symbol)
+    owner = _rows_of(legs["account_id"], accounts)
+    coin_owner, coin_symbol = _rows_of(coins["account_id"], accounts), _codes(coins["symbol"], market.symbols)
+    begin = np.full(len(accounts), bars.times.size)
+    np.minimum.at(begin, owner, start)
+    early = begin[coin_owner] < own_first[coin_symbol]
+    _refuse(coins, "collateral", "a symbol must have a bar when the first leg is opened", early, ())
+    account = np.concatenate([owner, coin_owner])
+    side = legs["side"].to_physical().to_numpy().astype(np.int64)
+    kind = np.concatenate([side, np.full(coins.height, COIN)])
+    order = np.lexsort((kind, np.concatenate([symbol, coin_symbol]), account))
+    coin_rows = coins.height
+
+    def arranged(values: Any, of_coins: float) -> Any:
+        return readonly(np.concatenate([values, np.full(coin_rows, of_coins, values.dtype)])[order])
+
+    transfer_first, transfer_bar, transfer = _transfers(accounts, bars)
+    haircut_first, share, credit = _haircuts(accounts, market)
+    wallet = accounts.accounts["wallet"].to_numpy()
+    if "order_margin" in accounts.accounts.columns:
+        wallet = wallet - accounts.accounts["order_margin"].to_numpy()
+    quantity = np.concatenate([legs["quantity"].to_numpy(), coins["quantity"].to_numpy()])
+    arrays = Holdings(
+        first=readonly(np.searchsorted(account[order], np.arange(len(accounts) + 1))),
+        wallet=readonly(wallet),
+        since=readonly(np.zeros(len(accounts), np.int64)),
+        kind=readonly(kind[order]),
+        symbol=readonly(np.concatenate([symbol, coin_symbol])[order]),
+        start=arranged(start, 0),
+        end=arranged(exits.bar, bars.times.size),
+        quantity=readonly(quantity[order]),
+        entry_price=arranged(legs["entry_price"].to_numpy(), 0.0),
+        entry_funding=arranged(_funding_at(funding, symbol, entry_time), 0.0),
+        exit_price=arranged(exits.price, 0.0),
+        exit_funding=arranged(exits.funding, 0.0),
+        group=arranged(group, 0),
+        leverage=arranged(leverage, 1.0),
+        transfer_first=transfer_first,
+        transfer_bar=transfer_bar,
+        transfer=transfer,
+        haircut_first=haircut_first,
+        share=share,
+        credit=credit,
+    )
+    leg = arranged(np.arange(legs.height), -1)
+    coin = np.concatenate([np.full(legs.height, -1), np.arange(coin_rows)])[order]
+    return Held(arrays, readonly(account[order]), leg.astype(np.int64), readonly(coin))
+
+
+def _first_opening(times: Integers, moments: Integers) -> Integers:
+    """Return the first bar of the grid that opens at or after each moment; all bars where none does."""
+    return np.searchsorted(times, moments, side="left").astype(np.int64)
+
+
+def _exits(legs: pl.DataFrame, market: Market, bars: GridBars, funding: Funding, symbol: Integers) -> Exits:
+    """Return where each leg exits: its symbol's own first opening at or after the exit time."""
+    bar, price, paid = np.full(legs.height, bars.times.size), np.zeros(legs.height), np.zeros(legs.height)
+    if "exit_time" not in legs.columns:
+        return Exits(bar, price, paid)
+    times = legs["exit_time"].to_physical().fill_null(np.iinfo(np.int64).max).to_numpy()
+    opening = market.prices("mark", "open")
+    for number, own in enumerate(bars.own):
+        rows = np.flatnonzero(symbol == number)
+        first, stop = market.firsts[number], market.firsts[number + 1]
+        found = np.searchsorted(market.times[first:stop], times[rows], side="left")
+        rows, found = rows[found < own.size], found[found < own.size]
+        bar[rows], price[rows] = own[found], opening[first + found]
+        paid[rows] = _funding_at(funding, symbol[rows], times[rows])
+    return Exits(bar, price, paid)
+
+
+def _funding_at(funding: Funding, symbol: Integers, moments: Integers) -> Floats:
+    """Return F over the charges with an effective time at or before each moment."""
+    found = np.zeros(moments.size)
+    for number in np.unique(symbol):
+        rows = symbol == number
+        own = slice(int(funding.first[number]), int(funding.first[number + 1]))
+        charges = np.searchsorted(funding.time[own][:-1], moments[rows], side="right")
+        found[rows] = funding.cumulative[own][charges]
+    return found
+
+
+def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.DataFrame) -> Integers:
+    """Return the group of rules each leg falls under."""
+    group = np.zeros(symbol.size, np.int64)
+    for number in np.unique(symbol):
+        first, stop = rules.rules.first[number], rules.rules.first[number + 1]
+        rows = symbol == number
+        after = np.searchsorted(rules.rules.start[first + 1 : stop], entry_time[rows], side="right")
+        group[rows] = first + after
+    unknown = ~rules.rules.known[group]
+    if unknown.any():
+        contract = rules.groups[group[np.argmax(unknown)]].contract
+        dates = ", ".join(
+            f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in contract.tables
+        )
+        told = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
+        raise TiersError(
+            f"{told}; the tables of {contract.symbol} are {dates}: ask for the nearest, or name a stand-in"
+        )
+    return group
+
+
+def _leverages(legs: pl.DataFrame, rules: Rulebook, group: Integers) -> Floats:
+    """Return selected leverages, which legs must have where a rate is keyed by them."""
+    if "leverage" in legs.columns:
+        return legs["leverage"].to_numpy()
+    keyed = np.array([g.table.model == "leverage" for g in rules.groups])[group]
+    _refuse(legs, "legs", "there must be a column leverage where rates are keyed by it", keyed, ())
+    return np.ones(legs.height)
+
+
+def _transfers(accounts: Accounts, bars: GridBars) -> tuple[Integers, Integers, Floats]:
+    transfers = accounts.transfers
+    owner = _rows_of(transfers["account_id"], accounts)
+    bar = _first_opening(bars.times, _milliseconds(transfers["time"]))
+    order = np.lexsort((bar, owner))
+    first = np.searchsorted(owner[order], np.arange(len(accounts) + 1))
+    return readonly(first), readonly(bar[order]), readonly(transfers["wallet_change"].to_numpy()[order])
+
+
+def _haircuts(accounts: Accounts, market: Market) -> tuple[Integers, Floats, Floats]:
+    """Return each symbol's schedule: the share of the value that counts, and what the parts below add."""
+    first, share, credit = [0], [np.zeros(0)], [np.zeros(0)]
+    for symbol in market.symbols:
+        own = accounts.haircuts.filter(pl.col("symbol") == symbol)
+        floor, haircut = own["floor"].to_numpy(), own["haircut"].to_numpy()
+        share.append(1 - haircut)
+        credit.append(np.cumsum(np.append(0.0, floor[1:] * np.diff(haircut)))[: floor.size])
+        first.append(first[-1] + floor.size)
+    return readonly(np.array(first)), readonly(np.concatenate(share)), readonly(np.concatenate(credit))
+
+
+def _rows_of(ids: pl.Series, accounts: Accounts) -> Integers:
+    """Return the row of the account that each id names."""
+    known = accounts.accounts["account_id"].to_numpy()
+    order = np.argsort(known, kind="stable")
+    return order[np.searchsorted(known, ids.to_numpy(), sorter=order)]
+
+
+def _codes(symbols: pl.Series, known: tuple[str, ...]) -> Integers:
+    return symbols.cast(pl.Enum(known)).to_physical().to_numpy().astype(np.int64)
+
+
+def _milliseconds(times: pl.Series) -> Integers:
+    return times.to_physical().to_numpy()
+
+
+def _at(rows: np.ndarray) -> pl.Expr:
+    return pl.lit(pl.Series(rows))
+
+
+def _refuse(frame: pl.DataFrame, argument: str, sentence: str, bad: np.ndarray, names: tuple[str, ...]) -> None:
+    if bad.any():
+        raise DataError(offence(frame, argument, sentence, _at(bad), names))

@@ -1,0 +1,267 @@
+"""What a venue does with accounts it liquidates, step by step, and what they look like after.
+
+A sweep of accounts says when each is triggered. Here its venue's procedure follows (``Venue.cross``): an account
+that a step restores lives on with what is left, tested from the next bar, and may be triggered again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.engine.accounts.account import Coin, Part
+from backtest.engine.accounts.prepare import Prepared, prepare
+from backtest.engine.accounts.procedure import Account
+from backtest.engine.accounts.run import run
+from backtest.errors import RulesError
+from backtest.kernel.accounts.search import LEAF
+from backtest.kernel.accounts.sweep import Ends
+from backtest.kernel.accounts.terms import COIN, Holdings
+from backtest.kernel.arrays import LIQUIDATED, OPEN
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Flags, Integers
+from backtest.market.market import Market
+from backtest.rules.cross import Cross
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Outcome, Side, Time
+
+AFTER = {
+    "account_id": pl.Int64,
+    "trigger": pl.Int64,  # counted from 1 for each account
+    "time": Time,
+    "step": pl.String,
+    "wallet": pl.Float64,
+    "equity": pl.Float64,  # as the profit rule counts it
+    "maintenance_margin": pl.Float64,
+    "initial_margin": pl.Float64,
+    "positions": pl.Int64,  # left
+    "restored": pl.Boolean,  # null where no position is left
+}
+CLOSED = {
+    "account_id": pl.Int64,
+    "trigger": pl.Int64,
+    "time": Time,
+    "step": pl.String,
+    "leg_id": pl.Int64,  # null for collateral
+    "symbol": pl.String,
+    "side": Side,  # null for collateral
+    "quantity": pl.Float64,
+    "fill_price": pl.Float64,
+    "result": pl.Float64,  # into the wallet, funding and fees taken off
+}
+
+
+class Liquidations(NamedTuple):
+    """What became of accounts under a venue's procedure."""
+
+    accounts: pl.DataFrame
+    """A row an account: its columns, ``outcome`` (liquidated: nothing was left of it), ``outcome_time``,
+    ``triggers``, ``first_trigger``, ``remainder`` (the wallet where nothing was left, or 0), ``shortfall``."""
+    legs: pl.DataFrame  #: a row a leg: its columns and ``quantity_left`` by the procedure (0: closed by it)
+    steps: pl.DataFrame  #: a row a step that changed something: the account after it, see ``AFTER``
+    closed: pl.DataFrame  #: a row a part of a leg, or collateral, that a step closed, see ``CLOSED``
+
+
+def liquidate_accounts(
+    accounts: Accounts,
+    market: Market,
+    venue: Venue,
+    *,
+    convention: Literal["A", "C", "B"] = "C",
+    cross: Cross | None = None,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> Liquidations:
+    """Return what a venue's procedure makes of accounts: which positions go, at what price, and what is left.
+
+    Parameters
+    ----------
+    accounts, market, venue, convention, tiers, threads
+        As :func:`~backtest.sweep_accounts` takes them.
+    cross
+        The rules for accounts in cross margin; None: the venue's.
+
+    Raises
+    ------
+    RulesError
+        Where accounts are given back above their initial margin and nothing says what that is; otherwise as
+        :func:`~backtest.sweep_accounts`.
+    """
+    cross = venue.cross if cross is None else cross
+    prepared = prepare(
+        accounts, market, venue, convention=convention, profit=cross.profit, hedged=cross.hedged, bracket=False,
+        tiers=tiers, threads=threads,
+    )  # fmt: skip
+    if cross.restored_above == "initial":
+        _require_initial_margins(prepared)
+    return _Follower(prepared, cross, threads).follow()
+
+
+class _Follower:
+    """Sweeps, liquidates, and sweeps again what was restored, until nothing is triggered any more."""
+
+    def __init__(self, prepared: Prepared, cross: Cross, threads: int | None) -> None:
+        self.prepared, self.cross, self.threads = prepared, cross, threads
+        accounts = prepared.accounts
+        self.frame = accounts.accounts
+        count = len(accounts)
+        self.outcome, self.bar = np.full(count, OPEN), np.full(count, -1)
+        self.triggers, self.first_trigger = np.zeros(count, np.int64), np.full(count, -1)
+        self.left, self.order_margin = np.full(count, np.nan), np.zeros(count)
+        if "order_margin" in self.frame.columns:
+            self.order_margin = self.frame["order_margin"].to_numpy().copy()
+        self.quantity = accounts.legs["quantity"].to_numpy().copy()
+        self.units = accounts.collateral["quantity"].to_numpy().copy()
+        self.steps: list[tuple[Any, ...]] = []
+        self.closed: list[tuple[Any, ...]] = []
+
+    def follow(self) -> Liquidations:
+        who, held = np.arange(len(self.prepared.accounts)), self.prepared.held.arrays
+        leg, coin = self.prepared.held.leg, self.prepared.held.coin
+        while who.size:
+            ends = run(self.prepared, self.threads, held, who)
+            self.outcome[who], self.bar[who] = ends.outcome, ends.bar
+            triggered = np.flatnonzero(ends.outcome == LIQUIDATED)
+            wallets, kept = held.wallet.copy(), np.zeros(who.size, np.bool_)
+            quantity = held.quantity.copy()
+            for i in triggered:
+                rows = _held_at(held, int(i), int(ends.bar[i]))
+                account = self._account(held, ends, int(i), int(who[i]), rows, leg, coin)
+                account.liquidate()
+                self._note(account, int(who[i]), int(ends.bar[i]))
+                for part in account.parts:
+                    self.quantity[part.row] = part.quantity
+                for one in account.coins:
+                    self.units[one.row] = one.units
+                wallets[i], kept[i] = account.wallet, bool(account.positions())
+            owned = leg >= 0
+            quantity[owned], quantity[~owned] = self.quantity[leg[owned]], self.units[coin[~owned]]
+            held = held._replace(quantity=quantity, wallet=wallets)
+            held, rows = _restored(held, kept, ends.bar)
+            leg, coin, who = leg[rows], coin[rows], who[kept]
+        return self._named()
+
+    def _account(
+        self, held: Holdings, ends: Ends, i: int, who: int, rows: Integers, leg: Integers, coin: Integers
+    ) -> Account:
+        """Return an account as it stands at the prices that trigger it."""
+        groups, leaf = self.prepared.rules.groups, self.prepared.bars.arrays.leaf
+        bars, bar = self.prepared.bars.times.size, int(ends.bar[i])
+        given = "leverage" in self.prepared.accounts.legs.columns
+        account = Account(
+            wallet=float(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
+            order_margin=float(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
+            strict=self.prepared.options.strict,
+        )  # fmt: skip
+        for row in rows:
+            symbol = int(held.symbol[row])
+            account.price[symbol] = float(ends.fill_price[row])
+            account.funding[symbol] = float(leaf[(symbol * bars + bar) * LEAF + 3])
+            if held.kind[row] == COIN:
+                first, stop = held.haircut_first[symbol], held.haircut_first[symbol + 1]
+                shares = tuple(zip(held.share[first:stop].tolist(), held.credit[first:stop].tolist(), strict=True))
+                account.coins.append(Coin(int(coin[row]), symbol, float(held.quantity[row]), shares))
+            else:
+                account.parts.append(
+                    Part(
+                        row=int(leg[row]), symbol=symbol, side=1.0 - 2.0 * float(held.kind[row]),
+                        quantity=float(held.quantity[row]), entry_price=float(held.entry_price[row]),
+                        entry_funding=float(held.entry_funding[row]),
+                        leverage=float(held.leverage[row]) if given else np.nan, group=groups[held.group[row]],
+                    )
+                )  # fmt: skip
+        return account
+
+    def _note(self, account: Account, who: int, bar: int) -> None:
+        """Remember what was done to an account."""
+        self.triggers[who] += 1
+        self.first_trigger[who] = bar if self.first_trigger[who] < 0 else self.first_trigger[who]
+        self.order_margin[who] = account.order_margin
+        number, time = self.frame["account_id"][who], int(self.prepared.bars.times[bar])
+        trigger = int(self.triggers[who])
+        if not account.positions():
+            worth = sum(coin.units * account.price[coin.symbol] for coin in account.coins)
+            self.left[who] = account.wallet + account.order_margin + worth
+        for after in account.steps:
+            looked = after.looked
+            margins = (looked.equity, looked.maintenance_margin, looked.initial_margin)
+            self.steps.append(
+                (number, trigger, time, after.step, after.wallet, *margins, after.positions, after.restored)
+            )
+        legs, coins = self.prepared.accounts.legs, self.prepared.accounts.collateral
+        for part in account.closed:
+            frame, row = (legs, part.leg) if part.leg >= 0 else (coins, part.coin)
+            named = (legs["leg_id"][row], frame["symbol"][row], legs["side"][row]) if part.leg >= 0 else None
+            one = named or (None, frame["symbol"][row], None)
+            self.closed.append((number, trigger, time, part.step, *one, part.quantity, part.price, part.result))
+
+    def _named(self) -> Liquidations:
+        times = np.append(self.prepared.bars.times, 0)
+
+        def moments(bar: Integers) -> pl.Expr:
+            found = pl.Series(times[np.where(bar < times.size, bar, -1)]).cast(Time)
+            return pl.when(pl.lit(pl.Series((bar >= 0) & (bar < times.size - 1)))).then(pl.lit(found))
+
+        liquidated = self.outcome == LIQUIDATED
+        left = pl.Series(np.where(liquidated, self.left, np.nan)).fill_nan(None)
+        frame = self.frame.with_columns(
+            outcome=pl.Series(Outcome.categories, dtype=Outcome).gather(self.outcome.astype(np.uint32)),
+            outcome_time=moments(np.where(self.outcome == OPEN, -1, self.bar)),
+            triggers=pl.Series(self.triggers),
+            first_trigger=moments(self.first_trigger),
+            remainder=pl.lit(left).clip(lower_bound=0.0),
+            shortfall=(-pl.lit(left)).clip(lower_bound=0.0) + 0.0,
+        )
+        legs = self.prepared.accounts.legs.with_columns(quantity_left=pl.Series(self.quantity))
+        return Liquidations(frame, legs, _framed(self.steps, AFTER), _framed(self.closed, CLOSED))
+
+
+def _require_initial_margins(prepared: Prepared) -> None:
+    """Refuse legs without a selected leverage under tables that tell no highest one."""
+    if "leverage" in prepared.accounts.legs.columns:
+        return
+    for number in np.unique(prepared.held.arrays.group[prepared.held.leg >= 0]):
+        group = prepared.rules.groups[number]
+        if not np.isfinite(group.table.max_leverages).all():
+            raise RulesError(
+                f"cross.restored_above: the initial margin of {group.contract.symbol} is not known: its table "
+                f"{group.table.name!r} tells no highest leverage, and legs have no column leverage"
+            )
+
+
+def _held_at(held: Holdings, i: int, bar: int) -> Integers:
+    """Return the rows an account holds in a bar."""
+    rows = np.arange(held.first[i], held.first[i + 1])
+    return rows[(held.start[rows] <= bar) & (bar < held.end[rows])]
+
+
+def _restored(held: Holdings, kept: Flags, bar: Integers) -> tuple[Holdings, Integers]:
+    """Return what restored accounts hold after a bar, and the rows that are left."""
+    owner = np.repeat(np.arange(kept.size), np.diff(held.first))
+    rows = np.flatnonzero(kept[owner] & (held.quantity != 0) & (held.end > bar[owner]))
+    payer = np.repeat(np.arange(kept.size), np.diff(held.transfer_first))
+    moves = np.flatnonzero(kept[payer] & (held.transfer_bar > bar[payer]))
+    number = np.cumsum(kept) - 1
+    count = np.arange(int(kept.sum()) + 1)
+    by_row = ("kind", "symbol", "start", "end", "quantity", "entry_price", "entry_funding", "exit_price",
+              "exit_funding", "group", "leverage")  # fmt: skip
+    changed = {name: readonly(getattr(held, name)[rows]) for name in by_row}
+    return held._replace(
+        first=readonly(np.searchsorted(number[owner[rows]], count)),
+        wallet=readonly(held.wallet[kept]),
+        since=readonly(bar[kept] + 1),
+        transfer_first=readonly(np.searchsorted(number[payer[moves]], count)),
+        transfer_bar=readonly(held.transfer_bar[moves]),
+        transfer=readonly(held.transfer[moves]),
+        **changed,
+    ), rows
+
+
+def _framed(rows: list[tuple[Any, ...]], columns: dict[str, Any]) -> pl.DataFrame:
+    numbers = {name: pl.Int64 if dtype == Time else dtype for name, dtype in columns.items()}
+    frame = pl.DataFrame(rows, schema=numbers, orient="row")
+    return frame.with_columns(frame[name].cast(dtype) for name, dtype in columns.items())

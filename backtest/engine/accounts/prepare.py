@@ -1,0 +1,177 @@
+"""Accounts, a market and a venue's rules as arrays, checked: what every sweep of accounts starts from."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.engine import market_arrays as history
+from backtest.engine.accounts.bar_grid import GridBars, grid_of
+from backtest.engine.accounts.holdings import Held, hold
+from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.rulebook import Rulebook, rulebook
+from backtest.errors import DataError, RulesError
+from backtest.kernel.accounts import sweep as kernel
+from backtest.kernel.accounts.search import BOX, CLOSES, COMMON_MOVE
+from backtest.kernel.arrays import Funding
+from backtest.kernel.types import Floats
+from backtest.market.market import Market
+from backtest.rules.contract import Contract
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import offence
+
+CONVENTIONS = {"A": BOX, "C": COMMON_MOVE, "B": CLOSES}
+PROFIT = {"usable": kernel.USABLE, "unusable": kernel.UNUSABLE, "own": kernel.OWN}
+HEDGED = ("tested", "spared")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Accounts, a market and a venue's rules as arrays."""
+
+    accounts: Accounts
+    market: Market  #: of the symbols held alone
+    bars: GridBars
+    funding: Funding
+    rules: Rulebook
+    held: Held
+    options: kernel.Options
+
+
+def prepare(
+    accounts: Accounts,
+    market: Market,
+    venue: Venue,
+    *,
+    convention: str,
+    profit: str | None,
+    hedged: str | None,
+    bracket: bool,
+    tiers: Tiers,
+    threads: int | None,
+) -> Prepared:
+    """Return everything a sweep of accounts needs, checked."""
+    require_kinds(market, venue, tiers, threads, accounts=(accounts, Accounts, "Accounts(accounts, legs)"))
+    require_choice("convention", convention, CONVENTIONS)
+    profit, hedged = profit or venue.cross.profit, hedged or venue.cross.hedged
+    require_choice("profit", profit, PROFIT)
+    require_choice("hedged", hedged, HEDGED)
+    _check_symbols(accounts, market)
+    held_market = _of_symbols(market, accounts)
+    contracts = _contracts(held_market, accounts, venue)
+    traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
+    strict = _check_contracts(traded, venue)
+    history.check_prices(held_market, traded, "mark")
+    funding, bars = _grid(held_market, contracts, market)
+    rules = rulebook(
+        replace(venue, contracts={contract.symbol: contract for contract in contracts}),
+        held_market.symbols,
+        tiers=tiers,
+        first_time=[int(bars.times[0])] * len(contracts),
+        last_time=[int(bars.times[-1]) + 1] * len(contracts),
+        leverages=_distinct_leverages(accounts, traded),
+    )
+    held = hold(accounts, held_market, bars, funding, rules)
+    options = kernel.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared", 1.0)
+    return Prepared(accounts, held_market, bars, funding, rules, held, options)
+
+
+#: The last grid of each market: a second sweep of the same symbols need not build it again.
+_LAST: weakref.WeakKeyDictionary[Market, tuple[object, Market]] = weakref.WeakKeyDictionary()
+
+
+def _of_symbols(market: Market, accounts: Accounts) -> Market:
+    """Return the market of the symbols that accounts hold, in its own order."""
+    held = {*accounts.symbols, *accounts.coins}
+    order = tuple(symbol for symbol in market.symbols if symbol in held)
+    if order == market.symbols:
+        return market
+    last = _LAST.get(market)
+    if last is not None and last[0] == order:
+        known: Market = last[1]
+        return known
+    bars = market.bars.filter(pl.col("symbol").is_in(order))
+    found = Market(
+        bars, _funding_of_any(market, order), gap_limit=market.gap_limit, description=market.description
+    )
+    _LAST[market] = (order, found)
+    return found
+
+
+def _contracts(market: Market, accounts: Accounts, venue: Venue) -> list[Contract]:
+    """Return the contract of each symbol; collateral alone has none, and pays no funding under another's."""
+    own = {symbol: venue.contract(symbol) for symbol in market.symbols if symbol in accounts.symbols}
+    any_other = next(iter(own.values()))
+    return [own.get(symbol) or replace(any_other, symbol=symbol) for symbol in market.symbols]
+
+
+def _funding_of_any(market: Market, symbols: tuple[str, ...]) -> pl.DataFrame | None:
+    if market.funding is None:
+        return None
+    own = market.funding.filter(pl.col("symbol").is_in(symbols))
+    return None if own.is_empty() else own
+
+
+_GRIDS: weakref.WeakKeyDictionary[Market, tuple[object, tuple[Funding, GridBars]]] = weakref.WeakKeyDictionary()
+
+
+def _grid(market: Market, contracts: list[Contract], whole: Market) -> tuple[Funding, GridBars]:
+    key = (int(whole.times.min()), int(whole.times.max()), tuple((own.symbol, own.kind) for own in contracts))
+    last = _GRIDS.get(market)
+    if last is not None and last[0] == key:
+        return last[1]
+    funding = history.funding_of(market, contracts)
+    found = (funding, grid_of(market, funding, whole))
+    _GRIDS[market] = (key, found)
+    return found
+
+
+def _check_symbols(accounts: Accounts, market: Market) -> None:
+    for argument, frame in (("legs", accounts.legs), ("collateral", accounts.collateral)):
+        strange = ~pl.col("symbol").is_in(list(market.symbols))
+        if frame.select(strange.any()).item():
+            sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
+            raise DataError(offence(frame, argument, sentence, strange, ("symbol",)))
+
+
+def _check_contracts(contracts: list[Contract], venue: Venue) -> bool:
+    """Refuse contracts an account cannot hold together; return whether they trigger below the requirement."""
+    if venue.trigger_price != "mark":
+        raise RulesError(
+            f"rules.trigger_price: accounts are valued at the mark price, {venue.name!r} triggers on the "
+            f"{venue.trigger_price} price (change it: venue.with_(trigger_price='mark'))"
+        )
+    for contract in contracts:
+        if contract.kind == "inverse":
+            raise RulesError(
+                f"contracts.{contract.symbol}: an account has one settlement currency, this contract is inverse "
+                "and pays in coin"
+            )
+        if contract.closing_fee == "at_bankruptcy":
+            raise RulesError(
+                f"contracts.{contract.symbol}.closing_fee: a leg of an account has no bankruptcy price of its own "
+                "to reserve a fee at (change it: venue.with_(closing_fee='at_mark'))"
+            )
+    if len({contract.settlement or venue.settlement for contract in contracts}) > 1:
+        listed = ", ".join(f"{own.symbol} {own.settlement or venue.settlement or 'not told'}" for own in contracts)
+        raise RulesError(f"settlement: all contracts an account may hold must settle in one currency: {listed}")
+    if len({contract.trigger for contract in contracts}) > 1:
+        listed = ", ".join(f"{contract.symbol} {contract.trigger}" for contract in contracts)
+        raise RulesError(f"trigger: all contracts an account may hold must trigger alike: {listed}")
+    return bool(contracts) and contracts[0].trigger == "<"
+
+
+def _distinct_leverages(accounts: Accounts, contracts: list[Contract]) -> dict[str, Floats]:
+    """Return the selected leverages of symbols whose varying requirement is keyed by them."""
+    found = {}
+    for contract in contracts:
+        keyed = any(table.model == "leverage" for table in contract.tables)
+        if keyed and not contract.requirement_is_constant and "leverage" in accounts.legs.columns:
+            own = accounts.legs.filter(pl.col("symbol") == contract.symbol)
+            found[contract.symbol] = np.unique(own["leverage"].to_numpy())
+    return found

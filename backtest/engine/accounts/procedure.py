@@ -1,0 +1,172 @@
+"""One account in liquidation: what each step of a venue's procedure does to it, at the prices of its trigger.
+
+Prices stand still while the steps are taken; what a step closes is settled into the wallet,
+
+    W = W + (s*d)*(fill - E) - (s*d)*(F - F_e),
+
+collateral at the mark less its cost. A position's *own* equity counts what the venue's profit rule lets it
+count; its bankruptcy price is where that is zero, P - s * equity / Q, all of it used for this position. Where
+all positions go together each uses the share of its notional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from backtest.engine.accounts.account import Key, Looked, Standing, quantity_of
+from backtest.rules.cross import Cross
+
+
+class Closed(NamedTuple):
+    """A part of a leg, or collateral, that a step closed."""
+
+    step: str
+    leg: int  #: row, -1 for collateral
+    coin: int
+    quantity: float
+    price: float
+    result: float  #: into the wallet
+
+
+class After(NamedTuple):
+    """The account after a step."""
+
+    step: str
+    wallet: float
+    looked: Looked
+    positions: int
+    restored: bool | None  #: None where no position is left to be given back
+
+
+@dataclass
+class Account(Standing):
+    """An account at the prices that liquidate it."""
+
+    order_margin: float
+    cross: Cross
+    strict: bool
+    closed: list[Closed] = field(default_factory=list)
+    steps: list[After] = field(default_factory=list)
+
+    def is_restored(self, looked: Looked) -> bool:
+        """Whether the account may be given back to its holder."""
+        level = looked.maintenance_margin
+        if self.cross.restored_above == "initial":
+            level = max(level, looked.initial_margin)
+        return looked.equity > level or (self.strict and looked.equity == level)
+
+    def liquidate(self) -> None:
+        """Take the venue's steps until the account is restored or nothing is left."""
+        taken: dict[str, Callable[[], None]] = {
+            "cancel_orders": self._cancel_orders,
+            "convert_collateral": self._convert_collateral,
+            "self_trade": self._self_trade,
+            "step_down_tiers": self._step_down_tiers,
+            "reduce": self._reduce,
+            "take_over": self._take_over,
+            "close": self._close,
+        }
+        while self.positions():
+            for step in self.cross.steps:
+                before = (len(self.closed), self.wallet)
+                taken[step]()
+                if before == (len(self.closed), self.wallet):
+                    continue
+                looked = self.look()
+                left = len(self.positions())
+                restored = self.is_restored(looked) if left else None
+                self.steps.append(After(step, self.wallet, looked, left, restored))
+                if restored or not left:
+                    return
+
+    def _targets(self) -> list[Key]:
+        """Return the positions that go first."""
+        positions = self.positions()
+        order, whose = self.cross.order, self.look().whose
+        if order == "all" or not positions or (order == "triggered" and whose is None):
+            return list(positions)
+        if order == "triggered":
+            assert whose is not None
+            return [whose]
+        if order == "largest_loss":
+            return [min(positions, key=self.result)]
+        return [max(positions, key=lambda key: quantity_of(positions[key]) * self.price[key[0]])]
+
+    def _bankruptcy_prices(self, targets: list[Key]) -> dict[Key, float]:
+        """Return where equity is zero, for positions that use it up in proportion to their notional."""
+        positions, equity = self.positions(), self.look().equity
+        notional = {key: quantity_of(positions[key]) * self.price[key[0]] for key in targets}
+        whole = sum(notional.values())
+        return {
+            key: self.price[key[0]] - key[1] * equity * (value / whole) / quantity_of(positions[key])
+            for key, value in notional.items()
+        }
+
+    def _book_price(self, key: Key) -> float:
+        return self.price[key[0]] * (1 - key[1] * self.cross.slippage)
+
+    def _close_share(self, step: str, key: Key, share: float, price: float, fee: float = 0.0) -> None:
+        """Close the same share of every leg of a position."""
+        for part in self.positions()[key]:
+            quantity = part.quantity if share >= 1 else part.quantity * share
+            result = self.result_of(part, quantity, price) - fee * quantity * price
+            self.wallet += result
+            part.quantity -= quantity
+            self.closed.append(Closed(step, part.row, -1, quantity, price, result))
+
+    def _cancel_orders(self) -> None:
+        self.wallet += self.order_margin
+        self.order_margin = 0.0
+
+    def _convert_collateral(self) -> None:
+        for coin in self.coins:
+            if coin.units != 0:
+                price = self.price[coin.symbol]
+                value = coin.units * price
+                result = value - self.cross.conversion_cost * abs(value)
+                self.wallet += result
+                self.closed.append(Closed("convert_collateral", -1, coin.row, coin.units, price, result))
+                coin.units = 0.0
+
+    def _self_trade(self) -> None:
+        positions = self.positions()
+        for symbol in {key[0] for key in positions}:
+            sides = {
+                side: quantity_of(positions[symbol, side]) for side in (1.0, -1.0) if (symbol, side) in positions
+            }
+            if len(sides) == 2:
+                traded = min(sides.values())
+                for side, quantity in sides.items():
+                    fee = self.cross.self_trade_fee
+                    self._close_share("self_trade", (symbol, side), traded / quantity, self.price[symbol], fee)
+
+    def _step_down_tiers(self) -> None:
+        for key in self._targets():
+            while (tier := self.tier(parts := self.positions()[key])) > 0:
+                table, size = parts[0].group.table, self.table_size(parts)
+                floor = float(table.floors[tier])
+                below = floor * (1 - 1e-12)  # just inside the lower tier, wherever a size on the boundary belongs
+                price = self._bankruptcy_prices([key])[key]
+                self._close_share("step_down_tiers", key, 1 - below / size, price)
+                if self.is_restored(self.look()):
+                    return
+
+    def _reduce(self) -> None:
+        targets = self._targets()
+        for number in range(self.cross.rounds):
+            for key in targets:
+                share = 1 / (self.cross.rounds - number)
+                self._close_share("reduce", key, share, self._book_price(key))
+            if self.is_restored(self.look()):
+                return
+
+    def _take_over(self) -> None:
+        prices = self._bankruptcy_prices(self._targets())
+        for key, price in prices.items():
+            self._close_share("take_over", key, 1.0, price)
+
+    def _close(self) -> None:
+        for key in self._targets():
+            self._close_share("close", key, 1.0, self._book_price(key))

@@ -1,0 +1,74 @@
+"""The sweep of accounts: which are liquidated in cross margin, when, and what each leg came to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from backtest.book.accounts import Accounts
+from backtest.engine.accounts import frames as account_outcomes
+from backtest.engine.accounts.frames import AccountOutcomes
+from backtest.engine.accounts.prepare import prepare
+from backtest.engine.accounts.run import run
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+
+
+def sweep_accounts(
+    accounts: Accounts,
+    market: Market,
+    venue: Venue,
+    *,
+    convention: Literal["A", "C", "B"] = "C",
+    profit: Literal["usable", "unusable", "own"] | None = None,
+    hedged: Literal["tested", "spared"] | None = None,
+    bracket: bool = True,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> AccountOutcomes:
+    """Return what became of accounts in cross margin, and of each of their legs, under a venue's rules.
+
+    Parameters
+    ----------
+    accounts, market, venue
+        Wallets and what they stand behind, the mark prices and funding they live through, and the rules.
+    convention
+        Where the symbols stand inside a bar, of which only low, high and close are known: each at its own worst
+        (A, liquidates too many hedges), the worst of all lows, all highs, all closes (C), all closes (B, misses
+        some).
+    profit
+        Whether a position's unrealised profit is margin: for all, ``unusable`` until settled, or only for its
+        ``own`` position; None: as the venue says.
+    hedged
+        Whether an account whose longs and shorts are equal in every symbol is ``tested`` or ``spared``; None:
+        as the venue says.
+    bracket
+        Whether conventions A and B are followed too, for ``earliest_liquidation``, ``latest_liquidation`` and
+        ``ambiguous``, which are null otherwise.
+    tiers
+        Legs entered when no table was in force: as in :func:`~backtest.sweep`.
+    threads
+        How many to use; None: one a core. Results do not depend on it.
+
+    Returns
+    -------
+    Frames of accounts and legs in the order given. See ``docs/accounts.md`` for what each column means.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown choices.
+    DataError
+        For accounts the market or the venue cannot take: unknown symbols, bars off a common grid, legs before
+        their symbol's first bar, positions beyond their tiers.
+    RulesError
+        For contracts an account cannot hold: inverse ones, fees reserved at bankruptcy, mixed triggers.
+    TiersError
+        For legs entered when no table was in force.
+    """
+    prepared = prepare(
+        accounts, market, venue, convention=convention, profit=profit, hedged=hedged, bracket=bracket, tiers=tiers,
+        threads=threads,
+    )  # fmt: skip
+    ends = run(prepared, threads)
+    return account_outcomes.named(accounts, prepared.bars, prepared.held, ends, bracket=bracket)

@@ -1,0 +1,201 @@
+"""A market as the arrays kernels take: bars, funding charges, and forests of min-trees."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from backtest.engine.rulebook import Rulebook, Tree
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.arrays import Bars, Forest, Funding
+from backtest.kernel.compile import aligned, readonly
+from backtest.kernel.search import min_tree
+from backtest.kernel.sweep.managed import Watched
+from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Flags, Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.contract import KINDS, Contract
+from backtest.schemas.frames import PRICE_PREFIX, offence
+
+LATE_STAMP = 1_000  # ms a funding stamp may be late and still belong to the opening before it
+FILL_PRICES = ("liquidation_price", "last_close", "last_extreme")
+BEYOND_ALL = np.iinfo(np.int64).max
+
+
+def bars_of(market: Market, series: str, fill_price: str) -> Bars:
+    """Return a market's bars with the series that triggers liquidation and what fills are taken from.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown rule, or one that needs a price the bars do not hold.
+    """
+    if fill_price not in FILL_PRICES:
+        raise ArgumentError(f"fill_price must be one of {', '.join(FILL_PRICES)}, is {fill_price!r}")
+    fill_long, fill_short = {
+        "liquidation_price": ("open", "open"),
+        "last_close": ("close", "close"),
+        "last_extreme": ("low", "high"),
+    }[fill_price]
+    replaced = fill_price != "liquidation_price"
+    filled_from = "last" if replaced else "mark"
+    rows = [slice(a, b) for a, b in zip(market.firsts[:-1], market.firsts[1:], strict=True)]
+    gaps = [market.long_gaps(symbol) for symbol in range(len(rows))]
+    limit = 0 if market.gap_limit is None else round(market.gap_limit.total_seconds() * 1000)
+    regular = [
+        market.times[part][-1] - market.times[part][0] == interval * (part.stop - part.start - 1)
+        for part, interval in zip(rows, market.intervals, strict=True)
+    ]
+    return Bars(
+        first=readonly(market.firsts),
+        interval=readonly(market.intervals),
+        regular=readonly(np.array(regular)),
+        time=market.times,
+        open=market.prices(series, "open"),
+        high=market.prices(series, "high"),
+        low=market.prices(series, "low"),
+        mark_open=market.prices("mark", "open"),
+        fill_long=market.prices(filled_from, fill_long),
+        fill_short=market.prices(filled_from, fill_short),
+        replaced=replaced,
+        gap_first=readonly(np.cumsum([0, *(gap.size for gap in gaps)])),
+        gap=readonly(np.concatenate(gaps).astype(np.int64)),
+        gap_limit=limit,
+    )
+
+
+def check_prices(market: Market, contracts: Sequence[Contract], series: str) -> None:
+    """Refuse prices above 1 for contracts whose prices are odds, and of zero for others."""
+    low, high = f"{PRICE_PREFIX[series]}low", f"{PRICE_PREFIX[series]}high"
+    for contract in contracts:
+        beyond = (pl.col("symbol") == contract.symbol) & (pl.col(high) > 1)
+        if contract.kind == "face_value" and market.bars.select(beyond.any()).item():
+            sentence = f"{high} must be at most 1 for a face-value contract, which pays 1"
+            raise DataError(offence(market.bars, "bars", sentence, beyond, (high,)))
+        bad = (pl.col("symbol") == contract.symbol) & (pl.col(low) <= 0)
+        if contract.kind != "face_value" and market.bars.select(bad.any()).item():
+            sentence = f"{low} must be above zero for a {contract.kind} contract"
+            raise DataError(offence(market.bars, "bars", sentence, bad, (low,)))
+
+
+def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:
+    """Return the charges of each symbol and their running sums, by bar and by time."""
+    parts = [_charges(market, number, contract) for number, contract in enumerate(contracts)]
+    sums = [np.concatenate([[0.0], np.cumsum(amounts)]) for _, amounts, _ in parts]
+    return Funding(
+        first=readonly(np.cumsum([0, *(total.size for total in sums)])),
+        time=readonly(np.concatenate([np.append(times, BEYOND_ALL) for times, _, _ in parts])),
+        cumulative=readonly(np.concatenate(sums)),
+        lowest=readonly(np.concatenate([_suffix(np.minimum, total) for total in sums])),
+        highest=readonly(np.concatenate([_suffix(np.maximum, total) for total in sums])),
+        charged=readonly(np.concatenate([charged for _, _, charged in parts])),
+    )
+
+
+def charge_amounts(market: Market, contracts: Sequence[Contract]) -> Floats:
+    """Return what each charge takes a unit, laid out as the running sums are: nothing before a symbol's first."""
+    parts = [np.append(0.0, _charges(market, number, contract)[1]) for number, contract in enumerate(contracts)]
+    return readonly(np.concatenate(parts))
+
+
+def _charges(market: Market, number: int, contract: Contract) -> tuple[Integers, Floats, Codes]:
+    """Return effective times and amounts of a symbol's charges, and how many were made by each opening."""
+    rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
+    openings = market.times[rows]
+    count = openings.size
+    if market.funding is None:
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(count, np.int32)
+    own = market.funding.filter(market.funding["symbol"] == market.symbols[number])
+    stamps, rates = own["time"].to_physical().to_numpy(), own["rate"].to_numpy()
+    before = np.searchsorted(openings, stamps, side="right") - 1  # the last bar to open at or before the stamp
+    after = stamps - openings[before]
+    late = (before >= 0) & (after <= LATE_STAMP) & (after < market.intervals[number])
+    bars = np.where(late, before, before + 1)
+    kept = (stamps >= openings[0]) & (bars < count)
+    stamps, rates, bars = stamps[kept], rates[kept], bars[kept]
+    marks = market.prices("mark", "open")[rows][bars]
+    amounts = rates / marks if contract.kind == "inverse" else rates * marks
+    charged = np.searchsorted(bars, np.arange(count), side="right").astype(np.int32)
+    return np.minimum(stamps, openings[bars]), amounts, charged
+
+
+def _suffix(best: np.ufunc, values: Floats) -> Floats:
+    return np.asarray(best.accumulate(values[::-1])[::-1])
+
+
+#: The last forest of each market, and which trees stand in it: a sweep under like rules need not plant it again,
+#: and neither need the next batch of a book, unless it uses a tree that none before it did.
+_LAST: weakref.WeakKeyDictionary[Market, tuple[object, Flags, Forest]] = weakref.WeakKeyDictionary()
+
+
+def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used: Flags, series: str) -> Forest:
+    """Return the trees a sweep will search, built for the rates in use."""
+    fees = {group.symbol: group.contract for group in book.groups}
+    key = (
+        series,
+        book.trees,
+        tuple((number, contract.kind, contract.mark_fee_rate) for number, contract in sorted(fees.items())),
+    )
+    last = _LAST.get(market)
+    if last is not None and last[0] == key:
+        if not (used & ~last[1]).any():
+            return last[2]
+        used = used | last[1]
+    wanted = [tree if used[number] else None for number, tree in enumerate(book.trees)]
+    forest = _plant(
+        market,
+        [None if tree is None else _crossing_values(tree, bars, funding, fees[tree.symbol]) for tree in wanted],
+        [tree.symbol for tree in book.trees],
+    )
+    _LAST[market] = (key, used, forest)
+    return forest
+
+
+def watched_of(market: Market, series: str, triggers_liquidation: bool) -> Watched:
+    """Return the series that stops and take-profits watch, with its trees."""
+    opening, high, low = (market.prices(series, part) for part in ("open", "high", "low"))
+    values, symbols = [], []
+    for number in range(len(market.symbols)):
+        rows = slice(market.firsts[number], market.firsts[number + 1])
+        values += [(low[rows], 0.0), (-high[rows], 0.0)]
+        symbols += [number, number]
+    return Watched(opening, high, low, _plant(market, values, symbols), triggers_liquidation)
+
+
+def _crossing_values(tree: Tree, bars: Bars, funding: Funding, contract: Contract) -> tuple[Floats, float]:
+    """Return X of the crossing condition over a symbol's bars, and the largest magnitude in it."""
+    rows = slice(bars.first[tree.symbol], bars.first[tree.symbol + 1])
+    worst = (bars.low if tree.side > 0 else bars.high)[rows]
+    sums = funding.cumulative[funding.first[tree.symbol] + funding.charged[rows].astype(np.int64)]
+    kind, fee = KINDS[contract.kind], contract.mark_fee_rate
+    if kind == INVERSE:
+        worst = 1.0 / worst
+        slope = -(tree.side + tree.rate + fee)
+    elif kind == FACE_VALUE:
+        slope = float(tree.side)
+    else:
+        slope = tree.side - tree.rate - fee
+    largest = (1.0 + tree.rate + fee) * float(worst.max()) + float(np.abs(sums).max())
+    return slope * worst - tree.side * sums, largest
+
+
+def _plant(market: Market, values: Sequence[tuple[Floats, float] | None], symbols: Sequence[int]) -> Forest:
+    """Return a forest of the trees that have values; the others hold a number and no place."""
+    layouts = [min_tree.layout(int(count)) for count in np.diff(market.firsts)]
+    sizes = [0 if part is None else layouts[symbol].size for part, symbol in zip(values, symbols, strict=True)]
+    base = np.concatenate([[0], np.cumsum(sizes)])
+    forest = aligned(max(int(base[-1]), 1))
+    for number, (part, symbol) in enumerate(zip(values, symbols, strict=True)):
+        if part is not None:
+            count = part[0].size
+            forest[base[number] : base[number] + count] = part[0]
+            min_tree.fill(forest, base[number], layouts[symbol].offsets, count)
+    return Forest(
+        values=readonly(forest),
+        base=readonly(base[:-1]),
+        scale=readonly(np.array([0.0 if part is None else part[1] for part in values])),
+        level_first=readonly(np.cumsum([0, *(layout.offsets.size for layout in layouts)])),
+        level=readonly(np.concatenate([layout.offsets for layout in layouts])),
+    )

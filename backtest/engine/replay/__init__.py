@@ -1,0 +1,1 @@
+"""The liquidation waterfall in time order."""

@@ -1,0 +1,124 @@
+"""What the arguments of a replay must be, beyond those it shares with a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
+
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.replay.facts import require_mergeable
+from backtest.errors import ArgumentError
+from backtest.kernel.counterfactual import flow
+from backtest.rules.procedure import Impact
+from backtest.schemas.frames import offence
+
+#: Amounts and seeds must be below these.
+MOST_MONEY, MOST_SEED = 1e15, 2**32
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What the caller of a replay decides beside the venue's rules."""
+
+    fund: float
+    deposits: tuple[tuple[datetime, float], ...]
+    impact: Impact
+    fill_price: str
+    intrabar: str
+    entry_bar: str
+    stop_trigger: str | None
+    seed: int
+    trace: int  #: row of the traced position, or -1
+
+
+def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...]:
+    """Return the deposits, once read, refusing what is no amount or no time with a time zone."""
+    _require_amount("fund", fund)
+    if not isinstance(deposits, Iterable):
+        raise ArgumentError(f"deposits must be pairs of a time and an amount, is {deposits!r}")
+    return tuple(_deposit(f"deposits[{number}]", pair) for number, pair in enumerate(deposits))
+
+
+def require_seed(seed: Any) -> None:
+    """Refuse what is no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
+        raise ArgumentError(f"seed must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}")
+
+
+def require_single(book: Book) -> None:
+    """Refuse rows that stand for more or fewer than one trader: a waterfall is stepped position by position."""
+    if book.survival is not None:
+        raise ArgumentError(
+            "book: a replay steps single positions, and this book's survival thins out weights: sweep it, or "
+            "build a book without survival"
+        )
+    weights = book.positions.get_column("weight", default=None)
+    if weights is not None and bool((weights != 1.0).any()):
+        sentence = "a replay steps single positions, so weight must be 1 or left out (draw as many rows instead)"
+        raise ArgumentError(offence(book.positions, "positions", sentence, pl.col("weight") != 1.0, ("weight",)))
+
+
+def require_free_names(book: Book, added: Iterable[str]) -> None:
+    """Refuse columns that the results would overwrite."""
+    taken = [name for name in added if name in book.positions.columns]
+    if taken:
+        raise ArgumentError(
+            f"positions must not have the columns a replay adds: rename or drop {', '.join(taken)}"
+        )
+
+
+def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
+    """Refuse tested entry bars where liquidations move prices or take each other's room.
+
+    Entry bars are tested one position after another, before any wave of the bar.
+    """
+    coupled = [name for name in ("linear", "square_root", "mark") if getattr(impact, name) > 0]
+    coupled += ["participation"] if isfinite(impact.participation) else []
+    if entry_bar == "tested" and coupled:
+        raise ArgumentError(
+            "entry_bar must be 'untested' where liquidations share a market: in the bar of an entry they come in "
+            f"no order; impact has {', '.join(coupled)}"
+        )
+
+
+def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) -> int:
+    """Return what a replay does beside stepping, refusing a mark moved without saying what the history holds."""
+    if impact.mark > 0 and not (exogenous or follows):
+        raise ArgumentError(
+            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
+            "none (a simulated path), or give the facts it holds"
+        )
+    if exogenous and follows:
+        raise ArgumentError(
+            "exogenous says that the history holds no liquidations, facts are those it holds: say one"
+        )
+    if follows and impact.mark > 0:
+        require_mergeable(impact)
+        return flow.FOLLOWING
+    if records and impact.mark > 0:
+        raise ArgumentError(
+            "record_flow writes down what a history holds or what follows facts, not feedback's waves"
+        )
+    return flow.RECORDING if records else flow.PLAIN
+
+
+def _deposit(name: str, pair: Any) -> tuple[datetime, float]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ArgumentError(f"{name} must be a pair of a time and an amount, is {pair!r}")
+    time, amount = pair
+    if not isinstance(time, datetime) or time.utcoffset() is None:
+        raise ArgumentError(f"{name} must have a time with a time zone, is {time!r}")
+    _require_amount(name, amount)
+    return time, float(amount)
+
+
+def _require_amount(name: str, amount: Any) -> None:
+    number = isinstance(amount, Real) and not isinstance(amount, bool)
+    if not number or not 0 <= amount < MOST_MONEY:
+        raise ArgumentError(f"{name} must be an amount of zero or more, below {MOST_MONEY:g}, is {amount!r}")

@@ -1,0 +1,149 @@
+"""What liquidations executed, event by event: as a replay writes it down, and as another follows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.counterfactual import flow as kernel
+from backtest.kernel.replay import state as w
+from backtest.kernel.types import Integers
+from backtest.market.market import Market
+from backtest.rules.procedure import Impact
+from backtest.schemas.frames import (
+    IN_RANGE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Column,
+    Schema,
+    Side,
+    Time,
+    check,
+    conform,
+    offence,
+)
+
+#: When in a bar: at its opening, on the way to its low or high, or when counterparties are asked at the end of it.
+STAGES = ("opening", "low", "high", "low end", "high end")
+STAGE = pl.Enum(STAGES)
+
+FLOW = Schema(
+    "facts",
+    (
+        Column("symbol", pl.String),
+        Column("time", Time, IN_RANGE),
+        Column("stage", STAGE),
+        Column("side", Side),
+        Column("position_id", pl.Int64, nullable=True),
+        Column("price", pl.Float64, POSITIVE),
+        Column("notional", pl.Float64, NOT_NEGATIVE),
+    ),
+)
+
+
+def require_mergeable(impact: Impact) -> None:
+    """Refuse orders and caps of waves where events go one by one, in order of price."""
+    if impact.order != "price" or impact.generations:
+        raise ArgumentError(
+            "facts are followed one event at a time, in order of price: impact.order must be 'price' and "
+            f"impact.generations 0, are {impact.order!r} and {impact.generations}"
+        )
+
+
+def require_facts(facts: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Return the facts as their schema has them, with the ``row`` of their bar, refusing those of no bar."""
+    facts = conform(facts, FLOW)
+    check(facts, FLOW)
+    bars = market.bars.select("symbol", "time").with_row_index("row")
+    placed = facts.join(bars, on=("symbol", "time"), how="left", maintain_order="left")
+    strange = placed["row"].is_null()
+    if strange.any():
+        sentence = "time must be the opening of a bar of the symbol"
+        raise DataError(offence(placed, "facts", sentence, pl.col("row").is_null(), ("symbol", "time")))
+    return placed
+
+
+def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: w.World) -> Any:
+    """Return facts as the kernel follows them: in the order bars and their legs are walked.
+
+    Parameters
+    ----------
+    placed : as :func:`require_facts` returns them
+    frame : the positions that are replayed; who is none of them is a stranger
+    """
+    facts = np.zeros(placed.height, kernel.FLOW)
+    ids = frame.select("position_id").with_row_index("who")
+    who = placed.join(ids, on="position_id", how="left", maintain_order="left")["who"].cast(pl.Int64)
+    stage, side = placed["stage"].to_physical().to_numpy(), placed["side"].to_physical().to_numpy()
+    leg = (stage - 1) % 2
+    facts["row"], facts["price"], facts["notional"] = (placed[name] for name in ("row", "price", "notional"))
+    facts["who"] = np.where(stage > 2, kernel.POOL, who.fill_null(kernel.STRANGER).to_numpy())
+    facts["stage"], facts["side"] = np.where(stage == 0, kernel.OPENING + side, leg), side
+    facts = facts[_walk_order(facts, market, world)]
+    facts["by_price"] = _price_order(facts)
+    return facts
+
+
+def _walk_order(facts: Any, market: Market, world: w.World) -> Integers:
+    """Return the order facts are met in: bars by time, openings, then legs as each bar has them."""
+    rank = np.empty(market.bars.height, np.int64)
+    rank[np.argsort(market.times, kind="stable")] = np.arange(rank.size)
+    bars = world.bars[facts["row"]]
+    low_first = bars["open"] - bars["low"] < bars["high"] - bars["open"]
+    leg = 2 + (facts["stage"] != np.where(low_first, 0, 1))
+    place = np.where(facts["stage"] >= kernel.OPENING, facts["stage"] - kernel.OPENING, leg)
+    return np.lexsort((place, rank[facts["row"]])).astype(np.int64)
+
+
+def _price_order(facts: Any) -> Integers:
+    """Return, within each leg, the facts in the order of price in which the leg meets them."""
+    stage = facts["stage"].astype(np.int64)
+    starts = np.append(True, (np.diff(facts["row"]) != 0) | (np.diff(stage) != 0))[: facts.size]
+    toward = np.where(stage == 1, facts["price"], -facts["price"])
+    return np.lexsort((np.arange(facts.size), toward, np.cumsum(starts))).astype(np.int64)
+
+
+def merge_of(mode: int, facts: Any, world: w.World, room: int) -> kernel.Merge:
+    """Return what a replay needs beside its world; ``room`` is for how many events."""
+    plain = mode == kernel.PLAIN
+    counts = np.zeros(kernel.COUNTED, np.int64)
+    counts[kernel.MODE] = mode
+    return kernel.Merge(
+        counts=counts,
+        facts=np.zeros(0, kernel.FLOW) if facts is None else facts,
+        flow=np.zeros(0 if plain else room, kernel.FLOW),
+        seen=np.zeros(0 if plain else world.book.size, np.int64),
+        gathered=np.zeros(0 if plain else world.queues.size),
+    )
+
+
+def roomier(merge: kernel.Merge, world: w.World) -> kernel.Merge:
+    """Return the same with a stamp for each place of a world that has grown."""
+    if merge.counts[kernel.MODE] == kernel.PLAIN:
+        return merge
+    seen = np.zeros(world.book.size, np.int64)
+    seen[: merge.seen.size] = merge.seen
+    return merge._replace(seen=seen)
+
+
+def flow(merge: kernel.Merge, world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what was written down: one row an event, in the order they happened.
+
+    Whoever is liquidated at every price is so at the opening.
+    """
+    own = merge.flow[: int(merge.counts[kernel.WRITTEN])]
+    price = np.where(np.isfinite(own["price"]), own["price"], world.bars["open"][own["row"]])
+    ids = frame["position_id"].to_numpy()
+    held = own["who"] >= 0
+    known = pl.Series("position_id", ids[np.maximum(own["who"], 0)] if ids.size else np.zeros(own.size, np.int64))
+    stage = np.where(own["stage"] >= kernel.OPENING, 0, 1 + own["stage"] + 2 * (own["who"] == kernel.POOL))
+    return market.bars.select("symbol", "time")[own["row"]].with_columns(
+        stage=pl.Series(STAGES, dtype=STAGE).gather(stage),
+        side=pl.Series(["long", "short"], dtype=Side).gather(own["side"]),
+        position_id=pl.select(pl.when(pl.Series(held)).then(known)).to_series() if own.size else known,
+        price=pl.Series(price),
+        notional=pl.Series(np.ascontiguousarray(own["notional"])),
+    )

@@ -1,0 +1,216 @@
+"""What a replay wrote down, as frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.kernel.arrays import NO_TIME
+from backtest.kernel.replay import entries
+from backtest.kernel.replay import state as w
+from backtest.kernel.types import INVERSE, Floats, Integers
+from backtest.market.market import Market
+from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
+
+#: Columns of the replay's outcomes beyond those of a sweep.
+REPLAY_COLUMNS = (
+    "filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back", "pnl_at_end",
+)  # fmt: skip
+ACCOUNTS = ("traders", "market", "fund", "fees", "backstop", "deficit", "owners")
+STEPS = (
+    "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
+    "deleveraged as a counterparty", "settled", "closed by its holder", "adjusted", "clawed back", "lost sight of",
+)  # fmt: skip
+
+
+def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Floats]) -> pl.DataFrame:
+    """Return the positions with what became of them; marks of nothing become nulls.
+
+    ``held`` is what :func:`held_at_end` returns.
+    """
+    equity = found.equity
+    columns: dict[str, pl.Series] = {
+        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(found.outcome),
+        "liquidated": pl.Series(found.outcome == 0),
+        "outcome_time": _moments(found.time),
+        "liquidation_price": _known(found.liquidation_price),
+        "bankruptcy_price": _known(found.bankruptcy_price),
+        "fill_price": _known(found.fill_price),
+        "fill_notional": _known(found.fill_notional),
+        "funding_paid": pl.Series(found.paid),
+        "equity_at_fill": _known(equity),
+        "shortfall": _known(np.maximum(0.0, -equity) + 0.0),
+        "realised_pnl": _known(found.realised_pnl),
+        "tier_rate": _known(found.tier_rate),
+        "ambiguous": pl.Series(found.ambiguous),
+        "filled_in_market": pl.Series(found.filled),
+        "taken_over": pl.Series(found.taken),
+        "deleveraged": pl.Series(found.deleveraged),
+        "fees": pl.Series(found.fees),
+        "fund_effect": pl.Series(found.fund_effect),
+        "clawed_back": pl.Series(found.clawed),
+        "pnl_at_end": _known(pnl_at_end(found, held)),
+    }
+    assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
+    return frame.with_columns(**columns)
+
+
+def held_at_end(world: w.World, market: Market) -> tuple[Integers, Floats]:
+    """Return the rows of positions that are still held, and what they come to at the last mark."""
+    book = world.book[: int(world.counters[w.PLACES_USED])]
+    book = book[(book["lots"] > 0) & (book["status"] != w.DONE)]
+    worth = (1.0 - 2.0 * book["side"]) * book["quantity"] * _values(world, market)[book["symbol"]]
+    return book["row"].astype(np.int64), worth
+
+
+def pnl_at_end(found: entries.Found, held: tuple[Integers, Floats]) -> Floats:
+    """Return (n,) each position's result, what is still held at the last mark; before fees, as ``realised_pnl``.
+
+    NaN of a position lost from sight.
+    """
+    results = found.pnl_at_end.copy()
+    results[held[0]] += held[1]
+    return results
+
+
+def fund(world: w.World, market: Market) -> pl.DataFrame:
+    """Return ``symbol, time, fund, paid_in, paid_out`` of every bar in which the fund moved, in order of time."""
+    unit, steps = float(world.settings[0]["unit"]), world.steps
+    order = np.argsort(market.times, kind="stable")
+    moved = order[(steps["fund_in"][order] != 0) | (steps["fund_out"][order] != 0)]
+    rows = np.unique(np.concatenate([order[:1], moved, order[-1:]]))
+    rows = rows[np.argsort(market.times[rows], kind="stable")]
+    return _bars(market, rows).with_columns(
+        fund=pl.Series(steps["fund"][rows] / unit),
+        paid_in=pl.Series(steps["fund_in"][rows] / unit),
+        paid_out=pl.Series(steps["fund_out"][rows] / unit),
+    )
+
+
+def impact(world: w.World, market: Market) -> pl.DataFrame:
+    """Return a row a bar: the mark's offset, waves, what was cut short, and notional by side of position."""
+    unit, steps = float(world.settings[0]["unit"]), world.steps
+    rows = np.arange(steps.size)
+    flows = {
+        f"{side}_{name}": pl.Series(steps[name][:, number] / unit)
+        for name in ("triggered", "executed", "taken_over", "deleveraged")
+        for number, side in enumerate(("long", "short"))
+    }
+    counts = {name: pl.Series(np.ascontiguousarray(steps[name])) for name in ("generations", "capped")}
+    return _bars(market, rows).with_columns(
+        offset=pl.Series(np.ascontiguousarray(steps["offset"])),
+        **counts,
+        runaway=pl.Series(steps["runaway"] != 0),
+        first_wave=pl.Series(steps["first_wave"] / unit),
+        **flows,
+    )
+
+
+def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a row a match: who was liquidated (null: what had been taken over), who took how much, at what."""
+    unit_rows = world.table[: int(world.counters[w.TABLE_USED])]
+    ids = frame["position_id"].to_numpy()
+    who = unit_rows["liquidated"]
+    known = pl.Series(who >= 0)
+    liquidated = pl.Series(ids[np.maximum(who, 0)] if ids.size else np.zeros(0, np.int64))
+    return _bars(market, unit_rows["row"]).with_columns(
+        liquidated_id=pl.select(pl.when(known).then(liquidated)).to_series() if who.size else liquidated,
+        counterparty_id=pl.Series(ids[unit_rows["counterparty"]] if ids.size else np.zeros(0, np.int64)),
+        side=pl.Series(["long", "short"], dtype=Side).gather(unit_rows["side"]),
+        quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
+        price=_finite(unit_rows["price"]),
+        **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
+    )
+
+
+def ledger(world: w.World, market: Market) -> pl.DataFrame:
+    """Return ``account, cash, unrealised, total`` in whole units; the columns add up to zero.
+
+    Unrealised is what is held, closed on paper at the last mark. ``pending`` are positions whose procedure has not
+    ended; ``owners`` is what the venue put into the fund, negative.
+    """
+    held, waiting = _unrealised(world, market, False), _unrealised(world, market, True)
+    stock = inventory(world, market)
+    locked = world.book["status"] == w.LOCKED
+    pending = int((world.book["pocket"][locked] + world.book["balance"][locked]).sum())
+    cash = {name: int(amount) for name, amount in zip(ACCOUNTS, world.cash, strict=True)}
+    cash["traders"] -= pending
+    paper = dict.fromkeys(cash, 0) | {"traders": held, "backstop": stock, "market": -(held + waiting + stock)}
+    names = ["traders", "pending", *ACCOUNTS[1:]]
+    cash["pending"], paper["pending"] = pending, waiting
+    return pl.DataFrame(
+        {
+            "account": names,
+            "cash": [cash[name] for name in names],
+            "unrealised": [paper[name] for name in names],
+            "total": [cash[name] + paper[name] for name in names],
+        }
+    )
+
+
+def trace(world: w.World) -> pl.DataFrame:
+    """Return every step of the traced position."""
+    rows, unit = world.trace[: int(world.counters[w.TRACE_USED])], float(world.settings[0]["unit"])
+    columns = {name: pl.Series(np.ascontiguousarray(rows[name])) for name in
+               ("quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
+    columns["price"] = _finite(rows["price"])
+    return pl.DataFrame(
+        {
+            "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
+            "step": pl.Series(list(STEPS), dtype=pl.Enum(STEPS)).gather(rows["step"]),
+            "price": columns.pop("price"),
+            **columns,
+            "balance": pl.Series(rows["balance"] / unit),
+            "fund": pl.Series(rows["fund"] / unit),
+        }
+    )
+
+
+def last_marks(world: w.World, market: Market) -> Floats:
+    """Return (symbols,) the last mark, offset included."""
+    close = market.prices("mark", "close")[market.firsts[1:] - 1]
+    return np.asarray(close * np.exp(world.symbols["permanent"] + world.symbols["decaying"]))
+
+
+def _unrealised(world: w.World, market: Market, locked: bool) -> int:
+    """Return what closing every open position at the last mark would post, in units."""
+    book = world.book
+    open_ = (book["lots"] > 0) & (book["status"] != w.WAITING) & ((book["status"] == w.LOCKED) == locked)
+    own = book[open_]
+    value = _values(world, market)[own["symbol"]]
+    signed = (1.0 - 2.0 * own["side"]) * own["quantity"]
+    return int(np.rint(signed * value * float(world.settings[0]["unit"])).astype(np.int64).sum())
+
+
+def inventory(world: w.World, market: Market) -> int:
+    """Return what selling the backstop's inventory at the last mark would post, in units."""
+    total, unit = 0, float(world.settings[0]["unit"])
+    for number, value in enumerate(_values(world, market)):
+        lots = world.symbols[number]["inventory"]
+        total += round((int(lots[0]) - int(lots[1])) * float(world.symbols[number]["lot"]) * float(value) * unit)
+    return total
+
+
+def _values(world: w.World, market: Market) -> Floats:
+    marks = last_marks(world, market)
+    return np.where(world.symbols["kind"] == INVERSE, -1.0 / np.where(marks > 0, marks, 1.0), marks)
+
+
+def _bars(market: Market, rows: Integers) -> pl.DataFrame:
+    return market.bars.select("symbol", "time")[rows]
+
+
+def _moments(times: Any) -> pl.Series:
+    series = pl.Series("time", np.ascontiguousarray(times)).cast(Time)
+    nothing = pl.Series(times == NO_TIME)
+    return series.to_frame().select(pl.when(~nothing).then(pl.col("time"))).to_series()
+
+
+def _finite(values: Any) -> pl.Series:
+    return _known(np.where(np.isfinite(values), values, np.nan))
+
+
+def _known(values: Any) -> pl.Series:
+    return pl.Series(values, nan_to_null=True)

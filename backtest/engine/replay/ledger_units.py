@@ -1,0 +1,139 @@
+"""What 64 bits can count: units of money, lots of quantity, and the books refused because they could overflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backtest.engine import market_arrays as history
+from backtest.engine.replay.arguments import Options
+from backtest.engine.sweep.admission import Admitted
+from backtest.engine.sweep.prepare import Prepared
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.types import FACE_VALUE, INVERSE, Floats
+from backtest.rules.contract import KINDS
+from backtest.rules.venue import Venue
+
+#: Whole units of money to one of settlement currency: quote, and coin.
+QUOTE_UNIT, COIN_UNIT = 1e6, 1e10
+#: Money and lots must add up below these, an eighth of what 64 bits hold.
+MOST_UNITS, MOST_LOTS = 2.0**60, 1e18
+
+
+class Sums(NamedTuple):
+    """What a symbol's positions add up to, and how far they reach."""
+
+    number: int  #: of the symbol
+    quantity: float
+    smallest: float
+    margin: float
+    lowest_entry: float
+    highest_entry: float
+
+
+def unit_of(prepared: Prepared, symbols: tuple[str, ...]) -> float:
+    """Return how many whole units make one of settlement currency; coin and quote do not mix.
+
+    Raises
+    ------
+    ArgumentError
+        For a book of contracts that settle in different currencies.
+    """
+    contracts = {group.contract.symbol: group.contract for group in prepared.rules.groups}
+    coins = sorted(symbol for symbol in symbols if contracts[symbol].kind == "inverse")
+    if coins and (len(coins) < len(symbols) or len(coins) > 1):
+        raise ArgumentError(
+            f"one fund holds one currency: {', '.join(symbols)} settle in several (coin: {', '.join(coins)}); "
+            "replay each by itself"
+        )
+    return COIN_UNIT if coins else QUOTE_UNIT
+
+
+def sums_of(admitted: Admitted, prepared: Prepared) -> tuple[Sums, ...]:
+    """Return what the positions of each symbol that has any add up to."""
+    kinds = {group.symbol: KINDS[group.contract.kind] for group in prepared.rules.groups}
+    return tuple(_sums(admitted, kinds))
+
+
+def _sums(admitted: Admitted, kinds: dict[int, int]) -> Iterator[Sums]:
+    positions = admitted.positions
+    single = len(np.unique(positions.symbol)) == 1
+    for number in np.unique(positions.symbol):
+        own: Any = slice(None) if single else positions.symbol == number
+        quantity, price = positions.quantity[own], positions.entry_price[own]
+        if positions.has_margin:
+            margin = float(positions.margin[own].sum())
+        else:
+            notional = {INVERSE: quantity / price, FACE_VALUE: quantity}.get(kinds[int(number)])
+            notional = quantity * price if notional is None else notional
+            margin = float((notional / positions.leverage[own]).sum())
+        yield Sums(
+            int(number),
+            float(quantity.sum()),
+            float(quantity.min()),
+            margin,
+            float(price.min()),
+            float(price.max()),
+        )
+
+
+def lots_of(sums: tuple[Sums, ...], prepared: Prepared) -> Floats:
+    """Return (symbols,) the lot of each, as fine as 64 bits allow.
+
+    Raises
+    ------
+    DataError
+        Where a quantity is less than half a lot.
+    """
+    lots = np.ones(len(prepared.market.symbols))
+    for own in sums:
+        lots[own.number] = 10.0 ** np.ceil(np.log10(own.quantity / MOST_LOTS))
+        if np.rint(own.smallest / lots[own.number]) < 1:
+            raise DataError(
+                f"positions: quantities of {prepared.market.symbols[own.number]} must lie within seventeen orders "
+                f"of magnitude of their sum: the smallest is {own.smallest:g}, the sum {own.quantity:g}"
+            )
+    return lots
+
+
+def _stretch(options: Options) -> float:
+    """Return by what factor an offset may at most multiply or divide prices."""
+    return float(np.exp(options.impact.largest_offset if options.impact.mark > 0 else 0.0))
+
+
+def _flows(sums: tuple[Sums, ...], prepared: Prepared, venue: Venue, options: Options, changes: float) -> float:
+    """Return the most that funding and changes of margin can add up to, in settlement currency."""
+    market, first = prepared.market, prepared.funding.first
+    amounts = np.abs(history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols]))
+    total = changes
+    for own in sums:
+        charged = float(amounts[first[own.number] + 1 : first[own.number + 1]].sum())
+        total += own.quantity * charged * _stretch(options)
+    return total
+
+
+def require_range(
+    sums: tuple[Sums, ...], prepared: Prepared, venue: Venue, options: Options, unit: float, changes: float
+) -> None:
+    """Refuse what could overflow 64 bits, at the farthest prices the history and the offset allow.
+
+    ``changes`` is what all changes of margin add up to.
+    """
+    market, stretch = prepared.market, _stretch(options)
+    total = float(options.fund) + sum(abs(amount) for _, amount in options.deposits)
+    total += _flows(sums, prepared, venue, options, changes)
+    for own in sums:
+        rows = slice(int(market.firsts[own.number]), int(market.firsts[own.number + 1]))
+        kinds = [KINDS[group.contract.kind] for group in prepared.rules.groups if group.symbol == own.number]
+        high, low = float(prepared.bars.high[rows].max()), float(prepared.bars.low[rows].min())
+        far, near = max(high, own.highest_entry) * stretch, min(low, own.lowest_entry) / stretch
+        worth = {INVERSE: 1 / near if near > 0 else np.inf, FACE_VALUE: 1.0}.get(kinds[0], far)
+        total += own.quantity * worth + own.margin * stretch
+    if not total * unit < MOST_UNITS:
+        raise DataError(
+            "positions: notionals, margins and their changes, funding and fund must add up to less than "
+            f"{MOST_UNITS / unit:,.4g} of settlement currency, what units of {1 / unit:g} can count: they may "
+            f"reach {total:,.4g}"
+        )

@@ -1,0 +1,174 @@
+"""Market, rules and settings as the records a replay's kernels read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backtest.engine import market_arrays as history
+from backtest.engine.replay.arguments import Options
+from backtest.engine.sweep.prepare import INTRABAR, Prepared
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import readonly
+from backtest.kernel.replay import records
+from backtest.kernel.replay import state as w
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.rules import procedure as rules
+from backtest.rules import venue_file
+from backtest.rules.contract import KINDS
+from backtest.rules.procedure import Impact
+from backtest.rules.venue import Venue
+
+#: Cells of all symbols and sides together, and rows and columns of one side's grid, from and to.
+MOST_CELLS, GRID = 2**15, (4, 32)
+#: A side with more open positions than this is spread over cells once so many times all of them have been scored.
+INDEX_LEAST, INDEX_AFTER = 1_024, 8
+#: Ranks whose candidates are always looked at one by one.
+SCANNED = ("pro_rata", "binance")
+
+
+def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
+    """Return (rows,) the notional traded in each bar, zero where nothing asks for it.
+
+    Raises
+    ------
+    ArgumentError
+        Where capacity, impact or unwinding depend on volume and the bars have none.
+    """
+    asked = {
+        "impact participation": np.isfinite(impact.participation),
+        "impact square_root": impact.square_root > 0,
+        "unwind 'share'": venue.procedure.unwind == "share",
+    }
+    wanted = [name for name, needed in asked.items() if needed]
+    if not wanted:
+        return readonly(np.zeros(market.bars.height))
+    if "volume" not in market.bars.columns:
+        raise ArgumentError(
+            f"bars must have a column volume, they have none: {' and '.join(wanted)} cannot do without"
+        )
+    traded = market.bars["volume"].to_numpy().astype(np.float64)
+    close = market.prices("mark", "close")
+    for number, symbol in enumerate(market.symbols):
+        rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
+        if venue.contract(symbol).kind == "linear":
+            traded[rows] *= close[rows]
+    return readonly(traded)
+
+
+def grid_of(venue: Venue, symbols: int) -> int:
+    """Return the rows and columns of the cells of a symbol and side; none where no rank gains by them.
+
+    Pro rata asks everybody; what a tier table may ask of a cell bounds the rank of Binance too loosely.
+    """
+    own = venue.procedure
+    if own.adl_trigger == "never" or own.adl_rank in SCANNED:
+        return 0
+    lines = GRID[0]
+    while lines < GRID[1] and 2 * symbols * (2 * lines) ** 2 <= MOST_CELLS:
+        lines *= 2
+    return lines
+
+
+def bars_of(prepared: Prepared, venue: Venue, options: Options, series: str) -> records.Records:
+    """Return the prices of each bar, and what is known of it."""
+    market, bars = prepared.market, prepared.bars
+    found = np.empty(market.bars.height, records.BAR)
+    for name in ("time", "open", "high", "low", "mark_open", "fill_long", "fill_short"):
+        found[name] = getattr(bars, name)
+    for part in ("open", "high", "low"):
+        found[f"watched_{part}"] = market.prices(series, part)
+    found["charged"] = prepared.funding.charged
+    found["volume"] = volume_of(market, options.impact, venue)
+    return readonly(found)
+
+
+def groups_of(prepared: Prepared) -> records.Records:
+    """Return the groups as records, and one more that says where the tiers end."""
+    own = prepared.rules.rules
+    groups = np.zeros(own.kind.size + 1, records.GROUP_RECORD)
+    for name in records.GROUP_RECORD.names or ():
+        if name != "tier_first":
+            groups[name][:-1] = getattr(own, name)
+    groups["tier_first"] = own.tier_first
+    return readonly(groups)
+
+
+def tiers_of(prepared: Prepared, tree_queue: Any) -> records.Records:
+    """Return the tiers as records, with the queues of those who would trigger in them."""
+    own = prepared.rules.rules
+    tiers = np.zeros(own.rate.size, records.TIER_RECORD)
+    for name in ("floor", "rate", "amount", "hurdle_long", "hurdle_short"):
+        tiers[name] = getattr(own, name)
+    tiers["queue_long"], tiers["queue_short"] = tree_queue[own.tree_long], tree_queue[own.tree_short]
+    return readonly(tiers)
+
+
+def cash_of(options: Options, unit: float) -> Integers:
+    """Return what each account holds before the first bar, in units."""
+    cash = np.zeros(w.ACCOUNTS, np.int64)
+    cash[w.FUND] = round(options.fund * unit)
+    cash[w.OWNERS] = -cash[w.FUND]
+    return cash
+
+
+def symbols_of(lots: Floats, prepared: Prepared, venue: Venue, grid: int) -> records.Records:
+    """Return a record a symbol, as before the first bar."""
+    market, seconds = prepared.market, venue.procedure.round_seconds
+    symbols = np.zeros(len(market.symbols), records.SYMBOL)
+    for number, record in enumerate(symbols):
+        record["first"], record["count"] = market.firsts[number], market.firsts[number + 1] - market.firsts[number]
+        record["interval"] = market.intervals[number]
+        record["funding_first"] = record["funding_now"] = prepared.funding.first[number]
+        record["time_before"] = market.times[market.firsts[number]]
+        record["kind"] = KINDS[venue.contract(market.symbols[number]).kind]
+        record["rounds"] = int(min(max(1, market.intervals[number] // (1000 * seconds)), 2**31 - 1))
+        record["waiting_first"], record["mark"], record["lot"] = -1, -1.0, lots[number]
+        record["cells"] = [(2 * number + side) * (1 + grid * grid) for side in (0, 1)]
+    return symbols
+
+
+def charges_of(prepared: Prepared, venue: Venue, impact: Impact) -> records.Records:
+    """Return sums to be filled in (as they are without feedback), charges, and how far sums may yet go."""
+    funding, market = prepared.funding, prepared.market
+    charges = np.zeros(funding.cumulative.size, records.CHARGE)
+    charges["cumulative"] = funding.cumulative
+    charges["amount"] = history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
+    if impact.mark == 0:
+        charges["fall"] = funding.lowest - funding.cumulative
+        charges["rise"] = funding.highest - funding.cumulative
+        return charges
+    stretch = float(np.exp(impact.largest_offset))
+    for first, end in zip(funding.first[:-1], funding.first[1:], strict=True):
+        own = charges["amount"][first + 1 : end] * stretch
+        charges["fall"][first : end - 1] = np.cumsum(np.minimum(own, 0.0)[::-1])[::-1]
+        charges["rise"][first : end - 1] = np.cumsum(np.maximum(own, 0.0)[::-1])[::-1]
+    return charges
+
+
+def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float, series: str) -> records.Records:
+    """Return every setting; ``series`` is what stops and take-profits watch."""
+    own, impact = venue.procedure, options.impact
+    settings = np.zeros(1, records.SETTINGS)
+    record = settings[0]
+    for name, choices in rules.CHOICES.items():
+        record[name] = choices.index(getattr(own, name))
+    numbers = ("step_fraction", "partial_from", "order_notional", "backstop_capacity")
+    for name in (*rules.SWITCHES, *rules.COUNTS, *rules.SHARES, *rules.RATES, *numbers):
+        record[name] = getattr(own, name)
+    for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "generations"):
+        record[name] = getattr(impact, name)
+    record["order"] = ("price", "largest", "id").index(impact.order)
+    record["half_life"] = impact.half_life_seconds * 1000
+    record["adl_window"] = own.adl_hours * 3_600_000
+    record["remainder"] = venue_file.CHOICES["remainder"].index(venue.remainder)
+    record["takeover_price"] = venue_file.CHOICES["takeover_price"].index(venue.takeover_price)
+    record["takeover_discount"] = venue.takeover_discount
+    record["intrabar"], record["test_entry_bar"] = INTRABAR[options.intrabar], options.entry_bar == "tested"
+    record["same_series"], record["replaced"] = series == prepared.series, prepared.bars.replaced
+    record["trace"], record["seed"], record["unit"] = -1, options.seed, unit
+    record["cell_rows"] = record["cell_columns"] = grid_of(venue, len(prepared.market.symbols))
+    record["index_after"], record["index_least"] = INDEX_AFTER, INDEX_LEAST
+    return settings

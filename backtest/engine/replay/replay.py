@@ -1,0 +1,195 @@
+"""The replay: the whole waterfall of a book's liquidations in time order, with a ledger that closes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.replay import arguments as replay_arguments
+from backtest.engine.replay import facts as replay_facts
+from backtest.engine.replay import frames as replay_frames
+from backtest.engine.replay.arguments import Options
+from backtest.engine.replay.session import Course, Stage, Watch
+from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR
+from backtest.errors import ArgumentError
+from backtest.kernel.counterfactual import flow
+from backtest.kernel.replay import state as waterfall
+from backtest.market.market import Market
+from backtest.rules.procedure import Impact
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import PRICE_PREFIX
+
+#: Bars stepped between two reports of progress.
+REPORTED = 65_536
+
+#: What a runaway is, forward and against facts.
+_RUNAWAY = (
+    "each wave of liquidations set off one as large (R >= 1)",
+    "the offset met its bound, so that this is no estimate any more: impact.mark is too large",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What a replay found. Money is in settlement currency, exact to the ledger's unit."""
+
+    outcomes: pl.DataFrame  #: one row a position, as ``sweep`` has it, and what the waterfall did to it
+    fund: pl.DataFrame  #: the fund, what went in and out, in every bar where it moved
+    adl: pl.DataFrame  #: who was deleveraged, how much, at what price and score, and the profit given up
+    impact: pl.DataFrame  #: bar by bar: offset of the mark, waves, caps hit, triggered and executed notional
+    ledger: pl.DataFrame  #: by account: cash, unrealised, total, in whole units; the totals add up to zero
+    trace: pl.DataFrame  #: every step of the traced position
+    flow: pl.DataFrame  #: what was executed, event by event, in the order it happened; empty unless recorded
+    unit: float  #: whole units to one of settlement currency
+    notes: tuple[str, ...]  #: what the reader must know beside the figures
+
+    def __repr__(self) -> str:
+        counts = self.outcomes["outcome"].value_counts(sort=True)
+        told = ", ".join(f"{row['count']:,} {row['outcome']}" for row in counts.iter_rows(named=True))
+        return f"Replay({self.outcomes.height:,} positions: {told or 'nothing'})"
+
+
+def replay(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    fund: float = 0.0,
+    deposits: Iterable[tuple[datetime, float]] = (),
+    impact: Impact | None = None,
+    exogenous: bool = False,
+    facts: pl.DataFrame | None = None,
+    record_flow: bool = False,
+    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
+    trigger_price: Literal["mark", "last", "index"] | None = None,
+    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
+    entry_bar: Literal["untested", "tested"] = "untested",
+    stop_trigger: Literal["mark", "last", "index"] | None = None,
+    leverage_limit: Literal["error", "cap", "filter"] = "error",
+    tiers: Tiers = "strict",
+    seed: int = 0,
+    trace: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Replay:
+    """Step a book through a market under a venue's liquidation procedure.
+
+    Parameters
+    ----------
+    book, market, venue
+        As for :func:`~backtest.sweep`, but a row is one position: no weights, no survival.
+        ``venue.procedure`` says what happens to a liquidated position.
+    fund
+        What the insurance fund holds at the start, settlement currency.
+    deposits
+        Times and amounts paid into it later.
+    impact
+        How the market takes the orders; None: at the price of the history, without limit.
+    exogenous
+        That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
+        histories contain theirs: moving them counts it twice.
+    facts
+        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by
+        what this replay executes *less* the facts, both merged event by event (``docs/replay.md``,
+        Counterfactuals). Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+    record_flow
+        Whether ``flow`` is written down.
+    fill_price
+        The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
+    trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
+        As for :func:`~backtest.sweep`; entry bars are tested only where ``impact`` couples nothing.
+    seed
+        Of the random rank in auto-deleveraging, below 2**32.
+    trace
+        ``position_id`` of a position to follow step by step.
+    threads
+        For what does not couple positions. Results do not depend on it.
+    progress
+        Called with the share of bars done.
+
+    Raises
+    ------
+    ArgumentError, DataError, TiersError
+        As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of
+        no bar, for several settlement currencies, for capacity without volume, for weights and survival, and for
+        amounts beyond 64 bits.
+    """
+    require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    require_choice("intrabar", intrabar, INTRABAR)
+    require_choice("entry_bar", entry_bar, ENTRY_BAR)
+    require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
+    found = impact or Impact()
+    deposits = replay_arguments.require_money(fund, deposits)
+    replay_arguments.require_seed(seed)
+    replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
+    mode = replay_arguments.require_mode(found, exogenous, facts is not None, record_flow)
+    course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
+    stage = Stage.of(
+        book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
+        tiers=tiers, threads=threads,
+    )  # fmt: skip
+    frame = stage.admitted.frame
+    options = Options(
+        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
+    )
+    told = None if progress is None else _telling(progress, stage.bars)
+    played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
+    world, merge = played.world, played.merge
+    return Replay(
+        outcomes=replay_frames.outcomes(frame, played.found, replay_frames.held_at_end(world, market)),
+        fund=replay_frames.fund(world, market),
+        adl=replay_frames.adl(world, market, frame),
+        impact=replay_frames.impact(world, market),
+        ledger=replay_frames.ledger(world, market),
+        trace=replay_frames.trace(world),
+        flow=replay_facts.flow(merge, world, market, frame),
+        unit=float(world.settings[0]["unit"]),
+        notes=_notes(venue, market, found, world, merge),
+    )
+
+
+def _telling(progress: Callable[[float], None], bars: int) -> Watch:
+    """Return what tells progress as the share of bars done."""
+    return lambda _, done: progress(done / bars)
+
+
+def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
+    if trace is None:
+        return -1
+    rows = (frame["position_id"] == trace).arg_true()
+    if rows.is_empty():
+        raise ArgumentError(f"trace must be the position_id of a position, is {trace!r}: there is none of that id")
+    return int(rows[0])
+
+
+def _notes(
+    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: flow.Merge
+) -> tuple[str, ...]:
+    told = []
+    own = venue.procedure
+    longest = int(market.intervals.max()) / 1000
+    if 0 < own.rounds * own.round_seconds < longest:
+        rounds = "1 round" if own.rounds == 1 else f"{own.rounds} rounds"
+        told.append(
+            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of "
+            f"{own.round_seconds:g} s): every round of it fills at one bar's price"
+        )
+    if impact.mark > 0 and world.steps["runaway"].any():
+        bars = int(np.count_nonzero(world.steps["runaway"]))
+        follows = merge.counts[flow.MODE] == flow.FOLLOWING
+        told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
+    traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
+    if traced > kept:
+        told.append(f"the trace ends after {kept:,} of {traced:,} steps")
+    deficit = int(world.cash[waterfall.DEFICIT])
+    if deficit < 0:
+        told.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}: nobody paid it")
+    return tuple(told)

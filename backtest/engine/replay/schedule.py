@@ -1,0 +1,111 @@
+"""What a replay does at which bar, the book it takes positions from, and where their outcomes go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from backtest.engine.replay.arguments import Options
+from backtest.engine.sweep.admission import Admitted
+from backtest.engine.sweep.prepare import Prepared, actions_of, prices_or_nan, times_or_none
+from backtest.kernel.compile import in_chunks, readonly
+from backtest.kernel.replay import entries
+from backtest.kernel.replay import schedule as agenda
+from backtest.kernel.types import Integers
+from backtest.rules.timeline import milliseconds
+
+
+def plan_of(
+    admitted: Admitted, prepared: Prepared, entrants: entries.Entrants, options: Options, unit: float,
+    threads: int | None,
+) -> agenda.Agenda:  # fmt: skip
+    """Return what happens at which opening."""
+    bars, market = prepared.bars, prepared.market
+    count, rows = admitted.frame.height, market.bars.height
+    entry_at = np.empty(count, np.int32)
+    exit_at = np.empty(entrants.exit_time.size, np.int32)
+    in_chunks(
+        lambda start, stop: agenda.place_entries(
+            bars, admitted.positions, entrants.exit_time, entry_at, exit_at, start, stop
+        ),
+        count,
+        threads,
+    )
+    ids, tested = entrants.ids, options.entry_bar == "tested"
+    turn = np.lexsort((ids, admitted.positions.entry_time)) if tested else _by_id(ids)
+    entry_first, entry = _by_row(entry_at, rows, turn)
+    exit_first, exits = _by_row(exit_at, rows, _by_id(ids))
+    changes = actions_of(admitted.frame.clear(), admitted.adjustments)
+    change_at, change_made = np.empty(changes.row.size, np.int32), np.empty(changes.row.size, np.int64)
+    agenda.place_changes(
+        bars, prepared.funding, admitted.positions.symbol, entrants.exit_time, changes, change_at, change_made
+    )
+    change_first, change = _by_row(change_at, rows, _by_id(ids[changes.row]))
+    deposits = sorted(options.deposits)
+    return agenda.Agenda(
+        rows=readonly(np.argsort(market.times, kind="stable").astype(np.int64)),
+        symbol=readonly(np.repeat(np.arange(len(market.symbols), dtype=np.int32), np.diff(market.firsts))),
+        after_gap=readonly(_after_gap(prepared)),
+        entry_first=entry_first,
+        entry=entry,
+        exit_first=exit_first,
+        exit=exits,
+        change_first=change_first,
+        change=change,
+        change_owner=changes.row,
+        change_made=readonly(change_made),
+        margin_change=changes.margin_change,
+        quantity_change=changes.quantity_change,
+        deposit_time=readonly(np.array([milliseconds(time) for time, _ in deposits], np.int64)),
+        deposit=readonly(np.array([round(amount * unit) for _, amount in deposits], np.int64)),
+    )
+
+
+def entrants_of(admitted: Admitted, prepared: Prepared, options: Options) -> entries.Entrants:
+    """Return the book and what its positions are placed by."""
+    frame = admitted.frame
+    return entries.Entrants(
+        bars=prepared.bars,
+        funding=prepared.funding,
+        rules=prepared.rules.rules,
+        positions=admitted.positions,
+        ids=readonly(frame["position_id"].to_numpy()),
+        exit_time=times_or_none(frame, "exit_time", 0),
+        stop_price=prices_or_nan(frame, "stop_price", 0),
+        take_profit_price=prices_or_nan(frame, "take_profit_price", 0),
+        traced=options.trace,
+    )
+
+
+def nothing_found(count: int, changes: int) -> entries.Found:
+    """Return the arrays outcomes are written into, a column each, of some positions with so many changes."""
+    kinds = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": np.int64}
+    sizes = {"added": count if changes else 0}
+    return entries.Found(
+        **{name: np.empty(sizes.get(name, count), kinds.get(name, np.float64)) for name in entries.Found._fields}
+    )
+
+
+def _by_id(ids: Any) -> Any:
+    """Return the order of ids, ties as they come; nothing where they are in order."""
+    return None if (ids[1:] >= ids[:-1]).all() else np.argsort(ids, kind="stable")
+
+
+def _by_row(at: Any, rows: int, turn: Any) -> tuple[Integers, Any]:
+    """Return where each row's begin and what takes place in it, in turn: the book's order decides nothing."""
+    first, order = np.zeros(rows + 2, np.int64), np.zeros(at.size, np.int32)
+    turned = at if turn is None or at.size == 0 else at[turn]
+    agenda.sort_by_row(turned, first, order, rows + 1)
+    if turn is not None and at.size:
+        order = turn[order].astype(np.int32)
+    return readonly(first), readonly(order)
+
+
+def _after_gap(prepared: Prepared) -> Any:
+    """Return (rows,) whether a bar opens after a long gap."""
+    bars, market = prepared.bars, prepared.market
+    found = np.zeros(market.bars.height, np.bool_)
+    for number in range(len(market.symbols)):
+        found[market.firsts[number] + bars.gap[bars.gap_first[number] : bars.gap_first[number + 1]]] = True
+    return found

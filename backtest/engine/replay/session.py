@@ -1,0 +1,178 @@
+"""What replays of one book in one market share, whatever the procedure, the fund and the impact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.replay import arguments as replay_arguments
+from backtest.engine.replay import facts as replay_facts
+from backtest.engine.replay import frames as replay_frames
+from backtest.engine.replay.arguments import Options
+from backtest.engine.replay.state import Setup, build, roomier
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.prepare import Prepared, prepare
+from backtest.errors import ArgumentError
+from backtest.kernel.counterfactual import flow
+from backtest.kernel.replay import entries
+from backtest.kernel.replay import run as steps
+from backtest.kernel.replay import state as waterfall
+from backtest.kernel.replay.schedule import Agenda
+from backtest.market.market import Market
+from backtest.rules.procedure import Impact
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+
+#: Room for queue nodes and rows of the ADL table to begin with. It grows between bars; where one bar needs more
+#: than is free the replay begins anew with more.
+SPARE = 16_384
+
+#: Room for events of flow, a position: pages that nothing is written to cost nothing.
+EVENTS = 4
+
+#: Called after each piece of the bars, with the state and the number of bars done.
+Watch = Callable[[waterfall.World, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What a replay does beside stepping: nothing, writing its flow down, following facts."""
+
+    mode: int = flow.PLAIN
+    facts: pl.DataFrame | None = None  #: as ``replay_facts.require_facts`` returns them
+
+
+class Played(NamedTuple):
+    """Where a replay ended."""
+
+    world: waterfall.World
+    agenda: Agenda
+    merge: flow.Merge
+    found: entries.Found
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A book and a market as a replay takes them, checked once."""
+
+    prepared: Prepared
+    admitted: limits.Admitted
+
+    @classmethod
+    def of(
+        cls,
+        book: Book,
+        market: Market,
+        venue: Venue,
+        *,
+        trigger_price: str | None = None,
+        fill_price: str = "liquidation_price",
+        leverage_limit: str = "error",
+        tiers: Tiers = "strict",
+        threads: int | None = None,
+    ) -> Stage:
+        """Return the stage of a book, or raise for what no replay can serve."""
+        replay_arguments.require_single(book)
+        replay_arguments.require_free_names(book, replay_frames.REPLAY_COLUMNS)
+        prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
+        return cls(prepared, limits.admit(book, prepared, leverage_limit, threads))
+
+    @property
+    def bars(self) -> int:
+        """How many bars there are, of all symbols."""
+        return self.prepared.market.bars.height
+
+    def play(
+        self,
+        venue: Venue,
+        options: Options,
+        *,
+        threads: int | None = None,
+        every: int,
+        watch: Watch | None = None,
+        course: Course = Course(),
+    ) -> Played:
+        """Step through all bars, ``every`` so many at a time: the pieces change nothing."""
+        check_feedback(self.prepared, options.impact)
+        stops = [*range(every, self.bars, every), self.bars]
+        spare, room = SPARE, SPARE + EVENTS * self.admitted.frame.height
+        while True:
+            setup = build(self.admitted, self.prepared, venue, options, threads, spare)
+            merge = self._merge(course, setup.world, room)
+            for state in stepped(setup, merge, stops):
+                setup, merge, stop = state
+                if watch is not None:
+                    watch(setup.world, stop)
+            if not is_short(setup.world):
+                setup = finished(setup)
+            world, events = setup.world, int(merge.counts[flow.WRITTEN])
+            short = is_short(world)
+            if not short and (events <= room or course.mode == flow.PLAIN):
+                return Played(world, setup.agenda, merge, setup.found)
+            if short:
+                spare = max(4 * spare, 2 * int(world.counters[waterfall.TABLE_USED]))
+            room = max(room, 2 * events)
+
+    def _merge(self, course: Course, world: waterfall.World, room: int) -> flow.Merge:
+        market, facts = self.prepared.market, None
+        if course.facts is not None:
+            facts = replay_facts.following(course.facts, self.admitted.frame, market, world)
+        return replay_facts.merge_of(course.mode, facts, world, room)
+
+    def pieces(
+        self, venue: Venue, options: Options, stops: Sequence[int], *, spare: int, threads: int | None = None
+    ) -> Iterator[tuple[waterfall.World, int]]:
+        """Yield the state after each of some numbers of bars; ``spare`` as a whole replay found it to suffice."""
+        setup = build(self.admitted, self.prepared, venue, options, threads, spare)
+        for now, _, stop in stepped(setup, self._merge(Course(), setup.world, 0), stops):
+            yield now.world, stop
+
+
+def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[tuple[Setup, flow.Merge, int]]:
+    """Step to each of some numbers of bars, and yield the state there; where room runs out more is made."""
+    agenda, others, first = setup.agenda, (setup.entrants, setup.found), 0
+    for stop in stops:
+        while first < stop:
+            if merge.counts[flow.MODE] == flow.PLAIN:
+                first = steps.run(setup.world, agenda, *others, first, stop)
+            else:
+                first = steps.run_both(setup.world, agenda, *others, merge, first, stop)
+            if is_short(setup.world):
+                yield setup, merge, stop
+                return
+            if first < stop:
+                row = agenda.rows[first]
+                setup = setup._replace(world=roomier(setup.world, _entering(agenda, int(row))))
+                merge = replay_facts.roomier(merge, setup.world)
+        yield setup, merge, stop
+
+
+def is_short(world: waterfall.World) -> bool:
+    """Return whether a bar needed more room than there was: what it had none for is lost, so all begins anew."""
+    return bool(world.counters[waterfall.FULL]) or int(world.counters[waterfall.TABLE_USED]) > world.table.size
+
+
+def finished(setup: Setup) -> Setup:
+    """Let enter what comes after the last bar, and write down what is open."""
+    rows = setup.world.bars.size
+    setup = setup._replace(world=roomier(setup.world, _entering(setup.agenda, rows)))
+    steps.finish(setup.world, setup.agenda, setup.entrants, setup.found, rows)
+    return setup
+
+
+def _entering(agenda: Agenda, row: int) -> int:
+    return int(agenda.entry_first[row + 1] - agenda.entry_first[row])
+
+
+def check_feedback(prepared: Prepared, impact: Impact) -> None:
+    """Refuse impact on marks that cannot be multiplied."""
+    if impact.mark > 0:
+        odds = [g.contract.symbol for g in prepared.rules.groups if g.contract.kind == "face_value"]
+        if odds:
+            raise ArgumentError(
+                f"impact.mark multiplies prices, which odds between 0 and 1 cannot be: {odds[0]} is face value"
+            )

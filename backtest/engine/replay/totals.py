@@ -1,0 +1,157 @@
+"""What a replay comes to: sums over its positions and its fund, without a frame of either.
+
+Amounts are in settlement currency, added up in the ledger's whole units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.engine.replay import frames as replay_frames
+from backtest.engine.replay.arguments import Options
+from backtest.engine.replay.session import Played, Stage
+from backtest.kernel.arrays import LIQUIDATED, UNKNOWN
+from backtest.kernel.replay import entries
+from backtest.kernel.replay import state as w
+from backtest.kernel.replay.schedule import Agenda
+from backtest.kernel.types import FACE_VALUE, INVERSE, Flags, Floats
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Time
+
+#: Bars between two looks at what nobody paid; within those the first is looked for bar by bar.
+LOOK = 4_096
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a replay comes to. *Begun* are positions whose liquidation began, however it ended."""
+
+    begun: int
+    released: int  #: of the begun, those whose liquidation did not close them
+    closed_notional: float  #: of the begun, at their entries: sold, taken over or deleveraged for them
+    margins: float  #: that the begun put in, changes included
+    results: float  #: of the begun, what they still hold at the last mark; before fees, after clawback
+    clawed_from_begun: float
+    fees_of_begun: float
+    fees: float  #: that all positions paid, of liquidation and of trading
+    fees_to_fund: float
+    paid_in: float  #: to the fund, whatever for
+    paid_out: float  #: by the fund
+    fund_lowest: float  #: at the end of a moment's bars, or at the beginning
+    fund_end: float
+    backstop: float  #: what it gained, what it holds at the last mark
+    deleveraged: int  #: matches
+    adl_notional: float
+    given_up: float  #: profit that counterparties gave up at the mark, gains not set off
+    clawed_back: float
+    deficit: float  #: that nobody paid
+    first_unpaid: datetime | None  #: first time that counterparties or nobody had to pay
+    lacked: bool  #: whether the fund was ever asked for more than it held, whoever took or kept the rest
+
+
+def play(stage: Stage, venue: Venue, options: Options) -> Sums:
+    """Replay a staged book and return what it comes to."""
+    seen: dict[int, int] = {}
+    played = stage.play(
+        venue, options, threads=1, every=LOOK, watch=lambda state, done: seen.update({done: _unpaid(state)})
+    )
+    world, agenda = played.world, played.agenda
+    table = world.table[: int(world.counters[w.TABLE_USED])]
+    given = int(world.bars["time"][table["row"]].min()) if table.size else None
+    unpaid = _first_unpaid(stage, venue, options, seen, world, agenda, given)
+    return _sums(stage, played, table, min((time for time in (given, unpaid) if time is not None), default=None))
+
+
+def _unpaid(world: w.World) -> int:
+    """Return what has been clawed back or paid by nobody so far, in units."""
+    return int(world.counters[w.CLAWED_BACK]) - int(world.cash[w.DEFICIT])
+
+
+def _first_unpaid(
+    stage: Stage, venue: Venue, options: Options, seen: dict[int, int], world: w.World, agenda: Agenda,
+    given: int | None,
+) -> int | None:  # fmt: skip
+    """Return the time of the first bar in which anything was clawed back or paid by nobody.
+
+    Not where nothing was, or where a deleveraging, at ``given``, came before. The piece of bars in which it began
+    is stepped through again, one by one.
+    """
+    late = next((done for done in sorted(seen) if seen[done] > 0), None)
+    if late is None:  # it may be of what entered after the last bar
+        return int(world.bars["time"].max()) if _unpaid(world) > 0 else None
+    early = max((done for done in seen if done < late), default=0)
+    if given is not None and given <= int(world.bars["time"][agenda.rows[early]]):
+        return None
+    room = max(world.table.size, world.nodes.size)
+    for state, done in stage.pieces(venue, options, range(early, late + 1), spare=room, threads=1):
+        if _unpaid(state) > 0:
+            return int(state.bars["time"][agenda.rows[done - 1]])
+    raise AssertionError("a replay of the same book came out otherwise")
+
+
+def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
+    world, agenda, _, found = played
+    unit, market, steps = float(world.settings[0]["unit"]), stage.prepared.market, world.steps
+    own = table[table["liquidated"] >= 0]
+    given = np.zeros(found.filled.size)
+    np.add.at(given, own["liquidated"], own["quantity"])
+    closed = found.filled + found.taken + given
+    begun = found.begun & (found.outcome != UNKNOWN)
+    fees = _units(found.fees, unit)
+    fees_to_fund = fees - int(world.cash[w.FEES])
+    ends = steps["fund"][agenda.rows][_last_of_a_moment(world.bars["time"][agenda.rows])]
+    results = replay_frames.pnl_at_end(found, replay_frames.held_at_end(world, market))[begun]
+    return Sums(
+        begun=int(begun.sum()),
+        released=int((begun & (found.outcome != LIQUIDATED)).sum()),
+        closed_notional=float((closed * _unit_notional(stage, world))[begun].sum()),
+        margins=float(np.rint(_margins(stage, world, found)[begun] * unit).sum() / unit),
+        results=float(np.rint(results * unit).sum() / unit),
+        clawed_from_begun=_units(found.clawed[begun], unit) / unit,
+        fees_of_begun=_units(found.fees[begun], unit) / unit,
+        fees=fees / unit,
+        fees_to_fund=fees_to_fund / unit,
+        paid_in=int(steps["fund_in"].sum()) / unit,
+        paid_out=int(steps["fund_out"].sum()) / unit,
+        fund_lowest=min(int(ends.min()) / unit, -int(world.cash[w.OWNERS]) / unit),
+        fund_end=int(world.cash[w.FUND]) / unit,
+        backstop=(int(world.cash[w.BACKSTOP]) + replay_frames.inventory(world, market)) / unit,
+        deleveraged=int(table.size),
+        adl_notional=int(steps["deleveraged"].sum()) / unit,
+        given_up=float(np.maximum(table["given_up"], 0.0).sum()),
+        clawed_back=int(world.counters[w.CLAWED_BACK]) / unit,
+        deficit=-int(world.cash[w.DEFICIT]) / unit,
+        first_unpaid=None if first is None else pl.Series([first]).cast(Time)[0],
+        lacked=bool(world.counters[w.LACKED]),
+    )
+
+
+def _last_of_a_moment(times: Any) -> Flags:
+    """Return which bars in order of time have none after them of the same time."""
+    return np.append(times[1:] != times[:-1], True)
+
+
+def _units(amounts: Floats, unit: float) -> int:
+    """Return what amounts add up to, in whole units."""
+    return int(np.rint(amounts * unit).astype(np.int64).sum())
+
+
+def _unit_notional(stage: Stage, world: w.World) -> Floats:
+    """Return (n,) the notional of a unit of quantity at each position's entry."""
+    given = stage.admitted.positions
+    kind, entry = world.symbols["kind"][given.symbol], given.entry_price
+    return np.where(kind == INVERSE, 1.0 / entry, np.where(kind == FACE_VALUE, 1.0, entry))
+
+
+def _margins(stage: Stage, world: w.World, found: entries.Found) -> Floats:
+    """Return (n,) the margin each position put in, with the changes that its holder made while it was held."""
+    given = stage.admitted.positions
+    margins = given.margin
+    if not given.has_margin:
+        margins = given.quantity * _unit_notional(stage, world) / given.leverage
+    return np.asarray(margins + found.added if found.added.size else margins)

@@ -1,0 +1,1 @@
+"""Isolated positions: admission, preparation, sweep."""

@@ -1,0 +1,87 @@
+"""Levels that funding and holders move, piece by piece."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.prepare import actions_of, prepare
+from backtest.kernel.arrays import Bars, Funding
+from backtest.kernel.compile import in_chunks, readonly
+from backtest.kernel.study import level_drift as drift
+from backtest.kernel.study.level_drift import NEVER
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Time
+
+
+def level_pieces(
+    book: Book,
+    outcomes: pl.DataFrame,
+    market: Market,
+    venue: Venue,
+    edges: Floats,
+    *,
+    logarithmic: bool = False,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> pl.DataFrame:
+    """Return where each level stands through its life, a row for each stretch it spends in one bin.
+
+    Parameters
+    ----------
+    book, market, venue, tiers : what was swept, with leverage beyond the limit lowered
+    outcomes : what the sweep returned
+    edges : (bins + 1,) of the bins
+    logarithmic : whether they have equal ratios
+    threads : to use; None: all
+
+    Returns
+    -------
+    ``row`` (of the outcomes), ``from_time`` (the entry, or just after the opening that moved the level),
+    ``until_time`` (of the next piece, or the outcome; null while open), ``price`` (null where there is none),
+    ``quantity`` (left of the position), ``last`` (of its row).
+    """
+    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
+    admitted = limits.admit(book, prepared, "cap", threads)
+    actions = actions_of(admitted.frame, admitted.adjustments)
+    ends = readonly(outcomes["outcome_time"].to_physical().fill_null(NEVER).to_numpy())
+    charged_at = readonly(_openings_charged(prepared.bars, prepared.funding))
+    shared = (prepared.bars, prepared.funding, prepared.rules.rules, admitted.positions, actions, ends, charged_at)
+    first = np.zeros(ends.size + 1, np.int64)
+    grid = (readonly(edges), logarithmic)
+    nowhere = np.empty(0, np.int64), np.empty(0), np.empty(0)
+    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *nowhere, a, b), ends.size, threads)
+    np.cumsum(first, out=first)
+    moments, prices, quantities = np.empty(first[-1], np.int64), np.empty(first[-1]), np.empty(first[-1])
+    found = moments, prices, quantities
+    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *found, a, b), ends.size, threads)
+    last = np.zeros(moments.size, np.bool_)
+    last[first[1:] - 1] = True
+    row = np.repeat(np.arange(ends.size), np.diff(first))
+    until = np.where(last, ends[row], np.append(moments[1:], 0) - 1)
+    return pl.DataFrame(
+        {
+            "row": row,
+            "from_time": pl.Series(moments).cast(Time),
+            "until_time": pl.Series(until).replace(NEVER, None).cast(Time),
+            "price": pl.Series(prices).fill_nan(None),
+            "quantity": quantities,
+            "last": last,
+        }
+    )
+
+
+def _openings_charged(bars: Bars, funding: Funding) -> Integers:
+    """Return the opening each charge is made at, laid out as the charges are."""
+    found = np.full(funding.time.size, NEVER)
+    for symbol in range(bars.first.size - 1):
+        rows = slice(bars.first[symbol], bars.first[symbol + 1])
+        charges = np.arange(funding.first[symbol + 1] - funding.first[symbol] - 1)
+        opened = np.searchsorted(funding.charged[rows], charges, side="right")
+        found[funding.first[symbol] : funding.first[symbol + 1] - 1] = bars.time[rows][opened]
+    return found

@@ -1,0 +1,126 @@
+"""What engines prepare: a market and a venue's rules as arrays for one book, and what its holders planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine import market_arrays as history
+from backtest.engine.arguments import require_choice
+from backtest.engine.rulebook import Rulebook, rulebook
+from backtest.engine.sweep import admission as limits
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.arrays import NO_TIME, Bars, Funding
+from backtest.kernel.compile import readonly
+from backtest.kernel.sweep import adjustments as changes
+from backtest.kernel.sweep import intrabar as bar_events
+from backtest.kernel.types import Floats
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import PRICE_PREFIX, offence
+
+INTRABAR = {
+    "pessimistic": bar_events.PESSIMISTIC,
+    "optimistic": bar_events.OPTIMISTIC,
+    "path": bar_events.PATH,
+}
+ENTRY_BAR = ("untested", "tested")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A market and a venue's rules as arrays, for one book."""
+
+    market: Market
+    series: str
+    bars: Bars
+    funding: Funding
+    rules: Rulebook
+    tiers: Tiers
+
+
+def prepare(
+    book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
+) -> Prepared:
+    """Return a market and a venue's rules as the arrays a book needs, or raise for what cannot be served."""
+    series = trigger_price or venue.trigger_price
+    require_choice("trigger_price", series, PRICE_PREFIX)
+    unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
+    if unknown:
+        sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
+        raise DataError(
+            offence(book.positions, "positions", sentence, pl.col("symbol").is_in(unknown), ("symbol",))
+        )
+    contracts = [venue.contract(symbol) for symbol in market.symbols]
+    held_contracts = [c for c in contracts if c.symbol in book.symbols]
+    bars = history.bars_of(market, series, fill_price)
+    history.check_prices(market, held_contracts, series)
+    rules = rulebook(
+        venue,
+        market.symbols,
+        tiers=_known_tiers(tiers, market),
+        first_time=[int(market.times[a]) for a in market.firsts[:-1]],
+        last_time=[
+            int(market.times[b - 1] + interval)
+            for b, interval in zip(market.firsts[1:], market.intervals, strict=True)
+        ],
+        leverages=_distinct_leverages(book, venue),
+    )
+    return Prepared(market, series, bars, history.funding_of(market, contracts), rules, tiers)
+
+
+def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
+    if not isinstance(tiers, str):
+        strangers = [symbol for symbol in tiers if symbol not in market.symbols]
+        if strangers:
+            raise ArgumentError(
+                f"tiers names the symbol {strangers[0]!r}: the bars hold {', '.join(market.symbols)}"
+            )
+    return tiers
+
+
+def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
+    """Return the selected leverages of symbols whose varying requirement is keyed by them."""
+    found = {}
+    for symbol in book.symbols:
+        contract = venue.contract(symbol)
+        keyed = any(table.model == "leverage" for table in contract.tables)
+        if keyed and not contract.requirement_is_constant:
+            own = book.positions.filter(pl.col("symbol") == symbol)
+            found[symbol] = np.unique(own.select(limits.selected_leverage(own, contract)).to_series().to_numpy())
+    return found
+
+
+def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> changes.Actions:
+    """Return what holders planned or did as the arrays kernels take."""
+    count = frame.height
+    none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
+    made = none if adjustments is None else adjustments
+    return changes.Actions(
+        exit_time=times_or_none(frame, "exit_time", count),
+        stop_price=prices_or_nan(frame, "stop_price", count),
+        take_profit_price=prices_or_nan(frame, "take_profit_price", count),
+        row=readonly(made["row"].to_numpy().astype(np.int64)),
+        time=readonly(made["time"].to_physical().to_numpy().astype(np.int64)),
+        margin_change=readonly(made["margin_change"].to_numpy().astype(np.float64)),
+        quantity_change=readonly(made["quantity_change"].to_numpy().astype(np.float64)),
+    )
+
+
+def times_or_none(frame: pl.DataFrame, name: str, count: int) -> Any:
+    """Return a column of times as numbers, where it is missing ``count`` that stand for none."""
+    if name not in frame.columns:
+        return readonly(np.full(count, NO_TIME))
+    return readonly(frame[name].to_physical().fill_null(NO_TIME).to_numpy())
+
+
+def prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:
+    """Return a column of prices, NaN for none, where it is missing ``count`` of them."""
+    if name not in frame.columns:
+        return readonly(np.full(count, np.nan))
+    return readonly(frame[name].fill_null(float("nan")).to_numpy())

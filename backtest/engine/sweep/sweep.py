@@ -1,0 +1,211 @@
+"""The sweep: which positions are liquidated, when, and at what price."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine import market_arrays as history
+from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
+from backtest.engine.sweep.surviving_weight import surviving_weight
+from backtest.kernel.arrays import NO_TIME, Outcomes
+from backtest.kernel.compile import in_chunks
+from backtest.kernel.sweep import managed as lifecycle
+from backtest.kernel.sweep import passive as crossing
+from backtest.kernel.types import Integers
+from backtest.market.market import Market
+from backtest.rules.tiers import TierTable
+from backtest.rules.timeline import Tiers, milliseconds
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time
+
+
+def sweep(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    trigger_price: Literal["mark", "last", "index"] | None = None,
+    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
+    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
+    entry_bar: Literal["untested", "tested"] = "untested",
+    stop_trigger: Literal["mark", "last", "index"] | None = None,
+    leverage_limit: Literal["error", "cap", "filter"] = "error",
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> pl.DataFrame:
+    """Return what became of each position of a book, isolated from one another, under a venue's rules.
+
+    Parameters
+    ----------
+    book, market, venue
+        Positions, the prices and funding they live through, and the rules.
+    trigger_price
+        The price series that triggers liquidation; None: the venue's.
+    fill_price
+        What a liquidation gets: its own price (the open where a bar opens beyond it), or the last price's close
+        or worst price of the bar. The first flatters an insurance fund; the last brackets it.
+    intrabar
+        What decides the order of events on opposite sides of a bar's open: against the holder, for the holder,
+        or by the path open, nearer extreme, other extreme, close.
+    entry_bar
+        Whether the bar that an entry falls strictly inside is tested. Rows that depend on it are ``ambiguous``.
+    stop_trigger
+        The price series stops and take-profits watch; None: the last price where there is one, else the mark.
+    leverage_limit
+        What to do with leverage beyond the limit of a position's tier: refuse the book, lower the leverage
+        (raising a margin below the initial margin), or leave out the positions.
+    tiers
+        Positions opened when no table was in force: ``"strict"`` refuses them, ``"nearest"`` uses the nearest
+        table, a mapping of symbol to table name uses that table. :func:`tiers_used` tells which were.
+    threads
+        How many to use; None: one a core. Results do not depend on it.
+
+    Returns
+    -------
+    One row a position, in the order given: every column of the positions, then those of
+    ``schemas.OUTCOME_COLUMNS``. See ``docs/model.md`` for what each means.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown choices, or a price series the bars do not hold.
+    DataError
+        For positions the market or the venue cannot take: unknown symbols, entries outside the history,
+        leverage or size beyond the tiers.
+    TiersError
+        For positions opened when no table was in force.
+    """
+    require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    require_choice("intrabar", intrabar, INTRABAR)
+    require_choice("entry_bar", entry_bar, ENTRY_BAR)
+    require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
+    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
+    admitted = limits.admit(book, prepared, leverage_limit, threads)
+    forest = history.forest_of(
+        market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
+    )
+    positions = admitted.positions
+    outcomes = _empty_outcomes(admitted.frame.height)
+    shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
+    tested = entry_bar == "tested"
+
+    if book.has_actions:
+        watched_series = stop_trigger or ("last" if market.has("last") else "mark")
+        watched = history.watched_of(market, watched_series, watched_series == prepared.series)
+        actions = actions_of(admitted.frame, admitted.adjustments)
+
+        def run(begin: int, stop: int) -> None:
+            lifecycle.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
+    else:
+
+        def run(begin: int, stop: int) -> None:
+            crossing.cross(*shared, tested, crossing.scratch(), outcomes, begin, stop)
+
+    in_chunks(run, admitted.frame.height, threads)
+    named = _named(admitted.frame, outcomes)
+    return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
+
+
+def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
+    """Return the tables of tiers a sweep of the book would use, and whether they were in force.
+
+    Returns
+    -------
+    A row a symbol and table: ``symbol, table, start, end, in_force`` (at every entry that uses it),
+    ``confidence, positions``.
+
+    Raises
+    ------
+    TiersError
+        As :func:`sweep`.
+    """
+    require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
+    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
+    entries = _entries(book)
+    rows = []
+    for group in prepared.rules.groups:
+        symbol = market.symbols[group.symbol]
+        following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
+        own = _within(
+            entries.get(symbol, np.zeros(0, np.int64)), group.start, min(following, default=np.iinfo(np.int64).max)
+        )
+        if not own.size:
+            continue
+        if not group.known:
+            limits.group_counts(book, prepared)  # refuses them
+        start, end = milliseconds(group.table.start), milliseconds(group.table.end)
+        rows.append(
+            {
+                "symbol": symbol,
+                "table": group.table.name,
+                "start": group.table.start,
+                "end": group.table.end,
+                "in_force": _within(own, start, end).size == own.size,
+                "confidence": _confidence(venue, symbol, group.table),
+                "positions": own.size,
+            }
+        )
+    return pl.DataFrame(
+        rows,
+        schema={
+            "symbol": pl.String,
+            "table": pl.String,
+            "start": pl.Datetime("ms", "UTC"),
+            "end": pl.Datetime("ms", "UTC"),
+            "in_force": pl.Boolean,
+            "confidence": pl.String,
+            "positions": pl.Int64,
+        },
+    )
+
+
+def _entries(book: Book) -> dict[str, Integers]:
+    """Return the entry times of each symbol, ms."""
+    if len(book.symbols) == 1:  # as parts of a book mostly are: nothing to take apart
+        return {book.symbols[0]: book.positions["entry_time"].to_physical().to_numpy()}
+    parts = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
+    return {symbol: part["entry_time"].to_physical().to_numpy() for (symbol,), part in parts.items()}
+
+
+def _within(times: Integers, start: int, end: int) -> Integers:
+    """Return the times from a start to before an end."""
+    if times.size and start <= times.min() and times.max() < end:
+        return times
+    return times[(times >= start) & (times < end)]
+
+
+def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:
+    """Return how far to trust a table; that of another symbol's contract is an assumption."""
+    like = venue.like(symbol)
+    return table.confidence if like is None else f"assumed: {like}'s, {symbol} is not listed"
+
+
+def _empty_outcomes(count: int) -> Outcomes:
+    return Outcomes(
+        np.empty(count, np.uint8),
+        np.empty(count, np.bool_),
+        np.empty(count, np.int64),
+        *(np.empty(count) for _ in range(9)),
+    )
+
+
+def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
+    """Return the positions with the outcome columns; marks of nothing become nulls."""
+    outcome = pl.Series(Outcome.categories, dtype=Outcome).gather(outcomes.outcome)
+    columns = {"outcome": outcome, "liquidated": pl.Series(outcomes.outcome == 0)}
+    for name in list(OUTCOME_COLUMNS)[2:]:
+        array = getattr(outcomes, "time" if name == "outcome_time" else name)
+        series = pl.Series(name, array)
+        if name == "outcome_time":
+            nothing = series == NO_TIME
+            series = series.cast(Time)
+            columns[name] = series.to_frame().select(pl.when(~nothing).then(pl.col(name))).to_series()
+        else:
+            columns[name] = series if name == "ambiguous" else series.fill_nan(None)
+    return frame.with_columns(**columns)

@@ -1,0 +1,159 @@
+"""Isolated positions whose margin is topped up from a wallet when they would be liquidated."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep.sweep import sweep
+from backtest.errors import ArgumentError, DataError
+from backtest.market.market import Market
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import POSITIVE, Column, Schema, Time, conform, offence
+
+WALLETS = Schema("wallets", (Column("account_id", pl.Int64), Column("wallet", pl.Float64, POSITIVE)))
+
+
+class ToppedUp(NamedTuple):
+    """What became of positions whose margin is added automatically."""
+
+    outcomes: pl.DataFrame  #: as ``sweep`` returns them, and ``margin_added``
+    additions: pl.DataFrame  #: ``account_id, position_id, time, margin_change``, in order of time
+    wallets: pl.DataFrame  #: ``account_id, wallet, left``
+
+
+def sweep_with_top_ups(
+    book: Book, wallets: pl.DataFrame, market: Market, venue: Venue, *, share: float = 1.0, **options: Any
+) -> ToppedUp:
+    """Return what became of isolated positions when a wallet adds margin before they are liquidated.
+
+    In a bar that would liquidate a position its account's wallet adds ``share`` of the position's initial
+    margin, or what is left, as often as it takes or the wallet allows. Of several positions in one bar the first
+    given goes first. The wallet is what is free at the start: results of positions that close are not put back
+    into it.
+
+    Parameters
+    ----------
+    book
+        Positions with a column ``account_id``; where there is a column ``adds_margin``, those with true in it.
+    wallets
+        ``account_id, wallet``: free settlement currency, above zero. Accounts without a row add nothing.
+    market, venue, options
+        As :func:`~backtest.sweep` takes them.
+    share
+        Of the initial margin (entry notional / leverage) added at a time.
+
+    Raises
+    ------
+    ArgumentError
+        For a share that is not above zero.
+    DataError
+        For wallets that break their schema or name an account twice, positions without ``account_id``.
+    """
+    if not (isinstance(share, (int, float)) and 0.001 <= share < np.inf):
+        raise ArgumentError(f"share must be a number of at least 0.001, is {share!r}")
+    if "account_id" not in book.positions.columns:
+        raise DataError("positions need a column account_id, of the wallet that adds margin to them")
+    wallets = conform(wallets, WALLETS)
+    twice = ~pl.col("account_id").is_first_distinct()
+    if wallets.select(twice.any()).item():
+        raise DataError(offence(wallets, "wallets", "account_id must not repeat", twice, ("account_id",)))
+    return _Rounds(book, wallets, market, venue, share, options).play()
+
+
+class _Rounds:
+    """Sweeps, adds margin where an account is first in need, and sweeps what was changed again."""
+
+    def __init__(
+        self, book: Book, wallets: pl.DataFrame, market: Market, venue: Venue, share: float, options: Any
+    ) -> None:
+        self.market, self.venue, self.options = market, venue, options
+        self.positions = _complete(book.positions, venue)
+        initial = self.positions.select(_notional(self.positions, venue) / pl.col("leverage")).to_series()
+        self.amounts = initial.to_numpy() * share
+        self.adjustments = book.adjustments
+        self.wallets = wallets
+        self.left = dict(wallets.iter_rows())
+        self.additions: list[tuple[int, int, Any, float]] = []
+
+    def play(self) -> ToppedUp:
+        outcomes = self._swept(self.positions)
+        rows = {number: row for row, number in enumerate(self.positions["position_id"])}
+        margin = self.positions["margin"].to_numpy().copy()
+        while (needy := self._first_in_need(outcomes)).height:
+            for account, position, time, entry_time in needy.iter_rows():
+                amount = min(self.left[account], float(self.amounts[rows[position]]))
+                self.left[account] -= amount
+                self.additions.append((account, position, time, amount))
+                if time <= entry_time:  # needed in the very first bar: there from the entry on
+                    margin[rows[position]] += amount
+                else:
+                    self._adjust(position, time, amount)
+            self.positions = self.positions.with_columns(margin=pl.Series(margin))
+            changed = self.positions.filter(pl.col("position_id").is_in(needy["position_id"].implode()))
+            outcomes = outcomes.update(self._swept(changed), on="position_id", include_nulls=True)
+        return self._named(outcomes)
+
+    def _swept(self, positions: pl.DataFrame) -> pl.DataFrame:
+        own = self.adjustments
+        if own is not None:
+            own = own.filter(pl.col("position_id").is_in(positions["position_id"].implode()))
+            own = own.select("position_id", "time", "margin_change", "quantity_change")
+        return sweep(Book(positions, own), self.market, self.venue, **self.options)
+
+    def _adjust(self, position: int, time: Any, amount: float) -> None:
+        one = pl.DataFrame(
+            {"position_id": [position], "time": [time], "margin_change": [amount], "quantity_change": [0.0]},
+            schema_overrides={"time": Time},
+        )
+        before = one.clear() if self.adjustments is None else self.adjustments.select(one.columns)
+        self.adjustments = pl.concat([before, one])
+
+    def _first_in_need(self, outcomes: pl.DataFrame) -> pl.DataFrame:
+        """Return of each account that has something left the position that is liquidated first."""
+        rich = [account for account, left in self.left.items() if left > 0]
+        willing = pl.col("adds_margin") if "adds_margin" in outcomes.columns else pl.lit(True)
+        return (
+            outcomes.filter("liquidated", willing, pl.col("account_id").is_in(rich))
+            .sort("outcome_time", maintain_order=True)
+            .group_by("account_id", maintain_order=True)
+            .first()
+            .select("account_id", "position_id", "outcome_time", "entry_time")
+        )
+
+    def _named(self, outcomes: pl.DataFrame) -> ToppedUp:
+        additions = pl.DataFrame(
+            self.additions,
+            schema={"account_id": pl.Int64, "position_id": pl.Int64, "time": Time, "margin_change": pl.Float64},
+            orient="row",
+        ).sort("time", maintain_order=True)
+        added = additions.group_by("position_id").agg(margin_added=pl.col("margin_change").sum())
+        outcomes = outcomes.join(added, on="position_id", how="left", maintain_order="left")
+        left = pl.Series([self.left[account] for account in self.wallets["account_id"]], dtype=pl.Float64)
+        return ToppedUp(
+            outcomes.with_columns(pl.col("margin_added").fill_null(0.0)),
+            additions,
+            self.wallets.with_columns(left=left),
+        )
+
+
+def _complete(positions: pl.DataFrame, venue: Venue) -> pl.DataFrame:
+    """Return positions with both margin and leverage, so that margin added later changes no leverage."""
+    notional, leverage = _notional(positions, venue), positions
+    if "leverage" not in positions.columns:
+        leverage = positions.with_columns(leverage=notional / pl.col("margin"))
+    if "margin" not in positions.columns:
+        leverage = leverage.with_columns(margin=notional / pl.col("leverage"))
+    return leverage
+
+
+def _notional(positions: pl.DataFrame, venue: Venue) -> pl.Expr:
+    symbols = positions["symbol"].unique()
+    return pl.coalesce(
+        pl.when(pl.col("symbol") == symbol).then(limits.entry_notional(venue.contract(symbol)))
+        for symbol in symbols
+    )

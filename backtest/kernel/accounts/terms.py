@@ -1,0 +1,193 @@
+"""What an account holds in a bar, as the terms a search takes: positions under their tiers, collateral, debts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backtest.kernel.accounts.search import Terms
+from backtest.kernel.arrays import BY_LEVERAGE, Rules
+from backtest.kernel.compile import helper
+from backtest.kernel.margin import formula
+from backtest.kernel.margin import lookup as place
+from backtest.kernel.types import FACE_VALUE, Floats, Integers
+
+LONG, SHORT, COIN = 0, 1, 2
+EVERY, NONE = -1, -2  # whose profit counts: every position's, or none's; else the number of one position
+
+
+class Holdings(NamedTuple):
+    """Legs and collateral of each account by symbol; in it longs, shorts, collateral, each as given."""
+
+    first: Integers  #: (accounts + 1,)
+    wallet: Floats  #: (accounts,)
+    since: Integers  #: (accounts,) bar an account is followed from: what took effect before is in the wallet
+    kind: Integers  #: LONG, SHORT, COIN; (rows,) like all that follow
+    symbol: Integers
+    start: Integers  #: bar from which a leg is held
+    end: Integers  #: bar at whose opening it exits; all bars where it does not
+    quantity: Floats
+    entry_price: Floats
+    entry_funding: Floats
+    exit_price: Floats
+    exit_funding: Floats
+    group: Integers  #: rules by the entry
+    leverage: Floats
+    transfer_first: Integers  #: (accounts + 1,)
+    transfer_bar: Integers
+    transfer: Floats
+    haircut_first: Integers  #: (symbols + 1,)
+    share: Floats  #: of the value that counts
+    credit: Floats  #: what the parts below add
+
+
+class Gathered(NamedTuple):
+    """What was written into the terms of an account."""
+
+    terms: int
+    positions: int
+    constant: float
+    beyond: bool  #: a position is larger than its table covers
+    hedged: bool  #: in every symbol long and short are equal
+    usable: bool  #: the profit of the last position counts
+    group: int  #: of the last position
+    tier: int  #: the first its requirement is taken from
+
+
+def scratch(terms: int, pieces: int) -> Terms:
+    """Return room for the terms of one account."""
+    return Terms(
+        symbol=np.empty(terms, np.int64),
+        side=np.empty(terms),
+        quantity=np.empty(terms),
+        cost=np.empty(terms),
+        anchor=np.empty(terms),
+        piece=np.empty(terms + 1, np.int64),
+        slope=np.empty(pieces),
+        level=np.empty(pieces),
+        need_slope=np.empty(pieces),
+        need_level=np.empty(pieces),
+    )
+
+
+@helper
+def add_piece(terms: Terms, piece: int, slope: float, level: float, need_slope: float, need_level: float) -> int:
+    """Write a piece and return the place of the next."""
+    terms.slope[piece], terms.level[piece] = slope, level
+    terms.need_slope[piece], terms.need_level[piece] = need_slope, need_level
+    return piece + 1
+
+
+@helper
+def add_need(terms: Terms, t: int, piece: int, usable: bool, need_slope: float, need_level: float) -> int:
+    """Write the pieces of a position for one straight part of what it needs."""
+    side, quantity, cost = terms.side[t], terms.quantity[t], terms.cost[t]
+    slope = side * quantity - need_slope
+    if usable:
+        return add_piece(terms, piece, slope, -need_level, need_slope, need_level)
+    piece = add_piece(terms, piece, slope, -need_level - side * cost, need_slope, need_level)
+    return add_piece(terms, piece, -need_slope, -need_level, need_slope, need_level)
+
+
+@helper
+def size_of(rules: Rules, group: int, quantity: float, cost: float) -> float:
+    """Return a position's size in settlement currency, as its tiers count it."""
+    return quantity if rules.kind[group] == FACE_VALUE else cost
+
+
+@helper
+def constant_need(rules: Rules, group: int, first: int, last: int, size: float, leverage: float) -> float:
+    """Return a requirement that the mark price does not change, without the closing fee."""
+    if rules.keyed_by[group] == BY_LEVERAGE:
+        return (rules.rate_factor[group] / max(leverage, 1.0)) * size
+    return formula.tiered(rules.rate, rules.amount, first, last, size)
+
+
+@helper
+def add_position(
+    rules: Rules, terms: Terms, t: int, piece: int, group: int, leverage: float, usable: bool, demand: float
+) -> tuple[int, int]:
+    """Write the pieces of a position under its tiers; return the first tier and the place of the next piece.
+
+    What it needs is its maintenance margin, ``demand`` times.
+    """
+    quantity, fee = terms.quantity[t], rules.fee[group]
+    size = size_of(rules, group, quantity, terms.cost[t])
+    first, last = place.own_tiers(rules, group, quantity, size, leverage)
+    if rules.constant[group]:
+        base = constant_need(rules, group, first, last, size, leverage)
+        if rules.kind[group] == FACE_VALUE:
+            return first, add_need(terms, t, piece, usable, 0.0, (base + fee * quantity) * demand)
+        return first, add_need(terms, t, piece, usable, (fee * quantity) * demand, base * demand)
+    for k in range(first, last + 1):
+        slope, level = (rules.rate[k] + fee) * quantity, -rules.amount[k]
+        piece = add_need(terms, t, piece, usable, slope * demand, level * demand)
+    return first, piece
+
+
+@helper
+def add_coin(holdings: Holdings, terms: Terms, t: int, piece: int, symbol: int) -> int:
+    """Write the pieces of collateral under its haircuts, or of a debt."""
+    units = terms.quantity[t]
+    first, last = holdings.haircut_first[symbol], holdings.haircut_first[symbol + 1]
+    if units < 0.0 or first == last:
+        return add_piece(terms, piece, units, 0.0, 0.0, 0.0)
+    for k in range(first, last):
+        piece = add_piece(terms, piece, units * holdings.share[k], holdings.credit[k], 0.0, 0.0)
+    return piece
+
+
+@helper
+def gather(
+    holdings: Holdings, rules: Rules, terms: Terms, i: int, bar: int, wallet: float, counted: int, demand: float
+) -> Gathered:
+    """Write the terms held in a bar; ``counted`` says whose profit counts, ``demand`` what is needed."""
+    t, piece, positions, constant, beyond = 0, 0, 0, wallet, False
+    usable, group, tier = False, 0, 0
+    terms.piece[0] = 0
+    row, stop = holdings.first[i], holdings.first[i + 1]
+    while row < stop:
+        kind, symbol, leader = holdings.kind[row], holdings.symbol[row], -1
+        quantity, cost, anchor = 0.0, 0.0, 0.0
+        while row < stop and holdings.kind[row] == kind and holdings.symbol[row] == symbol:
+            if holdings.start[row] <= bar < holdings.end[row]:
+                leader = row if leader < 0 else leader
+                quantity += holdings.quantity[row]
+                cost += holdings.quantity[row] * holdings.entry_price[row]
+                anchor += holdings.quantity[row] * holdings.entry_funding[row]
+            row += 1
+        if leader < 0:
+            continue
+        terms.symbol[t], terms.quantity[t] = symbol, quantity
+        if kind == COIN:
+            terms.side[t], terms.cost[t], terms.anchor[t] = 0.0, 0.0, 0.0
+            piece = add_coin(holdings, terms, t, piece, symbol)
+        else:
+            side = 1.0 - 2.0 * kind
+            terms.side[t], terms.cost[t], terms.anchor[t] = side, cost, anchor
+            usable = counted in (EVERY, positions)
+            group = holdings.group[leader]
+            tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable, demand)
+            constant = constant + (side * (anchor - cost) if usable else side * anchor)
+            size = place.table_size(rules, group, quantity, size_of(rules, group, quantity, cost))
+            beyond = beyond or size > rules.cap[group]
+            positions += 1
+        t += 1
+        terms.piece[t] = piece
+    return Gathered(t, positions, constant, beyond, is_hedged(terms, t), usable, group, tier)
+
+
+@helper
+def is_hedged(terms: Terms, count: int) -> bool:
+    """Whether every position stands beside one of the other side, as large, in its symbol."""
+    for t in range(count):
+        if terms.side[t] != 0.0:
+            other = t + 1 if terms.side[t] > 0.0 else t - 1
+            if not 0 <= other < count:
+                return False
+            if terms.side[other] != -terms.side[t] or terms.symbol[other] != terms.symbol[t]:
+                return False
+            if terms.quantity[other] != terms.quantity[t]:
+                return False
+    return True

@@ -1,0 +1,1 @@
+"""Kernels that follow two worlds at once: the facts and another policy."""

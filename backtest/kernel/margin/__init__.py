@@ -1,0 +1,1 @@
+"""The margin formula: equity, maintenance margin, tiers, prices."""

@@ -1,0 +1,1 @@
+"""Kernels of the replay: queues, orders, fund, auto-deleveraging, ledger."""

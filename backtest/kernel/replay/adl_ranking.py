@@ -1,0 +1,207 @@
+"""Who is asked first: scores of counterparties, and the candidates of a pool, best first.
+
+While deleveraging is rare every open position of a side is scored. Once it is common, cells are opened in the
+order of what the best score in them can be, until no cell can hold a better one than the best found: the same
+candidates come out in the same order, and most are never looked at. Pro rata asks everybody, so it always scans.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel.compile import helper, part
+from backtest.kernel.margin import formula
+from backtest.kernel.margin.position import Segment
+from backtest.kernel.replay import position_index as cells
+from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay.records import Records
+from backtest.kernel.replay.state import (
+    BINANCE,
+    BITMEX,
+    HELD,
+    HOPES,
+    POOLS,
+    PROFIT_LEVERAGE,
+    RANDOM,
+    SIZE,
+    TOP_TEN,
+    WATER_FILLING,
+    World,
+    equity_at,
+    requirement_at,
+    sign,
+    terms,
+    unrealised,
+    value,
+    whole,
+)
+from backtest.kernel.types import FACE_VALUE, INVERSE
+
+#: Bounds give way by this share of the magnitudes they are made of, ten million times what rounding takes.
+SLACK = 1e-9
+
+
+@part
+def score_of(w: World, i: int, own: Segment, mark: float, now: float, worst: float) -> float:
+    """Return how early a counterparty is deleveraged, or -inf where it may not be."""
+    gain = own.side * (worst - value(own.kind, own.entry_price))
+    profit = unrealised(own.kind, own.side, own.quantity, own.entry_price, mark)
+    equity = equity_at(own, mark, now)
+    paid = (own.side * own.quantity) * (now - own.entry_funding)
+    if equity <= 0.0 or (own.margin + own.quantity * gain) - paid <= 0.0:
+        return -np.inf
+    if w.settings[0]["adl_profit_required"] != 0 and (gain <= 0.0 or profit <= 0.0):
+        return -np.inf
+    rank = w.settings[0]["adl_rank"]
+    leverage = formula.notional(own.kind, own.quantity, mark) / equity
+    share = profit / own.entry_notional
+    if rank == PROFIT_LEVERAGE:
+        return share * leverage
+    if rank == BINANCE:
+        ratio = requirement_at(w.tiers, own, mark) / equity
+        return (max(0.0, profit) / max(1.0, own.margin)) * ratio
+    if rank == BITMEX:
+        return share * leverage if share >= 0.0 else share / leverage
+    if rank in (SIZE, TOP_TEN):
+        return formula.notional(own.kind, own.quantity, mark)
+    if rank == RANDOM:
+        return cells.shuffled(w.book[i]["id"], w.settings[0]["seed"])
+    return leverage if rank == WATER_FILLING else 0.0
+
+
+@helper
+def share_of_entry(kind: int, gain: float, price: float) -> float:
+    """Return a gain a unit of quantity over the notional at the entry."""
+    if kind == INVERSE:
+        return gain * price
+    return gain if kind == FACE_VALUE else gain / price
+
+
+@part
+def bound_of(w: World, y: int, cell: int, s: float, mark: float, now: float) -> float:
+    """Return a number that no score in a cell exceeds; -inf where nobody in it may be deleveraged."""
+    found, kind, rank = w.cells[cell], w.symbols[y]["kind"], w.settings[0]["adl_rank"]
+    worst = w.symbols[y]["worst"]
+    at, least, most = s * value(kind, mark), found["debt_low"], found["debt_high"]
+    slack = SLACK * (abs(at) + abs(now) + abs(s * worst) + max(abs(least), abs(most)))
+    slack += SLACK * max(abs(found["entry_low"]), abs(found["entry_high"]))
+    thinnest, fattest = (at - s * now) - most - slack, (at - s * now) - least + slack
+    gain = (at - found["entry_low"]) + slack
+    if fattest <= 0.0 or s * (worst - now) - least + slack <= 0.0:
+        return -np.inf
+    if w.settings[0]["adl_profit_required"] != 0 and (
+        gain <= 0.0 or s * worst - found["entry_low"] + slack <= 0.0
+    ):
+        return -np.inf
+    if rank in (SIZE, TOP_TEN):
+        return formula.notional(kind, found["own_high"], mark)
+    if rank == RANDOM:
+        return found["own_high"]
+    unit = formula.notional(kind, 1.0, mark)
+    leverage = unit / thinnest if thinnest > 0.0 else np.inf
+    if rank == WATER_FILLING:
+        return leverage * (1.0 + SLACK)
+    if rank == BINANCE:
+        profit = max(gain, 0.0) * found["own_high"]
+        if found["margin_low"] > 0.0:
+            profit = min(profit, max(gain, 0.0) / found["margin_low"])
+        needed = found["rate_high"] * unit + found["base_high"]
+        return (profit * (needed / thinnest)) * (1.0 + SLACK) if thinnest > 0.0 else np.inf
+    entry = abs(found["entry_low"])
+    share = share_of_entry(kind, gain, 1.0 / entry if kind == INVERSE else entry)
+    if share >= 0.0:
+        return (share * leverage) * (1.0 + SLACK) if thinnest > 0.0 else np.inf
+    weight = unit / fattest if rank == PROFIT_LEVERAGE else 1.0 / leverage
+    return (share * weight) * (1.0 - SLACK)
+
+
+@helper
+def rise(ranking: Records, at: int) -> None:
+    """Let the last entry of a heap rise until none above it comes after it."""
+    while at > 0 and queues.comes_before(ranking, at, (at - 1) >> 1):
+        queues.swap(ranking, at, (at - 1) >> 1)
+        at = (at - 1) >> 1
+
+
+@part
+def look_through(w: World, cell: int, found: int, mark: float, now: float, worst: float, bounded: bool) -> int:
+    """Add the candidates of a cell that have not been asked to the ranking, and return how many it holds then."""
+    pool = w.counters[POOLS]
+    if bounded:
+        cells.empty(w.cells, cell)
+    i = whole(w.cells[cell]["head"])
+    while i >= 0:
+        if bounded or w.book[i]["status"] == HELD:
+            own = terms(w.groups, w.tiers, w.book, i)
+            if bounded:
+                cells.widen(w, cell, i, own)
+            if w.book[i]["status"] == HELD and w.book[i]["asked"] != pool:
+                w.book[i]["asked"] = pool
+                score = score_of(w, i, own, mark, now, worst)
+                if score > -np.inf:
+                    w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = (
+                        i,
+                        score,
+                        w.book[i]["id"],
+                    )
+                    rise(w.ranking, found)
+                    found += 1
+        i = whole(w.book[i]["next_member"])
+    return found
+
+
+@part
+def best(w: World, y: int, side: int, found: int, mark: float, now: float) -> int:
+    """Open cells until the best candidate left is on top of the ranking; return how many it holds."""
+    while w.counters[HOPES] > 0 and (found == 0 or w.hopes[0]["key"] >= w.ranking[0]["key"]):
+        cell = whole(w.hopes[0]["i"])
+        queues.pop(w.hopes, w.counters[HOPES])
+        w.counters[HOPES] -= 1
+        bounded = cell != w.symbols[y]["cells"][side]
+        found = look_through(w, cell, found, mark, now, w.symbols[y]["worst"], bounded)
+    return found
+
+
+@part
+def take_best(w: World, found: int, at: int) -> None:
+    """Move the candidate on top of the ranking to a place behind it, which holds one fewer then."""
+    queues.pop(w.ranking, found)
+    w.ranking[at]["i"] = w.ranking[found - 1]["i"]
+    w.ranking[at]["key"], w.ranking[at]["id"] = w.ranking[found - 1]["key"], w.ranking[found - 1]["id"]
+
+
+@part
+def is_indexed(w: World, y: int, side: int, now: float) -> bool:
+    """Return whether the positions of a side lie in cells, after spreading them where that has become worth it."""
+    members = w.symbols[y]["members"][side]
+    if w.settings[0]["cell_rows"] == 0 or members <= w.settings[0]["index_least"]:
+        return w.symbols[y]["indexed"][side] != 0
+    if w.symbols[y]["indexed"][side] == 0:
+        w.symbols[y]["asked"][side] += members
+        if w.symbols[y]["asked"][side] <= w.settings[0]["index_after"] * members:
+            return False
+        cells.spread(w, y, side, now)
+    elif w.symbols[y]["placed"][side] > 2 * (members + w.settings[0]["index_least"]):
+        cells.spread(w, y, side, now)
+    return True
+
+
+@part
+def candidates(w: World, y: int, side: int, mark: float, now: float, worst: float) -> int:
+    """Rank the open positions of a side that may be deleveraged, at least the best; return how many are ranked."""
+    w.counters[POOLS] += 1
+    w.counters[HOPES] = 0
+    w.symbols[y]["worst"] = worst
+    loose, found = w.symbols[y]["cells"][side], 0
+    if not is_indexed(w, y, side, now):
+        return look_through(w, loose, found, mark, now, worst, False)
+    hopes = 0
+    for cell in range(loose, cells.end_of(w, y, side)):
+        if w.cells[cell]["head"] >= 0:
+            bound = np.inf if cell == loose else bound_of(w, y, cell, sign(side), mark, now)
+            if bound > -np.inf:
+                w.hopes[hopes]["i"], w.hopes[hopes]["id"], w.hopes[hopes]["key"] = cell, cell, bound
+                hopes += 1
+    queues.heapify(w.hopes, hopes)
+    w.counters[HOPES] = hopes
+    return best(w, y, side, found, mark, now)

@@ -1,0 +1,153 @@
+"""What holders do: close, exit, adjust; and what is lost sight of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel.arrays import EXITED, UNKNOWN
+from backtest.kernel.compile import helper, part
+from backtest.kernel.margin import formula
+from backtest.kernel.margin import position as segment
+from backtest.kernel.replay import position_index as cells
+from backtest.kernel.replay.ledger import charge_trading_fee, cover, note, pay_funding, post, rekey, stock_move
+from backtest.kernel.replay.open_positions import conclude, delist, end, unqueue
+from backtest.kernel.replay.state import (
+    ADJUSTED,
+    HELD,
+    HOLDER_CLOSED,
+    LOCKED,
+    LOST_SIGHT,
+    MARKET,
+    TRADERS,
+    World,
+    factor,
+    liquidation_price_at,
+    sign,
+    terms,
+    units,
+    unrealised,
+    value,
+    whole,
+)
+
+
+@helper
+def tested_funding(w: World, i: int, row: int) -> float:
+    """Return cumulative funding at the last tested bar before a row, at the segment's start if there is none."""
+    held = w.book[i]
+    y = whole(held["symbol"])
+    bar = row - w.symbols[y]["first"]
+    if bar - 1 < held["start"]:
+        return held["entry_funding"]
+    return w.charges[w.symbols[y]["funding_first"] + w.bars[row - 1]["charged"]]["cumulative"]
+
+
+@part
+def price_columns(w: World, i: int, now: float) -> float:
+    """Note liquidation and bankruptcy price at a funding, and return the first."""
+    own = terms(w.groups, w.tiers, w.book, i)
+    price = liquidation_price_at(w.groups, w.tiers, own, now)
+    w.book[i]["liquidation_price"] = price
+    w.book[i]["bankruptcy_price"] = segment.bankruptcy_price(own, now)
+    return price
+
+
+@part
+def close_by_holder(w: World, i: int, row: int, moment: int, outcome: int, price: float, now: float) -> None:
+    """Close a position at its holder's wish."""
+    own = terms(w.groups, w.tiers, w.book, i)
+    unit = w.settings[0]["unit"]
+    unqueue(w, i)
+    paid = pay_funding(w, i, now)
+    received = units((own.side * own.quantity) * value(own.kind, price) * unit)
+    post(w.cash, MARKET, TRADERS, received)
+    stock_move(w, own.symbol, 0, 1, whole(own.side) * w.book[i]["lots"])
+    w.book[i]["balance"] += received
+    w.book[i]["lots"] = 0
+    w.book[i]["paid"] += paid
+    w.book[i]["equity"] = formula.equity(
+        own.kind, own.side, own.quantity, own.entry_price, own.margin, own.entry_funding, price, now
+    )
+    w.book[i]["fill_price"] = price
+    w.book[i]["fill_notional"] = formula.notional(own.kind, own.quantity, price)
+    charge_trading_fee(w, i, row, w.book[i]["fill_notional"])
+    if w.book[i]["balance"] < 0:
+        cover(w, i, row, -w.book[i]["balance"], whole(0))
+    if i == w.settings[0]["trace"]:
+        note(w, i, row, HOLDER_CLOSED, price, own.quantity, now, price)
+    conclude(w, i, moment, outcome)
+
+
+@part
+def lose_sight(w: World, i: int, row: int) -> None:
+    """End a position whose further life cannot be known."""
+    now = tested_funding(w, i, row)
+    if w.book[i]["status"] != LOCKED:
+        unqueue(w, i)
+    price_columns(w, i, now)
+    if i == w.settings[0]["trace"]:
+        note(w, i, row, LOST_SIGHT, w.bars[row]["open"], 0.0, now, w.bars[row]["open"])
+    own = w.book[i]
+    signed = sign(whole(own["side"])) * own["quantity"]
+    w.book[i]["paid"] += signed * (now - own["entry_funding"])
+    pay_funding(w, i, now)
+    w.book[i]["entry_funding"] = now
+    w.book[i]["outcome"] = UNKNOWN
+    w.book[i]["time"] = w.bars[row]["time"]
+    delist(w, i)
+    end(w, i)
+
+
+@part
+def lose_all(w: World, y: int, row: int) -> None:
+    """End every open position of a symbol: too much of its history is missing."""
+    for cell in range(w.symbols[y]["cells"][0], cells.end_of(w, y, 1)):
+        while w.cells[cell]["head"] >= 0:
+            lose_sight(w, whole(w.cells[cell]["head"]), row)
+    w.symbols[y]["waiting_first"][0] = w.symbols[y]["waiting_first"][1] = -1
+
+
+@part
+def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity_change: float) -> None:
+    """Change a position's margin, or close a part of it at the opening; ``made`` are the charges until then."""
+    if w.book[i]["status"] != HELD:
+        return
+    own = terms(w.groups, w.tiers, w.book, i)
+    unit = w.settings[0]["unit"]
+    price = w.bars[row]["mark_open"] * factor(w.symbols, own.symbol)
+    now = w.charges[made]["cumulative"]
+    share = w.book[i]["share"]
+    closed, added = -quantity_change * share, margin_change * share
+    paid = pay_funding(w, i, now)
+    realised = unrealised(own.kind, own.side, closed, own.entry_price, price)
+    if closed > 0.0:
+        lots = w.book[i]["lots"]
+        sold = min(lots - 1, whole(np.rint(lots * (closed / own.quantity))))
+        received = units((own.side * closed) * value(own.kind, price) * unit)
+        post(w.cash, MARKET, TRADERS, received)
+        stock_move(w, own.symbol, 0, 1, whole(own.side) * sold)
+        w.book[i]["balance"] += received
+        w.book[i]["lots"] = lots - sold
+        charge_trading_fee(w, i, row, formula.notional(own.kind, closed, price))
+    change = units(added * unit)
+    w.book[i]["balance"] += change
+    w.book[i]["pocket"] -= change
+    w.book[i]["added"] += change
+    w.book[i]["paid"] += paid
+    w.book[i]["quantity"] = own.quantity - closed
+    w.book[i]["margin"] = ((own.margin - paid) + realised) + added
+    w.book[i]["entry_funding"] = now
+    w.book[i]["start"] = row - w.symbols[own.symbol]["first"]
+    rekey(w, i)
+    if i == w.settings[0]["trace"]:
+        note(w, i, row, ADJUSTED, price, closed, now, price)
+
+
+@part
+def leave_as_planned(w: World, i: int, row: int) -> None:
+    """Close a position at its planned exit, at the opening mark price."""
+    if w.book[i]["status"] == HELD:
+        price = w.bars[row]["mark_open"] * factor(w.symbols, w.book[i]["symbol"])
+        price_columns(w, i, tested_funding(w, i, row))
+        w.book[i]["tier_rate"] = np.nan
+        close_by_holder(w, i, row, row, EXITED, price, w.charges[w.book[i]["exit_made"]]["cumulative"])

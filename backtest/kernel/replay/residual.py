@@ -1,0 +1,90 @@
+"""What a venue pays for a position it cannot sell: the takeover's price, and what counterparties must take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel.compile import helper, part
+from backtest.kernel.margin.position import Segment
+from backtest.kernel.replay.state import (
+    AT_BANKRUPTCY,
+    AT_MARK,
+    BACKSTOP_PRICE,
+    BANKRUPTCY,
+    DROPPED,
+    FUND,
+    LACKED,
+    NEED_END,
+    NEED_FIRST,
+    NEVER,
+    World,
+    bankruptcy_value,
+    possible,
+    terms,
+    value,
+    whole,
+)
+from backtest.kernel.types import FACE_VALUE, INVERSE
+
+
+@helper
+def deleverages(w: World) -> bool:
+    """Return whether losses beyond the fund are passed on to counterparties."""
+    return w.settings[0]["adl_trigger"] != NEVER
+
+
+@helper
+def bearable_lots(w: World, lots: int, short: int) -> int:
+    """Return how many of some lots the fund can bear, whose loss beyond bankruptcy is ``short``."""
+    if w.counters[DROPPED] != 0:
+        return whole(0)
+    if short <= w.cash[FUND]:
+        return lots
+    w.counters[LACKED] = 1
+    return min(lots, whole(np.floor(lots * (w.cash[FUND] / short))))
+
+
+@part
+def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float:
+    """Return what a takeover pays a unit, as the venue says, at a price there can be."""
+    rule = w.settings[0]["takeover_price"]
+    if rule == BANKRUPTCY:
+        return possible(own.kind, bankrupt)
+    if rule == BACKSTOP_PRICE:
+        return possible(own.kind, value(own.kind, tau * (1.0 - own.side * w.settings[0]["takeover_discount"])))
+    fee = w.groups[own.group]["fee"] + w.groups[own.group]["reserved_fee"]
+    if own.kind == INVERSE:
+        return possible(own.kind, bankrupt / (1.0 + own.side * fee))
+    if own.kind == FACE_VALUE:
+        return possible(own.kind, bankrupt + own.side * fee)
+    return possible(own.kind, bankrupt / (1.0 - own.side * fee))
+
+
+@helper
+def need(w: World, who: int, lots: int, value_: float, base: float, bankrupt: bool) -> None:
+    """Add lots that counterparties must take; those of one inventory in a row are one need."""
+    number = w.counters[NEED_END]
+    if who < 0 and number > w.counters[NEED_FIRST] and w.needs[number - 1]["who"] == who:
+        w.needs[number - 1]["lots"] += lots
+        w.needs[number - 1]["value"] = value_
+        return
+    w.needs[number]["who"] = who
+    w.needs[number]["lots"] = lots
+    w.needs[number]["value"] = value_
+    w.needs[number]["base"] = base
+    w.needs[number]["bankrupt"] = 1 if bankrupt else 0
+    w.counters[NEED_END] = number + 1
+
+
+@part
+def need_of_position(w: World, i: int, lots: int, tau: float, base: float, now: float) -> None:
+    """Add the rest of a position to what counterparties must take, at the price the venue says."""
+    own = terms(w.groups, w.tiers, w.book, i)
+    bankrupt = bankruptcy_value(own, now)
+    rule = w.settings[0]["adl_price"]
+    at = possible(own.kind, bankrupt)
+    if rule == AT_MARK:
+        at = value(own.kind, tau)
+    elif rule != AT_BANKRUPTCY:
+        at = takeover_value(w, own, bankrupt, tau)
+    need(w, i, lots, at, base, at == bankrupt)

@@ -1,0 +1,324 @@
+"""The replay: a book, a fund and a market stepped bar by bar, in the order ``docs/replay.md`` tells.
+
+One loop over the bars of all symbols in order of time. Nothing is looked at twice that cannot have changed:
+waiting positions lie in the bucket queues of :mod:`~backtest.kernel.replay.trigger_queues`; entries, exits and
+adjustments come
+sorted by the bar they take effect in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel.arrays import NO_TIME, OPEN
+from backtest.kernel.compile import helper, kernel, part
+from backtest.kernel.counterfactual.flow import Merge
+from backtest.kernel.counterfactual.walk import cross_both, resume_both
+from backtest.kernel.margin import formula
+from backtest.kernel.replay.adl import deleverage
+from backtest.kernel.replay.entries import (
+    Entrants,
+    Found,
+    enters_inside,
+    enters_unseen,
+    exit_charges,
+    has_room,
+    take_place,
+    write_down,
+    write_outcome,
+)
+from backtest.kernel.replay.holder_actions import (
+    adjust,
+    leave_as_planned,
+    lose_all,
+    lose_sight,
+    price_columns,
+    tested_funding,
+)
+from backtest.kernel.replay.ledger import note, open_trade, pay_funding, rekey, to_fund
+from backtest.kernel.replay.open_positions import enlist, place_orders
+from backtest.kernel.replay.procedure import liquidate
+from backtest.kernel.replay.schedule import Agenda
+from backtest.kernel.replay.state import (
+    AT_ONCE,
+    DROPPED,
+    ENDED,
+    ENTERED,
+    FULL,
+    FUND,
+    FUND_DROP,
+    HELD,
+    HOLD,
+    LOCKED,
+    NEED_END,
+    OWNERS,
+    PAID,
+    PLACES_USED,
+    REDUCED,
+    WINDOW_END,
+    WINDOW_FIRST,
+    World,
+    factor,
+    whole,
+)
+from backtest.kernel.replay.takeover import unwind
+from backtest.kernel.replay.waves import cross, evaluate, handle, move_mark, reaches
+from backtest.kernel.types import INVERSE
+
+
+@part
+def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) -> None:
+    """Open a position, and settle what its entry bar did where that is tested."""
+    y = whole(w.book[i]["symbol"])
+    g = factor(w.symbols, y)
+    kind = w.groups[w.book[i]["group"]]["kind"]
+    if g != 1.0:
+        w.book[i]["entry_price"] *= g
+        w.book[i]["margin"] = w.book[i]["margin"] / g if kind == INVERSE else w.book[i]["margin"] * g
+        w.book[i]["stop_price"] *= g
+        w.book[i]["take_profit_price"] *= g
+    w.book[i]["status"] = HELD
+    enlist(w, i)
+    open_trade(w, i, row)
+    now = w.book[i]["entry_funding"]
+    if i == w.settings[0]["trace"]:
+        note(w, i, row, ENTERED, w.book[i]["entry_price"], w.book[i]["quantity"], now, w.book[i]["entry_price"])
+    if inside:
+        before = w.symbols[y]["first"] + w.book[i]["start"] - 1
+        event = evaluate(w, i, before, whole(-1), now)
+        w.book[i]["ambiguous"] = event != 255
+        w.book[i]["tier_rate"] = np.nan if w.settings[0]["test_entry_bar"] == 0 else w.book[i]["tier_rate"]
+        if event != 255 and w.settings[0]["test_entry_bar"] != 0:
+            handle(w, i, row, before, True, now)
+            side = whole(w.book[i]["side"])
+            deleverage(
+                w, y, side, row, w.bars[row]["open"] * g, w.charges[w.symbols[y]["funding_now"]]["cumulative"]
+            )
+            return
+    if late:
+        return
+    if unseen:
+        lose_sight(w, i, row)
+        return
+    rekey(w, i)
+    if w.settings[0]["orders"] != 0:
+        place_orders(w, i)
+
+
+@helper
+def awaits(w: World, y: int, side: int) -> bool:
+    """Return whether orders of a side wait for the opening, or inventory for its sale."""
+    return w.symbols[y]["waiting_first"][side] >= 0 or w.symbols[y]["inventory"][side] > 0
+
+
+@part
+def resume(w: World, y: int, side: int, row: int, now: float) -> float:
+    """Send the orders of a side that wait, at the opening, first in first out, then sell inventory.
+
+    Return the notional that this executed.
+    """
+    i = whole(w.symbols[y]["waiting_first"][side])
+    held = w.symbols[y]["inventory"][side]
+    if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
+        return 0.0
+    opening = w.bars[row]["open"] * factor(w.symbols, y)
+    before = w.symbols[y]["executed"][side]
+    w.symbols[y]["waiting_first"][side] = -1
+    while i >= 0:
+        following = whole(w.book[i]["following"])
+        liquidate(w, i, row, row, opening, opening, now)
+        if w.book[i]["status"] == HELD and w.book[i]["due"]:
+            w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
+            leave_as_planned(w, i, row)
+        if w.counters[NEED_END] > w.needs.shape[0] - 4:
+            deleverage(w, y, side, row, opening, now)
+        i = following
+    deleverage(w, y, side, row, opening, now)
+    held = w.symbols[y]["inventory"][side]
+    if held > 0 and w.settings[0]["unwind"] != HOLD:
+        lots = held
+        if w.settings[0]["unwind"] != AT_ONCE:
+            worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
+            most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
+            if worth > most:
+                lots = whole(np.floor(held * (most / worth)))
+        if lots > 0:
+            unwind(w, y, side, row, lots, opening)
+            deleverage(w, y, side, row, opening, now)
+    return w.symbols[y]["executed"][side] - before
+
+
+@helper
+def watch_fund(w: World, row: int) -> None:
+    """Note whether the fund has fallen too far within the window."""
+    if w.settings[0]["adl_trigger"] != FUND_DROP:
+        return
+    first, end, fund = w.counters[WINDOW_FIRST], w.counters[WINDOW_END], w.cash[FUND]
+    while first < end and w.window[first]["time"] < w.bars[row]["time"] - w.settings[0]["adl_window"]:
+        first += 1
+    while end > first and w.window[end - 1]["fund"] <= fund:
+        end -= 1
+    w.window[end]["time"], w.window[end]["fund"] = w.bars[row]["time"], fund
+    w.counters[WINDOW_FIRST], w.counters[WINDOW_END] = first, end + 1
+    highest = w.window[first]["fund"]
+    w.counters[DROPPED] = 1 if fund <= highest * (1.0 - w.settings[0]["adl_drop"]) and highest > 0 else 0
+
+
+@helper
+def begin_bar(w: World, y: int, row: int) -> None:
+    """Let the mark's offset decay, charge funding, and open the bar's capacity."""
+    elapsed = w.bars[row]["time"] - w.symbols[y]["time_before"]
+    if w.symbols[y]["decaying"] != 0.0:
+        w.symbols[y]["decaying"] *= 0.5 ** (elapsed / w.settings[0]["half_life"])
+    w.symbols[y]["time_before"] = w.bars[row]["time"]
+    goal = w.symbols[y]["funding_first"] + w.bars[row]["charged"]
+    if w.symbols[y]["funding_now"] < goal:
+        g = factor(w.symbols, y)
+        for charge in range(w.symbols[y]["funding_now"], goal):
+            amount = w.charges[charge + 1]["amount"]
+            amount = amount / g if w.symbols[y]["kind"] == INVERSE else amount * g
+            w.charges[charge + 1]["cumulative"] = w.charges[charge]["cumulative"] + amount
+        w.symbols[y]["funding_now"] = goal
+    w.symbols[y]["executed"][0] = 0.0
+    w.symbols[y]["executed"][1] = 0.0
+    w.symbols[y]["room"] = np.inf
+    if w.settings[0]["participation"] < np.inf:
+        w.symbols[y]["room"] = w.settings[0]["participation"] * w.bars[row]["volume"]
+    w.symbols[y]["backstop_room"] = w.settings[0]["backstop_capacity"] * (w.symbols[y]["interval"] / 3_600_000.0)
+    w.symbols[y]["mark"] = w.bars[row]["mark_open"] * factor(w.symbols, y)
+
+
+@helper
+def pay_deposits(w: World, agenda: Agenda, row: int) -> None:
+    """Let deposits into the fund that are due."""
+    paid = w.counters[PAID]
+    while paid < agenda.deposit_time.shape[0] and agenda.deposit_time[paid] <= w.bars[row]["time"]:
+        to_fund(w, row, OWNERS, agenda.deposit[paid])
+        paid += 1
+    w.counters[PAID] = paid
+
+
+@part
+def begin(w: World, agenda: Agenda, y: int, row: int) -> float:
+    """Begin a bar of a symbol, and return the funding so far."""
+    begin_bar(w, y, row)
+    pay_deposits(w, agenda, row)
+    watch_fund(w, row)
+    if agenda.after_gap[row]:
+        lose_all(w, y, row)
+    return w.charges[w.symbols[y]["funding_now"]]["cumulative"]
+
+
+@part
+def let_holders_act(w: World, agenda: Agenda, entrants: Entrants, row: int) -> None:
+    """Let holders enter, change and leave at an opening, in this order."""
+    for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
+        i = take_place(w, entrants, whole(agenda.entry[at]))
+        enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
+    for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
+        j = whole(agenda.change[at])
+        i = whole(w.places[agenda.change_owner[j]])
+        if i >= 0:
+            adjust(w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j])
+    for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
+        i = whole(w.places[agenda.exit[at]])
+        if i >= 0:
+            w.book[i]["exit_made"] = exit_charges(w, entrants, i, row)
+            w.book[i]["due"] = True
+            leave_as_planned(w, i, row)
+
+
+@helper
+def starts_low(w: World, row: int) -> bool:
+    """Return whether a bar goes to its low first."""
+    return w.bars[row]["open"] - w.bars[row]["low"] < w.bars[row]["high"] - w.bars[row]["open"]
+
+
+@part
+def end(w: World, found: Found, y: int, row: int) -> None:
+    """Write down where a bar left the mark, the fund, and who ended in it."""
+    w.steps[row]["offset"] = w.symbols[y]["permanent"] + w.symbols[y]["decaying"]
+    w.steps[row]["fund"] = w.cash[FUND]
+    if w.counters[ENDED] >= 0:
+        write_down(w, found)
+
+
+@kernel
+def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, stop: int) -> int:
+    """Step through bars [first, stop) of the agenda; return the first there was no room for, else ``stop``."""
+    for number in range(first, stop):
+        row = agenda.rows[number]
+        if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
+            return number
+        y = whole(agenda.symbol[row])
+        now = begin(w, agenda, y, row)
+        for side in range(2):
+            if awaits(w, y, side):
+                move_mark(w, y, side, row, resume(w, y, side, row, now))
+        let_holders_act(w, agenda, entrants, row)
+        low_first = starts_low(w, row)
+        for leg in range(2):
+            side = leg if low_first else 1 - leg
+            if reaches(w, y, side, row, now):
+                cross(w, y, side, row, now)
+        end(w, found, y, row)
+        if w.counters[FULL] != 0:
+            return number
+    return stop
+
+
+@kernel
+def run_both(
+    w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int
+) -> int:
+    """Step as :func:`run` does, writing the flow down or following facts: compiled where it is asked for alone."""
+    for number in range(first, stop):
+        row = agenda.rows[number]
+        if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
+            return number
+        y = whole(agenda.symbol[row])
+        now = begin(w, agenda, y, row)
+        for side in range(2):
+            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
+            resume_both(w, merge, y, side, row, executed)
+        let_holders_act(w, agenda, entrants, row)
+        low_first = starts_low(w, row)
+        for leg in range(2):
+            cross_both(w, merge, y, leg if low_first else 1 - leg, row, now)
+        end(w, found, y, row)
+        if w.counters[FULL] != 0:
+            return number
+    return stop
+
+
+@kernel
+def finish(w: World, agenda: Agenda, entrants: Entrants, found: Found, rows: int) -> None:
+    """Enter what came after its symbol's last bar, and write what is open at the end.
+
+    What the fund pays and gets for who enters late is of the very last bar.
+    """
+    last = agenda.rows[rows - 1]
+    for at in range(agenda.entry_first[rows], agenda.entry_first[rows + 1]):
+        i = take_place(w, entrants, whole(agenda.entry[at]))
+        y = whole(w.book[i]["symbol"])
+        row = w.symbols[y]["first"] + w.symbols[y]["count"] - 1
+        fund_in, fund_out = w.steps[row]["fund_in"], w.steps[row]["fund_out"]
+        enter(w, i, row, enters_inside(w, entrants, i), True, False)
+        more_in, more_out = w.steps[row]["fund_in"] - fund_in, w.steps[row]["fund_out"] - fund_out
+        w.steps[row]["fund_in"], w.steps[row]["fund_out"] = fund_in, fund_out
+        w.steps[last]["fund_in"] += more_in
+        w.steps[last]["fund_out"] += more_out
+        w.steps[last]["fund"] = w.cash[FUND]
+    write_down(w, found)
+    for i in range(w.counters[PLACES_USED]):
+        status = w.book[i]["status"]
+        if status in (HELD, LOCKED):
+            y = whole(w.book[i]["symbol"])
+            now = tested_funding(w, i, w.symbols[y]["first"] + w.symbols[y]["count"])
+            w.book[i]["tier_rate"] = np.nan
+            price_columns(w, i, now)
+            w.book[i]["paid"] += pay_funding(w, i, now)
+            w.book[i]["entry_funding"] = now
+            w.book[i]["outcome"] = REDUCED if w.book[i]["filled"] + w.book[i]["taken"] > 0.0 else OPEN
+            w.book[i]["time"] = NO_TIME
+            write_outcome(w, found, i)

@@ -1,0 +1,119 @@
+"""Takeovers, and the sale of what was taken over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtest.kernel.compile import helper, part
+from backtest.kernel.margin import formula
+from backtest.kernel.replay.execution import fee_base, impacted, lots_within, quantity_of, trade
+from backtest.kernel.replay.ledger import charge_liquidation_fee, from_fund, note, post, stock_move, to_fund
+from backtest.kernel.replay.open_positions import settle
+from backtest.kernel.replay.residual import bearable_lots, deleverages, need, takeover_value
+from backtest.kernel.replay.state import (
+    AT_ONCE,
+    BACKSTOP,
+    DEFICIT,
+    FUND,
+    LACKED,
+    MARKET,
+    OWNED_BY_BACKSTOP,
+    OWNED_BY_FUND,
+    TAKEN_OVER,
+    World,
+    bankruptcy_value,
+    price_of,
+    sign,
+    terms,
+    units,
+    value,
+    whole,
+)
+
+
+@part
+def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> None:
+    """Sell lots that were taken over; the result against their cost is the fund's or the backstop's."""
+    kind, unit, s = whole(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(side)
+    held = w.symbols[y]["inventory"][side]
+    cost = w.symbols[y]["cost"][side]
+    worth = formula.notional(kind, held * w.symbols[y]["lot"], base)
+    lots = min(lots, lots_within(w, y, held, worth))
+    if lots <= 0:
+        return
+    order = formula.notional(kind, lots * w.symbols[y]["lot"], base)
+    price = impacted(w, y, side, row, base, order)
+    proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
+    cost_part = cost if lots == held else units(cost * (lots / held))
+    owned = w.settings[0]["inventory"] == OWNED_BY_FUND
+    if owned and deleverages(w) and proceeds < cost_part:
+        sold = bearable_lots(w, lots, cost_part - proceeds)
+        if sold < lots:
+            at = (cost / (s * (held * w.symbols[y]["lot"]))) / unit
+            need(w, -1 - side, lots - sold, at, base, False)
+            lots = sold
+            proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
+            cost_part = units(cost * (lots / held))
+    if lots <= 0:
+        return
+    post(w.cash, MARKET, BACKSTOP, proceeds)
+    stock_move(w, y, 2, 1, whole(s) * lots)
+    w.symbols[y]["inventory"][side] = held - lots
+    w.symbols[y]["cost"][side] = cost - cost_part
+    settle_inventory(w, row, proceeds - cost_part)
+    notional = formula.notional(kind, lots * w.symbols[y]["lot"], price)
+    w.symbols[y]["executed"][side] += notional
+    w.symbols[y]["room"] -= order
+    w.steps[row]["executed"][side] += units(notional * unit)
+
+
+@helper
+def settle_inventory(w: World, row: int, gain: int) -> None:
+    """Give the result of what was taken over to whom it belongs."""
+    if w.settings[0]["inventory"] == OWNED_BY_FUND:
+        if gain >= 0:
+            to_fund(w, row, BACKSTOP, gain)
+        else:
+            paid = min(-gain, w.cash[FUND])
+            from_fund(w, row, BACKSTOP, paid)
+            post(w.cash, DEFICIT, BACKSTOP, -gain - paid)
+            if paid < -gain:
+                w.counters[LACKED] = 1
+
+
+@part
+def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float) -> bool:
+    """Pass lots to whoever takes over, and return whether there was room for all of them."""
+    own = terms(w.groups, w.tiers, w.book, i)
+    y, side, unit = own.symbol, whole(w.book[i]["side"]), w.settings[0]["unit"]
+    bankrupt = bankruptcy_value(own, now)
+    at = takeover_value(w, own, bankrupt, tau)
+    price = price_of(own.kind, at)
+    taken = lots
+    if w.settings[0]["inventory"] == OWNED_BY_BACKSTOP:
+        worth = formula.notional(own.kind, quantity_of(w, i, lots), tau)
+        room = w.symbols[y]["backstop_room"]
+        if worth > room:
+            taken = whole(np.floor(lots * (max(room, 0.0) / worth)))
+        w.symbols[y]["backstop_room"] = room - worth * (taken / lots)
+    if taken > 0:
+        quantity = quantity_of(w, i, taken)
+        received = units((own.side * quantity) * at * unit)
+        if taken == w.book[i]["lots"] and at == bankrupt:  # exactly what leaves nothing
+            received = units((own.side * own.quantity) * (now - own.entry_funding) * unit) - w.book[i]["balance"]
+        notional = trade(w, i, taken, price, received, now, BACKSTOP)
+        w.book[i]["taken"] += quantity
+        w.symbols[y]["inventory"][side] += taken
+        w.symbols[y]["cost"][side] += received
+        w.steps[row]["taken_over"][side] += units(notional * unit)
+        charge_liquidation_fee(w, i, row, notional, fee_base(w, i, tau, now))
+        if i == w.settings[0]["trace"]:
+            note(w, i, row, TAKEN_OVER, price, quantity, now, tau)
+        if w.book[i]["lots"] == 0:
+            bearable = whole(0)
+            if w.settings[0]["inventory"] == OWNED_BY_BACKSTOP:
+                bearable = units(w.settings[0]["backstop_deviation"] * notional * unit)
+            settle(w, i, row, moment, bearable)
+        if w.settings[0]["unwind"] == AT_ONCE:
+            unwind(w, y, side, row, taken, base)
+    return taken == lots

@@ -1,0 +1,1 @@
+"""Search for the first bar at or below a threshold."""

@@ -1,0 +1,1 @@
+"""Kernels of statistics: levels, sums, cohorts, feeds."""

@@ -1,0 +1,142 @@
+"""How long a position opened at each bar would have lived: every entry bar at every leverage, on one side.
+
+The same search as the sweep's, by the same functions, over positions that need not exist as rows: one of a given
+notional is opened at the opening of each bar at the mark price, at each leverage in turn. Query i is leverage
+i // bars at bar i % bars, so that neighbouring queries walk the same part of the tree.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backtest.kernel.arrays import Bars, Forest, Funding, Rules
+from backtest.kernel.compile import helper, kernel
+from backtest.kernel.margin import formula
+from backtest.kernel.margin import lookup as place
+from backtest.kernel.margin import position as segment
+from backtest.kernel.margin.position import Segment
+from backtest.kernel.sweep.admission import LEVERAGE_ALLOWANCE, leverage_limit
+from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
+
+BLOCK = 1024
+
+#: What stands for a bar where there is none.
+SURVIVED, NOT_ALLOWED, NO_TABLE = -1, -2, -3
+
+
+class Trial(NamedTuple):
+    """What is opened at every bar."""
+
+    symbol: int
+    side: float  #: +1 or -1
+    notional: float  #: at the entry, settlement currency
+    leverages: Floats  #: (leverages,)
+    ends: Integers  #: (bars,) where the search ends: the horizon, a long gap, or the last bar
+
+
+class Scratch(NamedTuple):
+    """What passes from phase to phase, (BLOCK,) each; one set a thread."""
+
+    limits: Floats
+    lows: Integers
+    highs: Integers
+    hits: Integers
+
+
+def scratch() -> Scratch:
+    """Return room for one block."""
+    return Scratch(np.empty(BLOCK), *np.empty((3, BLOCK), np.int64))
+
+
+@kernel
+def ends_of_knowledge(bars: Bars, symbol: int, ends: Integers) -> None:
+    """Write, for an entry at each opening, the first bar that can no longer be tested."""
+    first = bars.first[symbol]
+    for bar in range(ends.shape[0]):
+        ends[bar] = place.end_of_knowledge(bars, symbol, bar, bars.time[first + bar])
+
+
+@helper
+def opened(bars: Bars, funding: Funding, rules: Rules, trial: Trial, leverage: float, bar: int) -> Segment:
+    """Return the position opened at a bar's opening."""
+    row = bars.first[trial.symbol] + bar
+    price, moment = bars.mark_open[row], bars.time[row]
+    group = place.group_of(rules, trial.symbol, moment)
+    kind = rules.kind[group]
+    if kind == INVERSE:
+        quantity = trial.notional * price
+    elif kind == FACE_VALUE:
+        quantity = trial.notional
+    else:
+        quantity = trial.notional / price
+    made = place.charges_until(bars, funding, trial.symbol, bar, moment)
+    entry_funding = funding.cumulative[funding.first[trial.symbol] + made]
+    margin = formula.notional(kind, quantity, price) / leverage
+    return segment.begin(
+        rules, group, trial.symbol, trial.side, quantity, price, margin, leverage, entry_funding
+    )  # fmt: skip
+
+
+@helper
+def obstacle(rules: Rules, held: Segment) -> int:
+    """Return why a position could not have been opened, or SURVIVED."""
+    if not rules.known[held.group]:
+        return NO_TABLE
+    size = place.table_size(rules, held.group, held.quantity, held.entry_notional)
+    if (
+        size > rules.cap[held.group]
+        or held.leverage > leverage_limit(rules, held.group, size) * LEVERAGE_ALLOWANCE
+    ):
+        return NOT_ALLOWED
+    return SURVIVED
+
+
+@helper
+def prepare(
+    bars: Bars, funding: Funding, rules: Rules, forest: Forest, trial: Trial, room: Scratch, i: int, b: int
+) -> None:
+    """Note a query's threshold and relevant tiers, or what stands in its way."""
+    bar = i % trial.ends.shape[0]
+    held = opened(bars, funding, rules, trial, trial.leverages[i // trial.ends.shape[0]], bar)
+    room.hits[b] = obstacle(rules, held)
+    if room.hits[b] == SURVIVED:
+        row = bars.first[trial.symbol] + bar
+        room.lows[b], room.highs[b] = segment.relevant_tiers(rules, funding, held, funding.charged[row])
+        room.limits[b] = segment.threshold(rules, forest, held, room.lows[b])
+
+
+@kernel
+def first_bars(
+    bars: Bars,
+    funding: Funding,
+    rules: Rules,
+    forest: Forest,
+    trial: Trial,
+    room: Scratch,
+    found: Codes,
+    begin: int,
+    stop: int,
+) -> None:
+    """Write the bar that liquidates each of the queries [begin, stop), or why there is none."""
+    count = trial.ends.shape[0]
+    for block in range(begin, stop, BLOCK):
+        size = min(BLOCK, stop - block)
+        for b in range(size):
+            prepare(bars, funding, rules, forest, trial, room, block + b, b)
+        for b in range(size):
+            if room.hits[b] == SURVIVED:
+                bar, low = (block + b) % count, room.lows[b]
+                tree = rules.tree_long[low] if trial.side > 0 else rules.tree_short[low]
+                end = trial.ends[bar]
+                room.hits[b] = segment.search(forest, trial.symbol, tree, bar, end, room.limits[b])
+        for b in range(size):
+            hit, i = room.hits[b], block + b
+            if hit >= 0 or (hit == SURVIVED and room.highs[b] > room.lows[b]):
+                bar = i % count
+                held = opened(bars, funding, rules, trial, trial.leverages[i // count], bar)
+                hit = segment.confirmed(
+                    bars, funding, rules, forest, held, room.lows[b], room.highs[b], hit, bar, trial.ends[bar]
+                )  # fmt: skip
+            found[i] = hit

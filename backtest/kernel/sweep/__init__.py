@@ -1,0 +1,1 @@
+"""Kernels of isolated positions: admission, search, outcomes."""

@@ -1,0 +1,63 @@
+"""What holders planned or did, and a position after one of their changes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from backtest.kernel.arrays import Bars, Funding, Rules
+from backtest.kernel.compile import helper
+from backtest.kernel.margin import lookup as place
+from backtest.kernel.margin import position as segment
+from backtest.kernel.margin.position import Segment
+from backtest.kernel.types import INVERSE, Floats, Integers
+
+
+class Actions(NamedTuple):
+    """What holders planned or did. NaN and the earliest time stand for nothing."""
+
+    exit_time: Integers  #: (n,)
+    stop_price: Floats  #: (n,)
+    take_profit_price: Floats  #: (n,)
+    row: Integers  #: (adjustments,) position each belongs to, ascending
+    time: Integers  #: (adjustments,) ascending within a position
+    margin_change: Floats
+    quantity_change: Floats
+
+
+@helper
+def first_adjustment(actions: Actions, i: int) -> int:
+    """Return where the adjustments of a position begin."""
+    low, high = 0, actions.row.shape[0]
+    while low < high:
+        middle = (low + high) >> 1
+        if actions.row[middle] < i:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@helper
+def realised_by_closing(kind: int, side: float, closed: float, entry_price: float, price: float) -> float:
+    """Return the result of closing part of a position."""
+    if kind == INVERSE:
+        return (side * closed) * (1.0 / entry_price - 1.0 / price)
+    return (side * closed) * (price - entry_price)
+
+
+@helper
+def after_change(
+    bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
+) -> tuple[Segment, float]:
+    """Return a position after a change by its holder at the opening of a bar, and the funding paid until then."""
+    made = place.charges_until(bars, funding, held.symbol, bar, actions.time[change])
+    changed_at = funding.cumulative[funding.first[held.symbol] + made]
+    closed = -actions.quantity_change[change]
+    paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
+    opening = bars.mark_open[bars.first[held.symbol] + bar]
+    realised = realised_by_closing(held.kind, held.side, closed, held.entry_price, opening)
+    changed = segment.begin(
+        rules, held.group, held.symbol, held.side, held.quantity - closed, held.entry_price,
+        ((held.margin - paid) + realised) + actions.margin_change[change], held.leverage, changed_at,
+    )  # fmt: skip
+    return changed, paid

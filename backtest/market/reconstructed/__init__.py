@@ -1,0 +1,1 @@
+"""The bundled sample: prices reconstructed between published figures."""

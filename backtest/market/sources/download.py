@@ -1,0 +1,158 @@
+"""One file of an archive: from the venue to the disk, verified and read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from hashlib import file_digest
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+
+from backtest.errors import DataError
+from backtest.market.repairs import Reading
+from backtest.market.sources import plan, store
+from backtest.market.sources.archives import Period, Series, path_of
+from backtest.market.sources.fetch_result import File
+from backtest.market.sources.formats import delimited as text
+from backtest.market.sources.http import AbsentError, Client
+from backtest.market.sources.manifest import Entry, Manifest
+from backtest.market.sources.reader import READERS
+
+#: How often a file that does not fit its checksum is downloaded anew.
+TRIALS = 3
+DAY = timedelta(days=1)
+#: A file's rows lie in its period, give or take another clock and stamps at a period's end.
+SLACK = DAY
+
+
+class Bringer:
+    """Brings files one by one; used by several threads, each with files of its own."""
+
+    def __init__(
+        self, folder: Path, host: Callable[[str], str], client: Client, now: datetime, *, refresh: bool
+    ) -> None:
+        self._folder, self._host, self._client = folder, host, client
+        self._now, self._refresh = now, refresh
+        self._guard = threading.Lock()
+        self.received = 0  #: bytes, by all threads
+
+    def bring(self, series: Series, period: Period, manifest: Manifest) -> File:
+        """Return a file that is on the disk now, or is missing or damaged at the venue.
+
+        Raises
+        ------
+        FetchError
+            Where the venue cannot be reached or refuses.
+        """
+        known = manifest.entries.get(path_of(series, period))
+        if known is not None and not self._to_ask(series, period, known):
+            return File(series, period, "kept", known)
+        entry = self._fetched(series, period)
+        if known is not None and known.status == "stored" and entry.status != "stored":
+            return File(series, period, "kept", known)  # what the venue has lost since stays here
+        manifest.record(entry)
+        return File(series, period, "fetched" if entry.status == "stored" else entry.status, entry)
+
+    def _to_ask(self, series: Series, period: Period, known: Entry) -> bool:
+        """Whether a known file has to be downloaded (again)."""
+        if not store.holds(self._folder, series, period, known):
+            return True
+        if not self._refresh:
+            return not plan.settled(known, period, self._now)
+        if known.status != "stored":
+            return True
+        address = self._address(series, known.file)
+        try:
+            if known.verified:
+                return self._checksum(address) not in (known.sha256, "")
+            return not known.etag or self._client.changed(address, known.etag)
+        except AbsentError:
+            return False
+
+    def _fetched(self, series: Series, period: Period) -> Entry:
+        file = path_of(series, period)
+        address, partial = self._address(series, file), self._partial(series, file)
+        asked = Entry(file, "missing", self._now, address)
+        for _ in range(TRIALS):
+            try:
+                etag = self._client.download(address, partial, self._count)
+            except AbsentError:
+                return asked
+            entry = self._checked(series, period, partial, replace(asked, etag=etag))
+            partial.unlink(missing_ok=True)
+            if entry.status == "stored" or entry.verified:
+                break  # else a mixture of two uploads, or damaged on its way: from the beginning
+        return entry
+
+    def _checked(self, series: Series, period: Period, partial: Path, asked: Entry) -> Entry:
+        """Store a download if it fits its checksum."""
+        promised = self._checksum(asked.address) if series.archive.checksum else ""
+        with partial.open("rb") as handle:
+            found = file_digest(handle, "sha256").hexdigest()
+        asked = replace(asked, bytes=partial.stat().st_size, sha256=found, verified=promised == found)
+        if promised not in (found, ""):
+            return replace(
+                asked, status="damaged", note=f"its SHA-256 is {found}, its checksum file says {promised}"
+            )
+        try:
+            reading = _read(series, period, partial.read_bytes(), Path(asked.file))
+        except DataError as error:
+            return replace(asked, status="damaged", note=str(error))
+        return self._stored(series, period, reading, asked)
+
+    def _stored(self, series: Series, period: Period, reading: Reading, asked: Entry) -> Entry:
+        rows = reading.rows
+        store.write(self._folder, series, str(period), "month" if period.monthly else "day", rows)
+        return replace(
+            asked,
+            status="stored",
+            rows=rows.height,
+            first=rows["time"][0] if rows.height else None,
+            last=rows["time"][-1] if rows.height else None,
+            short_days=short_days(rows, period, series.step) if period.monthly and series.step else (),
+            repairs=reading.repairs,
+        )
+
+    def _checksum(self, address: str) -> str:
+        """Return the SHA-256 that the venue publishes beside a file, or nothing where it publishes none."""
+        try:
+            told = self._client.get(f"{address}.CHECKSUM").decode("ascii", "replace").split()
+        except AbsentError:
+            return ""
+        return told[0].lower() if told else "nothing"
+
+    def _address(self, series: Series, file: str) -> str:
+        return f"{self._host(series.archive.host)}/{quote(file)}"
+
+    def _partial(self, series: Series, file: str) -> Path:
+        return self._folder / "downloads" / f"{series.archive.host}-{file.replace('/', '-')}.partial"
+
+    def _count(self, size: int) -> None:
+        with self._guard:
+            self.received += size
+
+
+def short_days(rows: pl.DataFrame, period: Period, step: int) -> tuple[date, ...]:
+    """Return the days of a period that hold fewer bars than a day has."""
+    whole = DAY // timedelta(milliseconds=step)
+    counts = rows.group_by(pl.col("time").dt.date().alias("day")).len()
+    full = set(counts.filter(pl.col("len") >= whole)["day"])
+    return tuple(day for day in period.days if day not in full)
+
+
+def _read(series: Series, period: Period, data: bytes, path: Path) -> Reading:
+    reading = READERS[series.archive.kind](text.unwrapped(data, path), path)
+    times = reading.rows["time"]
+    first = datetime(period.first.year, period.first.month, period.first.day, tzinfo=UTC) - SLACK
+    last = datetime(period.last.year, period.last.month, period.last.day, tzinfo=UTC) + DAY + SLACK
+    outside = reading.rows.filter(~pl.col("time").is_between(first, last))
+    if outside.height:
+        raise DataError(
+            f"file {path}: times must lie in {period}: {outside.height:,} of {times.len():,} rows do not, "
+            f"first {outside['time'][0]:%Y-%m-%d %H:%M}"
+        )
+    return reading

@@ -1,0 +1,112 @@
+"""What a call of ``fetch`` found: every file of the span, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import polars as pl
+
+from backtest.market.repairs import Repairs
+from backtest.market.sources.archives import Period, Series
+from backtest.market.sources.manifest import Entry
+from backtest.schemas.frames import Time
+
+#: ``kept``: on the disk already, or known to be missing. ``failed``: not to be had now, the next call tries again.
+Outcome = Literal["fetched", "kept", "missing", "damaged", "failed"]
+
+
+@dataclass(frozen=True)
+class File:
+    """One file, or a page of the venue's interface (which has no period)."""
+
+    series: Series
+    period: Period | None
+    outcome: Outcome
+    entry: Entry
+
+    @property
+    def has_days(self) -> bool:
+        """Whether it is a month that is also kept by days."""
+        return self.period is not None and self.period.monthly and self.series.archive.daily
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The files of a span."""
+
+    folder: Path
+    files: tuple[File, ...]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row a file: where it belongs, what became of it, size, rows, first and last time, repairs."""
+        return pl.DataFrame(
+            [_row(file) for file in self.files],
+            schema={
+                "venue": pl.String,
+                "data": pl.String,
+                "symbol": pl.String,
+                "period": pl.String,
+                "outcome": pl.String,
+                "status": pl.String,
+                "verified": pl.Boolean,
+                "bytes": pl.Int64,
+                "rows": pl.Int64,
+                "first": Time,
+                "last": Time,
+                "repairs": pl.String,
+                "note": pl.String,
+            },
+            orient="row",
+        )
+
+    @property
+    def repairs(self) -> Repairs:
+        """What had to be put right in all files together."""
+        return sum((file.entry.repairs for file in self.files), start=Repairs())
+
+    def repairs_of(self, symbol: str, name: str | None = None) -> Repairs:
+        """Return what had to be put right in the files of a symbol, of all its series or the one of a name."""
+        files = (file for file in self.files if file.series.symbol == symbol and name in (None, file.series.name))
+        return sum((file.entry.repairs for file in files), start=Repairs())
+
+    @property
+    def wanting(self) -> tuple[File, ...]:
+        """The files that are missing or damaged at the venue; a missing month that has days is told by them."""
+        return tuple(
+            file
+            for file in self.files
+            if file.outcome != "failed"
+            and (file.entry.status == "damaged" or (file.entry.status == "missing" and not file.has_days))
+        )
+
+    @property
+    def failures(self) -> tuple[File, ...]:
+        """The files that could not be had; the next call tries them again."""
+        return tuple(file for file in self.files if file.outcome == "failed")
+
+    def __repr__(self) -> str:
+        counts = {name: sum(file.outcome == name for file in self.files) for name in get_args(Outcome)}
+        told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        return f"Fetched({told or 'no files'}; {self.folder})"
+
+
+def _row(file: File) -> tuple[object, ...]:
+    entry = file.entry
+    return (
+        file.series.venue,
+        file.series.name,
+        file.series.symbol,
+        "recent" if file.period is None else str(file.period),
+        file.outcome,
+        entry.status,
+        entry.verified,
+        entry.bytes,
+        entry.rows,
+        entry.first,
+        entry.last,
+        str(entry.repairs) if entry.repairs else "",
+        entry.note,
+    )

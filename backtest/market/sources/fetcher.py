@@ -1,0 +1,244 @@
+"""``fetch``: what a span needs and the disk does not hold, downloaded, verified, read, and stored.
+
+Months first; then, in a second round, the days whose month is not there or lacks rows. Each file goes through the
+same steps: onto the disk under a name of its own, resumed if it broke off; its checksum; read, with every repair
+counted; stored as a part by one renaming; a line in the manifest; the download removed. A process killed between
+any two of these steps leaves what was stored before it and at most a download to go on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from backtest.errors import ArgumentError, FetchError
+from backtest.market.sources import manifest, plan, recent, store
+from backtest.market.sources.archives import HOSTS, Period, Series, path_of
+from backtest.market.sources.archives import series as named_series
+from backtest.market.sources.download import Bringer
+from backtest.market.sources.fetch_result import Fetched, File
+from backtest.market.sources.folder import data_folder
+from backtest.market.sources.http import Client, Patience, UnreachableError
+from backtest.market.sources.lock import locked
+from backtest.market.sources.manifest import Manifest
+
+PARALLEL, MOST_PARALLEL = 6, 16
+
+#: Files done, files there are so far, and bytes received: called from one thread at a time.
+Progress = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fetch, the same for every file."""
+
+    folder: Path = field(default_factory=data_folder)  #: where data are kept
+    hosts: Mapping[str, str] = field(default_factory=dict)  #: other addresses for names in ``archives.HOSTS``
+    refresh: bool = False  #: ask the venue if files on the disk have changed since
+    with_recent: bool = False  #: fill what no archive holds yet from the venue's public interface
+    offline: bool = False  #: ask nobody
+    parallel: int = PARALLEL  #: downloads at a time
+    patience: Patience = field(default_factory=Patience)  #: how to try again
+    now: datetime = field(default_factory=manifest.now)
+    progress: Progress = lambda *_: None
+    waiting: Callable[[], None] = lambda: None  #: called once where another process is fetching
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.parallel <= MOST_PARALLEL:
+            raise ArgumentError(f"parallel must lie between 1 and {MOST_PARALLEL}, is {self.parallel}")
+        if self.folder.is_file():
+            raise ArgumentError(f"folder must be one to keep data in: {self.folder} is a file")
+        strangers = sorted(set(self.hosts) - set(HOSTS))
+        if strangers:
+            raise ArgumentError(f"hosts must name some of {', '.join(HOSTS)}: {strangers[0]!r} is none of them")
+        if self.offline and (self.refresh or self.with_recent):
+            raise ArgumentError("offline asks nobody: refresh and recent rows need a connection")
+
+    def host(self, name: str) -> str:
+        """Return the address of a host."""
+        return self.hosts.get(name, HOSTS[name]).rstrip("/")
+
+
+def fetch(
+    venue: str,
+    data: str | Sequence[str],
+    symbols: str | Sequence[str],
+    start: plan.Moment,
+    end: plan.Moment,
+    *,
+    interval: str = "1m",
+    settings: Settings | None = None,
+) -> Fetched:
+    """Fetch the files of a span that are not on the disk yet.
+
+    Parameters
+    ----------
+    venue, data, symbols
+        As in ``archives.ARCHIVES``: ``"binance"``, ``["mark", "funding"]``, ``"BTCUSDT"``.
+    start, end
+        Dates or times in UTC; the end is not part of the span.
+    interval
+        Of data sets that have one.
+    settings
+        Where to keep files, whether to refresh them, and how to fetch.
+
+    Returns
+    -------
+    Fetched
+        Every file of the span and what became of it. Missing files are no error.
+
+    Raises
+    ------
+    ArgumentError
+        For names and spans that are wrong.
+    FetchError
+        Where a host cannot be reached. What was stored before stays, and the next call goes on from there.
+    """
+    wanted = all_series(venue, data, symbols, interval)
+    return fetch_series(wanted, plan.span(start, end), settings or Settings())
+
+
+def all_series(venue: str, data: str | Sequence[str], symbols: str | Sequence[str], interval: str) -> list[Series]:
+    """Return every pair of data set and symbol, each once; raises ``ArgumentError`` for wrong names."""
+    sets, names = ([given] if isinstance(given, str) else list(given) for given in (data, symbols))
+    for name, given in (("data", sets), ("symbols", names)):
+        if not given:
+            raise ArgumentError(f"{name} must name at least one, there is none")
+    found = (named_series(venue, dataset, symbol, interval) for dataset in sets for symbol in names)
+    return list(dict.fromkeys(found))
+
+
+def fetch_series(wanted: Sequence[Series], span: plan.Span, settings: Settings) -> Fetched:
+    """Fetch the files of some series, as :func:`fetch`."""
+    if settings.offline or not (settings.refresh or settings.with_recent):
+        complete = _kept(wanted, span, settings)
+        if complete is not None:  # nothing to do: no lock, no request
+            return complete
+    with locked(settings.folder / ".lock", settings.waiting):
+        store.sweep_up(settings.folder, settings.now)
+        manifests = {series: Manifest.of(settings.folder, series, writable=True) for series in wanted}
+        crew = _Crew(settings, manifests)
+        files = crew.run([(series, period) for series in wanted for period in _first(series, span, settings)])
+        files += crew.run(
+            [(series, day) for series in wanted for day in _second(series, span, settings, manifests)]
+        )
+        if settings.with_recent:
+            files += [_recent(series, span, settings, crew.client, files) for series in wanted]
+    return Fetched(settings.folder, tuple(files))
+
+
+def _first(series: Series, span: plan.Span, settings: Settings) -> Iterator[Period]:
+    return plan.files(series, span, settings.now.date())
+
+
+def _second(
+    series: Series, span: plan.Span, settings: Settings, manifests: Mapping[Series, Manifest]
+) -> Iterator[Period]:
+    return plan.mending_days(series, span, settings.now.date(), manifests[series])
+
+
+def _kept(wanted: Sequence[Series], span: plan.Span, settings: Settings) -> Fetched | None:
+    """Return what is on the disk if the span needs nothing else; else None, and offline an error."""
+    manifests = {series: Manifest.of(settings.folder, series) for series in wanted}
+    files: list[File] = []
+    lacking: list[tuple[Series, Period]] = []
+    for series, own in manifests.items():
+        for period in (*_first(series, span, settings), *_second(series, span, settings, manifests)):
+            entry = own.entries.get(path_of(series, period))
+            settled = settings.offline or plan.settled(entry, period, settings.now)
+            if entry is None or not (settled and store.holds(settings.folder, series, period, entry)):
+                lacking.append((series, period))
+            else:
+                files.append(File(series, period, "kept", entry))
+    if not lacking:
+        return Fetched(settings.folder, tuple(files))
+    if settings.offline:
+        raise FetchError(_offline(lacking, len(files) + len(lacking), settings.folder))
+    return None
+
+
+def _offline(lacking: Sequence[tuple[Series, Period]], total: int, folder: Path) -> str:
+    series, period = lacking[0]
+    interval = f" --interval {series.interval}" if series.interval else ""
+    return (
+        f"{len(lacking):,} of {total:,} files are not in {folder}, first {series} {period}: with a connection, "
+        f"backtest fetch {series.venue} {series.dataset} --symbol {series.symbol} --from {period.first} "
+        f"--until {period.last + timedelta(days=1)}{interval}"
+    )
+
+
+def _recent(series: Series, span: plan.Span, settings: Settings, client: Client, files: Sequence[File]) -> File:
+    """Fill the end of the span, which no file covers, from the venue's interface."""
+    endpoint = series.archive.recent
+    if endpoint is None:
+        note = "no public interface for it is known here"
+        return File(series, None, "missing", manifest.Entry("", "missing", settings.now, note=note))
+    host = settings.host(endpoint.host)
+    asked = manifest.Entry(endpoint.path, "stored", settings.now, f"{host}/{endpoint.path}")
+    start, end = plan.uncovered(series, span, settings.now, _stored(series, files))
+    try:
+        reading = recent.ask(client, host, series, start, end, settings.now)
+    except FetchError as error:
+        return File(series, None, "failed", replace(asked, status="damaged", note=str(error)))
+    rows = reading.rows
+    if rows.is_empty():
+        return File(series, None, "fetched", asked)
+    store.extend(settings.folder, series, rows)
+    first, last = rows["time"][0], rows["time"][-1]
+    return File(
+        series, None, "fetched", replace(asked, rows=rows.height, first=first, last=last, repairs=reading.repairs)
+    )
+
+
+def _stored(series: Series, files: Sequence[File]) -> list[Period]:
+    return [
+        file.period for file in files if file.series == series and file.period and file.entry.status == "stored"
+    ]
+
+
+class _Crew:
+    """Threads that bring files, and what became of each."""
+
+    def __init__(self, settings: Settings, manifests: Mapping[Series, Manifest]) -> None:
+        self._settings, self._manifests = settings, manifests
+        self.client = Client(settings.patience)
+        self._bringer = Bringer(
+            settings.folder, settings.host, self.client, settings.now, refresh=settings.refresh
+        )
+        self._done = self._total = 0
+
+    def run(self, jobs: Sequence[tuple[Series, Period]]) -> list[File]:
+        """Bring files, some at a time; a host that cannot be reached ends it, a file that fails does not."""
+        self._total += len(jobs)
+        done: dict[tuple[Series, Period], File] = {}
+        with ThreadPoolExecutor(self._settings.parallel) as pool:
+            asked = {pool.submit(self._one, *job): job for job in jobs}
+            try:
+                for future in as_completed(asked):
+                    done[asked[future]] = self._outcome(future, *asked[future])
+                    self._done += 1
+                    self._settings.progress(self._done, self._total, self._bringer.received)
+            except BaseException:
+                self.client.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [done[job] for job in jobs]
+
+    def _one(self, series: Series, period: Period) -> File:
+        return self._bringer.bring(series, period, self._manifests[series])
+
+    def _outcome(self, future: Future[File], series: Series, period: Period) -> File:
+        try:
+            return future.result()
+        except UnreachableError as error:
+            raise FetchError(
+                f"{error}. What was fetched is kept, and the next call goes on from there; without a connection, "
+                f"offline uses what is in {self._settings.folder}"
+            ) from None
+        except FetchError as error:
+            file = path_of(series, period)
+            failed = manifest.Entry(file, "damaged", self._settings.now, note=str(error))
+            return File(series, period, "failed", failed)

@@ -1,0 +1,1 @@
+"""Readers of archive formats, one file a format."""

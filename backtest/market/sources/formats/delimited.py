@@ -1,0 +1,193 @@
+"""Delimited text as the archives pack it: zip, gzip or plain, with or without a header, read by a full schema.
+
+Nothing is guessed from a sample of rows. A file has a header when its first byte is neither a digit nor a sign;
+columns are taken by position, so a header that repeats a name does no harm.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from backtest.errors import DataError
+from backtest.schemas.frames import Time, breaking, say
+
+DataType = pl.DataType | type[pl.DataType]
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NUMBER_STARTS = b"0123456789-+."
+
+#: Stamps above these are milliseconds, microseconds, nanoseconds; below the first, seconds. Each holds from 1973
+#: to 5138.
+MILLISECONDS, MICROSECONDS, NANOSECONDS = 10**11, 10**14, 10**17
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a file by position: all names, the types of those wanted, and the column of times."""
+
+    name: str
+    columns: tuple[str, ...]
+    wanted: dict[str, DataType]
+    time: str
+    #: names the first columns of a header may have, position by position, in small letters
+    header: tuple[frozenset[str], ...] = ()
+    #: columns beyond the last that newer files have, ignored
+    extra: int = 0
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the contents of a file, out of its zip or gzip wrapping.
+
+    Raises
+    ------
+    DataError
+        For a file that is absent, and as :func:`unwrapped`.
+    """
+    if not path.is_file():
+        raise DataError(f"file {path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}")
+    return unwrapped(path.read_bytes(), path)
+
+
+def unwrapped(data: bytes, path: Path) -> bytes:
+    """Return what a zip or gzip holds, told by its first bytes, or plain bytes as they are.
+
+    Raises
+    ------
+    DataError
+        For a damaged archive, or one with other than one file in it.
+    """
+    try:
+        if data[:4] == b"PK\x03\x04" or path.suffix == ".zip":
+            with zipfile.ZipFile(BytesIO(data)) as archive:
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(names) != 1:
+                    told = ", ".join(names[:3])
+                    raise DataError(f"file {path} must hold one file, holds {len(names)}: {told}")
+                return archive.read(names[0])
+        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" or path.suffix == ".gz" else data
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise DataError(f"file {path} is damaged: {error or 'it ends too soon'}") from None
+
+
+def table(data: bytes, layout: Layout, path: Path) -> pl.DataFrame:
+    """Return the wanted columns of a file, times still as they are written.
+
+    Raises
+    ------
+    DataError
+        For a header or a number of columns that the layout does not know, and cells of the wrong type.
+    """
+    data = data.removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n")
+    first = data[: _line_end(data, 0)]
+    headed = bool(first) and first[:1] not in NUMBER_STARTS
+    cells = first.decode("utf-8", "replace").split(",")
+    if headed:
+        _check_header([cell.strip(' "').lower() for cell in cells], layout, path)
+        first = data[len(first) + 1 : _line_end(data, len(first) + 1)]
+        cells = first.decode("utf-8", "replace").split(",") if first.strip() else cells
+    if first.strip() and not 0 <= len(cells) - len(layout.columns) <= layout.extra:
+        raise DataError(f"{layout.name} file {path} must have {len(layout.columns)} columns, has {len(cells)}")
+    _require_whole(data, len(cells), layout, path)
+    extra = [f"extra_{number}" for number in range(len(cells) - len(layout.columns))]
+    return _parsed(data, layout, path, [*layout.columns, *extra], headed, cells)
+
+
+def stamps(times: pl.Series, path: Path) -> tuple[pl.Series, int]:
+    """Return written times as UTC milliseconds, and how many were written in microseconds or nanoseconds.
+
+    Whole numbers tell their unit by their size. Text is ``2021-05-19 13:10:00`` in UTC, or a day.
+
+    Raises
+    ------
+    DataError
+        For text that is no time, units that change within a file, times before 1973.
+    """
+    if times.dtype == pl.String:
+        return _from_text(times, path), 0
+    low, high = times.min(), times.max()
+    if not (isinstance(low, int) and isinstance(high, int)):
+        return times.cast(Time), 0
+    bounds = (MILLISECONDS, MICROSECONDS, NANOSECONDS)
+    unit = sum(low >= bound for bound in bounds)
+    if unit != sum(high >= bound for bound in bounds) or low < 10**8:
+        raise DataError(f"file {path}: times must be in one unit since 1970, are {low:,} to {high:,}")
+    scaled = times * 1000 if unit == 0 else times // 1000 ** (unit - 1)
+    return scaled.cast(Time), times.len() if unit > 1 else 0
+
+
+def refuse(frame: pl.DataFrame, bad: pl.Expr, sentence: str, names: Sequence[str], path: Path) -> None:
+    """Raise where rows of a file break a rule."""
+    broken = frame.select(bad.fill_null(True)).to_series()
+    if broken.any():
+        row = int(broken.arg_true()[0])
+        values = ", ".join(f"{name}={say(frame[name][row])}" for name in names)
+        counted = breaking(int(broken.sum()), frame.height)
+        raise DataError(f"file {path}: {sentence}: {counted}, first row {row:,} ({values})")
+
+
+def _parsed(
+    data: bytes, layout: Layout, path: Path, names: list[str], headed: bool, cells: list[str]
+) -> pl.DataFrame:
+    schema: dict[str, DataType] = {name: layout.wanted.get(name, pl.String) for name in names}
+    numbered = cells[names.index(layout.time)].strip(' "').isdigit() if len(cells) == len(names) else False
+    if layout.wanted[layout.time] == pl.Int64 and not numbered:
+        schema[layout.time] = pl.String
+    try:
+        frame = pl.read_csv(
+            data,
+            has_header=False,
+            skip_rows=int(headed),
+            schema=schema,
+            columns=[names.index(name) for name in layout.wanted],
+            raise_if_empty=False,
+        )
+    except PolarsError as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise DataError(f"{layout.name} file {path} cannot be read: {reason}") from None
+    return frame.select(list(layout.wanted))
+
+
+def _line_end(data: bytes, start: int) -> int:
+    end = data.find(b"\n", start)
+    return len(data) if end < 0 else end
+
+
+def _require_whole(data: bytes, cells: int, layout: Layout, path: Path) -> None:
+    """Refuse text that breaks off inside its last line: a price cut short is still a number."""
+    last = data[data.rstrip(b"\r\n").rfind(b"\n") + 1 :]
+    found = last.count(b",") + 1
+    if last.strip() and found != cells:
+        raise DataError(
+            f"{layout.name} file {path} breaks off: its last line has {found} columns, its first {cells}"
+        )
+
+
+def _check_header(names: list[str], layout: Layout, path: Path) -> None:
+    for position, (name, known) in enumerate(zip(names, layout.header, strict=False), start=1):
+        if name not in known:
+            raise DataError(
+                f"{layout.name} file {path}: column {position} of its header must be "
+                f"{' or '.join(sorted(known))}, is {name!r}"
+            )
+
+
+def _from_text(times: pl.Series, path: Path) -> pl.Series:
+    first = times.drop_nulls().head(1)
+    sample = str(first[0]) if len(first) else ""
+    zoned = "T" in sample or "+" in sample or sample.endswith("Z")
+    forms = ("%+",) if zoned else ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")  # midnight may be written as the day alone
+    written = times.str.replace(" ", "T") if zoned else times
+    tried = (written.str.to_datetime(form, time_unit="ms", time_zone="UTC", strict=False) for form in forms)
+    read = pl.select(pl.coalesce(tried)).to_series()
+    frame = pl.DataFrame({"time": times, "read": read})
+    refuse(frame, pl.col("read").is_null(), "times must be like 2021-05-19 13:10:00, in UTC", ["time"], path)
+    return read

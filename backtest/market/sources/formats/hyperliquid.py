@@ -1,0 +1,101 @@
+"""Hyperliquid's fills: JSON lines as its nodes write them, the only complete public record of liquidations.
+
+A line is one fill, a pair of user and fill, or a block with its events; all three have been in use. The archive
+asks its reader to pay, so nothing here fetches it. Unpack ``.lz4`` files first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from backtest.errors import DataError
+from backtest.market.repairs import Reading, Repairs
+from backtest.market.sources.formats import delimited as text
+from backtest.schemas.frames import Time
+
+LZ4 = b"\x04\x22\x4d\x18"
+SCHEMA: dict[str, text.DataType] = {
+    "symbol": pl.String,
+    "time": Time,
+    "user": pl.String,
+    "side": pl.String,
+    "crossed": pl.Boolean,
+    "price": pl.Float64,
+    "quantity": pl.Float64,
+    "start_position": pl.Float64,
+    "direction": pl.String,
+    "closed_pnl": pl.Float64,
+    "fee": pl.Float64,
+    "trade_id": pl.Int64,
+    "liquidated_user": pl.String,
+    "liquidation_mark_price": pl.Float64,
+    "liquidation_method": pl.String,
+}
+SIDES = {"B": "buy", "A": "sell", "S": "sell"}
+
+
+def read(data: bytes, path: Path) -> Reading:
+    """Return one row a fill, in order of time; ``liquidated_user`` is null where the fill liquidated nobody.
+
+    Both sides of a trade have a row, with the side they took.
+
+    Raises
+    ------
+    DataError
+        For a line that is no fill.
+    """
+    if data[:4] == LZ4:
+        raise DataError(f"fills file {path} is packed as lz4: unpack it first (lz4 -d {path.name})")
+    rows = list(_rows(data, path))
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    unsorted = int((frame["time"] < frame["time"].cum_max().shift(1)).sum()) if frame.height else 0
+    once = frame.unique(maintain_order=True).sort("time", maintain_order=True)
+    return Reading(once, Repairs({"unsorted": unsorted, "duplicate": frame.height - once.height}))
+
+
+def _rows(data: bytes, path: Path) -> Iterator[tuple[Any, ...]]:
+    for number, line in enumerate(data.splitlines(), start=1):
+        if line.strip():
+            try:
+                for user, fill in _fills(json.loads(line)):
+                    yield _row(user, fill)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                reason = f"no {error}" if isinstance(error, KeyError) else error
+                raise DataError(f"fills file {path}: line {number:,} is no fill: {reason}") from None
+
+
+def _fills(line: Any) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Yield user and fill from any of the three shapes of a line."""
+    if isinstance(line, list):
+        yield line[0], line[1]
+    elif "events" in line:
+        yield from line["events"]
+    else:
+        yield line.get("user"), line
+
+
+def _row(user: str | None, fill: dict[str, Any]) -> tuple[Any, ...]:
+    liquidation = fill.get("liquidation") or {}
+    mark = liquidation.get("markPx")
+    return (
+        fill["coin"],
+        int(fill["time"]),
+        user,
+        SIDES[fill["side"]],
+        bool(fill.get("crossed", False)),
+        float(fill["px"]),
+        float(fill["sz"]),
+        float(fill["startPosition"]),
+        fill.get("dir"),
+        float(fill.get("closedPnl", 0)),
+        float(fill.get("fee", 0)),
+        int(fill["tid"]),
+        liquidation.get("liquidatedUser"),
+        None if mark is None else float(mark),
+        liquidation.get("method"),
+    )

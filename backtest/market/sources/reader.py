@@ -1,0 +1,114 @@
+"""``read``: one file of an archive, by hand, as the downloader reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.market.repairs import Reading
+from backtest.market.sources.formats import binance as figures
+from backtest.market.sources.formats import bybit, hyperliquid, klines, tables
+from backtest.market.sources.formats import delimited as text
+
+Reader = Callable[[bytes, Path], Reading]
+
+#: What a file can be, and what reads it.
+READERS: dict[str, Reader] = {
+    **{kind: partial(klines.read, kind=kind) for kind in klines.AMOUNTS},
+    "funding": figures.read_funding,
+    "metrics": figures.read_metrics,
+    "coin_metrics": partial(figures.read_metrics, stamped_at_start=True),
+    "liquidations": figures.read_liquidations,
+    "bybit_trades": bybit.read_trades,
+    "bybit_spot_trades": bybit.read_spot_trades,
+    "bybit_klines": bybit.read_klines,
+    "bybit_index": bybit.read_index,
+    "bybit_premium": partial(bybit.read_index, positive=False),
+    "candles": tables.read_candles,
+    "hyperliquid_fills": hyperliquid.read,
+}
+KINDS = (*READERS, "table")
+
+#: The symbol a file's name begins with: ``BTCUSDT-1m-…``, ``BTCUSD_PERP-…``, ``BTCUSDT_1_2025-01-01_…``,
+#: ``BTCUSDT2021-05-19.csv.gz``, and of freqtrade ``BTC_USDT_USDT-1h-mark.feather``.
+NAMED = re.compile(r"(?P<symbol>[A-Z0-9]+?(?:_(?:PERP|\d{6}))?)(?=[-_]\d|-[a-zA-Z]|\d{4}-\d\d-\d\d)")
+PAIR = re.compile(r"(?P<base>[A-Z0-9]+)_(?P<quote>USDT|USDC|USD|BUSD|BTC|EUR)(?:_[A-Z]+)?-")
+
+
+def read(
+    path: str | Path,
+    kind: str,
+    *,
+    symbol: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    clock: timedelta | None = None,
+) -> Reading:
+    """Read one file of an archive, packed or not.
+
+    Parameters
+    ----------
+    path
+        A file as the venue serves it, or unpacked.
+    kind
+        What it is, one of ``KINDS``: ``klines`` (traded prices), ``coin_klines`` (of COIN-M), ``mark_klines``,
+        ``index_klines``, ``premium_klines``, ``funding``, ``metrics``, ``coin_metrics``, ``liquidations``,
+        ``bybit_trades``, ``bybit_spot_trades``, ``bybit_klines``, ``bybit_index``, ``bybit_premium``, ``candles``
+        (ccxt and freqtrade), ``hyperliquid_fills``, ``table`` (CSV with a header, Parquet, feather).
+    symbol
+        Whose rows these are; None: as the file's name begins.
+    columns
+        For a ``table``: the package's name of a column, and the file's.
+    clock
+        For ``bybit_klines``: how far the file's clock is ahead of UTC (3 hours, as was once reported).
+
+    Returns
+    -------
+    Reading
+        ``rows``: ``symbol, time`` and values, sorted, each time once; ``repairs``: what had to be put right.
+
+    Raises
+    ------
+    ArgumentError
+        For another kind, and options of another kind.
+    DataError
+        For a file that is absent, damaged, or not what it should be.
+    """
+    path = Path(path)
+    if kind not in KINDS:
+        raise ArgumentError(f"kind must be one of {', '.join(KINDS)}, is {kind!r}")
+    if columns is not None and kind != "table":
+        raise ArgumentError(f"columns are for kind 'table', not {kind!r}")
+    if clock is not None and kind != "bybit_klines":
+        raise ArgumentError(f"clock is for kind 'bybit_klines', not {kind!r}")
+    data = text.unpacked(path)
+    if kind == "table":
+        reading = tables.read_table(data, path, columns)
+    elif clock is not None:
+        reading = bybit.read_klines(data, path, clock=clock)
+    else:
+        reading = READERS[kind](data, path)
+    return Reading(_named(reading.rows, symbol, path), reading.repairs)
+
+
+def symbol_of(path: Path) -> str | None:
+    """Return the symbol a file's name begins with, or None where it has none."""
+    pair = PAIR.match(path.name)
+    if pair:
+        return f"{pair['base']}{pair['quote']}"
+    found = NAMED.match(path.name)
+    return found["symbol"] if found else None
+
+
+def _named(rows: pl.DataFrame, symbol: str | None, path: Path) -> pl.DataFrame:
+    if "symbol" in rows.columns:
+        return rows.select("symbol", pl.exclude("symbol"))
+    symbol = symbol or symbol_of(path)
+    if symbol is None:
+        raise DataError(f"file {path} does not say whose rows it holds: give symbol=")
+    return rows.select(pl.lit(symbol).alias("symbol"), pl.all())

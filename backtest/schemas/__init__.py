@@ -1,0 +1,1 @@
+"""Frames this package takes and gives, and the checks they must pass."""

@@ -1,0 +1,1 @@
+"""Insurance funds: size, pooling, who bears losses."""

@@ -1,0 +1,1 @@
+"""What a holder can do: margin, hedges, alerts, precautions."""

@@ -1,0 +1,47 @@
+"""One account through time: its equity beside what it must keep, bar by bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.engine.accounts.prepare import prepare
+from backtest.engine.accounts.run import followed
+from backtest.market.market import Market
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Time
+
+
+def path(
+    accounts: Accounts, account_id: int, market: Market, venue: Venue, *, convention: str = "C", **options: Any
+) -> pl.DataFrame:
+    """Return an account's equity and maintenance margin through the bars it holds legs in, as if never liquidated.
+
+    Parameters
+    ----------
+    convention, options
+        As :func:`~backtest.sweep_accounts` takes them.
+
+    Returns
+    -------
+    A row a bar: ``time`` (opening), ``equity`` and ``maintenance_margin`` at the closes, as the profit rule counts
+    them, and ``worst_equity``: what was left over at the convention's worst prices in the bar, on top of the same
+    margin. The account is used up where ``worst_equity`` is at most ``maintenance_margin``.
+    """
+    given = {"profit": None, "hedged": None, "tiers": "strict", **options}
+    prepared = prepare(
+        accounts.only(account_id), market, venue, convention=convention, bracket=False, threads=1, **given
+    )
+    closes, worst, needed = followed(prepared)
+    held = np.flatnonzero(~np.isnan(closes))
+    return pl.DataFrame(
+        {
+            "time": pl.Series(prepared.bars.times[held]).cast(Time),
+            "equity": (closes + needed)[held],
+            "maintenance_margin": needed[held],
+            "worst_equity": (worst + needed)[held],
+        }
+    )

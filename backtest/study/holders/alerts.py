@@ -1,0 +1,68 @@
+"""What margin-ratio alerts were worth: how much warning, how often in vain, whom acting would have saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import polars as pl
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+def worth(replayed: pl.DataFrame) -> pl.DataFrame:
+    """Return how an alert did, in one row.
+
+    Parameters
+    ----------
+    replayed
+        As :func:`~backtest.engine.accounts.alerts.alerts` returns it.
+
+    Returns ------- ``accounts, alerts`` (given, over all lives), ``alerted`` (accounts with at least one),
+    ``liquidated``, ``warned`` (liquidated after an alert in an earlier bar), ``in_vain`` (alerted, not
+    liquidated), ``warned_share`` of the liquidated, ``in_vain_share`` of the alerted, and quantiles of the
+    warning among the liquidated that were alerted, ``warning_10`` ... ``warning_90``. Shares are NaN where
+    nothing was liquidated or alerted, quantiles null.
+    """
+    liquidated, alerted = pl.col("outcome") == "liquidated", pl.col("alerts") > 0
+    earlier = liquidated & (pl.col("first_alert") < pl.col("outcome_time"))
+    return (
+        replayed.lazy()
+        .select(
+            accounts=pl.len(),
+            alerts=pl.col("alerts").sum(),
+            alerted=alerted.sum(),
+            liquidated=liquidated.sum(),
+            warned=earlier.sum(),
+            in_vain=(alerted & ~liquidated).sum(),
+            warned_share=earlier.sum() / liquidated.sum(),
+            in_vain_share=(alerted & ~liquidated).sum() / alerted.sum(),
+            **{f"warning_{round(100 * q)}": pl.col("warning").quantile(q, "lower") for q in QUANTILES},
+        )
+        .collect()
+    )
+
+
+def saved(replayed: pl.DataFrame, within: Iterable[timedelta]) -> pl.DataFrame:
+    """Return how many of the liquidated would have got out by closing within a time of their first alert.
+
+    An alert is taken to come at the end of its bar, the latest it may have; whoever closes by the opening of the
+    bar that liquidates is saved.
+
+    Returns
+    -------
+    ``within, saved, saved_share`` (of the liquidated, NaN where there are none), a row a time.
+    """
+    rows = [
+        {"within": time, "saved": int(replayed.select((pl.col("warning") >= time).sum()).item())}
+        for time in within
+    ]
+    liquidated = replayed.select((pl.col("outcome") == "liquidated").sum()).item()
+    frame = pl.DataFrame(rows, schema={"within": pl.Duration("ms"), "saved": pl.Int64})
+    return frame.with_columns(saved_share=pl.col("saved") / liquidated)
+
+
+def vigilance(replays: dict[float, pl.DataFrame]) -> pl.DataFrame:
+    """Return :func:`worth` of several ratios, a row each: early alerts warn longer and cry wolf."""
+    rows = [worth(replayed).select(pl.lit(ratio).alias("ratio"), pl.all()) for ratio, replayed in replays.items()]
+    return pl.concat(rows)

@@ -1,0 +1,195 @@
+"""What holders could have done before, replayed: more margin, lower leverage, less of it, stops that may fail.
+
+Each way is a changed book, swept on the same prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.sweep.admission import entry_notional
+from backtest.engine.sweep.sweep import sweep
+from backtest.errors import ArgumentError
+from backtest.market.market import Market
+from backtest.rules.venue import Venue
+
+Change = Callable[[Book, Venue], Book]
+
+
+def adding_margin(share: float) -> Change:
+    """Return the change of a book whose holders put in more margin from the start, a share of the first."""
+
+    def change(book: Book, venue: Venue) -> Book:
+        whole = _complete(book, venue)
+        return _with(book, whole.with_columns(margin=pl.col("margin") * (1 + share)))
+
+    return change
+
+
+def lowering_leverage(factor: float) -> Change:
+    """Return the change of a book whose holders chose a leverage lower by a factor, on the same quantity."""
+
+    def change(book: Book, venue: Venue) -> Book:
+        lower = pl.max_horizontal(pl.col("leverage") / factor, pl.lit(1.0))
+        margin = pl.col("margin") * pl.col("leverage") / lower
+        return _with(book, _complete(book, venue).with_columns(margin=margin, leverage=lower))
+
+    return change
+
+
+def reducing(share: float) -> Change:
+    """Return the change of a book whose holders opened less of it, on the same margin."""
+
+    def change(book: Book, venue: Venue) -> Book:
+        return _with(book, _complete(book, venue).with_columns(quantity=pl.col("quantity") * (1 - share)))
+
+    return change
+
+
+def stopping(prices: pl.Series) -> Change:
+    """Return the change of a book whose holders set stops: one price a position, null for none."""
+
+    def change(book: Book, _: Venue) -> Book:
+        return _with(book, book.positions.with_columns(stop_price=prices))
+
+    return change
+
+
+def compared(
+    book: Book, market: Market, venue: Venue, changes: Mapping[str, Change], **options: Any
+) -> pl.DataFrame:
+    """Return what became of a book as it is and under each change, on the same prices.
+
+    Returns ------- A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts),
+    ``liquidated_share``, ``margin`` (put in, sum), ``realised_pnl`` (of those that ended, sum), ``lost_share``:
+    what those that lost lost, of the margin put in. NaN where nothing was put in.
+    """
+    rows = []
+    for way, change in {"as it is": _same, **changes}.items():
+        changed = change(book, venue)
+        outcomes = sweep(changed, market, venue, **options)
+        margin = _complete(changed, venue)["margin"].sum()
+        lost = outcomes.select(-pl.col("realised_pnl").clip(upper_bound=0.0).sum()).item()
+        rows.append(
+            {
+                "way": way,
+                "positions": outcomes.height,
+                "liquidated": int(outcomes["liquidated"].sum()),
+                "stopped": int((outcomes["outcome"] == "stopped").sum()),
+                "liquidated_share": outcomes["liquidated"].sum() / max(outcomes.height, 1),
+                "margin": float(margin),
+                "realised_pnl": float(outcomes["realised_pnl"].sum()),
+                "lost_share": lost / margin if margin else float("nan"),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def stopped(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    distance: float,
+    slippage: float = 0.0,
+    failing: float = 0.0,
+    rng: np.random.Generator,
+    **options: Any,
+) -> pl.DataFrame:
+    """Return each position with a stop part of the way to its liquidation price, as intended and as it went.
+
+    Parameters
+    ----------
+    distance
+        Where the stop stands: 0 at the entry, 1 at the liquidation price (at the entry, without funding).
+    slippage
+        How much worse a stop fills than the history's price for it, a fraction.
+    failing
+        Share of the stops that do nothing, drawn.
+    rng
+        Of that draw.
+
+    Returns ------- The positions' columns, ``stop_price`` (intended), ``failed`` (bool), ``outcome,
+    outcome_time`` with the stop, ``fill_price`` (filled), ``realised_pnl``, and ``outcome_without,
+    realised_pnl_without``. Where no positive price liquidates there is no stop (null).
+    """
+    for name, value, top in (
+        ("distance", distance, 1.0),
+        ("failing", failing, 1.0 + 1e-12),
+        ("slippage", slippage, 1.0),
+    ):
+        if not 0 <= value < top:
+            raise ArgumentError(f"{name} must lie between 0 and 1, is {value!r}")
+    if options.get("leverage_limit") == "filter":
+        raise ArgumentError("leverage_limit must not be filter: every position must have its outcome beside it")
+    plain = _with(book, book.positions.drop("stop_price", strict=False))
+    bare = sweep(plain, market, venue, **options)
+    reached = _liquidation_prices(plain, market, venue, options)
+    entry = book.positions["entry_price"]
+    intended = (entry + distance * (reached - entry)).alias("stop_price")
+    intended = pl.select(pl.when((intended > 0) & (intended != entry)).then(intended)).to_series()
+    failed = pl.Series(rng.random(len(book)) < failing) & intended.is_not_null()
+    working = pl.select(pl.when(~failed).then(intended)).to_series()
+    outcomes = sweep(stopping(working)(plain, venue), market, venue, **options)
+    worse = 1 - slippage * pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
+    is_stopped = pl.col("outcome") == "stopped"
+    slipped = pl.when(is_stopped).then(pl.col("fill_price") * worse).otherwise("fill_price")
+    cost = (
+        pl.when(is_stopped).then((pl.col("fill_price") - slipped).abs() * _per_price(venue, book)).otherwise(0.0)
+    )
+    return outcomes.with_columns(
+        realised_pnl=pl.col("realised_pnl") - cost, fill_price=slipped, stop_price=intended, failed=failed
+    ).select(
+        *plain.positions.columns,
+        "stop_price",
+        "failed",
+        "outcome",
+        "outcome_time",
+        "fill_price",
+        "realised_pnl",
+        outcome_without=bare["outcome"],
+        realised_pnl_without=bare["realised_pnl"],
+    )
+
+
+def _same(book: Book, _: Venue) -> Book:
+    return book
+
+
+def _with(book: Book, positions: pl.DataFrame) -> Book:
+    changes = book.adjustments
+    own = None if changes is None else changes.select("position_id", "time", "margin_change", "quantity_change")
+    return Book(positions, own, book.assumptions, book.survival)
+
+
+def _complete(book: Book, venue: Venue) -> pl.DataFrame:
+    """Return positions with both margin and leverage."""
+    notional = pl.coalesce(
+        pl.when(pl.col("symbol") == symbol).then(entry_notional(venue.contract(symbol))) for symbol in book.symbols
+    )
+    positions = book.positions
+    if "leverage" not in positions.columns:
+        return positions.with_columns(leverage=notional / pl.col("margin"))
+    if "margin" not in positions.columns:
+        return positions.with_columns(margin=notional / pl.col("leverage"))
+    return positions
+
+
+def _liquidation_prices(book: Book, market: Market, venue: Venue, options: Mapping[str, Any]) -> pl.Series:
+    """Return where each position is liquidated at its entry, before any funding: a sweep without any says it."""
+    bare = Market(market.bars, None, gap_limit=market.gap_limit)
+    return sweep(book, bare, venue, **options)["liquidation_price"]
+
+
+def _per_price(venue: Venue, book: Book) -> pl.Expr:
+    """Return what one unit of price is worth to a position; inverse contracts are worth less at a higher price."""
+    quantity = pl.col("quantity")
+    kinds = {symbol: venue.contract(symbol).kind for symbol in book.symbols}
+    inverse = [symbol for symbol, kind in kinds.items() if kind == "inverse"]
+    per_coin = quantity / (pl.col("fill_price") * pl.col("fill_price"))
+    return pl.when(pl.col("symbol").is_in(inverse)).then(per_coin).otherwise(quantity)

@@ -1,0 +1,1 @@
+"""Open liquidation levels and clusters: cells, maps, scores."""

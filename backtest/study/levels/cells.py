@@ -1,0 +1,105 @@
+"""The cells of a level map while rows are added to them, so many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import readonly
+from backtest.kernel.study import levels as kernels
+from backtest.kernel.study.level_drift import NEVER
+from backtest.kernel.types import Floats, Integers
+from backtest.study.levels.decay import thinning
+from backtest.study.levels.grid import Grid
+from backtest.study.levels.waiting import Measure, amount_at
+from backtest.study.liquidations.flow import weight
+
+SIDES = ("long", "short")
+
+#: Rows taken in at a time, so that memory is bounded by the grid.
+ROWS = 1 << 20
+
+#: Units that an int64 holds with room to spare.
+MOST_UNITS = 2.0**62
+
+
+class SideCells:
+    """The cells of one side while rows are added to them."""
+
+    def __init__(
+        self, grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
+    ) -> None:
+        self.grid, self.code = grid, SIDES.index(side)
+        self.thinning = thinning(grid, side, survival, half_life, earliest)
+        self.differences = np.zeros((grid.bins + 2, grid.columns + 1), np.int64)
+        self.erased = np.zeros(grid.columns, np.int64)
+
+    def add(self, columns: Sequence[Integers | Floats]) -> None:
+        """Add the levels of this side among some rows."""
+        grid, thin = self.grid, self.thinning
+        kernels.add_levels(
+            self.code, *columns, grid.price_edges, grid.logarithmic, grid.start, grid.step, thin.start,
+            grid.interval, thin.logs, thin.block_first, thin.block_log, self.differences, self.erased,
+        )  # fmt: skip
+
+    def cells(self) -> Integers:
+        """Return (bins + 2, columns) what waits, below the bins and above them too; the sums take its place."""
+        cells = self.differences[:, :-1]
+        kernels.sum_levels(self.differences, self.thinning.factor, self.thinning.block_first)
+        return cells
+
+
+def row_columns(
+    outcomes: pl.DataFrame,
+    symbol: str,
+    pieces: pl.DataFrame | None,
+    kinds: Mapping[str, str] | None,
+    measure: Measure,
+    unit: float,
+) -> Iterator[list[Integers | Floats]]:
+    """Yield rows as the kernel takes them, so many at a time.
+
+    Parameters
+    ----------
+    outcomes, pieces, kinds, measure : as in ``levels.levels``
+    unit : what amounts are counted in
+
+    Yields
+    ------
+    ``side, price, amount, reached, entry_time, from_time, end_time`` as ``kernel.levels.add_levels`` takes them.
+    """
+    held, per_currency = weight(outcomes), 1 / unit
+    names = ("price", "amount", "reached", "entry_time", "from_time", "end_time")
+    rows = outcomes if pieces is None else pieces
+    total = 0.0
+    for part in rows.iter_slices(ROWS):
+        if pieces is None:
+            found = part.lazy().with_columns(price="liquidation_price", from_time="entry_time", last=pl.lit(True))
+            found = found.with_columns(until_time="outcome_time")
+        else:
+            own = outcomes[part["row"]]
+            found = own.lazy().with_columns(part.select("from_time", "until_time", "price", "quantity", "last"))
+        reached = pl.when(pl.col("liquidated") & pl.col("last"))
+        columns = (
+            found.filter(pl.col("symbol") == symbol)
+            .with_columns(
+                amount=amount_at("price", measure, kinds) * held * per_currency,
+                reached=reached.then(
+                    amount_at("liquidation_price", measure, kinds) * held * per_currency
+                ).otherwise(0.0),
+                end_time=pl.col("until_time").dt.epoch("ms").fill_null(NEVER),
+            )
+            .with_columns(pl.col("price", "amount", "reached").fill_null(float("nan")))
+            .select(pl.col("side", *names).to_physical())
+            .collect()
+        )
+        total += columns.select(pl.col("amount").fill_nan(0.0).sum()).item()
+        if total > MOST_UNITS:
+            raise ArgumentError(
+                f"levels: unit must be larger than {unit:g}: an int64 cannot hold {total:.3g} units"
+            )
+        yield [readonly(column.to_numpy()) for column in columns.iter_columns()]

@@ -1,0 +1,84 @@
+"""What became of the clusters of a moment, position by position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from backtest.engine.sweep.surviving_weight import surviving_weight
+from backtest.schemas.frames import Time
+from backtest.study.levels.clusters import inside
+from backtest.study.levels.waiting import standing_at
+
+
+def aftermath(
+    clusters: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    symbol: str,
+    until: datetime,
+    *,
+    survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
+    """Return what became of the clusters of a moment by a later one, position by position.
+
+    Parameters
+    ----------
+    clusters : as :func:`clusters_at` returns them
+    outcomes, survival, pieces, kinds : as in ``levels.levels``
+    until : the end of a bar; a liquidation in a bar that opened before then counts
+
+    Returns
+    -------
+    The clusters with ``reached`` (share of the notional that the mark liquidated), ``closed`` (by holders),
+    ``waiting``, which add up to one, and ``first_reached`` (opening of the first bar that liquidated any, or
+    null).
+    """
+    moment = clusters["time"][0] if clusters.height else until
+    standing = standing_at(outcomes, symbol, moment, survival=survival, pieces=pieces, kinds=kinds)
+    ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") < until)
+    fate = standing.with_columns(gone=ended, hit=ended & pl.col("liquidated"))
+    left = _left(fate, survival, moment, until)
+    fate = fate.with_columns(left=pl.col("amount") * left)
+    if pieces is not None:
+        fate = _remaining(fate, pieces, until)
+    found = []
+    for row in clusters.iter_rows(named=True):
+        own = fate.filter(inside(row))
+        sums = own.select(
+            pl.sum("amount"),
+            reached=pl.col("left").filter("hit").sum(),
+            waiting=pl.col("left").filter(~pl.col("gone")).sum(),
+            first=pl.col("outcome_time").filter("hit").min(),
+        ).row(0, named=True)
+        whole = sums["amount"] or 1.0
+        reached, waiting = sums["reached"] / whole, sums["waiting"] / whole
+        found.append((reached, max(0.0, 1 - reached - waiting), waiting, sums["first"]))
+    schema: dict[str, Any] = {
+        "reached": pl.Float64,
+        "closed": pl.Float64,
+        "waiting": pl.Float64,
+        "first_reached": Time,
+    }
+    return clusters.hstack(pl.DataFrame(found, schema=schema, orient="row"))
+
+
+def _remaining(rows: pl.DataFrame, pieces: pl.DataFrame, until: datetime) -> pl.DataFrame:
+    """Return rows whose ``left`` counts only the part that holders have not closed by a moment, or the end."""
+    last = pieces.filter(pl.col("from_time") <= until).group_by("row").agg(later=pl.col("quantity").last())
+    joined = rows.join(last, on="row", how="left", maintain_order="left")
+    return joined.with_columns(left=pl.col("left") * pl.col("later") / pl.col("quantity"))
+
+
+def _left(rows: pl.DataFrame, survival: pl.DataFrame | None, moment: datetime, until: datetime) -> pl.Series:
+    """Return what holders' own closing leaves, from a moment, of each row when it ends, or by a later one."""
+    if survival is None:
+        return pl.repeat(1.0, rows.height, eager=True)
+    ends = pl.when("gone").then(pl.col("outcome_time")).otherwise(pl.lit(until).cast(Time))
+    at = rows.with_columns(outcome_time=pl.lit(moment).cast(Time))
+    later = surviving_weight(rows.with_columns(outcome_time=ends), survival)
+    return (later / surviving_weight(at, survival)).fill_nan(0.0)

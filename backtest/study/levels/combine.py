@@ -1,0 +1,108 @@
+"""What level maps add up to: the same symbol on several venues, or several symbols by distance from a price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import readonly
+from backtest.market.market import Market
+from backtest.study.levels.cells import SIDES
+from backtest.study.levels.grid import Grid, column_bars, grid_of
+from backtest.study.levels.levels import Levels
+
+#: Edges that lie together but for rounding.
+TOLERANCE = 1e-9
+
+
+def combined(
+    maps: Sequence[Levels], *, symbol: str | None = None, references: Sequence[float] | None = None
+) -> Levels:
+    """Return the sum of maps of the same columns.
+
+    Parameters
+    ----------
+    maps : of one symbol on several venues, over the same bins; or of several symbols, with references
+    symbol : what the sum is called; None: the first map's symbol
+    references : a price of each map's symbol, say of the first bar; bins then lie at the same parts of it, and
+        those of the sum are in per cent of it
+
+    Raises
+    ------
+    ArgumentError
+        For no maps, maps whose columns, units or measures differ, and bins that do not lie together.
+    """
+    if not maps or (references is not None and len(references) != len(maps)):
+        raise ArgumentError(f"combined needs maps, and a reference for each: {len(maps)} maps, {references!r}")
+    first = maps[0]
+    scales = [1.0] * len(maps) if references is None else [100.0 / price for price in references]
+    edges = first.grid.price_edges * scales[0]
+    for number, (other, scale) in enumerate(zip(maps, scales, strict=True)):
+        _require_alike(first, other, number)
+        own = other.grid.price_edges * scale
+        if own.shape != edges.shape or not np.allclose(own, edges, rtol=TOLERANCE, atol=0.0):
+            raise ArgumentError(
+                f"maps must have the same bins (with references: at the same parts of them): map {number} has not"
+            )
+    grid = replace(first.grid, symbol=symbol or first.grid.symbol, price_edges=edges)
+    sentences = dict.fromkeys(sentence for each in maps for sentence in each.assumptions)
+    return Levels(
+        grid,
+        readonly(np.sum([each.long for each in maps], axis=0)),
+        readonly(np.sum([each.short for each in maps], axis=0)),
+        {side: readonly(np.sum([each.outside[side] for each in maps], axis=0)) for side in SIDES},
+        {side: readonly(np.sum([each.erased[side] for each in maps], axis=0)) for side in SIDES},
+        first.unit,
+        first.measure,
+        tuple(sentences),
+    )
+
+
+def relative_grids(
+    market: Market, *, window: tuple[datetime, datetime] | None = None, bins: int = 300, columns: int = 600
+) -> dict[str, tuple[Grid, float]]:
+    """Return grids of every symbol of a market over the same parts of a price of each, and these prices.
+
+    Parameters
+    ----------
+    window : first and last moment; None: the whole history
+    bins, columns : as in ``grid.grid_of``; bins have equal ratios
+
+    Returns
+    -------
+    By symbol: the grid, and the opening price of the window, the reference that :func:`combined` takes.
+    """
+    whole = {symbol: grid_of(market, symbol, window=window, columns=columns) for symbol in market.symbols}
+    prices = {symbol: column_bars(market, grid) for symbol, grid in whole.items()}
+    references = {symbol: float(bars["open"][0]) for symbol, bars in prices.items()}
+    parts = [
+        (whole[name].price_edges[0] / price, whole[name].price_edges[-1] / price)
+        for name, price in references.items()
+    ]
+    low, high = min(part for part, _ in parts), max(part for _, part in parts)
+    return {
+        symbol: (
+            grid_of(
+                market, symbol, window=window, prices=(low * price, high * price), bins=bins, columns=columns,
+                logarithmic=True,
+            ),
+            price,
+        )
+        for symbol, price in references.items()
+    }  # fmt: skip
+
+
+def _require_alike(first: Levels, other: Levels, number: int) -> None:
+    for name, one, another in (
+        ("first columns", first.grid.start, other.grid.start),
+        ("column lengths", first.grid.step, other.grid.step),
+        ("numbers of columns", first.grid.columns, other.grid.columns),
+        ("units", first.unit, other.unit),
+        ("measures", first.measure, other.measure),
+    ):
+        if one != another:
+            raise ArgumentError(f"maps must have the same {name}: map 0 has {one}, map {number} has {another}")

@@ -1,0 +1,77 @@
+"""What was liquidated where: labels for level maps, from a source that no map scored on them has seen.
+
+A map foretells its own positions perfectly. So labels are recorded liquidations with their prices, or those of a
+*hidden truth* book of other leverage mix, entries and seed; they carry its fingerprint, and a map of the very book
+behind them is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.sweep.sweep import sweep
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import NOT_NEGATIVE, POSITIVE, Column, Schema, Time, conform
+from backtest.study.liquidations.flow import weight
+from backtest.study.prediction.labels import fingerprint
+
+EVENTS = Schema(
+    "events",
+    (
+        Column("time", Time),
+        Column("price", pl.Float64, POSITIVE),
+        Column("notional", pl.Float64, NOT_NEGATIVE),
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class MapLabels:
+    """Liquidations of one symbol, and who says so.
+
+    Raises
+    ------
+    DataError
+        For events without ``time``, ``price`` and ``notional``, or with values out of range.
+    """
+
+    events: pl.DataFrame  #: ``time`` (opening of the bar, or the moment), ``price``, ``notional``
+    source: str
+    book: str | None = None  #: fingerprint of the hidden truth; None: recorded
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "events", conform(self.events, EVENTS).select("time", "price", "notional").sort("time")
+        )
+
+
+def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
+    """Return labels of recorded liquidations.
+
+    Parameters
+    ----------
+    events : ``time, price, notional``
+    source : who recorded them, and what is wrong with them
+    """
+    return MapLabels(events, source)
+
+
+def hidden_events(book: Book, market: Market, venue: Venue, symbol: str, *, tiers: Tiers = "strict") -> MapLabels:
+    """Return labels of a book that stands for the truth, and stays hidden from maps.
+
+    Parameters
+    ----------
+    book : of other leverage mix, entries and seed than any book a map is made of
+    market, venue, tiers : as for ``sweep``; with funding where the truth pays it
+    """
+    outcomes = sweep(book, market, venue, tiers=tiers, leverage_limit="cap")
+    left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else weight(outcomes)
+    events = outcomes.filter("liquidated", pl.col("symbol") == symbol).select(
+        time="outcome_time", price="liquidation_price", notional=pl.col("fill_notional") * left
+    )
+    return MapLabels(events, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book))

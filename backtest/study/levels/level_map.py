@@ -1,0 +1,148 @@
+"""The liquidation map: what waits around the price at a moment, by distance and leverage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError
+from backtest.kernel.types import Floats
+from backtest.market.market import Market
+from backtest.schemas.frames import Side
+from backtest.study.levels.cells import SIDES
+from backtest.study.levels.waiting import standing_at
+from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket, whole_units
+
+
+@dataclass(frozen=True, eq=False)
+class LevelMap:
+    """What waits around the price at a moment; the price itself is an edge of the bins.
+
+    Longs wait below the price and shorts above it. ``overdue`` is what stands on the wrong side: positions entered
+    inside the last bar, which is not tested; they go at the next opening unless the price turns.
+    """
+
+    symbol: str
+    moment: datetime  #: end of the bar
+    mark_price: float  #: its close
+    bars: pl.DataFrame  #: bins that hold anything, as :func:`level_map` says
+    cumulative: (
+        pl.DataFrame
+    )  #: ``price, long, short``: what lies between the price and each edge; zero at the price
+    overdue: float
+    beyond: float  #: what waits further away than the map reaches
+
+
+def mark_at(market: Market, symbol: str, moment: datetime | None = None) -> tuple[datetime, float]:
+    """Return the end and the close of the last bar of a symbol that has ended at a moment; None: the last of all.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown symbol, and moments before the end of its first bar.
+    """
+    if symbol not in market.symbols:
+        raise ArgumentError(f"symbol must be one of the bars' ({', '.join(market.symbols)}), is {symbol!r}")
+    interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(symbol)]))
+    bars = market.bars.filter(pl.col("symbol") == symbol).select(end=pl.col("time") + interval, close="close")
+    if moment is not None:
+        bars = bars.filter(pl.col("end") <= moment)
+    if bars.is_empty() and moment is not None:
+        raise ArgumentError(f"no bar of {symbol} has ended at {moment:%Y-%m-%d %H:%M}")
+    end, close = bars.row(-1)
+    return end, close
+
+
+def level_map(
+    outcomes: pl.DataFrame,
+    market: Market,
+    symbol: str,
+    moment: datetime | None = None,
+    *,
+    reach: float = 0.25,
+    bins: int = 60,
+    leverage_edges: Sequence[float] = LEVERAGE_EDGES,
+    survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+    unit: float = 0.01,
+) -> LevelMap:
+    """Return what waits around the price.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
+    moment : taken at the end of the last bar by then; None: of the history
+    reach : how far to either side, as a part of the price, below 1; that of ``clusters.Crowding`` by default
+    bins : to each side, of equal width
+    leverage_edges : as in ``flow.leverage_bucket``
+    survival, pieces, kinds : as in ``levels.levels``
+    unit : settlement currency that each level is rounded to
+
+    Returns
+    -------
+    A map whose ``bars`` are ``side, leverage_bucket, notional, mean_leverage, price_low, price_high``.
+
+    Raises
+    ------
+    ArgumentError
+        For a reach outside 0 to 1, no bins, moments before the first bar has ended.
+    """
+    if not (0 < reach < 1 and bins >= 1):
+        raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
+    end, price = mark_at(market, symbol, moment)
+    edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
+    waiting = standing_at(outcomes, symbol, end, survival=survival, pieces=pieces, kinds=kinds)
+    level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
+    ahead = pl.when(is_long).then(level < price).otherwise(level > price)
+    places = np.searchsorted(edges, waiting["liquidation_price"].to_numpy(), side="right") - 1
+    rows = waiting.select(
+        "side",
+        leverage_bucket(leverage(waiting, kinds), leverage_edges),
+        bin=pl.Series(places),
+        ahead=ahead,
+        used=leverage(waiting, kinds),
+        units=whole_units(pl.col("amount"), unit),
+    )
+    inside = pl.col("bin").is_between(0, 2 * bins - 1)
+    kept = rows.filter(inside, "ahead")
+    bars = (
+        kept.group_by("side", "bin", "leverage_bucket")
+        .agg(
+            notional=pl.col("units").sum() / (1 / unit),
+            mean_leverage=(pl.col("used") * pl.col("units")).sum() / pl.col("units").sum(),
+        )
+        .filter(pl.col("notional") > 0)
+        .sort("side", "bin", "leverage_bucket")
+    )
+    low, high = (pl.Series(values).gather(bars["bin"]) for values in (edges[:-1], edges[1:]))
+    beside = rows.group_by("ahead", inside.alias("inside")).agg(pl.col("units").sum() / (1 / unit))
+    return LevelMap(
+        symbol,
+        end,
+        price,
+        bars.select("side", "leverage_bucket", "notional", "mean_leverage", price_low=low, price_high=high),
+        _cumulative(kept, edges, bins, unit),
+        float(beside.filter(~pl.col("ahead"))["units"].sum()),
+        float(beside.filter("ahead", ~pl.col("inside"))["units"].sum()),
+    )
+
+
+def _cumulative(rows: pl.DataFrame, edges: Floats, bins: int, unit: float) -> pl.DataFrame:
+    units = {side: np.zeros(2 * bins, np.int64) for side in SIDES}
+    for side, sums in units.items():
+        own = rows.filter(pl.col("side") == pl.lit(side).cast(Side))
+        np.add.at(sums, own["bin"].to_numpy(), own["units"].to_numpy())
+    below = np.cumsum(units["long"][::-1])[::-1]
+    above = np.cumsum(units["short"])
+    return pl.DataFrame(
+        {
+            "price": edges,
+            "long": np.append(below, 0) / (1 / unit),
+            "short": np.append(0, above) / (1 / unit),
+        }
+    )

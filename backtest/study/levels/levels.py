@@ -1,0 +1,264 @@
+"""Levels: what waits for the mark price to reach it, by price and time.
+
+A level is a position's liquidation price, worth its notional there (settlement currency) or its quantity. A cell
+tells what waits at the *end* of its column:
+
+- a level starts in the column whose end is the first at or after its entry (a position entered at a bar's close
+  waits from that close on);
+- it ends in the column of the bar its position's outcome falls in, as the sweep says: reached by the mark,
+  stopped, taken out at a profit, closed. A strip therefore stops at the left edge of the column whose wick
+  touched it;
+- in between it thins out where the book does (``survival``) or where a half-life is asked for.
+
+Funding moves levels, and so do holders who add margin or close a part. By default book and levels are swept
+without funding, and each stands where its entry put it. With ``drift``, and where a book has adjustments, a level
+changes bins at the openings that carry it over an edge, and is worth what it was when it came into its bin; what
+the mark reaches of it is worth its price then.
+
+Amounts are whole units (cents, or millionths of a base unit) in int64: no cell depends on the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.sweep.level_drift import level_pieces
+from backtest.engine.sweep.sweep import sweep
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Side, Time
+from backtest.study.levels.cells import SIDES, SideCells, row_columns
+from backtest.study.levels.grid import Grid, milliseconds
+from backtest.study.levels.waiting import Measure, require_no_funding
+
+#: What amounts are rounded to: settlement currency, base.
+UNITS = {"notional": 0.01, "quantity": 1e-6}
+
+#: Where levels stand, in words.
+STILL, MOVED = "levels at the entry, without funding", "levels moved by funding and holders"
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What waits in each cell of a grid.
+
+    ``long`` and ``short`` hold the bins; ``outside`` is what waits at prices beyond them; ``erased`` what the mark
+    reached in each column, at every price. Amounts are whole multiples of ``unit``.
+    """
+
+    grid: Grid
+    long: Integers  #: (bins, columns) at the end of each column
+    short: Integers  #: (bins, columns)
+    outside: Mapping[str, Integers]  #: (columns,) a side
+    erased: Mapping[str, Integers]  #: (columns,) a side
+    unit: float = UNITS["notional"]
+    measure: Measure = "notional"  #: settlement currency, or ``quantity``: base
+    assumptions: tuple[str, ...] = field(default=())
+    book: Book | None = None  #: whose levels these are; a score refuses labels of the same one
+
+    def __repr__(self) -> str:
+        start, end = self.grid.window
+        return (
+            f"Levels({self.grid.symbol}: {self.grid.bins:,} bins of {self.grid.width} x {self.grid.columns:,} "
+            f"columns, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M})"
+        )
+
+    def amounts(self, side: str | None = None) -> Floats:
+        """Return (bins, columns) what waits, in settlement currency (or base), of one side or both."""
+        cells = self.long + self.short if side is None else {"long": self.long, "short": self.short}[side]
+        return np.asarray(cells / (1 / self.unit))
+
+    def at(self, column: int, side: str | None = None) -> Floats:
+        """Return (bins,) what waits at the end of a column, as :meth:`amounts` does."""
+        parts = {"long": self.long, "short": self.short}
+        chosen = list(parts.values()) if side is None else [parts[side]]
+        return np.asarray(np.sum([cells[:, column] for cells in chosen], axis=0) / (1 / self.unit))
+
+    def totals(self) -> pl.DataFrame:
+        """Return a row a column: ``time`` (its end), ``long``, ``short``, ``long_erased``, ``short_erased``.
+
+        What waits is counted at every price, beyond the bins too.
+        """
+        waiting = {"long": self.long, "short": self.short}
+        per_currency = 1 / self.unit
+        return pl.DataFrame(
+            {
+                "time": pl.Series(self.grid.ends).cast(Time),
+                **{side: (waiting[side].sum(axis=0) + self.outside[side]) / per_currency for side in SIDES},
+                **{f"{side}_erased": self.erased[side] / per_currency for side in SIDES},
+            }
+        )
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the cells that hold anything: ``time, price_low, price_high, side``, and the measure's own name.
+
+        The time is the end of the column, the amount ``notional`` or ``quantity``.
+        """
+        parts = []
+        edges = self.grid.price_edges
+        for side, cells in (("long", self.long), ("short", self.short)):
+            columns, bins = np.nonzero(cells.T)
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "time": pl.Series(self.grid.ends[columns]).cast(Time),
+                        "price_low": edges[bins],
+                        "price_high": edges[bins + 1],
+                        "side": pl.repeat(side, bins.size, eager=True).cast(Side),
+                        self.measure: cells[bins, columns] / (1 / self.unit),
+                    }
+                )
+            )
+        return pl.concat(parts).sort("time", "price_low", "side")
+
+
+def levels_of(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    grid: Grid,
+    *,
+    half_life: timedelta | None = None,
+    drift: bool = False,
+    measure: Measure = "notional",
+    unit: float | None = None,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> Levels:
+    """Sweep a book and return its levels; leverage beyond a tier's limit is lowered.
+
+    Parameters
+    ----------
+    book, market, venue, tiers, threads : as for ``sweep``
+    half_life, measure, unit : as in :func:`levels`
+    drift : follow the levels as the market's funding moves them; otherwise there is none
+    """
+    kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
+    outcomes, pieces = swept_levels(book, market, venue, grid, drift=drift, tiers=tiers, threads=threads)
+    return levels(
+        outcomes,
+        grid,
+        survival=book.survival,
+        half_life=half_life,
+        pieces=pieces,
+        kinds=kinds,
+        measure=measure,
+        unit=unit,
+        assumptions=book.assumptions,
+        book=book,
+    )
+
+
+def swept_levels(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    grid: Grid,
+    *,
+    drift: bool = False,
+    tiers: Tiers = "strict",
+    threads: int | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Return the outcomes of a book, and where its levels stood while they moved; None where they stand still."""
+    prices = market if drift else unfunded(market)
+    outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=threads)
+    if not drift and book.adjustments is None:
+        return outcomes, None
+    terms: dict[str, Any] = {"logarithmic": grid.logarithmic, "tiers": tiers, "threads": threads}
+    return outcomes, level_pieces(book, outcomes, prices, venue, grid.price_edges, **terms)
+
+
+def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
+    """Return the outcomes of a book without funding, so that every level stands where it stood at the entry.
+
+    Raises
+    ------
+    ArgumentError
+        For a book with adjustments, which move levels: see :func:`swept_levels`.
+    """
+    if book.adjustments is not None:
+        raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")
+    return sweep(book, unfunded(market), venue, tiers=tiers, leverage_limit="cap")
+
+
+def unfunded(market: Market) -> Market:
+    """Return a market without its funding."""
+    return Market(market.bars, gap_limit=market.gap_limit, description=market.description)
+
+
+def levels(
+    outcomes: pl.DataFrame,
+    grid: Grid,
+    *,
+    survival: pl.DataFrame | None = None,
+    half_life: timedelta | None = None,
+    pieces: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+    measure: Measure = "notional",
+    unit: float | None = None,
+    assumptions: Sequence[str] = (),
+    book: Book | None = None,
+) -> Levels:
+    """Return what waits in each cell of a grid.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
+    survival : of the book, where it thins out
+    half_life : time in which a level loses half of itself, beside all else
+    pieces : where levels stood while they moved, as ``engine.drift.level_pieces`` returns it
+    kinds : as in ``study.flow``
+    measure : notional at the level, or quantity, which open interest is counted in
+    unit : what each level is rounded to; None: a cent, or a millionth of a base unit
+    assumptions, book : to be carried along: what the outcomes rest on, and whose they are
+
+    Raises
+    ------
+    ArgumentError
+        For outcomes that paid funding, a half-life of zero or less, more units than an int64 holds.
+    """
+    size = _unit_of(measure, unit)
+    if pieces is None:
+        require_no_funding(
+            outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect()
+        )
+    earliest = outcomes.select(pl.col("entry_time").filter(pl.col("symbol") == grid.symbol).min()).item()
+    at = grid.start if earliest is None else milliseconds(earliest)
+    sides = {side: SideCells(grid, side, survival, half_life, at) for side in SIDES}
+    with ThreadPoolExecutor(len(SIDES)) as pool:  # each side has its own cells
+        for columns in row_columns(outcomes, grid.symbol, pieces, kinds, measure, size):
+            list(pool.map(SideCells.add, sides.values(), (columns, columns)))
+        cells = dict(zip(SIDES, pool.map(SideCells.cells, sides.values()), strict=True))
+    fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)
+    where = STILL if pieces is None else MOVED
+    return Levels(
+        grid,
+        readonly(cells["long"][1:-1]),
+        readonly(cells["short"][1:-1]),
+        {side: readonly(found[0] + found[-1]) for side, found in cells.items()},
+        {name: readonly(side.erased) for name, side in sides.items()},
+        size,
+        measure,
+        (*assumptions, where, *fading),
+        book,
+    )
+
+
+def _unit_of(measure: Measure, unit: float | None) -> float:
+    if measure not in UNITS:
+        raise ArgumentError(f"measure must be one of {', '.join(UNITS)}, is {measure!r}")
+    if unit is not None and not 0 < unit < float("inf"):
+        raise ArgumentError(f"unit must be a finite number above zero, is {unit!r}")
+    return UNITS[measure] if unit is None else unit

@@ -1,0 +1,78 @@
+"""The positions whose levels wait at a moment, thinned to what is left of them by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from backtest.engine.sweep.surviving_weight import surviving_weight
+from backtest.errors import ArgumentError
+from backtest.schemas.frames import Time
+from backtest.study.liquidations.flow import notional_at, weight
+
+Measure = Literal["notional", "quantity"]
+
+
+def amount_at(price: str, measure: Measure, kinds: Mapping[str, str] | None) -> pl.Expr:
+    """Return what a level is worth, one trader's: its notional at a price, or its quantity."""
+    return pl.col("quantity") if measure == "quantity" else notional_at(pl.col(price), kinds)
+
+
+def require_no_funding(outcomes: pl.DataFrame) -> None:
+    """Refuse outcomes that paid funding: their levels have moved."""
+    if outcomes.select((pl.col("funding_paid") != 0.0).any()).item():
+        raise ArgumentError(
+            "levels need outcomes swept without funding, which moves them: levels_of(book, market, venue, grid) "
+            "does that, or Market(bars) without funding; levels_of(..., drift=True) follows them"
+        )
+
+
+def as_of(outcomes: pl.DataFrame, pieces: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """Return the outcomes of positions that stand somewhere at a moment, with the level and quantity of then."""
+    until = pl.col("until_time")
+    now = pieces.filter(pl.col("from_time") <= moment, until.is_null() | (until >= moment))
+    found = outcomes[now["row"]].with_columns(now.select("row", "quantity", liquidation_price="price"))
+    return found.unique("row", keep="last", maintain_order=True)
+
+
+def standing_at(
+    outcomes: pl.DataFrame,
+    symbol: str,
+    moment: datetime,
+    *,
+    survival: pl.DataFrame | None = None,
+    pieces: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+    measure: Measure = "notional",
+) -> pl.DataFrame:
+    """Return the levels of a symbol that wait at a moment, thinned to what is left of them by then.
+
+    The moment is the end of a bar: what its range reached is gone, what the next one reaches still waits.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them, without funding
+    survival : of the book, where it thins out
+    pieces : where levels stood while they moved
+    kinds, measure : as in ``levels.levels``
+
+    Returns
+    -------
+    The rows of ``outcomes`` that wait, with level and quantity as of then, and ``amount`` at the level.
+    """
+    ended = pl.col("outcome_time")
+    rows = (outcomes if pieces is None else as_of(outcomes, pieces, moment)).filter(
+        pl.col("symbol") == symbol,
+        pl.col("liquidation_price") > 0,
+        pl.col("entry_time") <= moment,
+        ended.is_null() | (ended >= moment),
+    )
+    if pieces is None:
+        require_no_funding(rows)
+    left = weight(rows)
+    if survival is not None:
+        left = pl.lit(surviving_weight(rows.with_columns(outcome_time=pl.lit(moment).cast(Time)), survival))
+    return rows.with_columns(amount=amount_at("liquidation_price", measure, kinds) * left)

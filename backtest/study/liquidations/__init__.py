@@ -1,0 +1,1 @@
+"""Liquidated flow: by interval, cascades, contagion, feeds."""

@@ -1,0 +1,129 @@
+"""Which side was liquidated, whether that lasts, and how much of a fall in open interest was forced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.study.liquidations.flow import interval, weight, whole_units
+
+#: Quantities are rounded to a hundred-millionth of the base currency before they are added up.
+QUANTITY_UNIT = 1e-8
+
+
+def imbalance(measure: str = "notional") -> pl.Expr:
+    """Return (longs - shorts) / (longs + shorts), from -1 to 1, as ``imbalance``; null where nothing happened.
+
+    Parameters
+    ----------
+    measure : ``notional``, ``count`` or ``share``, columns of ``flow.by_interval``
+    """
+    longs, shorts = pl.col(f"long_{measure}"), pl.col(f"short_{measure}")
+    both = longs + shorts
+    return pl.when(both > 0).then((longs - shorts) / both).alias("imbalance")
+
+
+def by_interval(flow: pl.DataFrame, measure: str = "notional") -> pl.DataFrame:
+    """Return ``time``, ``imbalance`` and what was liquidated, ``measure``, of every interval.
+
+    Parameters
+    ----------
+    flow : as ``flow.by_interval`` returns it
+    """
+    return flow.select("time", imbalance(measure), measure)
+
+
+def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "notional") -> pl.DataFrame:
+    """Return the correlation of the imbalance with itself some intervals earlier.
+
+    Pearson's, over the intervals in which something was liquidated both then and earlier; each pair's means are
+    its own. Errors are not independent: for a band resample calendar blocks (``study.bootstrap``).
+
+    Parameters
+    ----------
+    flow : as ``flow.by_interval`` returns it: evenly spaced
+    lags : intervals, at least 1
+
+    Returns
+    -------
+    ``lag``, ``autocorrelation`` (NaN where fewer than two pairs, or no variation, are left), ``pairs``.
+    """
+    step(flow)
+    if not lags or min(lags) < 1:
+        raise ArgumentError(f"lags must be whole numbers of at least 1, are {list(lags)}")
+    now = flow.lazy().select(now=imbalance(measure))
+    rows = [
+        now.with_columns(before=pl.col("now").shift(lag))
+        .drop_nulls()
+        .select(lag=pl.lit(lag), autocorrelation=pl.corr("now", "before"), pairs=pl.len())
+        for lag in lags
+    ]
+    return pl.concat(rows).with_columns(pl.col("autocorrelation").fill_null(float("nan"))).collect()
+
+
+def forced_share(
+    outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h", *, kinds: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """Return how much of each fall in open interest was liquidated, in base units, by symbol and interval.
+
+    Both sides are added up. A liquidated position leaves open interest only where nobody takes it over, so the
+    share may exceed 1. In base units, since open interest in dollars falls with the price alone.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them
+    bars : ``symbol, time, open_interest`` (base units), rows in order of time; a reading is that of its bar's end
+    kinds : as in ``study.flow``; what an inverse position was worth in coin at the fill is its base quantity
+
+    Returns
+    -------
+    ``symbol``, ``time``, ``liquidated_quantity``, ``open_interest_fall`` since the last reading of the interval
+    before (null in the first) and ``forced_share``, null where open interest did not fall.
+
+    Raises
+    ------
+    DataError
+        Where the bars carry no open interest.
+    """
+    if "open_interest" not in bars.columns:
+        raise DataError(f"bars must have open_interest in base units: there are {', '.join(bars.columns)}")
+    opening = pl.col("time").dt.truncate(every)
+    readings = bars.lazy().group_by("symbol", opening, maintain_order=True).agg(pl.col("open_interest").last())
+    gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated")
+    units = whole_units(_base_quantity(kinds) * pl.col("weight"), QUANTITY_UNIT)
+    per_quantity = 1 / QUANTITY_UNIT
+    liquidated = gone.group_by("symbol", interval(every)).agg(liquidated_quantity=units.sum() / per_quantity)
+    fall = pl.col("open_interest").shift(1).over("symbol") - pl.col("open_interest")
+    share = pl.col("liquidated_quantity") / pl.col("open_interest_fall")
+    return (
+        readings.with_columns(open_interest_fall=fall)
+        .join(liquidated, on=["symbol", "time"], how="left", maintain_order="left")
+        .with_columns(pl.col("liquidated_quantity").fill_null(0.0))
+        .with_columns(forced_share=pl.when(pl.col("open_interest_fall") > 0).then(share))
+        .select("symbol", "time", "liquidated_quantity", "open_interest_fall", "forced_share")
+        .collect()
+    )
+
+
+def step(flow: pl.DataFrame) -> timedelta:
+    """Return the distance between the intervals of a flow.
+
+    Raises
+    ------
+    ArgumentError
+        Where they are fewer than two, or not evenly spaced: a week's gap is no lag of one hour.
+    """
+    steps = flow["time"].diff().drop_nulls().unique()
+    if len(steps) != 1:
+        found = f"{flow.height:,} of {len(steps):,} different lengths"
+        raise ArgumentError(f"flow must hold evenly spaced intervals, as by_interval returns them, has {found}")
+    return timedelta(milliseconds=steps.dt.total_milliseconds().item())
+
+
+def _base_quantity(kinds: Mapping[str, str] | None) -> pl.Expr:
+    in_base = [name for name, kind in (kinds or {}).items() if kind != "linear"]
+    notional = pl.col("fill_notional")
+    return pl.when(pl.col("symbol").is_in(in_base)).then(notional).otherwise(notional / pl.col("fill_price"))

@@ -1,0 +1,153 @@
+"""What a history would have been without its liquidations: a range over impacts nobody measured.
+
+A real price already contains the cascade it went through, so nothing is fed forward here. The impact of the
+liquidations that took place is taken out: history * exp(-impact). How much of the fall they made is then
+
+    endogenous share = 1 - drawdown(flow removed) / drawdown(history)
+
+It rests on the impact of a notional, which no source gives for the day itself, and on how it fades. So every
+answer is a range over assumed impacts, never a number. That everyone else would have traded the same is assumed
+too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
+
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.study.liquidations.imbalance import step
+
+MILLION, BASIS_POINT = 1e6, 1e-4
+
+
+@dataclass(frozen=True)
+class Impact:
+    """How notional moves the price: log price = basis points of the first million * (notional / million)^power.
+
+    Power 1 is linear. Below 1 the history's liquidations count as one order, whose remaining notional is raised to
+    the power: that does not depend on the interval, but only a single episode is one order.
+    """
+
+    basis_points: float  #: that the first million of quote moves the price by
+    power: float = 1.0
+    _: KW_ONLY
+    permanent: float = 1.0  #: share of the notional that weighs on the price for good
+    half_life: timedelta | None = None  #: of the rest
+
+    def __post_init__(self) -> None:
+        """Refuse impacts of the wrong sign, and a rest that is not told how to fade."""
+        if not (math.isfinite(self.basis_points) and self.basis_points >= 0):
+            raise ArgumentError(f"basis_points must be finite and not negative, is {self.basis_points!r}")
+        if not 0 < self.power <= 1:
+            raise ArgumentError(f"power must lie above 0, up to 1, is {self.power!r}")
+        if not 0 <= self.permanent <= 1:
+            raise ArgumentError(f"permanent must be a share from 0 to 1, is {self.permanent!r}")
+        if self.permanent < 1 and not (self.half_life and self.half_life > timedelta(0)):
+            raise ArgumentError(f"half_life must be above zero where permanent is below 1, is {self.half_life}")
+
+    def log_price(self, bought: pl.Expr, interval: timedelta) -> pl.Expr:
+        """Return by how much the flow up to each interval, its own included, has moved the log price.
+
+        Parameters
+        ----------
+        bought : quote bought less sold in each interval, evenly spaced
+        interval : distance between them
+        """
+        remaining = self._remaining(bought, interval)
+        return remaining.sign() * (self.basis_points * BASIS_POINT) * (remaining.abs() / MILLION).pow(self.power)
+
+    def _remaining(self, bought: pl.Expr, interval: timedelta) -> pl.Expr:
+        lasting: pl.Expr = self.permanent * bought.cum_sum()
+        if self.permanent == 1 or self.half_life is None:
+            return lasting
+        intervals = self.half_life / interval
+        kept = 0.5 ** (1 / intervals)
+        divided_by = (1 - kept ** pl.int_range(1, pl.len() + 1)) / (1 - kept)  # the weights of the moving mean
+        fading: pl.Expr = bought.ewm_mean(half_life=intervals) * divided_by
+        return lasting + (1 - self.permanent) * fading
+
+
+def square_root(*, daily_volatility: float, daily_notional: float, coefficient: float = 0.9) -> Impact:
+    """Return the impact coefficient * volatility * sqrt(notional / daily notional) (Donier & Bonart, 1412.4503).
+
+    Parameters
+    ----------
+    daily_volatility : standard deviation of the day's log price
+    daily_notional : quote traded in a day
+    coefficient : of order one
+    """
+    return Impact(coefficient * daily_volatility * math.sqrt(MILLION / daily_notional) / BASIS_POINT, 0.5)
+
+
+#: Assumed: 1 to 5 basis points a million for an aggregated market (calm perpetuals of 2020, one venue of 2025), 10
+#: to 25 in stress (BitMEX, 13 March 2020), and the root law at 5 % and $60 bn a day. None is of May 2021.
+IMPACTS: Mapping[str, Impact] = {
+    **{f"linear, {points} bp a million": Impact(points) for points in (1, 2, 5, 10, 25)},
+    "square root": square_root(daily_volatility=0.05, daily_notional=60e9),
+}
+
+
+def paths(
+    bars: pl.DataFrame,
+    flow: pl.DataFrame,
+    impacts: Mapping[str, Impact] = IMPACTS,
+    *,
+    price: str = "close",
+) -> pl.DataFrame:
+    """Return a history and what it becomes with its liquidations removed, under each of several assumed impacts.
+
+    Longs are sold when they are liquidated, shorts bought. A bar's whole flow counts as earlier than its price:
+    true of its close, too much for its low.
+
+    Parameters
+    ----------
+    bars : ``time`` and ``price`` of one symbol, in order of time
+    flow : ``time, long_notional, short_notional`` that were in fact liquidated of that symbol, as
+        ``flow.by_interval`` returns them, in quote currency; every bar's time is one of its intervals
+    impacts : by name
+    price : column of the bars
+
+    Returns
+    -------
+    ``time``, ``history``, and a price for each impact, under its name.
+
+    Raises
+    ------
+    DataError
+        Where a bar's time is none of the flow's.
+    """
+    bought, interval = pl.col("short_notional") - pl.col("long_notional"), step(flow)
+    moved = flow.select("time", **{name: each.log_price(bought, interval) for name, each in impacts.items()})
+    joined = bars.select("time", history=price).join(moved, on="time", how="left", maintain_order="left")
+    strangers = joined.select(pl.any_horizontal(pl.col(*impacts).is_null()).sum()).item()
+    if strangers:
+        raise DataError(f"flow must have an interval for the time of every bar: {strangers:,} have none")
+    return joined.with_columns((pl.col("history") * (-pl.col(name)).exp()).alias(name) for name in impacts)
+
+
+def drawdown(price: pl.Expr) -> pl.Expr:
+    """Return the deepest fall below an earlier peak, as a fraction of the peak."""
+    return 1 - (price / price.cum_max()).min()
+
+
+def endogenous_share(paths: pl.DataFrame) -> pl.DataFrame:
+    """Return how much of the deepest fall the liquidations made, under each assumed impact: read it as a range.
+
+    Parameters
+    ----------
+    paths : as :func:`paths` returns them
+
+    Returns
+    -------
+    ``impact``, ``drawdown``, ``drawdown_removed`` (of that path, wherever it is deepest) and ``endogenous_share``:
+    NaN where the history never fell, below zero where its liquidations held it up.
+    """
+    names = paths.columns[2:]
+    fall, *without = paths.select(drawdown(pl.col(name)).alias(name) for name in paths.columns[1:]).row(0)
+    table = pl.DataFrame({"impact": names, "drawdown": [fall] * len(names), "drawdown_removed": without})
+    return table.with_columns(endogenous_share=1 - pl.col("drawdown_removed") / pl.col("drawdown"))

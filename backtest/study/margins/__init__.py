@@ -1,0 +1,1 @@
+"""Whether margins suffice: initial and maintenance, tails, closing."""

@@ -1,0 +1,196 @@
+"""Maintenance margin, the venue's real test: does it cover closing a liquidated position of a tier's size?
+
+Closing a notional Q takes tau = Q / (participation x volume a unit of time) and costs a fee and the impact
+Y sigma sqrt(Q / V), sigma the volatility of a day and V the volume of one (Donier and Bonart 2015 on BTC). While
+it lasts the price moves on against the position. So a rate of the notional suffices at level q when
+
+    required = fee + impact(Q) + q-quantile of the adverse move within tau
+
+and where it does not, the venue bears the difference. The adverse move is taken from every opening, and, as venues
+close positions only when markets fall, from the fills of liquidations at the tier's highest leverage: positions
+opened at every bar (or every few), one like another, that the sweep liquidates. Whole bars are the resolution: a
+position that takes less than one is exposed for one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError
+from backtest.kernel.types import Floats
+from backtest.market.market import Market
+from backtest.rules.tiers import TierTable
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import Side
+from backtest.study.margins.close_out import USUAL, Closing, Exit, after_liquidation
+from backtest.study.margins.tail_laws import MOVES
+
+#: A notional at a tier's end is still in it when the price has been divided out and multiplied again.
+WITHIN = 1 - 1e-9
+
+LEVELS = (0.99, 0.995, 0.999)
+
+#: Rates are suggested in steps of it.
+RATE_STEP = 0.0005
+
+#: Sizes that a suggested cap is looked for among.
+SIZES = tuple(digit * 10.0**power for power in range(3, 10) for digit in (1, 2, 5))
+
+
+def tier_adequacy(
+    market: Market,
+    venue: Venue,
+    *,
+    table: str,
+    symbol: str | None = None,
+    closing: Closing = USUAL,
+    levels: Sequence[float] = LEVELS,
+    level: float = 0.995,
+    open_end: float = 10_000_000.0,
+) -> pl.DataFrame:
+    """Return whether each tier's maintenance rate covers closing the largest position it is for.
+
+    Parameters
+    ----------
+    market : bars with ``volume`` in base units, unless ``closing`` says what is traded
+    venue, table : the table of tiers of the symbol's contract; sizes in contracts are turned into settlement
+        currency at the median close of the bars, and moves after liquidation are those of so many contracts
+    levels : of the required rates; ``level`` is that of what is suggested
+    open_end : size at which a last tier without an end is judged
+
+    Returns
+    -------
+    A row a tier, side and ``condition`` (``every opening``, or ``after liquidation`` at the tier's highest
+    leverage; none where the table does not tell it or nothing was liquidated): ``floor, size`` (judged at) in
+    settlement currency, ``contracts`` (null where the table does not count them), ``rate, max_leverage,
+    time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each level in per cent,
+    ``shortfall_share`` of moves, ``bad_debt`` expected per million closed, ``suggested_rate``, the required one at
+    ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest round size up to which the rate suffices at
+    every opening: null where none does.
+
+    Raises
+    ------
+    DataError
+        For bars without volume where none is given.
+    ArgumentError
+        For a table keyed by leverage, which has no sizes to judge; levels out of their range.
+    """
+    if not all(0 < each < 1 for each in (*levels, level)):
+        raise ArgumentError(f"levels must lie between 0 and 1, are {[*levels, level]}")
+    terms = Exit.of(market, closing, symbol, venue)
+    found = venue.contract(terms.market.symbols[0]).table(table)
+    if found.model == "leverage":
+        raise ArgumentError(
+            f"tier_adequacy needs tiers by size: those of {table} are by leverage, one rate for any size"
+        )
+    rows = [
+        row
+        for tier in range(len(found))
+        for side in MOVES
+        for row in _tier_rows(terms, venue, found, tier, side, (levels, level, open_end))
+    ]
+    return pl.DataFrame(
+        rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64, "contracts": pl.Float64}
+    )
+
+
+def bad_debt(
+    market: Market,
+    *,
+    sizes: Sequence[float],
+    rates: Sequence[float],
+    symbol: str | None = None,
+    closing: Closing = USUAL,
+    venue: Venue | None = None,
+) -> pl.DataFrame:
+    """Return the frontier of size and rate: what closing positions of each size at each rate leaves unpaid.
+
+    Parameters
+    ----------
+    sizes : notional in settlement currency
+    venue : says what kind of contract it is; linear without one
+
+    Returns
+    -------
+    ``side, size, rate, time_to_close, shortfall_share`` of moves from every opening that the rate does not cover,
+    ``bad_debt`` expected per million of notional closed.
+    """
+    terms = Exit.of(market, closing, symbol, venue)
+    needed = {
+        (side, float(size)): terms.moves(side, terms.bars(size)) + terms.cost(size)
+        for size in sizes
+        for side in MOVES
+    }
+    rows = [
+        {"side": side, "size": size, "time_to_close": terms.time(size), **_beyond(moves, float(rate))}
+        for (side, size), moves in needed.items()
+        for rate in rates
+    ]
+    return pl.DataFrame(rows, schema_overrides={"side": Side})
+
+
+def _tier_rows(
+    terms: Exit, venue: Venue, table: TierTable, tier: int, side: str, asked: tuple[Sequence[float], float, float]
+) -> Iterator[dict[str, Any]]:
+    levels, level, open_end = asked
+    worth, quantity = _contract(terms, venue, table)
+    ends = [*table.floors[1:], table.cap if math.isfinite(table.cap) else max(open_end / worth, table.floors[-1])]
+    size, rate, leverage = float(ends[tier]) * worth, float(table.rates[tier]), float(table.max_leverages[tier])
+    horizon, cost = terms.bars(size), terms.cost(size)
+    conditions = {"every opening": terms.moves(side, horizon)}
+    if math.isfinite(leverage):
+        held = size if quantity is None else float(ends[tier]) * quantity
+        conditions["after liquidation"] = after_liquidation(
+            terms.market, venue, table.name, held * WITHIN, side=side, leverage=leverage, horizon=horizon,
+            counted="notional" if quantity is None else "quantity",
+        )  # fmt: skip
+    for condition, moves in conditions.items():
+        if not moves.size:
+            continue
+        needed = moves + cost
+        wanted = float(np.quantile(needed, level))
+        yield {
+            "tier": tier + 1,
+            "side": side,
+            "condition": condition,
+            "floor": float(table.floors[tier]) * worth,
+            "size": size,
+            "contracts": None if quantity is None else float(ends[tier]),
+            "max_leverage": leverage,
+            "time_to_close": terms.time(size),
+            "cost": cost,
+            "moves": moves.size,
+            **{f"required_{100 * each:g}": float(np.quantile(needed, each)) for each in levels},
+            **_beyond(needed, rate),
+            "suggested_rate": math.ceil(wanted / RATE_STEP - 1e-9) * RATE_STEP,
+            "suggested_cap": _suggested_cap(terms, side, rate, level),
+        }
+
+
+def _contract(terms: Exit, venue: Venue, table: TierTable) -> tuple[float, float | None]:
+    """Return what one of the table's units of size is worth, and its quantity where it is a contract."""
+    if table.size == "notional":
+        return 1.0, None
+    kind = venue.contract(terms.market.symbols[0]).kind
+    price = {"linear": terms.price, "inverse": 1 / terms.price}.get(kind, 1.0)
+    return table.contract_size * price, table.contract_size
+
+
+def _beyond(needed: Floats, rate: float) -> dict[str, float]:
+    """Return how often closing needed more than a rate, and how much more per million."""
+    beyond = np.maximum(needed - rate, 0.0)
+    return {"rate": rate, "shortfall_share": float((beyond > 0).mean()), "bad_debt": float(beyond.mean()) * 1e6}
+
+
+def _suggested_cap(terms: Exit, side: str, rate: float, level: float) -> float | None:
+    cap = None
+    for size in SIZES:
+        if terms.cost(size) + float(np.quantile(terms.moves(side, terms.bars(size)), level)) > rate:
+            return cap
+        cap = size
+    return cap

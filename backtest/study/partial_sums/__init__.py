@@ -1,0 +1,1 @@
+"""Sums of parts of a book that add up exactly."""

@@ -1,0 +1,157 @@
+"""Outcomes as the arrays that the kernels of sums take, and what they find as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.engine.sweep.admission import symbol_codes
+from backtest.errors import DataError
+from backtest.kernel.arrays import NO_TIME
+from backtest.kernel.compile import readonly
+from backtest.kernel.study import sums
+from backtest.kernel.types import Codes, Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.contract import KINDS
+from backtest.schemas.frames import Side
+from backtest.study.liquidations.flow import LEVERAGE_EDGES, bucket_type
+
+#: Groups there is room for at first; four times as many whenever they do not suffice.
+FIRST_ROOM = 4_096
+
+EDGES = readonly(np.array(LEVERAGE_EDGES))
+
+
+def symbols_of(outcomes: pl.DataFrame) -> tuple[str, ...]:
+    """Return the symbols there are; parts of a book are mostly of one."""
+    symbols = outcomes["symbol"]
+    if symbols.len() and (symbols == symbols[0]).all():
+        return (symbols[0],)
+    return tuple(symbols.unique(maintain_order=True))
+
+
+def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...], kinds: Mapping[str, str] | None) -> sums.Rows:
+    """Return what every sum needs of outcomes."""
+    price, has_leverage = floats(outcomes, "entry_price"), "leverage" in outcomes.columns
+    has_weight = "weight" in outcomes.columns
+    return sums.Rows(
+        kind=readonly(np.array([KINDS[(kinds or {}).get(symbol, "linear")] for symbol in symbols], np.int64)),
+        symbol=symbol_codes(outcomes["symbol"], symbols),
+        side=_codes(outcomes["side"]),
+        outcome=_codes(outcomes["outcome"]),
+        time=readonly(outcomes["outcome_time"].to_physical().fill_null(NO_TIME).rechunk().to_numpy()),
+        entry_price=price,
+        quantity=floats(outcomes, "quantity"),
+        leverage=floats(outcomes, "leverage" if has_leverage else "margin"),
+        has_leverage=has_leverage,
+        weight=floats(outcomes, "weight") if has_weight else price,
+        has_weight=has_weight,
+    )
+
+
+def fills_of(outcomes: pl.DataFrame) -> sums.Fills:
+    """Return what flows need of outcomes beside."""
+    notional, thins = floats(outcomes, "fill_notional"), "surviving_weight" in outcomes.columns
+    return sums.Fills(
+        liquidated=readonly(outcomes["liquidated"].to_numpy()),
+        ambiguous=readonly(outcomes["ambiguous"].to_numpy()),
+        left=floats(outcomes, "surviving_weight") if thins else notional,
+        thins=thins,
+        notional=notional,
+        shortfall=floats(outcomes, "shortfall"),
+    )
+
+
+def spans_of(outcomes: pl.DataFrame, symbols: tuple[str, ...], market: Market) -> sums.Spans:
+    """Return when positions began, and when bars, long gaps and histories of their symbols end."""
+    number = np.array([market.symbols.index(symbol) for symbol in symbols], np.int64)
+    places = pl.DataFrame(
+        {"symbol": symbols, "place": np.arange(len(symbols))}, schema_overrides={"symbol": pl.String}
+    )
+    gaps = market.gaps().filter("long").join(places, on="symbol").sort("place", "end")
+    return sums.Spans(
+        entry_time=readonly(outcomes["entry_time"].to_physical().rechunk().to_numpy()),
+        interval=readonly(market.intervals[number]),
+        last=readonly((market.times[market.firsts[1:] - 1] + market.intervals)[number]),
+        gap_first=readonly(np.searchsorted(gaps["place"].to_numpy(), np.arange(len(symbols) + 1))),
+        gap_start=readonly(gaps["start"].to_physical().to_numpy()),
+        gap_end=readonly(gaps["end"].to_physical().to_numpy()),
+    )
+
+
+def add_up(add: Callable[[int, sums.Groups, int], tuple[int, int]], rows: int) -> sums.Groups:
+    """Return the groups of all rows.
+
+    Parameters
+    ----------
+    add : a kernel of sums, which adds rows from one on to groups, of which there are so many
+    rows : how many there are to add
+
+    Raises
+    ------
+    DataError
+        For amounts of more units than int64 holds.
+    """
+    groups = _room(FIRST_ROOM)
+    row, count = add(0, groups, 0)
+    while row < rows:
+        if count == sums.TOO_LARGE:
+            raise DataError(f"outcomes: amounts must be below 2^63 units to be added up: row {row:,} holds more")
+        groups = _more_room(groups, count)
+        row, count = add(row, groups, count)
+    return groups._replace(
+        code=groups.code[:count],
+        moment=groups.moment[:count],
+        sums=groups.sums[:count],
+        largest=groups.largest[:count],
+    )
+
+
+def trader_columns(symbols: tuple[str, ...], traders: Integers) -> dict[str, pl.Series]:
+    """Return symbol, side and leverage bucket from the bits that tell them."""
+    return {
+        "symbol": pl.Series(symbols, dtype=pl.String).gather(traders >> 4),
+        "side": categories(Side, traders >> 3 & 1),
+        "leverage_bucket": categories(bucket_type(), traders & 7),
+    }
+
+
+def categories(kind: pl.Enum, codes: Codes) -> pl.Series:
+    """Return a column of categories by their codes."""
+    return pl.Series(kind.categories, dtype=kind).gather(codes)
+
+
+def known(values: pl.Series, flags: Integers) -> pl.Series:
+    """Return values where their flag is set, null elsewhere."""
+    return values.to_frame().select(pl.when(pl.Series(flags) > 0).then(pl.first())).to_series()
+
+
+def floats(outcomes: pl.DataFrame, name: str) -> Floats:
+    """Return a column of numbers, NaN for null."""
+    return readonly(outcomes[name].fill_null(float("nan")).rechunk().to_numpy())
+
+
+def _codes(column: pl.Series) -> Any:
+    return readonly(column.to_physical().rechunk().to_numpy())
+
+
+def _room(size: int) -> sums.Groups:
+    return sums.Groups(
+        slot=np.full(2 * size, -1),
+        code=np.empty(size, np.int64),
+        moment=np.empty(size, np.int64),
+        sums=np.zeros((size, sums.WIDTH), np.int64),
+        largest=np.full(size, np.nan),
+    )
+
+
+def _more_room(groups: sums.Groups, count: int) -> sums.Groups:
+    """Return the same groups in four times the room."""
+    larger = _room(4 * count)
+    for own, known in zip(larger[1:], groups[1:], strict=True):
+        own[:count] = known
+    sums.place_again(larger, count)
+    return larger

@@ -1,0 +1,106 @@
+"""Maps of levels as sums over the parts of a book: what waits in a cell of the whole is what waits in the parts'.
+
+A part is kept as what its cells change by from one column to the next, in whole units: a level costs its start and
+its end however long it waits, parts add up exactly in any order, and one running sum makes the map of the whole.
+That holds while levels do not thin out: survival and half-lives round what is left of a cell, not of a level.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import readonly
+from backtest.kernel.types import Integers
+from backtest.schemas.frames import Side
+from backtest.study.levels.cells import MOST_UNITS, SIDES
+from backtest.study.levels.grid import Grid
+from backtest.study.levels.levels import Levels
+
+#: What changes are told apart by, the grid by its number. Lines are the bins, then one of what waits beyond
+#: them, then one of what the mark reaches.
+KEYS = ("grid", "side", "line", "column")
+
+#: A part in which nothing waits.
+NOTHING = pl.DataFrame(
+    schema={"grid": pl.Int32, "side": Side, "line": pl.Int32, "column": pl.Int32, "units": pl.Int64}
+)
+
+
+def level_changes(found: Levels, number: int) -> pl.DataFrame:
+    """Return what a map changes by from column to column: ``KEYS`` and ``units``, a row a change.
+
+    Parameters
+    ----------
+    found : not thinned out
+    number : of its grid, where there are several
+    """
+    return pl.concat([_changes(_lines(found, side), side, number) for side in SIDES])
+
+
+def merge_level_changes(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+    """Return the changes of several parts of a book, one below the other, as those of the whole.
+
+    Raises
+    ------
+    ArgumentError
+        For more units than an int64 holds.
+    """
+    units = pl.col("units")
+    added = pl.col("units").filter(units > 0).cast(pl.Float64).sum().alias("added")
+    merged = parts.lazy().group_by(KEYS).agg(units.sum(), added).sort(KEYS).collect(engine="streaming")
+    total = merged["added"].sum()
+    if total > MOST_UNITS:
+        raise ArgumentError(f"levels: unit must be larger: an int64 cannot hold {total:.3g} units")
+    return merged.drop("added").filter(units != 0)
+
+
+def levels_from(
+    changes: pl.DataFrame, grid: Grid, number: int, *, unit: float, assumptions: tuple[str, ...] = ()
+) -> Levels:
+    """Return the map of a grid that changes are told of.
+
+    Parameters
+    ----------
+    changes : as :func:`merge_level_changes` returns them
+    grid, number, unit : what they were counted in
+    assumptions : to be carried along
+    """
+    own = changes.filter(pl.col("grid") == number)
+    lines = {side: _summed(own.filter(pl.col("side") == side), grid) for side in SIDES}
+    return Levels(
+        grid,
+        readonly(lines["long"][:-2]),
+        readonly(lines["short"][:-2]),
+        {side: readonly(found[-2]) for side, found in lines.items()},
+        {side: readonly(found[-1]) for side, found in lines.items()},
+        unit,
+        assumptions=assumptions,
+    )
+
+
+def _lines(found: Levels, side: str) -> Integers:
+    """Return (bins + 2, columns): the bins, what waits beyond them, what is reached."""
+    cells = {"long": found.long, "short": found.short}[side]
+    return np.vstack([cells, found.outside[side], found.erased[side]])
+
+
+def _changes(lines: Integers, side: str, number: int) -> pl.DataFrame:
+    changes = np.diff(lines, axis=1, prepend=0)
+    line, column = np.nonzero(changes)
+    return pl.DataFrame(
+        {
+            "grid": pl.repeat(number, line.size, dtype=pl.Int32, eager=True),
+            "side": pl.repeat(side, line.size, eager=True).cast(Side),
+            "line": pl.Series(line, dtype=pl.Int32),
+            "column": pl.Series(column, dtype=pl.Int32),
+            "units": changes[line, column],
+        }
+    )
+
+
+def _summed(changes: pl.DataFrame, grid: Grid) -> Integers:
+    lines = np.zeros((grid.bins + 2, grid.columns), np.int64)
+    lines[changes["line"].to_numpy(), changes["column"].to_numpy()] = changes["units"].to_numpy()
+    return np.cumsum(lines, axis=1, out=lines)

@@ -1,0 +1,209 @@
+"""Outcomes condensed to the sums that statistics need of them, which add up exactly over the parts of a book.
+
+Everything is a whole number of units, summed as int64, or a largest or earliest value: parts merge to the same
+frame in any order and however the book was cut. ``flow`` takes condensed frames in place of outcomes; pulses, from
+which cascades are found, merge here too, so a cascade may run through any number of parts, and so do the lives
+that survival curves are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import cast
+
+import polars as pl
+
+from backtest.kernel.study import sums
+from backtest.market.market import Market
+from backtest.schemas.frames import Time
+from backtest.study.liquidations.flow import WEIGHT_UNIT, leverage, leverage_bucket, weight, whole_units
+from backtest.study.partial_sums.arrays import (
+    EDGES,
+    add_up,
+    categories,
+    fills_of,
+    known,
+    rows_of,
+    spans_of,
+    symbols_of,
+    trader_columns,
+)
+from backtest.study.survival.survival import End, require_whole
+
+HOUR = timedelta(hours=1)
+
+#: What the rows of condensed outcomes are told apart by.
+KEYS = ("symbol", "side", "leverage_bucket", "outcome", "liquidated", "ambiguous", "outcome_time", "unit")
+LIVES_KEYS = ("symbol", "side", "leverage_bucket", "duration", "ended")
+SUMS = ("opened", "left", "book_notional", "entry_notional", "fill_notional", "shortfall")
+
+
+def condense(
+    outcomes: pl.DataFrame,
+    every: str | None = "1h",
+    *,
+    kinds: Mapping[str, str] | None = None,
+    unit: float = 0.01,
+) -> pl.DataFrame:
+    """Return the sums that ``flow`` needs of some outcomes, a row a group of them.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them
+    every : finest interval that can be told apart afterwards; None: every stamp
+    unit : settlement currency that amounts are rounded to before they are added up
+
+    Returns
+    -------
+    The columns of ``KEYS`` (``outcome_time``: opening of the interval), ``SUMS`` in whole units as ``..._units``,
+    ``largest_units`` (entry notional of one row), ``largest_fill`` of one row, ``first_time`` and ``last_time`` of
+    the outcomes themselves.
+
+    Raises
+    ------
+    DataError
+        For amounts of 2^63 units and more.
+    """
+    symbols, per_unit, per_weight = symbols_of(outcomes), 1 / unit, 1 / WEIGHT_UNIT
+    rows, fills = rows_of(outcomes, symbols, kinds), fills_of(outcomes)
+    found = add_up(
+        lambda row, groups, count: sums.add_flow(row, rows, fills, EDGES, per_unit, per_weight, groups, count),
+        outcomes.height,
+    )
+    time = known(pl.Series(found.moment).cast(Time), found.code & 1)
+    exact = pl.DataFrame(
+        {
+            **trader_columns(symbols, found.code >> 6),
+            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 3 & 7),
+            "liquidated": found.code >> 2 & 1 > 0,
+            "ambiguous": found.code >> 1 & 1 > 0,
+            "outcome_time": time,
+            "unit": pl.repeat(unit, found.code.size, dtype=pl.Float64, eager=True),
+            **{name: found.sums[:, number] for number, name in enumerate(_names()[:-1])},
+            "largest_fill": pl.Series(found.largest).fill_nan(None),
+            "first_time": time,
+            "last_time": time,
+        }
+    ).sort(KEYS)
+    return exact if every is None else coarsen(exact, every)
+
+
+def coarsen(condensed: pl.DataFrame, every: str) -> pl.DataFrame:
+    """Return a condensed frame that tells longer intervals apart."""
+    return merge(condensed.with_columns(pl.col("outcome_time").dt.truncate(every)))
+
+
+def pulses_of(condensed: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
+    """Return what ``cascades.pulses`` does, of outcomes condensed to every stamp in the same unit."""
+    gone = condensed.lazy().filter("liquidated").rename({"outcome_time": "time"})
+    fill, side, per_unit = pl.col("fill_notional_units"), pl.col("side"), 1 / unit
+    pulses = gone.group_by("symbol", "time").agg(
+        long_notional=fill.filter(side == "long").sum() / per_unit,
+        short_notional=fill.filter(side == "short").sum() / per_unit,
+        notional=fill.sum() / per_unit,
+        count=pl.col("left_units").sum() / (1 / WEIGHT_UNIT),
+        largest_fill=pl.col("largest_fill").max(),
+    )
+    return pulses.sort("symbol", "time").collect()
+
+
+def merge(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+    """Return condensed parts, one below the other, as the condensed whole."""
+    return _added(parts.lazy()).collect(engine="streaming")
+
+
+def merge_pulses(parts: pl.LazyFrame | pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
+    """Return the pulses of several parts of a book, one below the other, as the pulses of the whole.
+
+    Parameters
+    ----------
+    parts : as ``cascades.pulses`` returns them
+    unit : the one they were added up in
+    """
+    keys = [name for name in ("symbol", "time") if name in parts.collect_schema().names()]
+    units = {"long_notional": unit, "short_notional": unit, "notional": unit, "count": WEIGHT_UNIT}
+    sums = [whole_units(pl.col(name), one).sum() / (1 / one) for name, one in units.items()]
+    merged = parts.lazy().group_by(keys).agg(*sums, pl.col("largest_fill").max())
+    return merged.sort(keys).collect(engine="streaming")
+
+
+def condense_lives(
+    lives: pl.DataFrame, step: timedelta = HOUR, *, kinds: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """Return how many lived how long and what ended them, which ``survival`` takes in place of the lives.
+
+    Parameters
+    ----------
+    lives : as ``survival.lives`` returns them
+    step : durations are rounded up to whole numbers of it, or there would be as many of them as lives
+
+    Returns
+    -------
+    The columns of ``LIVES_KEYS``, and ``weight``: positions times weight.
+    """
+    whole = -(-pl.col("duration").dt.total_milliseconds() // (step // timedelta(milliseconds=1)))
+    duration = (whole * (step // timedelta(milliseconds=1))).cast(pl.Duration("ms"))
+    rows = lives.lazy().select(
+        "symbol",
+        "side",
+        leverage_bucket(leverage(lives, kinds)),
+        duration.alias("duration"),
+        "ended",
+        weight(lives),
+    )
+    return merge_lives(rows)
+
+
+def condense_ends(
+    outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR, *, kinds: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """Return what ``condense_lives`` does of the lives of outcomes, in one pass over them.
+
+    Parameters
+    ----------
+    outcomes, market : as ``survival.lives`` takes them
+
+    Raises
+    ------
+    DataError
+        For books whose rows thin out, and as ``condense``.
+    """
+    require_whole(outcomes)
+    symbols, step_ms, per_weight = symbols_of(outcomes), step // timedelta(milliseconds=1), 1 / WEIGHT_UNIT
+    rows, spans = rows_of(outcomes, symbols, kinds), spans_of(outcomes, symbols, market)
+    found = add_up(
+        lambda row, groups, count: sums.add_lives(row, rows, spans, EDGES, step_ms, per_weight, groups, count),
+        outcomes.height,
+    )
+    return pl.DataFrame(
+        {
+            **trader_columns(symbols, found.code >> 4),
+            "duration": known(pl.Series(found.moment * step_ms).cast(pl.Duration("ms")), found.code & 1),
+            "ended": categories(End, found.code >> 1 & 7),
+            "weight": pl.Series(found.sums[:, sums.OPENED]) / per_weight,  # numpy divides otherwise, by an ulp
+        }
+    ).sort(LIVES_KEYS)
+
+
+def merge_lives(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
+    """Return condensed lives of several parts of a book, one below the other, as those of the whole."""
+    units = whole_units(pl.col("weight"), WEIGHT_UNIT).sum() / (1 / WEIGHT_UNIT)
+    return parts.lazy().group_by(LIVES_KEYS).agg(units).sort(LIVES_KEYS).collect(engine="streaming")
+
+
+def _added(rows: pl.LazyFrame) -> pl.LazyFrame:
+    ends = (pl.col("first_time").min(), pl.col("last_time").max())
+    return rows.group_by(KEYS).agg(*_sums(), *_largest(), *ends).sort(KEYS)
+
+
+def _names() -> list[str]:
+    return [*(f"{name}_units" for name in SUMS), "largest_units", "largest_fill"]
+
+
+def _sums() -> list[pl.Expr]:
+    return [pl.col(f"{name}_units").sum() for name in SUMS]
+
+
+def _largest() -> list[pl.Expr]:
+    return [pl.col("largest_units", "largest_fill").max()]

@@ -1,0 +1,1 @@
+"""Policies: grids of rules, settlement, bands, counterfactuals."""

@@ -1,0 +1,70 @@
+"""Bands of a policy's shares: calendar blocks of entry time, the same draws for every policy of a book."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.kernel.types import Integers
+from backtest.study.liquidations.flow import WEIGHT_UNIT, entry_notional, weight, whole_units
+from backtest.study.policy.settlement import Run
+from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, blocks, resampling
+
+#: Each share and the columns of block sums it is the ratio of.
+SHARES = {"liquidated_share": (1, 0), "notional_share": (3, 2), "shortfall_share": (4, 2)}
+
+
+@dataclass(frozen=True)
+class Bands:
+    """How bands are drawn."""
+
+    seed: int
+    length: timedelta = FORTNIGHT
+    draws: int = 499
+    confidence: float = 0.95
+
+
+def share_bands(run: Run, wanted: Book, kinds: Mapping[str, str], bands: Bands) -> dict[str, float]:
+    """Return the low and high end of each share, and the effective number of blocks of the wanted book."""
+    plan = resampling(
+        wanted.positions["entry_time"],
+        seed=bands.seed,
+        length=bands.length,
+        draws=bands.draws,
+        confidence=bands.confidence,
+    )
+    drawn = np.einsum("db,bk->dk", plan.counts, _block_sums(run, kinds, plan)).astype(np.float64)
+    found: dict[str, float] = {}
+    for name, (part, whole) in SHARES.items():
+        values = np.full(len(drawn), np.nan)
+        np.divide(drawn[:, part], drawn[:, whole], out=values, where=drawn[:, whole] > 0)
+        band = plan.band(values)
+        found |= {f"{name}_low": band.low, f"{name}_high": band.high, "effective_blocks": band.effective_blocks}
+    return found
+
+
+def _block_sums(run: Run, kinds: Mapping[str, str], plan: Resampling) -> Integers:
+    """Return (blocks, 5) count, liquidated count, notional, liquidated notional, shortfall, in units."""
+    opened = weight(run.outcomes)
+    left = pl.col("surviving_weight") if "surviving_weight" in run.outcomes.columns else opened
+    notional, gone = entry_notional(kinds), pl.col("liquidated")
+    columns = [
+        whole_units(opened, WEIGHT_UNIT),
+        pl.when(gone).then(whole_units(left, WEIGHT_UNIT)).otherwise(0),
+        whole_units(notional * opened, run.unit),
+        pl.when(gone).then(whole_units(notional * left, run.unit)).otherwise(0),
+        pl.when(gone).then(whole_units(pl.col("shortfall") * left, run.unit)).otherwise(0),
+    ]
+    rows = run.outcomes.select(
+        (blocks(pl.col("entry_time"), plan.length) - plan.first).alias("block"),
+        *(column.alias(f"{number}") for number, column in enumerate(columns)),
+    )
+    sums = np.zeros((plan.weights.size, len(columns)), np.int64)
+    added = rows.group_by("block").agg(pl.exclude("block").sum())
+    sums[added["block"].to_numpy()] = added.drop("block").to_numpy()
+    return sums

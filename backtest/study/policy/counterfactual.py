@@ -1,0 +1,250 @@
+"""What another policy would have made of a history that already holds its own cascade.
+
+A real history contains the impact of the liquidations that happened in it. Under another policy the mark would
+have been
+
+    history x exp(-G x (flow under the policy - flow under the facts))      longs are sold, shorts bought back
+
+G the strength of a unit of notional executed, ``impact.mark``. The facts are a replay of the book in the history
+itself; the policy is a replay that follows them event by event (``docs/replay.md``, Counterfactuals): the same
+policy gives an offset of exactly zero and the same outcomes to the last digit.
+
+What it rests on: that the book is the one that traded, that G was constant, and that everyone else would have done
+the same. So an answer is a range over assumed strengths; :func:`strength_limits` tells which of them the history
+itself can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.replay.replay import Replay, replay
+from backtest.errors import ArgumentError, DataError, TiersError
+from backtest.market.market import Market
+from backtest.rules.procedure import Impact
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.study.liquidations.flow import entry_notional
+
+WORLDS = ("in both", "only in fact", "only under the policy", "in neither")
+
+
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """A history's own liquidations, and those under another policy."""
+
+    facts: Replay
+    policy: Replay  #: ``impact`` has the offset of the mark, ``flow`` what was executed
+    positions: pl.DataFrame  #: ``liquidated`` (in which world), ``positions``, ``entry_notional``
+    totals: pl.DataFrame  #: ``measure, facts, policy``, settlement currency or counts
+    marks: pl.DataFrame  #: by symbol: extremes of the mark in both worlds, and of the offset
+    notes: tuple[str, ...]  #: what the reader must know beside the figures
+
+    def __repr__(self) -> str:
+        told = ", ".join(
+            f"{row['positions']:,} {row['liquidated']}" for row in self.positions.iter_rows(named=True)
+        )
+        return f"Counterfactual(liquidated: {told})"
+
+
+def counterfactual(
+    book: Book,
+    market: Market,
+    facts_venue: Venue,
+    policy_venue: Venue,
+    *,
+    impact: Impact,
+    fund: float = 0.0,
+    policy_fund: float | None = None,
+    deposits: Iterable[tuple[datetime, float]] = (),
+    facts: Replay | None = None,
+    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
+    trigger_price: Literal["mark", "last", "index"] | None = None,
+    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
+    stop_trigger: Literal["mark", "last", "index"] | None = None,
+    leverage_limit: Literal["error", "cap", "filter"] = "error",
+    tiers: Tiers = "strict",
+    seed: int = 0,
+    trace: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Counterfactual:
+    """Return what a book lived through in a history, and what it would have under another policy.
+
+    Parameters
+    ----------
+    book, market
+        As :func:`~backtest.replay` takes them, any contracts but odds.
+    facts_venue, policy_venue
+        The rules the history was made under, and those that are tried.
+    impact
+        How the market takes orders in both worlds; ``mark`` is the strength G, zero leaves the mark as it was.
+    fund, policy_fund
+        What the insurance fund holds at the start, in fact and under the policy (None: the same).
+    facts
+        The ``facts`` of an earlier answer with the same book, history and rules: saves replaying them, as when G
+        is varied.
+    deposits, fill_price, trigger_price, intrabar, stop_trigger, leverage_limit, tiers, seed, threads
+        As :func:`~backtest.replay` takes them, the same in both worlds.
+    trace
+        ``position_id`` of a position to follow in both worlds.
+    progress
+        Called with the share of bars done, of both worlds together.
+
+    Raises
+    ------
+    ArgumentError, DataError, TiersError
+        As :func:`~backtest.replay`; also for an order other than by price, and for a cap on generations.
+    """
+    told = progress or _untold
+    deposits = tuple(deposits)
+
+    def replayed(venue: Venue, held: float, taken: Impact, known: pl.DataFrame | None, done: float) -> Replay:
+        return replay(
+            book, market, venue, fund=held, deposits=deposits, impact=taken, facts=known, record_flow=True,
+            fill_price=fill_price, trigger_price=trigger_price, intrabar=intrabar, stop_trigger=stop_trigger,
+            leverage_limit=leverage_limit, tiers=tiers, seed=seed, trace=trace, threads=threads,
+            progress=lambda share: told(done + share / 2),
+        )  # fmt: skip
+
+    if facts is None:
+        facts = replayed(facts_venue, fund, replace(impact, mark=0.0), None, 0.0)
+    elif facts.flow.is_empty() and facts.impact["long_executed", "short_executed"].sum().sum_horizontal()[0] > 0:
+        raise ArgumentError("facts must be a replay that wrote its flow down (record_flow=True)")
+    try:
+        policy = replayed(policy_venue, fund if policy_fund is None else policy_fund, impact, facts.flow, 0.5)
+    except (DataError, TiersError) as error:
+        raise type(error)(f"under the policy: {error}") from None
+    return Counterfactual(
+        facts=facts,
+        policy=policy,
+        positions=_positions(facts, policy, {s: policy_venue.contract(s).kind for s in market.symbols}),
+        totals=_totals(facts, policy),
+        marks=_marks(policy, market),
+        notes=_notes(facts, policy, market, impact.mark),
+    )
+
+
+def strength_limits(flow: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Return the largest strength each leg of a history can hold: where it is smaller, the leg fell too little.
+
+    A leg that liquidated a notional was moved by G times it; from its first liquidation to its extreme it went
+    ``room`` (a logarithm) altogether. A larger G says that others bought against the cascade at the same time.
+
+    Parameters
+    ----------
+    flow : of a replay of the history itself, as ``Counterfactual.facts.flow``
+
+    Returns
+    -------
+    ``symbol, time, stage`` (low or high), ``notional, room, strength``; legs that executed something.
+    """
+    toward = pl.when(pl.col("side") == "long").then(pl.lit("low")).otherwise(pl.lit("high"))
+    own = flow.filter(pl.col("notional") > 0, pl.col("stage").cast(pl.String) == toward)
+    bars = market.bars.select("symbol", "time", "open", "low", "high")
+    down = pl.col("stage").cast(pl.String) == "low"
+    start = pl.when(down).then(pl.min_horizontal("highest", "open")).otherwise(pl.max_horizontal("lowest", "open"))
+    room = (start.log() - pl.when(down).then("low").otherwise("high").log()).abs()
+    legs = own.group_by("symbol", "time", "stage", maintain_order=True).agg(
+        pl.col("notional").sum(), highest=pl.col("price").max(), lowest=pl.col("price").min()
+    )
+    placed = legs.join(bars, on=("symbol", "time"), how="left", maintain_order="left")
+    return placed.select(
+        "symbol", "time", "stage", "notional", room=room, strength=room / pl.col("notional")
+    )  # fmt: skip
+
+
+def _untold(_: float) -> None:
+    return None
+
+
+def _hit(found: Replay) -> pl.DataFrame:
+    """Return of each position whether it was liquidated, in whole or in part."""
+    touched = pl.col("liquidated") | (pl.col("filled_in_market") + pl.col("taken_over") > 0)
+    return found.outcomes.select("position_id", hit=touched)
+
+
+def _positions(facts: Replay, policy: Replay, kinds: dict[str, str]) -> pl.DataFrame:
+    both = (
+        facts.outcomes.select("position_id", entry_notional(kinds))
+        .join(_hit(facts), on="position_id")
+        .join(_hit(policy), on="position_id", how="left", suffix="_policy")
+    )
+    fact, then = pl.col("hit"), pl.col("hit_policy").fill_null(False)
+    world = (
+        pl.when(fact & then).then(pl.lit(WORLDS[0]))
+        .when(fact).then(pl.lit(WORLDS[1]))
+        .when(then).then(pl.lit(WORLDS[2]))
+        .otherwise(pl.lit(WORLDS[3]))
+    )  # fmt: skip
+    counted = both.group_by(liquidated=world.cast(pl.Enum(WORLDS))).agg(
+        positions=pl.len().cast(pl.Int64), entry_notional=pl.col("entry_notional").sum()
+    )
+    every = pl.DataFrame({"liquidated": pl.Series(WORLDS, dtype=pl.Enum(WORLDS))})
+    return every.join(counted, on="liquidated", how="left", maintain_order="left").with_columns(
+        pl.col("positions", "entry_notional").fill_null(0)
+    )
+
+
+def _totals(facts: Replay, policy: Replay) -> pl.DataFrame:
+    columns = [_measures(found) for found in (facts, policy)]
+    return pl.DataFrame(
+        {"measure": list(columns[0]), "facts": list(columns[0].values()), "policy": list(columns[1].values())}
+    )
+
+
+def _measures(found: Replay) -> dict[str, float]:
+    flows = {
+        name: float(found.impact.select(pl.col(f"long_{name}").sum() + pl.col(f"short_{name}").sum()).item())
+        for name in ("executed", "taken_over", "deleveraged")
+    }
+    cash = {row["account"]: row["total"] / found.unit for row in found.ledger.iter_rows(named=True)}
+    liquidated = found.outcomes.filter(pl.col("liquidated"))
+    return {
+        "liquidated positions": float(_hit(found)["hit"].sum()),
+        **{f"{name.replace('_', ' ')} notional": amount for name, amount in flows.items()},
+        "deleveragings": float(found.adl.height),
+        "lost by liquidated holders": -float(liquidated["realised_pnl"].sum()) + 0.0,
+        "fund at the end": float(found.fund["fund"][-1]),
+        "lowest fund": float(found.fund["fund"].min()),  # type: ignore[arg-type]
+        "clawed back": float(found.outcomes["clawed_back"].sum()),
+        "uncovered": -cash["deficit"] + 0.0,
+    }
+
+
+def _marks(policy: Replay, market: Market) -> pl.DataFrame:
+    """Return extremes of the mark; a bar's are taken under the offset at its end."""
+    bars = market.bars.select("symbol", "time", "low", "high").with_columns(policy.impact["offset", "runaway"])
+    factor = pl.col("offset").exp()
+    return bars.group_by("symbol", maintain_order=True).agg(
+        lowest_facts=pl.col("low").min(),
+        lowest_policy=(pl.col("low") * factor).min(),
+        highest_facts=pl.col("high").max(),
+        highest_policy=(pl.col("high") * factor).max(),
+        lowest_offset=pl.col("offset").min(),
+        highest_offset=pl.col("offset").max(),
+        last_offset=pl.col("offset").last(),
+        runaway_bars=pl.col("runaway").sum().cast(pl.Int64),
+    )
+
+
+def _notes(facts: Replay, policy: Replay, market: Market, strength: float) -> tuple[str, ...]:
+    told = [f"in fact and under the policy: {note}" for note in facts.notes if note in policy.notes]
+    told += [f"in fact: {note}" for note in facts.notes if note not in policy.notes]
+    told += [f"under the policy: {note}" for note in policy.notes if note not in facts.notes]
+    legs = strength_limits(facts.flow, market)
+    total = float(legs["notional"].sum())
+    if strength > 0 and total > 0:
+        beyond = float(legs.filter(pl.col("strength") < strength)["notional"].sum()) / total
+        if beyond >= 0.005:
+            told.append(
+                f"{100 * beyond:.0f} % of what was executed in fact lies in bars that moved less than "
+                f"{strength:g} times it: there the history did not jump as far as this strength says"
+            )
+    return tuple(told)

@@ -1,0 +1,164 @@
+"""What a grid of policies says: which are dominated, how much books disagree, and which laws held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from backtest.errors import ArgumentError
+from backtest.study.policy.grid import KEYS
+from backtest.study.policy.settlement import FundPath
+
+#: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue, and
+#: other rules of maintenance, fees, funds and procedures change the shortfall by what freedom does not see.
+WITHIN = (
+    "history", "book", "fill", "response", "change", "rate_scale", "liquidation_fee", "fund", "procedure",
+)  # fmt: skip
+
+
+#: Amounts that :func:`per_million` tells, and what it calls them.
+AMOUNTS = {
+    "shortfall": "shortfall_per_million",
+    "traders_losses": "losses_per_million",
+    "returned": "returned_per_million",
+    "fees": "fees_per_million",
+    "kept": "kept_per_million",
+    "fund_lowest": "fund_lowest_per_million",
+    "fund_end": "fund_end_per_million",
+    "adl": "adl_per_million",
+    "deficit": "deficit_per_million",
+    "closed_notional": "closed_per_million",
+    "adl_notional": "adl_notional_per_million",
+    "given_up": "given_up_per_million",
+    "clawed_back": "clawed_back_per_million",
+    "backstop": "backstop_per_million",
+}
+
+
+def per_million(policies: pl.DataFrame) -> pl.DataFrame:
+    """Return policies with every amount per million of the notional wanted: what an invented book can tell."""
+    each = pl.col("wanted_notional") / 1e6
+    return policies.with_columns((pl.col(amount) / each).alias(name) for amount, name in AMOUNTS.items())
+
+
+def frontier(
+    policies: pl.DataFrame,
+    *,
+    freedom: str = "freedom",
+    loss: str = "shortfall",
+    within: Sequence[str] = WITHIN,
+) -> pl.DataFrame:
+    """Return policies with whether another one leaves more freedom for no more loss, or as much for less.
+
+    Parameters
+    ----------
+    freedom, loss : columns to have much and little of
+    within : columns whose values are compared only with themselves
+
+    Returns
+    -------
+    The policies, in the order given, with ``dominated``. Equal policies do not dominate one another.
+    """
+    missing = [name for name in (freedom, loss, *within) if name not in policies.columns]
+    if missing:
+        raise ArgumentError(f"frontier: policies have no column {', '.join(missing)}")
+    parts = policies.with_row_index("row").partition_by(within, maintain_order=True)
+    marked = [part.with_columns(dominated=_dominated(part[freedom], part[loss])) for part in parts]
+    return pl.concat(marked).sort("row").drop("row")
+
+
+def _dominated(freedom: pl.Series, loss: pl.Series) -> pl.Series:
+    """Return whether each of some policies is dominated by another: the definition, pair by pair."""
+    free, lost = freedom.to_numpy(), loss.to_numpy()
+    no_worse = (free >= free[:, None]) & (lost <= lost[:, None])
+    better = (free > free[:, None]) | (lost < lost[:, None])
+    return pl.Series((no_worse & better).any(axis=1))
+
+
+def spread(policies: pl.DataFrame, values: Sequence[str], *, over: Sequence[str] = ("book",)) -> pl.DataFrame:
+    """Return each policy with the lowest, middle and highest of some values over books or histories.
+
+    Returns
+    -------
+    ``KEYS`` but those gone over, ``cases`` (how many there were), and for each value ``_low``, itself the median,
+    ``_high``.
+    """
+    keys = [name for name in KEYS if name not in over]
+    sums: dict[str, pl.Expr] = {}
+    for name in values:
+        sums |= {
+            f"{name}_low": pl.col(name).min(),
+            name: pl.col(name).median(),
+            f"{name}_high": pl.col(name).max(),
+        }
+    return policies.group_by(keys, maintain_order=True).agg(cases=pl.len(), **sums)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A value that may only rise (or fall) along an axis, everything else being equal."""
+
+    axis: str
+    value: str
+    rises: bool
+    holds: bool  #: by proof; the others are counted to see where rules of thumb break
+    sentence: str
+    swept: bool = False  #: whether it tells of the sweep alone, whatever the settlement
+
+
+#: Amounts that differ by less, as a fraction, are told apart by their rounding alone.
+EQUAL = 1e-9
+
+LAWS = (
+    Law("cap", "liquidated", True, True, "a higher cap never liquidates fewer positions", True),
+    Law("cap", "liquidated_notional", True, True, "a higher cap never liquidates less notional", True),
+    Law("rate_scale", "liquidated", True, True, "higher maintenance rates never liquidate fewer positions", True),
+    Law("fund", "adl", False, True, "a larger fund never leaves others more to pay"),
+    Law("fund", "adl_notional", False, False, "a larger fund never means more notional deleveraged"),
+    Law("fund", "first_adl", True, True, "a larger fund never leaves others to pay earlier"),
+    Law("liquidation_fee", "adl", False, True, "a higher fee never leaves others more to pay"),
+    Law("cap", "shortfall", True, False, "a higher cap never means a smaller shortfall"),
+    Law("cap", "traders_losses", True, False, "a higher cap never means smaller losses of the liquidated"),
+    Law("rate_scale", "shortfall", False, False, "higher maintenance rates never mean a larger shortfall"),
+)
+
+
+def laws(policies: pl.DataFrame) -> pl.DataFrame:
+    """Return how often each law was put to the test by neighbouring values of its axis, and broken.
+
+    Returns
+    -------
+    ``sentence``, ``holds`` (whether it must: what tells of the sweep, and of amounts where the settlement is the
+    fund path, not a replay), ``compared``, ``broken``, and ``largest``, the largest breach as a fraction of the
+    value it was to stay beyond (null where none, or a time).
+    """
+    return pl.DataFrame([_tested(policies, law) for law in LAWS], schema_overrides={"largest": pl.Float64})
+
+
+def _tested(policies: pl.DataFrame, law: Law) -> dict[str, object]:
+    simple = policies.is_empty() or policies["settlement"].unique().to_list() == [FundPath().label]
+    others = [name for name in KEYS if name != law.axis]
+    if law.axis == "liquidation_fee":  # one procedure's own is neither higher nor lower than another's
+        policies = policies.filter(pl.col(law.axis).is_not_null())
+    place = pl.col(law.axis).fill_null(float("inf")) if law.axis == "cap" else pl.col(law.axis)
+    value = pl.col(law.value)
+    if law.value == "first_adl":  # never is later than any time
+        value = value.dt.epoch("ms").fill_null(2**62)
+    frame = policies.with_columns(place=place, value=value).sort(*others, "place")
+    before = pl.col("value").shift(1).over(others)
+    breach = (before - pl.col("value")) if law.rises else (pl.col("value") - before)
+    pairs = frame.select(before=before, breach=breach).drop_nulls()
+    slack = 0 if law.value == "first_adl" else EQUAL * pl.col("before").abs()
+    broken = pairs.filter(pl.col("breach") > slack)
+    largest = None
+    if broken.height and law.value != "first_adl":
+        largest = broken.select((pl.col("breach") / pl.col("before")).max()).item()
+    return {
+        "sentence": law.sentence,
+        "holds": law.holds and (law.swept or simple),
+        "compared": pairs.height,
+        "broken": broken.height,
+        "largest": largest,
+    }

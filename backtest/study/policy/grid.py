@@ -1,0 +1,128 @@
+"""What a grid of policies is made of: histories, books, rules, and every combination of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Literal
+
+from backtest.book.book import Book
+from backtest.errors import ArgumentError
+from backtest.market.market import Market
+from backtest.rules.procedure import PROCEDURE_RULES
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.study.policy.responses import RESPONSES
+from backtest.study.policy.settlement import Terms
+
+Fill = Literal["liquidation_price", "worst_price"]
+FILLS: tuple[Fill, ...] = ("liquidation_price", "worst_price")
+
+#: Rules that a change cannot be of, and where they belong: a sweep knows nothing of what follows a liquidation.
+OTHER_AXES = {
+    "maximum_leverage": "caps are an axis of their own (grid.caps)",
+    "rate_scale": "rate_scales are an axis of their own (grid.rate_scales)",
+    **dict.fromkeys(
+        ("remainder", "takeover_price", "takeover_discount", "procedure", *PROCEDURE_RULES),
+        "procedures are an axis of their own (grid.procedures)",
+    ),
+    **dict.fromkeys(
+        ("cross", "name", "title", "settlement", "provenance", "unknown", "note"), "it decides nothing"
+    ),
+}
+
+#: Columns of what a row is, in order; the others say what came of it.
+KEYS = (
+    "history", "book", "change", "cap", "rate_scale", "fill", "response", "liquidation_fee", "fund", "procedure",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Prices, and which tables of tiers stand in where none was in force."""
+
+    name: str
+    market: Market
+    tiers: Tiers = "strict"
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A book as traders wanted it, and the part of it that every rule of a grid takes.
+
+    Higher maintenance rates cut off tables at the top. What is too large under any rule of the grid is left out
+    under all of them, so that policies are compared on the same positions.
+    """
+
+    name: str
+    book: Book
+    admitted: Book
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What a sweep depends on."""
+
+    cap: float | None = None  #: highest leverage
+    rate_scale: float = 1.0  #: factor on every maintenance rate
+    change: str = "as written"  #: name of the other changes
+    changes: Mapping[str, Any] = field(default_factory=dict)  #: as ``Venue.with_`` takes them
+    fill: Fill = "liquidation_price"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of their range and unknown fills."""
+        if self.fill not in FILLS:
+            raise ArgumentError(f"fill must be one of {', '.join(FILLS)}, is {self.fill!r}")
+        if not 0 < self.rate_scale < float("inf"):
+            raise ArgumentError(f"rate_scale must be finite and above zero, is {self.rate_scale!r}")
+        if self.cap is not None and not 1 <= self.cap < float("inf"):
+            raise ArgumentError(f"a cap on leverage must be 1 or more, is {self.cap!r}")
+        elsewhere = [name for name in self.changes if name in OTHER_AXES]
+        if elsewhere:
+            raise ArgumentError(f"{elsewhere[0]} is no rule that a change can be of: {OTHER_AXES[elsewhere[0]]}")
+
+    def applied(self, venue: Venue) -> Venue:
+        """Return a venue under these rules, paying out what remains so that a settlement can share it."""
+        changed = venue.with_(**self.changes) if self.changes else venue
+        scaled = changed.with_(rate_scale=self.rate_scale) if self.rate_scale != 1 else changed
+        capped = scaled.with_(maximum_leverage=self.cap) if self.cap is not None else scaled
+        return capped.with_(remainder="returned")
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Every combination of rules and terms."""
+
+    caps: Sequence[float | None] = (None,)
+    rate_scales: Sequence[float] = (1.0,)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"as written": {}})
+    fills: Sequence[Fill] = FILLS  #: both, to bracket what a fund bears
+    responses: Sequence[str] = RESPONSES
+    liquidation_fees: Sequence[float | None] = (0.0,)  #: None: each procedure's own
+    funds: Sequence[float] = (0.0,)
+    procedures: Sequence[str] = ("returned",)  #: of those the settlement has
+
+    def __post_init__(self) -> None:
+        """Refuse empty axes, repeated values, and whatever single rules and terms refuse."""
+        for name, values in vars(self).items():
+            if not len(values) or len(set(values)) < len(values):
+                raise ArgumentError(f"{name} of a grid must hold one value or more, each once, is {values!r}")
+        unknown = [response for response in self.responses if response not in RESPONSES]
+        if unknown:
+            raise ArgumentError(f"responses must be of {', '.join(RESPONSES)}, one is {unknown[0]!r}")
+        self.rules(), self.terms()
+
+    def rules(self) -> list[Rules]:
+        """Return what has to be swept, those that share their trees together."""
+        axes = product(self.fills, self.changes.items(), self.rate_scales, self.caps)
+        return [Rules(cap, scale, name, changes, fill) for fill, (name, changes), scale, cap in axes]
+
+    def terms(self) -> list[Terms]:
+        """Return what is settled from each sweep."""
+        return [Terms(*chosen) for chosen in product(self.liquidation_fees, self.funds, self.procedures)]
+
+    @property
+    def policies(self) -> int:
+        """How many rules and terms there are, whatever traders' response."""
+        return len(self.rules()) * len(self.terms())

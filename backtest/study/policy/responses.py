@@ -1,0 +1,88 @@
+"""What traders do under a cap on leverage: the three answers, none of which anybody has measured.
+
+- ``same_size``: they open what they wanted and put up more margin;
+- ``same_margin``: they put up what they wanted and open less;
+- ``not_opened``: they stay away.
+
+Positions within the cap are opened as they were wanted. All three are shown: the truth lies between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.errors import ArgumentError
+from backtest.study.liquidations.flow import entry_notional
+
+RESPONSES = ("same_size", "same_margin", "not_opened")
+
+
+def under_cap(book: Book, cap: float | None, response: str, kinds: Mapping[str, str] | None = None) -> Book:
+    """Return the book that would have been opened under a cap on the selected leverage.
+
+    Parameters
+    ----------
+    book : as wanted
+    cap : highest leverage; None: none
+    response : one of ``RESPONSES``
+    kinds : of contracts by symbol; linear where it does not say
+    """
+    if response not in RESPONSES:
+        raise ArgumentError(f"response must be one of {', '.join(RESPONSES)}, is {response!r}")
+    if cap is not None and not 1 <= cap < float("inf"):
+        raise ArgumentError(f"a cap on leverage must be 1 or more, is {cap!r}")
+    if cap is None or not binds(book, cap, kinds):
+        return book
+    wanted = book.positions
+    leverage = selected_leverage(wanted, kinds)
+    if response == "not_opened":
+        return restricted(book, wanted.filter(leverage <= cap))
+    if response == "same_margin":
+        return _smaller(book, leverage, cap)
+    changes = {}
+    if "leverage" in wanted.columns:
+        changes["leverage"] = leverage.clip(upper_bound=cap)
+    if "margin" in wanted.columns:
+        changes["margin"] = pl.max_horizontal("margin", entry_notional(kinds) / leverage.clip(upper_bound=cap))
+    return _book(book, wanted.with_columns(**changes), book.adjustments)
+
+
+def binds(book: Book, cap: float | None, kinds: Mapping[str, str] | None = None) -> bool:
+    """Whether a cap changes anything for anybody."""
+    if cap is None:
+        return False
+    return bool(book.positions.select((selected_leverage(book.positions, kinds) > cap).any()).item())
+
+
+def selected_leverage(positions: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.Expr:
+    """Return the selected leverage: given, or entry notional over margin."""
+    return pl.col("leverage") if "leverage" in positions.columns else entry_notional(kinds) / pl.col("margin")
+
+
+def restricted(book: Book, positions: pl.DataFrame) -> Book:
+    """Return a book of some of its positions, with their adjustments."""
+    changes = book.adjustments
+    if changes is not None:
+        changes = changes.filter(pl.col("position_id").is_in(positions["position_id"].implode()))
+    return _book(book, positions, changes)
+
+
+def _smaller(book: Book, leverage: pl.Expr, cap: float) -> Book:
+    """Return the book with quantities lowered until the margin is the initial margin at the cap."""
+    wanted = book.positions
+    scaled = wanted.select("position_id", share=(cap / leverage).clip(upper_bound=1.0))
+    changes = {"quantity": pl.col("quantity") * scaled["share"]}
+    if "leverage" in wanted.columns:
+        changes["leverage"] = leverage.clip(upper_bound=cap)
+    adjustments = book.adjustments
+    if adjustments is not None and "quantity_change" in adjustments.columns:
+        joined = adjustments.join(scaled, on="position_id", maintain_order="left")
+        adjustments = joined.with_columns(pl.col("quantity_change") * pl.col("share")).drop("share")
+    return _book(book, wanted.with_columns(**changes), adjustments)
+
+
+def _book(book: Book, positions: pl.DataFrame, adjustments: pl.DataFrame | None) -> Book:
+    return Book(positions, adjustments, book.assumptions, book.survival)

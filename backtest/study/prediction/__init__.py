@@ -1,0 +1,1 @@
+"""Whether liquidations can be foreseen: indicators, labels, evaluation."""

@@ -1,0 +1,122 @@
+"""Labels: how much was liquidated next, from a source that no indicator scored on them has seen.
+
+A map of invented positions foretells its own liquidations, whatever the market does. So labels are either recorded
+liquidations, or those of a *hidden truth* book of other leverage mix, entries and seed; they carry their source,
+and an indicator computed from the very book behind them is refused
+(:class:`backtest.study.prediction.evaluate.Trial`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.sweep.sweep import sweep
+from backtest.errors import ArgumentError, DataError
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import ADJUSTMENTS, NOT_NEGATIVE, POSITIONS, Column, Schema, Time, conform
+from backtest.study.liquidations.flow import by_interval
+from backtest.study.prediction.indicators import bar_length
+
+HOUR = timedelta(hours=1)
+
+#: Columns that make a book what it is.
+COUNTED = {column.name for column in (*POSITIONS.columns, *ADJUSTMENTS.columns)} - {"position_id"}
+COUNTED |= {"long", "short"}
+
+FLOW = Schema("flow", (Column("time", Time), Column("notional", pl.Float64, NOT_NEGATIVE)))
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What was liquidated in each interval, and who says so.
+
+    Raises
+    ------
+    DataError
+        For a flow without ``time`` and ``notional``, negative or missing notionals, overlapping intervals.
+    """
+
+    flow: pl.DataFrame  #: ``time`` (opening of the interval), ``notional`` liquidated within it
+    every: timedelta  #: length of an interval
+    source: str
+    book: str | None = None  #: fingerprint of the hidden truth; None: recorded
+
+    def __post_init__(self) -> None:
+        flow = conform(self.flow, FLOW)
+        if not flow.select((pl.col("time").diff().drop_nulls() >= self.every).all()).item():
+            raise DataError(f"flow: times must rise by {self.every} or more, the interval that labels cover")
+        object.__setattr__(self, "flow", flow)
+
+
+def recorded(flow: pl.DataFrame, *, every: timedelta, source: str) -> Labels:
+    """Return labels of recorded liquidations.
+
+    Parameters
+    ----------
+    flow : ``time`` (opening of the interval), ``notional``; intervals nobody recorded are absent, not zero
+    every : length of an interval
+    source : who recorded them, and what is wrong with them
+    """
+    return Labels(flow, every, source)
+
+
+def hidden_truth(
+    book: Book, market: Market, venue: Venue, *, every: timedelta = HOUR, tiers: Tiers = "strict"
+) -> Labels:
+    """Return labels of a book that stands for the truth, and stays hidden from indicators.
+
+    Parameters
+    ----------
+    book : of other leverage mix, entries and seed than any book an indicator is computed from
+    market, venue, tiers : as for ``sweep``; one symbol
+    every : length of an interval, whole bars
+
+    Returns
+    -------
+    The notional liquidated in each interval that bars cover whole.
+
+    Raises
+    ------
+    ArgumentError
+        For an interval that is not whole bars, a market of several symbols.
+    """
+    bar = bar_length(market)
+    if every < bar or every % bar:
+        raise ArgumentError(f"every must be whole bars of {bar}, is {every}")
+    step = f"{every // timedelta(milliseconds=1)}ms"
+    start, end = market.bars["time"][0], market.bars["time"][-1]
+    kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
+    flow = by_interval(sweep(book, market, venue, tiers=tiers), start=start, end=end, every=step, kinds=kinds)
+    whole = market.bars.group_by(pl.col("time").dt.truncate(step)).len().filter(pl.col("len") == every // bar)
+    covered = flow.select("time", "notional").join(whole, on="time", how="semi", maintain_order="left")
+    return Labels(covered, every, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book))
+
+
+def fingerprint(book: Book) -> str:
+    """Return what identifies a book: a hash of its positions and adjustments, and of its survival.
+
+    Ids, the order of rows and columns, and columns merely carried along do not matter; every other value does,
+    however small its effect: a book that is *almost* another has another fingerprint.
+    """
+    found = sha256()
+    for frame in (book.positions, book.adjustments, book.survival):
+        if frame is not None:
+            kept = sorted(COUNTED & set(frame.columns))
+            for column in frame.select(kept).sort(kept).iter_columns():
+                found.update(f"{column.name} {column.dtype} {column.len()};".encode())
+                found.update(_bytes(column))
+    return found.hexdigest()
+
+
+def _bytes(column: pl.Series) -> bytes:
+    physical = column.to_physical()
+    if physical.dtype.is_numeric() and not physical.null_count():
+        return physical.to_numpy().tobytes()
+    return "\x1f".join("\x00" if value is None else str(value) for value in physical).encode()

@@ -1,0 +1,1 @@
+"""Statistics shared by studies: bootstrap, logistic regression, rates."""

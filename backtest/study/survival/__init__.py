@@ -1,0 +1,1 @@
+"""Time to liquidation: survival, excursions, volatility."""

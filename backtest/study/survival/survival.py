@@ -1,0 +1,270 @@
+"""Survival: how long positions lived before they were liquidated, and what else ended them.
+
+A life runs from the entry. A liquidation, stop or take-profit is known only to its bar, so its duration is to the
+end of that bar; an exit is at an opening. What is still open when the history ends, and what a long gap hides, is
+censored there. Positions are censored or end otherwise for reasons that depend on the price (a take-profit is a
+price), so Kaplan-Meier with exits as censoring answers "what if holders had never closed", and only where closing
+tells nothing about liquidation; Aalen-Johansen answers "what share had been liquidated by then", exits as they
+were.
+
+Ties are exact: all that ends at one duration left the same number at risk. Weights are counted in millionths of a
+trader, as whole numbers. Standard errors are Greenwood's, for independent lives, and stand there for comparison:
+all positions of a run share one price path, and :func:`bands` draws calendar blocks of entry times.
+
+References: Kaplan and Meier (1958); Aalen and Johansen (1978); Greenwood (1926).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.schemas.frames import Time
+from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
+from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed, blocks, resampling
+
+#: What can end a life, and what merely hides its end.
+CAUSES = ("liquidated", "stopped", "took_profit", "exited")
+End = pl.Enum([*CAUSES, "censored"])
+
+#: Outcomes that came about after the opening of their bar.
+INSIDE_A_BAR = ("liquidated", "stopped", "took_profit")
+
+#: Cells of draws times durations worked on at once.
+AT_ONCE = 4_000_000
+
+DAY = timedelta(days=1)
+
+
+def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
+    """Return outcomes with how long each position lived and what ended it.
+
+    Parameters
+    ----------
+    outcomes : as ``sweep`` returns them
+    market : the one they were swept in, which says when bars and history end
+
+    Returns
+    -------
+    The outcomes with ``duration`` (from the entry) and ``ended``, one of ``CAUSES`` or censored.
+
+    Raises
+    ------
+    DataError
+        For books whose rows thin out: what their holders closed within a row is no event of its own.
+    """
+    require_whole(outcomes)
+    ends = {"interval": market.intervals, "last": market.times[market.firsts[1:] - 1] + market.intervals}
+    symbol = pl.col("symbol").cast(pl.String)  # values found by it cost a tenth of a join
+    gaps = market.gaps().filter("long").select("symbol", outcome_time="end", gap_start="start")
+    if gaps.is_empty():
+        rows = outcomes.lazy().with_columns(gap_start=pl.lit(None, Time))
+    else:
+        rows = outcomes.lazy().join(gaps.lazy(), on=["symbol", "outcome_time"], how="left", maintain_order="left")
+    ended_at = (
+        pl.when(pl.col("outcome").is_in(INSIDE_A_BAR))
+        .then(pl.col("outcome_time").dt.epoch("ms") + pl.col("interval"))
+        .when(pl.col("outcome") == "unknown")
+        .then(pl.coalesce("gap_start", "outcome_time").dt.epoch("ms"))
+        .otherwise(pl.coalesce(pl.col("outcome_time").dt.epoch("ms"), "last"))
+    )
+    causes = {cause: cause for cause in CAUSES}
+    return (
+        rows.with_columns(
+            symbol.replace_strict(market.symbols, ends[name], return_dtype=pl.Int64).alias(name) for name in ends
+        )
+        .with_columns(
+            duration=(ended_at - pl.col("entry_time").dt.epoch("ms")).clip(0).cast(pl.Duration("ms")),
+            ended=pl.col("outcome").replace_strict(causes, default="censored", return_dtype=End),
+        )
+        .drop("interval", "last", "gap_start")
+        .collect()
+    )
+
+
+def require_whole(outcomes: pl.DataFrame) -> None:
+    """Refuse books whose rows thin out."""
+    if "surviving_weight" in outcomes.columns:
+        raise DataError("lives need rows that end at once: rows with a surviving_weight thin out before they end")
+
+
+def kaplan_meier(frame: pl.DataFrame, by: Sequence[str] = (), *, cause: str = "liquidated") -> pl.DataFrame:
+    """Return the share of positions that a cause had not ended, all other ends taken as censoring.
+
+    Parameters
+    ----------
+    frame : as :func:`lives` returns it
+    by : columns to tell apart
+
+    Returns
+    -------
+    The keys, ``duration``, and at each: ``at_risk`` just before it, ``events``, ``survival`` S = prod(1 - d/n)
+    from then on, and Greenwood's ``standard_error``, NaN once nobody is left.
+    """
+    counted = _counted(frame, by, (cause,))
+    step, left = pl.col(cause) / pl.col("at_risk"), pl.col("at_risk") - pl.col(cause)
+    variance = _along((pl.col(cause) / (pl.col("at_risk") * left.cast(pl.Float64))).cum_sum(), by) / WEIGHT_UNIT
+    return (
+        counted.with_columns(survival=_along((1 - step).cum_prod(), by), variance=variance)
+        .select(
+            *by,
+            "duration",
+            at_risk=pl.col("at_risk") * WEIGHT_UNIT,
+            events=pl.col(cause) * WEIGHT_UNIT,
+            survival="survival",
+            standard_error=pl.col("survival") * pl.col("variance").sqrt(),
+        )
+        .collect()
+    )
+
+
+def aalen_johansen(frame: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+    """Return the share of positions that each cause had ended, the others being competing risks.
+
+    Returns
+    -------
+    The keys, ``duration``, ``at_risk``, ``survival`` of all causes, and a column a cause: its cumulative
+    incidence, the sum of S(just before) x events of the cause / at risk. They and the survival add up to one.
+    """
+    every = pl.sum_horizontal(CAUSES) / pl.col("at_risk")
+    before = pl.col("survival").shift(1, fill_value=1.0)
+    return (
+        _counted(frame, by, CAUSES)
+        .with_columns(survival=_along((1 - every).cum_prod(), by))
+        .with_columns(before=_along(before, by))
+        .with_columns(_incidence(cause, by) for cause in CAUSES)
+        .select(*by, "duration", pl.col("at_risk") * WEIGHT_UNIT, "survival", *CAUSES)
+        .collect()
+    )
+
+
+def restricted_mean(curve: pl.DataFrame, horizon: timedelta, by: Sequence[str] = ()) -> pl.DataFrame:
+    """Return the mean time alive within a horizon: the area under survival up to it, in days.
+
+    Parameters
+    ----------
+    curve : as :func:`kaplan_meier` or :func:`aalen_johansen` returns it
+
+    Returns
+    -------
+    The keys and ``mean_days``, NaN where everybody still alive was lost from sight before the horizon.
+    """
+    if horizon <= timedelta(0):
+        raise ArgumentError(f"the horizon of a restricted mean must be above zero, is {horizon}")
+    capped = pl.min_horizontal(pl.col("duration"), pl.lit(horizon)) / pl.lit(DAY)
+    until = _along(capped.shift(-1, fill_value=horizon / DAY), by)
+    known = (pl.col("duration").last() >= horizon) | (pl.col("survival").last() == 0)
+    area = capped.first() + ((pl.col("until") - capped) * pl.col("survival")).sum()
+    wide = curve.lazy().with_columns(until=until)
+    mean = pl.when(known).then(area).otherwise(float("nan")).alias("mean_days")
+    found = wide.group_by(by, maintain_order=True).agg(mean) if by else wide.select(mean)
+    return found.collect()
+
+
+def bands(
+    frame: pl.DataFrame,
+    horizons: Sequence[timedelta],
+    by: Sequence[str] = (),
+    *,
+    seed: Seed,
+    cause: str = "liquidated",
+    length: timedelta = FORTNIGHT,
+    draws: int = 999,
+    confidence: float = 0.95,
+) -> pl.DataFrame:
+    """Return Kaplan-Meier survival at some horizons, with bands over calendar blocks of entry time.
+
+    Parameters
+    ----------
+    frame : as :func:`lives` returns it
+    horizons : durations, in order
+    length, draws, confidence, seed : of the bootstrap; every group sees the same blocks
+
+    Returns
+    -------
+    The keys, ``duration``, ``survival``, ``low``, ``high``, ``effective_blocks``.
+    """
+    plan = resampling(
+        frame["entry_time"], seed=seed, length=length, draws=draws, confidence=confidence
+    )  # fmt: skip
+    parts = frame.partition_by(by, maintain_order=True, as_dict=True) if by else {(): frame}
+    rows = [
+        {**dict(zip(by, keys, strict=True)), **row}
+        for keys, part in parts.items()
+        for row in _banded(part, horizons, plan, cause)
+    ]
+    types = {name: frame.schema[name] for name in by} | {"duration": pl.Duration("ms")}
+    return pl.DataFrame(rows, schema_overrides=types)
+
+
+def _banded(
+    frame: pl.DataFrame, horizons: Sequence[timedelta], plan: Resampling, cause: str
+) -> Iterator[dict[str, object]]:
+    values = _drawn_survival(frame, horizons, plan, cause)
+    for number, horizon in enumerate(horizons):
+        band = plan.band(values[:, number])
+        yield {
+            "duration": horizon,
+            "survival": band.estimate,
+            "low": band.low,
+            "high": band.high,
+            "effective_blocks": band.effective_blocks,
+        }
+
+
+def _drawn_survival(frame: pl.DataFrame, horizons: Sequence[timedelta], plan: Resampling, cause: str) -> Floats:
+    """Return (1 + draws, horizons) survival of history and of each draw."""
+    rows = frame.select(
+        blocks(pl.col("entry_time"), plan.length) - plan.first,
+        units=whole_units(weight(frame), WEIGHT_UNIT),
+        duration=pl.col("duration").dt.total_milliseconds(),
+        event=pl.col("ended") == cause,
+    )
+    times, place = np.unique(rows["duration"].to_numpy(), return_inverse=True)
+    shape = plan.weights.size, times.size
+    cell = rows["block"].to_numpy() * times.size + place
+    units = rows["units"].to_numpy()
+    leaving = _added(cell, units, shape)
+    events = _added(cell, units * rows["event"].to_numpy(), shape)
+    at = np.searchsorted(times, [horizon // timedelta(milliseconds=1) for horizon in horizons], side="right")
+    size = max(AT_ONCE // times.size, 1)
+    parts = [plan.counts[start : start + size] for start in range(0, len(plan.counts), size)]
+    return np.concatenate([_survival_at(counts, leaving, events, at) for counts in parts])
+
+
+def _added(cell: Integers, amounts: Integers, shape: tuple[int, int]) -> Floats:
+    """Return sums by cell: whole numbers below 2^53, of which sums and products are exact in any order."""
+    return np.asarray(np.bincount(cell, amounts, shape[0] * shape[1]).reshape(shape), np.float64)
+
+
+def _survival_at(counts: Integers, leaving: Floats, events: Floats, at: Integers) -> Floats:
+    drawn = counts.astype(np.float64)
+    at_risk = np.cumsum((drawn @ leaving)[:, ::-1], axis=1)[:, ::-1]
+    left = 1.0 - np.divide(drawn @ events, at_risk, out=np.zeros_like(at_risk), where=at_risk > 0)
+    survival = np.concatenate([np.ones((len(drawn), 1)), np.cumprod(left, axis=1)], axis=1)
+    return np.asarray(survival[:, at])
+
+
+def _counted(frame: pl.DataFrame, by: Sequence[str], causes: Sequence[str]) -> pl.LazyFrame:
+    """Return, at each duration in order, how many ended by each cause and how many were at risk, in units."""
+    weighed = frame.lazy().with_columns(units=whole_units(weight(frame), WEIGHT_UNIT))
+    sums = {cause: pl.col("units").filter(pl.col("ended") == cause).sum() for cause in causes}
+    grouped = weighed.group_by([*by, "duration"]).agg(leaving=pl.col("units").sum(), **sums)
+    counted = grouped.sort([*by, "duration"])
+    return counted.with_columns(at_risk=_along(pl.col("leaving").cum_sum(reverse=True), by))
+
+
+def _incidence(cause: str, by: Sequence[str]) -> pl.Expr:
+    """Return the share of positions that a cause had ended, from the survival just ``before``."""
+    return _along((pl.col("before") * pl.col(cause) / pl.col("at_risk")).cum_sum(), by).alias(cause)
+
+
+def _along(expression: pl.Expr, by: Sequence[str]) -> pl.Expr:
+    """Return an expression evaluated along each group."""
+    return expression.over(by) if by else expression
