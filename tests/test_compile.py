@@ -37,12 +37,26 @@ def test_cache__sees_an_edit_in_another_kernel_file(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "backtest", ignore=shutil.ignore_patterns("__pycache__"))
     cache = str(tmp_path / "cache")
     assert answer(tmp_path, cache) == "90.0"
-    formula = tmp_path / "backtest" / "kernel" / "formula.py"
+    formula = tmp_path / "backtest" / "kernel" / "margin" / "formula.py"
     edited = formula.read_text().replace("- margin", "- 2.0 * margin")
     assert edited != formula.read_text()
     formula.write_text(edited)
     assert answer(tmp_path, cache) == "80.0"
     assert len(list((tmp_path / "cache" / "liquidation-backtest").iterdir())) == 2
+
+
+def test_cache_folder__changes_with_an_edit_in_any_sub_folder(tmp_path: Path) -> None:
+    kernels = tmp_path / "kernel"
+    shutil.copytree(PACKAGE / "kernel", kernels, ignore=shutil.ignore_patterns("__pycache__"))
+    seen = {compiling._digest(kernels)}
+    folders = [kernels, *(folder for folder in kernels.iterdir() if folder.is_dir())]
+    for folder in folders:
+        source = folder / "__init__.py"
+        source.write_text(source.read_text() + "# edited")
+        seen.add(compiling._digest(kernels))
+    assert len(seen) == 1 + len(folders) > 7
+    (kernels / "margin" / "formula.py").rename(kernels / "sweep" / "formula.py")
+    assert compiling._digest(kernels) not in seen
 
 
 @pytest.mark.skipif(not compiling.COMPILED, reason="nothing is compiled")
@@ -86,7 +100,7 @@ def test_cache_folder__refuses_a_link(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_other_packages__keep_their_own_cache_folder(tmp_path: Path) -> None:
-    code = "import os, numba; from backtest.kernel import prices; print(numba.config.CACHE_DIR)"
+    code = "import os, numba; from backtest.kernel.margin import prices; print(numba.config.CACHE_DIR)"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == str(tmp_path)

@@ -40,9 +40,8 @@ COMPILED = not config.DISABLE_JIT
 CHUNK = 65_536
 
 
-def _digest() -> str:
+def _digest(home: Path = Path(__file__).parent) -> str:
     found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
-    home = Path(__file__).parent
     for source in sorted(home.rglob("*.py")):
         found.update(source.relative_to(home).as_posix().encode() + source.read_bytes())
     return found.hexdigest()[:16]

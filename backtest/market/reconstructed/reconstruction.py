@@ -83,7 +83,7 @@ def published() -> pl.DataFrame:
 
 def data_file(name: str) -> Path:
     """Return a file of published figures: inside an installed package, or beside it in a source checkout."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     inside = package / "_data" / name
     return inside if inside.is_file() else package.parent / "data" / name
 
