@@ -33,7 +33,7 @@ from tables import Table, in_turns, machine, require_equal, write
 from backtest import Book, Venue, replay, sweep
 from backtest.engine import market_arrays as history
 from backtest.engine.sweep.lifetimes import lifetimes
-from backtest.kernel.compile import readonly
+from backtest.kernel.types import readonly
 from backtest.scale import manifest
 from backtest.study.policy import replay_settlement as replayed
 from backtest.study.policy.evaluate import evaluate, wanted, with_last_price

@@ -30,8 +30,8 @@ from backtest.engine.replay import state as replay_world
 from backtest.engine.sweep import admission as limits
 from backtest.engine.sweep.prepare import INTRABAR, actions_of, prepare
 from backtest.engine.sweep.sweep import _empty_outcomes
-from backtest.kernel.compile import in_chunks
 from backtest.kernel.sweep import managed as lifecycle
+from backtest.kernel.threads import in_chunks
 from backtest.schemas.frames import Side, Time
 
 BARS = 525_600

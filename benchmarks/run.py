@@ -23,8 +23,9 @@ from backtest.engine import market_arrays as history
 from backtest.engine.sweep import admission as limits
 from backtest.engine.sweep.prepare import prepare
 from backtest.engine.sweep.sweep import _empty_outcomes
-from backtest.kernel.compile import in_chunks, readonly, thread_count
 from backtest.kernel.sweep import passive as crossing
+from backtest.kernel.threads import in_chunks, thread_count
+from backtest.kernel.types import readonly
 
 ABOUT = """The population is fixed (`population.py`): a random walk of a year of minutes at 80 % volatility with
 funding every eight hours, positions entered at openings in its first third, leverage 2 to 8 times; 80 % are

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import polars as pl
 
-from backtest.kernel.compile import thread_count
+from backtest.kernel.threads import thread_count
 
 PAGE = Path(__file__).with_name("README.md")
 REPEATS = 5

@@ -12,7 +12,7 @@ from level_cases import HOUR, START, market, positions, venue, waiting_only
 
 from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
+from backtest.kernel.types import readonly
 from backtest.schemas.frames import Time
 from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.cluster_tracks import track

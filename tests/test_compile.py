@@ -12,6 +12,7 @@ import pytest
 
 import backtest
 from backtest.kernel import compile as compiling
+from backtest.kernel.threads import CHUNK, in_chunks
 
 PACKAGE = Path(backtest.__file__).parent
 ANSWER = """
@@ -107,9 +108,9 @@ def test_other_packages__keep_their_own_cache_folder(tmp_path: Path) -> None:
 
 
 def test_in_chunks__covers_everything_once_in_order() -> None:
-    count = 2 * compiling.CHUNK + 3
+    count = 2 * CHUNK + 3
     for threads in (1, 2, 5):
-        spans = compiling.in_chunks(lambda begin, stop: (begin, stop), count, threads)
-        assert [begin for begin, _ in spans] == [0, compiling.CHUNK, 2 * compiling.CHUNK]
-        assert [stop for _, stop in spans] == [compiling.CHUNK, 2 * compiling.CHUNK, count]
-    assert compiling.in_chunks(lambda begin, stop: (begin, stop), 0) == []
+        spans = in_chunks(lambda begin, stop: (begin, stop), count, threads)
+        assert [begin for begin, _ in spans] == [0, CHUNK, 2 * CHUNK]
+        assert [stop for _, stop in spans] == [CHUNK, 2 * CHUNK, count]
+    assert in_chunks(lambda begin, stop: (begin, stop), 0) == []

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from backtest.kernel.arrays import Forest
-from backtest.kernel.compile import COMPILED, aligned, kernel, readonly
+from backtest.kernel.compile import COMPILED, kernel
 from backtest.kernel.margin.position import search
 from backtest.kernel.search import min_tree
 from backtest.kernel.search import simd as lanes
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, aligned, readonly
 
 LENGTHS = (1, 2, 7, 8, 9, 63, 64, 65, 511, 512, 513, 4_097)
 

@@ -15,7 +15,8 @@ from backtest.population import HIGH, LOW, MIXED, LeverageMix, synthetic
 from backtest.rules.contract import Contract
 from backtest.rules.margin import notional, table_size
 from backtest.rules.tiers import TierTable
-from backtest.schemas.frames import POSITIONS, Side, check
+from backtest.schemas.frames import POSITIONS, Side
+from backtest.schemas.validation import check
 
 COUNT = 50_000
 START = datetime(2021, 5, 10, tzinfo=UTC)

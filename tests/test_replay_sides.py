@@ -12,7 +12,7 @@ from test_replay_reference import replayed
 
 from backtest import Impact, replay
 from backtest.engine.replay import session as engine
-from backtest.kernel.replay import state as waterfall
+from backtest.kernel.replay.codes import WAITING
 from backtest.kernel.replay.state import World
 
 
@@ -34,7 +34,7 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> list[World]:
 def assert_lots_close(world: World) -> None:
     """What traders, market and backstop hold is zero together, and each what its positions and inventory say."""
     book = world.book
-    held = np.where(book["status"] == waterfall.WAITING, 0, book["lots"]) * (1 - 2 * book["side"].astype(np.int64))
+    held = np.where(book["status"] == WAITING, 0, book["lots"]) * (1 - 2 * book["side"].astype(np.int64))
     for number, symbol in enumerate(world.symbols):
         traders, _, backstop = (int(lots) for lots in symbol["stock"])
         assert symbol["stock"].sum() == 0

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from backtest.market.reconstructed.reconstruction import DAILY, HOURLY, SEED, data_file, describe, reconstruct
-from backtest.schemas.frames import BARS, FUNDING, check, require_order
+from backtest.schemas.frames import BARS, FUNDING
+from backtest.schemas.validation import check, require_order
 
 PRICES = ["open", "high", "low", "close"]
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]

@@ -15,10 +15,8 @@ from backtest.schemas.frames import (
     LEG_OUTCOME_COLUMNS,
     LEGS,
     TRANSFERS,
-    Schema,
-    conform,
-    offence,
 )
+from backtest.schemas.validation import Schema, conform, offence
 
 
 class Accounts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.errors import DataError
-from backtest.schemas.frames import offence
+from backtest.schemas.validation import offence
 
 
 def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,8 @@ import polars as pl
 from backtest.book.adjustments import check_adjustments
 from backtest.errors import DataError
 from backtest.market.files import read_frame
-from backtest.schemas.frames import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS, conform, offence
+from backtest.schemas.frames import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS
+from backtest.schemas.validation import conform, offence
 
 
 class Book:

@@ -11,13 +11,13 @@ import polars as pl
 from backtest.engine.rulebook import Rulebook, Tree
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import Bars, Forest, Funding
-from backtest.kernel.compile import aligned, readonly
 from backtest.kernel.search import min_tree
 from backtest.kernel.sweep.managed import Watched
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Flags, Floats, Integers
+from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Flags, Floats, Integers, aligned, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import KINDS, Contract
-from backtest.schemas.frames import PRICE_PREFIX, offence
+from backtest.schemas.frames import PRICE_PREFIX
+from backtest.schemas.validation import offence
 
 LATE_STAMP = 1_000  # ms a funding stamp may be late and still belong to the opening before it
 FILL_PRICES = ("liquidation_price", "last_close", "last_extreme")

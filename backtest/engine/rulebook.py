@@ -10,9 +10,8 @@ import numpy as np
 
 from backtest.errors import ArgumentError
 from backtest.kernel.arrays import MARGINAL, Rules
-from backtest.kernel.compile import readonly
 from backtest.kernel.margin.lookup import keyed_by
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.rules.contract import KINDS, Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, timeline

@@ -20,7 +20,6 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,6 @@ if sys.byteorder != "little":  # a block's first match is its lowest bit, which 
 
 #: False under NUMBA_DISABLE_JIT=1, when kernels run as plain Python (slow; for tests and coverage).
 COMPILED = not config.DISABLE_JIT
-
-#: Positions a thread takes at a time: large enough to hide the hand-over, small enough to share the work out.
-CHUNK = 65_536
 
 
 def _digest(home: Path = Path(__file__).parent) -> str:
@@ -112,38 +108,3 @@ def _inner(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
     jitable = register_jitable(error_model="numpy", _nrt=False, no_cfunc_wrapper=True, **options)
     compiled: Callable[..., Any] = jitable(function)
     return compiled
-
-
-def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a contiguous view that cannot be written to; read-only inputs alone mean one compilation."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
-def aligned(size: int) -> np.ndarray[Any, Any]:
-    """Return an uninitialised float64 array that starts on a cache line (64 bytes)."""
-    raw = np.empty(size * 8 + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size * 8].view(np.float64)
-
-
-def thread_count(threads: int | None) -> int:
-    """Return how many threads to use: as asked, else one a core this process may run on."""
-    if threads is not None:
-        return max(1, threads)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def in_chunks(run: Callable[[int, int], Any], count: int, threads: int | None = None) -> list[Any]:
-    """Call ``run(start, stop)`` over ranges that cover ``count`` and return the results in order.
-
-    Threads are Python's own, not numba's: its thread pools abort on a second caller or on a fork. The ranges do
-    not depend on the number of threads, so neither do the results.
-    """
-    ranges = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    workers = min(thread_count(threads), len(ranges))
-    if workers <= 1:
-        return [run(*span) for span in ranges]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda span: run(*span), ranges))

@@ -15,3 +15,17 @@ Codes: TypeAlias = npt.NDArray[Any]  # integers of any width, such as polars sto
 
 #: How a contract pays, as kernels are told.
 LINEAR, INVERSE, FACE_VALUE = 0, 1, 2
+
+
+def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a contiguous view that cannot be written to; read-only inputs alone mean one compilation."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def aligned(size: int) -> np.ndarray[Any, Any]:
+    """Return an uninitialised float64 array that starts on a cache line (64 bytes)."""
+    raw = np.empty(size * 8 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * 8].view(np.float64)

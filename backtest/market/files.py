@@ -10,7 +10,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import DataError
-from backtest.schemas.frames import Schema, breaking, conform, say
+from backtest.schemas.validation import Schema, breaking, conform, say
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
 

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.files import read_frame
-from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX, breaking, conform, offence, require_order, say
+from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
+from backtest.schemas.validation import breaking, conform, offence, require_order, say
 
 GAP_LIMIT = timedelta(hours=6)
 INTERVAL = re.compile(r"([1-9]\d*(ms|s|m|h|d|w|mo|q|y))+")

@@ -19,9 +19,8 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel.compile import readonly
 from backtest.kernel.study import cohorts
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.population.cohorts import (
     NOTIONAL_MIX,

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
 from backtest.kernel.margin import prices
-from backtest.kernel.types import Floats
+from backtest.kernel.types import Floats, readonly
 from backtest.rules.contract import KINDS, Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue

@@ -14,7 +14,8 @@ from backtest.errors import DataError
 from backtest.market.files import read_frame
 from backtest.market.market import GAP_LIMIT, Market
 from backtest.scale.batches import StorageOptions, files, is_remote, readable_parquet, scan, stamp
-from backtest.schemas.frames import BARS, FUNDING, Schema, conform
+from backtest.schemas.frames import BARS, FUNDING
+from backtest.schemas.validation import Schema, conform
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import thread_count
+from backtest.kernel.threads import thread_count
 from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
 from backtest.scale.precompile import warm
 

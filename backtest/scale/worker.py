@@ -22,7 +22,8 @@ from backtest.scale.batches import Batch, StorageOptions, readable_parquet, scan
 from backtest.scale.manifest import quick_checksum_of
 from backtest.scale.prices import Prices
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
-from backtest.schemas.frames import ADJUSTMENTS, conform, offence
+from backtest.schemas.frames import ADJUSTMENTS
+from backtest.schemas.validation import conform, offence
 from backtest.study.levels.grid import Grid
 from backtest.study.levels.levels import levels_of
 from backtest.study.partial_sums.levels import NOTHING, level_changes

@@ -13,7 +13,7 @@ import polars as pl
 from backtest import population
 from backtest.book import Book
 from backtest.book import load as load_book
-from backtest.cli.sweep.accounts_parser import FILES
+from backtest.cli.common.options import FILES
 from backtest.errors import ArgumentError
 from backtest.market import Market, sample
 from backtest.market import load as load_market

@@ -9,6 +9,9 @@ from typing import Any
 
 from backtest.cli.common import types as values
 
+#: Files of accounts in cross margin, each an option of its name.
+FILES = ("accounts", "legs", "collateral", "haircuts", "transfers")
+
 
 def add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> None:
     """Add where prices come from; ``bars_default`` says what stands in where none are given."""

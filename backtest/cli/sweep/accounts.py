@@ -12,10 +12,10 @@ from backtest.book import Accounts
 from backtest.cli.common import assumptions as sentences
 from backtest.cli.common import summary_file as record
 from backtest.cli.common.inputs import read_market, read_tiers
+from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.text import facts, paragraph, table
-from backtest.cli.sweep.accounts_parser import FILES
 from backtest.engine.accounts.liquidate import Liquidations, liquidate_accounts
 from backtest.engine.accounts.sweep import sweep_accounts
 from backtest.errors import ArgumentError

@@ -19,8 +19,6 @@ accounts.parquet tell of the first trigger; with --procedure triggers, outcome_a
 shortfall_after tell what followed.
 """
 
-FILES = ("accounts", "legs", "collateral", "haircuts", "transfers")
-
 
 def add_accounts(parser: argparse.ArgumentParser) -> None:
     """Add the options of accounts."""

@@ -10,13 +10,13 @@ from backtest.cli.common import summary_file as record
 from backtest.cli.common import tables as report
 from backtest.cli.common.input_warnings import looking_twice
 from backtest.cli.common.inputs import read_book, read_market, read_tiers, sweep_rules
+from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.cli.sweep import accounts
 from backtest.cli.sweep import batches as scaled
-from backtest.cli.sweep.accounts_parser import FILES
 from backtest.engine.sweep.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
 from backtest.rules.venue import Venue

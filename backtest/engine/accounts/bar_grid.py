@@ -11,10 +11,9 @@ import numpy as np
 from backtest.errors import DataError
 from backtest.kernel.accounts.search import LEAF, NODE, Grid
 from backtest.kernel.arrays import Funding
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
-from backtest.schemas.frames import say
+from backtest.schemas.validation import say
 
 #: A block of a level covers 2**shift bars. Measured on hedged accounts: 8 and 16 children are equal, 32 lose.
 SHIFTS = (0, 4, 8, 12, 16, 20)

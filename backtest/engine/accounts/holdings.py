@@ -14,10 +14,9 @@ from backtest.engine.rulebook import Rulebook
 from backtest.errors import DataError, TiersError
 from backtest.kernel.accounts.terms import COIN, Holdings
 from backtest.kernel.arrays import Funding
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
-from backtest.schemas.frames import offence
+from backtest.schemas.validation import offence
 
 
 @dataclass(frozen=True, eq=False)

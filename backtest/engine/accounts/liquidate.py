@@ -21,8 +21,7 @@ from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.accounts.terms import COIN, Holdings
 from backtest.kernel.arrays import LIQUIDATED, OPEN
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Flags, Integers
+from backtest.kernel.types import Flags, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.cross import Cross
 from backtest.rules.timeline import Tiers

@@ -23,7 +23,7 @@ from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import offence
+from backtest.schemas.validation import offence
 
 CONVENTIONS = {"A": BOX, "C": COMMON_MOVE, "B": CLOSES}
 PROFIT = {"usable": kernel.USABLE, "unusable": kernel.UNUSABLE, "own": kernel.OWN}

@@ -14,9 +14,9 @@ from backtest.kernel.accounts import alerts as account_watch
 from backtest.kernel.accounts import sweep as kernel
 from backtest.kernel.accounts.search import Terms
 from backtest.kernel.accounts.terms import Holdings, scratch
-from backtest.kernel.compile import in_chunks, readonly
-from backtest.kernel.types import Floats, Integers
-from backtest.schemas.frames import offence
+from backtest.kernel.threads import in_chunks
+from backtest.kernel.types import Floats, Integers, readonly
+from backtest.schemas.validation import offence
 
 
 def run(

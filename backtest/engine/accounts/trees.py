@@ -10,10 +10,9 @@ from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.single_position import Shortcuts
 from backtest.kernel.accounts.terms import COIN, Holdings
 from backtest.kernel.arrays import MARGINAL
-from backtest.kernel.compile import aligned, readonly
 from backtest.kernel.margin.lookup import keyed_by
 from backtest.kernel.search import min_tree
-from backtest.kernel.types import FACE_VALUE, Floats, Integers
+from backtest.kernel.types import FACE_VALUE, Floats, Integers, aligned, readonly
 from backtest.rules.contract import KINDS
 
 #: A tree of n bars takes as long to plant as n / 32 accounts save by it (measured on a year of minutes).

@@ -16,7 +16,7 @@ from backtest.engine.replay.facts import require_mergeable
 from backtest.errors import ArgumentError
 from backtest.kernel.counterfactual import flow
 from backtest.rules.procedure import Impact
-from backtest.schemas.frames import offence
+from backtest.schemas.validation import offence
 
 #: Amounts and seeds must be below these.
 MOST_MONEY, MOST_SEED = 1e15, 2**32

@@ -13,18 +13,8 @@ from backtest.kernel.replay import state as w
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
-from backtest.schemas.frames import (
-    IN_RANGE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    Column,
-    Schema,
-    Side,
-    Time,
-    check,
-    conform,
-    offence,
-)
+from backtest.schemas.frames import Side, Time
+from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema, check, conform, offence
 
 #: When in a bar: at its opening, on the way to its low or high, or when counterparties are asked at the end of it.
 STAGES = ("opening", "low", "high", "low end", "high end")

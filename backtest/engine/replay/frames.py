@@ -10,6 +10,7 @@ import polars as pl
 from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.replay import entries
 from backtest.kernel.replay import state as w
+from backtest.kernel.replay.codes import DONE, LOCKED, WAITING
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
 from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
@@ -60,7 +61,7 @@ def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Fl
 def held_at_end(world: w.World, market: Market) -> tuple[Integers, Floats]:
     """Return the rows of positions that are still held, and what they come to at the last mark."""
     book = world.book[: int(world.counters[w.PLACES_USED])]
-    book = book[(book["lots"] > 0) & (book["status"] != w.DONE)]
+    book = book[(book["lots"] > 0) & (book["status"] != DONE)]
     worth = (1.0 - 2.0 * book["side"]) * book["quantity"] * _values(world, market)[book["symbol"]]
     return book["row"].astype(np.int64), worth
 
@@ -133,7 +134,7 @@ def ledger(world: w.World, market: Market) -> pl.DataFrame:
     """
     held, waiting = _unrealised(world, market, False), _unrealised(world, market, True)
     stock = inventory(world, market)
-    locked = world.book["status"] == w.LOCKED
+    locked = world.book["status"] == LOCKED
     pending = int((world.book["pocket"][locked] + world.book["balance"][locked]).sum())
     cash = {name: int(amount) for name, amount in zip(ACCOUNTS, world.cash, strict=True)}
     cash["traders"] -= pending
@@ -177,7 +178,7 @@ def last_marks(world: w.World, market: Market) -> Floats:
 def _unrealised(world: w.World, market: Market, locked: bool) -> int:
     """Return what closing every open position at the last mark would post, in units."""
     book = world.book
-    open_ = (book["lots"] > 0) & (book["status"] != w.WAITING) & ((book["status"] == w.LOCKED) == locked)
+    open_ = (book["lots"] > 0) & (book["status"] != WAITING) & ((book["status"] == LOCKED) == locked)
     own = book[open_]
     value = _values(world, market)[own["symbol"]]
     signed = (1.0 - 2.0 * own["side"]) * own["quantity"]

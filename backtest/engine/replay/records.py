@@ -10,10 +10,9 @@ from backtest.engine import market_arrays as history
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.prepare import INTRABAR, Prepared
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
 from backtest.kernel.replay import records
-from backtest.kernel.replay import state as w
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.replay.codes import ACCOUNTS, FUND, OWNERS
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules import procedure as rules
 from backtest.rules import venue_file
@@ -108,9 +107,9 @@ def tiers_of(prepared: Prepared, tree_queue: Any) -> records.Records:
 
 def cash_of(options: Options, unit: float) -> Integers:
     """Return what each account holds before the first bar, in units."""
-    cash = np.zeros(w.ACCOUNTS, np.int64)
-    cash[w.FUND] = round(options.fund * unit)
-    cash[w.OWNERS] = -cash[w.FUND]
+    cash = np.zeros(ACCOUNTS, np.int64)
+    cash[FUND] = round(options.fund * unit)
+    cash[OWNERS] = -cash[FUND]
     return cash
 
 

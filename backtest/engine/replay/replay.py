@@ -21,6 +21,7 @@ from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR
 from backtest.errors import ArgumentError
 from backtest.kernel.counterfactual import flow
 from backtest.kernel.replay import state as waterfall
+from backtest.kernel.replay.codes import DEFICIT
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
@@ -189,7 +190,7 @@ def _notes(
     traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
     if traced > kept:
         told.append(f"the trace ends after {kept:,} of {traced:,} steps")
-    deficit = int(world.cash[waterfall.DEFICIT])
+    deficit = int(world.cash[DEFICIT])
     if deficit < 0:
         told.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}: nobody paid it")
     return tuple(told)

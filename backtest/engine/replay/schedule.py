@@ -9,10 +9,10 @@ import numpy as np
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared, actions_of, prices_or_nan, times_or_none
-from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.replay import entries
 from backtest.kernel.replay import schedule as agenda
-from backtest.kernel.types import Integers
+from backtest.kernel.threads import in_chunks
+from backtest.kernel.types import Integers, readonly
 from backtest.rules.timeline import milliseconds
 
 

@@ -18,6 +18,7 @@ from backtest.engine.sweep import admission as limits
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.errors import ArgumentError
 from backtest.kernel.counterfactual import flow
+from backtest.kernel.counterfactual.run import run_both
 from backtest.kernel.replay import entries
 from backtest.kernel.replay import run as steps
 from backtest.kernel.replay import state as waterfall
@@ -140,7 +141,7 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
             if merge.counts[flow.MODE] == flow.PLAIN:
                 first = steps.run(setup.world, agenda, *others, first, stop)
             else:
-                first = steps.run_both(setup.world, agenda, *others, merge, first, stop)
+                first = run_both(setup.world, agenda, *others, merge, first, stop)
             if is_short(setup.world):
                 yield setup, merge, stop
                 return

@@ -15,6 +15,7 @@ from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared
 from backtest.kernel.replay import entries, records
 from backtest.kernel.replay import state as w
+from backtest.kernel.replay.codes import COUNTERS
 from backtest.kernel.replay.schedule import Agenda
 from backtest.rules.venue import Venue
 
@@ -120,6 +121,6 @@ def has_orders(admitted: Admitted) -> bool:
 
 
 def _counters() -> Any:
-    counters = np.zeros(w.COUNTERS, np.int64)
+    counters = np.zeros(COUNTERS, np.int64)
     counters[[w.FREE_NODE, w.FREE_PLACE, w.ENDED]] = -1
     return counters

@@ -18,6 +18,7 @@ from backtest.engine.replay.session import Played, Stage
 from backtest.kernel.arrays import LIQUIDATED, UNKNOWN
 from backtest.kernel.replay import entries
 from backtest.kernel.replay import state as w
+from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FEES, FUND, OWNERS
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.types import FACE_VALUE, INVERSE, Flags, Floats
 from backtest.rules.venue import Venue
@@ -69,7 +70,7 @@ def play(stage: Stage, venue: Venue, options: Options) -> Sums:
 
 def _unpaid(world: w.World) -> int:
     """Return what has been clawed back or paid by nobody so far, in units."""
-    return int(world.counters[w.CLAWED_BACK]) - int(world.cash[w.DEFICIT])
+    return int(world.counters[w.CLAWED_BACK]) - int(world.cash[DEFICIT])
 
 
 def _first_unpaid(
@@ -103,7 +104,7 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
     closed = found.filled + found.taken + given
     begun = found.begun & (found.outcome != UNKNOWN)
     fees = _units(found.fees, unit)
-    fees_to_fund = fees - int(world.cash[w.FEES])
+    fees_to_fund = fees - int(world.cash[FEES])
     ends = steps["fund"][agenda.rows][_last_of_a_moment(world.bars["time"][agenda.rows])]
     results = replay_frames.pnl_at_end(found, replay_frames.held_at_end(world, market))[begun]
     return Sums(
@@ -118,14 +119,14 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
         fees_to_fund=fees_to_fund / unit,
         paid_in=int(steps["fund_in"].sum()) / unit,
         paid_out=int(steps["fund_out"].sum()) / unit,
-        fund_lowest=min(int(ends.min()) / unit, -int(world.cash[w.OWNERS]) / unit),
-        fund_end=int(world.cash[w.FUND]) / unit,
-        backstop=(int(world.cash[w.BACKSTOP]) + replay_frames.inventory(world, market)) / unit,
+        fund_lowest=min(int(ends.min()) / unit, -int(world.cash[OWNERS]) / unit),
+        fund_end=int(world.cash[FUND]) / unit,
+        backstop=(int(world.cash[BACKSTOP]) + replay_frames.inventory(world, market)) / unit,
         deleveraged=int(table.size),
         adl_notional=int(steps["deleveraged"].sum()) / unit,
         given_up=float(np.maximum(table["given_up"], 0.0).sum()),
         clawed_back=int(world.counters[w.CLAWED_BACK]) / unit,
-        deficit=-int(world.cash[w.DEFICIT]) / unit,
+        deficit=-int(world.cash[DEFICIT]) / unit,
         first_unpaid=None if first is None else pl.Series([first]).cast(Time)[0],
         lacked=bool(world.counters[w.LACKED]),
     )

@@ -8,10 +8,9 @@ import numpy as np
 
 from backtest.engine.rulebook import Tree
 from backtest.engine.sweep.prepare import Prepared
-from backtest.kernel.compile import readonly
 from backtest.kernel.margin import formula
 from backtest.kernel.replay import records
-from backtest.kernel.types import INVERSE, Floats
+from backtest.kernel.types import INVERSE, Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact

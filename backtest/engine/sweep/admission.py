@@ -11,13 +11,13 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.errors import ArgumentError, BacktestError, DataError, TiersError
 from backtest.kernel.arrays import Positions
-from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.sweep import admission as survey
-from backtest.kernel.types import Flags, Floats, Integers
+from backtest.kernel.threads import in_chunks
+from backtest.kernel.types import Flags, Floats, Integers, readonly
 from backtest.rules.contract import Contract
 from backtest.rules.margin import table_size
 from backtest.rules.timeline import milliseconds
-from backtest.schemas.frames import breaking, say
+from backtest.schemas.validation import breaking, say
 
 if TYPE_CHECKING:
     from backtest.engine.rulebook import Group

@@ -9,10 +9,10 @@ from backtest.book.book import Book
 from backtest.engine.sweep import admission as limits
 from backtest.engine.sweep.prepare import actions_of, prepare
 from backtest.kernel.arrays import Bars, Funding
-from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.study import level_drift as drift
 from backtest.kernel.study.level_drift import NEVER
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.threads import in_chunks
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue

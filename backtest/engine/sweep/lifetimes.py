@@ -14,9 +14,9 @@ from backtest.engine import market_arrays as history
 from backtest.engine.arguments import require_kinds
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.errors import ArgumentError, TiersError
-from backtest.kernel.compile import in_chunks, readonly
 from backtest.kernel.study import lifetimes as kernel
-from backtest.kernel.types import Codes, Floats, Integers
+from backtest.kernel.threads import in_chunks
+from backtest.kernel.types import Codes, Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue

@@ -15,14 +15,14 @@ from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.engine.sweep import admission as limits
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
-from backtest.kernel.compile import readonly
 from backtest.kernel.sweep import adjustments as changes
 from backtest.kernel.sweep import intrabar as bar_events
-from backtest.kernel.types import Floats
+from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import PRICE_PREFIX, offence
+from backtest.schemas.frames import PRICE_PREFIX
+from backtest.schemas.validation import offence
 
 INTRABAR = {
     "pessimistic": bar_events.PESSIMISTIC,

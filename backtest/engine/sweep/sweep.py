@@ -14,9 +14,9 @@ from backtest.engine.sweep import admission as limits
 from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.kernel.arrays import NO_TIME, Outcomes
-from backtest.kernel.compile import in_chunks
 from backtest.kernel.sweep import managed as lifecycle
 from backtest.kernel.sweep import passive as crossing
+from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.tiers import TierTable

@@ -13,7 +13,8 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import POSITIVE, Column, Schema, Time, conform, offence
+from backtest.schemas.frames import Time
+from backtest.schemas.validation import POSITIVE, Column, Schema, conform, offence
 
 WALLETS = Schema("wallets", (Column("account_id", pl.Int64), Column("wallet", pl.Float64, POSITIVE)))
 

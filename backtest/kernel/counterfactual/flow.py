@@ -9,8 +9,9 @@ import numpy as np
 
 from backtest.kernel.arrays import LIQUIDATED
 from backtest.kernel.compile import helper, part
+from backtest.kernel.replay.codes import CHOSEN
 from backtest.kernel.replay.records import Records
-from backtest.kernel.replay.state import CHOSEN, NEED_END, World, factor, sign, terms, triggers_at, units, whole
+from backtest.kernel.replay.state import NEED_END, World, factor, sign, terms, triggers_at, units, whole
 from backtest.kernel.replay.waves import handle, move_mark, sell_needs
 from backtest.kernel.types import Floats, Integers
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.counterfactual.flow import ADRIFT, AGAIN, STAMP, Merge, extreme_of, level_of
-from backtest.kernel.replay.state import HELD, World, factor, sign, whole
+from backtest.kernel.replay.codes import HELD
+from backtest.kernel.replay.state import World, factor, sign, whole
 from backtest.kernel.replay.trigger_queues import bucket_of, comes_before, pop, settled_first, sift, swap
 from backtest.kernel.replay.waves import evaluate
 from backtest.kernel.types import INVERSE

@@ -37,7 +37,8 @@ from backtest.kernel.counterfactual.flow import (
     write,
 )
 from backtest.kernel.counterfactual.price_heap import gather, is_reached, look, return_to_heap, settle_top, sink
-from backtest.kernel.replay.state import DONE, FUND, HELD, NEED_END, World, factor, sign, units, whole
+from backtest.kernel.replay.codes import DONE, FUND, HELD
+from backtest.kernel.replay.state import NEED_END, World, factor, sign, units, whole
 from backtest.kernel.replay.trigger_queues import in_order
 from backtest.kernel.replay.waves import collect, evaluate, move_mark, sell_needs
 

@@ -7,22 +7,18 @@ import numpy as np
 from backtest.kernel.compile import part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl_ranking import best, candidates, take_best
+from backtest.kernel.replay.clawback import apportioned
+from backtest.kernel.replay.codes import BACKSTOP, DELEVERAGED, LOCKED, PRO_RATA, TOP_TEN, TRADERS, WATER_FILLING
 from backtest.kernel.replay.execution import quantity_of, sell, trade
-from backtest.kernel.replay.ledger import apportioned, note, post, rekey, stock_move
+from backtest.kernel.replay.ledger import note, post, stock_move
 from backtest.kernel.replay.open_positions import conclude, settle, unqueue
+from backtest.kernel.replay.requeue import rekey
 from backtest.kernel.replay.state import (
-    BACKSTOP,
     COUNTERPARTY,
-    DELEVERAGED,
     DELEVERAGES,
-    LOCKED,
     NEED_END,
     NEED_FIRST,
-    PRO_RATA,
     TABLE_USED,
-    TOP_TEN,
-    TRADERS,
-    WATER_FILLING,
     World,
     price_of,
     sign,

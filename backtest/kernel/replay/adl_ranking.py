@@ -14,18 +14,20 @@ from backtest.kernel.margin import formula
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay import position_index as cells
 from backtest.kernel.replay import trigger_queues as queues
-from backtest.kernel.replay.records import Records
-from backtest.kernel.replay.state import (
+from backtest.kernel.replay.codes import (
     BINANCE,
     BITMEX,
     HELD,
-    HOPES,
-    POOLS,
     PROFIT_LEVERAGE,
     RANDOM,
     SIZE,
     TOP_TEN,
     WATER_FILLING,
+)
+from backtest.kernel.replay.records import Records
+from backtest.kernel.replay.state import (
+    HOPES,
+    POOLS,
     World,
     equity_at,
     requirement_at,

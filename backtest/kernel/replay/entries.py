@@ -14,6 +14,7 @@ from backtest.kernel.arrays import OPEN, UNKNOWN, Bars, Funding, Positions, Rule
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.margin import lookup as place
+from backtest.kernel.replay.codes import REDUCED
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import (
     ENDED,
@@ -22,7 +23,6 @@ from backtest.kernel.replay.state import (
     FREE_PLACES,
     NODES_USED,
     PLACES_USED,
-    REDUCED,
     TABLE_USED,
     World,
     whole,

@@ -6,14 +6,12 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
+from backtest.kernel.replay.codes import FUND, MARKET, TRADERS
 from backtest.kernel.replay.ledger import charge_liquidation_fee, from_fund, note, pay_funding, post, stock_move
 from backtest.kernel.replay.open_positions import settle
 from backtest.kernel.replay.residual import bearable_lots, deleverages, need_of_position
 from backtest.kernel.replay.state import (
     FILLED,
-    FUND,
-    MARKET,
-    TRADERS,
     World,
     bankruptcy_value,
     equity_at,

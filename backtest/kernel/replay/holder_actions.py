@@ -9,16 +9,15 @@ from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.margin import position as segment
 from backtest.kernel.replay import position_index as cells
-from backtest.kernel.replay.ledger import charge_trading_fee, cover, note, pay_funding, post, rekey, stock_move
+from backtest.kernel.replay.clawback import cover
+from backtest.kernel.replay.codes import HELD, LOCKED, MARKET, TRADERS
+from backtest.kernel.replay.ledger import charge_trading_fee, note, pay_funding, post, stock_move
 from backtest.kernel.replay.open_positions import conclude, delist, end, unqueue
+from backtest.kernel.replay.requeue import rekey
 from backtest.kernel.replay.state import (
     ADJUSTED,
-    HELD,
     HOLDER_CLOSED,
-    LOCKED,
     LOST_SIGHT,
-    MARKET,
-    TRADERS,
     World,
     factor,
     liquidation_price_at,

@@ -6,27 +6,15 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
-from backtest.kernel.replay import position_index as cells
-from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay.codes import FEES, FUND, MARKET, TRADERS
 from backtest.kernel.replay.state import (
-    BACKSTOP,
-    CLAWED,
-    CLAWED_BACK,
-    DEFICIT,
-    FEES,
-    FUND,
-    HELD,
-    LACKED,
-    MARKET,
     TRACE_USED,
-    TRADERS,
     World,
     equity_at,
     requirement_at,
     sign,
     terms,
     units,
-    unrealised,
     value,
     whole,
 )
@@ -125,107 +113,6 @@ def charge_liquidation_fee(w: World, i: int, row: int, notional: float, availabl
         w.book[i]["fees"] += fee
         w.book[i]["fund_effect"] += own
         w.book[i]["margin"] -= fee / w.settings[0]["unit"]
-
-
-@part
-def rekey(w: World, i: int) -> None:
-    """Put a position into the queues, and among its likes, by its present terms."""
-    y = whole(w.book[i]["symbol"])
-    buckets = w.settings[0]["buckets"]
-    queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i)
-    held = terms(w.groups, w.tiers, w.book, i)
-    at = w.symbols[y]["funding_now"]
-    now = w.charges[at]["cumulative"]
-    queues.join(
-        w.groups, w.tiers, w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i, held,
-        now + w.charges[at]["fall"], now + w.charges[at]["rise"],
-    )  # fmt: skip
-    if w.symbols[y]["indexed"][w.book[i]["side"]] != 0:
-        cells.relist(w, i, now)
-
-
-@part
-def claw_back(w: World, loser: int, row: int, amount: int) -> int:
-    """Take an amount from the others' unrealised profits pro rata, and return what they do not cover."""
-    found = 0
-    total = whole(0)
-    unit = w.settings[0]["unit"]
-    for y in range(w.symbols.shape[0]):
-        mark = w.symbols[y]["mark"]
-        if mark < 0.0:
-            continue
-        for cell in range(w.symbols[y]["cells"][0], cells.end_of(w, y, 1)):
-            i = whole(w.cells[cell]["head"])
-            while i >= 0:
-                if w.book[i]["status"] == HELD and i != loser:
-                    profit = profit_units(w, i, mark, unit)
-                    if profit > 0:
-                        w.ranking[found]["i"], w.ranking[found]["key"], w.ranking[found]["id"] = (
-                            i,
-                            0.0,
-                            w.book[i]["id"],
-                        )
-                        found += 1
-                        total += profit
-                i = whole(w.book[i]["next_member"])
-    queues.in_order(w.ranking, found)
-    left = amount
-    for number in range(found):
-        i = whole(w.ranking[number]["i"])
-        profit = profit_units(w, i, w.symbols[w.book[i]["symbol"]]["mark"], unit)
-        taken = apportioned(left, profit, total)
-        total -= profit
-        left -= taken
-        if taken > 0:
-            post(w.cash, TRADERS, TRADERS, taken)
-            w.book[i]["balance"] -= taken
-            w.book[i]["clawed"] += taken
-            w.counters[CLAWED_BACK] += taken
-            w.book[i]["margin"] -= taken / unit
-            rekey(w, i)
-            if i == w.settings[0]["trace"]:
-                y = w.book[i]["symbol"]
-                now, mark = w.charges[w.symbols[y]["funding_now"]]["cumulative"], w.symbols[y]["mark"]
-                note(w, i, row, CLAWED, mark, taken / unit, now, mark)
-    return left
-
-
-@helper
-def profit_units(w: World, i: int, mark: float, unit: float) -> int:
-    """Return a position's unrealised profit, in whole units cut down."""
-    held = w.book[i]
-    kind = w.groups[held["group"]]["kind"]
-    profit = unrealised(kind, sign(whole(held["side"])), held["quantity"], held["entry_price"], mark)
-    return whole(np.floor(profit * unit))
-
-
-@helper
-def apportioned(left: int, own: int, total: int) -> int:
-    """Return one's share of what is left to give out, so that the shares of all add up to it.
-
-    ``total`` is what this one and all later ones have; never more than one's own, and never so little that the
-    later ones could not take the rest.
-    """
-    share = whole(np.rint(left * (own / total))) if total > 0 else whole(0)
-    return max(min(share, own, left), min(left, left - (total - own)), whole(0))
-
-
-@part
-def cover(w: World, i: int, row: int, amount: int, bearable: int) -> None:
-    """Make up a position's negative balance: backstop, fund, clawback, and what nobody covers."""
-    borne = min(amount, bearable)
-    post(w.cash, BACKSTOP, TRADERS, borne)
-    left = amount - borne
-    paid = min(left, w.cash[FUND])
-    from_fund(w, row, TRADERS, paid)
-    w.book[i]["fund_effect"] -= paid
-    left -= paid
-    if left > 0:
-        w.counters[LACKED] = 1
-        if w.settings[0]["clawback"] != 0:
-            left = claw_back(w, i, row, left)
-    post(w.cash, DEFICIT, TRADERS, left)
-    w.book[i]["balance"] += amount
 
 
 @helper

@@ -8,19 +8,10 @@ from backtest.kernel.arrays import LIQUIDATED
 from backtest.kernel.compile import helper, part
 from backtest.kernel.replay import position_index as cells
 from backtest.kernel.replay import trigger_queues as queues
-from backtest.kernel.replay.ledger import cover, note, post, share_of, to_fund
-from backtest.kernel.replay.state import (
-    BACKSTOP,
-    DONE,
-    ENDED,
-    RETURNED,
-    SETTLED,
-    SHARED,
-    TO_FUND,
-    TRADERS,
-    World,
-    whole,
-)
+from backtest.kernel.replay.clawback import cover
+from backtest.kernel.replay.codes import BACKSTOP, DONE, RETURNED, SHARED, TO_FUND, TRADERS
+from backtest.kernel.replay.ledger import note, post, share_of, to_fund
+from backtest.kernel.replay.state import ENDED, SETTLED, World, whole
 
 
 @helper

@@ -14,8 +14,9 @@ import numpy as np
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay.codes import BINANCE, RANDOM, SIZE, TOP_TEN
 from backtest.kernel.replay.records import Records
-from backtest.kernel.replay.state import BINANCE, RANDOM, SIZE, TOP_TEN, World, terms, value, whole
+from backtest.kernel.replay.state import World, terms, value, whole
 from backtest.kernel.types import INVERSE, Floats
 
 #: Positions whose order of entry prices, and of the other dimension, decides the edges.

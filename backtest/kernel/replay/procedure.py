@@ -7,23 +7,26 @@ import numpy as np
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.replay.execution import lots_in_limit, lots_within, quantity_of, sell
-from backtest.kernel.replay.ledger import note, rekey
-from backtest.kernel.replay.open_positions import place_orders, unqueue
-from backtest.kernel.replay.residual import deleverages, need_of_position
-from backtest.kernel.replay.state import (
+from backtest.kernel.replay.codes import (
     ALL,
     DONE,
     HELD,
     LIMITED,
     LOCKED,
-    NEED_END,
-    NEED_FIRST,
     OR_KILL,
-    RELEASED,
     RESTING,
     THEN_TAKEOVER,
     TO_TAKEOVER,
+)
+from backtest.kernel.replay.execution import lots_in_limit, lots_within, quantity_of, sell
+from backtest.kernel.replay.ledger import note
+from backtest.kernel.replay.open_positions import place_orders, unqueue
+from backtest.kernel.replay.requeue import rekey
+from backtest.kernel.replay.residual import deleverages, need_of_position
+from backtest.kernel.replay.state import (
+    NEED_END,
+    NEED_FIRST,
+    RELEASED,
     TRIGGERED,
     WAITS,
     World,

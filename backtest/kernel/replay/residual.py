@@ -6,17 +6,12 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin.position import Segment
+from backtest.kernel.replay.codes import AT_BANKRUPTCY, AT_MARK, BACKSTOP_PRICE, BANKRUPTCY, FUND, NEVER
 from backtest.kernel.replay.state import (
-    AT_BANKRUPTCY,
-    AT_MARK,
-    BACKSTOP_PRICE,
-    BANKRUPTCY,
     DROPPED,
-    FUND,
     LACKED,
     NEED_END,
     NEED_FIRST,
-    NEVER,
     World,
     bankruptcy_value,
     possible,

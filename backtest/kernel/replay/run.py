@@ -12,10 +12,9 @@ import numpy as np
 
 from backtest.kernel.arrays import NO_TIME, OPEN
 from backtest.kernel.compile import helper, kernel, part
-from backtest.kernel.counterfactual.flow import Merge
-from backtest.kernel.counterfactual.walk import cross_both, resume_both
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl import deleverage
+from backtest.kernel.replay.codes import AT_ONCE, FUND, FUND_DROP, HELD, HOLD, LOCKED, OWNERS, REDUCED
 from backtest.kernel.replay.entries import (
     Entrants,
     Found,
@@ -35,26 +34,19 @@ from backtest.kernel.replay.holder_actions import (
     price_columns,
     tested_funding,
 )
-from backtest.kernel.replay.ledger import note, open_trade, pay_funding, rekey, to_fund
+from backtest.kernel.replay.ledger import note, open_trade, pay_funding, to_fund
 from backtest.kernel.replay.open_positions import enlist, place_orders
 from backtest.kernel.replay.procedure import liquidate
+from backtest.kernel.replay.requeue import rekey
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import (
-    AT_ONCE,
     DROPPED,
     ENDED,
     ENTERED,
     FULL,
-    FUND,
-    FUND_DROP,
-    HELD,
-    HOLD,
-    LOCKED,
     NEED_END,
-    OWNERS,
     PAID,
     PLACES_USED,
-    REDUCED,
     WINDOW_END,
     WINDOW_FIRST,
     World,
@@ -261,30 +253,6 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
             side = leg if low_first else 1 - leg
             if reaches(w, y, side, row, now):
                 cross(w, y, side, row, now)
-        end(w, found, y, row)
-        if w.counters[FULL] != 0:
-            return number
-    return stop
-
-
-@kernel
-def run_both(
-    w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int
-) -> int:
-    """Step as :func:`run` does, writing the flow down or following facts: compiled where it is asked for alone."""
-    for number in range(first, stop):
-        row = agenda.rows[number]
-        if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
-            return number
-        y = whole(agenda.symbol[row])
-        now = begin(w, agenda, y, row)
-        for side in range(2):
-            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
-            resume_both(w, merge, y, side, row, executed)
-        let_holders_act(w, agenda, entrants, row)
-        low_first = starts_low(w, row)
-        for leg in range(2):
-            cross_both(w, merge, y, leg if low_first else 1 - leg, row, now)
         end(w, found, y, row)
         if w.counters[FULL] != 0:
             return number

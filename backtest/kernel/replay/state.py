@@ -15,33 +15,6 @@ from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay.records import Records
 from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
 
-#: Where a position is.
-WAITING, HELD, CHOSEN, LOCKED, DONE = range(5)
-
-#: Outcomes that ``schemas.Outcome`` has in this order; the replay adds the last two.
-REDUCED, DELEVERAGED = 6, 7
-
-#: Accounts of the ledger.
-TRADERS, MARKET, FUND, FEES, BACKSTOP, DEFICIT, OWNERS = range(7)
-
-ACCOUNTS = 7
-
-#: Settings of procedures, in the order of ``rules.procedure.CHOICES``.
-ALL, FRACTION, TIER, ENOUGH = range(4)
-TO_MARKET, TO_TAKEOVER = range(2)
-BY_ORDER, BY_LAST = range(2)
-RESTING, OR_CANCEL, OR_KILL = range(3)
-UNLIMITED, LIMITED = range(2)
-THEN_TAKEOVER, THEN_MARKET = range(2)
-OWNED_BY_FUND, OWNED_BY_BACKSTOP = range(2)
-AT_ONCE, BY_SHARE, HOLD = range(3)
-NEVER, FUND_EMPTY, FUND_DROP = range(3)
-PROFIT_LEVERAGE, BINANCE, BITMEX, SIZE, RANDOM, PRO_RATA, TOP_TEN, WATER_FILLING = range(8)
-AT_BANKRUPTCY, AT_MARK, AT_TAKEOVER = range(3)
-RETURNED, TO_FUND, SHARED = range(3)
-BANKRUPTCY, BANKRUPTCY_WITH_FEE, BACKSTOP_PRICE = range(3)
-BY_PRICE, BY_LARGEST, BY_ID = range(3)
-
 #: Steps of a trace.
 (ENTERED, TRIGGERED, FILLED, TAKEN_OVER, RELEASED, WAITS, DELEVERAGES, COUNTERPARTY, SETTLED, HOLDER_CLOSED,
  ADJUSTED, CLAWED, LOST_SIGHT) = range(13)  # fmt: skip
@@ -50,8 +23,6 @@ BY_PRICE, BY_LARGEST, BY_ID = range(3)
 (NODES_USED, FREE_NODE, FREE_NODES, PLACES_USED, FREE_PLACE, FREE_PLACES, ENDED, TABLE_USED, TRACE_USED, FULL,
  DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST, NEED_END, POOLS, HOPES, PAID, CLAWED_BACK,
  LACKED) = range(20)  # fmt: skip
-
-COUNTERS = 20
 
 
 class World(NamedTuple):

@@ -10,19 +10,8 @@ from backtest.kernel.margin import formula
 from backtest.kernel.margin import lookup as place
 from backtest.kernel.margin import position as segment
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.replay.state import (
-    ALL,
-    BY_LAST,
-    FRACTION,
-    TIER,
-    World,
-    equity_at,
-    requirement_at,
-    rules_of,
-    terms,
-    unrealised,
-    whole,
-)
+from backtest.kernel.replay.codes import ALL, BY_LAST, FRACTION, TIER
+from backtest.kernel.replay.state import World, equity_at, requirement_at, rules_of, terms, unrealised, whole
 
 #: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
 SMALLEST_STEP = 0.001

@@ -6,19 +6,13 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
+from backtest.kernel.replay.codes import AT_ONCE, BACKSTOP, DEFICIT, FUND, MARKET, OWNED_BY_BACKSTOP, OWNED_BY_FUND
 from backtest.kernel.replay.execution import fee_base, impacted, lots_within, quantity_of, trade
 from backtest.kernel.replay.ledger import charge_liquidation_fee, from_fund, note, post, stock_move, to_fund
 from backtest.kernel.replay.open_positions import settle
 from backtest.kernel.replay.residual import bearable_lots, deleverages, need, takeover_value
 from backtest.kernel.replay.state import (
-    AT_ONCE,
-    BACKSTOP,
-    DEFICIT,
-    FUND,
     LACKED,
-    MARKET,
-    OWNED_BY_BACKSTOP,
-    OWNED_BY_FUND,
     TAKEN_OVER,
     World,
     bankruptcy_value,

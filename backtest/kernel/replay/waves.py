@@ -8,23 +8,10 @@ from backtest.kernel.arrays import LIQUIDATED, STOPPED
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl import deleverage
+from backtest.kernel.replay.codes import BY_ID, BY_LARGEST, CHOSEN, HELD
 from backtest.kernel.replay.holder_actions import close_by_holder, price_columns
 from backtest.kernel.replay.procedure import liquidate
-from backtest.kernel.replay.state import (
-    BY_ID,
-    BY_LARGEST,
-    CHOSEN,
-    HELD,
-    NEED_END,
-    World,
-    factor,
-    rate_at,
-    sign,
-    terms,
-    triggers_at,
-    units,
-    whole,
-)
+from backtest.kernel.replay.state import NEED_END, World, factor, rate_at, sign, terms, triggers_at, units, whole
 from backtest.kernel.replay.trigger_queues import bucket_of, in_order, settled_first
 from backtest.kernel.sweep.intrabar import first_event
 from backtest.kernel.types import INVERSE

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.compile import helper, kernel, readonly
+from backtest.kernel.compile import helper, kernel
 from backtest.kernel.search.simd import WIDTH, drop_lanes_before, first_lane, lanes_at_most
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 
 BITS = 3  # eight children a node
 

@@ -16,7 +16,7 @@ from backtest.market.sources import plan, store
 from backtest.market.sources.archives import ARCHIVES, Series
 from backtest.market.sources.fetch_result import Fetched
 from backtest.market.sources.formats.tidy import OHLC
-from backtest.schemas.frames import breaking, say
+from backtest.schemas.validation import breaking, say
 
 #: What can stand for the mark price, and what can be joined to it, by the data set it comes from.
 PRICES = ("mark", "last", "index", "spot")

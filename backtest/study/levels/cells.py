@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
 from backtest.kernel.study import levels as kernels
 from backtest.kernel.study.level_drift import NEVER
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.study.levels.decay import thinning
 from backtest.study.levels.grid import Grid
 from backtest.study.levels.waiting import Measure, amount_at

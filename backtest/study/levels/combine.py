@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
+from backtest.kernel.types import readonly
 from backtest.market.market import Market
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import Grid, column_bars, grid_of

@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.study.levels.grid import Grid
 
 MILLISECOND = timedelta(milliseconds=1)

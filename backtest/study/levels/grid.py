@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.schemas.frames import Time
 

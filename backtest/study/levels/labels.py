@@ -16,7 +16,8 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import NOT_NEGATIVE, POSITIVE, Column, Schema, Time, conform
+from backtest.schemas.frames import Time
+from backtest.schemas.validation import NOT_NEGATIVE, POSITIVE, Column, Schema, conform
 from backtest.study.liquidations.flow import weight
 from backtest.study.prediction.labels import fingerprint
 

@@ -33,8 +33,7 @@ from backtest.book.book import Book
 from backtest.engine.sweep.level_drift import level_pieces
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue

@@ -29,9 +29,8 @@ import numpy.typing as npt
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
 from backtest.kernel.study import feed
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 
 Rule = Literal["latest", "largest"]

@@ -11,9 +11,8 @@ import polars as pl
 from backtest.engine.sweep.admission import symbol_codes
 from backtest.errors import DataError
 from backtest.kernel.arrays import NO_TIME
-from backtest.kernel.compile import readonly
 from backtest.kernel.study import sums
-from backtest.kernel.types import Codes, Floats, Integers
+from backtest.kernel.types import Codes, Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import KINDS
 from backtest.schemas.frames import Side

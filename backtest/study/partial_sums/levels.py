@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.compile import readonly
-from backtest.kernel.types import Integers
+from backtest.kernel.types import Integers, readonly
 from backtest.schemas.frames import Side
 from backtest.study.levels.cells import MOST_UNITS, SIDES
 from backtest.study.levels.grid import Grid

@@ -26,7 +26,8 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
-from backtest.schemas.frames import Column, Schema, Time, check
+from backtest.schemas.frames import Time
+from backtest.schemas.validation import Column, Schema, check
 
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)

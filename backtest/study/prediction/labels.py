@@ -20,7 +20,8 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import ADJUSTMENTS, NOT_NEGATIVE, POSITIONS, Column, Schema, Time, conform
+from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
+from backtest.schemas.validation import NOT_NEGATIVE, Column, Schema, conform
 from backtest.study.liquidations.flow import by_interval
 from backtest.study.prediction.indicators import bar_length
 

@@ -18,7 +18,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from backtest.errors import DataError
-from backtest.schemas.frames import Time, breaking, say
+from backtest.schemas.frames import Time
+from backtest.schemas.validation import breaking, say
 
 DataType = pl.DataType | type[pl.DataType]
 

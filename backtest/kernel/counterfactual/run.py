@@ -1,0 +1,43 @@
+"""The counterfactual's loop over the bars: the facts and another policy, event by event."""
+
+from __future__ import annotations
+
+from backtest.kernel.compile import kernel
+from backtest.kernel.counterfactual.flow import Merge
+from backtest.kernel.counterfactual.walk import cross_both, resume_both
+from backtest.kernel.replay.entries import (
+    Entrants,
+    Found,
+    has_room,
+)
+from backtest.kernel.replay.run import awaits, begin, end, let_holders_act, resume, starts_low
+from backtest.kernel.replay.schedule import Agenda
+from backtest.kernel.replay.state import (
+    FULL,
+    World,
+    whole,
+)
+
+
+@kernel
+def run_both(
+    w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int
+) -> int:
+    """Step as :func:`run` does, writing the flow down or following facts: compiled where it is asked for alone."""
+    for number in range(first, stop):
+        row = agenda.rows[number]
+        if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):
+            return number
+        y = whole(agenda.symbol[row])
+        now = begin(w, agenda, y, row)
+        for side in range(2):
+            executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
+            resume_both(w, merge, y, side, row, executed)
+        let_holders_act(w, agenda, entrants, row)
+        low_first = starts_low(w, row)
+        for leg in range(2):
+            cross_both(w, merge, y, leg if low_first else 1 - leg, row, now)
+        end(w, found, y, row)
+        if w.counters[FULL] != 0:
+            return number
+    return stop

@@ -1,0 +1,243 @@
+"""Schemas of frames and their checks: one error names argument, rule, how many rows break it, and the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from backtest.errors import DataError
+
+FIRST_TIME, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition on one value, as a sentence and as a polars expression that is true where it holds."""
+
+    sentence: str
+    holds: Callable[[pl.Expr], pl.Expr]
+
+
+#: Products of a few numbers must not overflow, so that the margin formula always has an answer.
+SMALLEST, LARGEST = 1e-50, 1e50
+
+POSITIVE = Rule("must be above zero (and below 1e50)", lambda value: value.is_between(SMALLEST, LARGEST))
+
+NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_between(0, LARGEST))
+
+FRACTION = Rule("must lie between 0 and 1", lambda value: value.is_between(0, 1))
+
+FINITE = Rule("must be a finite number", lambda value: value.is_between(-LARGEST, LARGEST))
+
+#: Python has no other times; a unit mistaken for milliseconds leads beyond them.
+IN_RANGE = Rule("must lie in the years 1 to 9999", lambda value: value.is_between(FIRST_TIME, LAST_TIME))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its type, the rule its values follow, and whether it may be absent or null."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    rule: Rule | None = None
+    required: bool = True
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a frame, and the sentences that must hold across columns of one row."""
+
+    name: str
+    columns: tuple[Column, ...]
+    across: tuple[tuple[str, tuple[str, ...], pl.Expr], ...] = ()
+
+
+def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a frame in the schema's own types where the same values merely stand in others, checked.
+
+    Whole milliseconds in another unit or zone of time, integers and float32 for float64, smaller integers, and
+    text for categories are the same values; a time without a zone, or text that is no category, is not.
+
+    Raises
+    ------
+    DataError
+        As :func:`check`, which sees the frame afterwards.
+    """
+    if isinstance(frame, pl.DataFrame):
+        known = {column.name: column for column in schema.columns}
+        converted = [
+            series
+            for name in frame.columns
+            if name in known and (series := _converted(frame[name], known[name], schema.name)) is not None
+        ]
+        if converted:
+            frame = frame.with_columns(converted)
+    check(frame, schema)
+    return frame
+
+
+def check(frame: pl.DataFrame, schema: Schema) -> None:
+    """Raise unless a frame follows its schema; columns the schema does not know are left alone.
+
+    Raises
+    ------
+    DataError
+        For no frame at all, missing columns, wrong types, nulls, values or rows that break a rule.
+    """
+    if not isinstance(frame, pl.DataFrame):
+        raise DataError(f"{schema.name} must be a polars DataFrame, is {_kind_of_frame(frame)}")
+    _check_columns(frame, schema)
+    present = [column for column in schema.columns if column.name in frame.columns]
+    rules: list[tuple[str, pl.Expr, tuple[str, ...]]] = [
+        (*_column_rule(column), (column.name,)) for column in present
+    ]
+    rules += [
+        (sentence, holds, names) for sentence, names, holds in schema.across if set(names) <= set(frame.columns)
+    ]
+    broken = frame.lazy().select((~holds).sum().alias(str(number)) for number, (_, holds, _) in enumerate(rules))
+    for (sentence, holds, names), count in zip(rules, broken.collect().row(0), strict=True):
+        if count:
+            raise DataError(offence(frame, schema.name, sentence, ~holds, names))
+
+
+def offence(frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, names: Iterable[str]) -> str:
+    """Return the message for rows that break a rule: what, how many of how many, and the first one."""
+    broken = frame.select(bad.fill_null(False)).to_series()
+    row = int(broken.arg_true()[0])
+    known = ("position_id", "leg_id", "account_id", "symbol", "time")
+    shown = [name for name in known if name in frame.columns and name not in names]
+    values = ", ".join(f"{name}={say(_value(frame[name], row))}" for name in [*shown, *names])
+    return f"{argument}: {sentence}: {breaking(int(broken.sum()), frame.height)}, first row {row:,} ({values})"
+
+
+def breaking(count: int, total: int) -> str:
+    """Return how many rows break a rule: "1 of 48 rows breaks this"."""
+    return f"{count:,} of {total:,} rows {'breaks' if count == 1 else 'break'} this"
+
+
+def say(value: object) -> str:
+    """Return a value as it stands in messages: times without their machinery, numbers in full."""
+    if isinstance(value, datetime):
+        part = value.microsecond
+        fraction = "" if not part else f".{part:06d}" if part % 1000 else f".{part // 1000:03d}"
+        return f"{value:%Y-%m-%d %H:%M:%S}{fraction} UTC"
+    return "null" if value is None else repr(value)
+
+
+def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("symbol", "time")) -> None:
+    """Raise unless times rise strictly within each group of rows: unsorted and duplicate times are refused."""
+    *groups, time = keys
+    before = pl.col(time).shift(1).over(groups) if frame[groups[0]].n_unique() > 1 else pl.col(time).shift(1)
+    steps = frame.lazy().select(unsorted=(pl.col(time) < before).sum(), duplicate=(pl.col(time) == before).sum())
+    unsorted, duplicate = steps.collect().row(0)
+    per = " and ".join(groups)
+    if unsorted:
+        sentence = f"times must rise within each {per}"
+        raise DataError(offence(frame, argument, sentence, pl.col(time) < before, keys))
+    if duplicate:
+        sentence = f"times must not repeat within each {per}"
+        raise DataError(offence(frame, argument, sentence, pl.col(time) == before, keys))
+
+
+def _value(series: pl.Series, row: int) -> object:
+    """Return one value; a time that Python has no name for as its number."""
+    if isinstance(series.dtype, pl.Datetime):
+        number = series.to_physical()[row]
+        unit = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[series.dtype.time_unit]
+        if number is not None and not FIRST_TIME.timestamp() <= number / unit < LAST_TIME.timestamp():
+            return number
+    return series[row]
+
+
+def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
+    missing = [column.name for column in schema.columns if column.required and column.name not in frame.columns]
+    if missing:
+        needed = ", ".join(column.name for column in schema.columns if column.required)
+        raise DataError(
+            f"{schema.name} must have the columns {needed}: missing {', '.join(missing)} "
+            f"(there are {', '.join(frame.columns) or 'none'})"
+        )
+    for column in schema.columns:
+        if column.name in frame.columns and frame.schema[column.name] != column.dtype:
+            raise DataError(
+                f"{schema.name}: {column.name} must be {_wanted_type(column.dtype)}, "
+                f"is {_given_type(frame.schema[column.name])}"
+            )
+
+
+def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | None:
+    """Return a column in the type its schema wants, or None where it is in it already or cannot be."""
+    have, want = series.dtype, column.dtype
+    if have == want:
+        return None
+    if have == pl.Null and (column.nullable or series.is_empty()):
+        return series.cast(want)
+    if isinstance(want, pl.Datetime):
+        if not isinstance(have, pl.Datetime) or have.time_zone is None:
+            return None
+        series = series.dt.convert_time_zone("UTC")
+        milliseconds = series.dt.cast_time_unit("ms")
+        split = milliseconds.dt.cast_time_unit(have.time_unit) != series
+        _refuse_values(series, split, f"{argument}: {column.name} must be whole milliseconds")
+        return milliseconds
+    if isinstance(want, pl.Enum):
+        return _as_category(series, column, want, argument)
+    if want == pl.String:
+        return series.cast(pl.String) if isinstance(have, pl.Categorical | pl.Enum) else None
+    same_values = have.is_integer() or (want == pl.Float64 and have == pl.Float32)
+    return series.cast(want) if same_values and have != pl.UInt64 else None
+
+
+def _as_category(series: pl.Series, column: Column, want: pl.Enum, argument: str) -> pl.Series | None:
+    if not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
+        return None
+    text = series.cast(pl.String)
+    choices = want.categories.to_list()
+    wrong = text.is_not_null() & ~text.is_in(choices)
+    _refuse_values(text, wrong, f"{argument}: {column.name} must be one of {', '.join(choices)}")
+    return text.cast(want)
+
+
+def _refuse_values(series: pl.Series, wrong: pl.Series, rule: str) -> None:
+    """Raise where any value of a column is marked as wrong."""
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        counted = breaking(int(wrong.sum()), series.len())
+        raise DataError(f"{rule}: {counted}, first row {row:,} ({series.name}={say(_value(series, row))})")
+
+
+def _column_rule(column: Column) -> tuple[str, pl.Expr]:
+    value = pl.col(column.name)
+    present = value.is_not_null()
+    if column.rule is None:
+        holds = pl.lit(True) if column.nullable else present
+        return f"{column.name} must not be null", holds
+    good = column.rule.holds(value)
+    sentence = f"{column.name} {column.rule.sentence}"
+    return (sentence, good | ~present) if column.nullable else (sentence, good.fill_null(False))
+
+
+def _kind_of_frame(given: object) -> str:
+    """Return what was given for a frame, and what turns it into one."""
+    cure = {"polars": ": collect() it", "pandas": ": polars.from_pandas(it) is one"}
+    package = type(given).__module__.partition(".")[0]
+    return f"{package}.{type(given).__name__}{cure.get(package, '')}"
+
+
+def _wanted_type(dtype: pl.DataType | type[pl.DataType]) -> str:
+    if isinstance(dtype, pl.Datetime):
+        return "times in UTC (Datetime with the zone UTC)"
+    if isinstance(dtype, pl.Enum):
+        return f"one of {', '.join(dtype.categories)} (text or Enum)"
+    words = {pl.Float64: "numbers", pl.Int64: "whole numbers", pl.String: "text"}
+    return f"{words[type(dtype) if isinstance(dtype, pl.DataType) else dtype]} ({dtype})"
+
+
+def _given_type(dtype: pl.DataType) -> str:
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
+        return "times without a zone (dt.replace_time_zone gives them one)"
+    return "nothing but nulls" if dtype == pl.Null else str(dtype)
