@@ -24,10 +24,9 @@ from tables import Table, in_turns, machine, require_equal, write
 from backtest import Accounts, Market, Venue, sweep_accounts
 from backtest.engine.accounts.prepare import Prepared, prepare
 from backtest.engine.accounts.run import room_of, run, world_of
-from backtest.kernel.accounts import terms as account_terms
 from backtest.kernel.accounts.search import LEAF, Terms
 from backtest.kernel.accounts.sweep import World
-from backtest.kernel.accounts.terms import EVERY, Holdings
+from backtest.kernel.accounts.terms import EVERY, Holdings, gather
 from backtest.kernel.types import Floats, Integers
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
@@ -120,7 +119,7 @@ def scan(
     for i in range(found.shape[0]):
         found[i] = -1
         bar = holdings.start[holdings.first[i]]
-        held = account_terms.gather(holdings, world.rules, terms, i, bar, holdings.wallet[i], EVERY, 1.0)
+        held = gather(holdings, world.rules, terms, i, bar, holdings.wallet[i], EVERY, 1.0)
         while bar < bars and found[i] < 0:
             width = min(PIECE, bars - bar)
             if linear:

@@ -31,11 +31,11 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Venue, replay, sweep
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.kernel.types import readonly
 from backtest.scale import manifest
-from backtest.study.policy import replay_settlement as replayed
+from backtest.study.policy import replay_settlement
 from backtest.study.policy.evaluate import evaluate, wanted, with_last_price
 from backtest.study.policy.grid import Grid, History, Rules, Wanted
 from backtest.study.policy.replay_settlement import Replayed, procedure_of
@@ -174,17 +174,17 @@ def replays(case: Case) -> Table:
 @contextmanager
 def counted(played: list[float]) -> Iterator[None]:
     """Count the replays that settlements make."""
-    own = replayed.play
+    own = replay_settlement.play
 
     def play(*given: Any) -> Any:
         played.append(1.0)
         return own(*given)
 
-    replayed.play = play
+    replay_settlement.play = play
     try:
         yield
     finally:
-        replayed.play = own
+        replay_settlement.play = own
 
 
 def alone(case: Case, settlement: Replayed, grid: Grid) -> float:
@@ -250,7 +250,7 @@ class Case:
 
     def _walk(self, few: Book, rules: Rules, found: np.ndarray) -> Callable[[], None]:
         table = rules.applied(self.venue).contract("BTCUSDT").tables[0]
-        funding = history.funding_of(self.market, [self.venue.contract("BTCUSDT")])
+        funding = market_arrays.funding_of(self.market, [self.venue.contract("BTCUSDT")])
         sums = funding.cumulative[funding.charged.astype(np.int64)]
         held = few.positions
         side = np.where(held["side"] == "long", 1.0, -1.0)

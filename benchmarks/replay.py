@@ -24,13 +24,12 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
-from backtest.engine import market_arrays as history
-from backtest.engine.replay import session as engine
-from backtest.engine.replay import state as replay_world
-from backtest.engine.sweep import admission as limits
+from backtest.engine import market_arrays
+from backtest.engine.replay import session, state
+from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import INTRABAR, actions_of, prepare
 from backtest.engine.sweep.sweep import _empty_outcomes
-from backtest.kernel.sweep import managed as lifecycle
+from backtest.kernel.sweep import managed
 from backtest.kernel.threads import in_chunks
 from backtest.schemas.frames import Side, Time
 
@@ -105,16 +104,16 @@ def positions(market: Market, count: int, rng: np.random.Generator, *, held: boo
 def kernel_of(market: Market, book: Book) -> tuple[Callable[[], None], Any]:
     """Return the sweep's kernel for a book with planned exits, ready to run, and where it writes."""
     prepared = prepare(book, market, VENUE, None, "liquidation_price", "nearest")
-    admitted = limits.admit(book, prepared, "cap", None)
-    forest = history.forest_of(
+    admitted = admission.admit(book, prepared, "cap", None)
+    forest = market_arrays.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
     )
     actions, out = actions_of(admitted.frame, None), _empty_outcomes(len(book))
-    watched = history.watched_of(market, "mark", True)
+    watched = market_arrays.watched_of(market, "mark", True)
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, admitted.positions, actions, watched)
 
     def run(begin: int, stop: int) -> None:
-        lifecycle.live(*shared, INTRABAR["pessimistic"], False, out, begin, stop)
+        managed.live(*shared, INTRABAR["pessimistic"], False, out, begin, stop)
 
     return lambda: in_chunks(run, len(book), 1), out
 
@@ -126,7 +125,7 @@ def loop_seconds(market: Market, book: Book, outcomes: pl.DataFrame) -> float:
     the open ones together. Its liquidations must be the sweep's.
     """
     prepared = prepare(book, market, VENUE, None, "liquidation_price", "nearest")
-    admitted = limits.admit(book, prepared, "cap", None)
+    admitted = admission.admit(book, prepared, "cap", None)
     bars, funding, rules, held = prepared.bars, prepared.funding, prepared.rules.rules, admitted.positions
     start = int(bars.time[0])
     entry = (held.entry_time - start) // MINUTE
@@ -213,14 +212,14 @@ def memory(market: Market, book: Book, table: Table) -> None:
 
     Later ones find memory that earlier ones had.
     """
-    stages: list[replay_world.Setup] = []
-    finished = engine.finished
+    stages: list[state.Setup] = []
+    finished = session.finished
     for name in ("feedback", "deleveraging storm, profit and leverage"):
         venue, more = CASES[name]
-        engine.finished = lambda setup: stages.append(finished(setup)) or stages[-1]
+        session.finished = lambda setup: stages.append(finished(setup)) or stages[-1]
         with Peak() as peak:
             replay(book, market, venue, exogenous=True, **{"fund": 1e9, **more}, **RULES)
-        engine.finished = finished
+        session.finished = finished
         process = "" if table.rows else f"{peak.taken / len(book):.0f}"
         world, plan, entrants, found = stages.pop()
         outcomes = sum(array.nbytes for array in found)

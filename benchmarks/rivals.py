@@ -10,8 +10,8 @@ import polars as pl
 
 from backtest.kernel.arrays import Forest, Outcomes, Positions
 from backtest.kernel.compile import kernel
-from backtest.kernel.margin import position as segment
-from backtest.kernel.sweep import passive as crossing
+from backtest.kernel.margin import position
+from backtest.kernel.sweep import passive
 from backtest.kernel.types import Floats, Integers
 
 
@@ -19,7 +19,7 @@ from backtest.kernel.types import Floats, Integers
 def query(forest: Forest, trees: Integers, starts: Integers, limits: Floats, end: int, found: Integers) -> None:
     """Search alone: the first bar at or after each start whose value is at most a limit."""
     for i in range(found.shape[0]):
-        found[i] = segment.search(forest, 0, trees[i], starts[i], end, limits[i])
+        found[i] = position.search(forest, 0, trees[i], starts[i], end, limits[i])
 
 
 @numba.njit(nogil=True)
@@ -129,9 +129,9 @@ def vectorbt_stops() -> Any:
     return generate_ohlc_stop_ex_nb
 
 
-def one_block() -> crossing.Scratch:
+def one_block() -> passive.Scratch:
     """Return the scratch room of the full kernel."""
-    return crossing.scratch()
+    return passive.scratch()
 
 
 @numba.njit(nogil=True)

@@ -19,11 +19,11 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
-from backtest.engine import market_arrays as history
-from backtest.engine.sweep import admission as limits
+from backtest.engine import market_arrays
+from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import prepare
 from backtest.engine.sweep.sweep import _empty_outcomes
-from backtest.kernel.sweep import passive as crossing
+from backtest.kernel.sweep import passive
 from backtest.kernel.threads import in_chunks, thread_count
 from backtest.kernel.types import readonly
 
@@ -45,9 +45,9 @@ class Case:
         self.market, self.venue, self.count = market, venue, count
         self.frame = population.positions(market, count, ordered=ordered)
         self.prepared = prepare(Book(self.frame), market, venue, None, "liquidation_price", "strict")
-        admitted = limits.admit(Book(self.frame), self.prepared, "error", None)
+        admitted = admission.admit(Book(self.frame), self.prepared, "error", None)
         self.positions = admitted.positions
-        self.forest = history.forest_of(
+        self.forest = market_arrays.forest_of(
             market, self.prepared.bars, self.prepared.funding, self.prepared.rules, admitted.used, "mark"
         )
         self.out = _empty_outcomes(count)
@@ -57,7 +57,7 @@ class Case:
         shared = (self.prepared.bars, self.prepared.funding, self.prepared.rules.rules, self.forest)
 
         def run(begin: int, stop: int) -> None:
-            crossing.cross(*shared, self.positions, False, crossing.scratch(), self.out, begin, stop)
+            passive.cross(*shared, self.positions, False, passive.scratch(), self.out, begin, stop)
 
         in_chunks(run, self.count, threads)
 
@@ -110,7 +110,7 @@ class Queries:
         signed = side * quantity
         self.limits = readonly((-margin + signed * price - signed * sums[self.starts]) / quantity)
         self.trees = readonly((side < 0).astype(np.int64))
-        self.forest = history._plant(case.market, [(row, 0.0) for row in self.values], [0, 0])
+        self.forest = market_arrays._plant(case.market, [(row, 0.0) for row in self.values], [0, 0])
         self.found = np.empty(case.count, np.int64)
 
     def run(self, threads: int) -> None:

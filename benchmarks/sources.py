@@ -35,7 +35,7 @@ import backtest
 from backtest.market import sources
 from backtest.market.sources import store
 from backtest.market.sources.archives import Period, Series, path_of
-from backtest.market.sources.formats import delimited as text
+from backtest.market.sources.formats import delimited
 from backtest.market.sources.reader import READERS
 
 MINUTE = 60_000
@@ -116,7 +116,7 @@ def read_and_store(archive: Path, folder: Path, wanted: list[Series]) -> None:
     for own in wanted:
         for period in MONTHS:
             path = archive / path_of(own, period)
-            reading = READERS[own.archive.kind](text.unpacked(path), path)
+            reading = READERS[own.archive.kind](delimited.unpacked(path), path)
             store.write(folder, own, str(period), "month", reading.rows)
 
 

@@ -22,10 +22,9 @@ from tables import Table, machine, write
 
 from backtest import Book, Market, sweep
 from backtest.book import load
-from backtest.study.liquidations import branching, cascades, flow, imbalance, tails
-from backtest.study.liquidations import feed_throttling as throttle
+from backtest.study.liquidations import branching, cascades, feed_throttling, flow, imbalance, tails
 from backtest.study.liquidations.segmentation import GapRule, PeakRule, ThresholdRule
-from backtest.study.prediction import liquidation_at_risk as at_risk
+from backtest.study.prediction import liquidation_at_risk
 from backtest.study.stats.bootstrap import Band, resampling
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -126,15 +125,16 @@ def _flow_tables(stage: Stages, outcomes: pl.DataFrame, market: Market) -> None:
     stage("ranks and runs", lambda: (flow.ranks(hourly), flow.run_ranks(hourly)))
     stage("imbalance", lambda: (imbalance.by_interval(hourly), imbalance.autocorrelation(hourly, [1, 6, 24])))
     by_hour = [flow.interval("1h")]
-    for rule in throttle.RULES:
-        for name, dispersion in (("uniform", 0.0), ("clustered", throttle.dispersion_of_gaps(0.76))):
+    for rule in feed_throttling.RULES:
+        for name, dispersion in (("uniform", 0.0), ("clustered", feed_throttling.dispersion_of_gaps(0.76))):
             told = {"rule": rule, "dispersion": dispersion}
             stage(
-                f"what a feed shows, {rule}, {name}", lambda told=told: throttle.visible(outcomes, by_hour, **told)
+                f"what a feed shows, {rule}, {name}",
+                lambda told=told: feed_throttling.visible(outcomes, by_hour, **told),
             )
     middle = first + (last - first) / 4
-    stage("at risk by move", lambda: at_risk.by_move(outcomes, market.bars, middle))
-    stage("at risk by horizon", lambda: at_risk.by_horizon(hourly, timedelta(days=1)))
+    stage("at risk by move", lambda: liquidation_at_risk.by_move(outcomes, market.bars, middle))
+    stage("at risk by horizon", lambda: liquidation_at_risk.by_horizon(hourly, timedelta(days=1)))
 
 
 def _cascade_tables(stage: Stages, outcomes: pl.DataFrame, market: Market) -> None:

@@ -17,8 +17,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from backtest import Venue, market, population
-from backtest import amounts as words
+from backtest import Venue, amounts, market, population
 from backtest.chart.levels.clusters import cluster_figure
 from backtest.chart.levels.figures import Panel, before_after, level_heatmap, map_figure, small_multiples
 from backtest.chart.levels.film import eaten, indexed
@@ -81,7 +80,7 @@ def main(out: Path) -> None:
         figure = level_heatmap(levels, bars, title=NAME, subtitle=told, clusters=clusters, look=look, **common)
         save(figure, name, look)
     before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=REACH) for at in (BEFORE, AFTER))
-    title = f"Liquidation map of BTCUSDT, {words.moment(BEFORE)}"
+    title = f"Liquidation map of BTCUSDT, {amounts.moment(BEFORE)}"
     save(
         map_figure(before, title=title, subtitle="What a move so far would reach", look=DARK, **common),
         "map_dark",
@@ -91,8 +90,8 @@ def main(out: Path) -> None:
     save(before_after(before, after, title=title, **common), "map_before_after")
     former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
     became = aftermath(former, outcomes, "BTCUSDT", AFTER)
-    title = f"Clusters of BTCUSDT, and what became of them by {words.moment(AFTER)}"
-    told = f"Within {100 * REACH:g} % of the price, {words.moment(BEFORE)}"
+    title = f"Clusters of BTCUSDT, and what became of them by {amounts.moment(AFTER)}"
+    told = f"Within {100 * REACH:g} % of the price, {amounts.moment(BEFORE)}"
     save(cluster_figure(became, title=title, subtitle=told, most=10, price_unit="USDT", notes=NOTES), "clusters")
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)

@@ -17,7 +17,7 @@ from test_accounts_reference import swept
 from test_bad_input import run, write
 
 from backtest import Accounts, Market, liquidate_accounts, sweep_accounts
-from backtest.chart.venues import accounts as chart
+from backtest.chart.venues.accounts import account, alert_lead_times, hedges
 from backtest.engine.accounts.alerts import alerts
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.study.holders.account_path import path
@@ -146,11 +146,11 @@ def test_account_chart__shows_equity_requirement_and_event() -> None:
             "worst_equity": [8.0, 6.0, 4.0, 0.5, 2.0],
         }
     )
-    ax = chart.account(walked, Figure().subplots(), event=times[3])
+    ax = account(walked, Figure().subplots(), event=times[3])
     solid = [line for line in ax.lines if line.get_alpha() == 1.0]
     assert [line.get_ydata().tolist() for line in solid] == [[9.0, 7.0, 5.0, 1.0], [2.0, 2.0, 2.0, 1.5]]
     assert any("liquidated 19 May 00:03" in text.get_text() for text in ax.texts)
-    alone = chart.account(walked, Figure().subplots())
+    alone = account(walked, Figure().subplots())
     assert not any("liquidated" in text.get_text() for text in alone.texts)
 
 
@@ -162,14 +162,14 @@ def test_alert_chart__falls_from_those_that_were_warned_to_none() -> None:
             "warning": pl.Series([0, 2, 8, None, None]).cast(pl.Int64) * 60_000,
         }
     ).with_columns(pl.col("warning").cast(pl.Duration("ms")))
-    ax = chart.alert_lead_times({0.8: replayed}, Figure().subplots())
+    ax = alert_lead_times({0.8: replayed}, Figure().subplots())
     assert ax.lines[0].get_ydata().tolist() == [0.5, 0.5, 0.25, 0.0]
     assert ax.get_legend().get_texts()[0].get_text() == "alert at 80 %: 25 % of those alerted in vain"
 
 
 def test_hedge_chart__spans_the_bracket() -> None:
     rows = pl.DataFrame({"event": ["one"], "isolated": [0.5], "least": [0.1], "common": [0.2], "most": [0.3]})
-    ax = chart.hedges(rows, Figure().subplots())
+    ax = hedges(rows, Figure().subplots())
     drawn = [line.get_xdata() for line in ax.lines]
     assert [list(map(float, np.atleast_1d(xs))) for xs in drawn] == [[0.2, 0.5], [0.1, 0.3], [0.2], [0.5]]
 

@@ -14,7 +14,7 @@ from random_accounts import START, Case, columns, random_case
 
 from backtest import Market, Venue, sweep_accounts
 from backtest.book import Accounts
-from backtest.engine.accounts import trees as shortcuts
+from backtest.engine.accounts import trees
 from backtest.engine.accounts.frames import AccountOutcomes
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
@@ -75,7 +75,7 @@ def assert_same(title: str, case: Case, expected: pl.DataFrame, found: pl.DataFr
 @pytest.fixture(params=["searched", "by threshold"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Accounts of one position go the short way where trees are worth planting: always, or never."""
-    monkeypatch.setattr(shortcuts, "BARS_AN_ACCOUNT", 0 if request.param == "searched" else 1_000)
+    monkeypatch.setattr(trees, "BARS_AN_ACCOUNT", 0 if request.param == "searched" else 1_000)
     return str(request.param)
 
 

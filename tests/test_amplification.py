@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.study.liquidations import without_liquidations as removed_flow
+from backtest.study.liquidations import without_liquidations
 from backtest.study.liquidations.without_liquidations import Impact
 from backtest.study.prediction import amplification
 
@@ -189,7 +189,7 @@ IMPACTS = {
 @pytest.mark.parametrize("name", IMPACTS)
 def test_paths__equal_plain_python(name):
     bars, flow, impact = history(), liquidations(), IMPACTS[name]
-    found = removed_flow.paths(bars, flow, {name: impact})[name].to_list()
+    found = without_liquidations.paths(bars, flow, {name: impact})[name].to_list()
     bought = (flow["short_notional"] - flow["long_notional"]).to_list()
     kept = 1.0 if impact.half_life is None else 0.5 ** (MINUTE / impact.half_life)
     lasting = fading = 0.0
@@ -200,23 +200,23 @@ def test_paths__equal_plain_python(name):
         assert found[row] == pytest.approx(close * math.exp(-moved))
 
 
-@pytest.mark.parametrize("impacts", [IMPACTS, removed_flow.IMPACTS])
+@pytest.mark.parametrize("impacts", [IMPACTS, without_liquidations.IMPACTS])
 def test_paths__without_any_flow_are_the_history_exactly(impacts):
     bars = history()
     nothing = liquidations().with_columns(long_notional=0.0, short_notional=0.0)
-    table = removed_flow.paths(bars, nothing, impacts)
+    table = without_liquidations.paths(bars, nothing, impacts)
     for name in impacts:
         assert table[name].to_list() == bars["close"].to_list()
-    assert removed_flow.endogenous_share(table)["endogenous_share"].to_list() == [0.0] * len(impacts)
+    assert without_liquidations.endogenous_share(table)["endogenous_share"].to_list() == [0.0] * len(impacts)
 
 
 def test_paths__lie_above_the_history_where_longs_went_and_below_where_shorts_did():
     bars, flow = history(), liquidations(short=0.0)
-    above = removed_flow.paths(bars, flow)
-    below = removed_flow.paths(
+    above = without_liquidations.paths(bars, flow)
+    below = without_liquidations.paths(
         bars, flow.rename({"long_notional": "short_notional", "short_notional": "long_notional"})
     )
-    for name in removed_flow.IMPACTS:
+    for name in without_liquidations.IMPACTS:
         assert (above[name] > above["history"]).all()
         assert (below[name] < below["history"]).all()
         assert (above[name] * below[name]).to_list() == pytest.approx((above["history"] ** 2).to_list())
@@ -224,19 +224,21 @@ def test_paths__lie_above_the_history_where_longs_went_and_below_where_shorts_di
 
 def test_endogenous_share__grows_with_the_impact_where_only_longs_went():
     impacts = {str(points): Impact(points) for points in (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0)}
-    shares = removed_flow.endogenous_share(removed_flow.paths(history(), liquidations(short=0.0), impacts))
+    shares = without_liquidations.endogenous_share(
+        without_liquidations.paths(history(), liquidations(short=0.0), impacts)
+    )
     assert (shares["endogenous_share"].diff().drop_nulls() > 0).all()
     assert shares["endogenous_share"][0] == 0
 
 
 def test_endogenous_share__equals_plain_python():
-    table = removed_flow.paths(history(), liquidations(), IMPACTS)
+    table = without_liquidations.paths(history(), liquidations(), IMPACTS)
 
     def fall(prices) -> float:
         return max(1 - later / earlier for place, earlier in enumerate(prices) for later in prices[place:])
 
     whole = fall(table["history"].to_list())
-    for row in removed_flow.endogenous_share(table).iter_rows(named=True):
+    for row in without_liquidations.endogenous_share(table).iter_rows(named=True):
         without = fall(table[row["impact"]].to_list())
         assert row["drawdown"] == pytest.approx(whole)
         assert row["drawdown_removed"] == pytest.approx(without)
@@ -246,12 +248,12 @@ def test_endogenous_share__equals_plain_python():
 def test_endogenous_share__of_a_history_that_never_fell_is_nan():
     rising = history().with_columns(close=pl.int_range(1, pl.len() + 1).cast(pl.Float64))
     nothing = liquidations().with_columns(long_notional=0.0, short_notional=0.0)
-    shares = removed_flow.endogenous_share(removed_flow.paths(rising, nothing))
+    shares = without_liquidations.endogenous_share(without_liquidations.paths(rising, nothing))
     assert shares["endogenous_share"].is_nan().all()
 
 
 def test_square_root__moves_by_the_published_basis_points():
-    impact = removed_flow.square_root(daily_volatility=0.05, daily_notional=60e9)
+    impact = without_liquidations.square_root(daily_volatility=0.05, daily_notional=60e9)
     table = pl.DataFrame({"bought": [1e6, 9e6, 90e6, 900e6]})
     moved = table.select(impact.log_price(pl.col("bought"), MINUTE)).to_series() * 1e4
     assert moved.to_list() == pytest.approx([1.8, 5.8, 18, 58], rel=0.03)
@@ -259,10 +261,10 @@ def test_square_root__moves_by_the_published_basis_points():
 
 def test_paths__need_an_interval_for_every_bar():
     with pytest.raises(DataError, match="an interval for the time of every bar: 100 have none"):
-        removed_flow.paths(history(), liquidations().head(200))
+        without_liquidations.paths(history(), liquidations().head(200))
 
 
 def test_paths__leave_out_bars_that_are_missing():
     bars = history().filter(pl.int_range(pl.len()) % 7 != 0)
-    whole, part = (removed_flow.paths(rows, liquidations(), IMPACTS) for rows in (history(), bars))
+    whole, part = (without_liquidations.paths(rows, liquidations(), IMPACTS) for rows in (history(), bars))
     assert part.equals(whole.join(bars.select("time"), on="time", how="semi", maintain_order="left"))

@@ -10,7 +10,7 @@ import pytest
 from backtest import Book, Market, Venue, sweep
 from backtest.errors import ArgumentError
 from backtest.schemas.frames import Outcome, Side
-from backtest.study.prediction import liquidation_at_risk as at_risk
+from backtest.study.prediction import liquidation_at_risk
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -90,7 +90,7 @@ def plain(outcomes: pl.DataFrame, bars: pl.DataFrame, moment: datetime, move: fl
 def test_by_move__equals_adding_up_positions_one_by_one():
     outcomes, bars = random_outcomes(), random_bars()
     moment, moves = START + 30 * MINUTE, [0.02, 0.1, 0.35, 0.7]
-    table = at_risk.by_move(outcomes, bars, moment, moves, kinds=KINDS, unit=1e-6)
+    table = liquidation_at_risk.by_move(outcomes, bars, moment, moves, kinds=KINDS, unit=1e-6)
     for row in table.iter_rows(named=True):
         sums = plain(outcomes, bars, moment, row["move"])
         for side in ("long", "short"):
@@ -99,7 +99,7 @@ def test_by_move__equals_adding_up_positions_one_by_one():
 
 
 def test_by_move__never_falls_with_the_move_and_stays_below_the_book():
-    table = at_risk.by_move(random_outcomes(), random_bars(), START + 30 * MINUTE)
+    table = liquidation_at_risk.by_move(random_outcomes(), random_bars(), START + 30 * MINUTE)
     for name in table.columns[1:]:
         assert (table[name].diff().drop_nulls() >= 0).all()
     assert (table["long_share"] + table["short_share"] <= 1).all()
@@ -109,19 +109,23 @@ def test_by_move__knows_no_bar_after_the_moment():
     outcomes, bars = random_outcomes(), random_bars()
     moment = START + 30 * MINUTE + timedelta(seconds=20)
     until = bars.filter(pl.col("time") <= moment)
-    assert at_risk.by_move(outcomes, bars, moment).equals(at_risk.by_move(outcomes, until, moment))
-    assert at_risk.by_move(outcomes, bars, moment).equals(at_risk.by_move(outcomes, bars, START + 30 * MINUTE))
+    assert liquidation_at_risk.by_move(outcomes, bars, moment).equals(
+        liquidation_at_risk.by_move(outcomes, until, moment)
+    )
+    assert liquidation_at_risk.by_move(outcomes, bars, moment).equals(
+        liquidation_at_risk.by_move(outcomes, bars, START + 30 * MINUTE)
+    )
 
 
 def test_by_move__does_not_depend_on_the_order_of_rows():
     outcomes, bars = random_outcomes(), random_bars()
     shuffled = outcomes.sample(fraction=1.0, shuffle=True, seed=2)
-    found, again = (at_risk.by_move(rows, bars, START + 30 * MINUTE) for rows in (outcomes, shuffled))
+    found, again = (liquidation_at_risk.by_move(rows, bars, START + 30 * MINUTE) for rows in (outcomes, shuffled))
     assert found.equals(again)
 
 
 def test_by_move__of_no_standing_book_has_no_shares():
-    table = at_risk.by_move(random_outcomes(), random_bars(), START - MINUTE, [0.1])
+    table = liquidation_at_risk.by_move(random_outcomes(), random_bars(), START - MINUTE, [0.1])
     assert table["long_notional"].item() == 0
     assert math.isnan(table["long_share"].item())
 
@@ -155,7 +159,7 @@ def test_by_move__is_what_a_sweep_of_that_move_liquidates(side, move):
     outcomes, bars = swept(move, side)
     expected = (outcomes.filter("liquidated")["quantity"] * 100).sum()
     assert 0 < expected < 100 * outcomes["quantity"].sum()
-    table = at_risk.by_move(outcomes, bars, START + 2 * MINUTE, [move])
+    table = liquidation_at_risk.by_move(outcomes, bars, START + 2 * MINUTE, [move])
     assert table[f"{side}_notional"].item() == pytest.approx(expected, abs=5)  # a cent a position
     other = "short" if side == "long" else "long"
     assert table[f"{other}_notional"].item() == 0
@@ -172,7 +176,7 @@ def random_flow(rows: int = 120) -> pl.DataFrame:
 @pytest.mark.parametrize("hours", [1, 8])
 def test_by_horizon__equals_sorted_windows_in_plain_python(hours):
     frame = random_flow()
-    table = at_risk.by_horizon(frame, hours * HOUR, [0.25, 0.5, 0.9, 0.999, 1.0])
+    table = liquidation_at_risk.by_horizon(frame, hours * HOUR, [0.25, 0.5, 0.9, 0.999, 1.0])
     for name in ("long_notional", "short_notional", "notional"):
         amounts = frame[name].to_list()
         windows = sorted(sum(amounts[first : first + hours]) for first in range(len(amounts) - hours + 1))
@@ -186,12 +190,15 @@ def test_by_horizon__equals_sorted_windows_in_plain_python(hours):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: at_risk.by_move(random_outcomes(), random_bars(), START, []), "moves must be fractions"),
-        (lambda: at_risk.by_move(random_outcomes(), random_bars(), START, [0.2, 0.1]), "rising"),
-        (lambda: at_risk.by_move(random_outcomes(), random_bars(), START, [0.0]), "above zero"),
-        (lambda: at_risk.by_horizon(random_flow(), timedelta(minutes=90)), "whole intervals"),
-        (lambda: at_risk.by_horizon(random_flow(), 121 * HOUR), "from one to all of it"),
-        (lambda: at_risk.by_horizon(random_flow(), HOUR, [0.0]), "levels must lie above 0"),
+        (
+            lambda: liquidation_at_risk.by_move(random_outcomes(), random_bars(), START, []),
+            "moves must be fractions",
+        ),
+        (lambda: liquidation_at_risk.by_move(random_outcomes(), random_bars(), START, [0.2, 0.1]), "rising"),
+        (lambda: liquidation_at_risk.by_move(random_outcomes(), random_bars(), START, [0.0]), "above zero"),
+        (lambda: liquidation_at_risk.by_horizon(random_flow(), timedelta(minutes=90)), "whole intervals"),
+        (lambda: liquidation_at_risk.by_horizon(random_flow(), 121 * HOUR), "from one to all of it"),
+        (lambda: liquidation_at_risk.by_horizon(random_flow(), HOUR, [0.0]), "levels must lie above 0"),
     ],
 )
 def test_arguments_that_cannot_be_served__are_refused(call, message):

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.liquidations.cascade import (
     annotate_heaviest,
     cascade,
@@ -132,7 +132,7 @@ def test_annotate_heaviest__writes_amount_time_and_side():
     row = flow.sort("notional").row(-1, named=True)
     longer = "longs" if row["long_notional"] >= row["short_notional"] else "shorts"
     written = texts(ax)[-1]
-    assert words.amount(row["notional"]) in written
+    assert amounts.amount(row["notional"]) in written
     assert f"19 May 2021 {row['time']:%H:%M} UTC" in written
     assert written.endswith(longer)
 
@@ -250,17 +250,17 @@ def test_time_axis__draws_on_the_axes_it_is_given():
     ],
 )
 def test_amount__is_written_in_three_figures(value, written):
-    assert words.amount(value) == written
+    assert amounts.amount(value) == written
 
 
 def test_amount__of_a_coin_carries_its_name():
-    assert words.amount(12.345, "BTC") == "12.3 BTC"
-    assert words.amount(12_345, "") == "12.3 k"
+    assert amounts.amount(12.345, "BTC") == "12.3 BTC"
+    assert amounts.amount(12_345, "") == "12.3 k"
 
 
 @pytest.mark.parametrize(("value", "written"), [(0, "0"), (0.123, "12.3 %"), (0.00045, "0.045 %"), (1, "100 %")])
 def test_percent__is_written_in_three_figures(value, written):
-    assert words.percent(value) == written
+    assert amounts.percent(value) == written
 
 
 @pytest.mark.parametrize(

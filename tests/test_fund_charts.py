@@ -10,9 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from backtest.chart.venues import fund as charts
-from backtest.chart.venues import loss_waterfall as waterfall
-from backtest.chart.venues import moved_mark
+from backtest.chart.venues import loss_waterfall, moved_mark
+from backtest.chart.venues.fund import drawn, figure, fund_path, paid_in
 from backtest.schemas.frames import Time
 from backtest.study.fund import insurance
 
@@ -34,22 +33,22 @@ def fund() -> pl.DataFrame:
 
 
 def test_fund_path__spans_the_history_and_marks_an_empty_fund(fund: pl.DataFrame) -> None:
-    ax = charts.fund_path(fund, Figure().subplots())
+    ax = fund_path(fund, Figure().subplots())
     steps = next(part for part in ax.get_children() if isinstance(part, StepPatch))
     assert steps.get_data().values.tolist() == fund["fund"].to_list()
     assert any("empty" in text.get_text() for text in ax.texts)
 
 
 def test_fund_path__marks_the_lowest_where_it_is_not_empty(fund: pl.DataFrame) -> None:
-    ax = charts.fund_path(fund.with_columns(pl.col("fund") + 5), Figure().subplots())
+    ax = fund_path(fund.with_columns(pl.col("fund") + 5), Figure().subplots())
     assert [text.get_text() for text in ax.texts] == ["lowest $5"]
 
 
 def test_paid_in_and_drawn__have_a_scale_of_their_own_each(fund: pl.DataFrame) -> None:
     flow = insurance.fund_flow(fund)
     for draw, expected, told in (
-        (charts.paid_in, [0, 20, 0, 0, 0, 10], "$30 in all"),
-        (charts.drawn, [0, 0, 60, 60, 0, 0], "$120 in all"),
+        (paid_in, [0, 20, 0, 0, 0, 10], "$30 in all"),
+        (drawn, [0, 0, 60, 60, 0, 0], "$120 in all"),
     ):
         ax = draw(flow, Figure().subplots())
         (steps,) = (part.get_data().values for part in ax.get_children() if isinstance(part, StepPatch))
@@ -61,9 +60,9 @@ def test_paid_in_and_drawn__have_a_scale_of_their_own_each(fund: pl.DataFrame) -
 def test_figures__are_drawn_where_nothing_flowed_or_was_lost(fund: pl.DataFrame) -> None:
     still = fund.with_columns(paid_in=pl.lit(0.0), paid_out=pl.lit(0.0), fund=pl.lit(0.0))
     window = (fund["time"][0], fund["time"][-1])
-    charts.figure(still, insurance.fund_flow(still), window, title="still").canvas.draw()
-    nothing = pl.DataFrame({"bearer": list(waterfall.BEARERS), "amount": [0.0] * 6})
-    waterfall.figure(nothing, title="nothing").canvas.draw()
+    figure(still, insurance.fund_flow(still), window, title="still").canvas.draw()
+    nothing = pl.DataFrame({"bearer": list(loss_waterfall.BEARERS), "amount": [0.0] * 6})
+    loss_waterfall.figure(nothing, title="nothing").canvas.draw()
     flat = pl.DataFrame(
         {"time": fund["time"], "close": 100.0, "offset": 0.0, "long_executed": 0.0, "short_executed": 0.0}
     )
@@ -86,14 +85,14 @@ def test_waterfall__has_a_bar_a_bearer_and_tells_gains() -> None:
             "amount": [100.0, -10.0, 0.0, 5.0, 2.0, 0.0],
         }
     )
-    ax = waterfall.waterfall(found, Figure().subplots())
+    ax = loss_waterfall.waterfall(found, Figure().subplots())
     assert [bar.get_width() for bar in ax.patches] == [100, -10, 0, 5, 2, 0]
     assert "gained $10" in [text.get_text() for text in ax.texts]
 
 
 def test_losses_as_one__are_margins_and_what_lay_beyond_them() -> None:
     found = pl.DataFrame({"bearer": ["margins", "fund", "nobody"], "amount": [96.0, -10.0, 4.0]})
-    ax = waterfall.losses_as_one(found, Figure().subplots())
+    ax = loss_waterfall.losses_as_one(found, Figure().subplots())
     assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 96), (96, 4)]
     assert [text.get_text() for text in ax.texts] == ["holders' margins $96, 96 %", "beyond margins $4, 4 %"]
 
@@ -132,6 +131,6 @@ def test_length_of__keeps_bars_few_enough_to_be_told_apart(hours: int, every: st
 @pytest.mark.parametrize(("margins", "where"), [(100.0, "left"), (1.0, "right")])
 def test_losses_as_one__are_named_inside_their_bar_only_where_there_is_room(margins: float, where: str) -> None:
     found = pl.DataFrame({"bearer": ["margins", "nobody"], "amount": [margins, 60.0]})
-    ax = waterfall.losses_as_one(found, Figure().subplots())
+    ax = loss_waterfall.losses_as_one(found, Figure().subplots())
     assert ax.texts[0].get_text().startswith("holders' margins")
     assert ax.texts[0].get_horizontalalignment() == where

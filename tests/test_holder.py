@@ -17,9 +17,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Side, Time
-from backtest.study.holders import alerts as study
 from backtest.study.holders import hedges, precautions
-from backtest.study.holders import options as holder
+from backtest.study.holders.alerts import saved, vigilance, worth
+from backtest.study.holders.options import stop_against_liquidation, ways
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -34,7 +34,7 @@ LONG = {"side": 1, "quantity": 1000.0, "entry_price": 0.5, "margin": 100.0}
 
 
 def test_ways__give_the_figures_of_ascends_document() -> None:
-    found = holder.ways(*ascend(), **LONG, price=0.45, added_margin=50.0, lower_leverage=5.0)
+    found = ways(*ascend(), **LONG, price=0.45, added_margin=50.0, lower_leverage=5.0)
     assert found["way"].to_list() == ["as it is", "margin added", "leverage lowered", "reduced"]
     assert found["liquidation_price"].to_list()[:3] == pytest.approx([0.425, 0.375, 0.325])  # 5x: 17.5 points
     assert found["maintenance_margin"].to_list() == pytest.approx([25.0, 25.0, 25.0, 12.5])
@@ -43,7 +43,7 @@ def test_ways__give_the_figures_of_ascends_document() -> None:
 
 
 def test_stop_against_liquidation__gives_the_documents_table() -> None:
-    found = holder.stop_against_liquidation(*ascend(), **LONG, stop_price=0.45, slippage=0.02, penalty_rate=0.01)
+    found = stop_against_liquidation(*ascend(), **LONG, stop_price=0.45, slippage=0.02, penalty_rate=0.01)
     assert found.select("way", "set_by").rows() == [
         ("liquidation", "venue"),
         ("stop as intended", "holder"),
@@ -60,7 +60,7 @@ def test_stop_against_liquidation__refuses_a_stop_beyond_the_liquidation_price()
     with pytest.raises(
         ArgumentError, match=r"stop_price must lie between the entry price 0.5 and .* 0.425, is 0.4"
     ):
-        holder.stop_against_liquidation(*ascend(), **LONG, stop_price=0.4)
+        stop_against_liquidation(*ascend(), **LONG, stop_price=0.4)
 
 
 def falling(prices: list[float]) -> Market:
@@ -185,7 +185,7 @@ def test_alerts__come_at_the_ratio_and_at_most_every_half_hour() -> None:
     assert row["alerts"] == 4  # at 10, 40, 70 and 100
     assert row["last_alert"] == START + 100 * MINUTE
     assert row["warning"] == 99 * MINUTE
-    assert study.saved(found, [99 * MINUTE, 100 * MINUTE])["saved"].to_list() == [1, 0]
+    assert saved(found, [99 * MINUTE, 100 * MINUTE])["saved"].to_list() == [1, 0]
 
 
 def test_alerts__equal_a_walk_bar_by_bar() -> None:
@@ -255,10 +255,10 @@ def test_worth__counts_who_was_warned_and_who_in_vain() -> None:
             "warning": pl.Series([10 * MINUTE, timedelta(0), None, None]).cast(pl.Duration("ms")),
         }
     )
-    row = study.worth(replayed).row(0, named=True)
+    row = worth(replayed).row(0, named=True)
     assert (row["accounts"], row["alerts"], row["alerted"], row["liquidated"]) == (4, 6, 3, 2)
     assert (row["warned"], row["in_vain"]) == (1, 1)
     assert row["warned_share"] == 0.5
     assert row["in_vain_share"] == pytest.approx(1 / 3)
-    assert study.saved(replayed, [timedelta(0), 5 * MINUTE])["saved_share"].to_list() == [1.0, 0.5]
-    assert study.vigilance({0.8: replayed, 0.9: replayed})["ratio"].to_list() == [0.8, 0.9]
+    assert saved(replayed, [timedelta(0), 5 * MINUTE])["saved_share"].to_list() == [1.0, 0.5]
+    assert vigilance({0.8: replayed, 0.9: replayed})["ratio"].to_list() == [0.8, 0.9]

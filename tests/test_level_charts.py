@@ -19,7 +19,7 @@ from matplotlib.legend import Legend
 from PIL import Image
 
 from backtest import Book, Market
-from backtest import amounts as words
+from backtest.amounts import amount, significant
 from backtest.chart.levels.clusters import cluster_figure, cluster_table
 from backtest.chart.levels.figures import (
     Panel,
@@ -166,7 +166,7 @@ def test_profile__is_the_last_column_on_each_side() -> None:
         assert to_hex(steps.get_facecolor()) == LIGHT.sides[side].lower()
     told = [text.get_text() for text in ax.texts]
     assert told
-    assert words.amount(CLUSTERS["notional"][0]) in told[0]
+    assert amount(CLUSTERS["notional"][0]) in told[0]
 
 
 def test_profile_labels__do_not_lie_on_one_another() -> None:
@@ -232,7 +232,7 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_what_became_of
     assert cluster_table(became, ax) is ax
     told = [text.get_text() for text in ax.texts]
     for row in became.iter_rows(named=True):
-        assert words.amount(row["notional"]) in told
+        assert amount(row["notional"]) in told
         assert f"{round(100 * row['reached']):g} %" in told
     width = max(patch.get_x() + patch.get_width() for patch in ax.patches)
     assert width <= 1.0 + 1e-9
@@ -439,6 +439,6 @@ def test_price_labels_on_a_log_scale__are_round_readable_and_without_exponents(l
 
 
 def test_significant__writes_prices_without_exponents() -> None:
-    assert [words.significant(price) for price in (43_556.2, 1.23456, 0.0000123456, 0.0)] == [
+    assert [significant(price) for price in (43_556.2, 1.23456, 0.0000123456, 0.0)] == [
         "43,560", "1.235", "0.00001235", "0",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from backtest.__main__ import main
-from backtest.cli.common import types as values
+from backtest.cli.common import types
 from backtest.study.levels.clusters import Crowding
 
 START = datetime(2021, 5, 10, tzinfo=UTC)
@@ -299,7 +299,7 @@ def test_wrong_options__are_refused_in_one_line(tmp_path, capsys, bars_file, mor
 
 
 def test_spans_and_moments__are_read():
-    assert values.span("12h") == timedelta(hours=12)
-    assert values.span("4w") == timedelta(weeks=4)
-    assert values.time_or_now("now") is None
-    assert values.time_or_now("2021-05-19") == datetime(2021, 5, 19, tzinfo=UTC)
+    assert types.span("12h") == timedelta(hours=12)
+    assert types.span("4w") == timedelta(weeks=4)
+    assert types.time_or_now("now") is None
+    assert types.time_or_now("2021-05-19") == datetime(2021, 5, 19, tzinfo=UTC)

@@ -8,8 +8,7 @@ import pytest
 from backtest.kernel.arrays import Forest
 from backtest.kernel.compile import COMPILED, kernel
 from backtest.kernel.margin.position import search
-from backtest.kernel.search import min_tree
-from backtest.kernel.search import simd as lanes
+from backtest.kernel.search import min_tree, simd
 from backtest.kernel.types import Floats, Integers, aligned, readonly
 
 LENGTHS = (1, 2, 7, 8, 9, 63, 64, 65, 511, 512, 513, 4_097)
@@ -93,14 +92,14 @@ def test_levels__hold_the_minimum_of_every_eight() -> None:
 def test_plain_lanes__mean_what_the_compiled_ones_do() -> None:
     @kernel
     def compiled(values: Floats, start: int, threshold: float, lane: int) -> tuple[int, int, int]:
-        bits = lanes.lanes_at_most(values, start, threshold)
-        return bits, lanes.drop_lanes_before(bits, lane), lanes.first_lane(bits)
+        bits = simd.lanes_at_most(values, start, threshold)
+        return bits, simd.drop_lanes_before(bits, lane), simd.first_lane(bits)
 
     rng = np.random.default_rng(9)
     for _ in range(200):
         values = readonly(np.round(rng.normal(size=24), 1))
         start, lane = int(rng.integers(0, 17)), int(rng.integers(0, 8))
         threshold = float(values[start + lane])
-        bits = lanes._lanes_at_most(values, start, threshold)
-        expected = (bits, lanes._drop_lanes_before(bits, lane), lanes._first_lane(bits))
+        bits = simd._lanes_at_most(values, start, threshold)
+        expected = (bits, simd._drop_lanes_before(bits, lane), simd._first_lane(bits))
         assert compiled(values, start, threshold, lane) == expected

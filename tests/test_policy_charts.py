@@ -9,17 +9,16 @@ from matplotlib import rcParams
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from backtest.chart.liquidations import survival as survival_charts
+from backtest.chart.liquidations import survival
 from backtest.chart.style import theme
-from backtest.chart.venues import margins as margin_charts
-from backtest.chart.venues import policy as policy_charts
-from backtest.chart.venues import procedures as procedure_charts
+from backtest.chart.venues import margins, policy
+from backtest.chart.venues.procedures import MEASURES, brackets, side_by_side
 from backtest.schemas.frames import Side
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SIZES = [(10.0, 6.25), (6.0, 7.0), (16.0, 9.0)]
-RESPONSES = tuple(policy_charts.RESPONSE_WORDS)
+RESPONSES = tuple(policy.RESPONSE_WORDS)
 
 
 def axes(size=theme.SIZE):
@@ -141,7 +140,7 @@ def policies(histories=("one", "two"), caps=(None, 50.0, 20.0, 5.0)) -> pl.DataF
 def test_survival__draws_each_group_from_its_curve_with_its_name():
     frame, ax = curves(), axes()
     bands = frame.with_columns(low=pl.col("survival") * 0.9, high=pl.col("survival").clip(0, 0.9) * 1.1)
-    assert survival_charts.survival(frame, ax, by="leverage", bands=bands) is ax
+    assert survival.survival(frame, ax, by="leverage", bands=bands) is ax
     lines = [line for line in ax.lines if len(line.get_xdata()) == 60]
     for line, name in zip(lines, ("5x", "20x", "100x"), strict=True):
         own = frame.filter(leverage=name)
@@ -152,44 +151,44 @@ def test_survival__draws_each_group_from_its_curve_with_its_name():
 
 
 def test_shades__are_in_order_of_darkness():
-    brightness = [0.3 * r + 0.6 * g + 0.1 * b for r, g, b, _ in survival_charts.shades(6)]
+    brightness = [0.3 * r + 0.6 * g + 0.1 * b for r, g, b, _ in survival.shades(6)]
     assert brightness == sorted(brightness, reverse=True)
 
 
 def test_names_beside_lines__do_not_touch():
     ax = axes()
     ax.set_ylim(0, 1)
-    found = survival_charts.spread_out([0.5, 0.501, 0.02, 0.999, 0.998], ax)
+    found = survival.spread_out([0.5, 0.501, 0.02, 0.999, 0.998], ax)
     gap = 1.35 * theme.TEXT / theme.height(ax)
     ordered = sorted(found)
     assert (np.diff(ordered) >= gap - 1e-12).all()
     assert ordered[-1] <= 1 - gap / 2 + 1e-12
-    assert survival_charts.spread_out([0.2, 0.8], ax) == [0.2, 0.8]
+    assert survival.spread_out([0.2, 0.8], ax) == [0.2, 0.8]
 
 
 def test_the_surface__is_the_probabilities_with_paper_at_zero_and_hollow_where_there_is_none():
     frame, ax = surface(), axes()
-    assert survival_charts.probability_surface(frame, ax, side="long") is ax
+    assert survival.probability_surface(frame, ax, side="long") is ax
     mesh = ax.collections[0]
     chance = mesh.get_array()
     assert chance.shape == (5, 4)
     assert chance.mask[4].all()
     expected = frame.filter(side="long", leverage=20.0).sort("horizon")["probability"].to_list()
     assert chance[2].tolist() == expected
-    assert to_rgba(survival_charts.RISK(0.0)) == to_rgba(theme.PAPER)
+    assert to_rgba(survival.RISK(0.0)) == to_rgba(theme.PAPER)
     labels = [label.get_text() for label in ax.get_xticklabels()]
     assert labels == ["1 h", "4 h", "8 h", "1 d", "2 d", "3 d", "1 w", "2 w"]
 
 
 def test_edges__lie_between_neighbours_in_logarithms():
-    found = survival_charts.edges(np.array([1.0, 4.0, 16.0]))
+    found = survival.edges(np.array([1.0, 4.0, 16.0]))
     assert found == pytest.approx([0.5, 2.0, 8.0, 32.0])
-    assert survival_charts.edges(np.array([3.0])).size == 2
+    assert survival.edges(np.array([3.0])).size == 2
 
 
 def test_margins__draw_moves_margins_and_what_went_beyond():
     frame, ax = rolling(), axes()
-    assert margin_charts.margins(frame, ax) is ax
+    assert margins.margins(frame, ax) is ax
     marks = [line for line in ax.lines if line.get_marker() == "o"]
     counted = frame.filter(method="peaks", exceeded=True)
     for line, side, sign in zip(marks, ("long", "short"), (-1, 1), strict=True):
@@ -203,7 +202,7 @@ def test_margins__draw_moves_margins_and_what_went_beyond():
 
 def test_the_margin_table__draws_rates_and_what_is_required():
     frame, ax = adequacy(), axes((10, 5))
-    assert margin_charts.margin_table(frame, ax) is ax
+    assert margins.margin_table(frame, ax) is ax
     strokes = [line.get_xdata()[0] for line in ax.lines if line.get_color() == theme.INK]
     assert strokes == [0.005, 0.01, 0.015]
     bars = [tuple(line.get_xdata()) for line in ax.lines if line.get_color() != theme.INK]
@@ -214,8 +213,8 @@ def test_the_margin_table__draws_rates_and_what_is_required():
 
 def test_by_cap__goes_from_no_cap_to_the_lowest():
     frame, ax = policies(("one",)), axes()
-    measure = policy_charts.MEASURES[0]
-    assert policy_charts.by_cap(frame, ax, measure=measure) is ax
+    measure = policy.MEASURES[0]
+    assert policy.by_cap(frame, ax, measure=measure) is ax
     assert [label.get_text() for label in ax.get_xticklabels()] == ["none", "50x", "20x", "5x"]
     for line, response in zip(ax.lines, RESPONSES, strict=True):
         own = frame.filter(response=response)
@@ -224,7 +223,7 @@ def test_by_cap__goes_from_no_cap_to_the_lowest():
 
 
 def test_small_multiples__share_their_scale_along_a_row():
-    figure = policy_charts.small_multiples(policies(), title="Caps", notes=("a note",))
+    figure = policy.small_multiples(policies(), title="Caps", notes=("a note",))
     panels = np.array(figure.axes).reshape(4, 2)
     for left, right in panels:
         assert left.get_ylim() == right.get_ylim()
@@ -235,7 +234,7 @@ def test_small_multiples__share_their_scale_along_a_row():
 
 def test_the_frontier__joins_what_no_other_policy_beats():
     frame, ax = policies(("one",)), axes()
-    assert policy_charts.frontier(frame, ax) is ax
+    assert policy.frontier(frame, ax) is ax
     kept = frame.filter(~pl.col("dominated"))
     joined = [line for line in ax.lines if line.get_linestyle() == "-"]
     for line, response in zip(joined, RESPONSES, strict=True):
@@ -248,7 +247,7 @@ def test_the_frontier__joins_what_no_other_policy_beats():
 def test_the_frontier__joins_what_stands_under_the_same_rates_only():
     one = policies(("one",)).with_columns(rate_scale=pl.lit(1.0), change=pl.lit("as written"))
     two = one.with_columns(rate_scale=pl.lit(2.0), shortfall_per_million=pl.col("shortfall_per_million") / 2)
-    ax = policy_charts.frontier(pl.concat([one, two]), axes())
+    ax = policy.frontier(pl.concat([one, two]), axes())
     joined = [line for line in ax.lines if line.get_marker() == "None"]
     assert [line.get_linestyle() for line in joined] == ["-", "--"] * len(RESPONSES)
     for solid, dashed in zip(joined[::2], joined[1::2], strict=True):
@@ -261,19 +260,19 @@ def test_caps_that_would_cover_one_another__are_named_once():
         shortfall_per_million=pl.lit(50.0),
         dominated=pl.lit(False),
     )
-    ax = policy_charts.frontier(near, axes())
+    ax = policy.frontier(near, axes())
     assert [text for text in texts(ax) if text in ("none", "100x", "99x", "2x")] == ["none", "2x"]
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_charts__keep_their_words_inside_at_every_size(size):
     drawn = (
-        lambda ax: survival_charts.survival(curves(), ax, by="leverage"),
-        lambda ax: survival_charts.probability_surface(surface(), ax, side="short"),
-        lambda ax: margin_charts.margins(rolling(), ax),
-        lambda ax: margin_charts.margin_table(adequacy(), ax),
-        lambda ax: policy_charts.by_cap(policies(("one",)), ax, measure=policy_charts.MEASURES[3]),
-        lambda ax: policy_charts.frontier(policies(("one",)), ax),
+        lambda ax: survival.survival(curves(), ax, by="leverage"),
+        lambda ax: survival.probability_surface(surface(), ax, side="short"),
+        lambda ax: margins.margins(rolling(), ax),
+        lambda ax: margins.margin_table(adequacy(), ax),
+        lambda ax: policy.by_cap(policies(("one",)), ax, measure=policy.MEASURES[3]),
+        lambda ax: policy.frontier(policies(("one",)), ax),
     )
     for draw in drawn:
         before = dict(rcParams)
@@ -300,8 +299,8 @@ def procedures() -> pl.DataFrame:
 
 def test_brackets__reach_from_one_fill_to_the_other_and_say_both() -> None:
     ax = axes()
-    measure = procedure_charts.MEASURES[1]
-    assert procedure_charts.brackets(procedures().filter(history="May"), ax, measure=measure) is ax
+    measure = MEASURES[1]
+    assert brackets(procedures().filter(history="May"), ax, measure=measure) is ax
     spans = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
     assert [tuple(span) for span in spans] == [(0.0, 5.0), (10.0, 15.0), (20.0, 25.0)]
     marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
@@ -312,7 +311,7 @@ def test_brackets__reach_from_one_fill_to_the_other_and_say_both() -> None:
 
 
 def test_procedures_side_by_side__leave_out_what_nobody_has_and_lie_inside_the_figure() -> None:
-    figure = procedure_charts.side_by_side(procedures(), title="Title", subtitle="what", notes=["a note"])
+    figure = side_by_side(procedures(), title="Title", subtitle="what", notes=["a note"])
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert len(figure.axes) == 2 * 3
     assert not any("deleveraged" in title for title in titles)

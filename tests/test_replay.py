@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from backtest import Book, Impact, Market, Venue, population, replay, sweep
-from backtest.engine.replay import state as replay_world
+from backtest.engine.replay import state
 from backtest.engine.replay.replay import Replay
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.market import sample
@@ -506,7 +506,7 @@ def test_trace__says_where_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = replay(held, path, plain_venue(0.01, adl_trigger="never"), trace=0)
     assert whole.trace.height == 4
     assert not any("trace" in note for note in whole.notes)
-    monkeypatch.setattr(replay_world, "TRACED", 3)
+    monkeypatch.setattr(state, "TRACED", 3)
     cut = replay(held, path, plain_venue(0.01, adl_trigger="never"), trace=0)
     assert cut.trace.equals(whole.trace.head(3))
     assert "the trace ends after 3 of 4 steps" in cut.notes

@@ -11,7 +11,7 @@ from test_replay import assert_closes, book, market, plain_venue
 from test_replay_reference import replayed
 
 from backtest import Impact, replay
-from backtest.engine.replay import session as engine
+from backtest.engine.replay import session
 from backtest.kernel.replay.codes import WAITING
 from backtest.kernel.replay.state import World
 
@@ -26,8 +26,8 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> list[World]:
         built.append(found.world)
         return found
 
-    finished = engine.finished
-    monkeypatch.setattr(engine, "finished", remembered)
+    finished = session.finished
+    monkeypatch.setattr(session, "finished", remembered)
     return built
 
 

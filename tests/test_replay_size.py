@@ -12,9 +12,7 @@ from replay_cases import Coupled, coupled_case
 from test_replay_reference import replayed
 
 from backtest import Book, Market, Venue, replay
-from backtest.engine.replay import records as replay_records
-from backtest.engine.replay import session as engine
-from backtest.engine.replay import state as replay_world
+from backtest.engine.replay import records, session, state
 from backtest.engine.replay.replay import Replay
 from backtest.engine.replay.state import Setup
 from backtest.kernel import compile as compiling
@@ -51,8 +49,8 @@ def test_replay__same_seed_same_bytes_with_one_thread_and_two(monkeypatch: pytes
 def test_replay__room_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = coupled_cases(22, 25)
     expected = [written(replayed(coupled)) for coupled in cases]
-    monkeypatch.setattr(replay_world, "PLACES", 1)
-    monkeypatch.setattr(engine, "SPARE", 8)
+    monkeypatch.setattr(state, "PLACES", 1)
+    monkeypatch.setattr(session, "SPARE", 8)
     assert [written(replayed(coupled)) for coupled in cases] == expected
 
 
@@ -77,7 +75,7 @@ def against_one(count: int) -> tuple[Book, Market]:
 def test_replay__loses_no_match_of_a_bar_that_has_more_than_there_was_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "SPARE", 8)
+    monkeypatch.setattr(session, "SPARE", 8)
     count = 2 * entries.ROOM + 52  # what a first bar makes room for, and more
     book, market = against_one(count)
     found = replay(book, market, Venue.load("binance").with_(adl_trigger="fund_empty"), tiers="nearest")
@@ -92,9 +90,9 @@ def test_ranks__the_index_finds_whom_a_scan_finds(rank: str, monkeypatch: pytest
         rules = {"adl_trigger": "fund_empty", "adl_rank": rank, "clawback": False}
         cases.append(coupled._replace(venue=coupled.venue.with_(**rules), fund=0.0))
     expected = [replayed(coupled) for coupled in cases]
-    monkeypatch.setattr(replay_records, "SCANNED", ("pro_rata",))
-    monkeypatch.setattr(replay_records, "INDEX_LEAST", 0)
-    monkeypatch.setattr(replay_records, "INDEX_AFTER", 0)
+    monkeypatch.setattr(records, "SCANNED", ("pro_rata",))
+    monkeypatch.setattr(records, "INDEX_LEAST", 0)
+    monkeypatch.setattr(records, "INDEX_AFTER", 0)
     for coupled, scanned in zip(cases, expected, strict=True):
         assert written(replayed(coupled)) == written(scanned)
         asked += scanned.adl.height
@@ -135,8 +133,8 @@ def sizes(*parts: Any) -> int:
 
 def test_replay__keeps_less_than_300_bytes_a_position(monkeypatch: pytest.MonkeyPatch) -> None:
     stages: list[Setup] = []
-    finished = engine.finished
-    monkeypatch.setattr(engine, "finished", lambda setup: stages.append(finished(setup)) or stages[-1])
+    finished = session.finished
+    monkeypatch.setattr(session, "finished", lambda setup: stages.append(finished(setup)) or stages[-1])
     count = 40_000
     book, market = crowd(count, 2_000)
     venue = Venue.load("binance").with_(adl_trigger="fund_empty", step="fraction", step_fraction=0.25)

@@ -10,7 +10,7 @@ from event_cases import FUNDS, random_event
 from policy_cases import random_book, random_market, venue
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
-from backtest.engine.replay import totals as replay_sums
+from backtest.engine.replay import totals
 from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
@@ -189,7 +189,7 @@ def test_funds_that_were_never_short__share_one_replay(monkeypatch: pytest.Monke
     settlement, run = Replayed({"binance": NAMED["binance"], "okx": NAMED["okx"]}, Impact(linear=1e-7)), swept()
     terms = [Terms(None, fund, name) for name in ("binance", "okx", "returned") for fund in (1e6, 0.0, 7e6, 1e5)]
     played = []
-    play = replay_sums.play
+    play = totals.play
     monkeypatch.setattr(
         "backtest.study.policy.replay_settlement.play", lambda *given: played.append(given) or play(*given)
     )
@@ -219,7 +219,7 @@ def test_the_first_that_others_pay__is_found_in_pieces_of_any_size(name: str, mo
     settlement, run = Replayed(NAMED | OTHERS, Impact(linear=1e-7)), swept()
     found = set()
     for look in (1, 7, 100, 4_096):
-        monkeypatch.setattr(replay_sums, "LOOK", look)
+        monkeypatch.setattr(totals, "LOOK", look)
         found.add(settlement.settle_each(run, [Terms(0.0, 0.0 if name == "held" else 3_000.0, name)])[0].first_adl)
     assert len(found) == 1
     assert found != {None}

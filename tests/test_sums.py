@@ -15,7 +15,7 @@ from backtest import Book, Market, sweep
 from backtest.errors import DataError
 from backtest.schemas.frames import Outcome, Side
 from backtest.study.liquidations.flow import LEVERAGE_EDGES
-from backtest.study.partial_sums import arrays as group_sums
+from backtest.study.partial_sums import arrays
 from backtest.study.partial_sums.outcomes import condense, condense_ends
 
 ROWS = 1_500
@@ -110,7 +110,7 @@ def test_groups__find_more_room_as_often_as_they_need_it(market, monkeypatch):
     outcomes = invented(np.random.default_rng(4), market)
     expected = condense(outcomes, None), condense_ends(outcomes, market)
     assert min(found.height for found in expected) > 4 * 16
-    monkeypatch.setattr(group_sums, "FIRST_ROOM", 4)
+    monkeypatch.setattr(arrays, "FIRST_ROOM", 4)
     assert_frame_equal(condense(outcomes, None), expected[0], check_exact=True)
     assert_frame_equal(condense_ends(outcomes, market), expected[1], check_exact=True)
 

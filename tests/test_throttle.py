@@ -9,7 +9,7 @@ import pytest
 
 from backtest.errors import ArgumentError
 from backtest.schemas.frames import Side
-from backtest.study.liquidations import feed_throttling as throttle
+from backtest.study.liquidations import feed_throttling
 from backtest.study.liquidations.flow import interval
 
 SECONDS, MINUTE = 60, timedelta(minutes=1)
@@ -42,14 +42,14 @@ def one_bar(sizes, weights=None) -> pl.DataFrame:
 
 
 def totals(outcomes: pl.DataFrame, **how) -> dict:
-    return throttle.visible(outcomes, ["symbol"], **how).row(0, named=True)
+    return feed_throttling.visible(outcomes, ["symbol"], **how).row(0, named=True)
 
 
 @pytest.mark.parametrize(
     ("rate", "share"), [(0.5, 0.787), (1, 0.632), (2, 0.432), (5, 0.199), (10, 0.100), (50, 0.020)]
 )
 def test_visible_share__equals_the_published_table(rate, share):
-    assert throttle.visible_share(rate) == pytest.approx(share, abs=5e-4)
+    assert feed_throttling.visible_share(rate) == pytest.approx(share, abs=5e-4)
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
@@ -59,19 +59,21 @@ def test_visible_share__equals_counts_drawn_from_the_law(dispersion):
     counts = rng.poisson(each, seconds)
     assert counts.var() / counts.mean() == pytest.approx(1 + dispersion, rel=0.03)
     error = np.std(counts > 0) / rate / math.sqrt(seconds)
-    assert throttle.visible_share(rate, dispersion) == pytest.approx(np.mean(counts > 0) / rate, abs=4 * error)
+    assert feed_throttling.visible_share(rate, dispersion) == pytest.approx(
+        np.mean(counts > 0) / rate, abs=4 * error
+    )
 
 
 def test_visible_share__falls_with_the_rate_and_with_clustering():
     rates = np.geomspace(0.01, 1000, 60)
-    shares = np.stack([throttle.visible_share(rates, dispersion) for dispersion in (0.0, 0.1, 1.0, 10.0)])
+    shares = np.stack([feed_throttling.visible_share(rates, dispersion) for dispersion in (0.0, 0.1, 1.0, 10.0)])
     assert (np.diff(shares, axis=1) < 0).all()
     assert (np.diff(shares, axis=0) <= 0).all()
 
 
 def test_visible_share__of_nothing_is_one_a_cluster():
-    assert throttle.visible_share(0.0) == 1
-    assert throttle.visible_share([0.0, 1e-9], 10.0) == pytest.approx(math.log(11) / 10)
+    assert feed_throttling.visible_share(0.0) == 1
+    assert feed_throttling.visible_share([0.0, 1e-9], 10.0) == pytest.approx(math.log(11) / 10)
 
 
 def test_visible_notional_share__equals_the_largest_of_each_simulated_second():
@@ -80,45 +82,45 @@ def test_visible_notional_share__equals_the_largest_of_each_simulated_second():
         each = rng.gamma(rate / dispersion, dispersion, seconds) if dispersion else np.full(seconds, rate)
         largest = [rng.choice(sizes, count).max(initial=0.0) for count in rng.poisson(each)]
         expected, error = np.mean(largest) / (rate * sizes.mean()), np.std(largest) / (rate * sizes.mean())
-        share = throttle.visible_notional_share(rate, sizes, dispersion)
+        share = feed_throttling.visible_notional_share(rate, sizes, dispersion)
         assert share == pytest.approx(expected, abs=4 * error / math.sqrt(seconds))
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
 def test_visible_notional_share__of_equal_sizes_is_that_of_the_counts(dispersion):
     rates = np.array([0.0, 0.3, 2.0, 20.0])
-    shares = throttle.visible_notional_share(rates, np.full(2_000, 7.0), dispersion)
-    assert shares == pytest.approx(throttle.visible_share(rates, dispersion))
+    shares = feed_throttling.visible_notional_share(rates, np.full(2_000, 7.0), dispersion)
+    assert shares == pytest.approx(feed_throttling.visible_share(rates, dispersion))
 
 
 def test_implied_rate__of_bybits_share_is_six_a_second():
-    assert throttle.implied_rate(throttle.BYBIT_VISIBLE_SHARE) == pytest.approx(6.3, abs=0.05)
+    assert feed_throttling.implied_rate(feed_throttling.BYBIT_VISIBLE_SHARE) == pytest.approx(6.3, abs=0.05)
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
 def test_implied_rate__is_the_inverse(dispersion):
     rates = np.geomspace(1e-6, 1e4, 50)
-    shares = throttle.visible_share(rates, dispersion)
-    assert throttle.implied_rate(shares, dispersion) == pytest.approx(rates, rel=1e-7, abs=1e-9)
+    shares = feed_throttling.visible_share(rates, dispersion)
+    assert feed_throttling.implied_rate(shares, dispersion) == pytest.approx(rates, rel=1e-7, abs=1e-9)
 
 
 def test_implied_rate__is_nan_where_no_rate_shows_so_much():
-    found = throttle.implied_rate([1.0, 1.01])
+    found = feed_throttling.implied_rate([1.0, 1.01])
     assert found[0] == pytest.approx(0, abs=1e-12)
     assert np.isnan(found[1])
-    assert np.isnan(throttle.implied_rate(0.5, 10.0))
+    assert np.isnan(feed_throttling.implied_rate(0.5, 10.0))
 
 
 def test_dispersion_of_gaps__makes_clusters_of_the_mean_size():
-    dispersion = throttle.dispersion_of_gaps(throttle.GAPS_UNDER_A_SECOND)
+    dispersion = feed_throttling.dispersion_of_gaps(feed_throttling.GAPS_UNDER_A_SECOND)
     assert math.log1p(dispersion) / dispersion == pytest.approx(0.24)
-    assert throttle.dispersion_of_gaps(0) == 0
+    assert feed_throttling.dispersion_of_gaps(0) == 0
 
 
 def test_dispersion_of_gaps__is_recovered_from_simulated_clusters():
     rng, dispersion = np.random.default_rng(4), 10.0
     sizes = rng.logseries(dispersion / (1 + dispersion), 50_000)  # clusters far apart: gaps inside are short
-    assert throttle.dispersion_of_gaps(1 - 1 / sizes.mean()) == pytest.approx(dispersion, rel=0.05)
+    assert feed_throttling.dispersion_of_gaps(1 - 1 / sizes.mean()) == pytest.approx(dispersion, rel=0.05)
 
 
 def test_shown__uniform_equals_the_sum_in_plain_python():
@@ -141,7 +143,7 @@ def test_shown__clustered_equals_the_urn_in_plain_python(dispersion):
     for place in range(len(sizes)):
         expected.append(SECONDS * silent * in_one / (SECONDS * in_one + place))
         silent *= 1 - in_one / (SECONDS * in_one + place)
-    feed = throttle.shown(one_bar(sizes), rule="largest", dispersion=dispersion)
+    feed = feed_throttling.shown(one_bar(sizes), rule="largest", dispersion=dispersion)
     assert feed["fill_notional"].to_list() == sizes.tolist()
     by_size = feed.sort("fill_notional", descending=True)
     assert by_size["weight"].to_list() == pytest.approx(expected, abs=1e-7)
@@ -175,7 +177,7 @@ def walked(outcomes: pl.DataFrame, rule: str, dispersion: float) -> dict[int, fl
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
-@pytest.mark.parametrize("rule", throttle.RULES)
+@pytest.mark.parametrize("rule", feed_throttling.RULES)
 def test_shown__equals_walking_feed_by_feed_where_sizes_tie_and_bars_miss(rule, dispersion, seed):
     rng = np.random.default_rng(seed)
     outcomes = random_outcomes(300, bars=9, seed=seed).with_columns(
@@ -183,7 +185,7 @@ def test_shown__equals_walking_feed_by_feed_where_sizes_tie_and_bars_miss(rule, 
         weight=pl.Series(rng.choice([0.25, 1.0, 3.0, 40.0], 300)),
     )
     outcomes = outcomes.filter(pl.col("outcome_time") != START + 4 * MINUTE)
-    feed = throttle.shown(outcomes, rule=rule, dispersion=dispersion)
+    feed = feed_throttling.shown(outcomes, rule=rule, dispersion=dispersion)
     expected = walked(outcomes, rule, dispersion)
     assert feed.height == len(expected)
     keys = ["symbol", "outcome_time", "fill_notional"]
@@ -213,16 +215,16 @@ def test_shown__equals_simulated_arrivals_inside_the_bar(dispersion):
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
-@pytest.mark.parametrize("rule", throttle.RULES)
+@pytest.mark.parametrize("rule", feed_throttling.RULES)
 def test_visible__of_a_crowded_bar_is_the_share_at_its_rate(rule, dispersion):
     row = totals(one_bar(np.ones(30_000)), rule=rule, dispersion=dispersion, bar=timedelta(hours=1))
-    share = throttle.visible_share(30_000 / 3600, dispersion)
+    share = feed_throttling.visible_share(30_000 / 3600, dispersion)
     assert row["count_share"] == pytest.approx(share, rel=1e-3)
     assert row["notional_share"] == pytest.approx(share, rel=1e-3)
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
-@pytest.mark.parametrize("rule", throttle.RULES)
+@pytest.mark.parametrize("rule", feed_throttling.RULES)
 def test_visible__shows_a_lone_liquidation_whole(rule, dispersion):
     row = totals(one_bar([123.45]), rule=rule, dispersion=dispersion)
     assert row["visible_count"] == pytest.approx(1, abs=1e-6)
@@ -232,7 +234,7 @@ def test_visible__shows_a_lone_liquidation_whole(rule, dispersion):
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
-@pytest.mark.parametrize("rule", throttle.RULES)
+@pytest.mark.parametrize("rule", feed_throttling.RULES)
 def test_visible__counts_a_weight_like_as_many_rows(rule, dispersion):
     sizes = [9.0, 100.0, 35.0]
     weighted = totals(one_bar(sizes, [3, 2, 5]), rule=rule, dispersion=dispersion)
@@ -245,7 +247,7 @@ def test_visible__largest_shows_more_notional_of_as_many_orders(dispersion):
     outcomes = random_outcomes()
     keys = ["symbol", interval("1m")]
     latest, largest = (
-        throttle.visible(outcomes, keys, rule=rule, dispersion=dispersion) for rule in throttle.RULES
+        feed_throttling.visible(outcomes, keys, rule=rule, dispersion=dispersion) for rule in feed_throttling.RULES
     )
     assert (largest["notional_share"] > latest["notional_share"]).all()
     assert largest["count_share"].to_list() == pytest.approx(latest["count_share"].to_list(), abs=1e-5)
@@ -255,17 +257,21 @@ def test_visible__largest_shows_more_notional_of_as_many_orders(dispersion):
 
 def test_visible__clustering_hides_more():
     outcomes = random_outcomes()
-    seen = [throttle.visible(outcomes, ["symbol"], dispersion=each)["visible_count"] for each in DISPERSIONS]
+    seen = [
+        feed_throttling.visible(outcomes, ["symbol"], dispersion=each)["visible_count"] for each in DISPERSIONS
+    ]
     assert (seen[0] > seen[1]).all()
     assert (seen[1] > seen[2]).all()
 
 
-@pytest.mark.parametrize("rule", throttle.RULES)
+@pytest.mark.parametrize("rule", feed_throttling.RULES)
 def test_visible__does_not_depend_on_the_order_of_rows(rule):
     outcomes = random_outcomes().with_columns(weight=pl.int_range(1, pl.len() + 1) * 0.37)
     shuffled = outcomes.sample(fraction=1.0, shuffle=True, seed=8)
     keys = ["symbol", interval("1m"), "side"]
-    found, again = (throttle.visible(rows, keys, rule=rule, dispersion=3.0) for rows in (outcomes, shuffled))
+    found, again = (
+        feed_throttling.visible(rows, keys, rule=rule, dispersion=3.0) for rows in (outcomes, shuffled)
+    )
     assert found.equals(again)
 
 
@@ -273,33 +279,33 @@ def test_visible__symbols_have_a_feed_each_and_sides_share_it():
     both = one_bar(np.ones(100))
     crowded = totals(both)["visible_count"]
     apart = both.with_columns(symbol=pl.Series(["BTCUSDT", "ETHUSDT"] * 50))
-    assert throttle.visible(apart, ["symbol"])["visible_count"].sum() > crowded
-    assert throttle.visible(both, ["side"])["visible_count"].sum() == pytest.approx(crowded, abs=1e-4)
+    assert feed_throttling.visible(apart, ["symbol"])["visible_count"].sum() > crowded
+    assert feed_throttling.visible(both, ["side"])["visible_count"].sum() == pytest.approx(crowded, abs=1e-4)
 
 
 def test_visible__of_nothing_liquidated_is_empty():
     outcomes = random_outcomes().with_columns(liquidated=pl.lit(False))
-    assert throttle.visible(outcomes, ["symbol"]).is_empty()
+    assert feed_throttling.visible(outcomes, ["symbol"]).is_empty()
 
 
 def test_curve__holds_both_cases():
-    table = throttle.curve([0.5, 1.0], 10.0)
+    table = feed_throttling.curve([0.5, 1.0], 10.0)
     assert table.columns == ["rate", "uniform", "clustered"]
-    assert table["clustered"].to_list() == pytest.approx(list(throttle.visible_share([0.5, 1.0], 10.0)))
+    assert table["clustered"].to_list() == pytest.approx(list(feed_throttling.visible_share([0.5, 1.0], 10.0)))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: throttle.visible_share(-1.0), "rate must be finite and not negative"),
-        (lambda: throttle.visible_share(1.0, math.nan), "dispersion must be finite and not negative"),
-        (lambda: throttle.implied_rate([0.5, 0.0]), "no rate hides everything"),
-        (lambda: throttle.dispersion_of_gaps(1.0), "below 1"),
-        (lambda: throttle.visible_notional_share(1.0, []), "at least one above zero"),
-        (lambda: throttle.shown(random_outcomes(), rule="first"), "rule must be one of latest, largest"),
-        (lambda: throttle.shown(random_outcomes(), bar=timedelta(seconds=1)), "at least two"),
-        (lambda: throttle.shown(random_outcomes(), bar=timedelta(seconds=2.5)), "whole seconds"),
-        (lambda: throttle.shown(random_outcomes(), dispersion=-1.0), "dispersion"),
+        (lambda: feed_throttling.visible_share(-1.0), "rate must be finite and not negative"),
+        (lambda: feed_throttling.visible_share(1.0, math.nan), "dispersion must be finite and not negative"),
+        (lambda: feed_throttling.implied_rate([0.5, 0.0]), "no rate hides everything"),
+        (lambda: feed_throttling.dispersion_of_gaps(1.0), "below 1"),
+        (lambda: feed_throttling.visible_notional_share(1.0, []), "at least one above zero"),
+        (lambda: feed_throttling.shown(random_outcomes(), rule="first"), "rule must be one of latest, largest"),
+        (lambda: feed_throttling.shown(random_outcomes(), bar=timedelta(seconds=1)), "at least two"),
+        (lambda: feed_throttling.shown(random_outcomes(), bar=timedelta(seconds=2.5)), "whole seconds"),
+        (lambda: feed_throttling.shown(random_outcomes(), dispersion=-1.0), "dispersion"),
     ],
 )
 def test_arguments_that_cannot_be_served__are_refused(call, message):

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import options
-from backtest.cli.common import types as values
+from backtest.cli.common import options, types
 from backtest.cli.common.parser_errors import Parser, Version
 from backtest.cli.fetch.parser import add_fetch
 from backtest.cli.levels.parser import add_levels
@@ -82,7 +81,7 @@ def _add_run(commands: Any) -> None:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--every",
-        type=values.interval,
+        type=types.interval,
         metavar="INTERVAL",
         help="of the flow and its chart: 15m, 1h, 1d, 1w (default: 1h; 1d or 1w of a long window)",
     )
@@ -126,20 +125,20 @@ def _add_price(commands: Any) -> None:
     position = parser.add_argument_group("the position")
     position.add_argument("--venue", required=True, metavar="NAME_OR_FILE", help="see `backtest venues`")
     position.add_argument("--side", required=True, choices=("long", "short"))
-    position.add_argument("--entry-price", required=True, type=values.positive, metavar="PRICE")
+    position.add_argument("--entry-price", required=True, type=types.positive, metavar="PRICE")
     position.add_argument(
-        "--quantity", required=True, type=values.positive, metavar="N", help="base; quote of an inverse contract"
+        "--quantity", required=True, type=types.positive, metavar="N", help="base; quote of an inverse contract"
     )
     position.add_argument(
-        "--leverage", type=values.leverage, metavar="X", help="as selected; else entry notional / margin"
+        "--leverage", type=types.leverage, metavar="X", help="as selected; else entry notional / margin"
     )
     position.add_argument(
-        "--margin", type=values.positive, metavar="AMOUNT", help="collateral; else entry notional / leverage"
+        "--margin", type=types.positive, metavar="AMOUNT", help="collateral; else entry notional / leverage"
     )
     position.add_argument("--symbol", metavar="SYMBOL", help="default: BTCUSDT, else the first the venue lists")
     position.add_argument(
         "--date",
-        type=values.time,
+        type=types.time,
         metavar="DATE",
         help="of the entry, which decides the table of tiers (default: now)",
     )
@@ -147,14 +146,14 @@ def _add_price(commands: Any) -> None:
     more.add_argument(
         "--table",
         nargs="*",
-        type=values.positive,
+        type=types.positive,
         metavar="PRICE",
         help="print price, result, balance, ratio and status on the way to liquidation, or at these prices",
     )
     more.add_argument("--bars", type=Path, metavar="FILE", help="prices, for the distance in days of volatility")
     more.add_argument(
-        "--at", type=values.time, metavar="TIME", help="end of the volatility's window (default: last bar)"
+        "--at", type=types.time, metavar="TIME", help="end of the volatility's window (default: last bar)"
     )
     more.add_argument(
-        "--window", type=values.positive, default=30.0, metavar="DAYS", help="of the volatility (default: 30)"
+        "--window", type=types.positive, default=30.0, metavar="DAYS", help="of the volatility (default: 30)"
     )

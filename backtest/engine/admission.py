@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.book.book import Book
-from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import prepare
 from backtest.kernel.sweep import admission as survey
 from backtest.kernel.types import Flags
@@ -23,8 +23,8 @@ def admissible(book: Book, market: Market, venue: Venue, tiers: Tiers = "strict"
         For positions opened when no table was in force.
     """
     prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    limits.group_counts(book, prepared)  # refuses those under no table
-    positions = limits.position_arrays(book.positions, prepared)
+    admission.group_counts(book, prepared)  # refuses those under no table
+    positions = admission.position_arrays(book.positions, prepared)
     allowed = np.empty(len(book), np.bool_)
     survey.admissible(prepared.rules.rules, positions, allowed, 0, len(book))
     return allowed

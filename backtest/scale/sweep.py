@@ -18,7 +18,7 @@ from backtest.engine.sweep.sweep import sweep as sweep_in_memory
 from backtest.errors import ArgumentError
 from backtest.market.market import INTERVAL
 from backtest.rules.venue import Venue
-from backtest.scale import unique_ids as identity
+from backtest.scale import unique_ids
 from backtest.scale.atomic_files import discard
 from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
 from backtest.scale.executors import Executor, Serial, is_unwritable
@@ -124,7 +124,7 @@ def sweep(
         )
         settings = _settings(job, batches, batch_rows)
         _rehearse(job, batches)
-        identity.check(batches, job.adjustments, storage)
+        unique_ids.check(batches, job.adjustments, storage)
         with opened(job.folder / SHARDS, settings, suffix=".json") as manifest:
             discard(job.folder)
             run = Run(job, manifest, batches)

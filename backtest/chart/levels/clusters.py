@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
 
@@ -152,17 +152,17 @@ def _columns(currency: str, price_unit: str) -> tuple[Cell, ...]:
     unit = f",\n{price_unit}" if price_unit else ""
 
     def span(row: Mapping[str, Any]) -> str:
-        return f"{words.significant(row['price_low'])} \N{EN DASH} {words.significant(row['price_high'])}"
+        return f"{amounts.significant(row['price_low'])} \N{EN DASH} {amounts.significant(row['price_high'])}"
 
     def days(row: Mapping[str, Any]) -> str:
         return f"{row['days']:.1f}" if math.isfinite(row["days"]) else "\N{EN DASH}"
 
     return (
         Cell(f"prices{unit}", 0.185, span),
-        Cell(f"centre{unit}", CENTRE, lambda row: words.significant(row["centre"])),
+        Cell(f"centre{unit}", CENTRE, lambda row: amounts.significant(row["centre"])),
         Cell("distance\nfrom price", 0.330, lambda row: _signed(row["distance"])),
         Cell("days of\nvolatility", 0.400, days),
-        Cell("waiting", 0.475, lambda row: words.amount(row["notional"], currency)),
+        Cell("waiting", 0.475, lambda row: amounts.amount(row["notional"], currency)),
         Cell("of the\nside", 0.590, lambda row: _percent(round(row["share"], 3))),
     )
 
@@ -262,9 +262,9 @@ def _write(ax: Axes, at: float, middle: float, text: str, colour: str, size: flo
 
 
 def _percent(value: float) -> str:
-    return words.percent(value) if value else "0 %"
+    return amounts.percent(value) if value else "0 %"
 
 
 def _signed(value: float) -> str:
-    sign = "+" if value > 0 else words.MINUS if value < 0 else ""
+    sign = "+" if value > 0 else amounts.MINUS if value < 0 else ""
     return f"{sign}{abs(100 * value):.1f} %"

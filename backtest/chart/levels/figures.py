@@ -10,7 +10,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from backtest import amounts as words
+from backtest.amounts import moment
 from backtest.chart.levels.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
 from backtest.chart.levels.level_map import highest_of, liquidation_map
 from backtest.chart.levels.profile import profile
@@ -121,7 +121,7 @@ def before_after(
     tops = [max(pair) * 1.12 or 1.0 for pair in zip(highest_of(before), highest_of(after), strict=True)]
     prices = [found.cumulative["price"] for found in (before, after)]
     low, high = min(float(each[0]) for each in prices), max(float(each[-1]) for each in prices)
-    told = names or tuple(words.moment(found.moment) for found in (before, after))
+    told = names or tuple(moment(found.moment) for found in (before, after))
     for ax, found, name in zip(axes, (before, after), told, strict=True):
         _narrow(ax, size)
         liquidation_map(

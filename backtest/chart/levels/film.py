@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.levels.figures import beside, bin_words, shown_prices
 from backtest.chart.levels.heatmap import Scale, colour_bar, heatmap, mark_line
 from backtest.chart.levels.profile import profile
@@ -76,7 +76,7 @@ class Film:
         moment = moment_of(int(self.levels.grid.ends[column]))
         self.main.axvline(days(moment), color=look.muted, linewidth=0.8)
         self.main.annotate(
-            words.moment(moment), (0.0, 0.0), xycoords="axes fraction", xytext=(6, 6),
+            amounts.moment(moment), (0.0, 0.0), xycoords="axes fraction", xytext=(6, 6),
             textcoords="offset points", fontsize=theme.TEXT, weight="bold", color=look.ink,
             bbox={"facecolor": look.paper, "edgecolor": "none", "alpha": 0.8, "pad": 2.0},
         )  # fmt: skip

@@ -18,7 +18,7 @@ from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
 from backtest.chart.style.time_axis import openings, time_axis
@@ -214,4 +214,4 @@ def _ticks(norm: Normalize, ax: Axes) -> list[float]:
 
 
 def _written(value: float, _: int | None, *, currency: str, last: float) -> str:
-    return f"{words.amount(value, currency)}{' +' if value >= last else ''}"
+    return f"{amounts.amount(value, currency)}{' +' if value >= last else ''}"

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from backtest import amounts as words
+from backtest.amounts import amount, plain, significant
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
 from backtest.study.levels.level_map import LevelMap
@@ -49,17 +49,17 @@ def liquidation_map(
     ax.set_xlim(edges[0], edges[-1])
     highest = _highest(found.bars)
     ax.set_ylim(0, maximum or (highest * 1.12 if highest else 1.0))
-    theme.amount_axis(ax, lambda value: words.amount(value, currency))
+    theme.amount_axis(ax, lambda value: amount(value, currency))
     ax.xaxis.set_major_locator(
         MaxNLocator(max(3, int(ax.bbox.width / ax.figure.dpi * 72 / 62)), steps=[1, 2, 2.5, 5, 10])
     )
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.plain(value)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     ax.set_xlabel(f"mark price{_unit(price_unit)}", color=theme.MUTED, fontsize=theme.TEXT, labelpad=2)
     recolour(ax, look)
     ax.grid(visible=False, axis="x")
     _legend(found, ax, look)
     ax.set_ylabel(
-        f"waiting per {words.significant(width, 3)} of price", color=look.muted, fontsize=theme.SMALL, labelpad=3
+        f"waiting per {significant(width, 3)} of price", color=look.muted, fontsize=theme.SMALL, labelpad=3
     )
     twin = _cumulative(found, ax, currency, cumulative_maximum, look)
     _price(found, ax, look)
@@ -106,7 +106,7 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
         twin.fill_between(prices[ahead], amounts[ahead], color=colour, alpha=0.07, linewidth=0, zorder=1)
         twin.plot(prices[ahead], amounts[ahead], color=colour, linewidth=1.8, zorder=3, gid=side)
         twin.annotate(
-            f"{side}s {words.amount(float(amounts[at]), currency)}",
+            f"{side}s {amount(float(amounts[at]), currency)}",
             (prices[at], amounts[at]),
             xytext=(5 if align == "left" else -5, 5),
             textcoords="offset points",
@@ -122,7 +122,7 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
     twin.yaxis.set_major_locator(
         MaxNLocator(max(2, int(theme.height(ax) / (2.3 * theme.TEXT))), steps=[1, 2, 2.5, 5, 10])
     )
-    twin.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.amount(value, currency) if value else ""))
+    twin.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency) if value else ""))
     twin.tick_params(length=0, labelsize=theme.TEXT, labelcolor=look.muted)
     twin.set_ylabel("between the price and here", color=look.muted, fontsize=theme.SMALL, labelpad=3)
     return twin
@@ -131,7 +131,7 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
 def _price(found: LevelMap, ax: Axes, look: Look) -> None:
     ax.axvline(found.mark_price, color=look.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=4, gid="price")
     ax.annotate(
-        f"mark {words.significant(found.mark_price, 5)}",
+        f"mark {significant(found.mark_price, 5)}",
         (found.mark_price, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(0, -4),

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recolour_figure
 
@@ -36,7 +36,7 @@ def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIG
     theme.dress(ax, TITLES.get(bins, bins))
     low, high = own["area_low"].fill_nan(None).min(), own["area_high"].fill_nan(None).max()
     ax.set_xlim(min(0.4, float(low or 0.5) - 0.05), max(0.6, min(float(high or 0.5) + 0.05, 1.0)))  # type: ignore[arg-type]
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(round(value, 6))))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(round(value, 6))))
     ax.set_xlabel(
         "bins held emptier than a liquidated dollar's", color=theme.MUTED, fontsize=theme.SMALL, labelpad=2
     )
@@ -120,5 +120,5 @@ def _rows(ax: Axes, names: Sequence[str], look: Look) -> Axes:
 
 
 def _points(value: float, _: int | None) -> str:
-    sign = "+" if value > 1e-9 else words.MINUS if value < -1e-9 else ""
-    return f"{sign}{words.three_figures(abs(100 * value)) if abs(value) > 1e-9 else 0} points"
+    sign = "+" if value > 1e-9 else amounts.MINUS if value < -1e-9 else ""
+    return f"{sign}{amounts.three_figures(abs(100 * value)) if abs(value) > 1e-9 else 0} points"

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
@@ -83,7 +83,7 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
         ax.add_artist(steps)
     ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    unit = "% of the book" if measure == "share" else words.currency_name(currency)
+    unit = "% of the book" if measure == "share" else amounts.currency_name(currency)
     theme.dress(ax, f"Liquidated {interval_name(step)}, {unit}")
     theme.side_names(ax)
     theme.amount_axis(ax, writer(measure, currency))
@@ -176,7 +176,7 @@ def cascade(
 
 def writer(measure: Measure, currency: str) -> Callable[[float], str]:
     """Return the function that writes a measure: per cent, or money."""
-    return words.percent if measure == "share" else partial(words.amount, currency=currency)
+    return amounts.percent if measure == "share" else partial(amounts.amount, currency=currency)
 
 
 def interval_name(step: float) -> str:

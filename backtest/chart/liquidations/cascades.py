@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from backtest import amounts as words
+from backtest.amounts import amount, currency_name, percent
 from backtest.chart.liquidations.cascade import moment
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, MINUTE, days, openings, time_axis
@@ -51,7 +51,7 @@ def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     cascades : as ``study.cascades.find`` returns them
     currency : settlement currency of the notional
     """
-    theme.dress(ax, f"Notional of each cascade, {words.currency_name(currency)}")
+    theme.dress(ax, f"Notional of each cascade, {currency_name(currency)}")
     theme.side_names(ax)
     if cascades.is_empty():
         ax.set_yticks([])
@@ -67,7 +67,7 @@ def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
         ax.hlines(sizes, starts, ends, color=colour, linewidth=1.5, alpha=0.6)
         ax.scatter(starts, sizes, s=areas, color=colour, alpha=0.6, linewidth=0)
     ax.set_yscale("log")
-    _log_axis(ax.yaxis, cascades["notional"].to_numpy(), partial(words.amount, currency=currency))
+    _log_axis(ax.yaxis, cascades["notional"].to_numpy(), partial(amount, currency=currency))
     edge = EDGE * (end - start)
     time_axis(ax, start - edge, end + edge)
     ax.margins(y=HEADROOM)
@@ -89,14 +89,14 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     ends = {side: totals[f"{side}_notional"].to_numpy() for side in theme.SIDE_COLOURS}
     for side, amounts in ends.items():
         ax.plot(edges, np.insert(amounts, 0, 0.0), color=theme.SIDE_COLOURS[side], linewidth=1.8)
-    theme.dress(ax, f"Liquidated since the start, {words.currency_name(currency)}")
+    theme.dress(ax, f"Liquidated since the start, {currency_name(currency)}")
     theme.side_names(ax)
-    theme.amount_axis(ax, partial(words.amount, currency=currency))
+    theme.amount_axis(ax, partial(amount, currency=currency))
     ax.set_ylim(0, max(1.12 * max(amounts[-1] for amounts in ends.values()), 1e-9))
     time_axis(ax, _moment(edges[0]), _moment(edges[-1]))
     for side, amounts in ends.items():  # written above the line's end: it only rises, so there is room
         colour = theme.SIDE_COLOURS[side]
-        _write(ax, words.amount(amounts[-1], currency), (edges[-1], amounts[-1]), offset=(-4, 5), color=colour)
+        _write(ax, amount(amounts[-1], currency), (edges[-1], amounts[-1]), offset=(-4, 5), color=colour)
     return ax
 
 
@@ -123,11 +123,9 @@ def size_distribution(
     theme.dress(ax, "Share of cascades at least as large")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    _log_axis(ax.xaxis, exceedance["size"].to_numpy(), partial(words.amount, currency=currency))
-    _log_axis(ax.yaxis, exceedance["share"].to_numpy(), words.percent)
-    ax.set_xlabel(
-        f"notional of a cascade, {words.currency_name(currency)}", color=theme.MUTED, fontsize=theme.TEXT
-    )
+    _log_axis(ax.xaxis, exceedance["size"].to_numpy(), partial(amount, currency=currency))
+    _log_axis(ax.yaxis, exceedance["share"].to_numpy(), percent)
+    ax.set_xlabel(f"notional of a cascade, {currency_name(currency)}", color=theme.MUTED, fontsize=theme.TEXT)
     if tail is not None:
         _draw_tail(tail, ax, largest=float(sizes[-1]), currency=currency, colour=colour, label=label)
     return ax
@@ -145,9 +143,9 @@ def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
         heights = sign * hours[f"{side}_notional"].to_numpy()
         ax.bar(HOURS, heights, width=FILLED, align="edge", color=theme.SIDE_COLOURS[side])
     (days_seen,) = hours.select(pl.col("hours").max()).row(0)
-    theme.dress(ax, f"Liquidated by hour of day, {words.currency_name(currency)}")
+    theme.dress(ax, f"Liquidated by hour of day, {currency_name(currency)}")
     theme.side_names(ax)
-    theme.amount_axis(ax, partial(words.amount, currency=currency))
+    theme.amount_axis(ax, partial(amount, currency=currency))
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     ax.set_xlim(0, len(HOURS))
     step = 3 if theme.width(ax) > WIDE else 6
@@ -162,7 +160,7 @@ def _name(row: dict[str, Any], ax: Axes, *, currency: str, part: float) -> None:
     longs = row["long_share"]
     side, share = ("longs", longs) if longs >= 0.5 else ("shorts", 1 - longs)
     whole = 100 if share == 1 else min(round(100 * share), 99)
-    written = f"{words.amount(row['notional'], currency)}, {moment(row['start'], MINUTE / DAY)}, {whole} % {side}"
+    written = f"{amount(row['notional'], currency)}, {moment(row['start'], MINUTE / DAY)}, {whole} % {side}"
     towards = "left" if part < 1 / 3 else "right" if part > 2 / 3 else "center"
     _write(ax, written, (days(row["start"]), row["notional"]), offset=(0, LARGEST**0.5 / 2 + 1), ha=towards)
 
@@ -172,7 +170,7 @@ def _draw_tail(tail: Tail, ax: Axes, *, largest: float, currency: str, colour: s
     ends = np.array([tail.least_size, largest])
     ax.plot(ends, tail.exceedance(ends), color=colour, linewidth=1.4)
     exponent = f"tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f}"
-    part = f"{tail.tail_count:,} of {tail.count:,} cascades, from {words.amount(tail.least_size, currency)} on"
+    part = f"{tail.tail_count:,} of {tail.count:,} cascades, from {amount(tail.least_size, currency)} on"
     lines = [*([label] if label else []), exponent, part]
     corner, above = (0.02, 0.04), sum(text.get_text().count("\n") + 1.7 for text in ax.texts)
     look: dict[str, Any] = {"xycoords": "axes fraction", "ha": "left", "va": "bottom", "color": colour}

@@ -11,7 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.liquidations.cascade import interval_name
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
@@ -40,7 +40,7 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
         for at in np.flatnonzero(np.isclose(moves[:, None], marked).any(axis=1)):
             point = sign * moves[at], shares[at]
             ax.plot(*point, marker="o", markersize=4, color=colour)
-            _beside(ax, words.percent(shares[at]), point, colour, (-sign, 1))
+            _beside(ax, amounts.percent(shares[at]), point, colour, (-sign, 1))
     theme.dress(ax, "Liquidated, % of the standing book")
     _below(ax, "move of the mark price")
     theme.side_names(ax)
@@ -48,7 +48,7 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
     ax.margins(x=0)
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_formatter(FuncFormatter(_move))
-    theme.amount_axis(ax, words.percent)
+    theme.amount_axis(ax, amounts.percent)
     return ax
 
 
@@ -108,14 +108,14 @@ def throttle(
         # above the line's right end, that every curve has come below: else to the left, below it
         free = curve.select(pl.max_horizontal(pl.all().exclude("rate").last())).item() < published
         end, where = (rates[-1], (-1, 1)) if free else (rates[0], (1, -1))
-        _beside(ax, f"{words.percent(published)} {source}".rstrip(), (end, published), theme.MUTED, where)
+        _beside(ax, f"{amounts.percent(published)} {source}".rstrip(), (end, published), theme.MUTED, where)
         # the lowest rate is written at the foot, to the left, the others at the foot to the right
         for place, (name, rate) in enumerate(sorted((implied or {}).items(), key=lambda item: item[1])):
             colour = LINES.get(name, theme.MUTED)
             ax.plot([rate, rate], [0, published], color=colour, linewidth=0.9, linestyle=(0, (3, 3)))
             ax.plot(rate, published, marker="o", markersize=4, color=colour)
             where = (1, 1) if place else (-1, 1)
-            _beside(ax, f"{words.three_figures(rate)} a second", (rate, 0.0), colour, where)
+            _beside(ax, f"{amounts.three_figures(rate)} a second", (rate, 0.0), colour, where)
     theme.dress(ax, "Seen in a feed of one a second, % of their number")
     _below(ax, "liquidations a second, of one symbol")
     ax.set_xlim(rates[0], rates[-1])
@@ -123,7 +123,7 @@ def throttle(
     ax.xaxis.set_major_locator(LogLocator(numticks=12))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    theme.amount_axis(ax, words.percent)
+    theme.amount_axis(ax, amounts.percent)
     return ax
 
 
@@ -175,7 +175,7 @@ def _below(ax: Axes, text: str) -> None:
 
 
 def _move(value: float, _: int | None) -> str:
-    return f"{_sign(value)}{words.percent(abs(value))}"
+    return f"{_sign(value)}{amounts.percent(abs(value))}"
 
 
 def _signed(value: float, _: int | None) -> str:
@@ -183,4 +183,4 @@ def _signed(value: float, _: int | None) -> str:
 
 
 def _sign(value: float) -> str:
-    return {1.0: "+", -1.0: words.MINUS}.get(float(np.sign(value)), "")
+    return {1.0: "+", -1.0: amounts.MINUS}.get(float(np.sign(value)), "")

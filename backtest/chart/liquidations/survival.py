@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.kernel.types import Floats
 
@@ -69,7 +69,7 @@ def survival(
     theme.dress(ax, "Not yet liquidated, % of positions opened")
     theme.below(ax, "time since the entry")
     ax.set_ylim(0, 1.02)
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(value)))
     last = max(day for day, _, _ in ends)
     first = max(min(_days(part)[0] for part in parts), last / WIDEST)
     ax.set_xscale("log")
@@ -159,7 +159,7 @@ def _iso_lines(ax: Axes, days: Floats, leverages: Floats, chance: Floats, levels
     colours = [theme.PAPER if level >= DARK_FROM else theme.INK for level in inside]
     masked = np.ma.masked_invalid(chance)
     lines = ax.contour(days, leverages, masked, levels=inside, colors=colours, linewidths=0.9)
-    ax.clabel(lines, fmt=words.percent, fontsize=theme.TEXT - 0.5, inline_spacing=3)
+    ax.clabel(lines, fmt=amounts.percent, fontsize=theme.TEXT - 0.5, inline_spacing=3)
 
 
 def _days(frame: pl.DataFrame) -> Floats:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from backtest import amounts as words
+from backtest import amounts
 
 #: A colour a side, everywhere. Orange and blue stay apart in every common colour blindness, and in grey.
 SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
@@ -87,7 +87,7 @@ def price_axis(ax: Axes, *, logarithmic: bool) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
     else:
         ax.yaxis.set_major_locator(_round_steps(ax))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.plain(value)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.plain(value)))
 
 
 def stacked_panels(

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import Floats, openings, time_axis
 
@@ -66,8 +66,8 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: st
     )
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(0, max(float(path["fund"].max() or 0.0) * 1.1, 1e-12))  # type: ignore[arg-type]
-    theme.dress(ax, f"Insurance fund, {words.currency_name(currency)}")
-    theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    theme.dress(ax, f"Insurance fund, {amounts.currency_name(currency)}")
+    theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
     _empty_spans(path, ax, edges)
     _mark_lowest(path, ax, edges, currency)
     return ax
@@ -75,12 +75,12 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: st
 
 def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw what went into the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
-    return _flow(flow, "paid_in", ax, f"Paid in, {words.currency_name(currency)} per hour", IN_COLOUR, currency)
+    return _flow(flow, "paid_in", ax, f"Paid in, {amounts.currency_name(currency)} per hour", IN_COLOUR, currency)
 
 
 def drawn(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw what came out of the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
-    return _flow(flow, "paid_out", ax, f"Drawn, {words.currency_name(currency)} per hour", OUT_COLOUR, currency)
+    return _flow(flow, "paid_out", ax, f"Drawn, {amounts.currency_name(currency)} per hour", OUT_COLOUR, currency)
 
 
 def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, currency: str) -> Axes:
@@ -91,12 +91,12 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
     ax.set_ylim(0, max(1.15 * float(heights.max()), 1e-12))
     theme.dress(ax, title)
     if heights.max() > 0:
-        theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+        theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
     else:
         ax.set_yticks([0], ["0"])
     ax.annotate(
-        f"{words.amount(float(heights.sum()), currency)} in all", (1, 1), xytext=(0, 5), xycoords="axes fraction",
-        textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT, weight="bold",
+        f"{amounts.amount(float(heights.sum()), currency)} in all", (1, 1), xytext=(0, 5),
+        xycoords="axes fraction", textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT, weight="bold",
     )  # fmt: skip
     return ax
 
@@ -109,7 +109,7 @@ def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> 
         late = at > 0.85 * path.height
         ax.plot([edges[at]], [lowest], marker="o", markersize=4, color=OUT_COLOUR)
         ax.annotate(
-            f"lowest {words.amount(lowest, currency)}", (edges[at], lowest), xytext=(-6 if late else 6, -10),
+            f"lowest {amounts.amount(lowest, currency)}", (edges[at], lowest), xytext=(-6 if late else 6, -10),
             textcoords="offset points", ha="right" if late else "left", color=OUT_COLOUR, fontsize=theme.TEXT,
         )  # fmt: skip
 

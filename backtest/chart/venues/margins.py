@@ -10,7 +10,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
 
@@ -56,7 +56,7 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
     ax.set_ylim(1.04 * bottom, top + room / (1 - room) * (top - 1.04 * bottom))
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     theme.dress(ax, "Worst move of each period, against longs below zero and shorts above, and the margin asked")
-    theme.amount_axis(ax, words.percent)
+    theme.amount_axis(ax, amounts.percent)
     days, step = openings(rolling.filter(pl.col("side") == "long", pl.col("method") == counted)["time"])
     time_axis(ax, EPOCH + days[0] * DAY, EPOCH + (days[-1] + step) * DAY)
     _names(rolling, ax, methods, counted)
@@ -97,7 +97,7 @@ def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
     ax.set_yticks([])
     ax.xaxis.set_major_locator(FixedLocator([rate for rate in RATES if least / 1.25 <= rate <= most * 1.25]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(value)))
     return ax
 
 
@@ -111,7 +111,7 @@ def _draw_required(row: dict[str, Any], ax: Axes, place: float, needed: list[flo
 
 
 def _tier_name(row: dict[str, Any]) -> str:
-    size, lasts = words.amount(row["size"], "").strip(), _span(row["time_to_close"])
+    size, lasts = amounts.amount(row["size"], "").strip(), _span(row["time_to_close"])
     leverage = f"{row['max_leverage']:g}x" if np.isfinite(row["max_leverage"]) else "not told"
     return f"to {size}, {leverage}\nclosed in {lasts}"
 
@@ -119,8 +119,8 @@ def _tier_name(row: dict[str, Any]) -> str:
 def _span(time: timedelta) -> str:
     for unit, name in ((DAY, "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
         if time >= unit:
-            return f"{words.three_figures(time / unit)} {name}"
-    return f"{words.three_figures(time.total_seconds())} s"
+            return f"{amounts.three_figures(time / unit)} {name}"
+    return f"{amounts.three_figures(time.total_seconds())} s"
 
 
 def _names(rolling: pl.DataFrame, ax: Axes, methods: list[str], counted: str) -> None:

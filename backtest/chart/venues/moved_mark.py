@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import openings, time_axis
 
@@ -124,7 +124,7 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     moved_by = "Moved by liquidations" if mark == NAMES[1] else f"Mark {mark}"
     theme.dress(ax, f"{moved_by}, per cent of the history's price")
     ax.margins(y=0.3)
-    theme.amount_axis(ax, words.plain)
+    theme.amount_axis(ax, amounts.plain)
     ax.yaxis.set_major_formatter(lambda value, _: _signed(value, "+.3g") if value else "0")
     furthest = int(np.abs(moved).argmax())
     most = float(moved[furthest])
@@ -170,8 +170,8 @@ def executed(
     ))  # fmt: skip
     ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, f"Liquidations executed{where}, {words.currency_name(currency)} per {LENGTHS[every][0]}")
-    theme.amount_axis(ax, lambda amount: words.amount(amount, currency) if amount else "0")
+    theme.dress(ax, f"Liquidations executed{where}, {amounts.currency_name(currency)} per {LENGTHS[every][0]}")
+    theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
     if not any(values.any() for values in heights.values()):
         ax.set_yticks([0], ["0"])
     return theme.side_names(ax)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from backtest import amounts as words
+from backtest import amounts
 from backtest.chart.style import theme
 
 #: One colour a response, everywhere; no side's.
@@ -47,12 +47,12 @@ class Measure(NamedTuple):
 
 def a_million(value: float) -> str:
     """Return an amount per million."""
-    return words.three_figures(value)
+    return amounts.three_figures(value)
 
 
 MEASURES = (
-    Measure("liquidated_share", "Liquidated, % of positions opened", words.percent),
-    Measure("notional_share", "Liquidated, % of notional opened", words.percent),
+    Measure("liquidated_share", "Liquidated, % of positions opened", amounts.percent),
+    Measure("notional_share", "Liquidated, % of notional opened", amounts.percent),
     Measure("shortfall_per_million", "Shortfall per million of wanted notional", a_million),
     Measure("losses_per_million", "Losses of the liquidated per million wanted", a_million),
 )
@@ -156,7 +156,7 @@ def frontier(
             ax.plot(kept[freedom], kept[loss.column], mark, color=colour, markersize=7.5, markeredgewidth=0)
     theme.dress(ax, f"{loss.title}; the best are low and to the right")
     theme.below(ax, "freedom: wanted notional that is opened, over the margin asked for it")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.percent(value)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(value)))
     top = max(float(policies[loss.column].to_numpy().max()), 1e-12)
     ax.set_ylim(-0.03 * top, 1.16 * top)
     ax.margins(x=0.06)

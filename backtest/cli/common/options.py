@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import types as values
+from backtest.cli.common import types
 
 #: Files of accounts in cross margin, each an option of its name.
 FILES = ("accounts", "legs", "collateral", "haircuts", "transfers")
@@ -18,12 +18,12 @@ def add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> 
     market = parser.add_argument_group("prices")
     default = f" (default: {bars_default})" if bars_default else ""
     market.add_argument(
-        "--bars", type=values.source, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
+        "--bars", type=types.source, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
     )
-    market.add_argument("--funding", type=values.source, metavar="FILE", help="funding rates")
+    market.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
     market.add_argument(
         "--gap-limit",
-        type=values.gap_limit,
+        type=types.gap_limit,
         default=timedelta(hours=6),
         metavar="HOURS",
         help="longest gap a position survives in a known state: hours (default: 6), or none",
@@ -32,17 +32,17 @@ def add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> 
         "--symbol", action="append", metavar="SYMBOL", help="use only this symbol (may be repeated; default: all)"
     )
     market.add_argument(
-        "--from", dest="start", type=values.time, metavar="TIME", help="use bars from here on (UTC)"
+        "--from", dest="start", type=types.time, metavar="TIME", help="use bars from here on (UTC)"
     )
-    market.add_argument("--until", dest="end", type=values.time, metavar="TIME", help="use bars before this (UTC)")
+    market.add_argument("--until", dest="end", type=types.time, metavar="TIME", help="use bars before this (UTC)")
 
 
 def add_book(parser: argparse.ArgumentParser, *, instead: str) -> None:
     """Add where positions come from; ``instead`` says what stands in where none are given."""
     book = parser.add_argument_group("positions")
-    book.add_argument("--positions", type=values.source, metavar="FILE", help=f"your own ({instead})")
+    book.add_argument("--positions", type=types.source, metavar="FILE", help=f"your own ({instead})")
     book.add_argument(
-        "--adjustments", type=values.source, metavar="FILE", help="margin added or taken, parts closed"
+        "--adjustments", type=types.source, metavar="FILE", help="margin added or taken, parts closed"
     )
 
 
@@ -56,17 +56,17 @@ def add_invented(parser: argparse.ArgumentParser, *, default: str) -> None:
     )
     invented.add_argument(
         "--turnover",
-        type=values.share,
+        type=types.share,
         metavar="SHARE",
         help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
     )
-    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
+    invented.add_argument("--count", type=types.count, metavar="N", help="positions (default: 1,000,000)")
     invented.add_argument(
         "--leverage-mix",
         choices=("mixed", "low", "high"),
         help="2 to 125 times as on a retail venue (default), 2 to 5, or 20 to 125",
     )
-    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
+    invented.add_argument("--seed", type=types.seed, metavar="N", help="of the draw (default: 20210519)")
 
 
 def add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> None:
@@ -128,4 +128,4 @@ def add_out(group: Any, *, default: Path | None) -> None:
         default=default,
         help="folder to write to" + (f" (default: {default})" if default else ""),
     )
-    group.add_argument("--threads", type=values.count, metavar="N", help="how many to use (default: one a core)")
+    group.add_argument("--threads", type=types.count, metavar="N", help="how many to use (default: one a core)")

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from backtest.amounts import amount
-from backtest.cli.common import assumptions as sentences
+from backtest.cli.common import assumptions
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import percent
 from backtest.market import quality
@@ -26,11 +26,11 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
     figure = cascade(
         swept.flow(every, symbol),
         _drawable(swept, symbol),
-        title=f"Liquidations of {symbol}, {sentences.window(*swept.window)}",
+        title=f"Liquidations of {symbol}, {assumptions.window(*swept.window)}",
         subtitle=_subtitle(swept, symbol),
         measure="share" if swept.invented else "notional",
         currency=swept.currency,
-        price_unit=sentences.quote(symbol, swept.currency),
+        price_unit=assumptions.quote(symbol, swept.currency),
         gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
         quality=quality.report(swept.market).filter(pl.col("symbol") == symbol) if swept.own_prices else None,
         notes=notes(swept, symbol, caption),
@@ -41,14 +41,14 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
 
 def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
-    used = dict(sentences.tiers(swept.tiers))
+    used = dict(assumptions.tiers(swept.tiers))
     assumed = "; ".join(swept.book.assumptions[:2])
     given = assumed if swept.book.survival is not None else f"{len(swept.book):,} {assumed or 'positions'}"
     told = [
         f"prices: {swept.market.description}",
         f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
         estimated(swept) if swept.invented else given,
-        sentences.gaps(swept.market, symbol),
+        assumptions.gaps(swept.market, symbol),
         caption,
     ]
     return [note for note in told if note]

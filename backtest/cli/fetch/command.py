@@ -12,7 +12,7 @@ import polars as pl
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import ERASE_LINE
 from backtest.cli.common.text import moment, plural
-from backtest.cli.fetch import report as fetch_report
+from backtest.cli.fetch import report
 from backtest.cli.fetch.report import PRICES, Asked
 from backtest.errors import ArgumentError, FetchError
 from backtest.market.sources import data_folder, datasets, history, plan
@@ -37,11 +37,11 @@ def run(options: Namespace) -> None:
             raise ArgumentError(f"--out needs prices among the data: {', '.join(PRICES)}")
     fetched = fetch_series(wanted, span, settings)
     _erase()
-    found = fetch_report.quality_of(asked, fetched)
+    found = report.quality_of(asked, fetched)
     blocks = [
-        fetch_report.files(fetched, wanted),
-        fetch_report.absent(fetched),
-        fetch_report.repairs(fetched, wanted),
+        report.files(fetched, wanted),
+        report.absent(fetched),
+        report.repairs(fetched, wanted),
         found.text,
     ]
     print("\n\n".join(block for block in blocks if block))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import types as values
+from backtest.cli.common import types
 
 EPILOG = """\
 data, by venue:
@@ -45,9 +45,9 @@ def add_fetch(commands: Any) -> None:
         help="as the venue writes it (may be repeated)",
     )
     what.add_argument(
-        "--from", dest="start", type=values.time, required=True, metavar="TIME", help="from here on (UTC)"
+        "--from", dest="start", type=types.time, required=True, metavar="TIME", help="from here on (UTC)"
     )
-    what.add_argument("--until", dest="end", type=values.time, metavar="TIME", help="before this (default: now)")
+    what.add_argument("--until", dest="end", type=types.time, metavar="TIME", help="before this (default: now)")
     what.add_argument("--interval", default="1m", metavar="INTERVAL", help="of klines (default: 1m)")
     what.add_argument(
         "--recent", action="store_true", help="fill the last days, which no archive has, from the public interface"
@@ -57,7 +57,7 @@ def add_fetch(commands: Any) -> None:
     how.add_argument("--offline", action="store_true", help="ask nobody: report what is on the disk")
     how.add_argument("--folder", type=Path, metavar="DIR", help="keep data here")
     how.add_argument(
-        "--parallel", type=values.count, default=6, metavar="N", help="downloads at a time (default: 6)"
+        "--parallel", type=types.count, default=6, metavar="N", help="downloads at a time (default: 6)"
     )
     how.add_argument(
         "--host", action="append", type=_mirror, default=[], metavar="NAME=ADDRESS", help="a mirror, or a proxy"

@@ -6,8 +6,7 @@ from argparse import Namespace
 
 import polars as pl
 
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import summary_file as record
+from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.inputs import is_invented, read_book, read_market, require_symbol, tiers_of_run
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock
@@ -52,7 +51,7 @@ def run(options: Namespace) -> None:
         blocks = [_assumed(study), *_tables(study)]
     with outputs(options.out) as files:
         _write(study, files, clock)
-        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
+        files.write_json("summary.json", summary_file.summary(options, swept, tiers, clock))
     print("\n\n".join([*blocks, f"Written: {', '.join(map(str, files.written))}\nSeconds: {clock}"]))
 
 
@@ -93,10 +92,10 @@ def _assumed(study: LevelStudy) -> str:
     title = f"{study.symbol}, {study.span}, {swept.venue.title}"
     named = [
         ("prices", swept.market.description),
-        ("gaps", sentences.gaps(swept.market)),
+        ("gaps", assumptions.gaps(swept.market)),
         *(("look twice", told) for told in swept.doubts),
         *(("positions" if not number else "", told) for number, told in enumerate(study.levels.assumptions)),
-        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
         (
             "bins",
             f"{study.levels.grid.bins:,} of {study.levels.grid.width} by {study.levels.grid.columns:,} columns",
@@ -142,19 +141,19 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
 
 
 def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
-    from backtest.cli.levels import pictures as level_pictures
+    from backtest.cli.levels import pictures
 
     drawn = {
-        "levels": level_pictures.heatmap,
-        "map": level_pictures.level_map,
-        "clusters": level_pictures.clusters,
+        "levels": pictures.heatmap,
+        "map": pictures.level_map,
+        "clusters": pictures.clusters,
     }
     if study.options.since is not None:
-        drawn["aftermath"] = level_pictures.aftermath
+        drawn["aftermath"] = pictures.aftermath
     if study.is_scored or study.told_magnet is not None:
-        drawn["trust"] = level_pictures.trust
+        drawn["trust"] = pictures.trust
     if len(study.swept.market.symbols) > 1:
-        drawn["multiples"] = level_pictures.multiples
+        drawn["multiples"] = pictures.multiples
     for name, draw in drawn.items():
         figure = draw(study) if formats else None
         for kind in formats:
@@ -164,10 +163,9 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
 
 def _film(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
     if formats:
-        from backtest.cli.levels import movies
-        from backtest.cli.levels import pictures as level_pictures
+        from backtest.cli.levels import movies, pictures
 
-        film = level_pictures.film(study)
+        film = pictures.film(study)
         for kind in formats:
             write = movies.write_gif if kind == "gif" else movies.write_mp4
             write(film, files.path(f"levels.{kind}"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import options
-from backtest.cli.common import types as values
+from backtest.cli.common import options, types
 
 FORMATS = ("png", "svg", "gif", "mp4", "json", "parquet")
 
@@ -58,7 +57,7 @@ def add_levels(commands: Any) -> None:
     )
     rules.add_argument(
         "--half-life",
-        type=values.span,
+        type=types.span,
         metavar="SPAN",
         help="in which a level fades to a half: 12h, 7d (default: never)",
     )
@@ -81,19 +80,19 @@ def _add_view(parser: Any) -> None:
     view.add_argument("--chart", metavar="SYMBOL", help="symbol to draw (default: the first of the bars)")
     view.add_argument(
         "--at",
-        type=values.time_or_now,
+        type=types.time_or_now,
         default="now",
         metavar="TIME",
         help="moment of the map, where the heatmap ends: a time (UTC) in the bars, or now, their end (default)",
     )
     view.add_argument(
-        "--window", type=values.span, metavar="SPAN", help="of the heatmap before it: 12h, 7d (default: all)"
+        "--window", type=types.span, metavar="SPAN", help="of the heatmap before it: 12h, 7d (default: all)"
     )
     view.add_argument(
-        "--since", type=values.time, metavar="TIME", help="tell what became of the clusters of this moment by --at"
+        "--since", type=types.time, metavar="TIME", help="tell what became of the clusters of this moment by --at"
     )
     view.add_argument(
-        "--bins", type=values.count, default=400, metavar="N", help="of price, at most (default: 400)"
+        "--bins", type=types.count, default=400, metavar="N", help="of price, at most (default: 400)"
     )
     view.add_argument(
         "--price-scale",
@@ -101,11 +100,11 @@ def _add_view(parser: Any) -> None:
         help="bins of equal width or of equal ratios (default: log where prices more than double)",
     )
     view.add_argument(
-        "--columns", type=values.count, default=960, metavar="N", help="of time, at most (default: 960)"
+        "--columns", type=types.count, default=960, metavar="N", help="of time, at most (default: 960)"
     )
     view.add_argument(
         "--reach",
-        type=values.reach,
+        type=types.reach,
         default=0.25,
         metavar="PART",
         help="of the map and of clusters, as a part of the price (default: 0.25)",
@@ -139,7 +138,7 @@ def _add_looks(parser: Any) -> None:
     )
     looks.add_argument(
         "--maximum",
-        type=values.positive,
+        type=types.positive,
         metavar="AMOUNT",
         help="of the last shade; the same one makes two charts comparable (default: 99.5 %% of cells stay below)",
     )

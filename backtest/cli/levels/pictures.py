@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from backtest.amounts import amount, moment
-from backtest.chart.levels import figures as level_figures
+from backtest.chart.levels import figures
 from backtest.chart.levels.clusters import cluster_figure
 from backtest.chart.levels.film import Film, eaten
 from backtest.chart.levels.score import trust_figure
 from backtest.chart.style.looks import LOOKS, SIZES
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import picture
+from backtest.cli.common import assumptions, picture
 from backtest.cli.common.text import percent
 from backtest.cli.levels.study import LevelStudy
 from backtest.cli.levels.tables import magnet_omitted
@@ -27,7 +26,7 @@ MOVE = 0.05
 
 def heatmap(study: LevelStudy) -> Any:
     """Return the heatmap with its profile."""
-    return level_figures.level_heatmap(
+    return figures.level_heatmap(
         study.levels, study.bars, title=_title(study), subtitle=_waiting(study), clusters=study.clusters,
         scale=study.options.scale, maximum=study.options.maximum, price_unit=_quote(study), **_dress(study),
     )  # fmt: skip
@@ -36,7 +35,7 @@ def heatmap(study: LevelStudy) -> Any:
 def level_map(study: LevelStudy) -> Any:
     """Return the liquidation map."""
     title = f"Liquidation map of {study.symbol}, {moment(study.map.moment)}"
-    return level_figures.map_figure(
+    return figures.map_figure(
         study.map, title=title, subtitle=_reachable(study), price_unit=_quote(study), **_dress(study)
     )
 
@@ -70,14 +69,14 @@ def multiples(study: LevelStudy) -> Any:
             unit=swept.unit, tiers=study.tiers,
         )  # fmt: skip
         bars = column_bars(swept.market, grid)
-        panels.append(level_figures.Panel(symbol, own, [bars]))
+        panels.append(figures.Panel(symbol, own, [bars]))
         maps.append(own)
         prices.append(price)
         lines.append(bars.with_columns(bars.select(["open", "high", "low", "close"]) * (100 / price)))
     whole = combined(maps, symbol="all", references=prices)
-    panels.append(level_figures.Panel("together, % of the first price", whole, lines))
+    panels.append(figures.Panel("together, % of the first price", whole, lines))
     title = f"Liquidation levels, {study.span}"
-    return level_figures.small_multiples(
+    return figures.small_multiples(
         panels, title=title, across=len(panels), scale=options.scale, maximum=options.maximum, **_dress(study)
     )
 
@@ -126,7 +125,7 @@ def _title(study: LevelStudy) -> str:
 
 
 def _quote(study: LevelStudy) -> str:
-    return sentences.quote(study.symbol, study.swept.currency)
+    return assumptions.quote(study.symbol, study.swept.currency)
 
 
 def _waiting(study: LevelStudy) -> str:

@@ -12,18 +12,17 @@ import polars as pl
 import backtest
 from backtest.amounts import DOLLARS
 from backtest.book import Book
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import summary_file as record
+from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.compile_notice import compiling
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock, Progress
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph, plural, table
-from backtest.cli.policy import findings as policy_findings
-from backtest.cli.policy import pictures as policy_pictures
+from backtest.cli.policy import findings
 from backtest.cli.policy.grid_file import GridFile, read_grid
 from backtest.cli.policy.grid_settlement import told
 from backtest.cli.policy.html_report import Picture, Report
+from backtest.cli.policy.pictures import draw_frontier, draw_multiples, draw_procedures
 from backtest.cli.policy.results import Table, Tried
 from backtest.cli.policy.tables import tables
 from backtest.engine.replay.arguments import require_single
@@ -51,7 +50,7 @@ def run(options: Namespace) -> None:
     tried = Tried(file.grid, policies)
     with clock.stage("tables"):
         shown = list(tables(tried))
-        answer, changes = list(policy_findings.answer(tried)), list(policy_findings.what_would_change_it(tried))
+        answer, changes = list(findings.answer(tried)), list(findings.what_would_change_it(tried))
     with outputs(options.out) as files:
         _write(files, file, tried, (shown, answer, changes), assumed, options, clock)
     blocks = [f"{file.question}\n\n{_named(assumed)}", *(_printed(each) for each in shown)]
@@ -131,9 +130,9 @@ def _job(file: GridFile) -> dict[str, Any]:
 def _of_history(file: GridFile, history: History) -> list[tuple[str, str]]:
     first, last = history.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     return [
-        ("window", sentences.window(first, last)),
+        ("window", assumptions.window(first, last)),
         ("prices", history.market.description),
-        ("gaps", sentences.gaps(history.market)),
+        ("gaps", assumptions.gaps(history.market)),
         ("rules", file.venue.title),
     ]
 
@@ -149,7 +148,7 @@ def _of_book(file: GridFile, history: History, book: Wanted) -> list[tuple[str, 
     left_out = len(book.book) - len(book.admitted)
     if left_out:
         told.append(("left out", f"{plural(left_out, 'position')} larger than some rule of the grid takes"))
-    return [*told, *((f"tiers {symbol}", sentence) for symbol, sentence in sentences.tiers(used))]
+    return [*told, *((f"tiers {symbol}", sentence) for symbol, sentence in assumptions.tiers(used))]
 
 
 def _write(
@@ -161,12 +160,12 @@ def _write(
     pictures = []
     with clock.stage("charts"):
         drawn = [
-            ("policies.png", policy_pictures.draw_multiples, "What each cap changed, by traders' response."),
-            ("frontier.png", policy_pictures.draw_frontier, "What policies leave of freedom, and the shortfall."),
+            ("policies.png", draw_multiples, "What each cap changed, by traders' response."),
+            ("frontier.png", draw_frontier, "What policies leave of freedom, and the shortfall."),
         ]
         if len(file.grid.procedures) > 1:
             words = "What each procedure takes of the liquidated, and leaves to others."
-            drawn.append(("procedures.png", policy_pictures.draw_procedures, words))
+            drawn.append(("procedures.png", draw_procedures, words))
         for name, draw, caption in drawn:
             path = files.path(name)
             draw(tried, path, notes)
@@ -183,7 +182,7 @@ def _write(
             "arguments": {"grid": str(options.grid), "out": str(options.out), "threads": options.threads},
             "question": file.question,
             "settings": file.settings,
-            "versions": record.versions(),
+            "versions": summary_file.versions(),
             "inputs": file.hashes(),
             "settlement": settlement,
             "policies": file.grid.policies,

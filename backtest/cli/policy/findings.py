@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.chart.venues.policy import RESPONSE_WORDS
 from backtest.cli.common.text import number, percent
-from backtest.cli.policy import who_pays as policy_payers
+from backtest.cli.policy import who_pays
 from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, procedure_called, ranged, same
 
 Row = dict[str, Any]
@@ -35,14 +35,14 @@ def answer(tried: Tried) -> Iterator[str]:
         "beaten: under the same maintenance rates, terms and other rules, another one leaves as much freedom for "
         "less shortfall, or more for no more."
     )
-    yield from policy_payers.sentences(tried)
+    yield from who_pays.sentences(tried)
 
 
 def what_would_change_it(tried: Tried) -> Iterator[str]:
     """Yield how far the effect of the tightest cap depends on what nobody knows: responses, fills, books."""
     if tried.loosest == tried.tightest:
         yield "The grid holds one cap: how far its effect depends on anything cannot be told."
-        yield from policy_payers.caveats(tried)
+        yield from who_pays.caveats(tried)
         return
     what = f"from {cap_words(tried.loosest)} to {cap_words(tried.tightest)}"
     for axis, words in (
@@ -57,7 +57,7 @@ def what_would_change_it(tried: Tried) -> Iterator[str]:
             if len(changes) > 1:
                 yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}{_of_each(frame, axis)}."
     yield from _of_bands(tried)
-    yield from policy_payers.caveats(tried)
+    yield from who_pays.caveats(tried)
 
 
 def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str, Row]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import procedure_text as procedure_words
+from backtest.cli.common import procedure_text
 from backtest.errors import RulesError
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Impact
@@ -179,4 +179,4 @@ def told(settlement: Settlement, names: Sequence[str]) -> list[tuple[str, str]]:
     if not isinstance(settlement, Replayed):
         return []
     every = {**UNCOUPLED, **settlement.named}
-    return [(name, procedure_words.sentence(every[name])) for name in names]
+    return [(name, procedure_text.sentence(every[name])) for name in names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import types as values
+from backtest.cli.common import types
 
 GRID = """\
 a grid file (TOML):
@@ -72,4 +72,4 @@ def add_policy(commands: Any) -> None:
     )
     parser.add_argument("grid", type=Path, metavar="GRID.toml", help="histories, books and rules, see below")
     parser.add_argument("--out", type=Path, metavar="DIR", default=Path("out"), help="to write to (default: out)")
-    parser.add_argument("--threads", type=values.count, metavar="N", help="how many to use (default: one a core)")
+    parser.add_argument("--threads", type=types.count, metavar="N", help="how many to use (default: one a core)")

@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.chart.venues.policy import RESPONSE_WORDS, cap_name, cap_order
 from backtest.cli.common.text import NOTHING, number, percent
-from backtest.cli.policy import who_pays as policy_payers
+from backtest.cli.policy import who_pays
 from backtest.cli.policy.results import ANY_RESPONSE, FILL_WORDS, Table, Tried, ranged, same
 from backtest.study.policy.frontier import laws
 
@@ -20,7 +20,7 @@ def tables(tried: Tried) -> Iterator[Table]:
         for fill in tried.grid.fills:
             yield _by_cap(tried, history, fill)
     for history in tried.histories:
-        yield from policy_payers.tables(tried, history)
+        yield from who_pays.tables(tried, history)
         if len(tried.grid.rate_scales) * len(tried.grid.changes) > 1:
             yield _by_rules(tried, history)
     yield _by_law(tried)

@@ -10,10 +10,7 @@ from typing import Any
 import polars as pl
 
 from backtest.amounts import amount
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import picture
-from backtest.cli.common import procedure_text as procedure_words
-from backtest.cli.common import summary_file as record
+from backtest.cli.common import assumptions, picture, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.compile_notice import compiling
 from backtest.cli.common.input_warnings import looking_twice
@@ -23,7 +20,7 @@ from backtest.cli.common.progress import ERASE_LINE, Clock
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import facts, number, percent, table
 from backtest.cli.replay import policy as replay_policy
-from backtest.cli.replay import trace as replay_trace
+from backtest.cli.replay import trace
 from backtest.cli.replay.summary import done
 from backtest.engine.replay.replay import Replay, replay
 from backtest.engine.sweep.sweep import tiers_used
@@ -62,7 +59,7 @@ def run(options: Namespace) -> None:
     used = tiers_used(book, market, venue, tiers=tiers)
     swept = Swept(market, venue, book, found.outcomes, used, invented=not given)
     blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
-    blocks += [replay_trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
+    blocks += [trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
     if against is not None:
         blocks += [replay_policy.told(against, swept, options, policy)]
     else:
@@ -101,21 +98,21 @@ def _progress(share: float) -> None:
 def _assumed(options: Namespace, swept: Swept) -> str:
     named = [
         ("prices", swept.market.description),
-        ("gaps", sentences.gaps(swept.market)),
+        ("gaps", assumptions.gaps(swept.market)),
         *(("look twice", told) for told in swept.doubts),
         *((("positions", told)) for told in swept.book.assumptions[:1]),
-        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
+        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
         ("procedure", _procedure(swept.venue)),
         ("fills", options.fill_price),
         ("fund", amount(options.fund, swept.currency)),
     ]
-    title = f"{', '.join(swept.market.symbols)}, {sentences.window(*swept.window)}, {swept.venue.title}"
+    title = f"{', '.join(swept.market.symbols)}, {assumptions.window(*swept.window)}, {swept.venue.title}"
     return f"{title}\n\nAssumed\n{facts(named)}"
 
 
 def _procedure(venue: Venue) -> str:
     rules = ("procedure", "remainder", "takeover_price", "takeover_discount")
-    return procedure_words.sentence({name: getattr(venue, name) for name in rules})
+    return procedure_text.sentence({name: getattr(venue, name) for name in rules})
 
 
 def _counts(found: Replay) -> str:
@@ -162,11 +159,10 @@ def _notes(found: Replay, swept: Swept) -> list[str]:
 
 def _draw(found: Replay, swept: Swept, files: Any) -> None:
     """Draw the fund through time and who bore the losses."""
-    from backtest.chart.venues import fund
-    from backtest.chart.venues import loss_waterfall as waterfall
+    from backtest.chart.venues import fund, loss_waterfall
     from backtest.study.fund.insurance import fund_flow
 
-    where = f"{swept.venue.title}, {sentences.window(*swept.window)}"
+    where = f"{swept.venue.title}, {assumptions.window(*swept.window)}"
     told: dict[str, Any] = {
         "subtitle": f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
         "notes": _notes(found, swept),
@@ -174,7 +170,7 @@ def _draw(found: Replay, swept: Swept, files: Any) -> None:
     }
     flow = fund_flow(found.fund)
     _keep(fund.figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **told), files, "fund")
-    _keep(waterfall.figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
+    _keep(loss_waterfall.figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
 
 
 def _keep(figure: Any, files: Any, name: str) -> None:
@@ -192,8 +188,8 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
             swept.market.bars.filter(own),
             found.impact.filter(own),
             swept.window,
-            title=f"{symbol} with and without its liquidations, {sentences.window(*swept.window)}",
-            unit=sentences.quote(symbol, swept.currency),
+            title=f"{symbol} with and without its liquidations, {assumptions.window(*swept.window)}",
+            unit=assumptions.quote(symbol, swept.currency),
             currency=swept.currency,
             notes=_notes(found, swept),
         )
@@ -219,7 +215,7 @@ def _headline(found: Replay, currency: str) -> str:
 
 def _summary(options: Namespace, swept: Swept, found: Replay, tiers: Any, clock: Clock) -> dict[str, Any]:
     own = swept.venue.procedure
-    summary = record.summary(options, swept, tiers, clock)
+    summary = summary_file.summary(options, swept, tiers, clock)
     procedure = {item.name: getattr(own, item.name) for item in fields(own)}
     return summary | {
         "procedure": {name: str(value) if value == float("inf") else value for name, value in procedure.items()},

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import options
-from backtest.cli.common import types as values
+from backtest.cli.common import options, types
 
 WRITES = """\
 `backtest venues NAME` prints the rules of a venue's procedure, docs/replay.md tells what each of them does.
@@ -52,16 +51,16 @@ def add_replay(commands: Any) -> None:
 
 def _add_invented(parser: argparse.ArgumentParser) -> None:
     invented = parser.add_argument_group("an invented book (where no positions are given)")
-    invented.add_argument("--count", type=values.count, metavar="N", help="positions (default: 1,000,000)")
+    invented.add_argument("--count", type=types.count, metavar="N", help="positions (default: 1,000,000)")
     invented.add_argument("--leverage-mix", choices=("mixed", "low", "high"), help="as for `backtest run`")
-    invented.add_argument("--seed", type=values.seed, metavar="N", help="of the draw (default: 20210519)")
+    invented.add_argument("--seed", type=types.seed, metavar="N", help="of the draw (default: 20210519)")
     parser.set_defaults(population=None, turnover=None)
 
 
 def _add_waterfall(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("fund and procedure")
     group.add_argument(
-        "--fund", type=values.amount, default=0.0, metavar="AMOUNT", help="the fund at the start (default: 0)"
+        "--fund", type=types.amount, default=0.0, metavar="AMOUNT", help="the fund at the start (default: 0)"
     )
     group.add_argument(
         "--set",
@@ -77,20 +76,20 @@ def _add_impact(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the market takes the orders")
     group.add_argument(
         "--participation",
-        type=values.share,
+        type=types.share,
         metavar="SHARE",
         help="liquidations are at most this share of a bar's volume",
     )
-    group.add_argument("--impact", type=values.amount, metavar="X", help="fills get worse by X a unit of notional")
+    group.add_argument("--impact", type=types.amount, metavar="X", help="fills get worse by X a unit of notional")
     group.add_argument(
         "--square-root-impact",
-        type=values.amount,
+        type=types.amount,
         metavar="X",
         help="fills get worse by X where orders equal a bar's volume, with its square root",
     )
     group.add_argument(
         "--mark-impact",
-        type=values.amount,
+        type=types.amount,
         metavar="X",
         help="the mark itself moves by X a unit of notional (feedback)",
     )
@@ -113,7 +112,7 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--strength",
-        type=values.amount,
+        type=types.amount,
         metavar="G",
         help="logarithm of the mark a unit of notional moves, as 1e-10",
     )

@@ -9,8 +9,7 @@ import polars as pl
 
 from backtest.amounts import amount
 from backtest.book import Book
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import picture
+from backtest.cli.common import assumptions, picture
 from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.inputs import sweep_rules
 from backtest.cli.common.swept import Swept
@@ -122,9 +121,9 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> Non
             swept.market.bars.filter(own),
             found.policy.impact.filter(own),
             swept.window,
-            title=f"{symbol} as it was and under another policy, {sentences.window(*swept.window)}",
+            title=f"{symbol} as it was and under another policy, {assumptions.window(*swept.window)}",
             subtitle=subtitle,
-            unit=sentences.quote(symbol, swept.currency),
+            unit=assumptions.quote(symbol, swept.currency),
             currency=swept.currency,
             names=("history", "under the policy"),
             facts=found.facts.impact.filter(own),

@@ -8,10 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import picture
-from backtest.cli.common import summary_file as record
-from backtest.cli.common import tables as report
+from backtest.cli.common import assumptions, picture, summary_file, tables
 from backtest.cli.common.input_warnings import looking_twice
 from backtest.cli.common.inputs import (
     is_invented,
@@ -53,7 +50,7 @@ def run(options: Namespace) -> None:
     with clock.stage("tables"):
         blocks = [assumed(swept, rules), *_tables(swept)]
     blocks += [_triggers(swept, tiers, rules, clock)]
-    blocks += [paragraph(f"{report.headline(swept)} {report.caveats(swept)}")]
+    blocks += [paragraph(f"{tables.headline(swept)} {tables.caveats(swept)}")]
     written = _write(options, swept, tiers, clock)
     blocks += [f"Written: {', '.join(written)}\nSeconds: {clock}"]
     print("\n\n".join(blocks))  # only now: a reader that stops early must not cost the files
@@ -62,25 +59,25 @@ def run(options: Namespace) -> None:
 def assumed(swept: Swept, rules: dict[str, Any]) -> str:
     """Return everything a result rests on: prices, gaps, positions, venue, tiers, rules."""
     first, last = swept.window
-    title = f"{', '.join(swept.market.symbols)}, {sentences.window(first, last)}, {swept.venue.title}"
+    title = f"{', '.join(swept.market.symbols)}, {assumptions.window(first, last)}, {swept.venue.title}"
     named = [
         ("prices", swept.market.description),
-        ("gaps", sentences.gaps(swept.market)),
+        ("gaps", assumptions.gaps(swept.market)),
         *(("look twice", told) for told in swept.doubts),
         *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),
-        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(swept.tiers)),
-        ("rules", sentences.rules(rules, swept.venue.trigger_price)),
+        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
+        ("rules", assumptions.rules(rules, swept.venue.trigger_price)),
     ]
     return f"{title}\n\nAssumed\n{facts(named)}"
 
 
 def _tables(swept: Swept) -> list[str]:
     _, word = swept.period
-    blocks = [f"By {word}\n{report.by_period(swept)}"]
+    blocks = [f"By {word}\n{tables.by_period(swept)}"]
     if swept.totals["liquidated"]:
-        told = f"{report.heaviest_run(swept)}\n{report.heaviest_by_count(swept)}".strip()
-        blocks += [f"Heaviest hours\n{report.heaviest_hours(swept)}", told]
-        blocks += [f"Largest cascades\n{report.cascades(swept)}"]
+        told = f"{tables.heaviest_run(swept)}\n{tables.heaviest_by_count(swept)}".strip()
+        blocks += [f"Heaviest hours\n{tables.heaviest_hours(swept)}", told]
+        blocks += [f"Largest cascades\n{tables.cascades(swept)}"]
     return [block for block in blocks if block]
 
 
@@ -97,7 +94,7 @@ def _triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -
         with clock.stage(f"sweep, {series} price"):
             other = sweep(swept.book, swept.market, swept.venue, tiers=tiers, **{**rules, "trigger_price": series})
         found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.invented)
-    return f"The same book under two triggers\n{report.triggers(found)}"
+    return f"The same book under two triggers\n{tables.triggers(found)}"
 
 
 def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:
@@ -115,5 +112,5 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
             picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
-        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
+        files.write_json("summary.json", summary_file.summary(options, swept, tiers, clock))
     return [str(path) for path in files.written]

@@ -9,8 +9,7 @@ from typing import Any
 import polars as pl
 
 from backtest.book import Accounts
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import summary_file as record
+from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.inputs import read_market, read_tiers
 from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs
@@ -75,7 +74,7 @@ def run(options: Namespace) -> None:
     print(f"\n{paragraph(told(swept.accounts, options.convention or 'C', word))}\n")
     named = [
         *procedure(followed),
-        ("gaps", sentences.gaps(market)),
+        ("gaps", assumptions.gaps(market)),
         ("written", ", ".join(str(path) for path in files.written)),
         ("seconds", str(clock)),
     ]
@@ -106,7 +105,7 @@ def summary(
         found["restored"] = int((followed.accounts["triggers"] > 0).sum() - _gone(followed))
     after = {} if followed is None else {"after_procedure": _totals(followed.accounts)}
     return {
-        **record.circumstances(options, market, venue, currency, clock),
+        **summary_file.circumstances(options, market, venue, currency, clock),
         "tiers": {"rule": tiers},
         "accounts": found,
         **_totals(outcomes),

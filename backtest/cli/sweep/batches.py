@@ -11,9 +11,7 @@ from typing import Any
 import polars as pl
 
 from backtest.amounts import DOLLARS
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import summary_file as record
-from backtest.cli.common import tables as report
+from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.input_warnings import unread
 from backtest.cli.common.inputs import read_tiers, sweep_rules
 from backtest.cli.common.outputs import outputs, require_folder
@@ -145,13 +143,15 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
     counts = flow.tally(told.outcomes)
     seconds = {**result.seconds, "wall": result.wall_seconds}
     summary = {
-        **record.asked(options),
+        **summary_file.asked(options),
         "venue": {"name": str(options.venue), "settlement": told.currency},
         "tiers": {"rule": tiers, "used": result.tiers().to_dicts()},
-        "gaps": record.gaps(result.gaps()),
+        "gaps": summary_file.gaps(result.gaps()),
         "batches": {"count": result.batches, "swept": result.swept, "positions": result.positions},
-        "outcomes": {row["outcome"]: record.plain_number(row["count"]) for row in counts.iter_rows(named=True)},
-        "totals": {name: record.plain_number(value) for name, value in told.totals.items()},
+        "outcomes": {
+            row["outcome"]: summary_file.plain_number(row["count"]) for row in counts.iter_rows(named=True)
+        },
+        "totals": {name: summary_file.plain_number(value) for name, value in told.totals.items()},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     summary["arguments"]["storage"] = [name for name, _ in options.storage or ()]  # their values may be keys
@@ -160,13 +160,13 @@ def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
 
 def _print(told: Totals, options: Namespace, written: list[Any], storage: dict[str, str] | None) -> None:
     result = told.result
-    print(report.counts(told))
-    print(f"\n{paragraph(f'{report.headline(told)} {report.caveats(told)}')}\n")
+    print(tables.counts(told))
+    print(f"\n{paragraph(f'{tables.headline(told)} {tables.caveats(told)}')}\n")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
     here = f"{plural(result.swept, 'batch')} of {result.batches:,} now, in {result.wall_seconds:.1f} s"
     named = [
-        *((f"tiers {symbol}", text) for symbol, text in sentences.tiers(result.tiers())),
-        ("gaps", sentences.gaps_found(result.gaps(), options.gap_limit)),
+        *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(result.tiers())),
+        ("gaps", assumptions.gaps_found(result.gaps(), options.gap_limit)),
         *(("look twice", text) for text in unread(columns_of(str(options.positions), storage))),
         ("written", ", ".join(str(path) for path in written)),
         ("batches", here.replace("batchs", "batches")),

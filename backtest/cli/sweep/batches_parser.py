@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from backtest.cli.common import types as values
+from backtest.cli.common import types
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +15,10 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
         "a run that was stopped goes on where it stood when the same command is given again. See docs/scale.md.",
     )
     group.add_argument(
-        "--batch-rows", type=values.count, metavar="N", help="positions read at a time (default: 2,000,000)"
+        "--batch-rows", type=types.count, metavar="N", help="positions read at a time (default: 2,000,000)"
     )
     group.add_argument(
-        "--workers", type=values.count, metavar="N", help="processes of this machine, one thread each"
+        "--workers", type=types.count, metavar="N", help="processes of this machine, one thread each"
     )
     group.add_argument(
         "--cluster", metavar="ADDRESS", help="a dask scheduler (tcp://HOST:PORT), or local with --workers"
@@ -35,7 +35,7 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storage",
         action="append",
-        type=values.setting,
+        type=types.setting,
         metavar="NAME=VALUE",
         help="option of polars' readers of object storage, like aws_region=eu-west-1 (may be repeated)",
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from backtest.cli.common import assumptions as sentences
-from backtest.cli.common import summary_file as record
-from backtest.cli.common import tables as report
+from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.input_warnings import looking_twice
 from backtest.cli.common.inputs import read_book, read_market, read_tiers, sweep_rules
 from backtest.cli.common.options import FILES
@@ -15,8 +13,7 @@ from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
-from backtest.cli.sweep import accounts
-from backtest.cli.sweep import batches as scaled
+from backtest.cli.sweep import accounts, batches
 from backtest.engine.sweep.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
 from backtest.rules.venue import Venue
@@ -25,7 +22,7 @@ from backtest.rules.venue import Venue
 def run(options: Namespace) -> None:
     """Sweep the positions or accounts given and write their outcomes and a summary."""
     if options.accounts is not None and options.positions is None:
-        if scaled.is_asked_for(options):
+        if batches.is_asked_for(options):
             raise ArgumentError(
                 "--batch-rows, --workers, --cluster, --storage and --no-outcomes are for positions"
             )
@@ -33,8 +30,8 @@ def run(options: Namespace) -> None:
         accounts.run(options)
         return
     require_positions(options)
-    if scaled.is_asked_for(options):
-        scaled.run(options)
+    if batches.is_asked_for(options):
+        batches.run(options)
         return
     _require_no_folder(options.positions)
     require_folder(options.out)
@@ -52,12 +49,12 @@ def run(options: Namespace) -> None:
     with outputs(options.out) as files:
         with clock.stage("files"):
             files.write_parquet("outcomes.parquet", outcomes)
-        files.write_json("summary.json", record.summary(options, swept, tiers, clock))
-    print(report.counts(swept))
-    print(f"\n{paragraph(f'{report.headline(swept)} {report.caveats(swept)}')}\n")
+        files.write_json("summary.json", summary_file.summary(options, swept, tiers, clock))
+    print(tables.counts(swept))
+    print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
     named = [
-        *((f"tiers {symbol}", told) for symbol, told in sentences.tiers(used)),
-        ("gaps", sentences.gaps(market)),
+        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(used)),
+        ("gaps", assumptions.gaps(market)),
         *(("look twice", told) for told in swept.doubts),
         ("written", ", ".join(str(path) for path in files.written)),
         ("seconds", str(clock)),

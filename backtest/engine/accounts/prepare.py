@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.accounts.bar_grid import GridBars, grid_of
 from backtest.engine.accounts.holdings import Held, hold
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.errors import DataError, RulesError
-from backtest.kernel.accounts import sweep as kernel
+from backtest.kernel.accounts import sweep
 from backtest.kernel.accounts.search import BOX, CLOSES, COMMON_MOVE
 from backtest.kernel.arrays import Funding
 from backtest.kernel.types import Floats
@@ -26,7 +26,7 @@ from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
 CONVENTIONS = {"A": BOX, "C": COMMON_MOVE, "B": CLOSES}
-PROFIT = {"usable": kernel.USABLE, "unusable": kernel.UNUSABLE, "own": kernel.OWN}
+PROFIT = {"usable": sweep.USABLE, "unusable": sweep.UNUSABLE, "own": sweep.OWN}
 HEDGED = ("tested", "spared")
 
 
@@ -40,7 +40,7 @@ class Prepared:
     funding: Funding
     rules: Rulebook
     held: Held
-    options: kernel.Options
+    options: sweep.Options
 
 
 def prepare(
@@ -66,7 +66,7 @@ def prepare(
     contracts = _contracts(held_market, accounts, venue)
     traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
     strict = _check_contracts(traded, venue)
-    history.check_prices(held_market, traded, "mark")
+    market_arrays.check_prices(held_market, traded, "mark")
     funding, bars = _grid(held_market, contracts, market)
     rules = rulebook(
         replace(venue, contracts={contract.symbol: contract for contract in contracts}),
@@ -77,7 +77,7 @@ def prepare(
         leverages=_distinct_leverages(accounts, traded),
     )
     held = hold(accounts, held_market, bars, funding, rules)
-    options = kernel.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared", 1.0)
+    options = sweep.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared", 1.0)
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 
@@ -125,7 +125,7 @@ def _grid(market: Market, contracts: list[Contract], whole: Market) -> tuple[Fun
     last = _GRIDS.get(market)
     if last is not None and last[0] == key:
         return last[1]
-    funding = history.funding_of(market, contracts)
+    funding = market_arrays.funding_of(market, contracts)
     found = (funding, grid_of(market, funding, whole))
     _GRIDS[market] = (key, found)
     return found

@@ -10,8 +10,7 @@ import polars as pl
 from backtest.engine.accounts.prepare import Prepared
 from backtest.engine.accounts.trees import plant
 from backtest.errors import DataError
-from backtest.kernel.accounts import alerts as account_watch
-from backtest.kernel.accounts import sweep as kernel
+from backtest.kernel.accounts import alerts, sweep
 from backtest.kernel.accounts.search import Terms
 from backtest.kernel.accounts.terms import Holdings, scratch
 from backtest.kernel.threads import in_chunks
@@ -21,7 +20,7 @@ from backtest.schemas.validation import offence
 
 def run(
     prepared: Prepared, threads: int | None, held: Holdings | None = None, who: Integers | None = None
-) -> kernel.Ends:
+) -> sweep.Ends:
     """Return how accounts end; ``held``: what is left of some, and ``who`` they are, where not all as prepared.
 
     Raises
@@ -34,7 +33,7 @@ def run(
     order = readonly(np.argsort(held.start[held.first[:-1]]))  # by first entry: neighbours read the same blocks
 
     def part(begin: int, stop: int) -> None:
-        kernel.live(world, held, room_of(prepared, held), ends, order, begin, stop)
+        sweep.live(world, held, room_of(prepared, held), ends, order, begin, stop)
 
     in_chunks(part, held.wallet.size, threads)
     require_covered(prepared, ends, who)
@@ -55,7 +54,7 @@ def watch(
 
     def part(begin: int, stop: int) -> None:
         room = room_of(prepared, held)
-        account_watch.alert(world, held, room, ends, readonly(until), quiet, first, last, count, begin, stop)
+        alerts.alert(world, held, room, ends, readonly(until), quiet, first, last, count, begin, stop)
 
     in_chunks(part, held.wallet.size, threads)
     require_covered(prepared, ends, None)
@@ -69,14 +68,14 @@ def followed(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     """
     held = prepared.held.arrays
     closes, worst, needed = (np.full(prepared.bars.times.size, np.nan) for _ in range(3))
-    account_watch.trace(world_of(prepared, held), held, room_of(prepared, held), 0, closes, worst, needed)
+    alerts.trace(world_of(prepared, held), held, room_of(prepared, held), 0, closes, worst, needed)
     return closes, worst, needed
 
 
-def world_of(prepared: Prepared, held: Holdings) -> kernel.World:
+def world_of(prepared: Prepared, held: Holdings) -> sweep.World:
     """Return what accounts live in, with short ways planted for those that hold one position."""
     shortcuts = plant(prepared.bars, prepared.rules, held, allowed=prepared.options.demand == 1.0)
-    return kernel.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
+    return sweep.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
 
 
 def room_of(prepared: Prepared, held: Holdings) -> Terms:
@@ -87,7 +86,7 @@ def room_of(prepared: Prepared, held: Holdings) -> Terms:
     return scratch(terms, terms * max(2 * tiers, haircuts))
 
 
-def require_covered(prepared: Prepared, ends: kernel.Ends, who: Integers | None) -> None:
+def require_covered(prepared: Prepared, ends: sweep.Ends, who: Integers | None) -> None:
     """Refuse accounts with positions larger than their tables cover."""
     if ends.beyond.any():
         frame = prepared.accounts.accounts
@@ -97,11 +96,11 @@ def require_covered(prepared: Prepared, ends: kernel.Ends, who: Integers | None)
         raise DataError(offence(frame, "accounts", sentence, pl.lit(pl.Series(bad)), ()))
 
 
-def _empty_ends(accounts: int, rows: int) -> kernel.Ends:
+def _empty_ends(accounts: int, rows: int) -> sweep.Ends:
     def money() -> Floats:
         return np.full(accounts, np.nan)
 
-    return kernel.Ends(
+    return sweep.Ends(
         outcome=np.empty(accounts, np.uint8),
         bar=np.empty(accounts, np.int64),
         earliest=np.empty(accounts, np.int64),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from backtest.book.accounts import Accounts
-from backtest.engine.accounts import frames as account_outcomes
+from backtest.engine.accounts import frames
 from backtest.engine.accounts.frames import AccountOutcomes
 from backtest.engine.accounts.prepare import prepare
 from backtest.engine.accounts.run import run
@@ -71,4 +71,4 @@ def sweep_accounts(
         threads=threads,
     )  # fmt: skip
     ends = run(prepared, threads)
-    return account_outcomes.named(accounts, prepared.bars, prepared.held, ends, bracket=bracket)
+    return frames.named(accounts, prepared.bars, prepared.held, ends, bracket=bracket)

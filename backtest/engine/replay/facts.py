@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.counterfactual import flow as kernel
-from backtest.kernel.replay import state as w
+from backtest.kernel.replay import state
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
@@ -56,7 +56,7 @@ def require_facts(facts: pl.DataFrame, market: Market) -> pl.DataFrame:
     return placed
 
 
-def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: w.World) -> Any:
+def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: state.World) -> Any:
     """Return facts as the kernel follows them: in the order bars and their legs are walked.
 
     Parameters
@@ -77,7 +77,7 @@ def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: 
     return facts
 
 
-def _walk_order(facts: Any, market: Market, world: w.World) -> Integers:
+def _walk_order(facts: Any, market: Market, world: state.World) -> Integers:
     """Return the order facts are met in: bars by time, openings, then legs as each bar has them."""
     rank = np.empty(market.bars.height, np.int64)
     rank[np.argsort(market.times, kind="stable")] = np.arange(rank.size)
@@ -96,7 +96,7 @@ def _price_order(facts: Any) -> Integers:
     return np.lexsort((np.arange(facts.size), toward, np.cumsum(starts))).astype(np.int64)
 
 
-def merge_of(mode: int, facts: Any, world: w.World, room: int) -> kernel.Merge:
+def merge_of(mode: int, facts: Any, world: state.World, room: int) -> kernel.Merge:
     """Return what a replay needs beside its world; ``room`` is for how many events."""
     plain = mode == kernel.PLAIN
     counts = np.zeros(kernel.COUNTED, np.int64)
@@ -110,7 +110,7 @@ def merge_of(mode: int, facts: Any, world: w.World, room: int) -> kernel.Merge:
     )
 
 
-def roomier(merge: kernel.Merge, world: w.World) -> kernel.Merge:
+def roomier(merge: kernel.Merge, world: state.World) -> kernel.Merge:
     """Return the same with a stamp for each place of a world that has grown."""
     if merge.counts[kernel.MODE] == kernel.PLAIN:
         return merge
@@ -119,7 +119,7 @@ def roomier(merge: kernel.Merge, world: w.World) -> kernel.Merge:
     return merge._replace(seen=seen)
 
 
-def flow(merge: kernel.Merge, world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
+def flow(merge: kernel.Merge, world: state.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
     """Return what was written down: one row an event, in the order they happened.
 
     Whoever is liquidated at every price is so at the opening.

@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from backtest.kernel.arrays import NO_TIME
-from backtest.kernel.replay import entries
-from backtest.kernel.replay import state as w
+from backtest.kernel.replay import entries, state
 from backtest.kernel.replay.codes import DONE, LOCKED, WAITING
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
@@ -58,9 +57,9 @@ def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Fl
     return frame.with_columns(**columns)
 
 
-def held_at_end(world: w.World, market: Market) -> tuple[Integers, Floats]:
+def held_at_end(world: state.World, market: Market) -> tuple[Integers, Floats]:
     """Return the rows of positions that are still held, and what they come to at the last mark."""
-    book = world.book[: int(world.counters[w.PLACES_USED])]
+    book = world.book[: int(world.counters[state.PLACES_USED])]
     book = book[(book["lots"] > 0) & (book["status"] != DONE)]
     worth = (1.0 - 2.0 * book["side"]) * book["quantity"] * _values(world, market)[book["symbol"]]
     return book["row"].astype(np.int64), worth
@@ -76,7 +75,7 @@ def pnl_at_end(found: entries.Found, held: tuple[Integers, Floats]) -> Floats:
     return results
 
 
-def fund(world: w.World, market: Market) -> pl.DataFrame:
+def fund(world: state.World, market: Market) -> pl.DataFrame:
     """Return ``symbol, time, fund, paid_in, paid_out`` of every bar in which the fund moved, in order of time."""
     unit, steps = float(world.settings[0]["unit"]), world.steps
     order = np.argsort(market.times, kind="stable")
@@ -90,7 +89,7 @@ def fund(world: w.World, market: Market) -> pl.DataFrame:
     )
 
 
-def impact(world: w.World, market: Market) -> pl.DataFrame:
+def impact(world: state.World, market: Market) -> pl.DataFrame:
     """Return a row a bar: the mark's offset, waves, what was cut short, and notional by side of position."""
     unit, steps = float(world.settings[0]["unit"]), world.steps
     rows = np.arange(steps.size)
@@ -109,9 +108,9 @@ def impact(world: w.World, market: Market) -> pl.DataFrame:
     )
 
 
-def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
+def adl(world: state.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
     """Return a row a match: who was liquidated (null: what had been taken over), who took how much, at what."""
-    unit_rows = world.table[: int(world.counters[w.TABLE_USED])]
+    unit_rows = world.table[: int(world.counters[state.TABLE_USED])]
     ids = frame["position_id"].to_numpy()
     who = unit_rows["liquidated"]
     known = pl.Series(who >= 0)
@@ -126,7 +125,7 @@ def adl(world: w.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def ledger(world: w.World, market: Market) -> pl.DataFrame:
+def ledger(world: state.World, market: Market) -> pl.DataFrame:
     """Return ``account, cash, unrealised, total`` in whole units; the columns add up to zero.
 
     Unrealised is what is held, closed on paper at the last mark. ``pending`` are positions whose procedure has not
@@ -151,9 +150,9 @@ def ledger(world: w.World, market: Market) -> pl.DataFrame:
     )
 
 
-def trace(world: w.World) -> pl.DataFrame:
+def trace(world: state.World) -> pl.DataFrame:
     """Return every step of the traced position."""
-    rows, unit = world.trace[: int(world.counters[w.TRACE_USED])], float(world.settings[0]["unit"])
+    rows, unit = world.trace[: int(world.counters[state.TRACE_USED])], float(world.settings[0]["unit"])
     columns = {name: pl.Series(np.ascontiguousarray(rows[name])) for name in
                ("quantity", "held", "equity", "maintenance_margin")}  # fmt: skip
     columns["price"] = _finite(rows["price"])
@@ -169,13 +168,13 @@ def trace(world: w.World) -> pl.DataFrame:
     )
 
 
-def last_marks(world: w.World, market: Market) -> Floats:
+def last_marks(world: state.World, market: Market) -> Floats:
     """Return (symbols,) the last mark, offset included."""
     close = market.prices("mark", "close")[market.firsts[1:] - 1]
     return np.asarray(close * np.exp(world.symbols["permanent"] + world.symbols["decaying"]))
 
 
-def _unrealised(world: w.World, market: Market, locked: bool) -> int:
+def _unrealised(world: state.World, market: Market, locked: bool) -> int:
     """Return what closing every open position at the last mark would post, in units."""
     book = world.book
     open_ = (book["lots"] > 0) & (book["status"] != WAITING) & ((book["status"] == LOCKED) == locked)
@@ -185,7 +184,7 @@ def _unrealised(world: w.World, market: Market, locked: bool) -> int:
     return int(np.rint(signed * value * float(world.settings[0]["unit"])).astype(np.int64).sum())
 
 
-def inventory(world: w.World, market: Market) -> int:
+def inventory(world: state.World, market: Market) -> int:
     """Return what selling the backstop's inventory at the last mark would post, in units."""
     total, unit = 0, float(world.settings[0]["unit"])
     for number, value in enumerate(_values(world, market)):
@@ -194,7 +193,7 @@ def inventory(world: w.World, market: Market) -> int:
     return total
 
 
-def _values(world: w.World, market: Market) -> Floats:
+def _values(world: state.World, market: Market) -> Floats:
     marks = last_marks(world, market)
     return np.where(world.symbols["kind"] == INVERSE, -1.0 / np.where(marks > 0, marks, 1.0), marks)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared
@@ -106,7 +106,7 @@ def _stretch(options: Options) -> float:
 def _flows(sums: tuple[Sums, ...], prepared: Prepared, venue: Venue, options: Options, changes: float) -> float:
     """Return the most that funding and changes of margin can add up to, in settlement currency."""
     market, first = prepared.market, prepared.funding.first
-    amounts = np.abs(history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols]))
+    amounts = np.abs(market_arrays.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols]))
     total = changes
     for own in sums:
         charged = float(amounts[first[own.number] + 1 : first[own.number + 1]].sum())

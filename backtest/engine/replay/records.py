@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.prepare import INTRABAR, Prepared
 from backtest.errors import ArgumentError
@@ -134,7 +134,7 @@ def charges_of(prepared: Prepared, venue: Venue, impact: Impact) -> records.Reco
     funding, market = prepared.funding, prepared.market
     charges = np.zeros(funding.cumulative.size, records.CHARGE)
     charges["cumulative"] = funding.cumulative
-    charges["amount"] = history.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
+    charges["amount"] = market_arrays.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
     if impact.mark == 0:
         charges["fall"] = funding.lowest - funding.cumulative
         charges["rise"] = funding.highest - funding.cumulative

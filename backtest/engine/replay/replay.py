@@ -12,15 +12,14 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.replay import arguments as replay_arguments
+from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
-from backtest.engine.replay import frames as replay_frames
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.session import Course, Stage, Watch
 from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR
 from backtest.errors import ArgumentError
 from backtest.kernel.counterfactual import flow
-from backtest.kernel.replay import state as waterfall
+from backtest.kernel.replay import state
 from backtest.kernel.replay.codes import DEFICIT
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
@@ -128,10 +127,10 @@ def replay(
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     found = impact or Impact()
-    deposits = replay_arguments.require_money(fund, deposits)
-    replay_arguments.require_seed(seed)
-    replay_arguments.require_uncoupled_entry_bars(entry_bar, found)
-    mode = replay_arguments.require_mode(found, exogenous, facts is not None, record_flow)
+    deposits = arguments.require_money(fund, deposits)
+    arguments.require_seed(seed)
+    arguments.require_uncoupled_entry_bars(entry_bar, found)
+    mode = arguments.require_mode(found, exogenous, facts is not None, record_flow)
     course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
     stage = Stage.of(
         book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
@@ -145,12 +144,12 @@ def replay(
     played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
     world, merge = played.world, played.merge
     return Replay(
-        outcomes=replay_frames.outcomes(frame, played.found, replay_frames.held_at_end(world, market)),
-        fund=replay_frames.fund(world, market),
-        adl=replay_frames.adl(world, market, frame),
-        impact=replay_frames.impact(world, market),
-        ledger=replay_frames.ledger(world, market),
-        trace=replay_frames.trace(world),
+        outcomes=frames.outcomes(frame, played.found, frames.held_at_end(world, market)),
+        fund=frames.fund(world, market),
+        adl=frames.adl(world, market, frame),
+        impact=frames.impact(world, market),
+        ledger=frames.ledger(world, market),
+        trace=frames.trace(world),
         flow=replay_facts.flow(merge, world, market, frame),
         unit=float(world.settings[0]["unit"]),
         notes=_notes(venue, market, found, world, merge),
@@ -171,9 +170,7 @@ def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
     return int(rows[0])
 
 
-def _notes(
-    venue: Venue, market: Market, impact: Impact, world: waterfall.World, merge: flow.Merge
-) -> tuple[str, ...]:
+def _notes(venue: Venue, market: Market, impact: Impact, world: state.World, merge: flow.Merge) -> tuple[str, ...]:
     told = []
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
@@ -187,7 +184,7 @@ def _notes(
         bars = int(np.count_nonzero(world.steps["runaway"]))
         follows = merge.counts[flow.MODE] == flow.FOLLOWING
         told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
-    traced, kept = int(world.counters[waterfall.TRACE_USED]), world.trace.size
+    traced, kept = int(world.counters[state.TRACE_USED]), world.trace.size
     if traced > kept:
         told.append(f"the trace ends after {kept:,} of {traced:,} steps")
     deficit = int(world.cash[DEFICIT])

@@ -9,8 +9,7 @@ import numpy as np
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared, actions_of, prices_or_nan, times_or_none
-from backtest.kernel.replay import entries
-from backtest.kernel.replay import schedule as agenda
+from backtest.kernel.replay import entries, schedule
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers, readonly
 from backtest.rules.timeline import milliseconds
@@ -19,14 +18,14 @@ from backtest.rules.timeline import milliseconds
 def plan_of(
     admitted: Admitted, prepared: Prepared, entrants: entries.Entrants, options: Options, unit: float,
     threads: int | None,
-) -> agenda.Agenda:  # fmt: skip
+) -> schedule.Agenda:  # fmt: skip
     """Return what happens at which opening."""
     bars, market = prepared.bars, prepared.market
     count, rows = admitted.frame.height, market.bars.height
     entry_at = np.empty(count, np.int32)
     exit_at = np.empty(entrants.exit_time.size, np.int32)
     in_chunks(
-        lambda start, stop: agenda.place_entries(
+        lambda start, stop: schedule.place_entries(
             bars, admitted.positions, entrants.exit_time, entry_at, exit_at, start, stop
         ),
         count,
@@ -38,12 +37,12 @@ def plan_of(
     exit_first, exits = _by_row(exit_at, rows, _by_id(ids))
     changes = actions_of(admitted.frame.clear(), admitted.adjustments)
     change_at, change_made = np.empty(changes.row.size, np.int32), np.empty(changes.row.size, np.int64)
-    agenda.place_changes(
+    schedule.place_changes(
         bars, prepared.funding, admitted.positions.symbol, entrants.exit_time, changes, change_at, change_made
     )
     change_first, change = _by_row(change_at, rows, _by_id(ids[changes.row]))
     deposits = sorted(options.deposits)
-    return agenda.Agenda(
+    return schedule.Agenda(
         rows=readonly(np.argsort(market.times, kind="stable").astype(np.int64)),
         symbol=readonly(np.repeat(np.arange(len(market.symbols), dtype=np.int32), np.diff(market.firsts))),
         after_gap=readonly(_after_gap(prepared)),
@@ -96,7 +95,7 @@ def _by_row(at: Any, rows: int, turn: Any) -> tuple[Integers, Any]:
     """Return where each row's begin and what takes place in it, in turn: the book's order decides nothing."""
     first, order = np.zeros(rows + 2, np.int64), np.zeros(at.size, np.int32)
     turned = at if turn is None or at.size == 0 else at[turn]
-    agenda.sort_by_row(turned, first, order, rows + 1)
+    schedule.sort_by_row(turned, first, order, rows + 1)
     if turn is not None and at.size:
         order = turn[order].astype(np.int32)
     return readonly(first), readonly(order)

@@ -9,20 +9,18 @@ from typing import NamedTuple
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.replay import arguments as replay_arguments
+from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
-from backtest.engine.replay import frames as replay_frames
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.state import Setup, build, roomier
-from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.errors import ArgumentError
 from backtest.kernel.counterfactual import flow
 from backtest.kernel.counterfactual.run import run_both
-from backtest.kernel.replay import entries
-from backtest.kernel.replay import run as steps
-from backtest.kernel.replay import state as waterfall
+from backtest.kernel.replay import entries, run
 from backtest.kernel.replay.schedule import Agenda
+from backtest.kernel.replay.state import FULL, TABLE_USED, World
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
@@ -36,7 +34,7 @@ SPARE = 16_384
 EVENTS = 4
 
 #: Called after each piece of the bars, with the state and the number of bars done.
-Watch = Callable[[waterfall.World, int], None]
+Watch = Callable[[World, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class Course:
 class Played(NamedTuple):
     """Where a replay ended."""
 
-    world: waterfall.World
+    world: World
     agenda: Agenda
     merge: flow.Merge
     found: entries.Found
@@ -61,7 +59,7 @@ class Stage:
     """A book and a market as a replay takes them, checked once."""
 
     prepared: Prepared
-    admitted: limits.Admitted
+    admitted: admission.Admitted
 
     @classmethod
     def of(
@@ -77,10 +75,10 @@ class Stage:
         threads: int | None = None,
     ) -> Stage:
         """Return the stage of a book, or raise for what no replay can serve."""
-        replay_arguments.require_single(book)
-        replay_arguments.require_free_names(book, replay_frames.REPLAY_COLUMNS)
+        arguments.require_single(book)
+        arguments.require_free_names(book, frames.REPLAY_COLUMNS)
         prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-        return cls(prepared, limits.admit(book, prepared, leverage_limit, threads))
+        return cls(prepared, admission.admit(book, prepared, leverage_limit, threads))
 
     @property
     def bars(self) -> int:
@@ -115,10 +113,10 @@ class Stage:
             if not short and (events <= room or course.mode == flow.PLAIN):
                 return Played(world, setup.agenda, merge, setup.found)
             if short:
-                spare = max(4 * spare, 2 * int(world.counters[waterfall.TABLE_USED]))
+                spare = max(4 * spare, 2 * int(world.counters[TABLE_USED]))
             room = max(room, 2 * events)
 
-    def _merge(self, course: Course, world: waterfall.World, room: int) -> flow.Merge:
+    def _merge(self, course: Course, world: World, room: int) -> flow.Merge:
         market, facts = self.prepared.market, None
         if course.facts is not None:
             facts = replay_facts.following(course.facts, self.admitted.frame, market, world)
@@ -126,7 +124,7 @@ class Stage:
 
     def pieces(
         self, venue: Venue, options: Options, stops: Sequence[int], *, spare: int, threads: int | None = None
-    ) -> Iterator[tuple[waterfall.World, int]]:
+    ) -> Iterator[tuple[World, int]]:
         """Yield the state after each of some numbers of bars; ``spare`` as a whole replay found it to suffice."""
         setup = build(self.admitted, self.prepared, venue, options, threads, spare)
         for now, _, stop in stepped(setup, self._merge(Course(), setup.world, 0), stops):
@@ -139,7 +137,7 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
     for stop in stops:
         while first < stop:
             if merge.counts[flow.MODE] == flow.PLAIN:
-                first = steps.run(setup.world, agenda, *others, first, stop)
+                first = run.run(setup.world, agenda, *others, first, stop)
             else:
                 first = run_both(setup.world, agenda, *others, merge, first, stop)
             if is_short(setup.world):
@@ -152,16 +150,16 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
         yield setup, merge, stop
 
 
-def is_short(world: waterfall.World) -> bool:
+def is_short(world: World) -> bool:
     """Return whether a bar needed more room than there was: what it had none for is lost, so all begins anew."""
-    return bool(world.counters[waterfall.FULL]) or int(world.counters[waterfall.TABLE_USED]) > world.table.size
+    return bool(world.counters[FULL]) or int(world.counters[TABLE_USED]) > world.table.size
 
 
 def finished(setup: Setup) -> Setup:
     """Let enter what comes after the last bar, and write down what is open."""
     rows = setup.world.bars.size
     setup = setup._replace(world=roomier(setup.world, _entering(setup.agenda, rows)))
-    steps.finish(setup.world, setup.agenda, setup.entrants, setup.found, rows)
+    run.finish(setup.world, setup.agenda, setup.entrants, setup.found, rows)
     return setup
 
 

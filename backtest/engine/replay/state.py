@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backtest.engine.replay import records as replay_records
-from backtest.engine.replay import schedule as replay_plan
+from backtest.engine.replay import schedule
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.ledger_units import lots_of, require_range, sums_of, unit_of
 from backtest.engine.replay.trigger_queues import queues_of
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared
-from backtest.kernel.replay import entries, records
-from backtest.kernel.replay import state as w
+from backtest.kernel.replay import entries, records, state
 from backtest.kernel.replay.codes import COUNTERS
 from backtest.kernel.replay.schedule import Agenda
 from backtest.rules.venue import Venue
@@ -28,7 +27,7 @@ POOLED, TRACED = 8_192, 4_096
 class Setup(NamedTuple):
     """All that a replay is stepped with."""
 
-    world: w.World
+    world: state.World
     agenda: Agenda
     entrants: entries.Entrants
     found: entries.Found
@@ -39,22 +38,22 @@ def build(
 ) -> Setup:
     """Return everything a replay steps through; ``spare`` is the room for nodes and ADL rows to begin with."""
     unit = unit_of(prepared, tuple(admitted.frame["symbol"].unique(maintain_order=True)))
-    entrants = replay_plan.entrants_of(admitted, prepared, options)
-    plan = replay_plan.plan_of(admitted, prepared, entrants, options, unit, threads)
+    entrants = schedule.entrants_of(admitted, prepared, options)
+    plan = schedule.plan_of(admitted, prepared, entrants, options, unit, threads)
     sums = sums_of(admitted, prepared)
     lots = lots_of(sums, prepared)
     require_range(sums, prepared, venue, options, unit, float(np.abs(plan.margin_change).sum()))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
-    return Setup(world, plan, entrants, replay_plan.nothing_found(admitted.frame.height, plan.change.size))
+    return Setup(world, plan, entrants, schedule.nothing_found(admitted.frame.height, plan.change.size))
 
 
-def roomier(world: w.World, entering: int) -> w.World:
+def roomier(world: state.World, entering: int) -> state.World:
     """Return a world with room for positions that enter, and for what comes of them; nothing else changes."""
-    places = int(world.counters[w.PLACES_USED] - world.counters[w.FREE_PLACES]) + entering
+    places = int(world.counters[state.PLACES_USED] - world.counters[state.FREE_PLACES]) + entering
     places = max(world.book.size, places + places // 2)
-    nodes = int(world.counters[w.NODES_USED] - world.counters[w.FREE_NODES]) + entries.ROOM
+    nodes = int(world.counters[state.NODES_USED] - world.counters[state.FREE_NODES]) + entries.ROOM
     nodes = max(world.nodes.size, nodes + nodes // 2 + entries.NODES_EACH * entering)
-    table = int(world.counters[w.TABLE_USED]) + entries.ROOM
+    table = int(world.counters[state.TABLE_USED]) + entries.ROOM
     table = world.table.size if table <= world.table.size else 2 * table
     return world._replace(
         book=_longer(world.book, places),
@@ -75,7 +74,7 @@ def _longer(array: Any, size: int) -> Any:
 
 def _world(
     admitted: Admitted, prepared: Prepared, venue: Venue, options: Options, lots: Any, unit: float, spare: int
-) -> w.World:
+) -> state.World:
     market, frame = prepared.market, admitted.frame
     rows, places = market.bars.height, min(PLACES, frame.height)
     series = options.stop_trigger or ("last" if market.has("last") else "mark")
@@ -87,7 +86,7 @@ def _world(
     cells = np.zeros(2 * symbols.size * (1 + grid * grid), records.CELL)
     cells["head"] = -1
     drop = venue.procedure.adl_trigger == "fund_drop"
-    return w.World(
+    return state.World(
         groups=replay_records.groups_of(prepared),
         tiers=replay_records.tiers_of(prepared, tree_queue),
         settings=settings,
@@ -122,5 +121,5 @@ def has_orders(admitted: Admitted) -> bool:
 
 def _counters() -> Any:
     counters = np.zeros(COUNTERS, np.int64)
-    counters[[w.FREE_NODE, w.FREE_PLACE, w.ENDED]] = -1
+    counters[[state.FREE_NODE, state.FREE_PLACE, state.ENDED]] = -1
     return counters

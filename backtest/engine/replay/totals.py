@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.engine.replay import frames as replay_frames
+from backtest.engine.replay import frames
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.session import Played, Stage
 from backtest.kernel.arrays import LIQUIDATED, UNKNOWN
 from backtest.kernel.replay import entries
-from backtest.kernel.replay import state as w
 from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FEES, FUND, OWNERS
 from backtest.kernel.replay.schedule import Agenda
+from backtest.kernel.replay.state import CLAWED_BACK, LACKED, TABLE_USED, World
 from backtest.kernel.types import FACE_VALUE, INVERSE, Flags, Floats
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
@@ -62,19 +62,19 @@ def play(stage: Stage, venue: Venue, options: Options) -> Sums:
         venue, options, threads=1, every=LOOK, watch=lambda state, done: seen.update({done: _unpaid(state)})
     )
     world, agenda = played.world, played.agenda
-    table = world.table[: int(world.counters[w.TABLE_USED])]
+    table = world.table[: int(world.counters[TABLE_USED])]
     given = int(world.bars["time"][table["row"]].min()) if table.size else None
     unpaid = _first_unpaid(stage, venue, options, seen, world, agenda, given)
     return _sums(stage, played, table, min((time for time in (given, unpaid) if time is not None), default=None))
 
 
-def _unpaid(world: w.World) -> int:
+def _unpaid(world: World) -> int:
     """Return what has been clawed back or paid by nobody so far, in units."""
-    return int(world.counters[w.CLAWED_BACK]) - int(world.cash[DEFICIT])
+    return int(world.counters[CLAWED_BACK]) - int(world.cash[DEFICIT])
 
 
 def _first_unpaid(
-    stage: Stage, venue: Venue, options: Options, seen: dict[int, int], world: w.World, agenda: Agenda,
+    stage: Stage, venue: Venue, options: Options, seen: dict[int, int], world: World, agenda: Agenda,
     given: int | None,
 ) -> int | None:  # fmt: skip
     """Return the time of the first bar in which anything was clawed back or paid by nobody.
@@ -106,7 +106,7 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
     fees = _units(found.fees, unit)
     fees_to_fund = fees - int(world.cash[FEES])
     ends = steps["fund"][agenda.rows][_last_of_a_moment(world.bars["time"][agenda.rows])]
-    results = replay_frames.pnl_at_end(found, replay_frames.held_at_end(world, market))[begun]
+    results = frames.pnl_at_end(found, frames.held_at_end(world, market))[begun]
     return Sums(
         begun=int(begun.sum()),
         released=int((begun & (found.outcome != LIQUIDATED)).sum()),
@@ -121,14 +121,14 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
         paid_out=int(steps["fund_out"].sum()) / unit,
         fund_lowest=min(int(ends.min()) / unit, -int(world.cash[OWNERS]) / unit),
         fund_end=int(world.cash[FUND]) / unit,
-        backstop=(int(world.cash[BACKSTOP]) + replay_frames.inventory(world, market)) / unit,
+        backstop=(int(world.cash[BACKSTOP]) + frames.inventory(world, market)) / unit,
         deleveraged=int(table.size),
         adl_notional=int(steps["deleveraged"].sum()) / unit,
         given_up=float(np.maximum(table["given_up"], 0.0).sum()),
-        clawed_back=int(world.counters[w.CLAWED_BACK]) / unit,
+        clawed_back=int(world.counters[CLAWED_BACK]) / unit,
         deficit=-int(world.cash[DEFICIT]) / unit,
         first_unpaid=None if first is None else pl.Series([first]).cast(Time)[0],
-        lacked=bool(world.counters[w.LACKED]),
+        lacked=bool(world.counters[LACKED]),
     )
 
 
@@ -142,14 +142,14 @@ def _units(amounts: Floats, unit: float) -> int:
     return int(np.rint(amounts * unit).astype(np.int64).sum())
 
 
-def _unit_notional(stage: Stage, world: w.World) -> Floats:
+def _unit_notional(stage: Stage, world: World) -> Floats:
     """Return (n,) the notional of a unit of quantity at each position's entry."""
     given = stage.admitted.positions
     kind, entry = world.symbols["kind"][given.symbol], given.entry_price
     return np.where(kind == INVERSE, 1.0 / entry, np.where(kind == FACE_VALUE, 1.0, entry))
 
 
-def _margins(stage: Stage, world: w.World, found: entries.Found) -> Floats:
+def _margins(stage: Stage, world: World, found: entries.Found) -> Floats:
     """Return (n,) the margin each position put in, with the changes that its holder made while it was held."""
     given = stage.admitted.positions
     margins = given.margin

@@ -11,7 +11,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.errors import ArgumentError, BacktestError, DataError, TiersError
 from backtest.kernel.arrays import Positions
-from backtest.kernel.sweep import admission as survey
+from backtest.kernel.sweep import admission
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Flags, Floats, Integers, readonly
 from backtest.rules.contract import Contract
@@ -53,15 +53,15 @@ def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | No
     frame, adjustments = book.positions, book.adjustments
     positions = position_arrays(frame, prepared)
     found = _survey(positions, prepared, threads)
-    if leverage_limit == "filter" and found.counts[[survey.BEYOND_TABLE, survey.BEYOND_LEVERAGE]].any():
-        _refuse(frame, found, prepared, (survey.BEFORE_HISTORY, survey.AFTER_HISTORY, survey.NO_TABLE))
+    if leverage_limit == "filter" and found.counts[[admission.BEYOND_TABLE, admission.BEYOND_LEVERAGE]].any():
+        _refuse(frame, found, prepared, (admission.BEFORE_HISTORY, admission.AFTER_HISTORY, admission.NO_TABLE))
         frame, adjustments = _within_limits(frame, adjustments, positions, prepared)
-    elif leverage_limit == "cap" and found.counts[survey.BEYOND_LEVERAGE]:
+    elif leverage_limit == "cap" and found.counts[admission.BEYOND_LEVERAGE]:
         frame = _capped(frame, positions, prepared)
     if frame is not book.positions:
         positions = position_arrays(frame, prepared)
         found = _survey(positions, prepared, threads)
-    _refuse(frame, found, prepared, range(survey.REASONS))
+    _refuse(frame, found, prepared, range(admission.REASONS))
     used = found.used if adjustments is None else found.used | _after_changes(adjustments, positions, prepared)
     return Admitted(frame, adjustments, positions, used)
 
@@ -69,7 +69,7 @@ def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | No
 def group_counts(book: Book, prepared: Prepared) -> Integers:
     """Return how many positions fall under each group; refuses those under none."""
     found = _survey(position_arrays(book.positions, prepared), prepared, None)
-    _refuse(book.positions, found, prepared, (survey.NO_TABLE,))
+    _refuse(book.positions, found, prepared, (admission.NO_TABLE,))
     return found.group_counts
 
 
@@ -129,10 +129,10 @@ def _survey(positions: Positions, prepared: Prepared, threads: int | None) -> Su
     trees, groups = len(prepared.rules.trees), len(prepared.rules.groups)
 
     def run(begin: int, stop: int) -> Survey:
-        counts = np.zeros(survey.REASONS, np.int64)
-        firsts = np.full(survey.REASONS, -1)
+        counts = np.zeros(admission.REASONS, np.int64)
+        firsts = np.full(admission.REASONS, -1)
         part = Survey(counts, firsts, np.zeros(trees, np.bool_), np.zeros(groups, np.int64))
-        survey.survey(
+        admission.survey(
             prepared.bars,
             prepared.funding,
             prepared.rules.rules,
@@ -153,7 +153,7 @@ def _survey(positions: Positions, prepared: Prepared, threads: int | None) -> Su
     return Survey(
         counts=np.sum([part.counts for part in parts], axis=0),
         firsts=np.where(
-            (firsts >= 0).any(axis=0), firsts[np.argmax(firsts >= 0, axis=0), range(survey.REASONS)], -1
+            (firsts >= 0).any(axis=0), firsts[np.argmax(firsts >= 0, axis=0), range(admission.REASONS)], -1
         ),
         used=np.any([part.used for part in parts], axis=0),
         group_counts=np.sum([part.group_counts for part in parts], axis=0),
@@ -162,7 +162,7 @@ def _survey(positions: Positions, prepared: Prepared, threads: int | None) -> Su
 
 def _limits(positions: Positions, prepared: Prepared) -> Floats:
     found = np.empty(positions.side.size)
-    survey.leverage_limits(prepared.rules.rules, positions, found, 0, found.size)
+    admission.leverage_limits(prepared.rules.rules, positions, found, 0, found.size)
     return found
 
 
@@ -171,7 +171,7 @@ def _within_limits(
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Return the positions whose leverage and size their tiers allow, and their adjustments."""
     allowed = np.empty(frame.height, np.bool_)
-    survey.admissible(prepared.rules.rules, positions, allowed, 0, frame.height)
+    admission.admissible(prepared.rules.rules, positions, allowed, 0, frame.height)
     kept = frame.filter(pl.Series(allowed))
     if adjustments is not None:
         still = adjustments.filter(pl.Series(allowed).gather(adjustments["row"]))
@@ -221,14 +221,14 @@ def _error(frame: pl.DataFrame, reason: int, count: int, row: int, prepared: Pre
         f"{breaking(count, frame.height)}, first row {row:,} "
         f"(position_id={position['position_id']}, symbol={symbol!r}, "
     )
-    if reason in (survey.BEFORE_HISTORY, survey.AFTER_HISTORY):
+    if reason in (admission.BEFORE_HISTORY, admission.AFTER_HISTORY):
         covered = f"bars of {symbol} cover {_span(prepared, number)}"
         return DataError(
             f"positions: entry_time must lie inside the history: {who}entry_time={entry_time}); {covered}"
         )
     own = [group for group in prepared.rules.groups if group.symbol == number]
     contract = own[0].contract
-    if reason == survey.NO_TABLE:
+    if reason == admission.NO_TABLE:
         dates = ", ".join(
             f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in contract.tables
         )
@@ -237,7 +237,7 @@ def _error(frame: pl.DataFrame, reason: int, count: int, row: int, prepared: Pre
             f"{symbol} are {dates}: ask for the nearest, or name a stand-in"
         )
     shown = f"quantity={position['quantity']:,.10g}, entry_price={position['entry_price']:,.10g}"
-    if reason == survey.BEYOND_TABLE:
+    if reason == admission.BEYOND_TABLE:
         return DataError(
             f"positions: size must be one their tiers cover: {who}{shown}, "
             f"{_size_and_cap(position, own)}); make it smaller, or leave it out (leverage_limit filter)"

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import actions_of, prepare
 from backtest.kernel.arrays import Bars, Funding
-from backtest.kernel.study import level_drift as drift
+from backtest.kernel.study import level_drift
 from backtest.kernel.study.level_drift import NEVER
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Floats, Integers, readonly
@@ -47,7 +47,7 @@ def level_pieces(
     ``quantity`` (left of the position), ``last`` (of its row).
     """
     prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    admitted = limits.admit(book, prepared, "cap", threads)
+    admitted = admission.admit(book, prepared, "cap", threads)
     actions = actions_of(admitted.frame, admitted.adjustments)
     ends = readonly(outcomes["outcome_time"].to_physical().fill_null(NEVER).to_numpy())
     charged_at = readonly(_openings_charged(prepared.bars, prepared.funding))
@@ -55,11 +55,11 @@ def level_pieces(
     first = np.zeros(ends.size + 1, np.int64)
     grid = (readonly(edges), logarithmic)
     nowhere = np.empty(0, np.int64), np.empty(0), np.empty(0)
-    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *nowhere, a, b), ends.size, threads)
+    in_chunks(lambda a, b: level_drift.pieces(*shared, *grid, first, *nowhere, a, b), ends.size, threads)
     np.cumsum(first, out=first)
     moments, prices, quantities = np.empty(first[-1], np.int64), np.empty(first[-1]), np.empty(first[-1])
     found = moments, prices, quantities
-    in_chunks(lambda a, b: drift.pieces(*shared, *grid, first, *found, a, b), ends.size, threads)
+    in_chunks(lambda a, b: level_drift.pieces(*shared, *grid, first, *found, a, b), ends.size, threads)
     last = np.zeros(moments.size, np.bool_)
     last[first[1:] - 1] = True
     row = np.repeat(np.arange(ends.size), np.diff(first))

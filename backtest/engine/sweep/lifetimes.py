@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.arguments import require_kinds
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.errors import ArgumentError, TiersError
@@ -84,7 +84,9 @@ def lifetimes(
     if horizon is not None:
         ends = np.minimum(knowledge, np.searchsorted(times, times + horizon // MILLISECOND))
     trees = np.array([tree.symbol == number for tree in prepared.rules.trees])
-    forest = history.forest_of(market, prepared.bars, prepared.funding, prepared.rules, trees, prepared.series)
+    forest = market_arrays.forest_of(
+        market, prepared.bars, prepared.funding, prepared.rules, trees, prepared.series
+    )
     found: dict[str, Codes] = {}
     for side, sign in SIDES.items():
         trial = kernel.Trial(number, sign, float(notional), readonly(chosen), readonly(ends))

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.arguments import require_choice
 from backtest.engine.rulebook import Rulebook, rulebook
-from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep import admission
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
-from backtest.kernel.sweep import adjustments as changes
-from backtest.kernel.sweep import intrabar as bar_events
+from backtest.kernel.sweep import intrabar
+from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
@@ -25,9 +25,9 @@ from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.validation import offence
 
 INTRABAR = {
-    "pessimistic": bar_events.PESSIMISTIC,
-    "optimistic": bar_events.OPTIMISTIC,
-    "path": bar_events.PATH,
+    "pessimistic": intrabar.PESSIMISTIC,
+    "optimistic": intrabar.OPTIMISTIC,
+    "path": intrabar.PATH,
 }
 ENTRY_BAR = ("untested", "tested")
 
@@ -58,8 +58,8 @@ def prepare(
         )
     contracts = [venue.contract(symbol) for symbol in market.symbols]
     held_contracts = [c for c in contracts if c.symbol in book.symbols]
-    bars = history.bars_of(market, series, fill_price)
-    history.check_prices(market, held_contracts, series)
+    bars = market_arrays.bars_of(market, series, fill_price)
+    market_arrays.check_prices(market, held_contracts, series)
     rules = rulebook(
         venue,
         market.symbols,
@@ -71,7 +71,7 @@ def prepare(
         ],
         leverages=_distinct_leverages(book, venue),
     )
-    return Prepared(market, series, bars, history.funding_of(market, contracts), rules, tiers)
+    return Prepared(market, series, bars, market_arrays.funding_of(market, contracts), rules, tiers)
 
 
 def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
@@ -92,16 +92,18 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
         keyed = any(table.model == "leverage" for table in contract.tables)
         if keyed and not contract.requirement_is_constant:
             own = book.positions.filter(pl.col("symbol") == symbol)
-            found[symbol] = np.unique(own.select(limits.selected_leverage(own, contract)).to_series().to_numpy())
+            found[symbol] = np.unique(
+                own.select(admission.selected_leverage(own, contract)).to_series().to_numpy()
+            )
     return found
 
 
-def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> changes.Actions:
+def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> Actions:
     """Return what holders planned or did as the arrays kernels take."""
     count = frame.height
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
     made = none if adjustments is None else adjustments
-    return changes.Actions(
+    return Actions(
         exit_time=times_or_none(frame, "exit_time", count),
         stop_price=prices_or_nan(frame, "stop_price", count),
         take_profit_price=prices_or_nan(frame, "take_profit_price", count),

@@ -8,14 +8,13 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import market_arrays as history
+from backtest.engine import market_arrays
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.sweep import admission as limits
+from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.kernel.arrays import NO_TIME, Outcomes
-from backtest.kernel.sweep import managed as lifecycle
-from backtest.kernel.sweep import passive as crossing
+from backtest.kernel.sweep import managed, passive
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
@@ -86,8 +85,8 @@ def sweep(
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-    admitted = limits.admit(book, prepared, leverage_limit, threads)
-    forest = history.forest_of(
+    admitted = admission.admit(book, prepared, leverage_limit, threads)
+    forest = market_arrays.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
     )
     positions = admitted.positions
@@ -97,15 +96,15 @@ def sweep(
 
     if book.has_actions:
         watched_series = stop_trigger or ("last" if market.has("last") else "mark")
-        watched = history.watched_of(market, watched_series, watched_series == prepared.series)
+        watched = market_arrays.watched_of(market, watched_series, watched_series == prepared.series)
         actions = actions_of(admitted.frame, admitted.adjustments)
 
         def run(begin: int, stop: int) -> None:
-            lifecycle.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
+            managed.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
     else:
 
         def run(begin: int, stop: int) -> None:
-            crossing.cross(*shared, tested, crossing.scratch(), outcomes, begin, stop)
+            passive.cross(*shared, tested, passive.scratch(), outcomes, begin, stop)
 
     in_chunks(run, admitted.frame.height, threads)
     named = _named(admitted.frame, outcomes)
@@ -138,7 +137,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
         if not own.size:
             continue
         if not group.known:
-            limits.group_counts(book, prepared)  # refuses them
+            admission.group_counts(book, prepared)  # refuses them
         start, end = milliseconds(group.table.start), milliseconds(group.table.end)
         rows.append(
             {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from backtest.kernel.accounts import search as account_search
-from backtest.kernel.accounts import terms as account_terms
+from backtest.kernel.accounts import search
 from backtest.kernel.accounts.search import CLOSE, CLOSES, LEAF, Terms
 from backtest.kernel.accounts.sweep import OWN, UNUSABLE, USABLE, Ends, World, happen, life
-from backtest.kernel.accounts.terms import EVERY, NONE, Holdings
+from backtest.kernel.accounts.terms import EVERY, NONE, Holdings, gather
 from backtest.kernel.arrays import LIQUIDATED
 from backtest.kernel.compile import kernel
 from backtest.kernel.types import Floats, Integers
@@ -63,18 +62,16 @@ def trace(
         views, view = 1, 0
         while is_held and view < views:
             counted = EVERY if options.profit == USABLE else (NONE if options.profit == UNUSABLE else view)
-            held = account_terms.gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
+            held = gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
             for b in range(bar, following):
-                at_worst, _ = account_search.left_over(
-                    grid, terms, held.terms, held.constant, b, options.convention
-                )
-                at_close, _ = account_search.left_over(grid, terms, held.terms, held.constant, b, CLOSES)
+                at_worst, _ = search.left_over(grid, terms, held.terms, held.constant, b, options.convention)
+                at_close, _ = search.left_over(grid, terms, held.terms, held.constant, b, CLOSES)
                 closes[b] = at_close if view == 0 else min(closes[b], at_close)
                 worst[b] = at_worst if view == 0 else min(worst[b], at_worst)
                 needed[b] = 0.0
                 for t in range(held.terms):
                     price = grid.leaf[(terms.symbol[t] * grid.bars + b) * LEAF + CLOSE]
-                    needed[b] += account_search.need(terms, t, price)
+                    needed[b] += search.need(terms, t, price)
             views = held.positions if options.profit == OWN else 1
             view += 1
         before, bar = bar, following

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from backtest.kernel.accounts import search as account_search
+from backtest.kernel.accounts import search
 from backtest.kernel.accounts.search import CLOSES, Grid, Terms
 from backtest.kernel.accounts.terms import Gathered
 from backtest.kernel.arrays import MARGINAL, Rules
@@ -86,7 +86,7 @@ def first_bar_used_up(
                 best = found if found >= 0 else best
         if best >= stop:
             return -1
-        remaining, _ = account_search.left_over(grid, terms, held.terms, held.constant, best, convention)
+        remaining, _ = search.left_over(grid, terms, held.terms, held.constant, best, convention)
         if remaining < 0.0 or (remaining == 0.0 and not strict):
             return best
         begin = best + 1

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from backtest.kernel.accounts import search as account_search
-from backtest.kernel.accounts import single_position as account_threshold
-from backtest.kernel.accounts import terms as account_terms
+from backtest.kernel.accounts import single_position
 from backtest.kernel.accounts.search import BOX, CLOSE, CLOSES, HIGH, LEAF, LOW, OWN_WORST, Grid, Terms
 from backtest.kernel.accounts.single_position import Shortcuts
-from backtest.kernel.accounts.terms import COIN, EVERY, LONG, NONE, SHORT, Gathered, Holdings
+from backtest.kernel.accounts.terms import COIN, EVERY, LONG, NONE, SHORT, Gathered, Holdings, gather
 from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN, UNKNOWN, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.types import Bytes, Flags, Floats, Integers
@@ -159,13 +158,13 @@ def search(
     hit, whose, views, view = -1, EVERY, 1, 0
     while view < views:
         counted = EVERY if options.profit == USABLE else (NONE if options.profit == UNUSABLE else view)
-        held = account_terms.gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
+        held = gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
         out.beyond[i] = out.beyond[i] or held.beyond
         if options.spared and held.hedged:
             return -1, EVERY
         end = stop if hit < 0 else hit
-        if account_threshold.serves(world.rules, world.shortcuts, world.grid, terms, held, convention):
-            found = account_threshold.first_bar_used_up(
+        if single_position.serves(world.rules, world.shortcuts, world.grid, terms, held, convention):
+            found = single_position.first_bar_used_up(
                 world.rules, world.shortcuts, world.grid, terms, held, options.strict, convention, begin, end
             )
         else:
@@ -203,9 +202,7 @@ def life(
                 hit, whose = search(world, holdings, terms, convention, i, bar, begin, known, wallet, out)
                 if hit >= 0:
                     if convention == world.options.convention:
-                        held = account_terms.gather(
-                            holdings, world.rules, terms, i, bar, wallet, whose, world.options.demand
-                        )
+                        held = gather(holdings, world.rules, terms, i, bar, wallet, whose, world.options.demand)
                         close_out(world, holdings, terms, held, i, hit, wallet, convention, whose, out)
                     return LIQUIDATED, hit
             if known < following:

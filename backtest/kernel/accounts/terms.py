@@ -9,8 +9,7 @@ import numpy as np
 from backtest.kernel.accounts.search import Terms
 from backtest.kernel.arrays import BY_LEVERAGE, Rules
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
+from backtest.kernel.margin import formula, lookup
 from backtest.kernel.types import FACE_VALUE, Floats, Integers
 
 LONG, SHORT, COIN = 0, 1, 2
@@ -114,7 +113,7 @@ def add_position(
     """
     quantity, fee = terms.quantity[t], rules.fee[group]
     size = size_of(rules, group, quantity, terms.cost[t])
-    first, last = place.own_tiers(rules, group, quantity, size, leverage)
+    first, last = lookup.own_tiers(rules, group, quantity, size, leverage)
     if rules.constant[group]:
         base = constant_need(rules, group, first, last, size, leverage)
         if rules.kind[group] == FACE_VALUE:
@@ -170,7 +169,7 @@ def gather(
             group = holdings.group[leader]
             tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable, demand)
             constant = constant + (side * (anchor - cost) if usable else side * anchor)
-            size = place.table_size(rules, group, quantity, size_of(rules, group, quantity, cost))
+            size = lookup.table_size(rules, group, quantity, size_of(rules, group, quantity, cost))
             beyond = beyond or size > rules.cap[group]
             positions += 1
         t += 1

@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL, Bars, Forest, Funding, Rules
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
+from backtest.kernel.margin import formula, lookup
 from backtest.kernel.search.min_tree import first_at_most
 from backtest.kernel.types import INVERSE
 
@@ -69,7 +68,7 @@ def begin(
     entry_notional = formula.notional(kind, quantity, entry_price)
     anchor = formula.anchor(kind, side, quantity, entry_price, margin)
     reserved = formula.reserved_fee(kind, side, quantity, anchor, rules.reserved_fee[group])
-    first, last = place.own_tiers(rules, group, quantity, entry_notional, leverage)
+    first, last = lookup.own_tiers(rules, group, quantity, entry_notional, leverage)
     base = 0.0
     level = reserved
     if constant:
@@ -255,7 +254,7 @@ def triggering_rate(rules: Rules, held: Segment, first: int, last: int, funding_
         keyed = rules.keyed_by[held.group]
         if keyed == BY_LEVERAGE:
             return rules.rate_factor[held.group] / max(held.leverage, 1.0)
-        own = place.flat_tier(rules, held.group, held.entry_notional) if keyed == MARGINAL else held.first
+        own = lookup.flat_tier(rules, held.group, held.entry_notional) if keyed == MARGINAL else held.first
         return rules.rate[own]
     decisive = first
     best = liquidation_price(rules, held, first, first, funding_)

@@ -12,8 +12,7 @@ import numpy as np
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.replay import position_index as cells
-from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.codes import (
     BINANCE,
     BITMEX,
@@ -67,7 +66,7 @@ def score_of(w: World, i: int, own: Segment, mark: float, now: float, worst: flo
     if rank in (SIZE, TOP_TEN):
         return formula.notional(own.kind, own.quantity, mark)
     if rank == RANDOM:
-        return cells.shuffled(w.book[i]["id"], w.settings[0]["seed"])
+        return position_index.shuffled(w.book[i]["id"], w.settings[0]["seed"])
     return leverage if rank == WATER_FILLING else 0.0
 
 
@@ -120,8 +119,8 @@ def bound_of(w: World, y: int, cell: int, s: float, mark: float, now: float) -> 
 @helper
 def rise(ranking: Records, at: int) -> None:
     """Let the last entry of a heap rise until none above it comes after it."""
-    while at > 0 and queues.comes_before(ranking, at, (at - 1) >> 1):
-        queues.swap(ranking, at, (at - 1) >> 1)
+    while at > 0 and trigger_queues.comes_before(ranking, at, (at - 1) >> 1):
+        trigger_queues.swap(ranking, at, (at - 1) >> 1)
         at = (at - 1) >> 1
 
 
@@ -130,13 +129,13 @@ def look_through(w: World, cell: int, found: int, mark: float, now: float, worst
     """Add the candidates of a cell that have not been asked to the ranking, and return how many it holds then."""
     pool = w.counters[POOLS]
     if bounded:
-        cells.empty(w.cells, cell)
+        position_index.empty(w.cells, cell)
     i = whole(w.cells[cell]["head"])
     while i >= 0:
         if bounded or w.book[i]["status"] == HELD:
             own = terms(w.groups, w.tiers, w.book, i)
             if bounded:
-                cells.widen(w, cell, i, own)
+                position_index.widen(w, cell, i, own)
             if w.book[i]["status"] == HELD and w.book[i]["asked"] != pool:
                 w.book[i]["asked"] = pool
                 score = score_of(w, i, own, mark, now, worst)
@@ -157,7 +156,7 @@ def best(w: World, y: int, side: int, found: int, mark: float, now: float) -> in
     """Open cells until the best candidate left is on top of the ranking; return how many it holds."""
     while w.counters[HOPES] > 0 and (found == 0 or w.hopes[0]["key"] >= w.ranking[0]["key"]):
         cell = whole(w.hopes[0]["i"])
-        queues.pop(w.hopes, w.counters[HOPES])
+        trigger_queues.pop(w.hopes, w.counters[HOPES])
         w.counters[HOPES] -= 1
         bounded = cell != w.symbols[y]["cells"][side]
         found = look_through(w, cell, found, mark, now, w.symbols[y]["worst"], bounded)
@@ -167,7 +166,7 @@ def best(w: World, y: int, side: int, found: int, mark: float, now: float) -> in
 @part
 def take_best(w: World, found: int, at: int) -> None:
     """Move the candidate on top of the ranking to a place behind it, which holds one fewer then."""
-    queues.pop(w.ranking, found)
+    trigger_queues.pop(w.ranking, found)
     w.ranking[at]["i"] = w.ranking[found - 1]["i"]
     w.ranking[at]["key"], w.ranking[at]["id"] = w.ranking[found - 1]["key"], w.ranking[found - 1]["id"]
 
@@ -182,9 +181,9 @@ def is_indexed(w: World, y: int, side: int, now: float) -> bool:
         w.symbols[y]["asked"][side] += members
         if w.symbols[y]["asked"][side] <= w.settings[0]["index_after"] * members:
             return False
-        cells.spread(w, y, side, now)
+        position_index.spread(w, y, side, now)
     elif w.symbols[y]["placed"][side] > 2 * (members + w.settings[0]["index_least"]):
-        cells.spread(w, y, side, now)
+        position_index.spread(w, y, side, now)
     return True
 
 
@@ -198,12 +197,12 @@ def candidates(w: World, y: int, side: int, mark: float, now: float, worst: floa
     if not is_indexed(w, y, side, now):
         return look_through(w, loose, found, mark, now, worst, False)
     hopes = 0
-    for cell in range(loose, cells.end_of(w, y, side)):
+    for cell in range(loose, position_index.end_of(w, y, side)):
         if w.cells[cell]["head"] >= 0:
             bound = np.inf if cell == loose else bound_of(w, y, cell, sign(side), mark, now)
             if bound > -np.inf:
                 w.hopes[hopes]["i"], w.hopes[hopes]["id"], w.hopes[hopes]["key"] = cell, cell, bound
                 hopes += 1
-    queues.heapify(w.hopes, hopes)
+    trigger_queues.heapify(w.hopes, hopes)
     w.counters[HOPES] = hopes
     return best(w, y, side, found, mark, now)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.kernel.compile import helper, part
-from backtest.kernel.replay import position_index as cells
-from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FUND, HELD, TRADERS
 from backtest.kernel.replay.ledger import from_fund, note, post
 from backtest.kernel.replay.requeue import rekey
@@ -31,7 +30,7 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
         mark = w.symbols[y]["mark"]
         if mark < 0.0:
             continue
-        for cell in range(w.symbols[y]["cells"][0], cells.end_of(w, y, 1)):
+        for cell in range(w.symbols[y]["cells"][0], position_index.end_of(w, y, 1)):
             i = whole(w.cells[cell]["head"])
             while i >= 0:
                 if w.book[i]["status"] == HELD and i != loser:
@@ -45,7 +44,7 @@ def claw_back(w: World, loser: int, row: int, amount: int) -> int:
                         found += 1
                         total += profit
                 i = whole(w.book[i]["next_member"])
-    queues.in_order(w.ranking, found)
+    trigger_queues.in_order(w.ranking, found)
     left = amount
     for number in range(found):
         i = whole(w.ranking[number]["i"])

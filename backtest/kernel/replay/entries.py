@@ -12,8 +12,7 @@ import numpy as np
 
 from backtest.kernel.arrays import OPEN, UNKNOWN, Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, part
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
+from backtest.kernel.margin import formula, lookup
 from backtest.kernel.replay.codes import REDUCED
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import (
@@ -119,15 +118,15 @@ def take_place(w: World, e: Entrants, p: int) -> int:
     """Give position ``p`` of the book a place among the open ones, as it was entered, and return it."""
     i = free_place(w)
     y, entry_time = whole(e.positions.symbol[p]), e.positions.entry_time[p]
-    group = place.group_of(e.rules, y, entry_time)
-    bar = place.first_bar_at_or_after(e.bars, y, entry_time)
+    group = lookup.group_of(e.rules, y, entry_time)
+    bar = lookup.first_bar_at_or_after(e.bars, y, entry_time)
     quantity, entry_price = e.positions.quantity[p], e.positions.entry_price[p]
     notional = formula.notional(e.rules.kind[group], quantity, entry_price)
-    made = e.funding.first[y] + place.charges_until(e.bars, e.funding, y, bar, entry_time)
+    made = e.funding.first[y] + lookup.charges_until(e.bars, e.funding, y, bar, entry_time)
     clear(w.book, i)
     w.book[i]["quantity"], w.book[i]["entry_price"] = quantity, entry_price
-    w.book[i]["margin"] = place.margin_of(e.positions, p, notional)
-    w.book[i]["leverage"] = place.leverage_of(e.positions, p, notional)
+    w.book[i]["margin"] = lookup.margin_of(e.positions, p, notional)
+    w.book[i]["leverage"] = lookup.leverage_of(e.positions, p, notional)
     w.book[i]["entry_funding"] = w.charges[made]["cumulative"]
     w.book[i]["lots"] = whole(np.rint(quantity / w.symbols[y]["lot"]))
     w.book[i]["group"], w.book[i]["symbol"], w.book[i]["side"] = group, y, e.positions.side[p]
@@ -146,7 +145,7 @@ def take_place(w: World, e: Entrants, p: int) -> int:
 def enters_inside(w: World, e: Entrants, i: int) -> bool:
     """Return whether a position enters strictly inside the bar before the first that tests it."""
     p = w.book[i]["row"]
-    return place.falls_inside_a_bar(
+    return lookup.falls_inside_a_bar(
         e.bars, whole(w.book[i]["symbol"]), whole(w.book[i]["start"]), e.positions.entry_time[p]
     )
 
@@ -157,7 +156,7 @@ def enters_unseen(w: World, e: Entrants, i: int) -> bool:
     p, y, bar = w.book[i]["row"], whole(w.book[i]["symbol"]), whole(w.book[i]["start"])
     if bar >= e.bars.first[y + 1] - e.bars.first[y]:
         return False
-    return place.end_of_knowledge(e.bars, y, bar, e.positions.entry_time[p]) == bar
+    return lookup.end_of_knowledge(e.bars, y, bar, e.positions.entry_time[p]) == bar
 
 
 @helper
@@ -165,7 +164,7 @@ def exit_charges(w: World, e: Entrants, i: int, row: int) -> int:
     """Return the charges made by the moment a position's exit was planned for, which takes place at a row."""
     p, y = w.book[i]["row"], whole(w.book[i]["symbol"])
     bar = row - e.bars.first[y]
-    return e.funding.first[y] + place.charges_until(e.bars, e.funding, y, bar, e.exit_time[p])
+    return e.funding.first[y] + lookup.charges_until(e.bars, e.funding, y, bar, e.exit_time[p])
 
 
 @helper

@@ -6,9 +6,8 @@ import numpy as np
 
 from backtest.kernel.arrays import EXITED, UNKNOWN
 from backtest.kernel.compile import helper, part
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import position as segment
-from backtest.kernel.replay import position_index as cells
+from backtest.kernel.margin import formula, position
+from backtest.kernel.replay import position_index
 from backtest.kernel.replay.clawback import cover
 from backtest.kernel.replay.codes import HELD, LOCKED, MARKET, TRADERS
 from backtest.kernel.replay.ledger import charge_trading_fee, note, pay_funding, post, stock_move
@@ -47,7 +46,7 @@ def price_columns(w: World, i: int, now: float) -> float:
     own = terms(w.groups, w.tiers, w.book, i)
     price = liquidation_price_at(w.groups, w.tiers, own, now)
     w.book[i]["liquidation_price"] = price
-    w.book[i]["bankruptcy_price"] = segment.bankruptcy_price(own, now)
+    w.book[i]["bankruptcy_price"] = position.bankruptcy_price(own, now)
     return price
 
 
@@ -100,7 +99,7 @@ def lose_sight(w: World, i: int, row: int) -> None:
 @part
 def lose_all(w: World, y: int, row: int) -> None:
     """End every open position of a symbol: too much of its history is missing."""
-    for cell in range(w.symbols[y]["cells"][0], cells.end_of(w, y, 1)):
+    for cell in range(w.symbols[y]["cells"][0], position_index.end_of(w, y, 1)):
         while w.cells[cell]["head"] >= 0:
             lose_sight(w, whole(w.cells[cell]["head"]), row)
     w.symbols[y]["waiting_first"][0] = w.symbols[y]["waiting_first"][1] = -1

@@ -6,8 +6,7 @@ import numpy as np
 
 from backtest.kernel.arrays import LIQUIDATED
 from backtest.kernel.compile import helper, part
-from backtest.kernel.replay import position_index as cells
-from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.clawback import cover
 from backtest.kernel.replay.codes import BACKSTOP, DONE, RETURNED, SHARED, TO_FUND, TRADERS
 from backtest.kernel.replay.ledger import note, post, share_of, to_fund
@@ -19,14 +18,14 @@ def enlist(w: World, i: int) -> None:
     """Add a position to the open ones of its symbol and side."""
     y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
     w.symbols[y]["members"][side] += 1
-    cells.link(w.cells, w.book, i, w.symbols[y]["cells"][side])
+    position_index.link(w.cells, w.book, i, w.symbols[y]["cells"][side])
 
 
 @helper
 def delist(w: World, i: int) -> None:
     """Take a position from the open ones."""
     w.symbols[w.book[i]["symbol"]]["members"][w.book[i]["side"]] -= 1
-    cells.unlink(w.cells, w.book, i)
+    position_index.unlink(w.cells, w.book, i)
 
 
 @helper
@@ -34,20 +33,20 @@ def withdraw_orders(w: World, i: int) -> None:
     """Take a position's stop and take-profit out of their queues."""
     buckets = w.settings[0]["buckets"]
     if w.book[i]["stop_node"] >= 0:
-        queues.discard(w.nodes, w.heads, w.queues, w.counters, buckets, w.book[i]["stop_node"])
+        trigger_queues.discard(w.nodes, w.heads, w.queues, w.counters, buckets, w.book[i]["stop_node"])
         w.book[i]["stop_node"] = -1
     if w.book[i]["target_node"] >= 0:
-        queues.discard(w.nodes, w.heads, w.queues, w.counters, buckets, w.book[i]["target_node"])
+        trigger_queues.discard(w.nodes, w.heads, w.queues, w.counters, buckets, w.book[i]["target_node"])
         w.book[i]["target_node"] = -1
 
 
 @helper
 def place_order(w: World, i: int, queue: int, theta: float) -> int:
     """Put an order into a queue of watched prices, and return its node."""
-    node = queues.new_node(w.nodes, w.counters)
+    node = trigger_queues.new_node(w.nodes, w.counters)
     if node >= 0:
         w.nodes[node]["owner"] = i
-        queues.push(w.nodes, w.heads, w.queues, w.settings[0]["buckets"], queue, node, theta)
+        trigger_queues.push(w.nodes, w.heads, w.queues, w.settings[0]["buckets"], queue, node, theta)
     return node
 
 
@@ -68,7 +67,7 @@ def place_orders(w: World, i: int) -> None:
 @part
 def unqueue(w: World, i: int) -> None:
     """Take a position out of every queue."""
-    queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, w.settings[0]["buckets"], i)
+    trigger_queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, w.settings[0]["buckets"], i)
     withdraw_orders(w, i)
 
 

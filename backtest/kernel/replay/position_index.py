@@ -13,7 +13,7 @@ import numpy as np
 
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay import trigger_queues
 from backtest.kernel.replay.codes import BINANCE, RANDOM, SIZE, TOP_TEN
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import World, terms, value, whole
@@ -155,7 +155,7 @@ def relist(w: World, i: int, now: float) -> None:
 @helper
 def set_edges(w: World, first: int, count: int, size: int) -> None:
     """Write down edges between equal shares of the sample in the ranking."""
-    queues.in_order(w.ranking, size)
+    trigger_queues.in_order(w.ranking, size)
     for number in range(count):
         w.edges[first + number] = w.ranking[size - 1 - ((number + 1) * size) // (count + 1)]["key"]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from backtest.kernel.compile import part
-from backtest.kernel.replay import position_index as cells
-from backtest.kernel.replay import trigger_queues as queues
+from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.state import (
     World,
     terms,
@@ -17,13 +16,13 @@ def rekey(w: World, i: int) -> None:
     """Put a position into the queues, and among its likes, by its present terms."""
     y = whole(w.book[i]["symbol"])
     buckets = w.settings[0]["buckets"]
-    queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i)
+    trigger_queues.leave(w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i)
     held = terms(w.groups, w.tiers, w.book, i)
     at = w.symbols[y]["funding_now"]
     now = w.charges[at]["cumulative"]
-    queues.join(
+    trigger_queues.join(
         w.groups, w.tiers, w.book, w.nodes, w.heads, w.queues, w.counters, buckets, i, held,
         now + w.charges[at]["fall"], now + w.charges[at]["rise"],
     )  # fmt: skip
     if w.symbols[y]["indexed"][w.book[i]["side"]] != 0:
-        cells.relist(w, i, now)
+        position_index.relist(w, i, now)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from backtest.kernel.arrays import NO_TIME, Bars, Funding, Positions
 from backtest.kernel.compile import kernel
-from backtest.kernel.margin import lookup as place
+from backtest.kernel.margin import lookup
 from backtest.kernel.replay.state import whole
 from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.types import Codes, Flags, Floats, Integers
@@ -41,10 +41,10 @@ def place_entries(
     for i in range(start, stop):
         y = whole(positions.symbol[i])
         first, count = bars.first[y], bars.first[y + 1] - bars.first[y]
-        bar = place.first_bar_at_or_after(bars, y, positions.entry_time[i])
+        bar = lookup.first_bar_at_or_after(bars, y, positions.entry_time[i])
         entry_at[i] = first + bar if bar < count else rows
         if exit_at.shape[0] > 0:
-            bar = place.first_bar_at_or_after(bars, y, exit_time[i]) if exit_time[i] != NO_TIME else count
+            bar = lookup.first_bar_at_or_after(bars, y, exit_time[i]) if exit_time[i] != NO_TIME else count
             exit_at[i] = first + bar if bar < count else -1
 
 
@@ -56,13 +56,13 @@ def place_changes(
     for j in range(changes.row.shape[0]):
         i = changes.row[j]
         y = whole(symbol[i])
-        bar = place.first_bar_at_or_after(bars, y, changes.time[j])
+        bar = lookup.first_bar_at_or_after(bars, y, changes.time[j])
         count = bars.first[y + 1] - bars.first[y]
         late = bar == count
         if exit_time.shape[0] > 0:
             late = late or (exit_time[i] != NO_TIME and changes.time[j] > exit_time[i])
         at[j] = -1 if late else bars.first[y] + bar
-        made[j] = funding.first[y] + place.charges_until(bars, funding, y, bar, changes.time[j])
+        made[j] = funding.first[y] + lookup.charges_until(bars, funding, y, bar, changes.time[j])
 
 
 @kernel

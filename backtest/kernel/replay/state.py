@@ -9,8 +9,7 @@ import numpy as np
 
 from backtest.kernel.arrays import Rules
 from backtest.kernel.compile import helper, part
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay.records import Records
 from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
@@ -103,7 +102,7 @@ def sign(side: int) -> float:
 def terms(groups: Records, tiers: Records, book: Records, i: int) -> Segment:
     """Return a position as it stands."""
     held = book[i]
-    return segment.begin(
+    return position.begin(
         rules_of(groups, tiers), whole(held["group"]), whole(held["symbol"]), sign(whole(held["side"])),
         held["quantity"], held["entry_price"], held["margin"], held["leverage"], held["entry_funding"],
     )  # fmt: skip
@@ -137,23 +136,23 @@ def requirement_at(tiers: Records, held: Segment, price: float) -> float:
 @part
 def triggers_at(groups: Records, tiers: Records, held: Segment, price: float, funding: float) -> bool:
     """Return whether a position is liquidated at a price, by the direct formula."""
-    return segment.triggers(rules_of(groups, tiers), held, price, funding)
+    return position.triggers(rules_of(groups, tiers), held, price, funding)
 
 
 @part
 def liquidation_price_at(groups: Records, tiers: Records, held: Segment, funding: float) -> float:
     """Return where equity meets the maintenance margin at a funding."""
     rules = rules_of(groups, tiers)
-    low, high = segment.tiers_between(rules, held, funding, funding)
-    return segment.liquidation_price(rules, held, low, high, funding)
+    low, high = position.tiers_between(rules, held, funding, funding)
+    return position.liquidation_price(rules, held, low, high, funding)
 
 
 @part
 def rate_at(groups: Records, tiers: Records, held: Segment, funding: float) -> float:
     """Return the rate of the tier whose requirement meets equity at the liquidation price."""
     rules = rules_of(groups, tiers)
-    low, high = segment.tiers_between(rules, held, funding, funding)
-    return segment.triggering_rate(rules, held, low, high, funding)
+    low, high = position.tiers_between(rules, held, funding, funding)
+    return position.triggering_rate(rules, held, low, high, funding)
 
 
 @helper

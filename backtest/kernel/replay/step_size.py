@@ -6,9 +6,7 @@ import numpy as np
 
 from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL
 from backtest.kernel.compile import helper, part
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay.codes import ALL, BY_LAST, FRACTION, TIER
 from backtest.kernel.replay.state import World, equity_at, requirement_at, rules_of, terms, unrealised, whole
@@ -43,7 +41,7 @@ def tier_lots(w: World, own: Segment, lots: int, tau: float) -> int:
         return lots
     rules, group = rules_of(w.groups, w.tiers), own.group
     size = size_in_table(w, own, tau)
-    tier = place.flat_tier(rules, group, size)
+    tier = lookup.flat_tier(rules, group, size)
     lowered = max(tier - w.settings[0]["tier_step"], rules.tier_first[group]) + 1
     kept = whole(np.floor(lots * (rules.floor[lowered] / size) * JUST_BELOW))
     return min(lots, max(whole(1), lots - max(kept, whole(0))))
@@ -55,7 +53,7 @@ def takes_no_step(w: World, own: Segment, tau: float) -> bool:
     rules, group = rules_of(w.groups, w.tiers), own.group
     if rules.keyed_by[group] == BY_LEVERAGE:
         return True
-    tier = place.flat_tier(rules, group, size_in_table(w, own, tau))
+    tier = lookup.flat_tier(rules, group, size_in_table(w, own, tau))
     return tier - rules.tier_first[group] < w.settings[0]["whole_tiers"]
 
 
@@ -72,7 +70,7 @@ def size_in_table(w: World, own: Segment, tau: float) -> float:
     rules, group = rules_of(w.groups, w.tiers), own.group
     if rules.keyed_by[group] == MARGINAL and not own.constant:
         return formula.notional(own.kind, own.quantity, tau)
-    return place.table_size(rules, group, own.quantity, own.entry_notional)
+    return lookup.table_size(rules, group, own.quantity, own.entry_notional)
 
 
 @part
@@ -85,7 +83,7 @@ def enough_lots(w: World, own: Segment, lots: int, tau: float, base: float, now:
         closed = own.quantity * (middle / lots)
         margin = (own.margin - paid) + unrealised(own.kind, own.side, closed, own.entry_price, base)
         margin -= w.settings[0]["liquidation_fee_rate"] * formula.notional(own.kind, closed, base)
-        left = segment.begin(
+        left = position.begin(
             rules_of(w.groups, w.tiers), own.group, own.symbol, own.side, own.quantity * ((lots - middle) / lots),
             own.entry_price, margin, own.leverage, now,
         )  # fmt: skip

@@ -9,7 +9,7 @@ floats survives the subtraction, the product and the cut that make a bucket's nu
 from __future__ import annotations
 
 from backtest.kernel.compile import helper, part
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import FREE_NODE, FREE_NODES, FULL, NODES_USED, rules_of
@@ -120,7 +120,7 @@ def join(
 ) -> None:
     """Put a position into the queue of every tier that can trigger while funding stays between two sums."""
     rules = rules_of(groups, tiers)
-    low, high = segment.tiers_between(rules, held, lowest, highest)
+    low, high = position.tiers_between(rules, held, lowest, highest)
     for tier in range(low, high + 1):
         node = new_node(nodes, counters)
         if node < 0:
@@ -128,8 +128,8 @@ def join(
         nodes[node]["owner"] = i
         nodes[node]["sibling"] = book[i]["nodes"]
         book[i]["nodes"] = node
-        queue = segment.tree_of(rules, held, tier)
-        theta = segment.threshold_within(rules, held, tier, queues[queue]["largest"])
+        queue = position.tree_of(rules, held, tier)
+        theta = position.threshold_within(rules, held, tier, queues[queue]["largest"])
         push(nodes, heads, queues, buckets, queue, node, theta)
 
 

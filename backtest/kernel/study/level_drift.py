@@ -10,9 +10,7 @@ import math
 
 from backtest.kernel.arrays import Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.study.levels import bin_of
 from backtest.kernel.sweep.adjustments import Actions, after_change, first_adjustment
 from backtest.kernel.sweep.passive import held_by
@@ -36,7 +34,7 @@ def per_bin_of(edges: Floats, logarithmic: bool) -> float:
 def change_bar(bars: Bars, actions: Actions, symbol: int, i: int, change: int) -> int:
     """Return the bar at whose opening the next change of a position takes effect; the number of bars for none."""
     if change < actions.row.shape[0] and actions.row[change] == i:
-        return place.first_bar_at_or_after(bars, symbol, actions.time[change])
+        return lookup.first_bar_at_or_after(bars, symbol, actions.time[change])
     return bars.first[symbol + 1] - bars.first[symbol]
 
 
@@ -78,16 +76,16 @@ def pieces(
         symbol = int(positions.symbol[i])
         rows, count = bars.first[symbol], bars.first[symbol + 1] - bars.first[symbol]
         entry = positions.entry_time[i]
-        start = place.first_bar_at_or_after(bars, symbol, entry)
-        charge = funding.first[symbol] + place.charges_until(bars, funding, symbol, start, entry)
-        group = place.group_of(rules, symbol, entry)
+        start = lookup.first_bar_at_or_after(bars, symbol, entry)
+        charge = funding.first[symbol] + lookup.charges_until(bars, funding, symbol, start, entry)
+        group = lookup.group_of(rules, symbol, entry)
         held = held_by(rules, positions, i, group, funding.cumulative[charge])
         change = first_adjustment(actions, i)
         at, found = first[i], 0
         moment, before, held_before = entry, UNSEEN, held.quantity
         while True:
             now = funding.cumulative[charge]
-            level = formula.or_nan(segment.liquidation_price(rules, held, held.first, held.last, now))
+            level = formula.or_nan(position.liquidation_price(rules, held, held.first, held.last, now))
             place_now = bin_of(level, edges, logarithmic, per_bin) if level > 0.0 else NOWHERE
             if place_now != before or held.quantity != held_before:
                 if not counting:

@@ -13,9 +13,7 @@ import numpy as np
 
 from backtest.kernel.arrays import Bars, Forest, Funding, Rules
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.sweep.admission import LEVERAGE_ALLOWANCE, leverage_limit
 from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
@@ -55,7 +53,7 @@ def ends_of_knowledge(bars: Bars, symbol: int, ends: Integers) -> None:
     """Write, for an entry at each opening, the first bar that can no longer be tested."""
     first = bars.first[symbol]
     for bar in range(ends.shape[0]):
-        ends[bar] = place.end_of_knowledge(bars, symbol, bar, bars.time[first + bar])
+        ends[bar] = lookup.end_of_knowledge(bars, symbol, bar, bars.time[first + bar])
 
 
 @helper
@@ -63,7 +61,7 @@ def opened(bars: Bars, funding: Funding, rules: Rules, trial: Trial, leverage: f
     """Return the position opened at a bar's opening."""
     row = bars.first[trial.symbol] + bar
     price, moment = bars.mark_open[row], bars.time[row]
-    group = place.group_of(rules, trial.symbol, moment)
+    group = lookup.group_of(rules, trial.symbol, moment)
     kind = rules.kind[group]
     if kind == INVERSE:
         quantity = trial.notional * price
@@ -71,10 +69,10 @@ def opened(bars: Bars, funding: Funding, rules: Rules, trial: Trial, leverage: f
         quantity = trial.notional
     else:
         quantity = trial.notional / price
-    made = place.charges_until(bars, funding, trial.symbol, bar, moment)
+    made = lookup.charges_until(bars, funding, trial.symbol, bar, moment)
     entry_funding = funding.cumulative[funding.first[trial.symbol] + made]
     margin = formula.notional(kind, quantity, price) / leverage
-    return segment.begin(
+    return position.begin(
         rules, group, trial.symbol, trial.side, quantity, price, margin, leverage, entry_funding
     )  # fmt: skip
 
@@ -84,7 +82,7 @@ def obstacle(rules: Rules, held: Segment) -> int:
     """Return why a position could not have been opened, or SURVIVED."""
     if not rules.known[held.group]:
         return NO_TABLE
-    size = place.table_size(rules, held.group, held.quantity, held.entry_notional)
+    size = lookup.table_size(rules, held.group, held.quantity, held.entry_notional)
     if (
         size > rules.cap[held.group]
         or held.leverage > leverage_limit(rules, held.group, size) * LEVERAGE_ALLOWANCE
@@ -103,8 +101,8 @@ def prepare(
     room.hits[b] = obstacle(rules, held)
     if room.hits[b] == SURVIVED:
         row = bars.first[trial.symbol] + bar
-        room.lows[b], room.highs[b] = segment.relevant_tiers(rules, funding, held, funding.charged[row])
-        room.limits[b] = segment.threshold(rules, forest, held, room.lows[b])
+        room.lows[b], room.highs[b] = position.relevant_tiers(rules, funding, held, funding.charged[row])
+        room.limits[b] = position.threshold(rules, forest, held, room.lows[b])
 
 
 @kernel
@@ -130,13 +128,13 @@ def first_bars(
                 bar, low = (block + b) % count, room.lows[b]
                 tree = rules.tree_long[low] if trial.side > 0 else rules.tree_short[low]
                 end = trial.ends[bar]
-                room.hits[b] = segment.search(forest, trial.symbol, tree, bar, end, room.limits[b])
+                room.hits[b] = position.search(forest, trial.symbol, tree, bar, end, room.limits[b])
         for b in range(size):
             hit, i = room.hits[b], block + b
             if hit >= 0 or (hit == SURVIVED and room.highs[b] > room.lows[b]):
                 bar = i % count
                 held = opened(bars, funding, rules, trial, trial.leverages[i // count], bar)
-                hit = segment.confirmed(
+                hit = position.confirmed(
                     bars, funding, rules, forest, held, room.lows[b], room.highs[b], hit, bar, trial.ends[bar]
                 )  # fmt: skip
             found[i] = hit

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from backtest.kernel.arrays import Bars, Funding, Rules
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import lookup, position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.types import INVERSE, Floats, Integers
 
@@ -50,13 +49,13 @@ def after_change(
     bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
 ) -> tuple[Segment, float]:
     """Return a position after a change by its holder at the opening of a bar, and the funding paid until then."""
-    made = place.charges_until(bars, funding, held.symbol, bar, actions.time[change])
+    made = lookup.charges_until(bars, funding, held.symbol, bar, actions.time[change])
     changed_at = funding.cumulative[funding.first[held.symbol] + made]
     closed = -actions.quantity_change[change]
     paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
     opening = bars.mark_open[bars.first[held.symbol] + bar]
     realised = realised_by_closing(held.kind, held.side, closed, held.entry_price, opening)
-    changed = segment.begin(
+    changed = position.begin(
         rules, held.group, held.symbol, held.side, held.quantity - closed, held.entry_price,
         ((held.margin - paid) + realised) + actions.margin_change[change], held.leverage, changed_at,
     )  # fmt: skip

@@ -6,9 +6,7 @@ import numpy as np
 
 from backtest.kernel.arrays import BY_LEVERAGE, Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.sweep.passive import held_by
 from backtest.kernel.types import Flags, Floats, Integers
 
@@ -36,7 +34,7 @@ def survey(
         symbol = np.int64(positions.symbol[i])
         entry_time = positions.entry_time[i]
         first_row, end_row = bars.first[symbol], bars.first[symbol + 1]
-        group = place.group_of(rules, symbol, entry_time)
+        group = lookup.group_of(rules, symbol, entry_time)
         reason = -1
         if entry_time < bars.time[first_row]:
             reason = BEFORE_HISTORY
@@ -60,11 +58,11 @@ def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
     """Return why a position may not be opened under its table, or -1."""
     quantity = positions.quantity[i]
     entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-    size = place.table_size(rules, group, quantity, entry_notional)
+    size = lookup.table_size(rules, group, quantity, entry_notional)
     if size > rules.cap[group]:
         return BEYOND_TABLE
     limit = leverage_limit(rules, group, size)
-    if place.leverage_of(positions, i, entry_notional) > limit * LEVERAGE_ALLOWANCE:
+    if lookup.leverage_of(positions, i, entry_notional) > limit * LEVERAGE_ALLOWANCE:
         return BEYOND_LEVERAGE
     return -1
 
@@ -74,7 +72,7 @@ def leverage_limit(rules: Rules, group: int, size: float) -> float:
     """Return the highest leverage a size may be opened with."""
     if rules.keyed_by[group] == BY_LEVERAGE:
         return rules.max_leverage[rules.tier_first[group]]
-    return rules.max_leverage[place.flat_tier(rules, group, size)]
+    return rules.max_leverage[lookup.flat_tier(rules, group, size)]
 
 
 @helper
@@ -84,29 +82,29 @@ def flag_trees(
     """Flag the trees that a position's searches may need."""
     symbol = np.int64(positions.symbol[i])
     entry_time = positions.entry_time[i]
-    start = place.first_bar_at_or_after(bars, symbol, entry_time)
-    made = place.charges_until(bars, funding, symbol, start, entry_time)
+    start = lookup.first_bar_at_or_after(bars, symbol, entry_time)
+    made = lookup.charges_until(bars, funding, symbol, start, entry_time)
     held = held_by(rules, positions, i, group, funding.cumulative[funding.first[symbol] + made])
     low, high = held.first, held.last
     if start < bars.first[symbol + 1] - bars.first[symbol]:
-        low, high = segment.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
+        low, high = position.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
     for tier in range(low, high + 1):
-        used[segment.tree_of(rules, held, tier)] = True
+        used[position.tree_of(rules, held, tier)] = True
 
 
 @kernel
 def leverage_limits(rules: Rules, positions: Positions, limits: Floats, begin: int, stop: int) -> None:
     """Write the highest leverage each of the positions [begin, stop) may be opened with."""
     for i in range(begin, stop):
-        group = place.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
+        group = lookup.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
         quantity = positions.quantity[i]
         entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-        limits[i] = leverage_limit(rules, group, place.table_size(rules, group, quantity, entry_notional))
+        limits[i] = leverage_limit(rules, group, lookup.table_size(rules, group, quantity, entry_notional))
 
 
 @kernel
 def admissible(rules: Rules, positions: Positions, allowed: Flags, begin: int, stop: int) -> None:
     """Write whether each of the positions [begin, stop) may be opened under its table."""
     for i in range(begin, stop):
-        group = place.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
+        group = lookup.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
         allowed[i] = refusal(rules, positions, group, i) < 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from backtest.kernel.arrays import LIQUIDATED, STOPPED, TOOK_PROFIT
 from backtest.kernel.compile import helper
-from backtest.kernel.sweep import outcomes as settle
+from backtest.kernel.sweep import outcomes
 
 PESSIMISTIC, OPTIMISTIC, PATH = range(3)
 
@@ -39,7 +39,7 @@ def first_event(
     intrabar: int,
 ) -> tuple[int, bool]:
     """Return which of a bar's events comes first, and whether a rule had to decide."""
-    if liquidated and settle.reached_at_open(side, opening, liquidation_price):
+    if liquidated and outcomes.reached_at_open(side, opening, liquidation_price):
         return LIQUIDATED, False
     if stopped and side * watched_open <= side * stop_price:
         return STOPPED, False

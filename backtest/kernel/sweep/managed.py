@@ -27,11 +27,9 @@ from backtest.kernel.arrays import (
     Rules,
 )
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.sweep import outcomes as settle
+from backtest.kernel.sweep import outcomes
 from backtest.kernel.sweep.adjustments import Actions, after_change, first_adjustment
 from backtest.kernel.sweep.intrabar import first_event
 from backtest.kernel.sweep.passive import held_by
@@ -54,8 +52,8 @@ def first_touch(watched: Watched, symbol: int, below: bool, price: float, start:
     if np.isnan(price):
         return -1
     if below:
-        return segment.search(watched.forest, symbol, 2 * symbol, start, end, price)
-    return segment.search(watched.forest, symbol, 2 * symbol + 1, start, end, -price)
+        return position.search(watched.forest, symbol, 2 * symbol, start, end, price)
+    return position.search(watched.forest, symbol, 2 * symbol + 1, start, end, -price)
 
 
 class Bound(NamedTuple):
@@ -79,11 +77,11 @@ class Events(NamedTuple):
 @helper
 def bounds(bars: Bars, actions: Actions, symbol: int, entry_time: int, i: int) -> Bound:
     """Return the bars a position may live through."""
-    start = place.first_bar_at_or_after(bars, symbol, entry_time)
-    knowable = place.end_of_knowledge(bars, symbol, start, entry_time)
+    start = lookup.first_bar_at_or_after(bars, symbol, entry_time)
+    knowable = lookup.end_of_knowledge(bars, symbol, start, entry_time)
     if actions.exit_time[i] == NO_TIME:
         return Bound(start, knowable, knowable, False)
-    exit_bar = place.first_bar_at_or_after(bars, symbol, actions.exit_time[i])
+    exit_bar = lookup.first_bar_at_or_after(bars, symbol, actions.exit_time[i])
     return Bound(start, min(knowable, exit_bar), knowable, exit_bar < knowable)
 
 
@@ -93,7 +91,7 @@ def entry_bar_events(
 ) -> Events:
     """Return what happens in the bar an entry falls inside, as if its whole range came after the entry."""
     row = bars.first[held.symbol] + bar
-    liquidated = segment.triggers(rules, held, segment.worst_price(bars, held, row), held.entry_funding)
+    liquidated = position.triggers(rules, held, position.worst_price(bars, held, row), held.entry_funding)
     lowest, highest = watched.low[row], watched.high[row]
     stopped = lowest <= stop_price if held.side > 0 else highest >= stop_price
     profited = highest >= target_price if held.side > 0 else lowest <= target_price
@@ -115,10 +113,10 @@ def next_events(
 ) -> Events:
     """Return the first bar in [start, until) in which anything happens to a position, and what."""
     charges = funding.charged[bars.first[held.symbol] + start]
-    low, high = segment.relevant_tiers(rules, funding, held, charges)
-    limit = segment.threshold(rules, forest, held, low)
-    candidate = segment.search(forest, held.symbol, segment.tree_of(rules, held, low), start, until, limit)
-    hit = segment.confirmed(bars, funding, rules, forest, held, low, high, candidate, start, until)
+    low, high = position.relevant_tiers(rules, funding, held, charges)
+    limit = position.threshold(rules, forest, held, low)
+    candidate = position.search(forest, held.symbol, position.tree_of(rules, held, low), start, until, limit)
+    hit = position.confirmed(bars, funding, rules, forest, held, low, high, candidate, start, until)
     within = hit + 1 if hit >= 0 else until
     stop_bar = first_touch(watched, held.symbol, held.side > 0, stop_price, start, within)
     within = stop_bar + 1 if stop_bar >= 0 else within
@@ -152,7 +150,7 @@ def settle_events(
     opening = held.entry_price if at_entry else bars.open[row]
     watched_open = held.entry_price if at_entry else watched.open[row]
     if events.liquidated:
-        price = settle.within_bar(bars, held, price, row)
+        price = outcomes.within_bar(bars, held, price, row)
     event, decided = first_event(
         side, events.liquidated, events.stopped, events.profited, price, stop_price, target_price, opening,
         bars.low[row], bars.high[row], watched_open, watched.low[row], watched.high[row],
@@ -161,13 +159,13 @@ def settle_events(
     out.ambiguous[i] = out.ambiguous[i] or decided
     out.tier_rate[i] = np.nan
     if event == LIQUIDATED:
-        fill = settle.liquidation_fill(bars, row, side, opening, price)
-        out.tier_rate[i] = segment.triggering_rate(rules, held, held.first, held.last, now)
+        fill = outcomes.liquidation_fill(bars, row, side, opening, price)
+        out.tier_rate[i] = position.triggering_rate(rules, held, held.first, held.last, now)
     elif event == STOPPED:
         fill = watched_open if side * watched_open <= side * stop_price else stop_price
     else:
         fill = watched_open if side * watched_open >= side * target_price else target_price
-    settle.write_close(out, i, held, event, bars.time[row], fill, now, paid_before, put_in, rules.returned)
+    outcomes.write_close(out, i, held, event, bars.time[row], fill, now, paid_before, put_in, rules.returned)
     return price
 
 
@@ -196,14 +194,14 @@ def live(
         rows = bars.first[symbol]
         count = bars.first[symbol + 1] - rows
         paid_to = funding.first[symbol]
-        made = place.charges_until(bars, funding, symbol, bound.start, entry_time)
-        group = place.group_of(rules, symbol, entry_time)
+        made = lookup.charges_until(bars, funding, symbol, bound.start, entry_time)
+        group = lookup.group_of(rules, symbol, entry_time)
         held = held_by(rules, positions, i, group, funding.cumulative[paid_to + made])
         put_in, paid_before = held.margin, 0.0
         start, next_change = bound.start, first_adjustment(actions, i)
         out.ambiguous[i] = False
         events = Events(-1, False, False, False)
-        if place.falls_inside_a_bar(bars, symbol, start, entry_time):
+        if lookup.falls_inside_a_bar(bars, symbol, start, entry_time):
             events = entry_bar_events(bars, rules, watched, held, stop_price, target_price, start - 1)
             out.ambiguous[i] = events.bar >= 0
         if not test_entry_bar:
@@ -213,7 +211,7 @@ def live(
         while events.bar < 0:  # one stretch between changes each time round
             change_bar = count
             if next_change < adjustments and actions.row[next_change] == i:
-                change_bar = place.first_bar_at_or_after(bars, symbol, actions.time[next_change])
+                change_bar = lookup.first_bar_at_or_after(bars, symbol, actions.time[next_change])
             until = min(bound.end, change_bar)
             now = held.entry_funding
             if start < until:
@@ -221,7 +219,7 @@ def live(
                     bars, funding, rules, forest, watched, held, stop_price, target_price, start, until
                 )
                 tested = events.bar if events.bar >= 0 else until - 1
-                now = segment.funding_at(bars, funding, symbol, tested)
+                now = position.funding_at(bars, funding, symbol, tested)
             before_exit = (
                 bound.exits and change_bar == bound.end and actions.time[next_change] <= actions.exit_time[i]
             )
@@ -231,7 +229,7 @@ def live(
             while (
                 next_change < adjustments
                 and actions.row[next_change] == i
-                and place.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
+                and lookup.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
                 and not (bound.exits and actions.time[next_change] > actions.exit_time[i])
             ):
                 held, paid = after_change(bars, funding, rules, actions, held, next_change, until)
@@ -240,22 +238,22 @@ def live(
                 next_change += 1
             start = until
 
-        price = segment.liquidation_price(rules, held, held.first, held.last, now)
-        out.bankruptcy_price[i] = formula.or_nan(segment.bankruptcy_price(held, now))
+        price = position.liquidation_price(rules, held, held.first, held.last, now)
+        out.bankruptcy_price[i] = formula.or_nan(position.bankruptcy_price(held, now))
         if events.bar >= 0:
             price = settle_events(
                 bars, rules, watched, out, i, held, events, price, stop_price, target_price,
                 events.bar < bound.start, intrabar, now, paid_before, put_in,
             )  # fmt: skip
         elif bound.exits:
-            made = place.charges_until(bars, funding, symbol, bound.end, actions.exit_time[i])
-            settle.write_close(
+            made = lookup.charges_until(bars, funding, symbol, bound.end, actions.exit_time[i])
+            outcomes.write_close(
                 out, i, held, EXITED, bars.time[rows + bound.end], bars.mark_open[rows + bound.end],
                 funding.cumulative[paid_to + made], paid_before, put_in, rules.returned,
             )  # fmt: skip
             out.tier_rate[i] = np.nan
         elif bound.knowable == count:
-            settle.write_unfinished(out, i, held, OPEN, NO_TIME, now, paid_before)
+            outcomes.write_unfinished(out, i, held, OPEN, NO_TIME, now, paid_before)
         else:
-            settle.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + bound.knowable], now, paid_before)
+            outcomes.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + bound.knowable], now, paid_before)
         out.liquidation_price[i] = formula.or_nan(price)

@@ -25,11 +25,9 @@ from backtest.kernel.arrays import (
     Rules,
 )
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula
-from backtest.kernel.margin import lookup as place
-from backtest.kernel.margin import position as segment
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.sweep import outcomes as settle
+from backtest.kernel.sweep import outcomes
 from backtest.kernel.types import Floats, Integers
 
 BLOCK = 1024
@@ -58,15 +56,15 @@ def held_by(rules: Rules, positions: Positions, i: int, group: int, entry_fundin
     """Return a position as it was opened."""
     quantity, entry_price = positions.quantity[i], positions.entry_price[i]
     entry_notional = formula.notional(rules.kind[group], quantity, entry_price)
-    return segment.begin(
+    return position.begin(
         rules,
         group,
         np.int64(positions.symbol[i]),
-        place.signed_side(positions, i),
+        lookup.signed_side(positions, i),
         quantity,
         entry_price,
-        place.margin_of(positions, i, entry_notional),
-        place.leverage_of(positions, i, entry_notional),
+        lookup.margin_of(positions, i, entry_notional),
+        lookup.leverage_of(positions, i, entry_notional),
         entry_funding,
     )
 
@@ -78,16 +76,16 @@ def prepare(
     """Note where a position stands, and its threshold."""
     symbol = np.int64(positions.symbol[i])
     entry_time = positions.entry_time[i]
-    group = place.group_of(rules, symbol, entry_time)
-    start = place.first_bar_at_or_after(bars, symbol, entry_time)
-    end = place.end_of_knowledge(bars, symbol, start, entry_time)
-    made = place.charges_until(bars, funding, symbol, start, entry_time)
+    group = lookup.group_of(rules, symbol, entry_time)
+    start = lookup.first_bar_at_or_after(bars, symbol, entry_time)
+    end = lookup.end_of_knowledge(bars, symbol, start, entry_time)
+    made = lookup.charges_until(bars, funding, symbol, start, entry_time)
     entry_funding = funding.cumulative[funding.first[symbol] + made]
     held = held_by(rules, positions, i, group, entry_funding)
     low, high = held.first, held.last
     if start < end:
-        low, high = segment.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
-    room.limits[b] = segment.threshold(rules, forest, held, low)
+        low, high = position.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
+    room.limits[b] = position.threshold(rules, forest, held, low)
     room.fundings[b], room.groups[b] = entry_funding, group
     room.lows[b], room.highs[b], room.starts[b], room.ends[b] = low, high, start, end
 
@@ -110,11 +108,11 @@ def finish(
     low, high, start, end, hit = room.lows[b], room.highs[b], room.starts[b], room.ends[b], room.hits[b]
     rows = bars.first[held.symbol]
     if hit >= 0 or high > low:
-        hit = segment.confirmed(bars, funding, rules, forest, held, low, high, hit, start, end)
+        hit = position.confirmed(bars, funding, rules, forest, held, low, high, hit, start, end)
     in_entry_bar = False
-    if place.falls_inside_a_bar(bars, held.symbol, start, positions.entry_time[i]):
-        worst = segment.worst_price(bars, held, rows + start - 1)
-        in_entry_bar = segment.triggers(rules, held, worst, held.entry_funding)
+    if lookup.falls_inside_a_bar(bars, held.symbol, start, positions.entry_time[i]):
+        worst = position.worst_price(bars, held, rows + start - 1)
+        in_entry_bar = position.triggers(rules, held, worst, held.entry_funding)
     out.ambiguous[i] = in_entry_bar
     tested, opening = end - 1, held.entry_price
     if in_entry_bar and test_entry_bar:
@@ -122,19 +120,19 @@ def finish(
         low, high = held.first, held.last
     elif hit >= 0:
         tested, opening = hit, bars.open[rows + hit]
-    now = segment.funding_at(bars, funding, held.symbol, tested) if tested >= start else held.entry_funding
-    price = segment.liquidation_price(rules, held, low, high, now)
-    out.bankruptcy_price[i] = formula.or_nan(segment.bankruptcy_price(held, now))
+    now = position.funding_at(bars, funding, held.symbol, tested) if tested >= start else held.entry_funding
+    price = position.liquidation_price(rules, held, low, high, now)
+    out.bankruptcy_price[i] = formula.or_nan(position.bankruptcy_price(held, now))
     if hit >= 0:
         row = rows + hit
-        price = settle.within_bar(bars, held, price, row)
-        fill = settle.liquidation_fill(bars, row, held.side, opening, price)
-        settle.write_close(out, i, held, LIQUIDATED, bars.time[row], fill, now, 0.0, held.margin, rules.returned)
-        out.tier_rate[i] = segment.triggering_rate(rules, held, low, high, now)
+        price = outcomes.within_bar(bars, held, price, row)
+        fill = outcomes.liquidation_fill(bars, row, held.side, opening, price)
+        outcomes.write_close(out, i, held, LIQUIDATED, bars.time[row], fill, now, 0.0, held.margin, rules.returned)
+        out.tier_rate[i] = position.triggering_rate(rules, held, low, high, now)
     elif end == bars.first[held.symbol + 1] - rows:
-        settle.write_unfinished(out, i, held, OPEN, NO_TIME, now, 0.0)
+        outcomes.write_unfinished(out, i, held, OPEN, NO_TIME, now, 0.0)
     else:
-        settle.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + end], now, 0.0)
+        outcomes.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + end], now, 0.0)
     out.liquidation_price[i] = formula.or_nan(price)
 
 
@@ -160,6 +158,6 @@ def cross(
             i, low = block + b, room.lows[b]
             tree = rules.tree_long[low] if positions.side[i] == 0 else rules.tree_short[low]
             symbol = np.int64(positions.symbol[i])
-            room.hits[b] = segment.search(forest, symbol, tree, room.starts[b], room.ends[b], room.limits[b])
+            room.hits[b] = position.search(forest, symbol, tree, room.starts[b], room.ends[b], room.limits[b])
         for b in range(size):
             finish(bars, funding, rules, forest, positions, test_entry_bar, room, out, block + b, b)

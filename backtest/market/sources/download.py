@@ -17,7 +17,7 @@ from backtest.market.repairs import Reading
 from backtest.market.sources import plan, store
 from backtest.market.sources.archives import Period, Series, path_of
 from backtest.market.sources.fetch_result import File
-from backtest.market.sources.formats import delimited as text
+from backtest.market.sources.formats import delimited
 from backtest.market.sources.http import AbsentError, Client
 from backtest.market.sources.manifest import Entry, Manifest
 from backtest.market.sources.reader import READERS
@@ -145,7 +145,7 @@ def short_days(rows: pl.DataFrame, period: Period, step: int) -> tuple[date, ...
 
 
 def _read(series: Series, period: Period, data: bytes, path: Path) -> Reading:
-    reading = READERS[series.archive.kind](text.unwrapped(data, path), path)
+    reading = READERS[series.archive.kind](delimited.unwrapped(data, path), path)
     times = reading.rows["time"]
     first = datetime(period.first.year, period.first.month, period.first.day, tzinfo=UTC) - SLACK
     last = datetime(period.last.year, period.last.month, period.last.day, tzinfo=UTC) + DAY + SLACK

@@ -11,8 +11,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError, FetchError
 from backtest.market.market import GAP_LIMIT, Market
-from backtest.market.sources import fetcher as fetching
-from backtest.market.sources import plan, store
+from backtest.market.sources import fetcher, plan, store
 from backtest.market.sources.archives import ARCHIVES, Series
 from backtest.market.sources.fetch_result import Fetched
 from backtest.market.sources.formats.tidy import OHLC
@@ -65,7 +64,7 @@ class History:
 
     def series(self, name: str) -> list[Series]:
         """Return the series of what can be joined, or of the price."""
-        return fetching.all_series(self.venue, ALSO.get(name, name), self.symbols, self.interval)
+        return fetcher.all_series(self.venue, ALSO.get(name, name), self.symbols, self.interval)
 
     @property
     def all_series(self) -> list[Series]:
@@ -75,7 +74,7 @@ class History:
 
 def load(
     history: History,
-    settings: fetching.Settings,
+    settings: fetcher.Settings,
     *,
     gap_limit: timedelta | None = GAP_LIMIT,
     description: str | None = None,
@@ -89,7 +88,7 @@ def load(
     DataError
         Where nothing is published for the span, or open interest is not known for it.
     """
-    fetched = fetching.fetch_series(history.all_series, history.span, settings)
+    fetched = fetcher.fetch_series(history.all_series, history.span, settings)
     if fetched.failures:
         first = fetched.failures[0]
         raise FetchError(

@@ -12,19 +12,17 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market.repairs import Reading
-from backtest.market.sources.formats import binance as figures
-from backtest.market.sources.formats import bybit, hyperliquid, klines, tables
-from backtest.market.sources.formats import delimited as text
+from backtest.market.sources.formats import binance, bybit, delimited, hyperliquid, klines, tables
 
 Reader = Callable[[bytes, Path], Reading]
 
 #: What a file can be, and what reads it.
 READERS: dict[str, Reader] = {
     **{kind: partial(klines.read, kind=kind) for kind in klines.AMOUNTS},
-    "funding": figures.read_funding,
-    "metrics": figures.read_metrics,
-    "coin_metrics": partial(figures.read_metrics, stamped_at_start=True),
-    "liquidations": figures.read_liquidations,
+    "funding": binance.read_funding,
+    "metrics": binance.read_metrics,
+    "coin_metrics": partial(binance.read_metrics, stamped_at_start=True),
+    "liquidations": binance.read_liquidations,
     "bybit_trades": bybit.read_trades,
     "bybit_spot_trades": bybit.read_spot_trades,
     "bybit_klines": bybit.read_klines,
@@ -86,7 +84,7 @@ def read(
         raise ArgumentError(f"columns are for kind 'table', not {kind!r}")
     if clock is not None and kind != "bybit_klines":
         raise ArgumentError(f"clock is for kind 'bybit_klines', not {kind!r}")
-    data = text.unpacked(path)
+    data = delimited.unpacked(path)
     if kind == "table":
         reading = tables.read_table(data, path, columns)
     elif clock is not None:

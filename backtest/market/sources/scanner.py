@@ -7,8 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.market.sources import fetcher as fetching
-from backtest.market.sources import plan, store
+from backtest.market.sources import fetcher, plan, store
 from backtest.market.sources.folder import data_folder
 
 
@@ -41,6 +40,6 @@ def scan(
     DataError
         Where nothing of them is stored.
     """
-    wanted = fetching.all_series(venue, data, symbols, interval)
+    wanted = fetcher.all_series(venue, data, symbols, interval)
     asked = plan.span(start, end)
     return store.scan(data_folder() if folder is None else Path(folder), wanted, asked.start, asked.end)

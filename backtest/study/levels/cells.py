@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.kernel.study import levels as kernels
+from backtest.kernel.study import levels
 from backtest.kernel.study.level_drift import NEVER
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.study.levels.decay import thinning
@@ -40,7 +40,7 @@ class SideCells:
     def add(self, columns: Sequence[Integers | Floats]) -> None:
         """Add the levels of this side among some rows."""
         grid, thin = self.grid, self.thinning
-        kernels.add_levels(
+        levels.add_levels(
             self.code, *columns, grid.price_edges, grid.logarithmic, grid.start, grid.step, thin.start,
             grid.interval, thin.logs, thin.block_first, thin.block_log, self.differences, self.erased,
         )  # fmt: skip
@@ -48,7 +48,7 @@ class SideCells:
     def cells(self) -> Integers:
         """Return (bins + 2, columns) what waits, below the bins and above them too; the sums take its place."""
         cells = self.differences[:, :-1]
-        kernels.sum_levels(self.differences, self.thinning.factor, self.thinning.block_first)
+        levels.sum_levels(self.differences, self.thinning.factor, self.thinning.block_first)
         return cells
 
 

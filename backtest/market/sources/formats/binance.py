@@ -8,11 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from backtest.market.repairs import Reading, Repairs
-from backtest.market.sources.formats import delimited as text
-from backtest.market.sources.formats import tidy
+from backtest.market.sources.formats import delimited, tidy
 from backtest.schemas.frames import Side
 
-FUNDING = text.Layout(
+FUNDING = delimited.Layout(
     "funding",
     ("time", "interval_hours", "rate"),
     {"time": pl.Int64, "interval_hours": pl.Int64, "rate": pl.Float64},
@@ -32,7 +31,7 @@ METRICS_NAMES = {
     "sum_taker_long_short_vol_ratio": "taker_volume_ratio",
 }
 METRICS_VALUES = tuple(METRICS_NAMES.values())[2:]
-METRICS = text.Layout(
+METRICS = delimited.Layout(
     "metrics",
     tuple(METRICS_NAMES.values()),
     {"time": pl.Int64, **dict.fromkeys(METRICS_VALUES, pl.Float64)},
@@ -55,7 +54,7 @@ LIQUIDATION_COLUMNS = (
     "last_fill_quantity",
     "filled_quantity",
 )
-LIQUIDATIONS = text.Layout(
+LIQUIDATIONS = delimited.Layout(
     "liquidations",
     LIQUIDATION_COLUMNS,
     {
@@ -74,9 +73,9 @@ LIQUIDATIONS = text.Layout(
 
 def read_funding(data: bytes, path: Path) -> Reading:
     """Return ``time, rate, interval_hours``. Stamps keep the milliseconds by which they are late."""
-    frame = text.table(data, FUNDING, path)
-    text.refuse(frame, ~pl.col("rate").is_finite(), "rate must be a finite number", ["time", "rate"], path)
-    times, microseconds = text.stamps(frame["time"], path)
+    frame = delimited.table(data, FUNDING, path)
+    delimited.refuse(frame, ~pl.col("rate").is_finite(), "rate must be a finite number", ["time", "rate"], path)
+    times, microseconds = delimited.stamps(frame["time"], path)
     frame, ordered = tidy.in_order(frame.with_columns(time=times).select("time", "rate", "interval_hours"))
     return Reading(frame, Repairs({"microseconds": microseconds, **ordered}))
 
@@ -92,8 +91,8 @@ def read_metrics(data: bytes, path: Path, *, stamped_at_start: bool | None = Non
     data, path : the file's contents and where they are from
     stamped_at_start : whether stamps are a period's start; None: by the file's first stamp, as USD-M changed
     """
-    frame = text.table(data, METRICS, path)
-    times, _ = text.stamps(frame["time"], path)
+    frame = delimited.table(data, METRICS, path)
+    times, _ = delimited.stamps(frame["time"], path)
     early = _stamped_at_start(times, stamped_at_start)
     known_at = pl.select(pl.when(early).then(times + PERIOD).otherwise(times)).to_series()
     frame, ordered = tidy.in_order(frame.with_columns(time=known_at.cast(times.dtype)))
@@ -116,10 +115,10 @@ def read_liquidations(data: bytes, path: Path) -> Reading:
 
     The venue writes every row exactly twice, and at most one order a second and symbol: a lower bound.
     """
-    frame = text.table(data, LIQUIDATIONS, path)
+    frame = delimited.table(data, LIQUIDATIONS, path)
     known = pl.col("order_side").is_in(["BUY", "SELL"])
-    text.refuse(frame, ~known, "side must be BUY or SELL", ["time", "order_side"], path)
-    times, _ = text.stamps(frame["time"], path)
+    delimited.refuse(frame, ~known, "side must be BUY or SELL", ["time", "order_side"], path)
+    times, _ = delimited.stamps(frame["time"], path)
     frame = frame.with_columns(
         time=times, side=pl.when(pl.col("order_side") == "SELL").then(pl.lit("long")).otherwise(pl.lit("short"))
     )

@@ -9,8 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from backtest.market.repairs import Reading, Repairs
-from backtest.market.sources.formats import delimited as text
-from backtest.market.sources.formats import tidy
+from backtest.market.sources.formats import delimited, tidy
 from backtest.market.sources.formats.klines import bars
 from backtest.schemas.frames import Time
 
@@ -27,7 +26,7 @@ TRADE_COLUMNS = (
     "foreign_notional",
 )
 #: ``homeNotional`` is the base amount of linear and inverse contracts alike; ``size`` is not.
-TRADES = text.Layout(
+TRADES = delimited.Layout(
     "trades",
     TRADE_COLUMNS,
     {
@@ -42,7 +41,7 @@ TRADES = text.Layout(
     extra=1,  # newer files end in RPI
 )
 
-SPOT_TRADES = text.Layout(
+SPOT_TRADES = delimited.Layout(
     "trades",
     ("trade_id", "time", "price", "quantity", "taker_side"),
     {
@@ -63,7 +62,7 @@ SPOT_TRADES = text.Layout(
     extra=1,  # newer files end in rpi
 )
 
-INDEX = text.Layout(
+INDEX = delimited.Layout(
     "index",
     ("time", "symbol", "period", *tidy.OHLC),
     {"time": pl.Int64, **dict.fromkeys(tidy.OHLC, pl.Float64)},
@@ -71,7 +70,7 @@ INDEX = text.Layout(
     tuple(frozenset({name}) for name in ("start_at", "symbol", "period", *tidy.OHLC)),
 )
 
-KLINES = text.Layout(
+KLINES = delimited.Layout(
     "klines",
     ("time", "open", "high", "low", "close", "volume"),
     {"time": pl.String, **dict.fromkeys((*tidy.OHLC, "volume"), pl.Float64)},
@@ -89,24 +88,24 @@ def read_trades(data: bytes, path: Path) -> Reading:
     Files written from the newest trade backwards are turned round first, so that trades of one millisecond keep
     their order.
     """
-    frame = text.table(data, TRADES, path)
-    seconds = pl.col("time").is_between(text.MILLISECONDS / 1000, text.MILLISECONDS)
+    frame = delimited.table(data, TRADES, path)
+    seconds = pl.col("time").is_between(delimited.MILLISECONDS / 1000, delimited.MILLISECONDS)
     rule = "time must be seconds since 1970, price and quantity above zero"
-    text.refuse(frame, ~(seconds & AMOUNTS), rule, ["time", "price", "quantity"], path)
+    delimited.refuse(frame, ~(seconds & AMOUNTS), rule, ["time", "price", "quantity"], path)
     return _ordered(frame, lambda times: (times * 1000).round().cast(pl.Int64).cast(Time))
 
 
 def read_spot_trades(data: bytes, path: Path) -> Reading:
     """Return spot trades as :func:`read_trades`."""
-    frame = text.table(data, SPOT_TRADES, path)
+    frame = delimited.table(data, SPOT_TRADES, path)
     rule = "price and quantity must be above zero"
-    text.refuse(frame, ~AMOUNTS, rule, ["time", "price", "quantity"], path)
-    return _ordered(frame, lambda times: text.stamps(times, path)[0])
+    delimited.refuse(frame, ~AMOUNTS, rule, ["time", "price", "quantity"], path)
+    return _ordered(frame, lambda times: delimited.stamps(times, path)[0])
 
 
 def read_index(data: bytes, path: Path, *, positive: bool = True) -> Reading:
     """Return ``time, open, high, low, close`` of the index price, or of the premium, which may be negative."""
-    return bars(text.table(data, INDEX, path), path, positive=positive)
+    return bars(delimited.table(data, INDEX, path), path, positive=positive)
 
 
 def _ordered(frame: pl.DataFrame, milliseconds: Callable[[pl.Series], pl.Series]) -> Reading:
@@ -128,7 +127,7 @@ def read_klines(data: bytes, path: Path, *, clock: timedelta = METATRADER_CLOCK)
     data, path : the file's contents and where they are from
     clock : how far the clock of the files is ahead of UTC
     """
-    frame = text.table(data, KLINES, path)
+    frame = delimited.table(data, KLINES, path)
     written = frame["time"].str.replace_all(".", "-", literal=True) + ":00"
     reading = bars(frame.with_columns(time=written), path)
     moved = reading.rows.with_columns((pl.col("time") - clock).cast(Time))

@@ -15,11 +15,11 @@ import polars as pl
 
 from backtest.errors import DataError
 from backtest.market.repairs import Reading, Repairs
-from backtest.market.sources.formats import delimited as text
+from backtest.market.sources.formats import delimited
 from backtest.schemas.frames import Time
 
 LZ4 = b"\x04\x22\x4d\x18"
-SCHEMA: dict[str, text.DataType] = {
+SCHEMA: dict[str, delimited.DataType] = {
     "symbol": pl.String,
     "time": Time,
     "user": pl.String,

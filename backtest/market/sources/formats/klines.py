@@ -12,8 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from backtest.market.repairs import Reading, Repairs
-from backtest.market.sources.formats import delimited as text
-from backtest.market.sources.formats import tidy
+from backtest.market.sources.formats import delimited, tidy
 
 COLUMNS = (
     "time",
@@ -41,7 +40,7 @@ HEADER = tuple(
         "close_time|closetime|close time",
     )
 )
-PRICES: dict[str, text.DataType] = {"time": pl.Int64, **dict.fromkeys(tidy.OHLC, pl.Float64)}
+PRICES: dict[str, delimited.DataType] = {"time": pl.Int64, **dict.fromkeys(tidy.OHLC, pl.Float64)}
 
 #: Which file column each amount of the result is read from. Amounts are in base units.
 AMOUNTS = {
@@ -59,21 +58,23 @@ def read(data: bytes, path: Path, kind: str) -> Reading:
     wanted = PRICES | dict.fromkeys(amounts.values(), pl.Float64)
     if amounts:
         wanted["trades"] = pl.Int64
-    layout = text.Layout("klines", COLUMNS, wanted, "time", HEADER)
-    frame = text.table(data, layout, path).rename({old: new for new, old in amounts.items()})
+    layout = delimited.Layout("klines", COLUMNS, wanted, "time", HEADER)
+    frame = delimited.table(data, layout, path).rename({old: new for new, old in amounts.items()})
     return bars(frame, path, positive=kind != "premium_klines")
 
 
 def bars(frame: pl.DataFrame, path: Path, *, positive: bool = True) -> Reading:
     """Return bars whose times are still as written, tidied."""
     if frame["time"].null_count():
-        text.refuse(frame, pl.col("time").is_null(), "every bar must have a time", ["time"], path)
-    times, microseconds = text.stamps(frame["time"], path)
+        delimited.refuse(frame, pl.col("time").is_null(), "every bar must have a time", ["time"], path)
+    times, microseconds = delimited.stamps(frame["time"], path)
     frame = frame.with_columns(time=times)
     counts = {"microseconds": microseconds}
     for name in ("volume", "taker_buy_volume"):
         if name in frame.columns:
-            text.refuse(frame, pl.col(name) < 0, f"{name} must not be negative or empty", ["time", name], path)
+            delimited.refuse(
+                frame, pl.col(name) < 0, f"{name} must not be negative or empty", ["time", name], path
+            )
     frame, impossible = tidy.possible_bars(frame, positive=positive)
     frame, ordered = tidy.in_order(frame)
     return Reading(frame, Repairs(counts | impossible | ordered))

@@ -12,8 +12,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market.repairs import Reading, Repairs
-from backtest.market.sources.formats import delimited as text
-from backtest.market.sources.formats import tidy
+from backtest.market.sources.formats import delimited, tidy
 from backtest.market.sources.formats.klines import bars
 from backtest.schemas.frames import BARS, FUNDING, Time
 
@@ -78,8 +77,8 @@ def _tidied(frame: pl.DataFrame, path: Path) -> Reading:
         return bars(frame, path)
     if "rate" not in frame.columns:
         raise DataError(f"table file {path} must have open, high, low, close or rate after mapping")
-    text.refuse(frame, ~pl.col("rate").is_finite(), "rate must be a finite number", ["rate"], path)
-    times, microseconds = text.stamps(frame["time"], path)
+    delimited.refuse(frame, ~pl.col("rate").is_finite(), "rate must be a finite number", ["rate"], path)
+    times, microseconds = delimited.stamps(frame["time"], path)
     frame, ordered = tidy.in_order(frame.with_columns(time=times))
     return Reading(frame, Repairs({"microseconds": microseconds, **ordered}))
 
@@ -100,7 +99,7 @@ def _mapped(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> pl.Data
 def _cast(series: pl.Series, path: Path) -> pl.Series:
     read = series.cast(pl.Float64, strict=False)
     frame = pl.DataFrame({series.name: series, "read": read})
-    text.refuse(frame, pl.col("read").is_null(), f"{series.name} must be a number", [series.name], path)
+    delimited.refuse(frame, pl.col("read").is_null(), f"{series.name} must be a number", [series.name], path)
     return read
 
 
@@ -117,7 +116,7 @@ def _read_times(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 
 def _csv(data: bytes, path: Path) -> pl.DataFrame:
-    data = data.removeprefix(text.BYTE_ORDER_MARK)
+    data = data.removeprefix(delimited.BYTE_ORDER_MARK)
     if data[:1].isdigit():
         raise DataError(f"table file {path} must have a header: its first line begins with a number")
     try:
