@@ -96,7 +96,8 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
         ax.set_yticks([0], ["0"])
     ax.annotate(
         f"{amounts.amount(float(heights.sum()), currency)} in all", (1, 1), xytext=(0, 5),
-        xycoords="axes fraction", textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT, weight="bold",
+        xycoords="axes fraction", textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT,
+        weight="bold",
     )  # fmt: skip
     return ax
 

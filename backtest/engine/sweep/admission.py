@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.notional import entry_notional, selected_leverage
 from backtest.errors import ArgumentError, BacktestError, DataError, TiersError
 from backtest.kernel.arrays import Positions
 from backtest.kernel.sweep import admission
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Flags, Floats, Integers, readonly
-from backtest.rules.contract import Contract
 from backtest.rules.margin import table_size
 from backtest.rules.timeline import milliseconds
 from backtest.schemas.validation import breaking, say
@@ -95,22 +95,6 @@ def position_arrays(frame: pl.DataFrame, prepared: Prepared) -> Positions:
         has_margin=has_margin,
         has_leverage=has_leverage,
     )
-
-
-def selected_leverage(frame: pl.DataFrame, contract: Contract) -> pl.Expr:
-    """Return the expression of the selected leverage: given, or entry notional / margin."""
-    if "leverage" in frame.columns:
-        return pl.col("leverage")
-    return entry_notional(contract) / pl.col("margin")
-
-
-def entry_notional(contract: Contract) -> pl.Expr:
-    """Return the expression of the notional at the entry, in settlement currency."""
-    if contract.kind == "inverse":
-        return pl.col("quantity") / pl.col("entry_price")
-    if contract.kind == "face_value":
-        return pl.col("quantity")
-    return pl.col("quantity") * pl.col("entry_price")
 
 
 def symbol_codes(symbols: pl.Series, known: tuple[str, ...]) -> Any:

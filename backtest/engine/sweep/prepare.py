@@ -11,8 +11,8 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import market_arrays
 from backtest.engine.arguments import require_choice
+from backtest.engine.notional import selected_leverage
 from backtest.engine.rulebook import Rulebook, rulebook
-from backtest.engine.sweep import admission
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
 from backtest.kernel.sweep import intrabar
@@ -92,9 +92,7 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
         keyed = any(table.model == "leverage" for table in contract.tables)
         if keyed and not contract.requirement_is_constant:
             own = book.positions.filter(pl.col("symbol") == symbol)
-            found[symbol] = np.unique(
-                own.select(admission.selected_leverage(own, contract)).to_series().to_numpy()
-            )
+            found[symbol] = np.unique(own.select(selected_leverage(own, contract)).to_series().to_numpy())
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.sweep import admission
+from backtest.engine.notional import entry_notional
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
@@ -155,6 +155,5 @@ def _complete(positions: pl.DataFrame, venue: Venue) -> pl.DataFrame:
 def _notional(positions: pl.DataFrame, venue: Venue) -> pl.Expr:
     symbols = positions["symbol"].unique()
     return pl.coalesce(
-        pl.when(pl.col("symbol") == symbol).then(admission.entry_notional(venue.contract(symbol)))
-        for symbol in symbols
+        pl.when(pl.col("symbol") == symbol).then(entry_notional(venue.contract(symbol))) for symbol in symbols
     )

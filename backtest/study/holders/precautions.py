@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.sweep.admission import entry_notional
+from backtest.engine.notional import entry_notional
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
