@@ -12,13 +12,15 @@ from backtest.cli.common import types
 #: Files of accounts in cross margin, each an option of its name.
 FILES = ("accounts", "legs", "collateral", "haircuts", "transfers")
 
+SAMPLE = "the bundled reconstruction of May 2021"
 
-def add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> None:
-    """Add where prices come from; ``bars_default`` says what stands in where none are given."""
+
+def add_market(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Add where prices come from: the bundled sample unless they are required."""
     market = parser.add_argument_group("prices")
-    default = f" (default: {bars_default})" if bars_default else ""
+    default = "" if required else f" (default: {SAMPLE})"
     market.add_argument(
-        "--bars", type=types.source, metavar="FILE", required=bars_default is None, help=f"mark prices{default}"
+        "--bars", type=types.source, metavar="FILE", required=required, help=f"mark prices{default}"
     )
     market.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
     market.add_argument(
@@ -37,7 +39,7 @@ def add_market(parser: argparse.ArgumentParser, *, bars_default: str | None) -> 
     market.add_argument("--until", dest="end", type=types.time, metavar="TIME", help="use bars before this (UTC)")
 
 
-def add_book(parser: argparse.ArgumentParser, *, instead: str) -> None:
+def add_book(parser: argparse.ArgumentParser, *, instead: str = "default: an invented book") -> None:
     """Add where positions come from; ``instead`` says what stands in where none are given."""
     book = parser.add_argument_group("positions")
     book.add_argument("--positions", type=types.source, metavar="FILE", help=f"your own ({instead})")
@@ -46,20 +48,31 @@ def add_book(parser: argparse.ArgumentParser, *, instead: str) -> None:
     )
 
 
-def add_invented(parser: argparse.ArgumentParser, *, default: str) -> None:
+def add_estimated(parser: argparse.ArgumentParser, *, default: str) -> None:
     """Add the options of an invented or estimated book; ``default`` says which is drawn."""
-    invented = parser.add_argument_group("an invented or estimated book (where no positions are given)")
-    invented.add_argument(
+    estimated = parser.add_argument_group("an invented or estimated book (where no positions are given)")
+    estimated.add_argument(
         "--population",
         choices=("synthetic", "open-interest", "volume"),
         help=f"{default}, or what must have stood behind the bars' open_interest and volume, or volume alone",
     )
-    invented.add_argument(
+    estimated.add_argument(
         "--turnover",
         type=types.share,
         metavar="SHARE",
         help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
     )
+    add_draw(estimated)
+
+
+def add_invented(parser: argparse.ArgumentParser) -> None:
+    """Add the options of an invented book."""
+    add_draw(parser.add_argument_group("an invented book (where no positions are given)"))
+    parser.set_defaults(population=None, turnover=None)
+
+
+def add_draw(invented: Any) -> None:
+    """Add what an invented book is drawn by."""
     invented.add_argument("--count", type=types.count, metavar="N", help="positions (default: 1,000,000)")
     invented.add_argument(
         "--leverage-mix",
@@ -72,21 +85,7 @@ def add_invented(parser: argparse.ArgumentParser, *, default: str) -> None:
 def add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> None:
     """Add the venue and how it is read; it must be given where there is no default."""
     rules = parser.add_argument_group("rules")
-    rules.add_argument(
-        "--venue",
-        metavar="NAME_OR_FILE",
-        required=venue_default is None,
-        default=venue_default,
-        help="a bundled venue or a venue file, see `backtest venues`"
-        + (f" (default: {venue_default})" if venue_default else ""),
-    )
-    rules.add_argument(
-        "--tiers",
-        action="append",
-        metavar="RULE",
-        help="where no table was in force at an entry: strict refuses (default), nearest takes the nearest in "
-        "time, SYMBOL=TABLE declares a stand-in (may be repeated)",
-    )
+    add_venue(rules, default=venue_default)
     rules.add_argument(
         "--trigger-price",
         choices=("mark", "last", "index"),
@@ -115,6 +114,25 @@ def add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> 
         choices=("error", "cap", "filter"),
         default="error",
         help="leverage beyond the tier's limit: refuse the book (default), lower it, or leave the position out",
+    )
+
+
+def add_venue(rules: Any, *, default: str | None) -> None:
+    """Add the venue, required where there is no default, and which of its tables count."""
+    rules.add_argument(
+        "--venue",
+        metavar="NAME_OR_FILE",
+        required=default is None,
+        default=default,
+        help="a bundled venue or a venue file, see `backtest venues`"
+        + (f" (default: {default})" if default else ""),
+    )
+    rules.add_argument(
+        "--tiers",
+        action="append",
+        metavar="RULE",
+        help="where no table was in force at an entry: strict refuses (default), nearest takes the nearest in "
+        "time, SYMBOL=TABLE declares a stand-in (may be repeated)",
     )
 
 

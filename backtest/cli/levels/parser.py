@@ -35,21 +35,13 @@ def add_levels(commands: Any) -> None:
         "on the bundled reconstruction, with a million invented positions.",
         epilog=EPILOG,
     )
-    options.add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    options.add_book(parser, instead="default: an invented book")
-    options.add_invented(
+    options.add_market(parser)
+    options.add_book(parser)
+    options.add_estimated(
         parser, default="drawn from stated laws (default; with open_interest in the bars: open-interest)"
     )
     rules = parser.add_argument_group("rules")
-    rules.add_argument(
-        "--venue", metavar="NAME_OR_FILE", default="binance", help="see `backtest venues` (default: binance)"
-    )
-    rules.add_argument(
-        "--tiers",
-        action="append",
-        metavar="RULE",
-        help="where no table was in force at an entry: strict (default), nearest, or SYMBOL=TABLE",
-    )
+    options.add_venue(rules, default="binance")
     rules.add_argument(
         "--drift",
         action="store_true",

@@ -35,9 +35,9 @@ def add_replay(commands: Any) -> None:
         "2021 on the bundled reconstruction, under Binance's rules, with invented positions.",
         epilog=WRITES,
     )
-    options.add_market(parser, bars_default="the bundled reconstruction of May 2021")
-    options.add_book(parser, instead="default: an invented book")
-    _add_invented(parser)
+    options.add_market(parser)
+    options.add_book(parser)
+    options.add_invented(parser)
     options.add_rules(parser, venue_default="binance")
     _add_waterfall(parser)
     _add_impact(parser)
@@ -47,14 +47,6 @@ def add_replay(commands: Any) -> None:
         "--trace", type=int, metavar="ID", help="tell every step of the position with this position_id"
     )
     options.add_out(output, default=Path("out"))
-
-
-def _add_invented(parser: argparse.ArgumentParser) -> None:
-    invented = parser.add_argument_group("an invented book (where no positions are given)")
-    invented.add_argument("--count", type=types.count, metavar="N", help="positions (default: 1,000,000)")
-    invented.add_argument("--leverage-mix", choices=("mixed", "low", "high"), help="as for `backtest run`")
-    invented.add_argument("--seed", type=types.seed, metavar="N", help="of the draw (default: 20210519)")
-    parser.set_defaults(population=None, turnover=None)
 
 
 def _add_waterfall(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import argparse
 from backtest.cli.common import types
 
 
-def add_scale(parser: argparse.ArgumentParser) -> None:
+def add_batches(parser: argparse.ArgumentParser) -> None:
     """Add the options that make a sweep one in batches; any of them does."""
     group = parser.add_argument_group(
         "books larger than memory, and more than one machine",
