@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zlib import crc32
 
 from backtest.errors import ArgumentError
@@ -92,8 +91,7 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
     """
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as lock:
-        _hold(lock, folder)
+    with _held(folder):
         for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
             left.unlink()
         fingerprint = sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
@@ -104,6 +102,18 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
             if made and not len(manifest):
                 _leave_nothing(made)
             raise
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the lock, which the operating system gives back when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(folder / LOCK, blocking=False):
+            yield
+    except Timeout:
+        raise ArgumentError(f"{folder} is being worked in by another process: wait for it, or end it") from None
 
 
 def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
@@ -164,18 +174,3 @@ def _append(path: Path, entry: dict[str, str]) -> None:
         file.write(json.dumps(entry).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _hold(lock: IO[str], folder: Path) -> None:
-    """Take the lock, which the operating system gives back when the process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ArgumentError(f"{folder} is being worked in by another process: wait for it, or end it") from None
