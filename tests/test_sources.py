@@ -236,7 +236,8 @@ TRADES_HEADER = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,gross
 @pytest.mark.parametrize("newer", [False, True], ids=["ten columns", "with RPI"])
 def test_bybit_trades__written_backwards_come_out_in_order(tmp_path, newer):
     rows = [
-        f"1621382400.{n // 2}234,BTCUSD,{side},100,50.0,ZeroPlusTick,id-{n},2e8,{n + 1}.5,100" + newer * ",0"
+        f"1621382400.{n // 2}234,BTCUSD,{side},100,50.0,ZeroPlusTick,id-{n},2e8,{n + 1}.5,{50 * n + 75}"
+        + newer * ",0"
         for n, side in enumerate(["Buy", "Sell", "Buy", "Sell"])
     ]
     text = lines(TRADES_HEADER + newer * ",RPI", [*rows[::-1], rows[0]])
@@ -245,6 +246,28 @@ def test_bybit_trades__written_backwards_come_out_in_order(tmp_path, newer):
     assert frame["quantity"].sum() == 1.5 + 2.5 + 3.5 + 4.5
     assert frame["time"].is_sorted()
     assert frame["taker_side"].unique().sort().to_list() == ["buy", "sell"]
+
+
+@pytest.mark.parametrize(
+    ("row", "symbol", "quantity"),
+    [
+        (
+            "1651449601,BTCUSD,Sell,258,38458.00,MinusTick,a,670861.7,258,0.006708617192781736",
+            "BTCUSD",
+            258 / 38458,
+        ),
+        ("1577836800,BTCUSD,Sell,258,38458.00,MinusTick,a,670861.7,0.0067086,258", "BTCUSD", 0.0067086),
+        ("1741910443.7,BTC-14MAR25,Buy,0.001,81095.00,MinusTick,b,8.1e+09,0.001,81.095", "BTC-14MAR25", 0.001),
+        ("1741910443.7,XRPUSD,Buy,100,0.5,MinusTick,b,8.1e+09,100,200", "XRPUSD", 200.0),
+        ("1741910443.7,DOGEUSDT,Buy,100,0.1,MinusTick,b,8.1e+09,100,10", "DOGEUSDT", 100.0),
+    ],
+    ids=["inverse", "inverse of old", "dated linear", "inverse below 1", "linear below 1"],
+)
+def test_bybit_trades__are_in_base_units_and_name_their_own_symbol(tmp_path, row, symbol, quantity):
+    path = write(tmp_path, lines(TRADES_HEADER, [row]), "BTC-14MAR252025-03-14.csv")
+    found = sources.read(path, "bybit_trades").rows
+    assert found.select("symbol", "quantity").row(0) == (symbol, pytest.approx(quantity, rel=1e-12))
+    assert sources.read(path, "bybit_trades", symbol="OWN").rows["symbol"].to_list() == ["OWN"]
 
 
 @pytest.mark.parametrize("newer", [False, True], ids=["five columns", "with rpi"])
@@ -337,6 +360,58 @@ def test_table__takes_freqtrades_funding_whose_rate_stands_as_an_open(tmp_path):
     assert frame.select("symbol", "time", "rate").row(0) == ("BTCUSDT", datetime(2021, 5, 19, tzinfo=UTC), 0.0001)
 
 
+def test_table__of_funding_kept_as_candles_gives_every_rate_whatever_the_other_prices(tmp_path):
+    rates = [0.0001, -0.0002, 0.0003]
+    times = [datetime(2021, 5, 19, hour, tzinfo=UTC) for hour in (0, 8, 16)]
+    path = tmp_path / "BTC_USDT_USDT-8h-funding_rate.feather"
+    for nothing in (0.0, float("nan")):
+        others = dict.fromkeys(("high", "low", "close", "volume"), [nothing] * 3)
+        pl.DataFrame({"date": times, "open": rates, **others}).write_ipc(path)
+        reading = sources.read(path, "table", columns={"time": "date", "rate": "open"})
+        assert reading.rows["rate"].to_list() == rates
+        assert reading.rows.columns == ["symbol", "time", "rate"]
+    with pytest.raises(DataError, match=r"none of 3 rows is such a bar \(funding kept as candles: kind"):
+        sources.read(path, "candles")
+
+
+@pytest.mark.parametrize("name", ["symbol", "instrument_name", "instId"])
+def test_table__takes_the_files_own_symbols_and_a_given_one_before_them(tmp_path, name):
+    text = f"{name},funding_rate,funding_time\nBTC-USDT-SWAP,0.0001,1690819201000\n"
+    path = write(tmp_path, text, "BTC-USDT-SWAP-fundingrates-2023-08.csv")
+    columns = {"time": "funding_time", "rate": "funding_rate"}
+    assert sources.read(path, "table", columns=columns).rows["symbol"].to_list() == ["BTC-USDT-SWAP"]
+    given = sources.read(path, "table", columns=columns, symbol="BTCUSDT").rows
+    assert given["symbol"].to_list() == ["BTCUSDT"]
+    path.write_text(text + "ETH-USDT-SWAP,0.0001,1690819201000\n")
+    with pytest.raises(ArgumentError, match=r"'BTCUSDT' cannot name all rows of .*, which holds 2 symbols"):
+        sources.read(path, "table", columns=columns, symbol="BTCUSDT")
+    path.write_text(text.replace(name, "whose"))
+    with pytest.raises(DataError, match="does not say whose rows it holds: give symbol="):
+        sources.read(path, "table", columns=columns)
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\r"])
+def test_every_text__reads_the_same_with_other_line_ends(tmp_path, ending):
+    index = "start_at,symbol,period,open,high,low,close\n1569887940,BTCUSD,1,8285.85,8286.9,8283.55,8286.9\n"
+    funding = "calc_time,funding_interval_hours,last_funding_rate\n1785542400001,8,0.00004123\n"
+    table = "time,rate\n2023-08-01 00:00:00,0.0001\n"
+    for kind, text in (("bybit_index", index), ("funding", funding), ("table", table)):
+        plain = sources.read(write(tmp_path, text), kind, symbol="X").rows
+        assert sources.read(write(tmp_path, text.replace("\n", ending)), kind, symbol="X").rows.equals(plain)
+
+
+def test_metrics__that_are_no_numbers_are_blank_and_infinite_ones_refused(tmp_path):
+    def row(value: str) -> str:
+        return f"2024-03-01 00:00:00,BTCUSDT,{value},1,1,1,1,1"
+
+    blank = metrics(tmp_path, [row("NaN")])
+    assert blank.rows["open_interest"].to_list() == [None]
+    assert blank.repairs == Repairs({"blank": 1})
+    for wrong in ("inf", "-5"):
+        with pytest.raises(DataError, match="open_interest must be finite and not negative: 1 of 1 rows"):
+            metrics(tmp_path, [row(wrong)])
+
+
 def fill(**more: object) -> dict[str, object]:
     return {
         "coin": "BTC", "px": "50000.5", "sz": "0.2", "side": "A", "time": 1760130000123, "startPosition": "0.2",
@@ -362,9 +437,35 @@ def test_hyperliquid__fills_read_in_each_shape_their_lines_have_had(tmp_path, sh
     assert frame["liquidated_user"].null_count() == 1
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_hyperliquid__reads_the_answer_to_user_fills(tmp_path, indent):
+    answer = json.dumps([fill(), fill(tid=8, time=1760130000124)], indent=indent)
+    frame = sources.read(write(tmp_path, answer, "fills.json"), "hyperliquid_fills").rows
+    assert frame["trade_id"].to_list() == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"channel": "userFills", "data": {"fills": [fill()]}}, "line 1 is not a fill: it is a websocket message"),
+        ({"coin": "A", "side_info": []}, "it is a trade of node_trades"),
+        ([5], "line 1 is not a fill"),
+        ([], "line 1 is not a fill"),
+    ],
+)
+def test_hyperliquid__names_the_shapes_it_does_not_read(tmp_path, shape, said):
+    path = write(tmp_path, json.dumps(shape) + "\n" + json.dumps(["0xcd", fill()]) + "\n", "fills.json")
+    with pytest.raises(DataError, match=rf"{said}.*; supported: lines of fills"):
+        sources.read(path, "hyperliquid_fills")
+
+
 @pytest.mark.parametrize(
     ("name", "symbol"),
     [
+        ("BTC-14MAR252025-03-14.csv", None),
+        ("BTC-USDT-SWAP-fundingrates-2023-08.csv", None),
+        ("BTC-USD-2021-05-19.csv", None),
+        ("BTCUSDT-2021-05.csv.gz", "BTCUSDT"),
         ("BTCUSDT-1m-2021-05.zip", "BTCUSDT"),
         ("1000PEPEUSDT-fundingRate-2024-01.zip", "1000PEPEUSDT"),
         ("BTCUSD_PERP-metrics-2024-01-01.zip", "BTCUSD_PERP"),
@@ -435,8 +536,8 @@ BAD_INPUT = [
     ("table", "when,rate\n2021-05-19T00:00:00Z,1\n", "has no column 'time' for time: there are when, rate"),
     ("table", "time,rate\n2021-05-19T00:00:00Z,much\n", "rate must be a number: 1 of 1 rows"),
     ("table", b"PAR1 no more", "cannot be read as Parquet"),
-    ("hyperliquid_fills", '{"coin": "BTC"}\n', "line 1 is no fill"),
-    ("hyperliquid_fills", "nonsense\n", "line 1 is no fill"),
+    ("hyperliquid_fills", '{"coin": "BTC"}\n', "line 1 is not a fill"),
+    ("hyperliquid_fills", "nonsense\n", "line 1 is not"),
     ("hyperliquid_fills", b"\x04\x22\x4d\x18xx", "unpack it first"),
 ]
 

@@ -33,9 +33,15 @@ READERS: dict[str, Reader] = {
 }
 KINDS = (*READERS, "table")
 
-#: The symbol a file's name begins with: ``BTCUSDT-1m-…``, ``BTCUSD_PERP-…``, ``BTCUSDT_1_2025-01-01_…``,
-#: ``BTCUSDT2021-05-19.csv.gz``, and of freqtrade ``BTC_USDT_USDT-1h-mark.feather``.
-NAMED = re.compile(r"(?P<symbol>[A-Z0-9]+?(?:_(?:PERP|\d{6}))?)(?=[-_]\d|-[a-zA-Z]|\d{4}-\d\d-\d\d)")
+#: The symbol a file's name begins with, where what follows is an interval, a data set or a date of an archive:
+#: ``BTCUSDT-1m-…``, ``BTCUSD_PERP-metrics-…``, ``BTCUSDT_1_2025-01-01_…``, ``BTCUSDT2021-05-19.csv.gz``, and of
+#: freqtrade ``BTC_USDT_USDT-1h-mark.feather``. From any other (``BTC-14MAR25…``, ``BTC-USDT-SWAP-…``) no symbol
+#: is taken.
+NAMED = re.compile(
+    r"(?P<symbol>[A-Z0-9]+?(?:_(?:PERP|\d{6}))?)"
+    r"(?=-\d+(?:s|m|h|d|w|mo|M)[-.]|-(?:fundingRate|metrics|liquidationSnapshot|trades|aggTrades)[-.]"
+    r"|_\d+_\d{4}-\d\d-\d\d|[-_]?\d{4}-\d\d-\d\d|[-_]\d{4}-\d\d[._])"
+)
 PAIR = re.compile(r"(?P<base>[A-Z0-9]+)_(?P<quote>USDT|USDC|USD|BUSD|BTC|EUR)(?:_[A-Z]+)?-")
 
 
@@ -59,7 +65,8 @@ def read(
         ``bybit_trades``, ``bybit_spot_trades``, ``bybit_klines``, ``bybit_index``, ``bybit_premium``, ``candles``
         (ccxt and freqtrade), ``hyperliquid_fills``, ``table`` (CSV with a header, Parquet, feather).
     symbol
-        Whose rows these are; None: as the file's name begins.
+        Whose rows these are, whatever the file says; None: the file's own column of symbols, else as its name
+        begins.
     columns
         For a ``table``: the package's name of a column, and the file's.
     clock
@@ -104,8 +111,15 @@ def symbol_of(path: Path) -> str | None:
 
 
 def _named(rows: pl.DataFrame, symbol: str | None, path: Path) -> pl.DataFrame:
-    if "symbol" in rows.columns:
+    if "symbol" in rows.columns and symbol is None:
         return rows.select("symbol", pl.exclude("symbol"))
+    held = rows["symbol"].unique(maintain_order=True).to_list() if "symbol" in rows.columns else []
+    if len(held) > 1:
+        raise ArgumentError(
+            f"symbol {symbol!r} cannot name all rows of {path}, which holds {len(held):,} symbols: "
+            f"{', '.join(map(str, held[:3]))}{', ...' if len(held) > 3 else ''}; leave symbol out and select"
+        )
+    rows = rows.drop("symbol", strict=False)
     symbol = symbol or symbol_of(path)
     if symbol is None:
         raise DataError(f"file {path} does not say whose rows it holds: give symbol=")

@@ -34,7 +34,7 @@ METRICS_VALUES = tuple(METRICS_NAMES.values())[2:]
 METRICS = delimited.Layout(
     "metrics",
     tuple(METRICS_NAMES.values()),
-    {"time": pl.Int64, **dict.fromkeys(METRICS_VALUES, pl.Float64)},
+    {"time": pl.Int64, "symbol": pl.String, **dict.fromkeys(METRICS_VALUES, pl.Float64)},
     "time",
     tuple(frozenset({name}) for name in METRICS_NAMES),
 )
@@ -92,6 +92,9 @@ def read_metrics(data: bytes, path: Path, *, stamped_at_start: bool | None = Non
     stamped_at_start : whether stamps are a period's start; None: by the file's first stamp, as USD-M changed
     """
     frame = delimited.table(data, METRICS, path)
+    for name in METRICS_VALUES:
+        wrong = pl.col(name).is_infinite() | (pl.col(name) < 0)
+        delimited.refuse(frame, wrong.fill_null(False), f"{name} must be finite and not negative", [name], path)
     times, _ = delimited.stamps(frame["time"], path)
     early = _stamped_at_start(times, stamped_at_start)
     known_at = pl.select(pl.when(early).then(times + PERIOD).otherwise(times)).to_series()
@@ -101,7 +104,8 @@ def read_metrics(data: bytes, path: Path, *, stamped_at_start: bool | None = Non
 
 
 def without_empty_values(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Return metrics with null for open interest of zero, and how many values were zero or empty."""
+    """Return metrics with null for open interest of zero, and how many values were zero or no numbers."""
+    frame = frame.with_columns(pl.col(name).fill_nan(None) for name in METRICS_VALUES if name in frame.columns)
     stocks = [name for name in METRICS_VALUES[:2] if name in frame.columns]
     values = [name for name in METRICS_VALUES if name in frame.columns]
     zero = sum(int((frame[name] == 0).sum()) for name in stocks)

@@ -87,7 +87,7 @@ def table(data: bytes, layout: Layout, path: Path) -> pl.DataFrame:
     DataError
         For a header or a number of columns that the layout does not know, and cells of the wrong type.
     """
-    data = data.removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n")
+    data = plain_lines(data).lstrip(b"\n")
     first = data[: _line_end(data, 0)]
     headed = bool(first) and first[:1] not in NUMBER_STARTS
     cells = first.decode("utf-8", "replace").split(",")
@@ -100,6 +100,14 @@ def table(data: bytes, layout: Layout, path: Path) -> pl.DataFrame:
     _require_whole(data, len(cells), layout, path)
     extra = [f"extra_{number}" for number in range(len(cells) - len(layout.columns))]
     return _parsed(data, layout, path, [*layout.columns, *extra], headed, cells)
+
+
+def plain_lines(data: bytes) -> bytes:
+    """Return text without a byte order mark, whose lines end in a line feed alone."""
+    data = data.removeprefix(BYTE_ORDER_MARK)
+    if b"\r" not in data[:65_536]:
+        return data
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def stamps(times: pl.Series, path: Path) -> tuple[pl.Series, int]:
@@ -164,7 +172,7 @@ def _line_end(data: bytes, start: int) -> int:
 
 def _require_whole(data: bytes, cells: int, layout: Layout, path: Path) -> None:
     """Refuse text that breaks off inside its last line: a price cut short is still a number."""
-    last = data[data.rstrip(b"\r\n").rfind(b"\n") + 1 :]
+    last = data[data.rstrip(b"\n").rfind(b"\n") + 1 :]
     found = last.count(b",") + 1
     if last.strip() and found != cells:
         raise DataError(

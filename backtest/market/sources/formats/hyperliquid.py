@@ -1,7 +1,8 @@
-"""Hyperliquid's fills: JSON lines as its nodes write them, the only complete public record of liquidations.
+"""Hyperliquid's fills: files of its nodes, the only complete public record of liquidations, and its answers.
 
-A line is one fill, a pair of user and fill, or a block with its events; all three have been in use. The archive
-asks its reader to pay, so nothing here fetches it. Unpack ``.lz4`` files first.
+A line of a node's file is one fill, a pair of user and fill, or a block with its events; all three have been in
+use. The answer to ``userFills`` is one JSON list of fills, on one line or several. The archive is paid for by who
+reads it, so nothing here fetches it. Unpack ``.lz4`` files first.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ SCHEMA: dict[str, delimited.DataType] = {
     "liquidation_mark_price": pl.Float64,
     "liquidation_method": pl.String,
 }
+SUPPORTED = (
+    "lines of fills, of [user, fill] pairs or of blocks with events as nodes write them, or one JSON list as "
+    "userFills answers"
+)
+#: Shapes that are not read, by a key that only they have.
+OTHER_SHAPES = {
+    "channel": "a websocket message (save data.fills as a list)",
+    "side_info": "a trade of node_trades, which names no liquidation",
+}
 SIDES = {"B": "buy", "A": "sell", "S": "sell"}
 
 
@@ -59,14 +69,43 @@ def read(data: bytes, path: Path) -> Reading:
 
 
 def _rows(data: bytes, path: Path) -> Iterator[tuple[Any, ...]]:
+    for name, entry in _entries(data, path):
+        try:
+            for user, fill in _fills(entry):
+                yield _row(user, fill)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            shape = next(
+                (shape for key, shape in OTHER_SHAPES.items() if isinstance(entry, dict) and key in entry), ""
+            )
+            reason = f"it is {shape}" if shape else f"no {error}" if isinstance(error, KeyError) else error
+            raise DataError(f"fills file {path}: {name} is not a fill: {reason}; supported: {SUPPORTED}") from None
+
+
+def _entries(data: bytes, path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield every fill of an answer, or every line of a node's file, and what to call it."""
+    answer = _answer(data)
+    if answer is not None:
+        yield from ((f"entry {number:,}", fill) for number, fill in enumerate(answer, start=1))
+        return
     for number, line in enumerate(data.splitlines(), start=1):
         if line.strip():
             try:
-                for user, fill in _fills(json.loads(line)):
-                    yield _row(user, fill)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                reason = f"no {error}" if isinstance(error, KeyError) else error
-                raise DataError(f"fills file {path}: line {number:,} is no fill: {reason}") from None
+                yield f"line {number:,}", json.loads(line)
+            except ValueError as error:
+                raise DataError(
+                    f"fills file {path}: line {number:,} is not JSON: {error}; supported: {SUPPORTED}"
+                ) from None
+
+
+def _answer(data: bytes) -> list[Any] | None:
+    """Return the fills of a file that is one JSON list of them, else None."""
+    if not data.lstrip().startswith(b"["):
+        return None
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(entry, dict) for entry in found) else None
 
 
 def _fills(line: Any) -> Iterator[tuple[str | None, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.errors import DataError
 from backtest.market.repairs import Reading, Repairs
 from backtest.market.sources.formats import delimited, tidy
 
@@ -75,7 +76,13 @@ def bars(frame: pl.DataFrame, path: Path, *, positive: bool = True) -> Reading:
             delimited.refuse(
                 frame, pl.col(name) < 0, f"{name} must not be negative or empty", ["time", name], path
             )
+    rows = frame.height
     frame, impossible = tidy.possible_bars(frame, positive=positive)
+    if rows and frame.is_empty():
+        raise DataError(
+            f"file {path}: prices must be above zero with low <= open, close <= high: none of {rows:,} rows is "
+            'such a bar (funding kept as candles: kind "table" with columns={"time": "date", "rate": "open"})'
+        )
     frame, ordered = tidy.in_order(frame)
     return Reading(frame, Repairs(counts | impossible | ordered))
 

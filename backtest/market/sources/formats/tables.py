@@ -19,6 +19,9 @@ from backtest.schemas.frames import BARS, FUNDING, Time
 CANDLE = ("time", *tidy.OHLC, "volume")
 FEATHER, PARQUET = b"ARROW1", b"PAR1"
 
+#: Names under which files of other tools hold the symbol.
+SYMBOL_COLUMNS = ("symbol", "instrument_name", "instId", "instrument", "contract", "pair", "ticker", "coin")
+
 #: What a column map may fill, and as what.
 KNOWN = {column.name: column.dtype for column in (*BARS.columns, *FUNDING.columns)}
 
@@ -73,7 +76,7 @@ def read_table(data: bytes, path: Path, columns: Mapping[str, str] | None) -> Re
 
 
 def _tidied(frame: pl.DataFrame, path: Path) -> Reading:
-    if set(tidy.OHLC) <= set(frame.columns):
+    if set(tidy.OHLC) <= set(frame.columns) and "rate" not in frame.columns:
         return bars(frame, path)
     if "rate" not in frame.columns:
         raise DataError(f"table file {path} must have open, high, low, close or rate after mapping")
@@ -87,8 +90,12 @@ def _mapped(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> pl.Data
     strangers = sorted(set(columns) - set(KNOWN))
     if strangers:
         raise ArgumentError(f"columns must name {', '.join(KNOWN)}: {strangers[0]!r} is none of them")
-    columns = {name: columns.get(name, name) for name in KNOWN if name in columns or name in frame.columns}
+    kept = [column.name for column in FUNDING.columns] if "rate" in columns else list(KNOWN)
+    columns = {name: columns.get(name, name) for name in kept if name in columns or name in frame.columns}
     columns.setdefault("time", "time")
+    if "symbol" not in columns:
+        found = [name for name in SYMBOL_COLUMNS if name in frame.columns]
+        columns |= {"symbol": found[0]} if found else {}
     for name, own in columns.items():
         if own not in frame.columns:
             there = ", ".join(frame.columns) or "none"
@@ -116,7 +123,7 @@ def _read_times(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 
 def _csv(data: bytes, path: Path) -> pl.DataFrame:
-    data = data.removeprefix(delimited.BYTE_ORDER_MARK)
+    data = delimited.plain_lines(data)
     if data[:1].isdigit():
         raise DataError(f"table file {path} must have a header: its first line begins with a number")
     try:
