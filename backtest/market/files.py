@@ -32,7 +32,7 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
     if path.suffix not in FORMATS:
         raise DataError(f"{file} must end in {' or '.join(FORMATS)}")
     with readable(file, FORMATS[path.suffix]):
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, schema)
+        frame = pl.read_parquet(path, glob=False) if path.suffix == ".parquet" else _read_csv(path, schema)
     return conform(frame.rechunk(), schema)
 
 
@@ -48,12 +48,12 @@ def readable(file: str, kind: str) -> Iterator[None]:
 def _read_csv(path: Path, schema: Schema) -> pl.DataFrame:
     """Read every known column as text and turn it into its own type, so that nothing is guessed from a sample."""
     known = {column.name: column.dtype for column in schema.columns}
-    header = pl.read_csv(path, n_rows=0).columns
+    header = pl.read_csv(path, n_rows=0, glob=False).columns
     for name in known:
         if f"{name}_duplicated_0" in header:  # what polars calls the second column of a name
             raise DataError(f"{schema.name}: there must be one column {name}, there are several")
     texts = {name: pl.String for name in header if name in known}
-    frame = pl.read_csv(path, schema_overrides=texts, infer_schema_length=None)
+    frame = pl.read_csv(path, schema_overrides=texts, infer_schema_length=None, glob=False)
     return frame.with_columns(_from_text(frame[name], known[name], schema.name) for name in texts)
 
 

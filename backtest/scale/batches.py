@@ -98,10 +98,10 @@ def files(source: str, what: str) -> list[str]:
         return [source]
     if Path(source).is_dir():
         found = [str(path) for path in Path(source).rglob("*.parquet") if not path.name.startswith(".")]
-    elif has_magic(source):
-        found = glob(source, recursive=True)  # noqa: PTH207 (absolute patterns)
+    elif Path(source).is_file():  # also where its name could be read as a pattern
+        found = [source]
     else:
-        found = [source] if Path(source).is_file() else []
+        found = glob(source, recursive=True) if has_magic(source) else []  # noqa: PTH207 (absolute patterns)
     if not found:
         raise DataError(f"{what} {source}: there is no such Parquet file or folder of them")
     strangers = [path for path in sorted(found) if Path(path).suffix != ".parquet"]
@@ -116,9 +116,10 @@ def is_remote(source: str) -> bool:
 
 
 def scan(source: str, hive: bool, storage: StorageOptions | None) -> pl.LazyFrame:
-    """Return a Parquet file or data set, unread."""
+    """Return a Parquet file or data set, unread; what exists under its name is no pattern."""
+    pattern = is_remote(source) or not Path(source).exists()
     options = dict(storage) if storage and is_remote(source) else None
-    return pl.scan_parquet(source, hive_partitioning=hive, storage_options=options)
+    return pl.scan_parquet(source, glob=pattern, hive_partitioning=hive, storage_options=options)
 
 
 def readable_parquet(what: str, path: str) -> AbstractContextManager[None]:

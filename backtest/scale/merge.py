@@ -45,7 +45,7 @@ def forget(folder: Path) -> None:
 
 
 def _parts(folder: Path, kind: str) -> pl.LazyFrame:
-    return pl.scan_parquet(folder / PARTS / kind)
+    return pl.scan_parquet(folder / PARTS / kind, glob=False)
 
 
 def _merged_tiers(parts: pl.LazyFrame) -> pl.DataFrame:

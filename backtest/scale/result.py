@@ -62,33 +62,33 @@ class Result:
 
     def outcomes(self) -> pl.LazyFrame:
         """Return the outcomes of all positions in their order, unread."""
-        return pl.scan_parquet(self.folder / OUTCOMES)
+        return pl.scan_parquet(self.folder / OUTCOMES, glob=False)
 
     def flow(self) -> pl.DataFrame:
         """Return the outcomes condensed, which every function of ``study.flow`` takes in their place."""
-        return pl.read_parquet(self.folder / f"{FLOW}.parquet")
+        return pl.read_parquet(self.folder / f"{FLOW}.parquet", glob=False)
 
     def lives(self) -> pl.DataFrame:
         """Return how many lived how long, which ``study.survival`` takes in place of each life."""
-        return pl.read_parquet(self.folder / f"{LIVES}.parquet")
+        return pl.read_parquet(self.folder / f"{LIVES}.parquet", glob=False)
 
     def tiers(self) -> pl.DataFrame:
         """Return the tables of tiers that were used, as ``tiers_used`` does."""
-        return pl.read_parquet(self.folder / f"{TIERS}.parquet")
+        return pl.read_parquet(self.folder / f"{TIERS}.parquet", glob=False)
 
     def pulses(self) -> pl.LazyFrame:
         """Return what was liquidated at each stamp, as ``study.cascades.pulses`` does, unread."""
-        return pl.scan_parquet(self.folder / PULSES)
+        return pl.scan_parquet(self.folder / PULSES, glob=False)
 
     def gaps(self) -> pl.DataFrame:
         """Return where bars of the symbols held are missing, as ``Market.gaps`` does."""
-        return pl.read_parquet(self.folder / f"{GAPS}.parquet")
+        return pl.read_parquet(self.folder / f"{GAPS}.parquet", glob=False)
 
     def levels(self) -> list[Levels]:
         """Return what waited in each cell of the grids that were asked for, in their order."""
         if not self.grids:
             return []
-        changes = pl.read_parquet(self.folder / f"{LEVELS}.parquet")
+        changes = pl.read_parquet(self.folder / f"{LEVELS}.parquet", glob=False)
         assumptions = (MOVED if self.moved else STILL,)
         return [
             levels_from(changes, grid, number, unit=self.unit, assumptions=assumptions)

@@ -46,7 +46,7 @@ def run(options: Namespace) -> None:
     with manifest.opened(options.out / "cells", _job(file)) as cells:
         before = len(cells)
         assumed = _work(file, cells, options.threads, clock)
-        policies = pl.concat([pl.read_parquet(cells.file(shard)) for shard in _shards(file)])
+        policies = pl.concat([pl.read_parquet(cells.file(shard), glob=False) for shard in _shards(file)])
     tried = Tried(file.grid, policies)
     with clock.stage("tables"):
         shown = list(tables(tried))
