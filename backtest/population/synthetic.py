@@ -14,7 +14,9 @@ from typing import Literal, get_args
 import numpy as np
 import polars as pl
 
+from backtest.amounts import percent
 from backtest.book.book import Book
+from backtest.engine.columns import categories
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.market.market import Market
@@ -28,7 +30,7 @@ from backtest.population.draws import (
     traded_notional,
 )
 from backtest.population.sides import SideLaw
-from backtest.population.targets import of_positions, percent
+from backtest.population.targets import of_positions
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Side, Time
@@ -183,7 +185,7 @@ def _positions(market: Market, drawn: _Drawn) -> pl.DataFrame:
         {
             "position_id": np.arange(count),
             "symbol": _symbols(market, drawn.rows),
-            "side": pl.Series(["long", "short"], dtype=Side).gather(drawn.is_short.astype(np.uint32)),
+            "side": categories(Side, drawn.is_short.astype(np.uint32)),
             "entry_time": pl.Series(market.times[drawn.rows]).cast(Time),
             "entry_price": market.prices("mark", "open")[drawn.rows],
             "quantity": drawn.quantity,

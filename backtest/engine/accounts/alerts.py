@@ -9,14 +9,16 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
+from backtest.engine import columns
 from backtest.engine.accounts.prepare import prepare
 from backtest.engine.accounts.run import run, watch
 from backtest.errors import ArgumentError
 from backtest.kernel.arrays import LIQUIDATED, OPEN
+from backtest.kernel.types import Flags, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import Outcome, Time
+from backtest.schemas.frames import Outcome
 
 
 def alerts(
@@ -44,7 +46,9 @@ def alerts(
     accounts, market, venue, convention, profit, hedged, tiers, threads
         As :func:`~backtest.sweep_accounts` takes them.
 
-    Returns ------- A row an account: its columns, ``outcome, outcome_time`` of the sweep, ``alerts`` (how many),
+    Returns
+    -------
+    A row an account: its columns, ``outcome, outcome_time`` of the sweep, ``alerts`` (how many),
     ``first_alert``, ``last_alert`` (openings of bars, null where there is none), ``warning``: from the end of
     the first alert's bar to the opening of the bar that liquidates, zero where they are one; null unless both
     came.
@@ -66,15 +70,14 @@ def alerts(
     warned = (number > 0) & (ends.outcome == LIQUIDATED)
     warning = np.maximum(0, (ends.bar - first - 1) * interval)
 
-    def moments(bar: np.ndarray, there: np.ndarray) -> pl.Expr:
-        found = pl.Series(times[np.where(there, bar, 0)]).cast(Time)
-        return pl.when(pl.lit(pl.Series(there))).then(pl.lit(found))
+    def moments(bar: Integers, there: Flags) -> pl.Series:
+        return columns.times(times[np.where(there, bar, 0)], there)
 
     return accounts.accounts.with_columns(
-        outcome=pl.Series(Outcome.categories, dtype=Outcome).gather(ends.outcome.astype(np.uint32)),
+        outcome=columns.categories(Outcome, ends.outcome),
         outcome_time=moments(ends.bar, ends.outcome != OPEN),
         alerts=pl.Series(number),
         first_alert=moments(first, number > 0),
         last_alert=moments(last, number > 0),
-        warning=pl.when(pl.lit(pl.Series(warned))).then(pl.lit(pl.Series(warning).cast(pl.Duration("ms")))),
+        warning=columns.where(warned, pl.Series(warning).cast(pl.Duration("ms"))),
     )

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
+from backtest.engine import columns
 from backtest.engine.accounts.bar_grid import GridBars
 from backtest.engine.accounts.holdings import Held
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN
 from backtest.kernel.types import Floats, Integers
-from backtest.schemas.frames import Outcome, Time
+from backtest.schemas.frames import Outcome
 
 NOTHING = len(Outcome.categories)  # no outcome: a leg that was never opened
 
@@ -45,15 +46,15 @@ def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> 
         earliest, latest = np.full(len(accounts), -1), np.full(len(accounts), -1)
         ambiguous = pl.Series([None] * len(accounts), dtype=pl.Boolean)
     return frame.with_columns(
-        outcome=_outcomes(ends.outcome),
+        outcome=columns.categories(Outcome, ends.outcome),
         liquidated=pl.Series(liquidated),
         outcome_time=_times(bars, np.where(ends.outcome == OPEN, -1, ends.bar)),
         earliest_liquidation=_times(bars, earliest),
         latest_liquidation=_times(bars, latest),
-        equity=_money(np.where(liquidated, ends.left_over + ends.maintenance_margin, np.nan)),
-        maintenance_margin=_money(np.where(liquidated, ends.maintenance_margin, np.nan)),
-        equity_at_fill=_money(at_fill),
-        shortfall=_money(shortfall),
+        equity=columns.numbers(np.where(liquidated, ends.left_over + ends.maintenance_margin, np.nan)),
+        maintenance_margin=columns.numbers(np.where(liquidated, ends.maintenance_margin, np.nan)),
+        equity_at_fill=columns.numbers(at_fill),
+        shortfall=columns.numbers(shortfall),
         ambiguous=ambiguous,
     )
 
@@ -77,12 +78,12 @@ def _legs(accounts: Accounts, bars: GridBars, held: Held, ends: Ends) -> pl.Data
     signed = (1.0 - 2.0 * arrays.kind[place]) * arrays.quantity[place]
     paid = np.where(never, np.nan, signed * (sums - arrays.entry_funding[place]))
     return accounts.legs.with_columns(
-        leg_outcome=_outcomes(outcome),
+        leg_outcome=columns.categories(Outcome, outcome),
         leg_outcome_time=_times(bars, bar),
         triggered=pl.Series(liquidated & ends.triggered[place]),
-        fill_price=_money(price),
-        funding_paid=_money(paid),
-        realised_pnl=_money(signed * (price - arrays.entry_price[place]) - paid),
+        fill_price=columns.numbers(price),
+        funding_paid=columns.numbers(paid),
+        realised_pnl=columns.numbers(signed * (price - arrays.entry_price[place]) - paid),
     )
 
 
@@ -92,15 +93,5 @@ def _funding(bars: GridBars, symbol: Integers, bar: Integers) -> Floats:
     return np.asarray(found)
 
 
-def _outcomes(codes: np.ndarray[Any, Any]) -> pl.Series:
-    named = pl.Series([*Outcome.categories, None], dtype=Outcome)
-    return named.gather(codes.astype(np.uint32))
-
-
 def _times(bars: GridBars, bar: Integers) -> pl.Series:
-    times = pl.Series(np.append(bars.times, 0)[bar]).cast(Time)
-    return times.to_frame("time").select(pl.when(pl.lit(pl.Series(bar >= 0))).then(pl.col("time"))).to_series()
-
-
-def _money(values: Floats) -> pl.Series:
-    return pl.Series(values).fill_nan(None)
+    return columns.times(np.append(bars.times, 0)[bar], bar >= 0)

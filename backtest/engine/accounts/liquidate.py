@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
+from backtest.engine import columns
 from backtest.engine.accounts.account import Coin, Part
 from backtest.engine.accounts.prepare import Prepared, prepare
 from backtest.engine.accounts.procedure import Account
@@ -201,14 +202,13 @@ class _Follower:
     def _named(self) -> Liquidations:
         times = np.append(self.prepared.bars.times, 0)
 
-        def moments(bar: Integers) -> pl.Expr:
-            found = pl.Series(times[np.where(bar < times.size, bar, -1)]).cast(Time)
-            return pl.when(pl.lit(pl.Series((bar >= 0) & (bar < times.size - 1)))).then(pl.lit(found))
+        def moments(bar: Integers) -> pl.Series:
+            return columns.times(times[np.where(bar < times.size, bar, -1)], (bar >= 0) & (bar < times.size - 1))
 
         liquidated = self.outcome == LIQUIDATED
-        left = pl.Series(np.where(liquidated, self.left, np.nan)).fill_nan(None)
+        left = columns.numbers(np.where(liquidated, self.left, np.nan))
         frame = self.frame.with_columns(
-            outcome=pl.Series(Outcome.categories, dtype=Outcome).gather(self.outcome.astype(np.uint32)),
+            outcome=columns.categories(Outcome, self.outcome),
             outcome_time=moments(np.where(self.outcome == OPEN, -1, self.bar)),
             triggers=pl.Series(self.triggers),
             first_trigger=moments(self.first_trigger),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from backtest.engine.columns import categories, where
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.counterfactual import flow as kernel
 from backtest.kernel.replay import state
@@ -127,13 +128,11 @@ def flow(merge: kernel.Merge, world: state.World, market: Market, frame: pl.Data
     own = merge.flow[: int(merge.counts[kernel.WRITTEN])]
     price = np.where(np.isfinite(own["price"]), own["price"], world.bars["open"][own["row"]])
     ids = frame["position_id"].to_numpy()
-    held = own["who"] >= 0
-    known = pl.Series("position_id", ids[np.maximum(own["who"], 0)] if ids.size else np.zeros(own.size, np.int64))
     stage = np.where(own["stage"] >= kernel.OPENING, 0, 1 + own["stage"] + 2 * (own["who"] == kernel.POOL))
     return market.bars.select("symbol", "time")[own["row"]].with_columns(
-        stage=pl.Series(STAGES, dtype=STAGE).gather(stage),
-        side=pl.Series(["long", "short"], dtype=Side).gather(own["side"]),
-        position_id=pl.select(pl.when(pl.Series(held)).then(known)).to_series() if own.size else known,
+        stage=categories(STAGE, stage),
+        side=categories(Side, own["side"]),
+        position_id=where(own["who"] >= 0, pl.Series(ids[np.maximum(own["who"], 0)])),
         price=pl.Series(price),
         notional=pl.Series(np.ascontiguousarray(own["notional"])),
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
-from backtest.kernel.arrays import NO_TIME
+from backtest.engine.columns import categories, numbers, times, where
 from backtest.kernel.replay import entries, state
 from backtest.kernel.replay.codes import DONE, LOCKED, WAITING
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
-from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side, Time
+from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side
 
 #: Columns of the replay's outcomes beyond those of a sweep.
 REPLAY_COLUMNS = (
@@ -32,18 +30,18 @@ def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Fl
     """
     equity = found.equity
     columns: dict[str, pl.Series] = {
-        "outcome": pl.Series(ReplayOutcome.categories, dtype=ReplayOutcome).gather(found.outcome),
+        "outcome": categories(ReplayOutcome, found.outcome),
         "liquidated": pl.Series(found.outcome == 0),
-        "outcome_time": _moments(found.time),
-        "liquidation_price": _known(found.liquidation_price),
-        "bankruptcy_price": _known(found.bankruptcy_price),
-        "fill_price": _known(found.fill_price),
-        "fill_notional": _known(found.fill_notional),
+        "outcome_time": times(found.time),
+        "liquidation_price": numbers(found.liquidation_price),
+        "bankruptcy_price": numbers(found.bankruptcy_price),
+        "fill_price": numbers(found.fill_price),
+        "fill_notional": numbers(found.fill_notional),
         "funding_paid": pl.Series(found.paid),
-        "equity_at_fill": _known(equity),
-        "shortfall": _known(np.maximum(0.0, -equity) + 0.0),
-        "realised_pnl": _known(found.realised_pnl),
-        "tier_rate": _known(found.tier_rate),
+        "equity_at_fill": numbers(equity),
+        "shortfall": numbers(np.maximum(0.0, -equity) + 0.0),
+        "realised_pnl": numbers(found.realised_pnl),
+        "tier_rate": numbers(found.tier_rate),
         "ambiguous": pl.Series(found.ambiguous),
         "filled_in_market": pl.Series(found.filled),
         "taken_over": pl.Series(found.taken),
@@ -51,7 +49,7 @@ def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Fl
         "fees": pl.Series(found.fees),
         "fund_effect": pl.Series(found.fund_effect),
         "clawed_back": pl.Series(found.clawed),
-        "pnl_at_end": _known(pnl_at_end(found, held)),
+        "pnl_at_end": numbers(pnl_at_end(found, held)),
     }
     assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
     return frame.with_columns(**columns)
@@ -113,12 +111,10 @@ def adl(world: state.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame
     unit_rows = world.table[: int(world.counters[state.TABLE_USED])]
     ids = frame["position_id"].to_numpy()
     who = unit_rows["liquidated"]
-    known = pl.Series(who >= 0)
-    liquidated = pl.Series(ids[np.maximum(who, 0)] if ids.size else np.zeros(0, np.int64))
     return _bars(market, unit_rows["row"]).with_columns(
-        liquidated_id=pl.select(pl.when(known).then(liquidated)).to_series() if who.size else liquidated,
-        counterparty_id=pl.Series(ids[unit_rows["counterparty"]] if ids.size else np.zeros(0, np.int64)),
-        side=pl.Series(["long", "short"], dtype=Side).gather(unit_rows["side"]),
+        liquidated_id=where(who >= 0, pl.Series(ids[np.maximum(who, 0)])),
+        counterparty_id=pl.Series(ids[unit_rows["counterparty"]]),
+        side=categories(Side, unit_rows["side"]),
         quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
         price=_finite(unit_rows["price"]),
         **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
@@ -158,8 +154,8 @@ def trace(world: state.World) -> pl.DataFrame:
     columns["price"] = _finite(rows["price"])
     return pl.DataFrame(
         {
-            "time": pl.Series(world.bars["time"][rows["row"]]).cast(Time),
-            "step": pl.Series(list(STEPS), dtype=pl.Enum(STEPS)).gather(rows["step"]),
+            "time": times(world.bars["time"][rows["row"]]),
+            "step": categories(pl.Enum(STEPS), rows["step"]),
             "price": columns.pop("price"),
             **columns,
             "balance": pl.Series(rows["balance"] / unit),
@@ -202,15 +198,5 @@ def _bars(market: Market, rows: Integers) -> pl.DataFrame:
     return market.bars.select("symbol", "time")[rows]
 
 
-def _moments(times: Any) -> pl.Series:
-    series = pl.Series("time", np.ascontiguousarray(times)).cast(Time)
-    nothing = pl.Series(times == NO_TIME)
-    return series.to_frame().select(pl.when(~nothing).then(pl.col("time"))).to_series()
-
-
-def _finite(values: Any) -> pl.Series:
-    return _known(np.where(np.isfinite(values), values, np.nan))
-
-
-def _known(values: Any) -> pl.Series:
-    return pl.Series(values, nan_to_null=True)
+def _finite(values: Floats) -> pl.Series:
+    return numbers(np.where(np.isfinite(values), values, np.nan))

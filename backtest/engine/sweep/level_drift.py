@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.columns import numbers, times
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import actions_of, prepare
 from backtest.kernel.arrays import Bars, Funding
@@ -16,7 +17,6 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import Time
 
 
 def level_pieces(
@@ -67,9 +67,9 @@ def level_pieces(
     return pl.DataFrame(
         {
             "row": row,
-            "from_time": pl.Series(moments).cast(Time),
-            "until_time": pl.Series(until).replace(NEVER, None).cast(Time),
-            "price": pl.Series(prices).fill_nan(None),
+            "from_time": times(moments),
+            "until_time": times(until, until != NEVER),
+            "price": numbers(prices),
             "quantity": quantities,
             "last": last,
         }

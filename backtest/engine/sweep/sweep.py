@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import market_arrays
+from backtest.engine import columns, market_arrays
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
 from backtest.engine.sweep.surviving_weight import surviving_weight
-from backtest.kernel.arrays import NO_TIME, Outcomes
+from backtest.kernel.arrays import Outcomes
 from backtest.kernel.sweep import managed, passive
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers
@@ -21,7 +21,7 @@ from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, milliseconds
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome, Time
+from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome
 
 
 def sweep(
@@ -196,15 +196,11 @@ def _empty_outcomes(count: int) -> Outcomes:
 
 def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
     """Return the positions with the outcome columns; marks of nothing become nulls."""
-    outcome = pl.Series(Outcome.categories, dtype=Outcome).gather(outcomes.outcome)
-    columns = {"outcome": outcome, "liquidated": pl.Series(outcomes.outcome == 0)}
-    for name in list(OUTCOME_COLUMNS)[2:]:
-        array = getattr(outcomes, "time" if name == "outcome_time" else name)
-        series = pl.Series(name, array)
-        if name == "outcome_time":
-            nothing = series == NO_TIME
-            series = series.cast(Time)
-            columns[name] = series.to_frame().select(pl.when(~nothing).then(pl.col(name))).to_series()
-        else:
-            columns[name] = series if name == "ambiguous" else series.fill_nan(None)
-    return frame.with_columns(**columns)
+    found = {
+        "outcome": columns.categories(Outcome, outcomes.outcome),
+        "liquidated": pl.Series(outcomes.outcome == 0),
+        "outcome_time": columns.times(outcomes.time),
+        "ambiguous": pl.Series(outcomes.ambiguous),
+    }
+    amounts = {name: columns.numbers(getattr(outcomes, name)) for name in OUTCOME_COLUMNS if name not in found}
+    return frame.with_columns(**{name: (found | amounts)[name] for name in OUTCOME_COLUMNS})

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from backtest.engine.columns import categories
 from backtest.engine.sweep.admission import symbol_codes
 from backtest.errors import DataError
 from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.study import sums
-from backtest.kernel.types import Codes, Floats, Integers, readonly
+from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import KINDS
 from backtest.schemas.frames import Side
@@ -116,16 +117,6 @@ def trader_columns(symbols: tuple[str, ...], traders: Integers) -> dict[str, pl.
         "side": categories(Side, traders >> 3 & 1),
         "leverage_bucket": categories(bucket_type(), traders & 7),
     }
-
-
-def categories(kind: pl.Enum, codes: Codes) -> pl.Series:
-    """Return a column of categories by their codes."""
-    return pl.Series(kind.categories, dtype=kind).gather(codes)
-
-
-def known(values: pl.Series, flags: Integers) -> pl.Series:
-    """Return values where their flag is set, null elsewhere."""
-    return values.to_frame().select(pl.when(pl.Series(flags) > 0).then(pl.first())).to_series()
 
 
 def floats(outcomes: pl.DataFrame, name: str) -> Floats:

@@ -14,16 +14,14 @@ from typing import cast
 
 import polars as pl
 
+from backtest.engine.columns import categories, numbers, times, where
 from backtest.kernel.study import sums
 from backtest.market.market import Market
-from backtest.schemas.frames import Time
 from backtest.study.liquidations.flow import WEIGHT_UNIT, leverage, leverage_bucket, weight, whole_units
 from backtest.study.partial_sums.arrays import (
     EDGES,
     add_up,
-    categories,
     fills_of,
-    known,
     rows_of,
     spans_of,
     symbols_of,
@@ -71,7 +69,7 @@ def condense(
         lambda row, groups, count: sums.add_flow(row, rows, fills, EDGES, per_unit, per_weight, groups, count),
         outcomes.height,
     )
-    time = known(pl.Series(found.moment).cast(Time), found.code & 1)
+    time = times(found.moment, found.code & 1 > 0)
     exact = pl.DataFrame(
         {
             **trader_columns(symbols, found.code >> 6),
@@ -81,7 +79,7 @@ def condense(
             "outcome_time": time,
             "unit": pl.repeat(unit, found.code.size, dtype=pl.Float64, eager=True),
             **{name: found.sums[:, number] for number, name in enumerate(_names()[:-1])},
-            "largest_fill": pl.Series(found.largest).fill_nan(None),
+            "largest_fill": numbers(found.largest),
             "first_time": time,
             "last_time": time,
         }
@@ -179,7 +177,7 @@ def condense_ends(
     return pl.DataFrame(
         {
             **trader_columns(symbols, found.code >> 4),
-            "duration": known(pl.Series(found.moment * step_ms).cast(pl.Duration("ms")), found.code & 1),
+            "duration": where(found.code & 1 > 0, pl.Series(found.moment * step_ms).cast(pl.Duration("ms"))),
             "ended": categories(End, found.code >> 1 & 7),
             "weight": pl.Series(found.sums[:, sums.OPENED]) / per_weight,  # numpy divides otherwise, by an ulp
         }
