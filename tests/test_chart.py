@@ -13,7 +13,6 @@ from backtest import amounts
 from backtest.chart.liquidations.cascade import (
     annotate_heaviest,
     cascade,
-    interval_name,
     liquidations,
     mark_price,
     missing,
@@ -258,7 +257,7 @@ def test_amount__of_a_coin_carries_its_name():
     assert amounts.amount(12_345, "") == "12.3 k"
 
 
-@pytest.mark.parametrize(("value", "written"), [(0, "0"), (0.123, "12.3 %"), (0.00045, "0.045 %"), (1, "100 %")])
+@pytest.mark.parametrize(("value", "written"), [(0, "0 %"), (0.123, "12.3 %"), (0.00045, "0.045 %"), (1, "100 %")])
 def test_percent__is_written_in_three_figures(value, written):
     assert amounts.percent(value) == written
 
@@ -272,5 +271,5 @@ def test_percent__is_written_in_three_figures(value, written):
         (timedelta(7), "per week"),
     ],
 )
-def test_interval_name__is_in_words(step, name):
-    assert interval_name(step / timedelta(days=1)) == name
+def test_per_interval__is_in_words(step, name):
+    assert amounts.per_interval(step / timedelta(days=1)) == name

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from backtest.__main__ import main
-from backtest.amounts import amount
+from backtest.amounts import amount, column
 from backtest.cli.common import outputs, text
 from backtest.cli.common.progress import Clock
 from backtest.schemas.frames import OUTCOME_COLUMNS
@@ -479,7 +479,7 @@ def test_table__aligns_names_left_and_numbers_right():
     ],
 )
 def test_column__shows_seven_figures_and_no_idle_zeros(values, written):
-    assert text.column(values) == written
+    assert column(values) == written
 
 
 def standing_bars(tmp_path: Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
+from backtest.amounts import percent
 from backtest.kernel.types import Floats
 
 #: Of positions in 2021: the share at 20 times or more, by count, and the mean leverage by notional.
@@ -87,11 +88,6 @@ def of_turnover(flows: Mapping[float, Floats], name: str) -> str:
 def verdict(value: float, target: tuple[float, float]) -> str:
     """Return whether a target is met."""
     return "met" if target[0] <= value <= target[1] else "missed"
-
-
-def percent(share: float) -> str:
-    """Return a share in three figures."""
-    return f"{100 * share:.3g} %"
 
 
 def _sizes(ordered: Floats) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from backtest.amounts import plural
 from backtest.errors import RulesError
 
 
@@ -32,5 +33,5 @@ class Problems:
         """Raise one :class:`~backtest.errors.RulesError` that tells every problem."""
         if self.found:
             told = "; ".join(f"{path}: {what}" for path, what in self.found)
-            count = f"{len(self.found)} problem{'s' if len(self.found) > 1 else ''}"
+            count = f"{plural(len(self.found), 'problem')}"
             raise RulesError(f"{subject} has {count}: {told}", self.found)

@@ -103,7 +103,7 @@ def cluster_table(
             shades = _shades(look, len(parts)) if title == LEVERAGE else None
             _stacked(ax, parts, left, wide, middle, 0.5 * height, shades, look)
             if shades is None:
-                _write(ax, left - 0.008, middle, _percent(round(row["reached"], 2)), look.ink, letters)
+                _write(ax, left - 0.008, middle, amounts.percent(round(row["reached"], 2)), look.ink, letters)
         ax.plot([0, 1], [middle - height / 2] * 2, color=look.faint, linewidth=0.6)
     for line, (name, names, colours) in enumerate(_keys(buckets, fates, look)):
         _key(ax, top - (shown.height + 0.6 + line) * height, name, names, colours, letters, look)
@@ -160,10 +160,10 @@ def _columns(currency: str, price_unit: str) -> tuple[Cell, ...]:
     return (
         Cell(f"prices{unit}", 0.185, span),
         Cell(f"centre{unit}", CENTRE, lambda row: amounts.significant(row["centre"])),
-        Cell("distance\nfrom price", 0.330, lambda row: _signed(row["distance"])),
+        Cell("distance\nfrom price", 0.330, lambda row: amounts.distance(row["distance"])),
         Cell("days of\nvolatility", 0.400, days),
         Cell("waiting", 0.475, lambda row: amounts.amount(row["notional"], currency)),
-        Cell("of the\nside", 0.590, lambda row: _percent(round(row["share"], 3))),
+        Cell("of the\nside", 0.590, lambda row: amounts.percent(round(row["share"], 3))),
     )
 
 
@@ -259,12 +259,3 @@ def _shades(look: Look, count: int) -> list[str]:
 
 def _write(ax: Axes, at: float, middle: float, text: str, colour: str, size: float) -> None:
     ax.text(at, middle, text, color=colour, fontsize=size, va="center_baseline", ha="right")
-
-
-def _percent(value: float) -> str:
-    return amounts.percent(value) if value else "0 %"
-
-
-def _signed(value: float) -> str:
-    sign = "+" if value > 0 else amounts.MINUS if value < 0 else ""
-    return f"{sign}{abs(100 * value):.1f} %"

@@ -11,7 +11,7 @@ from matplotlib.patches import StepPatch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from backtest import amounts as words
+from backtest.amounts import amount, distance, significant
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
 from backtest.study.levels.levels import Levels
@@ -61,7 +61,7 @@ def profile(
     ax.tick_params(labelleft=False)
     ax.xaxis.set_major_locator(FixedLocator([_round_below(fullest)]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.amount(value, currency)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))
     ax.tick_params(axis="x", labelsize=theme.SMALL)
     ax.set_yscale("log" if levels.grid.logarithmic else "linear")
     ax.yaxis.set_minor_locator(NullLocator())
@@ -84,10 +84,8 @@ def _round_below(amount: float) -> float:
 def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, currency: str, look: Look) -> None:
     halo = [withStroke(linewidth=2.2, foreground=look.paper, alpha=0.85)]
     for row, place in _readable(ax, clusters, price, most):
-        sign = "+" if row["distance"] > 0 else words.MINUS
-        away = f"{sign}{abs(100 * row['distance']):.1f} %"
         ax.annotate(
-            f"{words.significant(row['centre'])}, {away}\n{words.amount(row['notional'], currency)}",
+            f"{significant(row['centre'])}, {distance(row['distance'])}\n{amount(row['notional'], currency)}",
             (1.0, place),
             xycoords="axes fraction",
             ha="right",

@@ -7,7 +7,6 @@ nothing was liquidated is background.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -33,9 +32,6 @@ LEAST_HEIGHT = 0.1
 
 #: Points beyond the longest bar, where it is written how much it was, and beyond the other side's.
 ROOM, LITTLE_ROOM = 20.0, 4.0
-
-#: How an interval of so many minutes is named.
-INTERVALS = {1: "minute", 60: "hour", 1440: "day", 10080: "week"}
 
 
 def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
@@ -84,7 +80,7 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
     ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     unit = "% of the book" if measure == "share" else amounts.currency_name(currency)
-    theme.dress(ax, f"Liquidated {interval_name(step)}, {unit}")
+    theme.dress(ax, f"Liquidated {amounts.per_interval(step)}, {unit}")
     theme.side_names(ax)
     theme.amount_axis(ax, writer(measure, currency))
     if longs.any() or shorts.any():
@@ -106,7 +102,11 @@ def annotate_heaviest(
         middle = days(row["time"]) + step / 2
         longs, shorts = row[f"long_{measure}"], row[f"short_{measure}"]
         upward, leftward = longs >= shorts, middle > (left + right) / 2
-        written = writer(measure, currency)(row[measure]), moment(row["time"], step), _lean(longs, shorts)
+        written = (
+            writer(measure, currency)(row[measure]),
+            amounts.of_interval(row["time"], step),
+            _lean(longs, shorts),
+        )
         ax.annotate(
             ", ".join(written),
             (middle, above if upward else -below),
@@ -150,8 +150,7 @@ def cascade(
     title, subtitle : what is shown, and what to see in it
     price_unit : of the mark price
     gaps : ``start, end`` of stretches without bars, to shade
-    quality : as :func:`~backtest.chart.liquidations.quality.quality_strip` takes it, for a strip below where
-    anything was found
+    quality : as :func:`~backtest.chart.liquidations.quality.quality_strip` takes it, for a strip below
     notes : for the footer: venue, tiers, population, gaps, a caption
     size : inches
     """
@@ -177,23 +176,6 @@ def cascade(
 def writer(measure: Measure, currency: str) -> Callable[[float], str]:
     """Return the function that writes a measure: per cent, or money."""
     return amounts.percent if measure == "share" else partial(amounts.amount, currency=currency)
-
-
-def interval_name(step: float) -> str:
-    """Return how an interval of so many days is named on an axis: ``per hour``, ``per 15 minutes``."""
-    minutes = round(step * 1440)
-    if minutes in INTERVALS:
-        return f"per {INTERVALS[minutes]}"
-    unit = max(size for size in INTERVALS if minutes % size == 0)
-    return f"per {minutes // unit} {INTERVALS[unit]}s"
-
-
-def moment(time: datetime, step: float) -> str:
-    """Return when an interval of so many days was, in the words it needs."""
-    day = f"{time.day} {time:%b %Y}"
-    if step < 1:
-        return f"{day} {time:%H:%M} UTC"
-    return day if step == 1 else f"from {day}"
 
 
 def _set_heights(ax: Axes, longs: float, shorts: float) -> None:

@@ -13,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from backtest.amounts import amount, currency_name, percent
-from backtest.chart.liquidations.cascade import moment
+from backtest.amounts import amount, currency_name, moment, percent
 from backtest.chart.style import theme
-from backtest.chart.style.time_axis import DAY, EPOCH, MINUTE, days, openings, time_axis
+from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
 from backtest.study.liquidations.tails import Tail
 
 #: Square points, of the marks of the smallest cascade that is drawn and of the largest.
@@ -160,7 +159,7 @@ def _name(row: dict[str, Any], ax: Axes, *, currency: str, part: float) -> None:
     longs = row["long_share"]
     side, share = ("longs", longs) if longs >= 0.5 else ("shorts", 1 - longs)
     whole = 100 if share == 1 else min(round(100 * share), 99)
-    written = f"{amount(row['notional'], currency)}, {moment(row['start'], MINUTE / DAY)}, {whole} % {side}"
+    written = f"{amount(row['notional'], currency)}, {moment(row['start'])}, {whole} % {side}"
     towards = "left" if part < 1 / 3 else "right" if part > 2 / 3 else "center"
     _write(ax, written, (days(row["start"]), row["notional"]), offset=(0, LARGEST**0.5 / 2 + 1), ha=towards)
 

@@ -12,7 +12,6 @@ from matplotlib.colors import to_rgba
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from backtest import amounts
-from backtest.chart.liquidations.cascade import interval_name
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
 
@@ -72,7 +71,7 @@ def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Ax
     # one collection: thousands of bars are slow
     ax.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none"), autolim=False)
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, f"Imbalance {interval_name(step)}, darker: more")
+    theme.dress(ax, f"Imbalance {amounts.per_interval(step)}, darker: more")
     theme.side_names(ax)
     ax.set_ylim(-1.05, 1.05)
     ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1]))
@@ -175,12 +174,8 @@ def _below(ax: Axes, text: str) -> None:
 
 
 def _move(value: float, _: int | None) -> str:
-    return f"{_sign(value)}{amounts.percent(abs(value))}"
+    return f"{amounts.sign(value)}{amounts.percent(abs(value))}"
 
 
 def _signed(value: float, _: int | None) -> str:
-    return f"{_sign(value)}{abs(value):g}"
-
-
-def _sign(value: float) -> str:
-    return {1.0: "+", -1.0: amounts.MINUS}.get(float(np.sign(value)), "")
+    return f"{amounts.sign(value)}{abs(value):g}"

@@ -11,8 +11,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from backtest.amounts import MINUS
-from backtest.chart.liquidations.cascade import interval_name
+from backtest.amounts import per_interval, signed
 from backtest.chart.style import theme
 
 #: No information: an event ranks above another interval as often as below it.
@@ -68,7 +67,7 @@ def _frame(ax: Axes, rows: list[dict[str, Any]], left: Iterable[str], right: Ite
     middle = max(middle, LEAST_MIDDLE)
     ax.set_xlim(low - squeezed * before * span / middle, high + squeezed * after * span / middle)
     ax.set_ylim(-BELOW, len(rows) - 1 + ABOVE)
-    following = interval_name(one["horizon"] / timedelta(days=1)).removeprefix("per ")
+    following = per_interval(one["horizon"] / timedelta(days=1)).removeprefix("per ")
     whose = f"{following}'" if following.endswith("s") else f"{following}'s"
     quantile = f"{100 * one['quantile']:g} % quantile"
     theme.dress(ax, f"Area under the curve: next {whose} liquidations above their {quantile}")
@@ -114,4 +113,4 @@ def _difference(row: dict[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", MINUS)
+    return signed(value, "+.3f")

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from backtest import amounts as words
+from backtest.amounts import amount, currency_name, percent
 from backtest.chart.style import theme
 
 #: What is lost and what is gained; the sides' colours mean longs and shorts.
 LOSS_COLOUR, GAIN_COLOUR, MARGIN_COLOUR = "#B03A48", "#2E8B57", "#AEB6C0"
 
-#: Whose loss it is, in words.
+#: Whose loss it is, in amounts.
 BEARERS = {
     "margins": "holders' margins",
     "fund": "insurance fund",
@@ -64,7 +64,7 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     total = max(margins + beyond, 1e-12)
     ax.barh([0], [margins], height=0.8, color=MARGIN_COLOUR)
     ax.barh([0], [beyond], left=[margins], height=0.8, color=LOSS_COLOUR)
-    told = f"holders' margins {words.amount(margins, currency)}, {words.percent(margins / total)}"
+    told = f"holders' margins {amount(margins, currency)}, {percent(margins / total)}"
     inside = margins >= ROOM_FOR_WORDS * total or not beyond
     told = told if inside else told.replace("margins ", "margins\n")
     ax.annotate(
@@ -72,7 +72,7 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
         ha="left" if inside else "right", fontsize=theme.TEXT, color=theme.INK if inside else theme.MUTED,
     )  # fmt: skip
     more = (
-        f"beyond margins {words.amount(beyond, currency)}, {words.percent(beyond / total)}"
+        f"beyond margins {amount(beyond, currency)}, {percent(beyond / total)}"
         if beyond
         else "nothing lost beyond margins"
     )
@@ -82,7 +82,7 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     )  # fmt: skip
     ax.set_xlim(0, total)
     ax.set_ylim(-0.5, 0.5)
-    theme.dress(ax, f"All losses of liquidated positions, {words.currency_name(currency)}")
+    theme.dress(ax, f"All losses of liquidated positions, {currency_name(currency)}")
     return _bare(ax)
 
 
@@ -93,22 +93,22 @@ def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: s
     ----------
     found : rows of ``study.waterfall.who_bore``; gains point left of zero
     """
-    amounts = found["amount"].to_numpy()
-    at = np.arange(amounts.size)[::-1]
-    colours = [LOSS_COLOUR if amount > 0 else GAIN_COLOUR for amount in amounts]
-    ax.barh(at, amounts, height=0.62, color=colours)
+    losses = found["amount"].to_numpy()
+    at = np.arange(losses.size)[::-1]
+    colours = [LOSS_COLOUR if loss > 0 else GAIN_COLOUR for loss in losses]
+    ax.barh(at, losses, height=0.62, color=colours)
     ax.axvline(0, color=theme.MUTED, linewidth=0.8)
-    span = max(float(np.abs(amounts).max()), 1e-12)
-    for place, amount in zip(at, amounts, strict=True):
-        told = "0" if abs(amount) < span * 1e-9 else words.amount(abs(float(amount)), currency)
-        told = f"gained {told}" if amount < -span * 1e-9 else told
+    span = max(float(np.abs(losses).max()), 1e-12)
+    for place, loss in zip(at, losses, strict=True):
+        told = "0" if abs(loss) < span * 1e-9 else amount(abs(float(loss)), currency)
+        told = f"gained {told}" if loss < -span * 1e-9 else told
         ax.annotate(
-            told, (max(amount, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
+            told, (max(loss, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=theme.TEXT, color=theme.INK,
         )  # fmt: skip
-    right = max(1.35 * max(float(amounts.max()), 0.0), 0.25 * span)  # room for what is written there
-    ax.set_xlim(min(1.1 * float(amounts.min()), -0.02 * span), right)
-    theme.dress(ax, f"{title}, {words.currency_name(currency)}")
+    right = max(1.35 * max(float(losses.max()), 0.0), 0.25 * span)  # room for what is written there
+    ax.set_xlim(min(1.1 * float(losses.min()), -0.02 * span), right)
+    theme.dress(ax, f"{title}, {currency_name(currency)}")
     _bare(ax)
     ax.set_yticks(at, [BEARERS[name] for name in found["bearer"]])
     return ax

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -111,16 +110,9 @@ def _draw_required(row: dict[str, Any], ax: Axes, place: float, needed: list[flo
 
 
 def _tier_name(row: dict[str, Any]) -> str:
-    size, lasts = amounts.amount(row["size"], "").strip(), _span(row["time_to_close"])
+    size, lasts = amounts.amount(row["size"], "").strip(), amounts.duration(row["time_to_close"])
     leverage = f"{row['max_leverage']:g}x" if np.isfinite(row["max_leverage"]) else "not told"
     return f"to {size}, {leverage}\nclosed in {lasts}"
-
-
-def _span(time: timedelta) -> str:
-    for unit, name in ((DAY, "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
-        if time >= unit:
-            return f"{amounts.three_figures(time / unit)} {name}"
-    return f"{amounts.three_figures(time.total_seconds())} s"
 
 
 def _names(rolling: pl.DataFrame, ax: Axes, methods: list[str], counted: str) -> None:

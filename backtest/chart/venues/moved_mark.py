@@ -125,13 +125,13 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     theme.dress(ax, f"{moved_by}, per cent of the history's price")
     ax.margins(y=0.3)
     theme.amount_axis(ax, amounts.plain)
-    ax.yaxis.set_major_formatter(lambda value, _: _signed(value, "+.3g") if value else "0")
+    ax.yaxis.set_major_formatter(lambda value, _: amounts.signed(value, "+.3g") if value else "0")
     furthest = int(np.abs(moved).argmax())
     most = float(moved[furthest])
     if most:
         late = furthest > 0.88 * len(ends)
         ax.annotate(
-            f"{_signed(most, '+.2f')} %",
+            f"{amounts.signed(most, '+.2f')} %",
             (ends[furthest], most),
             xytext=(-6 if late else 6, -7 if most < 0 else 7),
             textcoords="offset points",
@@ -175,10 +175,6 @@ def executed(
     if not any(values.any() for values in heights.values()):
         ax.set_yticks([0], ["0"])
     return theme.side_names(ax)
-
-
-def _signed(number: float, form: str) -> str:
-    return f"{number:{form}}".replace("-", "\N{MINUS SIGN}")
 
 
 def _name(ax: Axes, names: Sequence[tuple[str, str, int]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.cli.common.text import day, moment, plural
+from backtest.amounts import day, duration, plural, timestamp
 from backtest.market import Market
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL
 
@@ -16,16 +16,6 @@ from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL
 MOST_TABLES = 2
 
 QUOTES = ("USDT", "USDC", "BUSD", "USD")
-
-
-def window(first: datetime, last: datetime) -> str:
-    """Return the days of a window: "10 to 26 May 2021", "28 Dec 2019 to 5 May 2026"."""
-    end = f"{last.day} {last:%b %Y}"
-    if first.date() == last.date():
-        return end
-    if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day} to {end}"
-    return f"{first.day} {first:%b}{'' if first.year == last.year else f' {first.year}'} to {end}"
 
 
 def tiers(used: pl.DataFrame) -> list[tuple[str, str]]:
@@ -53,20 +43,13 @@ def gaps_found(found: pl.DataFrame, gap_limit: timedelta | None) -> str:
     if found.is_empty():
         return "no gaps"
     row = found.sort(pl.col("end") - pl.col("start"), descending=True, maintain_order=True).row(0, named=True)
-    longest = f"{duration(row['end'] - row['start'])} from {moment(row['start'])} ({row['symbol']})"
+    longest = f"{duration(row['end'] - row['start'])} from {timestamp(row['start'])} ({row['symbol']})"
     bars = plural(float(found["missing_bars"].sum()), "bar")
     which = f"1 gap of {longest}" if found.height == 1 else f"{found.height:,} gaps, the longest {longest}"
     counted = f"{which}, {bars} missing"
     beyond = int(found["long"].sum())
     limit = "" if gap_limit is None else f" the limit of {duration(gap_limit)}"
     return f"{counted}; {beyond:,} beyond{limit}: positions open across end unknown" if beyond else counted
-
-
-def duration(span: timedelta) -> str:
-    """Return a time span in its two largest units: "4 h 45 min", "2 d 3 h"."""
-    minutes = round(span.total_seconds() / 60)
-    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
-    return " ".join(f"{count:,} {unit}" for count, unit in [part for part in parts if part[0]][:2]) or "0 min"
 
 
 def rules(settings: dict[str, Any], venue_trigger: str) -> str:

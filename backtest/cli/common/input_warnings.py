@@ -9,8 +9,8 @@ from difflib import get_close_matches
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plural
 from backtest.book import Book
-from backtest.cli.common.text import plural
 from backtest.errors import DataError
 from backtest.kernel.types import Flags
 from backtest.market import Market

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.amounts import amount
+from backtest.amounts import amount, days, percentage
 from backtest.cli.common import assumptions
 from backtest.cli.common.swept import Swept
-from backtest.cli.common.text import percent
 from backtest.market import quality
 from backtest.study.liquidations import flow
 
@@ -26,7 +25,7 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
     figure = cascade(
         swept.flow(every, symbol),
         _drawable(swept, symbol),
-        title=f"Liquidations of {symbol}, {assumptions.window(*swept.window)}",
+        title=f"Liquidations of {symbol}, {days(*swept.window)}",
         subtitle=_subtitle(swept, symbol),
         measure="share" if swept.invented else "notional",
         currency=swept.currency,
@@ -70,11 +69,11 @@ def _subtitle(swept: Swept, symbol: str) -> str:
     totals = flow.summary(own, kinds=swept.kinds, unit=swept.unit).row(0, named=True)
     if not totals["liquidated"]:
         return "nothing was liquidated"
-    share = f"{percent(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
+    share = f"{percentage(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
     if swept.invented:
-        return f"{share}, {percent(totals['long_part'], 0)} % of it longs"
+        return f"{share}, {percentage(totals['long_part'], 0)} % of it longs"
     money = amount(totals["liquidated_notional"], swept.currency)
-    return f"{share} ({money}, {percent(totals['long_share'], 0)} % of them longs)"
+    return f"{share} ({money}, {percentage(totals['long_share'], 0)} % of them longs)"
 
 
 def _drawable(swept: Swept, symbol: str) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from backtest.amounts import plural
 from backtest.rules.procedure import Procedure
 
 REMAINDERS = {
@@ -64,7 +65,7 @@ def _ends(own: Procedure, price: str) -> Iterator[str]:
         yield "until equity exceeds the initial margin" if own.until == "initial" else "until it is healthy"
     last = f"taken over at {price}" if own.last == "takeover" else "sold whatever it costs"
     if own.rounds:
-        yield f"after {own.rounds} order{'' if own.rounds == 1 else 's'} {last}"
+        yield f"after {plural(own.rounds, 'order')} {last}"
     if own.step == "tier" and own.in_lowest == "last":
         yield f"in the lowest tier{'' if own.whole_tiers == 1 else 's'} {last}"
     if own.order_limit == "bankruptcy":

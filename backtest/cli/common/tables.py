@@ -8,10 +8,20 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import amount, currency_name
-from backtest.cli.common.assumptions import duration
+from backtest.amounts import (
+    amount,
+    currency_name,
+    day,
+    duration,
+    number,
+    percent,
+    percentage,
+    percentage_decimals,
+    plural,
+    timestamp,
+)
 from backtest.cli.common.swept import HEAVY_QUANTILE, Swept, Told
-from backtest.cli.common.text import day, decimals, moment, number, percent, plural, table
+from backtest.cli.common.text import table
 from backtest.errors import DataError
 from backtest.study.liquidations import flow, tails
 
@@ -31,7 +41,7 @@ def by_period(swept: Swept) -> str:
     header = [f"{word}\n(UTC)", *_headings(swept, money)]
     total = rows.sum().row(0, named=True)
     named = [(_period(row["time"], word), row) for row in rows.iter_rows(named=True)]
-    fine = decimals(max(rows["share"].to_list(), default=0.0))
+    fine = percentage_decimals(max(rows["share"].to_list(), default=0.0))
     return table(header, [[name, *_cells(swept, row, size, fine)] for name, row in [*named, ("all", total)]])
 
 
@@ -43,13 +53,13 @@ def heaviest_hours(swept: Swept) -> str:
     )
     size, money = _scale(swept, rows)
     header = ["rank", "hour from\n(UTC)", *_headings(swept, money), "largest\n% of hour"]
-    fine = decimals(max(rows["share"].to_list(), default=0.0))
+    fine = percentage_decimals(max(rows["share"].to_list(), default=0.0))
     lines = [
         [
             f"{row['rank']}",
-            moment(row["time"]),
+            timestamp(row["time"]),
             *_cells(swept, row, size, fine),
-            percent(row["largest_share"], 0),
+            percentage(row["largest_share"], 0),
         ]
         for row in rows.iter_rows(named=True)
     ]
@@ -71,8 +81,8 @@ def heaviest_by_count(swept: Swept) -> str:
     row = rows.row(0, named=True)
     place = flow.ranks(swept.hourly, measure=_measure(swept)).filter(pl.col("time") == row["time"])["rank"][0]
     return (
-        f"Most positions: {moment(row['time'])}, {number(row['count'])} of them "
-        f"({percent(row['count'] / swept.totals['positions'])} %), rank {number(place)} by amount."
+        f"Most positions: {timestamp(row['time'])}, {number(row['count'])} of them "
+        f"({percentage(row['count'] / swept.totals['positions'])} %), rank {number(place)} by amount."
     )
 
 
@@ -84,8 +94,8 @@ def heaviest_run(swept: Swept, hours: int = 3) -> str:
     row = runs.row(0, named=True)
     until = row["last"] + timedelta(minutes=59)
     return (
-        f"Heaviest {hours} hours in a row: {moment(row['start'])} to {until:%H:%M}, "
-        f"{percent(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
+        f"Heaviest {hours} hours in a row: {timestamp(row['start'])} to {until:%H:%M}, "
+        f"{percentage(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
     )
 
 
@@ -99,18 +109,18 @@ def cascades(swept: Swept) -> str:
     header = ["from\n(UTC)", "symbol", "lasted", f"liquidated\n{size_words}", "longs\n%", "price\n%", "lowest\n%"]
     lines = [
         [
-            moment(row["start"]),
+            timestamp(row["start"]),
             row["symbol"],
             duration(row["duration"]),
-            percent(row["notional"] / book) if swept.invented else number(row["notional"] / size, 1),
-            percent(row["long_share"], 0),
-            percent(row["price_move"], 1),
-            percent(row["lowest_move"], 1),
+            percentage(row["notional"] / book) if swept.invented else number(row["notional"] / size, 1),
+            percentage(row["long_share"], 0),
+            percentage(row["price_move"], 1),
+            percentage(row["lowest_move"], 1),
         ]
         for row in rows.iter_rows(named=True)
     ]
     counted = f"{plural(found.height, 'cascade')}: runs of intervals of {duration(swept.cascade_bar)}"
-    heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE, 0)} % of its symbol's that hold any liquidation"
+    heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE)} of its symbol's that hold any liquidation"
     return f"{table(header, lines, left=2)}\n{counted}, {heavy}.{_tail(swept)}"
 
 
@@ -134,12 +144,12 @@ def triggers(swept: Mapping[str, Swept]) -> str:
         lines.append(
             [
                 f"{name} price",
-                percent(each.totals["notional_share"]),
-                percent(each.totals["liquidated_share"]),
+                percentage(each.totals["notional_share"]),
+                percentage(each.totals["liquidated_share"]),
                 number(each.totals["liquidated_notional"] / size, 1),
-                percent(each.totals["long_part" if each.invented else "long_share"], 1),
+                percentage(each.totals["long_part" if each.invented else "long_share"], 1),
                 number(each.totals["shortfall"] / size, 1),
-                moment(top["time"][0]) if top.height else "-",
+                timestamp(top["time"][0]) if top.height else "-",
             ]
         )
     return table(header, lines)
@@ -151,13 +161,13 @@ def headline(swept: Told) -> str:
     if not totals["liquidated"]:
         return f"Nothing of {plural(totals['positions'], 'position')} was liquidated."
     money = amount(totals["liquidated_notional"], swept.currency)
-    of_notional = f"{percent(totals['notional_share'])} % of the book's entry notional"
-    of_positions = f"{percent(totals['liquidated_share'])} % of its positions"
+    of_notional = f"{percentage(totals['notional_share'])} % of the book's entry notional"
+    of_positions = f"{percentage(totals['liquidated_share'])} % of its positions"
     if swept.invented:
-        longs = f"{percent(totals['long_part'], 1)} % of it longs"
+        longs = f"{percentage(totals['long_part'], 1)} % of it longs"
         told = f"{of_notional} ({longs}), {of_positions}"
         return f"Liquidated: {told}. The book is invented: read its shares, not its {money}."
-    longs = f"{percent(totals['long_share'], 1)} % of it longs"
+    longs = f"{percentage(totals['long_share'], 1)} % of it longs"
     return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}."
 
 
@@ -175,7 +185,9 @@ def caveats(swept: Told) -> str:
 def counts(swept: Told) -> str:
     """Return how many positions came to which outcome."""
     rows = flow.tally(swept.outcomes)
-    lines = [[row["outcome"], number(row["count"]), percent(row["share"])] for row in rows.iter_rows(named=True)]
+    lines = [
+        [row["outcome"], number(row["count"]), percentage(row["share"])] for row in rows.iter_rows(named=True)
+    ]
     return table(["outcome", "positions", "%"], lines)
 
 
@@ -204,7 +216,7 @@ def _headings(swept: Swept, money: str) -> list[str]:
 
 
 def _cells(swept: Swept, row: Mapping[str, Any], size: float, fine: int) -> list[str]:
-    share = [percent(row[name], fine) for name in ("share", "long_share", "short_share")]
+    share = [percentage(row[name], fine) for name in ("share", "long_share", "short_share")]
     amounts = [number(row[name] / size, 1) for name in ("long_notional", "short_notional")]
     people = [number(row[name]) for name in ("long_count", "short_count")]
     return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.amounts import plural, timestamp
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import ERASE_LINE
-from backtest.cli.common.text import moment, plural
 from backtest.cli.fetch import report
 from backtest.cli.fetch.report import PRICES, Asked
 from backtest.errors import ArgumentError, FetchError
@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
     """Fetch, and print what came, what had to be put right, and what is missing."""
     settings = _settings(options)
     if options.start >= settings.now:
-        raise ArgumentError(f"--from must lie in the past, is {moment(options.start)}")
+        raise ArgumentError(f"--from must lie in the past, is {timestamp(options.start)}")
     span = plan.Span(options.start, options.end or settings.now)
     usual = tuple(name for name in DATA if name in datasets(options.venue))
     data = tuple(options.data or usual or DATA)

@@ -9,8 +9,8 @@ from itertools import chain, repeat
 
 import polars as pl
 
-from backtest.cli.common.assumptions import duration
-from backtest.cli.common.text import NOTHING, facts, moment, number, percent, plural, table
+from backtest.amounts import NOTHING, duration, number, percentage, plural, timestamp
+from backtest.cli.common.text import facts, table
 from backtest.errors import DataError
 from backtest.market import Market, quality
 from backtest.market.sources import history, plan
@@ -148,8 +148,8 @@ def _lines(found: pl.DataFrame) -> Iterator[list[str]]:
             number(row["stretches"]),
             number(row["bars"]),
             duration(row["longest"]),
-            NOTHING if row["worst"] is None else percent(math.expm1(row["worst"])),
-            moment(first[row["symbol"], row["check"]]),
+            NOTHING if row["worst"] is None else percentage(math.expm1(row["worst"])),
+            timestamp(first[row["symbol"], row["check"]]),
             quality.CHECKS[row["check"]],
         ]
 
@@ -166,6 +166,6 @@ def _row(series: Series, own: Sequence[File]) -> list[str]:
         *(number(count) if count else NOTHING for count in counts),
         number(sum(file.entry.bytes for file in own) / 1e6, 1),
         number(sum(entry.rows for entry in stored)),
-        moment(min(entry.first for entry in stored if entry.first)) if stored else NOTHING,
-        moment(max(entry.last for entry in stored if entry.last)) if stored else NOTHING,
+        timestamp(min(entry.first for entry in stored if entry.first)) if stored else NOTHING,
+        timestamp(max(entry.last for entry in stored if entry.last)) if stored else NOTHING,
     ]

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 import polars as pl
 
+from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.inputs import is_invented, read_book, read_market, require_symbol, tiers_of_run
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
@@ -72,11 +73,11 @@ def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
     moment, _ = mark_at(market, symbol, options.at)
     if options.at is not None and options.at > last:
         raise ArgumentError(
-            f"--at {options.at:%Y-%m-%d %H:%M} lies after the end of the bars of {symbol}, {last:%Y-%m-%d %H:%M}"
+            f"--at {timestamp(options.at)} lies after the end of the bars of {symbol}, {timestamp(last)}"
         )
     if options.since is not None and options.since > moment:
         raise ArgumentError(
-            f"--since {options.since:%Y-%m-%d %H:%M} lies after the moment of the map, {moment:%Y-%m-%d %H:%M}"
+            f"--since {timestamp(options.since)} lies after the moment of the map, {timestamp(moment)}"
         )
 
 
@@ -108,12 +109,10 @@ def _tables(study: LevelStudy) -> list[str]:
     swept, options = study.swept, study.options
     money = swept.currency
     told = cluster_rows(study.clusters, money, swept.invented)
-    blocks = [f"Clusters {study.reach}, {study.moment:%Y-%m-%d %H:%M} UTC\n{told}"]
+    blocks = [f"Clusters {study.reach}, {timestamp(study.moment)} UTC\n{told}"]
     if options.since is not None:
         told = cluster_rows(study.aftermath, money, swept.invented)
-        blocks.append(
-            f"Clusters of {study.since:%Y-%m-%d %H:%M} UTC {study.reach}, and what became of them\n{told}"
-        )
+        blocks.append(f"Clusters of {timestamp(study.since)} UTC {study.reach}, and what became of them\n{told}")
     if study.told_magnet is not None:
         rows = magnet_rows(study.told_magnet)
         blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{rows}")

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from backtest.amounts import amount, moment
+from backtest.amounts import amount, moment, percentage
 from backtest.chart.levels import figures
 from backtest.chart.levels.clusters import cluster_figure
 from backtest.chart.levels.film import Film, eaten
 from backtest.chart.levels.score import trust_figure
 from backtest.chart.style.looks import LOOKS, SIZES
 from backtest.cli.common import assumptions, picture
-from backtest.cli.common.text import percent
 from backtest.cli.levels.study import LevelStudy
 from backtest.cli.levels.tables import magnet_omitted
 from backtest.study.levels.combine import combined, relative_grids
@@ -140,7 +139,7 @@ def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
     total = sides["long"] + sides["short"]
     if not total:
         return "nothing"
-    longs = f"{percent(sides['long'] / total, 0)} % longs"
+    longs = f"{percentage(sides['long'] / total, 0)} % longs"
     return longs if study.swept.invented else f"{amount(total, study.swept.currency)}, {longs}"
 
 
@@ -153,7 +152,7 @@ def _reachable(study: LevelStudy) -> str:
         amounts = found.cumulative[side].to_numpy()
         order = slice(None) if sign > 0 else slice(None, None, -1)
         at = float(np.interp(sign * found.mark_price * (1 + sign * MOVE), (sign * prices)[order], amounts[order]))
-        share = f"{percent(at / amounts.max(), 0)} %" if at > 0 else "none"
+        share = f"{percentage(at / amounts.max(), 0)} %" if at > 0 else "none"
         money = "" if study.swept.invented or not at else f" ({amount(at, study.swept.currency)})"
-        told.append(f"a {word} of {percent(MOVE, 0)} % would reach {share} of the {side}s shown{money}")
+        told.append(f"a {word} of {percentage(MOVE, 0)} % would reach {share} of the {side}s shown{money}")
     return f"A{told[0][1:]}; {told[1]}."

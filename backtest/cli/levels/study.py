@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from backtest import population
-from backtest.cli.common import assumptions
+from backtest.amounts import days
 from backtest.cli.common.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.common.swept import Swept
 from backtest.engine.sweep.level_drift import level_pieces
@@ -75,7 +75,7 @@ class LevelStudy:
     def span(self) -> str:
         """The days of the heatmap in words."""
         start, end = self.window
-        return assumptions.window(start, end - timedelta(milliseconds=1))
+        return days(start, end - timedelta(milliseconds=1))
 
     @cached_property
     def grid(self) -> Grid:

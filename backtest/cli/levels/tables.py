@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from backtest.amounts import amount, significant
-from backtest.cli.common.text import moment, number, percent, table
+from backtest.amounts import amount, number, percentage, significant, timestamp
+from backtest.cli.common.text import table
 from backtest.study.levels.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS
 
 #: Clusters that are told.
@@ -27,13 +27,13 @@ def cluster_rows(clusters: pl.DataFrame, currency: str, invented: bool) -> str:
             f"{significant(row['price_low'])} to {significant(row['price_high'])}",
             f"{100 * row['distance']:+.1f}",
             number(row["days"], 1),
-            percent(row["share"], 1),
+            percentage(row["share"], 1),
             number(row["mean_leverage"], 1),
         ]
         line += [] if invented else [amount(row["notional"], currency)]
         if fates:
-            line += [percent(row[name], 0) for name in ("reached", "closed", "waiting")]
-            line += [moment(row["first_reached"]) if row["first_reached"] else "-"]
+            line += [percentage(row[name], 0) for name in ("reached", "closed", "waiting")]
+            line += [timestamp(row["first_reached"]) if row["first_reached"] else "-"]
         lines.append(line)
     return table(header, lines, left=2)
 
@@ -54,8 +54,8 @@ def magnet_rows(found: pl.DataFrame) -> str:
             row["placebo"],
             row["prices"],
             number(row["pairs"]),
-            percent(row["reached"], 0),
-            percent(row["placebo_reached"], 0),
+            percentage(row["reached"], 0),
+            percentage(row["placebo_reached"], 0),
             _points(row["difference"]),
             f"{_points(row['difference_low'])} to {_points(row['difference_high'])}",
         ]
@@ -89,9 +89,9 @@ def score_rows(found: pl.DataFrame) -> str:
         [
             row["predictor"],
             row["bins"],
-            percent(row["area"], 1),
-            f"{percent(row['area_low'], 1)} to {percent(row['area_high'], 1)}",
-            percent(row["captured"], 1),
+            percentage(row["area"], 1),
+            f"{percentage(row['area_low'], 1)} to {percentage(row['area_high'], 1)}",
+            percentage(row["captured"], 1),
             "-" if row["predictor"] == "map" else _points(row["lead"]),
             "-" if row["predictor"] == "map" else f"{_points(row['lead_low'])} to {_points(row['lead_high'])}",
         ]

@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 
 import backtest
-from backtest.amounts import DOLLARS
+from backtest.amounts import DOLLARS, days, plural
 from backtest.book import Book
 from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.compile_notice import compiling
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock, Progress
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
-from backtest.cli.common.text import facts, paragraph, plural, table
+from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.policy import findings
 from backtest.cli.policy.grid_file import GridFile, read_grid
 from backtest.cli.policy.grid_settlement import told
@@ -130,7 +130,7 @@ def _job(file: GridFile) -> dict[str, Any]:
 def _of_history(file: GridFile, history: History) -> list[tuple[str, str]]:
     first, last = history.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     return [
-        ("window", assumptions.window(first, last)),
+        ("window", days(first, last)),
         ("prices", history.market.description),
         ("gaps", assumptions.gaps(history.market)),
         ("rules", file.venue.title),

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from backtest.amounts import number, percentage
 from backtest.chart.venues.policy import RESPONSE_WORDS
-from backtest.cli.common.text import number, percent
 from backtest.cli.policy import who_pays
 from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, procedure_called, ranged, same
 
@@ -138,4 +138,4 @@ def _named(axis: str, value: str) -> str:
 
 
 def _signed(change: float) -> str:
-    return f"{'+' if change > 0 else ''}{percent(change, 0)} %"
+    return f"{'+' if change > 0 else ''}{percentage(change, 0)} %"

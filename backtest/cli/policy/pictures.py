@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.cli.common.text import number
+from backtest.amounts import number
 from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, same
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from backtest.amounts import number, percentage
 from backtest.chart.venues.policy import cap_name, cap_order
-from backtest.cli.common.text import number, percent
 from backtest.study.policy.frontier import frontier, per_million, spread
 from backtest.study.policy.grid import Grid
 
@@ -97,7 +97,7 @@ class Tried:
             return ""
         fee, fund = self.grid.liquidation_fees[0], self.grid.funds[0]
         told = [procedure_called(self.grid.procedures[0]), f"fund {number(fund)}"]
-        told += [] if fee is None else [f"fee {percent(fee)} %"]
+        told += [] if fee is None else [f"fee {percentage(fee)} %"]
         return ", ".join(told)
 
     def banded(self, policies: pl.DataFrame) -> pl.DataFrame:
@@ -150,7 +150,7 @@ def procedure_called(name: str) -> str:
 def ranged(row: dict[str, float], name: str, decimals: int = 1) -> str:
     """Return a share in per cent with its range, where there is one."""
     low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
-    value = percent(row[name], decimals)
+    value = percentage(row[name], decimals)
     if math.isnan(low + high):
         return value
-    return f"{value} ({percent(low, decimals)} to {percent(high, decimals)})"
+    return f"{value} ({percentage(low, decimals)} to {percentage(high, decimals)})"

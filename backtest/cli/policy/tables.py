@@ -7,8 +7,8 @@ from itertools import groupby
 
 import polars as pl
 
+from backtest.amounts import NOTHING, number, percentage
 from backtest.chart.venues.policy import RESPONSE_WORDS, cap_name, cap_order
-from backtest.cli.common.text import NOTHING, number, percent
 from backtest.cli.policy import who_pays
 from backtest.cli.policy.results import ANY_RESPONSE, FILL_WORDS, Table, Tried, ranged, same
 from backtest.study.policy.frontier import laws
@@ -43,12 +43,12 @@ def _by_cap(tried: Tried, history: str, fill: str) -> Table:
         [
             cap_name(row["cap"]),
             RESPONSE_WORDS[row["response"]],
-            percent(row["freedom"], 1),
+            percentage(row["freedom"], 1),
             ranged(row, "liquidated_share"),
             ranged(row, "notional_share"),
             number(row["shortfall_per_million"], 1),
             number(row["losses_per_million"]),
-            percent(row["turnover_given_up"], 1),
+            percentage(row["turnover_given_up"], 1),
             "yes" if row["dominated"] else NOTHING,
         ]
         for row in rows
@@ -96,7 +96,7 @@ def _by_law(tried: Tried) -> Table:
             "must hold" if row["holds"] else "rule of thumb",
             number(row["compared"]),
             number(row["broken"]),
-            NOTHING if row["largest"] is None else f"{percent(row['largest'], 1)}",
+            NOTHING if row["largest"] is None else f"{percentage(row['largest'], 1)}",
         ]
         for row in laws(tried.policies).filter(pl.col("compared") > 0).iter_rows(named=True)
     ]

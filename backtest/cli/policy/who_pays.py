@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from backtest.amounts import NOTHING, number, percentage, plural, timestamp
 from backtest.chart.venues.policy import cap_name
-from backtest.cli.common.text import NOTHING, moment, number, percent, plural
 from backtest.cli.policy.results import FILL_WORDS, Table, Tried, cap_words, procedure_called, same
 from backtest.study.policy.frontier import AMOUNTS
 from backtest.study.policy.grid import FILLS
@@ -146,7 +146,7 @@ def _word(rows: Rows) -> str:
 
 def _fee(rows: Rows) -> str:
     fee = _one(rows)["liquidation_fee"]
-    return "as written" if fee is None else percent(fee, 2)
+    return "as written" if fee is None else percentage(fee, 2)
 
 
 def _amount(name: str) -> Callable[[Rows], str]:
@@ -164,7 +164,7 @@ def _share(part: str, whole: str) -> Callable[[Rows], str]:
 
     def tell(rows: Rows) -> str:
         shares = [[row[part] / row[whole] for row in books if row[whole]] for books in rows.values()]
-        return _span([percent(median(of_books) if of_books else None, 1) for of_books in shares])
+        return _span([percentage(median(of_books) if of_books else None, 1) for of_books in shares])
 
     return tell
 
@@ -177,7 +177,7 @@ def _span(written: Sequence[str]) -> str:
 def _first(rows: Rows) -> str:
     """Return the earliest time that others had to pay, under any fill and in any book."""
     times = [row["first_adl"] for books in rows.values() for row in books if row["first_adl"] is not None]
-    return moment(min(times)) if times else NOTHING
+    return timestamp(min(times)) if times else NOTHING
 
 
 def _any(cases: Sequence[Rows], name: str) -> bool:

@@ -7,8 +7,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from backtest.amounts import NOTHING, column, day, number, percentage, price, timestamp
 from backtest.cli.common.assumptions import dates, quote
-from backtest.cli.common.text import NOTHING, column, day, facts, moment, number, percent, price, table
+from backtest.cli.common.text import facts, table
 from backtest.cli.price.position import Position, position_of
 from backtest.cli.price.volatility import Volatility, daily_volatility
 from backtest.errors import ArgumentError
@@ -121,8 +122,8 @@ def _grounds(position: Position, entry_time: datetime, volatility: Volatility | 
         told.append(
             (
                 "volatility",
-                f"{percent(volatility.daily)} % a day: standard deviation of {volatility.returns:,} log returns "
-                f"of closes, {moment(volatility.start)} to {moment(volatility.end)} UTC",
+                f"{percentage(volatility.daily)} % a day: standard deviation of {volatility.returns:,} "
+                f"log returns of closes, {timestamp(volatility.start)} to {timestamp(volatility.end)} UTC",
             )
         )
     return told + [("note", problem) for problem in _problems(position)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import amount
+from backtest.amounts import amount, days, number, percentage
 from backtest.cli.common import assumptions, picture, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.compile_notice import compiling
@@ -18,7 +18,7 @@ from backtest.cli.common.inputs import is_invented, read_book, read_market, swee
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import ERASE_LINE, Clock
 from backtest.cli.common.swept import Swept
-from backtest.cli.common.text import facts, number, percent, table
+from backtest.cli.common.text import facts, table
 from backtest.cli.replay import policy as replay_policy
 from backtest.cli.replay import trace
 from backtest.cli.replay.summary import done
@@ -106,7 +106,7 @@ def _assumed(options: Namespace, swept: Swept) -> str:
         ("fills", options.fill_price),
         ("fund", amount(options.fund, swept.currency)),
     ]
-    title = f"{', '.join(swept.market.symbols)}, {assumptions.window(*swept.window)}, {swept.venue.title}"
+    title = f"{', '.join(swept.market.symbols)}, {days(*swept.window)}, {swept.venue.title}"
     return f"{title}\n\nAssumed\n{facts(named)}"
 
 
@@ -119,7 +119,8 @@ def _counts(found: Replay) -> str:
     rows = found.outcomes["outcome"].value_counts(sort=True)
     total = max(found.outcomes.height, 1)
     lines = [
-        [row["outcome"], number(row["count"]), percent(row["count"] / total)] for row in rows.iter_rows(named=True)
+        [row["outcome"], number(row["count"]), percentage(row["count"] / total)]
+        for row in rows.iter_rows(named=True)
     ]
     return table(["outcome", "positions", "%"], lines)
 
@@ -129,7 +130,7 @@ def _bearers(found: Replay, swept: Swept) -> str:
     whole = max(float(told["amount"].clip(lower_bound=0).sum()), 1e-12)
     lines = [
         [row["bearer"], _lost(row["amount"], amount(abs(row["amount"]), swept.currency)),
-         _lost(row["amount"], percent(abs(row["amount"]) / whole))]
+         _lost(row["amount"], percentage(abs(row["amount"]) / whole))]
         for row in told.iter_rows(named=True)
     ]  # fmt: skip
     bore = table(["who bore it", "loss", "% of\nall losses"], lines)
@@ -162,7 +163,7 @@ def _draw(found: Replay, swept: Swept, files: Any) -> None:
     from backtest.chart.venues import fund, loss_waterfall
     from backtest.study.fund.insurance import fund_flow
 
-    where = f"{swept.venue.title}, {assumptions.window(*swept.window)}"
+    where = f"{swept.venue.title}, {days(*swept.window)}"
     told: dict[str, Any] = {
         "subtitle": f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
         "notes": _notes(found, swept),
@@ -188,7 +189,7 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
             swept.market.bars.filter(own),
             found.impact.filter(own),
             swept.window,
-            title=f"{symbol} with and without its liquidations, {assumptions.window(*swept.window)}",
+            title=f"{symbol} with and without its liquidations, {days(*swept.window)}",
             unit=assumptions.quote(symbol, swept.currency),
             currency=swept.currency,
             notes=_notes(found, swept),

@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import amount
+from backtest.amounts import amount, column, days, number, percentage
 from backtest.book import Book
 from backtest.cli.common import assumptions, picture
 from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.inputs import sweep_rules
 from backtest.cli.common.swept import Swept
-from backtest.cli.common.text import column, number, percent, table
+from backtest.cli.common.text import table
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.procedure import Impact
@@ -99,7 +99,7 @@ def _line(row: dict[str, Any], currency: str) -> list[str]:
 
 def _mark(row: dict[str, Any]) -> list[str]:
     names = ("lowest_facts", "lowest_policy", "highest_facts", "highest_policy")
-    return [row["symbol"], *column([row[name] for name in names]), percent(row["last_offset"])]
+    return [row["symbol"], *column([row[name] for name in names]), percentage(row["last_offset"])]
 
 
 def write(found: Counterfactual, swept: Swept, files: Any, options: Namespace, policy: Venue) -> None:
@@ -121,7 +121,7 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> Non
             swept.market.bars.filter(own),
             found.policy.impact.filter(own),
             swept.window,
-            title=f"{symbol} as it was and under another policy, {assumptions.window(*swept.window)}",
+            title=f"{symbol} as it was and under another policy, {days(*swept.window)}",
             subtitle=subtitle,
             unit=assumptions.quote(symbol, swept.currency),
             currency=swept.currency,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from backtest.amounts import amount
-from backtest.cli.common.text import number
+from backtest.amounts import amount, number
 from backtest.engine.replay.replay import Replay
 
 #: What became of a position that its own procedure closed, or a part of it, be it only by passing it on.

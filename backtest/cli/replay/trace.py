@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import amount
+from backtest.amounts import amount, timestamp
 
 #: Steps that are printed; all are written.
 MOST_STEPS = 60
@@ -43,7 +43,7 @@ def told(row: Mapping[str, Any], currency: str) -> str:
     quantity = f"{row['quantity']:,.6g}"
     if row["step"] == "clawed back":
         quantity = amount(row["quantity"], currency)
-    what = f"{row['time']:%Y-%m-%d %H:%M}  {SENTENCES[row['step']].format(price=price, quantity=quantity)}"
+    what = f"{timestamp(row['time'])}  {SENTENCES[row['step']].format(price=price, quantity=quantity)}"
     if row["held"]:
         what += f"; holds {row['held']:,.6g}, equity {amount(row['equity'], currency)}"
         what += f" against {amount(row['maintenance_margin'], currency)} of maintenance"

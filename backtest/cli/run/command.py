@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from backtest.amounts import days
 from backtest.cli.common import assumptions, picture, summary_file, tables
 from backtest.cli.common.input_warnings import looking_twice
 from backtest.cli.common.inputs import (
@@ -59,7 +60,7 @@ def run(options: Namespace) -> None:
 def assumed(swept: Swept, rules: dict[str, Any]) -> str:
     """Return everything a result rests on: prices, gaps, positions, venue, tiers, rules."""
     first, last = swept.window
-    title = f"{', '.join(swept.market.symbols)}, {assumptions.window(first, last)}, {swept.venue.title}"
+    title = f"{', '.join(swept.market.symbols)}, {days(first, last)}, {swept.venue.title}"
     named = [
         ("prices", swept.market.description),
         ("gaps", assumptions.gaps(swept.market)),

@@ -10,14 +10,14 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import DOLLARS
+from backtest.amounts import DOLLARS, number, percentage, plural
 from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.input_warnings import unread
 from backtest.cli.common.inputs import read_tiers, sweep_rules
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Line
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
-from backtest.cli.common.text import facts, number, paragraph, percent, plural
+from backtest.cli.common.text import facts, paragraph
 from backtest.errors import ArgumentError
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
@@ -127,7 +127,7 @@ def _executor(options: Namespace) -> Executor:
 
 def _told(progress: Progress) -> str:
     """Return how far a run is, in a line."""
-    share = percent(progress.done / progress.positions if progress.positions else 1.0, 0)
+    share = percentage(progress.done / progress.positions if progress.positions else 1.0, 0)
     done = f"{share} %, {number(progress.done)} of {plural(progress.positions, 'position')}"
     if math.isnan(progress.rate):
         return f"{done} ..."

@@ -6,8 +6,9 @@ import math
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 
+from backtest.amounts import NOTHING, column, number
 from backtest.cli.common.assumptions import dates
-from backtest.cli.common.text import NOTHING, column, facts, number, paragraph, table
+from backtest.cli.common.text import facts, paragraph, table
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue, venue_files

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.amounts import plural
 from backtest.errors import ArgumentError, DataError, FetchError
 from backtest.market.market import GAP_LIMIT, Market
 from backtest.market.sources import fetcher, plan, store
@@ -227,5 +228,5 @@ def _missing(fetched: Fetched) -> Iterator[str]:
         files = [file for file in fetched.wanting if file.entry.status == status]
         if files:
             first = files[0]
-            counted = f"{len(files):,} file{'' if len(files) == 1 else 's'} {status} at the venue"
+            counted = f"{plural(len(files), 'file')} {status} at the venue"
             yield f"{counted}, first {first.series.name} {first.period or 'recent'}"
