@@ -86,7 +86,7 @@ def sweep(
         Told how far the run is, at the beginning and after every batch.
     storage
         Options of polars' readers of object storage.
-    rules
+    **rules
         Options of ``backtest.sweep``.
 
     Raises

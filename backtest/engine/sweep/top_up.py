@@ -43,7 +43,7 @@ def sweep_with_top_ups(
         Positions with a column ``account_id``; where there is a column ``adds_margin``, those with true in it.
     wallets
         ``account_id, wallet``: free settlement currency, above zero. Accounts without a row add nothing.
-    market, venue, options
+    market, venue, **options
         As :func:`~backtest.sweep` takes them.
     share
         Of the initial margin (entry notional / leverage) added at a time.

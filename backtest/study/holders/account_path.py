@@ -22,7 +22,7 @@ def path(
 
     Parameters
     ----------
-    convention, options
+    convention, **options
         As :func:`~backtest.sweep_accounts` takes them.
 
     Returns

@@ -18,7 +18,9 @@ def worth(replayed: pl.DataFrame) -> pl.DataFrame:
     replayed
         As :func:`~backtest.engine.accounts.alerts.alerts` returns it.
 
-    Returns ------- ``accounts, alerts`` (given, over all lives), ``alerted`` (accounts with at least one),
+    Returns
+    -------
+    ``accounts, alerts`` (given, over all lives), ``alerted`` (accounts with at least one),
     ``liquidated``, ``warned`` (liquidated after an alert in an earlier bar), ``in_vain`` (alerted, not
     liquidated), ``warned_share`` of the liquidated, ``in_vain_share`` of the alerted, and quantiles of the
     warning among the liquidated that were alerted, ``warning_10`` ... ``warning_90``. Shares are NaN where

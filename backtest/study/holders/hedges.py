@@ -81,7 +81,7 @@ def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.Da
 
     Parameters
     ----------
-    options
+    **options
         ``tiers`` and ``threads`` of both sweeps.
 
     Returns

@@ -105,7 +105,9 @@ def stop_against_liquidation(
     gap
         How much worse than its own price the liquidation fills, a fraction of it.
 
-    Returns ------- ``way`` (liquidation, stop as intended, stop as filled, stop that failed), ``set_by`` (venue,
+    Returns
+    -------
+    ``way`` (liquidation, stop as intended, stop as filled, stop that failed), ``set_by`` (venue,
     holder), ``price`` (that triggers), ``fill_price, loss`` (of the position), ``penalty``, ``remaining_margin``
     (at least 0) and ``remaining_share`` of the margin. A stop that fails leaves the liquidation to come.
     """

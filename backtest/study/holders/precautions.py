@@ -65,7 +65,9 @@ def compared(
 ) -> pl.DataFrame:
     """Return what became of a book as it is and under each change, on the same prices.
 
-    Returns ------- A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts),
+    Returns
+    -------
+    A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts),
     ``liquidated_share``, ``margin`` (put in, sum), ``realised_pnl`` (of those that ended, sum), ``lost_share``:
     what those that lost lost, of the margin put in. NaN where nothing was put in.
     """
@@ -114,7 +116,9 @@ def stopped(
     rng
         Of that draw.
 
-    Returns ------- The positions' columns, ``stop_price`` (intended), ``failed`` (bool), ``outcome,
+    Returns
+    -------
+    The positions' columns, ``stop_price`` (intended), ``failed`` (bool), ``outcome,
     outcome_time`` with the stop, ``fill_price`` (filled), ``realised_pnl``, and ``outcome_without,
     realised_pnl_without``. Where no positive price liquidates there is no stop (null).
     """
