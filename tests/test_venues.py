@@ -116,9 +116,9 @@ def test_tables__do_not_overlap(name):
 
 def test_ascendex__asks_2_4_percent_at_25x_and_6_tenths_of_the_initial_rate_at_any():
     contract = Venue.load("ascendex").contract("BTCUSDT")
-    position = {"quantity": [1.0, 1.0, 1.0], "entry_price": 50_000.0}
-    rates = margin.position_rates(contract, contract.tables[0], leverage=[25.0, 10.0, 100.0], **position)
-    assert rates == pytest.approx([0.024, 0.06, 0.006], abs=1e-15)
+    held = {"side": 1, "quantity": [1.0] * 3, "entry_price": 50_000.0, "margin": 1e3, "price": 50_000.0}
+    kept = margin.maintenance_margin(contract, contract.tables[0], leverage=[25.0, 10.0, 100.0], **held)
+    assert kept / 50_000 == pytest.approx([0.024, 0.06, 0.006], abs=1e-15)
     assert contract.tables[0].max_leverages.tolist() == [100]
 
 

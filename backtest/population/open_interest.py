@@ -95,7 +95,7 @@ def from_open_interest(
         For numbers out of their range.
     """
     _require_columns(market, ("open_interest", "volume"))
-    _require_range("turnover", turnover, 0.0, 1.0)
+    _require_range("turnover", turnover, 1.0)
     sentence = f"estimated from open interest, not positions: {turnover:g} of the volume closes positions"
     laws = _Laws(sentence, True, turnover, 0.0, leverage_mix, taker_tilt, trader_notional)
     return _standing(market, venue, laws, tiers, threads)
@@ -138,9 +138,9 @@ def from_volume(
         For numbers out of their range.
     """
     _require_columns(market, ("volume",))
-    _require_range("opening_share", opening_share, 0.0, 1.0)
+    _require_range("opening_share", opening_share, 1.0)
     hours = mean_holding / timedelta(hours=1)
-    _require_range("mean_holding in hours", hours, 0.0, np.inf)
+    _require_range("mean_holding in hours", hours, np.inf)
     sentence = (
         f"estimated from volume, not positions: {opening_share:g} of it opens them, held {hours:g} h on average"
     )
@@ -163,7 +163,7 @@ class _Laws:
 
     def __post_init__(self) -> None:
         check_mix(self.mix)
-        _require_range("trader_notional", self.trader_notional, 0.0, np.inf)
+        _require_range("trader_notional", self.trader_notional, np.inf)
 
     @property
     def other_shares(self) -> tuple[float, ...]:
@@ -249,6 +249,6 @@ def _require_columns(market: Market, names: tuple[str, ...]) -> None:
         raise DataError(f"bars need the {which} for this population, in base units")
 
 
-def _require_range(name: str, value: float, low: float, high: float) -> None:
-    if not low < value <= high and not (value == low == 0.0 and name in ("turnover", "opening_share")):
-        raise ArgumentError(f"{name} must lie above {low:g} and at most at {high:g}, is {value!r}")
+def _require_range(name: str, value: float, high: float) -> None:
+    if not 0.0 < value <= high and not (value == 0.0 and name in ("turnover", "opening_share")):
+        raise ArgumentError(f"{name} must lie above 0 and at most at {high:g}, is {value!r}")

@@ -155,18 +155,6 @@ def takeover_price(
     return bankrupt / (1.0 - np.asarray(side) * fee)
 
 
-def position_rates(
-    contract: Contract, table: TierTable, *, quantity: Values, entry_price: Values, leverage: Values
-) -> Floats:
-    """Return the maintenance rate each position falls under at its entry."""
-    quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
-    if table.model == "leverage":
-        keyed: Floats = np.divide(table.rate_factor, np.maximum(leverage, 1.0))
-        return keyed
-    size = table_size(contract, table, quantity=quantity, entry_price=entry_price)
-    return np.take(table.rates, table.tier_of(size))
-
-
 def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_price: Floats) -> Floats:
     """Return sizes in the unit a table is measured in: entry notional, or contracts."""
     if table.size == "contracts":

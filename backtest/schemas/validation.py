@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -128,19 +128,18 @@ def say(value: object) -> str:
     return "null" if value is None else repr(value)
 
 
-def require_order(frame: pl.DataFrame, argument: str, keys: Sequence[str] = ("symbol", "time")) -> None:
-    """Raise unless times rise strictly within each group of rows: unsorted and duplicate times are refused."""
-    *groups, time = keys
-    before = pl.col(time).shift(1).over(groups) if frame[groups[0]].n_unique() > 1 else pl.col(time).shift(1)
-    steps = frame.lazy().select(unsorted=(pl.col(time) < before).sum(), duplicate=(pl.col(time) == before).sum())
-    unsorted, duplicate = steps.collect().row(0)
-    per = " and ".join(groups)
-    if unsorted:
-        sentence = f"times must rise within each {per}"
-        raise DataError(offence(frame, argument, sentence, pl.col(time) < before, keys))
-    if duplicate:
-        sentence = f"times must not repeat within each {per}"
-        raise DataError(offence(frame, argument, sentence, pl.col(time) == before, keys))
+def require_order(frame: pl.DataFrame, argument: str) -> None:
+    """Raise unless times rise strictly within each symbol: unsorted and duplicate times are refused."""
+    time, keys = pl.col("time"), ("symbol", "time")
+    before = time.shift(1).over("symbol") if frame["symbol"].n_unique() > 1 else time.shift(1)
+    sentences = {
+        "times must rise within each symbol": time < before,
+        "times must not repeat within each symbol": time == before,
+    }
+    found = frame.lazy().select(**{sentence: wrong.any() for sentence, wrong in sentences.items()}).collect()
+    for sentence, wrong in sentences.items():
+        if found[sentence].item():
+            raise DataError(offence(frame, argument, sentence, wrong, keys))
 
 
 def _value(series: pl.Series, row: int) -> object:

@@ -68,11 +68,11 @@ class Look:
         object.__setattr__(self, "becomes", pairs)
 
 
-def _rising_from(paper: str, name: str, low: float, high: float) -> Colormap:
+def _rising_from(paper: str, name: str, low: float) -> Colormap:
     """Return a part of a colour map whose first shades come out of the background, so that little stays quiet."""
     whole, ground = colormaps[name], np.array(to_rgba(paper))
     steps = np.linspace(0.0, 1.0, 256)
-    shades = np.array([whole(low + (high - low) * step) for step in steps])
+    shades = np.array([whole(low + (1.0 - low) * step) for step in steps])
     mixed = np.clip(FAINTEST + (1 - FAINTEST) * steps / OUT_OF_PAPER, 0.0, 1.0)[:, None]
     return ListedColormap((ground + (shades - ground) * mixed).tolist())
 
@@ -87,7 +87,7 @@ LIGHT = Look(
     faint=theme.FAINT,
     paper=theme.PAPER,
     sides=theme.SIDE_COLOURS,
-    heat=_rising_from(theme.PAPER, "YlGnBu", 0.2, 1.0),
+    heat=_rising_from(theme.PAPER, "YlGnBu", 0.2),
     leverages=("#DDD6EC", "#BFB2DC", "#9C8AC6", "#7861AC", "#543A8C", "#2F1860"),
     edge="#FFFFFF",
 )
@@ -97,7 +97,7 @@ DARK = Look(
     faint="#262B36",
     paper="#0D1017",
     sides={"long": "#FF8A50", "short": "#62AEFF"},
-    heat=_rising_from("#0D1017", "viridis", 0.08, 1.0),
+    heat=_rising_from("#0D1017", "viridis", 0.08),
     leverages=("#41365F", "#5F4E8C", "#8069B5", "#A48FD3", "#C9BAEA", "#F1EBFF"),
     edge="#0D1017",
 )

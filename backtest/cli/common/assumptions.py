@@ -63,12 +63,6 @@ def rules(settings: dict[str, Any], venue_trigger: str) -> str:
     return "; ".join(told)
 
 
-def not_in_force(used: pl.DataFrame) -> list[str]:
-    """Return, by symbol, the tables that were used without being in force at every entry."""
-    late = used.filter(~pl.col("in_force"))
-    return [f"{row['symbol']} tiers of {row['table']}" for row in late.iter_rows(named=True)]
-
-
 def dates(start: datetime, end: datetime) -> str:
     """Return when a table was in force."""
     if start <= ALWAYS_FROM and end >= ALWAYS_UNTIL:

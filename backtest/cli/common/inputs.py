@@ -134,11 +134,6 @@ def input_hashes(options: Namespace) -> dict[str, str]:
     return hashes
 
 
-def contract_kinds(market: Market, venue: Venue) -> Mapping[str, str]:
-    """Return the kind of contract of each symbol."""
-    return {symbol: venue.contract(symbol).kind for symbol in market.symbols}
-
-
 def require_symbol(option: str, symbol: str, market: Market) -> None:
     """Raise unless the bars hold a symbol that an option names."""
     if symbol not in market.symbols:

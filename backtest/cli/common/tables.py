@@ -27,6 +27,8 @@ from backtest.study.liquidations import flow, tails
 
 HEAVIEST = 10
 HALF = 0.5
+#: Length of the heaviest run that is told.
+HOURS = 3
 #: Cascades that are told.
 LARGEST = 5
 #: Amounts are told in the largest unit that leaves them two figures before the point.
@@ -86,15 +88,15 @@ def heaviest_by_count(swept: Swept) -> str:
     )
 
 
-def heaviest_run(swept: Swept, hours: int = 3) -> str:
+def heaviest_run(swept: Swept) -> str:
     """Return the heaviest hours that follow one another, in a sentence; nothing where nothing was liquidated."""
-    runs = flow.run_ranks(swept.hourly, hours, _measure(swept)).filter(pl.col("rank") == 1)
+    runs = flow.run_ranks(swept.hourly, HOURS, _measure(swept)).filter(pl.col("rank") == 1)
     if runs.is_empty():
         return ""
     row = runs.row(0, named=True)
     until = row["last"] + timedelta(minutes=59)
     return (
-        f"Heaviest {hours} hours in a row: {timestamp(row['start'])} to {until:%H:%M}, "
+        f"Heaviest {HOURS} hours in a row: {timestamp(row['start'])} to {until:%H:%M}, "
         f"{percentage(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
     )
 

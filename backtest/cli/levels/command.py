@@ -52,7 +52,7 @@ def run(options: Namespace) -> None:
         blocks = [_assumed(study), *_tables(study)]
     with outputs(options.out) as files:
         _write(study, files, clock)
-        files.write_json("summary.json", summary_file.summary(options, swept, tiers, clock))
+        files.write_summary(summary_file.summary(options, swept, tiers, clock))
     print("\n\n".join([*blocks, f"Written: {', '.join(map(str, files.written))}\nSeconds: {clock}"]))
 
 
@@ -132,8 +132,8 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
             _film(study, files, [name for name in formats if name in FILMS])
     with clock.stage("files"):
         if "json" in formats:
-            files.write_compact_json("levels.json", heatmap_json(study.levels, study.swept.market))
-            files.write_compact_json("map.json", map_json(study.map))
+            files.write_json("levels.json", heatmap_json(study.levels, study.swept.market))
+            files.write_json("map.json", map_json(study.map))
         if "parquet" in formats:
             for name, frame in _frames(study).items():
                 frame.write_parquet(files.path(f"{name}.parquet"))

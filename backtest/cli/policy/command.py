@@ -175,8 +175,7 @@ def _write(
     footer = f"backtest {backtest.__version__}. {' · '.join(notes)}"
     report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer, tried.replayed)
     files.path("report.html").write_text(report.html(), "utf-8")
-    files.write_json(
-        "summary.json",
+    files.write_summary(
         {
             "command": "policy",
             "arguments": {"grid": str(options.grid), "out": str(options.out), "threads": options.threads},

@@ -147,10 +147,8 @@ def procedure_called(name: str) -> str:
     return told.get(name, f"procedure {name}")
 
 
-def ranged(row: dict[str, float], name: str, decimals: int = 1) -> str:
+def ranged(row: dict[str, float], name: str) -> str:
     """Return a share in per cent with its range, where there is one."""
     low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
-    value = percentage(row[name], decimals)
-    if math.isnan(low + high):
-        return value
-    return f"{value} ({percentage(low, decimals)} to {percentage(high, decimals)})"
+    value = percentage(row[name], 1)
+    return value if math.isnan(low + high) else f"{value} ({percentage(low, 1)} to {percentage(high, 1)})"

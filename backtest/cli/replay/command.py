@@ -75,7 +75,7 @@ def run(options: Namespace) -> None:
         told = _summary(options, swept, found, tiers, clock)
         if against is not None:
             told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
-        files.write_json("summary.json", told)
+        files.write_summary(told)
     blocks += [f"Written: {', '.join(str(path) for path in files.written)}\nSeconds: {clock}"]
     print("\n\n".join(blocks))
 

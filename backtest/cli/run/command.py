@@ -113,5 +113,5 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
             picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
-        files.write_json("summary.json", summary_file.summary(options, swept, tiers, clock))
+        files.write_summary(summary_file.summary(options, swept, tiers, clock))
     return [str(path) for path in files.written]

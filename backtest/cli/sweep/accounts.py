@@ -66,9 +66,7 @@ def run(options: Namespace) -> None:
             followed.steps.write_parquet(files.path("steps.parquet"))
             followed.closed.write_parquet(files.path("closed.parquet"))
         currency = venue.settlement_of(accounts.symbols[0])
-        files.write_json(
-            "summary.json", summary(options, market, venue, currency, swept.accounts, followed, tiers, clock)
-        )
+        files.write_summary(summary(options, market, venue, currency, swept.accounts, followed, tiers, clock))
     print(counts(swept.accounts) if followed is None else before_and_after(swept.accounts, followed))
     word = "liquidated" if followed is None else "triggered"
     print(f"\n{paragraph(told(swept.accounts, options.convention or 'C', word))}\n")

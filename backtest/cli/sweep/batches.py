@@ -90,7 +90,7 @@ def run(options: Namespace) -> None:
     with outputs(options.out) as files:
         for found in result.levels():
             files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
-        files.write_json("summary.json", _summary(options, told, tiers))
+        files.write_summary(_summary(options, told, tiers))
     _print(told, options, [*result.written(), *files.written], storage)
 
 

@@ -49,7 +49,7 @@ def run(options: Namespace) -> None:
     with outputs(options.out) as files:
         with clock.stage("files"):
             files.write_parquet("outcomes.parquet", outcomes)
-        files.write_json("summary.json", summary_file.summary(options, swept, tiers, clock))
+        files.write_summary(summary_file.summary(options, swept, tiers, clock))
     print(tables.counts(swept))
     print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
     named = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
-from backtest.engine.sweep.prepare import Prepared, actions_of, prices_or_nan, times_or_none
+from backtest.engine.sweep.prepare import Prepared, actions_of, exit_times, prices_or_nan
 from backtest.kernel.replay import entries, schedule
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers, readonly
@@ -70,7 +70,7 @@ def entrants_of(admitted: Admitted, prepared: Prepared, options: Options) -> ent
         rules=prepared.rules.rules,
         positions=admitted.positions,
         ids=readonly(frame["position_id"].to_numpy()),
-        exit_time=times_or_none(frame, "exit_time", 0),
+        exit_time=exit_times(frame, 0),
         stop_price=prices_or_nan(frame, "stop_price", 0),
         take_profit_price=prices_or_nan(frame, "take_profit_price", 0),
         traced=options.trace,

@@ -102,7 +102,7 @@ def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> Actions
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
     made = none if adjustments is None else adjustments
     return Actions(
-        exit_time=times_or_none(frame, "exit_time", count),
+        exit_time=exit_times(frame, count),
         stop_price=prices_or_nan(frame, "stop_price", count),
         take_profit_price=prices_or_nan(frame, "take_profit_price", count),
         row=readonly(made["row"].to_numpy().astype(np.int64)),
@@ -112,11 +112,11 @@ def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> Actions
     )
 
 
-def times_or_none(frame: pl.DataFrame, name: str, count: int) -> Any:
-    """Return a column of times as numbers, where it is missing ``count`` that stand for none."""
-    if name not in frame.columns:
+def exit_times(frame: pl.DataFrame, count: int) -> Any:
+    """Return planned exits, ms; without a column of them ``count`` that stand for none."""
+    if "exit_time" not in frame.columns:
         return readonly(np.full(count, NO_TIME))
-    return readonly(frame[name].to_physical().fill_null(NO_TIME).to_numpy())
+    return readonly(frame["exit_time"].to_physical().fill_null(NO_TIME).to_numpy())
 
 
 def prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:

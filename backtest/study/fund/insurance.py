@@ -17,9 +17,6 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
 
-#: Fewer stretches than this say little about a quantile of 99 %.
-FEW_WINDOWS = 100
-
 
 def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
     """Return the fund's flow by interval, intervals without any included.

@@ -72,9 +72,9 @@ def kupiec(count: int, windows: int, probability: float) -> float:
     return -2 * (_likelihood(count, windows, probability) - _likelihood(count, windows, rate))
 
 
-def kupiec_range(windows: int, probability: float, confidence: float = 0.95) -> tuple[int, int]:
-    """Return the least and greatest count that Kupiec's test does not refuse; (-1, -1) where it refuses all."""
-    limit = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+def kupiec_range(windows: int, probability: float) -> tuple[int, int]:
+    """Return the least and greatest count that Kupiec's test at 95 % accepts; (-1, -1) where it refuses all."""
+    limit = NormalDist().inv_cdf(0.975) ** 2
     kept = [count for count in range(windows + 1) if kupiec(count, windows, probability) <= limit]
     return (kept[0], kept[-1]) if kept else (-1, -1)
 
