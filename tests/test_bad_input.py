@@ -28,16 +28,24 @@ EVERY_KIND = [kind for group in kinds().values() for kind in group]
 BORROWED = re.compile(r"(cannot be read as Parquet|is not valid TOML): .*|(?<=choose from ).*(?=\) )")
 
 INTRODUCTION = """\
-# What you are told
+# Error messages
 
-Whatever is wrong with a file, a frame or an option is told in one line on the error stream, which begins with
-`backtest: error: ` (left out below); the exit code is 2 and nothing is written. From Python the same sentences are
-the messages of `DataError`, `RulesError`, `TiersError` and `ArgumentError`, all of them `BacktestError`, with
-arguments in place of options.
+This page lists what each mistake in a file, a frame or an option prints. Look up the message, or the mistake,
+to see what to correct.
 
-Rows are counted from 0, as polars counts them; lines of a CSV file from 1, its header being the first. A venue
-file's or a grid file's mistakes are told all at once, each by its path. `...` stands for what Python or polars has
-to say.
+```
+$ backtest run --bars nowhere.parquet
+backtest: error: bars file nowhere.parquet does not exist
+```
+
+A mistake prints one line on the error stream. It begins with `backtest: error: ` (left out below), the exit
+code is 2, and nothing is written. In Python the same sentences are the messages of `DataError`, `RulesError`,
+`TiersError` and `ArgumentError`, all of them `BacktestError`; they name arguments where the command line names
+options.
+
+Rows are counted from 0, as in polars. Lines of a CSV file are counted from 1, and its header is the first line.
+All mistakes in a venue file or a grid file are reported together, each by its path. `...` marks text by Python
+or polars.
 
 This page is written by `python tests/test_bad_input.py`, from the kinds that are tested.
 """
@@ -109,7 +117,7 @@ def page(lines: dict[str, str]) -> str:
     parts = [INTRODUCTION]
     for title, group in kinds().items():
         rows = [f"| {kind.wrong} | `{lines[kind.wrong].replace('|', chr(92) + '|')}` |" for kind in group]
-        parts.append("\n".join([f"## {title}\n", "| what is wrong | what you are told |", "|---|---|", *rows, ""]))
+        parts.append("\n".join([f"## {title}\n", "| mistake | message |", "|---|---|", *rows, ""]))
     return "\n".join(parts)
 
 
