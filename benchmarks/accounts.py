@@ -256,7 +256,7 @@ def rates(prices: Market, count: int, rng: np.random.Generator) -> Table:
         about=f"{count:,} mixed accounts (1, 2, 3 or 6 legs, half of those with several alternating long and "
         "short), a quarter as many of one leg (plain), and as many hedged pairs in one symbol at 40 times gross, "
         f"over {bars:,} bars of 8 symbols; one thread. The scan takes {PIECE} bars at a time as vectors, "
-        "evaluates the same terms under the same convention, and stops after the piece that liquidates; it is "
+        "evaluates the same terms under the same convention, and stops after the piece that liquidates. It is "
         f"timed on {SAMPLE} of the accounts.",
     )
     for kind in ("mixed", "plain", "pair"):
@@ -279,7 +279,8 @@ def calls(prices: Market, count: int, rng: np.random.Generator) -> Table:
     table = Table(
         "sweep_accounts as called",
         *("accounts", "rules", "bracket", "seconds"),
-        about="Frames in, frames out: preparing arrays, trees, all threads, naming columns.",
+        about="The whole call, frames in and frames out: it prepares arrays, builds trees, uses all threads, "
+        "names columns.",
     )
     held = accounts(prices, count, rng)
     for tiers, convention, bracket in ((1, "A", False), (1, "C", True), (TIERS, "C", True)):

@@ -39,9 +39,9 @@ def main() -> None:
         "positions liquidated", "counterparties are turned to", "markets", "more quantity deleveraged",
         "an earlier first", "more money left to others",
         about=(
-            f"{options.markets:,} random markets of each kind that jump once, counted where anybody is "
-            "deleveraged under any of seven funds: in how many does some larger fund leave more to others than "
-            "the next smaller one? `docs/replay.md` says why."
+            f"{options.markets:,} random markets of each kind that jump once, counted where ADL hits a position "
+            "under any of seven funds. The columns count the markets in which some larger fund leaves more to "
+            "others than the next smaller one. `docs/replay.md` says why."
         ),
     )  # fmt: skip
     for losers, alike in KINDS:

@@ -157,8 +157,8 @@ def replays(case: Case) -> Table:
         "what", "policies", "replays", "seconds", "ms a policy",
         about=(
             "Five caps, five procedures, two fees, four funds, filled at the worst price of the bar. Funds that "
-            "were never short share one replay, and replays of other procedures and fees run side by side. "
-            f"One call of `replay` a policy is measured on {len(grid.procedures)} procedures and scaled up; it "
+            "never ran dry share one replay, and replays of other procedures and fees run side by side. "
+            f"One call of `replay` per policy is measured on {len(grid.procedures)} procedures and scaled up; it "
             "writes every frame."
         ),
     )  # fmt: skip

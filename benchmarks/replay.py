@@ -250,17 +250,17 @@ def main() -> None:
         "positions", "what", "seconds", "times the sweep's kernel", "times the sweep",
         "times faster than the loop",
         "deleveragings",
-        about="Fund, fees and a ledger that closes in every line; frames in, frames out. The loop is compiled, "
-        "puts every open position to the margin formula in every bar (funding and tiers, no ledger, nothing "
-        f"coupled), and is timed on {ROUND:,} bars in the middle of the history, where it must find the sweep's "
-        "liquidations; it profits from holders who close half of all positions within twelve hours.",
+        about="Every line has fund, fees and a ledger that closes; frames in, frames out. The loop is compiled "
+        "and evaluates the margin formula for every open position in every bar (funding and tiers, no ledger, "
+        f"nothing coupled). It is timed on {ROUND:,} bars in the middle of the history, where it must find the "
+        "sweep's liquidations. It has an advantage: holders close half of all positions within twelve hours.",
     )  # fmt: skip
     size = Table(
         "Memory of a replay, bytes",
         "positions", "what", "outcomes a position", "order of events", "open positions and table", "together",
         "and a bar", "process beyond book and market, a position",
-        about="The engine's own arrays by what they are for, and the highest memory of the process less what it "
-        "had before the call, which includes the result, its frames and everything a bar.",
+        about="The engine's own arrays by purpose, and the highest memory of the process less its memory before "
+        "the call. The latter includes the result, its frames and all arrays by bar.",
     )  # fmt: skip
     for count in options.positions:
         book = positions(market, count, np.random.default_rng(8))

@@ -28,12 +28,16 @@ from backtest.kernel.threads import in_chunks, thread_count
 from backtest.kernel.types import readonly
 
 ABOUT = """The population is fixed (`population.py`): a random walk of a year of minutes at 80 % volatility with
-funding every eight hours, positions entered at openings in its first third, leverage 2 to 8 times; 80 % are
-liquidated, after 92,000 bars on average. "The bare scan" walks along one precomputed column until a number is low
-enough and knows neither tiers nor prices: it is the fastest thing a loop can be. "The formula scan" evaluates the
-margin formula in each bar, which is what gives the same answer as the full kernel. Both are compiled and leave at
-the first hit, are timed on sampled positions, and are divided by the number of threads given to ours. "The memory
-stream" reads and writes the same arrays as the kernel and does nothing else."""
+funding every eight hours. Positions enter at opens in its first third with leverage 2 to 8 times; 80 % are
+liquidated, after 92,000 bars on average.
+
+- "The bare scan" walks along one precomputed column until a number is low enough. It knows neither tiers nor
+  prices; no loop can be faster.
+- "The formula scan" evaluates the margin formula in each bar, which gives the same answer as the full kernel.
+- "The memory stream" reads and writes the same arrays as the kernel and does nothing else.
+
+Both scans are compiled and stop at the first hit. They are timed on sampled positions, and their time is
+divided by the number of threads given to ours."""
 SAMPLE = 10_000  # positions a scan is timed on; its time a position does not depend on how many there are
 MILLION = 1_000_000
 
@@ -225,7 +229,8 @@ def bench_libraries() -> Table:
     table = Table(
         "Beside libraries (43,200 bars without funding, all cores each)",
         "method", "positions", "microseconds a position", "times our search alone", "times our sweep",
-        about="What grows with the square of the input is timed on few positions. Ours is timed on a million.",
+        about="Methods whose time grows with the square of the input are timed on few positions, ours on a "
+        "million.",
     )  # fmt: skip
     market, venue = Market(population.market(43_200).bars), population.one_tier()
     many, few = (Case(market, venue, count, ordered=True) for count in (MILLION, 2_000))

@@ -37,10 +37,11 @@ ROWS_A_FILE = 4_000_000
 REPEATS = 3
 ABOUT = (
     f"{len(SYMBOLS)} symbols, a year of minutes, files of {ROWS_A_FILE:,} positions. One batch in memory is one "
-    "file, read, swept and written by one process with both cores, its market at hand, which adds up nothing; "
-    "the median of runs before and after the others. Batches are timed from the call to its return: files looked "
-    "over, ids compared, workers started, sums merged. Cores busy are CPU seconds a second. The peak is that of "
-    "all processes together, what they share counted in each; the stages are shares of the workers' time."
+    "file, read, swept and written by one process with both cores, which holds its market and adds up nothing; "
+    "its row is the median of runs before and after the others. Batches are timed from the call to its return, "
+    "with reading the list of files, comparing ids, starting workers and merging sums. Cores busy are CPU seconds "
+    "a second. The peak is that of all processes together, with shared memory counted in each. The stages are "
+    "shares of the workers' time."
 )
 STAGES = ("read", "sweep", "sums", "write")
 

@@ -24,9 +24,11 @@ REPEATS = 5
 
 INTRODUCTION = """# Benchmarks
 
-Written by the programs in this folder, each run with `--write`. Every comparison first asserts that the answers
-are equal, then times both in turns; the best of several rounds counts. The machines are shared, so ratios can be
-trusted and absolute times cannot.
+This page shows how fast each part runs and how much memory it needs, compared with other ways to get the same
+answers. The programs in this folder write it, each run with `--write`.
+
+Every comparison first asserts that the answers are equal, then times both in turns; the best of several rounds
+counts. The machines are shared: trust the ratios, not the absolute times.
 """
 
 
