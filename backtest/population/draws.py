@@ -244,9 +244,7 @@ def require_shares(name: str, shares: list[float]) -> None:
 
 
 def _no_tiers(contract: Contract, count: int, total: int) -> TiersError:
-    tables = contract.tables
-    dates = ", ".join(f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in tables)
     return TiersError(
         f"positions need margin tiers in force at their entry: {count:,} of {total:,} have none, all in "
-        f"{contract.symbol}, whose tables are {dates}: ask for the nearest, or name a stand-in"
+        f"{contract.symbol}, whose tables are {contract.dated_tables}: ask for the nearest, or name a stand-in"
     )

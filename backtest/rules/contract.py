@@ -68,6 +68,11 @@ class Contract:
         """Closing fee reserved on the notional at the bankruptcy price."""
         return self.closing_fee_rate if self.closing_fee == "at_bankruptcy" else 0.0
 
+    @property
+    def dated_tables(self) -> str:
+        """The tables with the days from and until which they were in force, for messages."""
+        return ", ".join(f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in self.tables)
+
     def table(self, name: str) -> TierTable:
         """Return a table by its name.
 

@@ -13,7 +13,8 @@ from backtest.rules.contract import Contract
 from backtest.rules.cross import Cross
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure
-from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, Provenance, read_venue
+from backtest.rules.settings import Provenance
+from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_venue
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

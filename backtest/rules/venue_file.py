@@ -36,8 +36,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from backtest.errors import RulesError
@@ -45,9 +44,9 @@ from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
 from backtest.rules.cross import Cross
-from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
-from backtest.rules.tiers import CONFIDENCES, TierTable
+from backtest.rules.settings import Settings
+from backtest.rules.tier_file import tier_table
 
 T = TypeVar("T")
 
@@ -58,31 +57,6 @@ CHOICES = {
 }
 CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "trigger")
 VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder")
-TABLE_FIELDS = {
-    "name": str,
-    "model": str,
-    "cap": float,
-    "size": str,
-    "contract_size": float,
-    "boundary": str,
-    "rate_factor": float,
-    "from": datetime,
-    "until": datetime,
-    "source": str,
-    "confidence": str,
-    "note": str,
-    "rows": list,
-}
-ROW_FIELDS = {"floor": float, "rate": float, "amount": float, "max_leverage": float}
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a rule was read, when it was written, and how far to trust it."""
-
-    source: str = ""
-    date: str = ""
-    confidence: str = "unknown"
 
 
 def read_venue(text: str, subject: str, make: Callable[..., T]) -> T:
@@ -100,32 +74,31 @@ def read_venue(text: str, subject: str, make: Callable[..., T]) -> T:
     return _Reader(subject).venue(settings, make)
 
 
-class _Reader:
+class _Reader(Settings):
     """Turns parsed settings into a venue, noting every problem by its path before raising once."""
 
     def __init__(self, subject: str) -> None:
+        super().__init__()
         self.subject = subject
-        self.problems = Problems()
-        self.provenance: dict[str, Provenance] = {}
         self.unusable: set[str] = set()  #: rules of the venue that are wrong, which contracts need not repeat
 
     def venue(self, settings: dict[str, Any], make: Callable[..., T]) -> T:
         parts = ("rules", "cross", "procedure", "contracts", "default")
         known = ("name", "title", "settlement", *parts, "unknown", "note")
-        self._refuse_unknown("", settings, known)
+        self.refuse_unknown("", settings, known)
         for name in ("name", "title"):
-            self._of_type(name, settings.get(name), str)
+            self.of_type(name, settings.get(name), str)
         for name, kind in (("settlement", str), ("note", str)):
             if name in settings:
-                self._of_type(name, settings[name], kind)
-        for number, sentence in enumerate(self._of_type("unknown", settings.get("unknown", []), list) or []):
-            self._of_type(f"unknown[{number}]", sentence, str)
-        rules = self._rules(self._table("rules", settings.get("rules", {})))
+                self.of_type(name, settings[name], kind)
+        for number, sentence in enumerate(self.of_type("unknown", settings.get("unknown", []), list) or []):
+            self.of_type(f"unknown[{number}]", sentence, str)
+        rules = self._rules(self.table("rules", settings.get("rules", {})))
         self.unusable = {name for name, value in rules.items() if value is None}
         if "closing_fee" in self.unusable:
             self.unusable.add("closing_fee_rate")  # whether they fit cannot be said
         contractual = {name: rules[name] for name in CONTRACT_RULES if rules.get(name) is not None}
-        listed = self._table("contracts", settings.get("contracts", {}))
+        listed = self.table("contracts", settings.get("contracts", {}))
         contracts = {
             symbol: contract
             for symbol, own in listed.items()
@@ -133,8 +106,8 @@ class _Reader:
         }
         default = self._default(settings.get("default"), contractual, contracts)
         own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
-        cross = self._cross(self._table("cross", settings.get("cross", {})))
-        own_rules["procedure"] = self._procedure(self._table("procedure", settings.get("procedure", {})))
+        cross = self._cross(self.table("cross", settings.get("cross", {})))
+        own_rules["procedure"] = self._procedure(self.table("procedure", settings.get("procedure", {})))
         self.problems.raise_if_any(self.subject)
         try:
             return make(
@@ -155,16 +128,16 @@ class _Reader:
             raise
 
     def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
-        self._refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
+        self.refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
         known = (*CONTRACT_RULES, *VENUE_RULES)
         return {
             name: self._value(f"rules.{name}", name, entry) for name, entry in settings.items() if name in known
         }
 
     def _procedure(self, settings: dict[str, Any]) -> Procedure:
-        self._refuse_unknown("procedure", settings, PROCEDURE_RULES)
+        self.refuse_unknown("procedure", settings, PROCEDURE_RULES)
         read = {
-            name: self._of_type(f"procedure.{name}", self._sourced(f"procedure.{name}", entry), rule_type(name))
+            name: self.of_type(f"procedure.{name}", self.sourced(f"procedure.{name}", entry), rule_type(name))
             for name, entry in settings.items()
             if name in PROCEDURE_RULES
         }
@@ -175,9 +148,9 @@ class _Reader:
             return Procedure()
 
     def _value(self, path: str, name: str, entry: Any) -> Any:
-        value = self._sourced(path, entry)
+        value = self.sourced(path, entry)
         choices = {**contract_rules.CHOICES, **CHOICES}.get(name)
-        read = self._of_type(path, value, str if choices else float)
+        read = self.of_type(path, value, str if choices else float)
         if choices and read is not None:
             self.problems.require_choice(path, read, choices)
         return read if not choices or read in choices else None
@@ -185,11 +158,11 @@ class _Reader:
     def _cross(self, settings: dict[str, Any]) -> Cross:
         kinds = dict.fromkeys(CROSS_CHOICES, str) | {"steps": list, "rounds": int}
         known = tuple(item.name for item in fields(Cross))
-        self._refuse_unknown("cross", settings, known)
+        self.refuse_unknown("cross", settings, known)
         read: dict[str, Any] = {}
         for name in (name for name in known if name in settings):
-            value = self._sourced(f"cross.{name}", settings[name])
-            read[name] = self._of_type(f"cross.{name}", value, kinds.get(name, float))
+            value = self.sourced(f"cross.{name}", settings[name])
+            read[name] = self.of_type(f"cross.{name}", value, kinds.get(name, float))
         if None in read.values():
             return Cross()
         try:
@@ -198,133 +171,43 @@ class _Reader:
             self.problems.add_all("cross", error)
             return Cross()
 
-    def _sourced(self, path: str, entry: Any) -> Any:
-        """Return a value that may stand with where it was read, and remember that."""
-        if not isinstance(entry, dict):
-            return entry
-        self._refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
-        confidence = entry.get("confidence", "unknown")
-        self.problems.require_choice(f"{path}.confidence", confidence, CONFIDENCES)
-        self.provenance[path.removeprefix("rules.")] = Provenance(
-            str(entry.get("source", "")), str(entry.get("date", "")), str(confidence)
-        )
-        return entry.get("value")
-
     def _default(self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]) -> Contract | None:
         if settings is None:
             return None
-        settings = self._table("default", settings)
+        settings = self.table("default", settings)
         if "like" not in settings:
             return self._contract("default", "default", settings, rules)
-        self._refuse_unknown("default", settings, ("like", "note"))
-        like = self._of_type("default.like", settings["like"], str)
+        self.refuse_unknown("default", settings, ("like", "note"))
+        like = self.of_type("default.like", settings["like"], str)
         if like is None:
             return None
         if like not in contracts:
             if not any(path.startswith(f"contracts.{like}") for path, _ in self.problems.found):
                 self.problems.add("default.like", f"there is no contract {like!r}")
             return None
-        note = self._of_type("default.note", settings.get("note", contracts[like].note), str)
+        note = self.of_type("default.note", settings.get("note", contracts[like].note), str)
         return replace(contracts[like], note=note or "")
 
     def _contract(self, path: str, symbol: str, settings: Any, rules: dict[str, Any]) -> Contract | None:
-        settings = self._table(path, settings)
+        settings = self.table(path, settings)
         before = len(self.problems.found)
-        self._refuse_unknown(path, settings, (*CONTRACT_RULES, "settlement", "tables", "note"))
+        self.refuse_unknown(path, settings, (*CONTRACT_RULES, "settlement", "tables", "note"))
         own = {
             name: self._value(f"{path}.{name}", name, settings[name])
             for name in CONTRACT_RULES
             if name in settings
         }
-        listed = self._of_type(f"{path}.tables", settings.get("tables"), list) or []
-        tables = [self._tier_table(f"{path}.tables[{number}]", entry) for number, entry in enumerate(listed)]
+        listed = self.of_type(f"{path}.tables", settings.get("tables"), list) or []
+        tables = [tier_table(self, f"{path}.tables[{number}]", entry) for number, entry in enumerate(listed)]
         if len(self.problems.found) > before:
             return None
         try:
             ready = tuple(table for table in tables if table is not None)
             note, settlement = (
-                self._of_type(f"{path}.{name}", settings.get(name, ""), str) or ""
+                self.of_type(f"{path}.{name}", settings.get(name, ""), str) or ""
                 for name in ("note", "settlement")
             )
             return Contract(symbol=symbol, tables=ready, note=note, settlement=settlement, **{**rules, **own})
         except RulesError as error:
             self.problems.add_all(path, error, but=self.unusable - set(own))
             return None
-
-    def _tier_table(self, path: str, settings: Any) -> TierTable | None:
-        settings = self._table(path, settings)
-        before = len(self.problems.found)
-        self._refuse_unknown(path, settings, tuple(TABLE_FIELDS))
-        if "name" not in settings:
-            self.problems.add(f"{path}.name", "is missing")
-        read = {
-            name: self._of_type(f"{path}.{name}", settings[name], kind)
-            for name, kind in TABLE_FIELDS.items()
-            if name in settings
-        }
-        columns = self._rows(path, read.pop("rows", None) or [], str(read.get("model", "marginal")))
-        if len(self.problems.found) > before:
-            return None
-        for name, given in (("start", "from"), ("end", "until")):
-            if given in read:
-                read[name] = read.pop(given)
-        try:
-            return TierTable(**read, **columns)
-        except RulesError as error:
-            self.problems.add_all(path, error)
-            return None
-
-    def _rows(self, path: str, rows: list[Any], model: str) -> dict[str, Any]:
-        wanted = {"marginal": ("floor", "rate"), "flat": ("floor", "rate"), "leverage": ()}.get(model, ())
-        if not rows and wanted:
-            self.problems.add(f"{path}.rows", "there must be at least one")
-        read: list[dict[str, float]] = []
-        for number, row in enumerate(rows):
-            where = f"{path}.rows[{number}]"
-            if self._of_type(where, row, dict) is None:
-                continue
-            self._refuse_unknown(where, row, tuple(ROW_FIELDS))
-            for name in wanted:
-                if name not in row:
-                    self.problems.add(f"{where}.{name}", "is missing")
-            read.append({name: self._of_type(f"{where}.{name}", row[name], float) for name in row})
-        columns: dict[str, Any] = {}
-        for name, target in (("floor", "floors"), ("rate", "rates"), ("amount", "amounts")):
-            if any(name in row for row in read):
-                columns[target] = [row.get(name, float("nan")) for row in read]
-        if any("max_leverage" in row for row in read):
-            columns["max_leverages"] = [row.get("max_leverage", float("inf")) for row in read]
-        return columns
-
-    def _refuse_unknown(self, path: str, settings: dict[str, Any], known: tuple[str, ...]) -> None:
-        for name in settings:
-            if name not in known:
-                where = f"{path}.{name}" if path else name
-                self.problems.add(where, f"is not a setting here: there are {', '.join(known)}")
-
-    def _table(self, path: str, value: Any) -> dict[str, Any]:
-        return self._of_type(path, value, dict) or {}
-
-    def _of_type(self, path: str, value: Any, kind: type) -> Any:
-        """Return the value where it is of a type (an integer will do for a number), else note a problem."""
-        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023:
-            return float(value)
-        if kind is datetime and isinstance(value, date):
-            moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        if value is None:
-            self.problems.add(path, "is missing")
-        elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            names = {
-                str: "text",
-                float: "a number",
-                int: "a whole number",
-                bool: "true or false",
-                list: "a list",
-                dict: "a table",
-                datetime: "a date",
-            }
-            self.problems.add(path, f"must be {names[kind]}, is {value!r}")
-        else:
-            return value
-        return None

@@ -150,12 +150,10 @@ def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.Da
     unknown = ~rules.rules.known[group]
     if unknown.any():
         contract = rules.groups[group[np.argmax(unknown)]].contract
-        dates = ", ".join(
-            f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in contract.tables
-        )
         told = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
         raise TiersError(
-            f"{told}; the tables of {contract.symbol} are {dates}: ask for the nearest, or name a stand-in"
+            f"{told}; the tables of {contract.symbol} are {contract.dated_tables}: ask for the nearest, or name a "
+            "stand-in"
         )
     return group
 
