@@ -24,7 +24,8 @@ from tables import Table, machine, write
 
 from backtest import Market, Venue, population, sweep
 from backtest.study.liquidations import flow
-from backtest.study.stats.bootstrap import Band, resampling
+from backtest.study.stats.band import Band
+from backtest.study.stats.bootstrap import resampling
 
 SYMBOL = "BTCUSDT"
 START, END = datetime(2020, 9, 1, tzinfo=UTC), datetime(2021, 6, 30, tzinfo=UTC)

@@ -26,7 +26,8 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
-from backtest.study.stats.bootstrap import FORTNIGHT, Band, Seed, resampling
+from backtest.study.stats.band import Band
+from backtest.study.stats.bootstrap import FORTNIGHT, Seed, resampling
 
 
 def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: datetime) -> pl.DataFrame:

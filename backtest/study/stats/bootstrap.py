@@ -18,8 +18,7 @@ neighbouring hours correlate by 0.9 or 0.97 (6, 13, 26 or 52 blocks), 90 to 91 %
 third of a block; of ratios over blocks that share a fate and differ in weight, 95 to 97 %. Bands from independent
 errors held it 10 to 40 % of the time.
 
-References: Künsch (1989), Carlstein (1986) on blocks; Hesterberg (2015), "What Teachers Should Know About the
-Bootstrap", on the width of percentile intervals for few observations; Kish (1965) on the effective number.
+References: Künsch (1989), Carlstein (1986) on blocks; of the width of bands, see ``stats.band``.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
-from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
+from backtest.study.stats.band import Band, effective_number, in_days, tail
 
 FORTNIGHT = timedelta(days=14)
 MILLISECOND = timedelta(milliseconds=1)
@@ -46,30 +45,6 @@ FunctionOfSums = Callable[[Floats], Floats]
 def blocks(times: pl.Expr, length: timedelta = FORTNIGHT) -> pl.Expr:
     """Return the calendar block [k length, (k + 1) length) since 1970 that each time falls in, as ``block``."""
     return times.dt.epoch("ms").floordiv(_milliseconds(length)).alias("block")
-
-
-@dataclass(frozen=True)
-class Band:
-    """A statistic, the range it moves in, and what that range rests on.
-
-    ``low`` and ``high`` are NaN where any draw's statistic is, the estimate where it cannot be computed itself.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    confidence: float  #: share of such bands that hold the true value, as far as blocks are independent
-    draws: int
-    length: timedelta  #: of a block
-    blocks: int  #: calendar blocks, empty ones included
-    effective_blocks: float  #: see :func:`effective_number`
-
-    def __repr__(self) -> str:
-        return (
-            f"{self.estimate:.6g} ({100 * self.confidence:g} %: {self.low:.6g} to {self.high:.6g}; "
-            f"{self.draws:,} draws of {self.blocks:,} blocks of {_words(self.length)}, "
-            f"{self.effective_blocks:.1f} effective)"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +168,8 @@ class Resampling:
         effective number of blocks, as a normal percentile band is too narrow by just that (Hesterberg 2015).
         """
         effective = effective_number(self.weights)
-        tail = _tail((1 - self.confidence) / 2, effective)
-        low, high = np.quantile(values[1:], [tail, 1 - tail], method="weibull")
+        below = tail((1 - self.confidence) / 2, effective)
+        low, high = np.quantile(values[1:], [below, 1 - below], method="weibull")
         return Band(
             estimate=float(values[0]),
             low=float(low),
@@ -254,43 +229,16 @@ def band(
     return plan.band(plan.of_frame(frame, statistic, time=time))
 
 
-def effective_number(weights: Floats) -> float:
-    """Return how many blocks of equal weight would tell as much: (Σ w)² / Σ w² (Kish 1965)."""
-    shares = weights / weights.max()
-    return float(shares.sum() ** 2 / (shares**2).sum())
-
-
-def _tail(outside: float, effective: float) -> float:
-    """Return the probability below a band's lower end: ``outside``, less what few blocks ask for."""
-    if effective <= 1:
-        return 0.0
-    normal = NormalDist()
-    wide = (effective / (effective - 1)) ** 0.5 * _student_quantile(normal.inv_cdf(outside), effective - 1)
-    return normal.cdf(wide)
-
-
-def _student_quantile(z: float, freedom: float) -> float:
-    """Return Student's quantile where the normal one is z: Abramowitz and Stegun 26.7.5, to its third term."""
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
-
-
 def _milliseconds(length: timedelta) -> int:
     if length < MILLISECOND:
         raise ArgumentError(f"the length of a block must be positive, in whole milliseconds: {length}")
     return length // MILLISECOND
 
 
-def _words(length: timedelta) -> str:
-    return f"{length / timedelta(days=1):g} days" if length >= timedelta(days=1) else str(length)
-
-
 def _check_weights(weights: Floats, length: timedelta) -> None:
     if weights.ndim != 1 or weights.size < 2:
         raise DataError(
-            f"a band needs rows in 2 or more calendar blocks: all lie in one of {_words(length)}, shorten it"
+            f"a band needs rows in 2 or more calendar blocks: all lie in one of {in_days(length)}, shorten it"
         )
     wrong = ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any() or not weights.any():
