@@ -5,6 +5,7 @@ import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -146,8 +147,8 @@ def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
 
 def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, bars_file):
     titles = []
-    monkeypatch.setattr("backtest.cli.levels.pictures.eaten", lambda *_, title, **__: titles.append(title))
-    monkeypatch.setattr("backtest.cli.levels.movies.write_gif", lambda _, path: path.touch())
+    film = SimpleNamespace(gif=bytes)
+    monkeypatch.setattr("backtest.cli.levels.pictures.eaten", lambda *_, title, **__: titles.append(title) or film)
     for window, days in (("40d", "10 to 14 May 2021"), ("2d", "13 to 14 May 2021")):
         more = ["--at", "2021-05-15", "--window", window, "--formats", "gif"]
         assert main(words(bars_file, tmp_path / "out", *more)) == 0
@@ -260,7 +261,7 @@ def test_mp4__is_handed_to_ffmpeg_picture_by_picture(tmp_path, bars_file, monkey
     monkeypatch.setenv("PATH", pretended(tmp_path / "bin", 'for last; do :; done; cat | wc -c > "$last"'))
     out = tmp_path / "out"
     assert main(words(bars_file, out, "--window", "3h", "--bins", "40", "--formats", "mp4")) == 0
-    assert int((out / "levels.mp4").read_text()) == (3 + 20) * 960 * 600 * 3
+    assert int((out / "levels.mp4").read_text()) == (3 + 20) * 960 * 600 * 4
 
 
 def test_mp4__says_why_it_cannot_be_made(tmp_path, capsys, bars_file, monkeypatch):

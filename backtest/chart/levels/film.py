@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib.animation import FFMpegWriter
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
@@ -27,7 +30,7 @@ from backtest.chart.levels.profile import profile
 from backtest.chart.style import theme
 from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
 from backtest.chart.style.time_axis import days
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, BacktestError
 from backtest.kernel.types import Bytes
 from backtest.study.levels.grid import moment_of
 from backtest.study.levels.levels import Levels
@@ -115,6 +118,26 @@ class Film:
             duration=[each] * (len(frames) - 1) + [max(each, round(1000 * LAST_SECONDS))],
         )  # fmt: skip
         return file.getvalue()
+
+    def write_mp4(self, path: Path) -> None:
+        """Write the film as an MP4, with the program ffmpeg; the last picture stands for two seconds.
+
+        Raises
+        ------
+        BacktestError
+            Where ffmpeg fails, with its last line.
+        """
+        writer = FFMpegWriter(fps=int(A_SECOND), codec="h264", extra_args=["-movflags", "+faststart"])
+        try:
+            with writer.saving(self.figure, str(path), self.figure.dpi):
+                for number in range(len(self.columns)):
+                    self.draw(number)
+                    writer.grab_frame()
+                for _ in range(int(A_SECOND * LAST_SECONDS)):
+                    writer.grab_frame()
+        except CalledProcessError as error:
+            lines = error.stderr.strip().splitlines() or ["no reason given"]
+            raise BacktestError(f"ffmpeg could not write {path.name}: {lines[-1]}") from None
 
 
 def eaten(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from argparse import Namespace
 
 import polars as pl
@@ -59,10 +60,11 @@ def run(options: Namespace) -> None:
 def _prepare(options: Namespace) -> None:
     """Refuse before any work what cannot be served."""
     require_folder(options.out)
-    if "mp4" in options.formats:
-        from backtest.cli.levels.movies import require_ffmpeg
-
-        require_ffmpeg()
+    if "mp4" in options.formats and shutil.which("ffmpeg") is None:
+        raise ArgumentError(
+            "--formats mp4 needs the program ffmpeg, which is not found: install it, or take gif, "
+            "which needs nothing"
+        )
     if options.recorded is not None and not options.recorded.is_file():
         raise ArgumentError(f"--recorded {options.recorded} is no file")
 
@@ -162,12 +164,12 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
 
 def _film(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
     if formats:
-        from backtest.cli.levels import movies, pictures
+        from backtest.cli.levels import pictures
 
         film = pictures.film(study)
         for kind in formats:
-            write = movies.write_gif if kind == "gif" else movies.write_mp4
-            write(film, files.path(f"levels.{kind}"))
+            path = files.path(f"levels.{kind}")
+            film.write_mp4(path) if kind == "mp4" else path.write_bytes(film.gif())
 
 
 def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
