@@ -411,13 +411,25 @@ def test_outputs__keep_what_was_there_when_they_fail(tmp_path):
 
 
 def test_help__imports_nothing_heavy():
-    heavy = ("numpy", "polars", "numba", "matplotlib", "json", "tomllib")
+    commands = ["run", "sweep", "replay", "levels", "policy", "fetch", "venues", "price", "warm"]
+    heavy = ("numpy", "polars", "numba", "matplotlib", "json", "tomllib", "platformdirs", "filelock", "logging")
+    assert imported_of(heavy, ["--help"], *([command, "--help"] for command in commands)) == "[]"
+
+
+def imported_of(names: tuple[str, ...], *commands: list[str]) -> str:
+    """Return which modules are imported once commands have run in a process of their own, as it prints them."""
     program = (
-        "import sys; from backtest.__main__ import main; main(['--help']); "
-        f"print([name for name in {heavy} if name in sys.modules])"
+        f"import sys; from backtest.__main__ import main; [main(words) for words in {commands}]; "
+        f"print([name for name in {names} if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert finished.stdout.endswith("[]\n")
+    return finished.stdout.splitlines()[-1]
+
+
+def test_a_price__imports_no_charts_no_studies_and_no_engine():
+    words = ["price", "--venue", "binance", "--side", "long", "--entry-price", "50000", "--quantity", "1"]
+    heavy = ("matplotlib", *(f"backtest.{part}" for part in ("chart", "study", "scale", "population", "engine")))
+    assert imported_of(heavy, [*words, "--leverage", "25"]) == "[]"
 
 
 @pytest.mark.parametrize("command", ["run", "sweep", "venues", "price"])

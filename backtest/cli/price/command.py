@@ -6,15 +6,18 @@ import math
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from backtest.amounts import NOTHING, column, day, number, percentage, price, timestamp
 from backtest.cli.common.assumptions import dates, quote
 from backtest.cli.common.text import facts, table
 from backtest.cli.price.position import Position, position_of
-from backtest.cli.price.volatility import Volatility, daily_volatility
 from backtest.errors import ArgumentError
 from backtest.rules.tiers import ALWAYS_FROM
 from backtest.rules.venue import Venue
+
+if TYPE_CHECKING:
+    from backtest.cli.price.volatility import Volatility
 
 #: How far on the way from the entry to liquidation the rows of the table stand.
 WAY = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -34,6 +37,8 @@ def run(options: Namespace) -> None:
     position = position_of(options, entry_time)
     found = None
     if options.bars is not None:
+        from backtest.cli.price.volatility import daily_volatility
+
         found = daily_volatility(options.bars, position.contract.symbol, end=options.at, window=options.window)
     print(_title(position))
     print(f"\n{prices(position, found)}")

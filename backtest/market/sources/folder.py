@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 VARIABLE = "BACKTEST_DATA"
 
 
@@ -16,5 +14,7 @@ def data_folder() -> Path:
     Linux: ``$XDG_CACHE_HOME`` or ``~/.cache``; macOS: ``~/Library/Caches``; Windows: ``%LOCALAPPDATA%``; in it
     ``backtest/data``. ``BACKTEST_DATA`` replaces all of it.
     """
+    from platformdirs import user_cache_path
+
     asked = os.environ.get(VARIABLE)
     return Path(asked).expanduser() if asked else user_cache_path("backtest", False, opinion=False) / "data"
