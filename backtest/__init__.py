@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from backtest.market import Market
     from backtest.rules.procedure import Impact, Procedure
     from backtest.rules.venue import Venue
+    from backtest.scale.precompile import warm
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _HOMES = {
     "sweep": "backtest.engine.sweep.sweep",
     "sweep_accounts": "backtest.engine.accounts.sweep",
     "tiers_used": "backtest.engine.sweep.sweep",
+    "warm": "backtest.scale.precompile",
 }
 _MODULES = {
     "book": "backtest.book",
@@ -69,6 +71,7 @@ __all__ = [
     "sweep",
     "sweep_accounts",
     "tiers_used",
+    "warm",
 ]
 
 

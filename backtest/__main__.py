@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from backtest.cli import option_words
+from backtest.cli.common.progress import notices_above_progress
 from backtest.cli.parser import build_parser
 from backtest.errors import BacktestError, IncompleteError, TiersError
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = build_parser().parse_args(argv)
         command = import_module(f"backtest.cli.{options.command}.command")
+        notices_above_progress()
         command.run(options)
         sys.stdout.flush()
     except SystemExit as finished:  # --help and --version have printed what they are for

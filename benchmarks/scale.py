@@ -28,7 +28,7 @@ from tables import Table, machine, require_equal, write
 
 from backtest import Book, Market, Venue, scale, sweep, tiers_used
 from backtest.rules.contract import Contract
-from backtest.scale.precompile import warm
+from backtest.scale.kernel_jobs import sweeps
 from backtest.scale.worker import COMPRESSION
 from backtest.study.partial_sums.outcomes import coarsen, condense, condense_ends, pulses_of
 
@@ -53,7 +53,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="scale-", dir=options.folder))
     try:
         isolated(make, folder, options.positions)
-        isolated(warm)
+        isolated(sweeps)
         table = Table(
             f"Books larger than memory ({options.positions:,} positions)",
             *("how", "positions a second", "ratio", "CPU seconds a million", "cores busy", "peak GB", *STAGES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -24,12 +25,18 @@ print(margin.bankruptcy_price(contract, side=1, quantity=1, entry_price=100, mar
 """
 
 
-def answer(home: Path, cache: str) -> str:
-    """Run a kernel of the package copied to ``home``, in a process of its own."""
+def answer(home: Path, cache: str, largest_file: int | None = None) -> str:
+    """Run a kernel of the package copied to ``home``, in a process that may write so many bytes a file."""
+
+    def limit() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     environment = {**os.environ, "PYTHONPATH": str(home), "NUMBA_CACHE_DIR": cache}
     run = subprocess.run(
-        [sys.executable, "-c", ANSWER], env=environment, cwd=home, capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", ANSWER], env=environment, cwd=home, capture_output=True, text=True, check=True,
+        preexec_fn=limit,
+    )  # fmt: skip
     return run.stdout.strip()
 
 
@@ -66,6 +73,13 @@ def test_cache__is_not_needed(tmp_path: Path) -> None:
     occupied = tmp_path / "a file"
     occupied.touch()
     assert answer(tmp_path, str(occupied / "cache")) == "90.0"
+
+
+@pytest.mark.skipif(not compiling.COMPILED, reason="nothing is compiled")
+def test_cache__on_a_full_disk_is_done_without(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "backtest", ignore=shutil.ignore_patterns("__pycache__"))
+    assert answer(tmp_path, str(tmp_path / "cache"), largest_file=5_000) == "90.0"
+    assert list((tmp_path / "cache").rglob("*.nbc")) == []
 
 
 def test_cache_folder__is_named_by_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

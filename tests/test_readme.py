@@ -89,6 +89,7 @@ def test_public_names__are_listed_and_exist() -> None:
         "sweep",
         "sweep_accounts",
         "tiers_used",
+        "warm",
     ]
     for name in backtest.__all__:
         assert getattr(backtest, name) is not None

@@ -13,6 +13,7 @@ from backtest.cli.replay.parser import add_replay
 from backtest.cli.run.parser import add_run
 from backtest.cli.sweep.parser import add_sweep
 from backtest.cli.venues.parser import add_venues
+from backtest.cli.warm.parser import add_warm
 
 DESCRIPTION = """\
 Which leveraged positions would a price history have liquidated, when, at what price -
@@ -42,4 +43,5 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for add in (add_run, add_sweep, add_replay, add_levels, add_policy, add_fetch, add_venues, add_price):
         add(commands)
+    add_warm(commands)
     return parser

@@ -4,7 +4,8 @@ numba looks at one source file to decide whether a cached kernel is still good, 
 leaves the old code in use. Here the cache folder is named by a hash of all kernel sources and of the compiler's
 version: any edit starts a new folder. The folder is set around each decoration only, so that kernels of other
 packages keep their own caches. A folder that belongs to somebody else, or that others can write to, is never
-read (a cached kernel is code), and where nothing is writable kernels are compiled in memory.
+read (a cached kernel is code), and where nothing is writable kernels are compiled in memory. A large kernel is
+compiled with notice (``backtest.kernel.notice``).
 
 ``error_model="numpy"`` leaves out Python's check for division by zero (kernels never divide by zero).
 ``_nrt=False`` leaves out reference counts: kernels allocate nothing, and counting the arrays handed from helper to
@@ -20,6 +21,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,14 @@ import numba
 import numpy as np
 from numba import config
 from numba.extending import register_jitable
+from platformdirs import user_cache_path
+
+from backtest.kernel import notice
 
 if sys.byteorder != "little":  # a block's first match is its lowest bit, which holds on little-endian only
     raise ImportError("the compiled kernels need a little-endian machine")
+
+APPLICATION = "liquidation-backtest"
 
 #: False under NUMBA_DISABLE_JIT=1, when kernels run as plain Python (slow; for tests and coverage).
 COMPILED = not config.DISABLE_JIT
@@ -44,8 +51,8 @@ def _digest(home: Path = Path(__file__).parent) -> str:
 
 
 def _base() -> Path:
-    asked = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    return Path(asked) if asked else Path("~").expanduser() / ".cache"
+    asked = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(asked) / APPLICATION if asked else user_cache_path(APPLICATION, False, opinion=False)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -60,7 +67,7 @@ def _is_ours(folder: Path) -> bool:
 def cache_folder() -> Path | None:
     """Return the folder compiled kernels are kept in, or None where there is none to be had."""
     try:
-        folder = _base() / "liquidation-backtest" / _digest()
+        folder = _base() / _digest()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (_is_ours(folder.parent) and _is_ours(folder)):
             return None
@@ -71,6 +78,8 @@ def cache_folder() -> Path | None:
 
 
 CACHE_FOLDER = cache_folder() if COMPILED else None
+if COMPILED:
+    notice.install(CACHE_FOLDER)
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +92,19 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         )
     finally:
         config.CACHE_DIR = before
+    if CACHE_FOLDER is not None:
+        compiled._cache.save_overload = _if_there_is_room(compiled._cache.save_overload)
     return compiled
+
+
+def _if_there_is_room(save: Callable[..., None]) -> Callable[..., None]:
+    """Keep a kernel where the disk takes it: on a full one it is compiled again, and this process goes on."""
+
+    def saved(*arguments: Any) -> None:
+        with suppress(OSError):
+            save(*arguments)
+
+    return saved
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:

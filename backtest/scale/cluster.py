@@ -13,7 +13,7 @@ from typing import Any
 
 from backtest.errors import ArgumentError
 from backtest.scale.executors import RETRIES, Done, LostError, Work, attempt, is_final
-from backtest.scale.precompile import warm
+from backtest.scale.kernel_jobs import sweeps
 from backtest.scale.processes import ENVIRONMENT, portable
 
 LOCAL = "local"
@@ -75,7 +75,7 @@ class Cluster:
         self.client.wait_for_workers(1)
         found = self.client.scheduler_info(n_workers=-1)["workers"]
         one_each = {worker["host"]: address for address, worker in found.items()}
-        futures = [self.client.submit(warm, workers=[address], pure=False) for address in one_each.values()]
+        futures = [self.client.submit(sweeps, workers=[address], pure=False) for address in one_each.values()]
         self.client.gather(futures)
         self._warmed = True
 

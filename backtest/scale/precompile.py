@@ -1,32 +1,51 @@
-"""Compiling every kernel a sweep needs before the work is shared out: once a machine, not once a worker."""
+"""Compiling every kernel beforehand, in this process or in several: a process compiles one function at a time."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import logging
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
-import polars as pl
-
-from backtest.book.book import Book
-from backtest.engine.sweep.sweep import sweep
-from backtest.market.market import Market
-from backtest.rules.contract import Contract
-from backtest.rules.tiers import TierTable
-from backtest.rules.venue import Venue
-from backtest.study.partial_sums.outcomes import condense, condense_ends
-
-START = datetime(2021, 5, 19, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+from backtest.errors import ArgumentError
+from backtest.kernel.compile import CACHE_FOLDER, COMPILED
+from backtest.scale.executors import Serial
+from backtest.scale.kernel_jobs import JOBS
+from backtest.scale.processes import Processes
 
 
-def warm() -> None:
-    """Sweep one position, once as it is and once with a holder who acts, and make the sums of it."""
-    bars = pl.DataFrame({"symbol": "X", "time": [START, START + MINUTE]})
-    bars = bars.with_columns(pl.lit(1.0).alias(part) for part in ("open", "high", "low", "close"))
-    held = {"position_id": [0], "symbol": ["X"], "side": ["long"], "entry_time": [START]}
-    position = pl.DataFrame({**held, "entry_price": [1.0], "quantity": [1.0], "leverage": [2.0]})
-    table = TierTable(name="any", rates=pl.Series([0.01]).to_numpy())
-    venue = Venue(name="warm", title="Warm", contracts={"X": Contract(symbol="X", tables=(table,))})
-    market = Market(bars)
-    outcomes = sweep(Book(position), market, venue, threads=1)
-    condense(outcomes), condense_ends(outcomes, market)
-    sweep(Book(position.with_columns(exit_time=START + MINUTE)), market, venue, threads=1)
+def warm(processes: int | None = None, *, report: Callable[[], object] = lambda: None) -> Path | None:
+    """Compile every kernel that is not kept yet, so that nothing has to be compiled later.
+
+    Parameters
+    ----------
+    processes
+        How many to start for it; None: this one compiles. A script that starts processes guards its own work by
+        ``if __name__ == "__main__":``.
+    report
+        Called after each of the ``JOBS``.
+
+    Returns
+    -------
+    The folder that kernels are kept in; None where none is writable, so that this process alone has them.
+
+    Raises
+    ------
+    ArgumentError
+        For fewer than one process, or where what they compile could not be kept.
+    """
+    if processes is not None and COMPILED and CACHE_FOLDER is None:
+        raise ArgumentError("no folder to keep compiled kernels in is writable: NUMBA_CACHE_DIR can name one")
+    with closing(Serial(1) if processes is None else Processes(processes, prepare=None)) as executor:
+        for name, job in JOBS.items():
+            executor.submit(name, *([job] if processes is None else [_silently, job]))
+        for done in executor.gather():
+            done.result()
+            report()
+    return CACHE_FOLDER
+
+
+def _silently(job: Callable[[], None]) -> None:
+    """Do a job in a process of its own, where notices would only repeat what was asked for."""
+    logging.getLogger("backtest").setLevel(logging.ERROR)
+    job()

@@ -15,7 +15,7 @@ from typing import Any
 from backtest.errors import ArgumentError
 from backtest.kernel.threads import thread_count
 from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
-from backtest.scale.precompile import warm
+from backtest.scale.kernel_jobs import sweeps
 
 #: Read once, when numpy, polars and numba are first imported: one thread each, and memory that is kept from batch
 #: to batch instead of being given back and asked for anew page by page, a tenth of the time. Polars' allocator
@@ -53,7 +53,7 @@ class Processes:
         workers: int | None = None,
         *,
         retries: int = RETRIES,
-        prepare: Callable[[], object] | None = warm,
+        prepare: Callable[[], object] | None = sweeps,
     ) -> None:
         if workers is not None and workers < 1:
             raise ArgumentError(f"workers must be at least 1, is {workers}")

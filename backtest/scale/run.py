@@ -89,7 +89,7 @@ class Run:
 
     def unwritable(self, error: OSError) -> IncompleteError:
         """Return what to say where results cannot be written."""
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        where = f"{error.filename or self.manifest.folder}: {error.strerror or error}"
         finished = f"{len(self.records):,} of {len(self.batches):,} batches are finished and stay"
         message = f"results cannot be written: {where}; {finished}: run the same again once they can"
         return IncompleteError(message, self.failed)

@@ -10,6 +10,17 @@ from contextlib import contextmanager
 ERASE_LINE = "\r\x1b[K"
 
 
+def notices_above_progress() -> None:
+    """Let notices replace the line of progress on a terminal instead of continuing it."""
+    import logging
+
+    logger = logging.getLogger("backtest")
+    if sys.stderr.isatty() and not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(f"{ERASE_LINE}%(message)s"))
+        logger.addHandler(handler)
+
+
 class Line:
     """One line on the error stream that says how far long work is; nothing where nobody watches."""
 
@@ -32,11 +43,11 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str, note: str = "") -> Iterator[None]:
-        """Time a stage; on a terminal its name, and a note to it, stand on the error stream until it ends."""
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage; on a terminal its name stands on the error stream until it ends."""
         watched = sys.stderr.isatty()
         if watched:
-            print(f"{name} ...{note and f' ({note})'}", end="", file=sys.stderr, flush=True)
+            print(f"{name} ...", end="", file=sys.stderr, flush=True)
         began = time.perf_counter()
         try:
             yield

@@ -13,7 +13,6 @@ import backtest
 from backtest.amounts import DOLLARS, days, plural
 from backtest.book import Book
 from backtest.cli.common import assumptions, summary_file
-from backtest.cli.common.compile_notice import compiling
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock, Progress
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
@@ -78,7 +77,7 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
                 _require_settled(file, book_name, book)
                 admitted = wanted(book_name, book, history, file.venue, file.grid)
             assumed[f"{history_name}: {book_name}"] = _of_book(file, history, admitted)
-            with clock.stage("cells", compiling("replay.run") if isinstance(file.settlement, Replayed) else ""):
+            with clock.stage("cells"):
                 for rules in file.grid.rules():
                     shard = _shard(history_name, book_name, rules)
                     worked = shard not in cells

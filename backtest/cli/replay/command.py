@@ -12,7 +12,6 @@ import polars as pl
 from backtest.amounts import amount, days, number, percentage
 from backtest.cli.common import assumptions, picture, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules
-from backtest.cli.common.compile_notice import compiling
 from backtest.cli.common.input_warnings import looking_twice
 from backtest.cli.common.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
 from backtest.cli.common.outputs import outputs, require_folder
@@ -44,8 +43,7 @@ def run(options: Namespace) -> None:
         book = read_book(options, market, venue, tiers)
     against = None
     given = not is_invented(options)
-    stepped = "replay.run_both" if tries else "replay.run"
-    with clock.stage("replay", compiling(stepped)), looking_twice(book, market, given=given):
+    with clock.stage("replay"), looking_twice(book, market, given=given):
         if tries:
             policy = replay_policy.policy_of(options, venue)
             impact = replace(_impact(options), mark=options.strength)

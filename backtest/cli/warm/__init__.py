@@ -1,0 +1,1 @@
+"""The command ``backtest warm``: every kernel compiled beforehand."""
