@@ -10,7 +10,8 @@
     ├── FetchError         data that are not on the disk could not be had
     └── IncompleteError    part of a long job could not be done; what could is there
 
-Every message names the argument, the rule it breaks, how many rows do and the first of them.
+What merely looks wrong in a book is warned of once, as :class:`InputWarning`. Every message names the argument,
+the rule it breaks, how many rows do and the first of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,3 +51,15 @@ class IncompleteError(BacktestError):
     def __init__(self, message: str, failed: Mapping[str, str]) -> None:
         super().__init__(message)
         self.failed = dict(failed)
+
+
+class InputWarning(UserWarning):
+    """What in positions that were given looks wrong, though nothing is refused for it."""
+
+
+def kind_of(given: object) -> str:
+    """Return what something is, in a word or two."""
+    if given is None or isinstance(given, bool | int | float | str):
+        return repr(given)
+    package = type(given).__module__.partition(".")[0]
+    return type(given).__name__ if package == "builtins" else f"{package}.{type(given).__name__}"

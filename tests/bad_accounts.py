@@ -52,7 +52,7 @@ def account_kinds() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "an account without legs", SWEEP, changed("legs", account_id=1, row=2)
     yield "a leg of an unknown account", SWEEP, changed("legs", account_id=7)
     yield "a leg that stands twice", SWEEP, changed("legs", leg_id=1)
-    yield "a leg's side that is none", SWEEP, changed("legs", side="buy")
+    yield "a leg's side that is none", SWEEP, changed("legs", side="up")
     yield "a leg that exits before it is opened", SWEEP, changed("legs", exit_time=START)
     yield "a leg without bars", SWEEP, changed("legs", symbol="ETHUSDT")
     yield "a leg opened before the bars", SWEEP, changed("legs", entry_time=START - timedelta(hours=1))

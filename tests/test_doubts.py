@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.cli.common.input_warnings import doubts, far_entries, looking_twice, unread
+from backtest.cli.common.input_warnings import doubts, looking_twice
+from backtest.engine.input_warnings import far_entries, unread
 from backtest.errors import DataError
 
 START = datetime(2021, 5, 1, tzinfo=UTC)

@@ -7,6 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import (
     ACCOUNT_OUTCOME_COLUMNS,
     ACCOUNTS,
@@ -14,9 +15,10 @@ from backtest.schemas.frames import (
     HAIRCUTS,
     LEG_OUTCOME_COLUMNS,
     LEGS,
+    POSITIONS,
     TRANSFERS,
 )
-from backtest.schemas.validation import Schema, conform, offence
+from backtest.schemas.validation import Schema, conform, named_alike, numbered, offence
 
 
 class Accounts:
@@ -25,11 +27,13 @@ class Accounts:
     Parameters
     ----------
     accounts
-        ``account_id, wallet`` (settlement currency; negative: a debt in it); optionally ``order_margin``, the part
-        that open orders hold back. Other columns are carried through.
+        ``account_id`` (whole numbers or text; rows are numbered from 0 without), ``wallet`` (settlement currency;
+        negative: a debt in it); optionally ``order_margin``, the part that open orders hold back. Other columns
+        are carried through.
     legs
-        ``leg_id, account_id, symbol, side, entry_time, entry_price, quantity``; optionally ``leverage`` (where
-        rates are keyed by it) and ``exit_time`` (null: none). Other columns are carried through.
+        ``leg_id`` (as ``account_id``), ``account_id, symbol, side, entry_time, entry_price, quantity``;
+        optionally ``leverage`` (where rates are keyed by it) and ``exit_time`` (null: none). Other columns are
+        carried through.
     collateral
         ``account_id, symbol, quantity``: units held throughout, valued at the symbol's mark price; a negative
         quantity is a debt.
@@ -46,6 +50,7 @@ class Accounts:
         without legs, exits before entries, haircuts that do not rise.
     """
 
+    @checked
     def __init__(
         self,
         accounts: pl.DataFrame,
@@ -55,11 +60,12 @@ class Accounts:
         haircuts: pl.DataFrame | None = None,
         transfers: pl.DataFrame | None = None,
     ) -> None:
-        self.accounts = conform(accounts, ACCOUNTS)
-        self.legs = conform(legs, LEGS)
-        self.collateral = _or_empty(collateral, COLLATERAL)
+        self.accounts = numbered(conform(accounts, ACCOUNTS), "account_id")
+        ids = self.accounts.schema["account_id"]
+        self.legs = numbered(named_alike(conform(legs, LEGS), "account_id", ids), "leg_id")
+        self.collateral = named_alike(_or_empty(collateral, COLLATERAL), "account_id", ids)
         self.haircuts = _or_empty(haircuts, HAIRCUTS)
-        self.transfers = _or_empty(transfers, TRANSFERS)
+        self.transfers = named_alike(_or_empty(transfers, TRANSFERS), "account_id", ids)
         if self.accounts.is_empty():
             raise DataError("accounts must hold at least one row, there is none")
         self._check_names()
@@ -69,6 +75,7 @@ class Accounts:
         self._check_rows()
 
     @classmethod
+    @checked
     def isolated(cls, positions: pl.DataFrame) -> Accounts:
         """Return an account a position, its margin the wallet: what isolated margin is.
 
@@ -78,6 +85,7 @@ class Accounts:
             As :class:`~backtest.Book` takes them, of linear or face-value contracts, with ``margin``; stops and
             take-profits are left out, other columns are carried through with the legs.
         """
+        positions = numbered(conform(positions, POSITIONS), "position_id")
         if "margin" not in positions.columns:
             raise DataError("positions need a column margin, which becomes the wallet of each account")
         wallets = positions.select(pl.col("position_id").alias("account_id"), pl.col("margin").alias("wallet"))
@@ -91,7 +99,7 @@ class Accounts:
         )
         return cls(wallets, legs)
 
-    def only(self, account_id: int) -> Accounts:
+    def only(self, account_id: int | str) -> Accounts:
         """Return one of the accounts with all that is its own.
 
         Raises

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.errors import DataError
-from backtest.schemas.validation import offence
+from backtest.schemas.validation import named_alike, offence
 
 
 def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
@@ -32,6 +32,7 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
             "adjustments need a column margin_change, or quantity_change, or both: there is neither "
             f"(there are {', '.join(adjustments.columns)})"
         )
+    adjustments = named_alike(adjustments, "position_id", positions.schema["position_id"])
     changes = (
         pl.col(name) if name in adjustments.columns else pl.lit(0.0).alias(name)
         for name in ("margin_change", "quantity_change")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from backtest.book.adjustments import check_adjustments
 from backtest.errors import DataError
 from backtest.market.files import read_frame
+from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS
-from backtest.schemas.validation import conform, offence
+from backtest.schemas.validation import conform, numbered, offence
 
 
 class Book:
@@ -21,9 +23,10 @@ class Book:
     Parameters
     ----------
     positions
-        ``position_id, symbol, side, entry_time, entry_price, quantity`` and ``margin``, ``leverage`` or both;
-        optionally ``weight`` (traders a row stands for), ``exit_time``, ``stop_price``, ``take_profit_price``
-        (null: none). Other columns are carried through to the outcomes.
+        Any frame (polars, pandas, Arrow, columns by name) of ``symbol, side, entry_time, entry_price, quantity``
+        and ``margin``, ``leverage`` or both; optionally ``position_id`` (whole numbers or text; rows are numbered
+        from 0 without), ``weight`` (traders a row stands for), ``exit_time``, ``stop_price``,
+        ``take_profit_price`` (null: none). Other columns are carried through to the outcomes.
     adjustments
         ``position_id, time`` and ``margin_change`` (added, or taken out where negative), ``quantity_change``
         (the part closed, negative) or both.
@@ -41,6 +44,7 @@ class Book:
         stops on the winning side, adjustments of unknown positions or of more than there is.
     """
 
+    @checked
     def __init__(
         self,
         positions: pl.DataFrame,
@@ -48,7 +52,7 @@ class Book:
         assumptions: Iterable[str] = (),
         survival: pl.DataFrame | None = None,
     ) -> None:
-        self.positions = conform(positions, POSITIONS)
+        self.positions = numbered(conform(positions, POSITIONS), "position_id")
         self.assumptions = tuple(assumptions)
         self.survival = survival
         if not {"margin", "leverage"} & set(positions.columns):
@@ -63,6 +67,13 @@ class Book:
         self.adjustments = None
         if adjustments is not None and not (changes := conform(adjustments, ADJUSTMENTS)).is_empty():
             self.adjustments = check_adjustments(changes, self.positions)
+
+    @classmethod
+    def from_given(cls, given: Any, name: str) -> Book:
+        """Return a book as it is, or that of a frame of positions."""
+        if isinstance(given, cls):
+            return given
+        return cls(converted(given, pl.DataFrame, name, "a Book or a frame of positions"))
 
     def __len__(self) -> int:
         return self.positions.height
@@ -93,7 +104,7 @@ class Book:
 
     def _check_ids(self) -> None:
         ids = self.positions["position_id"]
-        rising = bool(self.positions.select((pl.col("position_id").diff() > 0).all()).item())
+        rising = bool((ids > ids.shift(1)).all())
         if not rising and ids.n_unique() < len(self):
             again = ~pl.col("position_id").is_first_distinct()
             self._refuse("position_id must not repeat", ("position_id",), again)
@@ -103,6 +114,7 @@ class Book:
             raise DataError(offence(self.positions, "positions", sentence, bad, names))
 
 
+@checked
 def load(positions: str | Path, adjustments: str | Path | None = None) -> Book:
     """Read a book from Parquet or CSV files in the schemas of :class:`Book`.
 

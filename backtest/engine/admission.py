@@ -12,8 +12,10 @@ from backtest.kernel.types import Flags
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 
 
+@checked
 def admissible(book: Book, market: Market, venue: Venue, tiers: Tiers = "strict") -> Flags:
     """Return (positions,) whether the venue's tables allow each position's size and leverage.
 

@@ -10,7 +10,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import DataError
-from backtest.schemas.validation import Schema, breaking, conform, say
+from backtest.schemas.validation import Column, Schema, breaking, conform, say
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
 
@@ -47,7 +47,7 @@ def readable(file: str, kind: str) -> Iterator[None]:
 
 def _read_csv(path: Path, schema: Schema) -> pl.DataFrame:
     """Read every known column as text and turn it into its own type, so that nothing is guessed from a sample."""
-    known = {column.name: column.dtype for column in schema.columns}
+    known = {column.name: column for column in schema.columns}
     header = pl.read_csv(path, n_rows=0, glob=False).columns
     for name in known:
         if f"{name}_duplicated_0" in header:  # what polars calls the second column of a name
@@ -57,8 +57,10 @@ def _read_csv(path: Path, schema: Schema) -> pl.DataFrame:
     return frame.with_columns(_from_text(frame[name], known[name], schema.name) for name in texts)
 
 
-def _from_text(text: pl.Series, dtype: pl.DataType | type[pl.DataType], argument: str) -> pl.Series:
-    if isinstance(dtype, pl.Enum) or dtype == pl.String:
+def _from_text(text: pl.Series, column: Column, argument: str) -> pl.Series:
+    dtype = column.dtype
+    named = column.or_text and not text.drop_nulls().str.contains(r"^-?(0|[1-9]\d{0,17})$").all()
+    if isinstance(dtype, pl.Enum) or dtype == pl.String or named:
         return text
     if not isinstance(dtype, pl.Datetime):
         read = text.cast(dtype, strict=False)

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.files import read_frame
+from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
 from backtest.schemas.validation import breaking, conform, offence, require_order, say
 
@@ -27,8 +29,9 @@ class Market:
     Parameters
     ----------
     bars
-        ``symbol, time, open, high, low, close`` of the mark price, a row a bar; optionally ``last_open`` …,
-        ``index_open`` …, ``volume``, ``spot_volume``, ``open_interest`` (base units).
+        Any frame (polars, pandas, Arrow, columns by name) of ``symbol, time, open, high, low, close`` of the mark
+        price, a row a bar; optionally ``last_open`` …, ``index_open`` …, ``volume``, ``spot_volume``,
+        ``open_interest`` (base units).
     funding
         ``symbol, time, rate``: fractions of notional, longs pay a positive rate. Symbols without bars are left
         out.
@@ -44,6 +47,7 @@ class Market:
         of other symbols only.
     """
 
+    @checked
     def __init__(
         self,
         bars: pl.DataFrame,
@@ -62,6 +66,13 @@ class Market:
         if self.funding is not None:
             require_order(self.funding, "funding")
             self._check_funding_symbols(self.funding)
+
+    @classmethod
+    def from_given(cls, given: Any, name: str) -> Market:
+        """Return a market as it is, or that of a frame of bars, without funding."""
+        if isinstance(given, cls):
+            return given
+        return cls(converted(given, pl.DataFrame, name, "a Market or a frame of bars"))
 
     def __repr__(self) -> str:
         span = self.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
@@ -219,6 +230,7 @@ class Market:
             )
 
 
+@checked
 def load(
     bars: str | Path,
     funding: str | Path | None = None,

@@ -15,6 +15,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.market.repairs import Repairs
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 
 #: What a report looks for, in the order it is told.
@@ -65,6 +66,7 @@ class Limits:
                 raise ArgumentError(f"{name} must be above zero, is {getattr(self, name)}")
 
 
+@checked
 def report(
     market: Market,
     *,
@@ -107,6 +109,7 @@ def report(
     return pl.concat(found).sort(order, "check", "start", maintain_order=True).collect()
 
 
+@checked
 def summary(found: pl.DataFrame) -> pl.DataFrame:
     """Return ``symbol, check, stretches, bars, longest, worst`` of a report: a row a check that found any."""
     return found.group_by("symbol", "check", maintain_order=True).agg(

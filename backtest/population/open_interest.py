@@ -35,6 +35,7 @@ from backtest.population.cohorts import (
 from backtest.population.targets import of_flows, of_turnover
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 
 #: Of the volume, that closes positions beyond what open interest shows, or opens them where nothing is shown.
@@ -53,6 +54,7 @@ class Standing:
     flows: pl.DataFrame
 
 
+@checked
 def from_open_interest(
     market: Market,
     venue: Venue,
@@ -101,6 +103,7 @@ def from_open_interest(
     return _standing(market, venue, laws, tiers, threads)
 
 
+@checked
 def from_volume(
     market: Market,
     venue: Venue,

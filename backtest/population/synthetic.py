@@ -33,6 +33,7 @@ from backtest.population.sides import SideLaw
 from backtest.population.targets import of_positions
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 
 __all__ = ["HIGH", "LOW", "MIXED", "LeverageMix", "synthetic"]
@@ -45,6 +46,7 @@ HIGH = LeverageMix(((20, 125, 1.0),))
 Entries = Literal["volume", "time"]
 
 
+@checked
 def synthetic(
     market: Market,
     venue: Venue,

@@ -23,6 +23,7 @@ from backtest.errors import RulesError
 from backtest.kernel.types import FACE_VALUE, INVERSE, LINEAR
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import TierTable
+from backtest.schemas.arguments import converted, spelled
 
 KINDS = {"linear": LINEAR, "inverse": INVERSE, "face_value": FACE_VALUE}
 CHOICES = {
@@ -33,6 +34,7 @@ CHOICES = {
 }
 
 
+@spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Contract:
     """One contract's margin rules, with every table of tiers that was ever in force."""
@@ -50,7 +52,9 @@ class Contract:
     def __post_init__(self) -> None:
         """Refuse rules that contradict one another."""
         problems = Problems()
-        self._check(problems)
+        problems.require_kinds(self)
+        if not problems.found:
+            self._check(problems)
         problems.raise_if_any(f"contract {self.symbol!r}")
 
     @property
@@ -89,9 +93,9 @@ class Contract:
 
     def with_(self, **changes: Any) -> Contract:
         """Return the contract with fields changed; ``maximum_leverage`` and ``rate_scale`` change every table."""
-        tables = changes.pop("tables", self.tables)
-        maximum_leverage = changes.pop("maximum_leverage", None)
-        rate_scale = changes.pop("rate_scale", None)
+        tables = replace(self, tables=changes.pop("tables", self.tables)).tables  # checked
+        maximum_leverage = converted(changes.pop("maximum_leverage", None), float | None, "maximum_leverage")
+        rate_scale = converted(changes.pop("rate_scale", None), float | None, "rate_scale")
         if rate_scale is not None:
             tables = tuple(table.scaled(rate_scale) for table in tables)
         if maximum_leverage is not None:

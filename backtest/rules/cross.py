@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backtest.rules.problems import Problems
+from backtest.schemas.arguments import spelled
 
 #: What may follow the trigger, in the order a venue lists it. After each step the account is looked at again.
 STEPS = (
@@ -26,6 +27,7 @@ CHOICES = {
 FRACTIONS = ("conversion_cost", "self_trade_fee", "slippage")
 
 
+@spelled
 @dataclass(frozen=True, kw_only=True)
 class Cross:
     """A venue's rules for accounts in cross margin."""
@@ -43,12 +45,14 @@ class Cross:
     def __post_init__(self) -> None:
         """Refuse unknown choices and steps that leave positions over."""
         problems = Problems()
+        problems.require_kinds(self)
+        problems.raise_if_any("cross margin")
         for name, choices in CHOICES.items():
             problems.require_choice(name, getattr(self, name), choices)
         for name in FRACTIONS:
             if not 0 <= getattr(self, name) < 1:
                 problems.add(name, f"must lie between 0 and 1, is {getattr(self, name)}")
-        if not (isinstance(self.rounds, int) and self.rounds >= 1):
+        if self.rounds < 1:
             problems.add("rounds", f"must be a whole number of at least 1, is {self.rounds!r}")
         unknown = [step for step in self.steps if step not in STEPS]
         if unknown:

@@ -18,25 +18,28 @@ from backtest.kernel.types import Floats, readonly
 from backtest.rules.contract import KINDS, Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 
 Values = Any  # a number or an array of them
 
 
+@checked
 def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
     """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
     quantity, price = _arrays(quantity=quantity, price=price)
     if contract.kind == "face_value":
         return np.array(quantity, np.float64)
-    at_price: Floats = np.divide(quantity, price) if contract.kind == "inverse" else np.multiply(quantity, price)
-    return at_price
+    return np.asarray(quantity / price if contract.kind == "inverse" else quantity * price, np.float64)
 
 
+@checked
 def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values) -> Floats:
     """Return the margin needed to open: entry notional / leverage."""
     quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
-    return np.divide(notional(contract, quantity=quantity, price=entry_price), leverage)
+    return np.asarray(notional(contract, quantity=quantity, price=entry_price) / leverage)
 
 
+@checked
 def equity(
     contract: Contract,
     *,
@@ -56,6 +59,7 @@ def equity(
     return found
 
 
+@checked
 def maintenance_margin(
     contract: Contract,
     table: TierTable,
@@ -78,6 +82,7 @@ def maintenance_margin(
     return found
 
 
+@checked
 def liquidation_price(
     contract: Contract,
     table: TierTable,
@@ -101,6 +106,7 @@ def liquidation_price(
     return found
 
 
+@checked
 def bankruptcy_price(
     contract: Contract,
     *,
@@ -117,6 +123,7 @@ def bankruptcy_price(
     return found
 
 
+@checked
 def takeover_price(
     venue: Venue,
     contract: Contract,
@@ -134,8 +141,9 @@ def takeover_price(
     ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``: where equity is just the closing fee, linear
     (E - s M / q) / (1 - s fee). ``backstop``: the liquidation price less a discount against the holder.
     """
+    (signed,) = _arrays(side=side)
     held = {
-        "side": side,
+        "side": signed,
         "quantity": quantity,
         "entry_price": entry_price,
         "margin": margin,
@@ -143,16 +151,16 @@ def takeover_price(
     }
     if venue.takeover_price == "backstop":
         reached = liquidation_price(contract, table, leverage=leverage, **held)
-        return reached * (1.0 - np.asarray(side) * venue.takeover_discount)
+        return reached * (1.0 - signed * venue.takeover_discount)
     bankrupt = bankruptcy_price(contract, **held)
     if venue.takeover_price == "bankruptcy":
         return bankrupt
     fee = contract.closing_fee_rate
     if contract.kind == "inverse":
-        return bankrupt * (1.0 + np.asarray(side) * fee)
+        return bankrupt * (1.0 + signed * fee)
     if contract.kind == "face_value":
-        return bankrupt + np.asarray(side) * fee
-    return bankrupt / (1.0 - np.asarray(side) * fee)
+        return bankrupt + signed * fee
+    return bankrupt / (1.0 - signed * fee)
 
 
 def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_price: Floats) -> Floats:
@@ -190,12 +198,21 @@ def _terms(contract: Contract, table: TierTable, positions: prices.Positions, le
     )
 
 
+def signs(side: Values) -> Values:
+    """Return sides as +1 and -1 where they are words: long, short."""
+    words = np.asarray(side)
+    if words.dtype.kind not in "OU" or words.size == 0:
+        return side
+    known = {"long": 1.0, "short": -1.0}
+    return np.array([known.get(str(word).lower(), word) for word in words.ravel()], object).reshape(words.shape)
+
+
 def _arrays(**values: Values) -> list[Floats]:
     """Return the arguments as read-only arrays of one length, naming the one that is not a number."""
     arrays = []
     for name, value in values.items():
         try:
-            array = np.asarray(value, np.float64)
+            array = np.asarray(signs(value) if name == "side" else value, np.float64)
         except (TypeError, ValueError):
             raise ArgumentError(f"{name} must be a number or an array of them, is {value!r}") from None
         if not np.isfinite(array).all():

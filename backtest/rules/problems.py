@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
+from typing import Any, Literal, get_origin, get_type_hints
 
 from backtest.amounts import plural
-from backtest.errors import RulesError
+from backtest.errors import ArgumentError, RulesError
+from backtest.schemas.arguments import converted
 
 
 class Problems:
@@ -29,9 +32,23 @@ class Problems:
         if value not in choices:
             self.add(path, f"must be one of {', '.join(choices)}, is {value!r}")
 
+    def require_kinds(self, settings: Any) -> None:
+        """Note fields of a dataclass that are not what their annotation says; choices are checked elsewhere."""
+        kind_of_settings: Any = type(settings)
+        for name, kind in _kinds(kind_of_settings).items():
+            try:
+                converted(getattr(settings, name), kind, name)
+            except ArgumentError as error:
+                self.add(name, str(error).removeprefix(f"{name} "))
+
     def raise_if_any(self, subject: str) -> None:
         """Raise one :class:`~backtest.errors.RulesError` that tells every problem."""
         if self.found:
             told = "; ".join(f"{path}: {what}" for path, what in self.found)
             count = f"{plural(len(self.found), 'problem')}"
             raise RulesError(f"{subject} has {count}: {told}", self.found)
+
+
+@cache
+def _kinds(settings: Any) -> dict[str, Any]:
+    return {name: kind for name, kind in get_type_hints(settings).items() if get_origin(kind) is not Literal}

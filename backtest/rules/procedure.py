@@ -13,6 +13,7 @@ import numpy as np
 
 from backtest.errors import RulesError
 from backtest.rules.problems import Problems
+from backtest.schemas.arguments import spelled
 
 CHOICES = {
     "step": ("all", "fraction", "tier", "enough"),
@@ -51,6 +52,7 @@ COUNTS = {"rounds": 0, "tier_step": 1, "whole_tiers": 1}
 RATES = ("liquidation_fee_rate", "trading_fee_rate", "backstop_deviation")
 
 
+@spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Procedure:
     """A venue's liquidation procedure: steps, takeover, fees, fund and auto-deleveraging."""
@@ -113,6 +115,7 @@ class Procedure:
         problems.raise_if_any("procedure")
 
 
+@spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Impact:
     """How the market takes liquidation orders: an assumption, and off by default.

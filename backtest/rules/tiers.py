@@ -16,6 +16,7 @@ import numpy as np
 
 from backtest.kernel.types import Floats
 from backtest.rules.problems import Problems
+from backtest.schemas.arguments import spelled
 
 Model = Literal["marginal", "flat", "leverage"]
 MODELS = ("marginal", "flat", "leverage")
@@ -38,6 +39,7 @@ def _read_only(values: Any, length: int | None = None) -> Floats:
     return array
 
 
+@spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TierTable:
     """One margin table and the dates it was in force.
@@ -65,12 +67,14 @@ class TierTable:
 
     def __post_init__(self) -> None:
         """Fill in the amounts, make arrays read-only and refuse a table that has no unique meaning."""
+        problems = Problems()
+        problems.require_kinds(self)
+        problems.raise_if_any(f"tier table {self.name!r}")
         rows = np.size(self.floors)
         for name in ("floors", "rates", "max_leverages"):
             object.__setattr__(self, name, _read_only(getattr(self, name), rows))
         amounts = self._continuous_amounts() if self.amounts is None else self.amounts
         object.__setattr__(self, "amounts", _read_only(amounts))
-        problems = Problems()
         self._check_shape(problems)
         if not problems.found:
             self._check(problems)

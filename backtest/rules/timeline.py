@@ -17,6 +17,7 @@ from backtest.errors import ArgumentError
 from backtest.kernel.types import Integers
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
+from backtest.schemas.arguments import checked
 
 Tiers = str | Mapping[str, str]
 
@@ -32,6 +33,7 @@ class Timeline:
     tables: tuple[TierTable | None, ...]  #: (n,) None where no table applies
 
 
+@checked
 def timeline(contract: Contract, tiers: Tiers = "strict") -> Timeline:
     """Return which table applies when.
 

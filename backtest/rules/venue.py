@@ -8,15 +8,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from backtest.errors import RulesError
+from backtest.errors import ArgumentError, RulesError, kind_of
 from backtest.rules.contract import Contract
 from backtest.rules.cross import Cross
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure
 from backtest.rules.settings import Provenance
 from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_venue
+from backtest.schemas.arguments import checked, meant, spelled
 
 
+@spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Venue:
     """A venue's rules: its contracts and what happens to a liquidated position."""
@@ -39,6 +41,8 @@ class Venue:
     def __post_init__(self) -> None:
         """Refuse unknown choices and a venue without contracts."""
         problems = Problems()
+        problems.require_kinds(self)
+        problems.raise_if_any(f"venue {self.name!r}")
         for name, choices in CHOICES.items():
             problems.require_choice(f"rules.{name}", getattr(self, name), choices)
         if not 0 <= self.takeover_discount < 1:
@@ -48,6 +52,7 @@ class Venue:
         problems.raise_if_any(f"venue {self.name!r}")
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | Path) -> Venue:
         """Read one of the bundled venues by its name, or any venue file by its path.
 
@@ -66,6 +71,21 @@ class Venue:
                 raise RulesError(f"venue {str(name_or_path)!r} is neither a file nor one of {known}")
             text, subject = _read_text(path), f"venue file {path}"
         return read_venue(text, subject, cls)
+
+    @classmethod
+    def from_given(cls, given: Any, name: str) -> Venue:
+        """Return a venue as it is, or that of a bundled name or a path.
+
+        Raises
+        ------
+        ArgumentError
+            For what is none of these.
+        """
+        if isinstance(given, str | Path):
+            return cls.load(given)
+        if not isinstance(given, cls):
+            raise ArgumentError(f"{name} must be a Venue, its name or the path of its file, is {kind_of(given)}")
+        return given
 
     def contract(self, symbol: str) -> Contract:
         """Return the rules of a symbol, the default ones where the venue does not list it.
@@ -112,8 +132,9 @@ class Venue:
         contractual = {*CONTRACT_RULES, "tables", "maximum_leverage", "rate_scale"}
         unknown = sorted(set(changes) - own - contractual - set(PROCEDURE_RULES))
         if unknown:
-            known = ", ".join(sorted((own | contractual | set(PROCEDURE_RULES)) - {"provenance"}))
-            raise RulesError(f"there is no rule {', '.join(unknown)}: there are {known}")
+            known = sorted((own | contractual | set(PROCEDURE_RULES)) - {"provenance"})
+            asked = meant(unknown[0], known)
+            raise RulesError(f"there is no rule {', '.join(unknown)}{asked}: there are {', '.join(known)}")
         changed = {name: changes.pop(name) for name in sorted(contractual & set(changes))}
         steps = {name: changes.pop(name) for name in PROCEDURE_RULES if name in changes}
         if steps:

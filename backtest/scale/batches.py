@@ -27,10 +27,15 @@ class Batch:
     first: int  #: row
     rows: int | None  #: None: the file does not say, because it is damaged
     hive: bool  #: whether folders of the path name columns
+    unnamed_before: int | None = None  #: rows of files before this one, where the files have no position_id
 
     def scan(self, storage: StorageOptions | None) -> pl.LazyFrame:
-        """Return the rows, unread."""
-        return scan(self.path, self.hive, storage).slice(self.first, self.rows)
+        """Return the rows, unread; numbered through the whole data set where they have no ids."""
+        rows = scan(self.path, self.hive, storage).slice(self.first, self.rows)
+        if self.unnamed_before is None:
+            return rows
+        first = self.unnamed_before + self.first
+        return rows.select((pl.int_range(pl.len(), dtype=pl.Int64) + first).alias("position_id"), pl.all())
 
     def read(self, storage: StorageOptions | None) -> pl.DataFrame:
         """Return the rows.
@@ -78,9 +83,15 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
             batches.append(Batch(f"{number:05d}-{0:05d}", path, 0, None, hive))
             continue
         columns = _same(columns, path, schema)
+        unnamed = None if "position_id" in schema else sum(batch.rows or 0 for batch in batches)
+        if unnamed is not None and any(batch.rows is None for batch in batches):
+            raise DataError(
+                f"positions: {path} has no position_id, and its rows cannot be numbered: "
+                f"{next(batch.path for batch in batches if batch.rows is None)} before it cannot be read"
+            )
         firsts = range(0, max(count, 1), rows)
         batches += [
-            Batch(f"{number:05d}-{place:05d}", path, first, min(rows, count - first), hive)
+            Batch(f"{number:05d}-{place:05d}", path, first, min(rows, count - first), hive, unnamed)
             for place, first in enumerate(firsts)
         ]
     return batches
@@ -120,6 +131,12 @@ def scan(source: str, hive: bool, storage: StorageOptions | None) -> pl.LazyFram
     pattern = is_remote(source) or not Path(source).exists()
     options = dict(storage) if storage and is_remote(source) else None
     return pl.scan_parquet(source, glob=pattern, hive_partitioning=hive, storage_options=options)
+
+
+def ids_of(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the ids of rows, unread: whole numbers of one width, or text."""
+    numbers = rows.collect_schema()["position_id"].is_integer()
+    return rows.select(pl.col("position_id").cast(pl.Int64 if numbers else pl.String))
 
 
 def readable_parquet(what: str, path: str) -> AbstractContextManager[None]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from polars.exceptions import PanicException
 
@@ -60,6 +60,7 @@ class Done:
         return self.value
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Does what is submitted, in any order, and hands over each result when it is there."""
 

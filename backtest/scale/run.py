@@ -25,7 +25,7 @@ class Run:
     def __init__(self, job: Job, manifest: Manifest, batches: Sequence[Batch]) -> None:
         self.job, self.manifest = job, manifest
         self.batches = {batch.name: batch for batch in batches}
-        self.inputs = {batch.name: [] if is_remote(batch.path) else stamp(batch.path) for batch in batches}
+        self.inputs = {batch.name: _inputs(batch) for batch in batches}
         self.records = {name: self._record(name) for name in self.batches if name in manifest}
         for name in list(self.records):
             if not self._holds(name):
@@ -131,3 +131,9 @@ class Run:
         also = f"; also {'; '.join(others)}{more}" if others else ""
         counted = f"{len(names):,} of {len(self.batches):,} batches could not be swept"
         return f"{counted}, the others are finished and stay: {self.failed[names[0]]}{also}"
+
+
+def _inputs(batch: Batch) -> list[int]:
+    """Return what tells that a batch's rows have changed: its file, and the rows before it that number its own."""
+    numbered = [] if batch.unnamed_before is None else [batch.unnamed_before]
+    return numbered if is_remote(batch.path) else stamp(batch.path) + numbered

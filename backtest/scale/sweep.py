@@ -29,6 +29,7 @@ from backtest.scale.prices import Prices
 from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
 from backtest.scale.worker import Job, SweepRules
+from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import Grid
 
 #: What prices are, beside their files.
@@ -38,6 +39,7 @@ WINDOW = ("gap_limit", "symbols", "start", "end")
 BATCH_ROWS = 2_000_000
 
 
+@checked
 def sweep(
     positions: str | Path,
     prices: Prices,

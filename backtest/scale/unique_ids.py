@@ -7,16 +7,17 @@ time, so that memory stays bounded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import DataError
 from backtest.market.files import readable
-from backtest.scale.batches import Batch, StorageOptions, scan
+from backtest.scale.batches import Batch, StorageOptions, ids_of, scan
 
-#: The lowest and highest id of a batch.
-Span = tuple[int, int, Batch]
+#: The lowest and highest id of a batch, whole numbers or text.
+Span = tuple[Any, Any, Batch]
 
 #: Ids that are compared at once.
 AT_ONCE = 10_000_000
@@ -38,7 +39,7 @@ def check(batches: Sequence[Batch], adjustments: str | None, storage: StorageOpt
 
 
 def _ids(batch: Batch, storage: StorageOptions | None) -> pl.LazyFrame:
-    return batch.scan(storage).select("position_id")
+    return ids_of(batch.scan(storage))
 
 
 def _span(batch: Batch, storage: StorageOptions | None) -> Span | None:
@@ -66,7 +67,7 @@ def _overlapping(spans: Sequence[Span]) -> list[list[Span]]:
 def _require_distinct(group: Sequence[Span], storage: StorageOptions | None) -> None:
     ids = pl.concat([_ids(batch, storage) for _, _, batch in group])
     total = sum(batch.rows or 0 for _, _, batch in group)
-    share = pl.col("position_id") % max(1, -(-total // AT_ONCE))
+    share = pl.col("position_id").hash(0) % max(1, -(-total // AT_ONCE))
     for number in range(max(1, -(-total // AT_ONCE))):
         counted = ids.filter(share == number).group_by("position_id").len()
         twice = counted.filter(pl.col("len") > 1).collect(engine="streaming")
@@ -79,11 +80,12 @@ def _require_distinct(group: Sequence[Span], storage: StorageOptions | None) -> 
 
 def _require_known(adjustments: str, spans: Sequence[Span], storage: StorageOptions | None) -> None:
     with readable(f"adjustments file {adjustments}", "Parquet"):
-        changes = scan(adjustments, False, storage).select(pl.col("position_id").cast(pl.Int64)).unique().collect()
+        kind = ids_of(spans[0][2].scan(storage)).collect_schema()["position_id"] if spans else pl.Int64
+        changes = scan(adjustments, False, storage).select(pl.col("position_id").cast(kind)).unique().collect()
     total, left = changes.height, changes
     for lowest, highest, batch in spans:
         if left["position_id"].is_between(lowest, highest).any():
-            left = left.join(_ids(batch, storage).cast(pl.Int64).collect(), on="position_id", how="anti")
+            left = left.join(_ids(batch, storage).collect(), on="position_id", how="anti")
     if not left.is_empty():
         raise DataError(
             f"adjustments: position_id must be one of the positions': {left.height:,} of {total:,} ids are not, "

@@ -18,7 +18,7 @@ from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.scale.atomic_files import draft, settle
-from backtest.scale.batches import Batch, StorageOptions, readable_parquet, scan
+from backtest.scale.batches import Batch, StorageOptions, ids_of, readable_parquet, scan
 from backtest.scale.manifest import quick_checksum_of
 from backtest.scale.prices import Prices
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
@@ -117,10 +117,11 @@ def _book(job: Job, batch: Batch) -> Book:
     positions = batch.read(job.storage)
     if job.adjustments is None or "position_id" not in positions.columns:
         return Book(positions)
-    own = positions.select(pl.col("position_id").cast(pl.Int64))
+    own = ids_of(positions.lazy()).collect()
     lowest, highest = own["position_id"].min(), own["position_id"].max()
     with readable_parquet("adjustments", job.adjustments):
         rows = scan(job.adjustments, False, job.storage)
+        rows = rows.with_columns(pl.col("position_id").cast(own.schema["position_id"]))
         near = rows.filter(pl.col("position_id").is_between(lowest, highest)).collect()
     changes = conform(near, ADJUSTMENTS)
     return Book(positions, changes.join(own, on="position_id", how="semi", maintain_order="left"))

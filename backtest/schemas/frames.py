@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from backtest.schemas.categories import Outcome as Outcome
+from backtest.schemas.categories import ReplayOutcome as ReplayOutcome
+from backtest.schemas.categories import Side as Side
 from backtest.schemas.validation import FINITE, FRACTION, IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema
 
-Side = pl.Enum(["long", "short"])
-Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
-#: A replay has two outcomes more.
-ReplayOutcome = pl.Enum([*Outcome.categories, "reduced", "deleveraged"])
 Time = pl.Datetime("ms", "UTC")
 
 #: Price series a frame of bars can hold, and the prefix of their columns. The mark price has none.
@@ -58,7 +57,7 @@ FUNDING = Schema(
 POSITIONS = Schema(
     "positions",
     (
-        Column("position_id", pl.Int64),
+        Column("position_id", pl.Int64, required=False, or_text=True),
         Column("symbol", pl.String),
         Column("side", Side),
         Column("entry_time", Time, IN_RANGE),
@@ -76,7 +75,7 @@ POSITIONS = Schema(
 ADJUSTMENTS = Schema(
     "adjustments",
     (
-        Column("position_id", pl.Int64),
+        Column("position_id", pl.Int64, or_text=True),
         Column("time", Time, IN_RANGE),
         Column("margin_change", pl.Float64, FINITE, required=False),
         Column("quantity_change", pl.Float64, FINITE, required=False),
@@ -86,7 +85,7 @@ ADJUSTMENTS = Schema(
 ACCOUNTS = Schema(
     "accounts",
     (
-        Column("account_id", pl.Int64),
+        Column("account_id", pl.Int64, required=False, or_text=True),
         Column("wallet", pl.Float64, FINITE),
         Column("order_margin", pl.Float64, NOT_NEGATIVE, required=False),
     ),
@@ -95,8 +94,8 @@ ACCOUNTS = Schema(
 LEGS = Schema(
     "legs",
     (
-        Column("leg_id", pl.Int64),
-        Column("account_id", pl.Int64),
+        Column("leg_id", pl.Int64, required=False, or_text=True),
+        Column("account_id", pl.Int64, or_text=True),
         Column("symbol", pl.String),
         Column("side", Side),
         Column("entry_time", Time, IN_RANGE),
@@ -109,7 +108,11 @@ LEGS = Schema(
 
 COLLATERAL = Schema(
     "collateral",
-    (Column("account_id", pl.Int64), Column("symbol", pl.String), Column("quantity", pl.Float64, FINITE)),
+    (
+        Column("account_id", pl.Int64, or_text=True),
+        Column("symbol", pl.String),
+        Column("quantity", pl.Float64, FINITE),
+    ),
 )
 
 HAIRCUTS = Schema(
@@ -124,7 +127,7 @@ HAIRCUTS = Schema(
 TRANSFERS = Schema(
     "transfers",
     (
-        Column("account_id", pl.Int64),
+        Column("account_id", pl.Int64, or_text=True),
         Column("time", Time, IN_RANGE),
         Column("wallet_change", pl.Float64, FINITE),
     ),

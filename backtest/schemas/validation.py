@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
-from backtest.errors import DataError
+from backtest.errors import DataError, kind_of
+from backtest.schemas.arguments import closest
+from backtest.schemas.given_frames import as_frame
+
+#: What a side may be called, in any case, beside +1 and -1.
+SIDES = {"long": "long", "buy": "long", "short": "short", "sell": "short"}
+
+WORDS = {pl.Float64: "numbers", pl.Int64: "whole numbers", pl.String: "text"}
 
 FIRST_TIME, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -38,13 +46,18 @@ IN_RANGE = Rule("must lie in the years 1 to 9999", lambda value: value.is_betwee
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, its type, the rule its values follow, and whether it may be absent or null."""
+    """One column: its name, its type, the rule its values follow, whether it may be absent, null or text."""
 
     name: str
     dtype: pl.DataType | type[pl.DataType]
     rule: Rule | None = None
     required: bool = True
     nullable: bool = False
+    or_text: bool = False  #: names of rows: whole numbers or text
+
+    def fits(self, dtype: pl.DataType) -> bool:
+        """Whether a column of this type is one as it is."""
+        return dtype == self.dtype or (self.or_text and dtype == pl.String)
 
 
 @dataclass(frozen=True)
@@ -56,28 +69,46 @@ class Schema:
     across: tuple[tuple[str, tuple[str, ...], pl.Expr], ...] = ()
 
 
-def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+def conform(given: Any, schema: Schema) -> pl.DataFrame:
     """Return a frame in the schema's own types where the same values merely stand in others, checked.
 
-    Whole milliseconds in another unit or zone of time, integers and float32 for float64, smaller integers, and
-    text for categories are the same values; a time without a zone, or text that is no category, is not.
+    Frames are read by :func:`~backtest.schemas.given_frames.as_frame`. Whole milliseconds in another unit or zone
+    of time, integers and float32 for float64, smaller integers, text for categories, and the other names of a side
+    (``Buy``, -1) are the same values; a polars time without a zone, or text that is no category, is not.
 
     Raises
     ------
     DataError
         As :func:`check`, which sees the frame afterwards.
     """
-    if isinstance(frame, pl.DataFrame):
-        known = {column.name: column for column in schema.columns}
-        converted = [
-            series
-            for name in frame.columns
-            if name in known and (series := _converted(frame[name], known[name], schema.name)) is not None
-        ]
-        if converted:
-            frame = frame.with_columns(converted)
+    frame = as_frame(given, schema.name)
+    known = {column.name: column for column in schema.columns}
+    converted = [
+        series
+        for name in frame.columns
+        if name in known and (series := _converted(frame[name], known[name], schema.name)) is not None
+    ]
+    frame = frame.with_columns(converted) if converted else frame
     check(frame, schema)
     return frame
+
+
+def numbered(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return a frame with a column of ids first, its rows numbered from 0 where it has none."""
+    ids = pl.int_range(pl.len(), dtype=pl.Int64).alias(name)
+    return frame if name in frame.columns else frame.select(ids, pl.all())
+
+
+def named_alike(frame: pl.DataFrame, name: str, ids: pl.DataType) -> pl.DataFrame:
+    """Return a frame whose ids are of the type of those they belong to: numbers as text, or text as numbers."""
+    if frame.schema[name] == ids:
+        return frame
+    alike = frame[name].cast(ids, strict=False)
+    unknown = alike.is_null() & frame[name].is_not_null()
+    _refuse_values(
+        frame[name], unknown, f"{name} must be one of those there are, which are {WORDS[ids.base_type()]}"
+    )
+    return frame.with_columns(alike)
 
 
 def check(frame: pl.DataFrame, schema: Schema) -> None:
@@ -89,7 +120,7 @@ def check(frame: pl.DataFrame, schema: Schema) -> None:
         For no frame at all, missing columns, wrong types, nulls, values or rows that break a rule.
     """
     if not isinstance(frame, pl.DataFrame):
-        raise DataError(f"{schema.name} must be a polars DataFrame, is {_kind_of_frame(frame)}")
+        raise DataError(f"{schema.name} must be a polars DataFrame, is {kind_of(frame)}")
     _check_columns(frame, schema)
     present = [column for column in schema.columns if column.name in frame.columns]
     rules: list[tuple[str, pl.Expr, tuple[str, ...]]] = [
@@ -158,20 +189,28 @@ def _check_columns(frame: pl.DataFrame, schema: Schema) -> None:
         needed = ", ".join(column.name for column in schema.columns if column.required)
         raise DataError(
             f"{schema.name} must have the columns {needed}: missing {', '.join(missing)} "
-            f"(there are {', '.join(frame.columns) or 'none'})"
+            f"(there are {', '.join(frame.columns) or 'none'}){_misspelt(missing, frame, schema)}"
         )
     for column in schema.columns:
-        if column.name in frame.columns and frame.schema[column.name] != column.dtype:
+        if column.name in frame.columns and not column.fits(frame.schema[column.name]):
             raise DataError(
-                f"{schema.name}: {column.name} must be {_wanted_type(column.dtype)}, "
+                f"{schema.name}: {column.name} must be {_wanted_type(column)}, "
                 f"is {_given_type(frame.schema[column.name])}"
             )
+
+
+def _misspelt(missing: Sequence[str], frame: pl.DataFrame, schema: Schema) -> str:
+    """Return which of a frame's other columns may be the ones it lacks."""
+    strange = [name for name in frame.columns if name not in {column.name for column in schema.columns}]
+    alike = {name: closest(name, strange) for name in missing}
+    found = [f"is {other} meant to be {name}?" for name, other in alike.items() if other]
+    return f": {' '.join(found)}" if found else ""
 
 
 def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | None:
     """Return a column in the type its schema wants, or None where it is in it already or cannot be."""
     have, want = series.dtype, column.dtype
-    if have == want:
+    if column.fits(have):
         return None
     if have == pl.Null and (column.nullable or series.is_empty()):
         return series.cast(want)
@@ -185,19 +224,24 @@ def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | 
         return milliseconds
     if isinstance(want, pl.Enum):
         return _as_category(series, column, want, argument)
-    if want == pl.String:
-        return series.cast(pl.String) if isinstance(have, pl.Categorical | pl.Enum) else None
+    if isinstance(have, pl.Categorical | pl.Enum) and (want == pl.String or column.or_text):
+        return series.cast(pl.String)
     same_values = have.is_integer() or (want == pl.Float64 and have == pl.Float32)
     return series.cast(want) if same_values and have != pl.UInt64 else None
 
 
 def _as_category(series: pl.Series, column: Column, want: pl.Enum, argument: str) -> pl.Series | None:
-    if not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
+    choices, is_side = want.categories.to_list(), column.name == "side"
+    if is_side and series.dtype.is_numeric():
+        text = series.replace_strict({1: "long", -1: "short"}, default=None, return_dtype=pl.String)
+    elif not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
         return None
-    text = series.cast(pl.String)
-    choices = want.categories.to_list()
-    wrong = text.is_not_null() & ~text.is_in(choices)
-    _refuse_values(text, wrong, f"{argument}: {column.name} must be one of {', '.join(choices)}")
+    else:
+        text = series.cast(pl.String)
+        text = text.str.to_lowercase().replace_strict(SIDES, default=None) if is_side else text
+    wrong = series.is_not_null() & (text.is_null() | ~text.is_in(choices))
+    also = " (or buy, sell, +1, -1)" if is_side else ""
+    _refuse_values(series, wrong, f"{argument}: {column.name} must be one of {', '.join(choices)}{also}")
     return text.cast(want)
 
 
@@ -220,20 +264,13 @@ def _column_rule(column: Column) -> tuple[str, pl.Expr]:
     return (sentence, good | ~present) if column.nullable else (sentence, good.fill_null(False))
 
 
-def _kind_of_frame(given: object) -> str:
-    """Return what was given for a frame, and what turns it into one."""
-    cure = {"polars": ": collect() it", "pandas": ": polars.from_pandas(it) is one"}
-    package = type(given).__module__.partition(".")[0]
-    return f"{package}.{type(given).__name__}{cure.get(package, '')}"
-
-
-def _wanted_type(dtype: pl.DataType | type[pl.DataType]) -> str:
+def _wanted_type(column: Column) -> str:
+    dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
         return "times in UTC (Datetime with the zone UTC)"
     if isinstance(dtype, pl.Enum):
         return f"one of {', '.join(dtype.categories)} (text or Enum)"
-    words = {pl.Float64: "numbers", pl.Int64: "whole numbers", pl.String: "text"}
-    return f"{words[type(dtype) if isinstance(dtype, pl.DataType) else dtype]} ({dtype})"
+    return f"{WORDS[dtype.base_type()]}{' or text' if column.or_text else ''} ({dtype})"
 
 
 def _given_type(dtype: pl.DataType) -> str:

@@ -43,9 +43,7 @@ def add_replay(commands: Any) -> None:
     _add_impact(parser)
     _add_policy(parser)
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--trace", type=int, metavar="ID", help="tell every step of the position with this position_id"
-    )
+    output.add_argument("--trace", metavar="ID", help="tell every step of the position with this position_id")
     options.add_out(output, default=Path("out"))
 
 

@@ -12,12 +12,12 @@ import polars as pl
 
 from backtest.amounts import DOLLARS, number, percentage, plural
 from backtest.cli.common import assumptions, summary_file, tables
-from backtest.cli.common.input_warnings import unread
 from backtest.cli.common.inputs import read_tiers, sweep_rules
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Line
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph
+from backtest.engine.input_warnings import unread
 from backtest.errors import ArgumentError
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue

@@ -18,9 +18,11 @@ from backtest.kernel.types import Flags, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome
 
 
+@checked
 def alerts(
     accounts: Accounts,
     market: Market,

@@ -190,9 +190,9 @@ def _haircuts(accounts: Accounts, market: Market) -> tuple[Integers, Floats, Flo
 
 def _rows_of(ids: pl.Series, accounts: Accounts) -> Integers:
     """Return the row of the account that each id names."""
-    known = accounts.accounts["account_id"].to_numpy()
-    order = np.argsort(known, kind="stable")
-    return order[np.searchsorted(known, ids.to_numpy(), sorter=order)]
+    known = accounts.accounts.select("account_id").with_row_index("row")
+    rows = ids.to_frame("account_id").join(known, on="account_id", how="left", maintain_order="left")["row"]
+    return rows.cast(pl.Int64).to_numpy()
 
 
 def _codes(symbols: pl.Series, known: tuple[str, ...]) -> Integers:

@@ -17,6 +17,7 @@ from backtest.engine.accounts.account import Coin, Part
 from backtest.engine.accounts.prepare import Prepared, prepare
 from backtest.engine.accounts.procedure import Account
 from backtest.engine.accounts.run import run
+from backtest.engine.input_warnings import warn_once
 from backtest.errors import RulesError
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
@@ -27,6 +28,7 @@ from backtest.market.market import Market
 from backtest.rules.cross import Cross
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome, Side, Time
 
 AFTER = {
@@ -66,6 +68,7 @@ class Liquidations(NamedTuple):
     closed: pl.DataFrame  #: a row a part of a leg, or collateral, that a step closed, see ``CLOSED``
 
 
+@checked
 def liquidate_accounts(
     accounts: Accounts,
     market: Market,
@@ -92,6 +95,7 @@ def liquidate_accounts(
         :func:`~backtest.sweep_accounts`.
     """
     cross = venue.cross if cross is None else cross
+    warn_once(accounts, market)
     prepared = prepare(
         accounts, market, venue, convention=convention, profit=cross.profit, hedged=cross.hedged, bracket=False,
         tiers=tiers, threads=threads,
@@ -216,7 +220,9 @@ class _Follower:
             shortfall=(-pl.lit(left)).clip(lower_bound=0.0) + 0.0,
         )
         legs = self.prepared.accounts.legs.with_columns(quantity_left=pl.Series(self.quantity))
-        return Liquidations(frame, legs, _framed(self.steps, AFTER), _framed(self.closed, CLOSED))
+        ids = {"account_id": self.frame.schema["account_id"], "leg_id": legs.schema["leg_id"]}
+        after, closed = ({name: ids.get(name, dtype) for name, dtype in all_.items()} for all_ in (AFTER, CLOSED))
+        return Liquidations(frame, legs, _framed(self.steps, after), _framed(self.closed, closed))
 
 
 def _require_initial_margins(prepared: Prepared) -> None:

@@ -9,11 +9,14 @@ from backtest.engine.accounts import frames
 from backtest.engine.accounts.frames import AccountOutcomes
 from backtest.engine.accounts.prepare import prepare
 from backtest.engine.accounts.run import run
+from backtest.engine.input_warnings import warn_once
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 
 
+@checked
 def sweep_accounts(
     accounts: Accounts,
     market: Market,
@@ -66,6 +69,7 @@ def sweep_accounts(
     TiersError
         For legs entered when no table was in force.
     """
+    warn_once(accounts, market)
     prepared = prepare(
         accounts, market, venue, convention=convention, profit=profit, hedged=hedged, bracket=bracket, tiers=tiers,
         threads=threads,

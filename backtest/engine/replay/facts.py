@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.engine.columns import categories, where
+from backtest.engine.columns import categories
+from backtest.engine.replay.frames import ids_of
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.counterfactual import flow as kernel
 from backtest.kernel.replay import state
@@ -15,7 +16,16 @@ from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.schemas.frames import Side, Time
-from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema, check, conform, offence
+from backtest.schemas.validation import (
+    IN_RANGE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Column,
+    Schema,
+    conform,
+    named_alike,
+    offence,
+)
 
 #: When in a bar: at its opening, on the way to its low or high, or when counterparties are asked at the end of it.
 STAGES = ("opening", "low", "high", "low end", "high end")
@@ -28,7 +38,7 @@ FLOW = Schema(
         Column("time", Time, IN_RANGE),
         Column("stage", STAGE),
         Column("side", Side),
-        Column("position_id", pl.Int64, nullable=True),
+        Column("position_id", pl.Int64, nullable=True, or_text=True),
         Column("price", pl.Float64, POSITIVE),
         Column("notional", pl.Float64, NOT_NEGATIVE),
     ),
@@ -47,7 +57,6 @@ def require_mergeable(impact: Impact) -> None:
 def require_facts(facts: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Return the facts as their schema has them, with the ``row`` of their bar, refusing those of no bar."""
     facts = conform(facts, FLOW)
-    check(facts, FLOW)
     bars = market.bars.select("symbol", "time").with_row_index("row")
     placed = facts.join(bars, on=("symbol", "time"), how="left", maintain_order="left")
     strange = placed["row"].is_null()
@@ -66,6 +75,7 @@ def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: 
     frame : the positions that are replayed; who is none of them is a stranger
     """
     facts = np.zeros(placed.height, kernel.FLOW)
+    placed = named_alike(placed, "position_id", frame.schema["position_id"])
     ids = frame.select("position_id").with_row_index("who")
     who = placed.join(ids, on="position_id", how="left", maintain_order="left")["who"].cast(pl.Int64)
     stage, side = placed["stage"].to_physical().to_numpy(), placed["side"].to_physical().to_numpy()
@@ -127,12 +137,11 @@ def flow(merge: kernel.Merge, world: state.World, market: Market, frame: pl.Data
     """
     own = merge.flow[: int(merge.counts[kernel.WRITTEN])]
     price = np.where(np.isfinite(own["price"]), own["price"], world.bars["open"][own["row"]])
-    ids = frame["position_id"].to_numpy()
     stage = np.where(own["stage"] >= kernel.OPENING, 0, 1 + own["stage"] + 2 * (own["who"] == kernel.POOL))
     return market.bars.select("symbol", "time")[own["row"]].with_columns(
         stage=categories(STAGE, stage),
         side=categories(Side, own["side"]),
-        position_id=where(own["who"] >= 0, pl.Series(ids[np.maximum(own["who"], 0)])),
+        position_id=ids_of(frame, own["who"]).alias("position_id"),
         price=pl.Series(price),
         notional=pl.Series(np.ascontiguousarray(own["notional"])),
     )

@@ -109,16 +109,19 @@ def impact(world: state.World, market: Market) -> pl.DataFrame:
 def adl(world: state.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
     """Return a row a match: who was liquidated (null: what had been taken over), who took how much, at what."""
     unit_rows = world.table[: int(world.counters[state.TABLE_USED])]
-    ids = frame["position_id"].to_numpy()
-    who = unit_rows["liquidated"]
     return _bars(market, unit_rows["row"]).with_columns(
-        liquidated_id=where(who >= 0, pl.Series(ids[np.maximum(who, 0)])),
-        counterparty_id=pl.Series(ids[unit_rows["counterparty"]]),
+        liquidated_id=ids_of(frame, unit_rows["liquidated"]),
+        counterparty_id=ids_of(frame, unit_rows["counterparty"]),
         side=categories(Side, unit_rows["side"]),
         quantity=pl.Series(np.ascontiguousarray(unit_rows["quantity"])),
         price=_finite(unit_rows["price"]),
         **{name: pl.Series(np.ascontiguousarray(unit_rows[name])) for name in ("score", "given_up")},
     )
+
+
+def ids_of(frame: pl.DataFrame, rows: Integers) -> pl.Series:
+    """Return the ids of positions by row; null where the row is negative."""
+    return frame["position_id"].gather(where(rows >= 0, pl.Series(np.ascontiguousarray(rows))))
 
 
 def ledger(world: state.World, market: Market) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.input_warnings import warn_once
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
@@ -25,6 +26,7 @@ from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import PRICE_PREFIX
 
 #: Bars stepped between two reports of progress.
@@ -57,6 +59,7 @@ class Replay:
         return f"Replay({self.outcomes.height:,} positions: {told or 'nothing'})"
 
 
+@checked
 def replay(
     book: Book,
     market: Market,
@@ -76,7 +79,7 @@ def replay(
     leverage_limit: Literal["error", "cap", "filter"] = "error",
     tiers: Tiers = "strict",
     seed: int = 0,
-    trace: int | None = None,
+    trace: int | str | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Replay:
@@ -123,6 +126,7 @@ def replay(
         amounts beyond 64 bits.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    warn_once(book, market)
     require_choice("intrabar", intrabar, INTRABAR)
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
@@ -161,10 +165,10 @@ def _telling(progress: Callable[[float], None], bars: int) -> Watch:
     return lambda _, done: progress(done / bars)
 
 
-def _row_of(frame: pl.DataFrame, trace: int | None) -> int:
+def _row_of(frame: pl.DataFrame, trace: int | str | None) -> int:
     if trace is None:
         return -1
-    rows = (frame["position_id"] == trace).arg_true()
+    rows = (frame["position_id"].cast(pl.String) == str(trace)).arg_true()
     if rows.is_empty():
         raise ArgumentError(f"trace must be the position_id of a position, is {trace!r}: there is none of that id")
     return int(rows[0])

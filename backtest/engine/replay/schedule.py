@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
@@ -69,7 +70,7 @@ def entrants_of(admitted: Admitted, prepared: Prepared, options: Options) -> ent
         funding=prepared.funding,
         rules=prepared.rules.rules,
         positions=admitted.positions,
-        ids=readonly(frame["position_id"].to_numpy()),
+        ids=_numbers(frame["position_id"]),
         exit_time=exit_times(frame, 0),
         stop_price=prices_or_nan(frame, "stop_price", 0),
         take_profit_price=prices_or_nan(frame, "take_profit_price", 0),
@@ -84,6 +85,12 @@ def nothing_found(count: int, changes: int) -> entries.Found:
     return entries.Found(
         **{name: np.empty(sizes.get(name, count), kinds.get(name, np.float64)) for name in entries.Found._fields}
     )
+
+
+def _numbers(ids: pl.Series) -> Integers:
+    """Return ids as numbers; of text its rank."""
+    numbers = ids.rank("dense").cast(pl.Int64) if ids.dtype == pl.String else ids
+    return readonly(numbers.to_numpy())
 
 
 def _by_id(ids: Any) -> Any:

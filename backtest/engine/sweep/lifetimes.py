@@ -20,6 +20,7 @@ from backtest.kernel.types import Codes, Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 
 SIDES = {"long": 1.0, "short": -1.0}
@@ -39,6 +40,7 @@ class Lifetimes:
     bars: dict[str, Codes]  #: by side, (leverages, bars): a bar, or SURVIVED, or NOT_ALLOWED by its tier
 
 
+@checked
 def lifetimes(
     market: Market,
     venue: Venue,
@@ -102,6 +104,7 @@ def lifetimes(
     return Lifetimes(name, chosen, interval, times, times[knowledge - 1] + interval, found)
 
 
+@checked
 def symbol_of(market: Market, symbol: str | None) -> str:
     """Return the symbol asked for, or the only one there is."""
     if symbol is None and len(market.symbols) == 1:

@@ -10,6 +10,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine import columns, market_arrays
 from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.input_warnings import warn_once
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
 from backtest.engine.sweep.surviving_weight import surviving_weight
@@ -21,9 +22,11 @@ from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, milliseconds
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome
 
 
+@checked
 def sweep(
     book: Book,
     market: Market,
@@ -81,6 +84,7 @@ def sweep(
         For positions opened when no table was in force.
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    warn_once(book, market)
     require_choice("intrabar", intrabar, INTRABAR)
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
@@ -111,6 +115,7 @@ def sweep(
     return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
 
 
+@checked
 def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
     """Return the tables of tiers a sweep of the book would use, and whether they were in force.
 

@@ -13,10 +13,11 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.schemas.validation import POSITIVE, Column, Schema, conform, offence
+from backtest.schemas.validation import POSITIVE, Column, Schema, conform, named_alike, offence
 
-WALLETS = Schema("wallets", (Column("account_id", pl.Int64), Column("wallet", pl.Float64, POSITIVE)))
+WALLETS = Schema("wallets", (Column("account_id", pl.Int64, or_text=True), Column("wallet", pl.Float64, POSITIVE)))
 
 
 class ToppedUp(NamedTuple):
@@ -27,6 +28,7 @@ class ToppedUp(NamedTuple):
     wallets: pl.DataFrame  #: ``account_id, wallet, left``
 
 
+@checked
 def sweep_with_top_ups(
     book: Book, wallets: pl.DataFrame, market: Market, venue: Venue, *, share: float = 1.0, **options: Any
 ) -> ToppedUp:
@@ -59,7 +61,7 @@ def sweep_with_top_ups(
         raise ArgumentError(f"share must be a number of at least 0.001, is {share!r}")
     if "account_id" not in book.positions.columns:
         raise DataError("positions need a column account_id, of the wallet that adds margin to them")
-    wallets = conform(wallets, WALLETS)
+    wallets = named_alike(conform(wallets, WALLETS), "account_id", book.positions.schema["account_id"])
     twice = ~pl.col("account_id").is_first_distinct()
     if wallets.select(twice.any()).item():
         raise DataError(offence(wallets, "wallets", "account_id must not repeat", twice, ("account_id",)))
@@ -79,7 +81,7 @@ class _Rounds:
         self.adjustments = book.adjustments
         self.wallets = wallets
         self.left = dict(wallets.iter_rows())
-        self.additions: list[tuple[int, int, Any, float]] = []
+        self.additions: list[tuple[Any, Any, Any, float]] = []
 
     def play(self) -> ToppedUp:
         outcomes = self._swept(self.positions)
@@ -106,10 +108,10 @@ class _Rounds:
             own = own.select("position_id", "time", "margin_change", "quantity_change")
         return sweep(Book(positions, own), self.market, self.venue, **self.options)
 
-    def _adjust(self, position: int, time: Any, amount: float) -> None:
+    def _adjust(self, position: Any, time: Any, amount: float) -> None:
         one = pl.DataFrame(
             {"position_id": [position], "time": [time], "margin_change": [amount], "quantity_change": [0.0]},
-            schema_overrides={"time": Time},
+            schema_overrides={"position_id": self.positions.schema["position_id"], "time": Time},
         )
         before = one.clear() if self.adjustments is None else self.adjustments.select(one.columns)
         self.adjustments = pl.concat([before, one])
@@ -127,9 +129,10 @@ class _Rounds:
         )
 
     def _named(self, outcomes: pl.DataFrame) -> ToppedUp:
+        ids = {name: outcomes.schema[name] for name in ("account_id", "position_id")}
         additions = pl.DataFrame(
             self.additions,
-            schema={"account_id": pl.Int64, "position_id": pl.Int64, "time": Time, "margin_change": pl.Float64},
+            schema=ids | {"time": Time, "margin_change": pl.Float64},
             orient="row",
         ).sort("time", maintain_order=True)
         added = additions.group_by("position_id").agg(margin_added=pl.col("margin_change").sum())

@@ -1,0 +1,76 @@
+"""Warnings about given positions, which are not refused for it: misspelt columns, prices far off the mark."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import weakref
+
+import numpy as np
+import polars as pl
+
+from backtest.book.accounts import Accounts
+from backtest.book.book import Book
+from backtest.errors import InputWarning
+from backtest.kernel.types import Flags
+from backtest.market.market import Market
+from backtest.schemas.arguments import closest
+from backtest.schemas.frames import LEGS, POSITIONS
+from backtest.schemas.validation import Schema
+
+#: How much two names share that may be the same word misspelt.
+ALIKE = 0.8
+
+#: A trade may well be some per cent off the mark; beyond this its symbol, unit or time is more likely wrong.
+FAR = 0.10
+
+#: The markets each book was looked over in.
+_LOOKED_OVER: weakref.WeakKeyDictionary[Book | Accounts, weakref.WeakSet[Market]] = weakref.WeakKeyDictionary()
+
+
+def warn_once(book: Book | Accounts, market: Market) -> None:
+    """Warn of what looks wrong in a book, once a market, where a checked function is called from outside."""
+    seen = _LOOKED_OVER.setdefault(book, weakref.WeakSet())
+    if market in seen or sys._getframe(3).f_globals.get("__name__", "").startswith("backtest."):
+        return
+    seen.add(market)
+    frame, schema = (book.positions, POSITIONS) if isinstance(book, Book) else (book.legs, LEGS)
+    for sentence in (*unread(frame.columns, schema), *far(frame, market)):
+        warnings.warn(f"{schema.name}: {sentence}", InputWarning, stacklevel=4)
+
+
+def unread(columns: list[str], schema: Schema = POSITIONS) -> list[str]:
+    """Return the columns that are carried along unread and might be one that is read, misspelt."""
+    known = [column.name for column in schema.columns]
+    absent = [name for name in known if name not in columns]
+    alike = {name: closest(name, absent, ALIKE) for name in columns if name not in known}
+    return [f"column {name} is carried along unread: is it {meant}?" for name, meant in alike.items() if meant]
+
+
+def far(positions: pl.DataFrame, market: Market) -> list[str]:
+    """Return how many entry prices lie far off the mark, and the first of them."""
+    found = far_entries(positions, market)
+    count = int(found.sum())
+    if not count:
+        return []
+    row = positions.row(int(np.argmax(found)), named=True)
+    name, number = next((name, row[name]) for name in ("position_id", "leg_id") if name in row)
+    first = f"{name.removesuffix('_id')} {number}, {row['symbol']} at {row['entry_price']:,.10g}"
+    prices = "1 entry price" if count == 1 else f"{count:,} entry prices"
+    return [
+        f"{prices} more than {100 * FAR:.0f} % beyond the mark's bar (first {first}): "
+        "are symbol, unit and time right?"
+    ]
+
+
+def far_entries(positions: pl.DataFrame, market: Market) -> Flags:
+    """Return (positions,) whether an entry price lies far outside the mark's range in the bar of its entry."""
+    far = np.zeros(positions.height, np.bool_)
+    times, prices = positions["entry_time"].to_physical().to_numpy(), positions["entry_price"].to_numpy()
+    low, high = market.prices("mark", "low"), market.prices("mark", "high")
+    for number, symbol in enumerate(market.symbols):
+        first, end = market.firsts[number : number + 2]
+        own = (positions["symbol"] == symbol).to_numpy()
+        bars = first + np.maximum(np.searchsorted(market.times[first:end], times[own], side="right") - 1, 0)
+        far[own] = (prices[own] * (1 + FAR) < low[bars]) | (prices[own] > high[bars] * (1 + FAR))
+    return far
