@@ -15,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
+from backtest.schemas.arguments import checked
 
 #: Columns of ``clusters_at`` that are no shares of a leverage bucket.
 KNOWN = {
@@ -52,6 +53,7 @@ class Cell(NamedTuple):
     write: Callable[[Mapping[str, Any]], str]
 
 
+@checked
 def cluster_table(
     clusters: pl.DataFrame,
     ax: Axes,
@@ -110,6 +112,7 @@ def cluster_table(
     return ax
 
 
+@checked
 def cluster_figure(
     clusters: pl.DataFrame,
     *,

@@ -16,6 +16,7 @@ from backtest.chart.levels.level_map import highest_of, liquidation_map
 from backtest.chart.levels.profile import profile
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
+from backtest.schemas.arguments import checked
 from backtest.study.levels.level_map import LevelMap
 from backtest.study.levels.levels import Levels
 
@@ -38,6 +39,7 @@ class Panel(NamedTuple):
     bars: Sequence[pl.DataFrame]  #: mark prices to draw, ``time, high, low, close`` each; several in an aggregate
 
 
+@checked
 def level_heatmap(
     levels: Levels,
     bars: pl.DataFrame,
@@ -189,6 +191,7 @@ def small_multiples(
     return recolour_figure(figure, look)
 
 
+@checked
 def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
     """Return the prices worth showing: all that the mark came through, and nearly all that waits."""
     edges = levels.grid.price_edges

@@ -32,6 +32,7 @@ from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
 from backtest.chart.style.time_axis import days
 from backtest.errors import ArgumentError, BacktestError
 from backtest.kernel.types import Bytes
+from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import moment_of
 from backtest.study.levels.levels import Levels
 
@@ -140,6 +141,7 @@ class Film:
             raise BacktestError(f"ffmpeg could not write {path.name}: {lines[-1]}") from None
 
 
+@checked
 def eaten(
     levels: Levels,
     bars: pl.DataFrame,

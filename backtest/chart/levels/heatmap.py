@@ -22,6 +22,7 @@ from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
 from backtest.chart.style.time_axis import openings, time_axis
+from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
 
 Scale = Literal["auto", "root", "linear", "log"]
@@ -94,6 +95,7 @@ def heatmap(
     return ax
 
 
+@checked
 def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool = True) -> Axes:
     """Draw the mark price over a heatmap: the range of each bar, so that wicks are seen to touch, and its close.
 

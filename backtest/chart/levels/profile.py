@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from backtest.amounts import amount, distance, significant
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
+from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
 
 #: Least distance between labels, in points.
@@ -23,6 +24,7 @@ APART = 20.0
 ROOM = 2.4
 
 
+@checked
 def profile(
     levels: Levels,
     ax: Axes,

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recolour_figure
+from backtest.schemas.arguments import checked
 
 TITLES = {"all": "Every bin within reach", "touched": "Bins the price touched"}
 NAMES = {"mirror": "as far on the other side", "elsewhen": "as far at other times"}
@@ -20,6 +21,7 @@ NAMES = {"mirror": "as far on the other side", "elsewhen": "as far at other time
 NAMED, BETWEEN, ROW = 1.55, 0.35, 0.36
 
 
+@checked
 def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIGHT) -> Axes:
     """Draw how much emptier than the bin of a liquidated dollar a predictor holds the others, with bands.
 
@@ -43,6 +45,7 @@ def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIG
     return _rows(ax, names, look)
 
 
+@checked
 def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> Axes:
     """Draw how much more often clusters were reached than their placebos, with bands.
 
@@ -60,6 +63,7 @@ def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> 
     return _rows(ax, names, look)
 
 
+@checked
 def trust_figure(
     score: pl.DataFrame | None,
     magnet: pl.DataFrame | None,

@@ -20,6 +20,7 @@ from backtest import amounts
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import heaviest
 
 Measure = Literal["notional", "share"]
@@ -34,6 +35,7 @@ LEAST_HEIGHT = 0.1
 ROOM, LITTLE_ROOM = 20.0, 4.0
 
 
+@checked
 def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     """Draw the mark price of one symbol: a line from open to close, the range of each bar behind it.
 
@@ -59,6 +61,7 @@ def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     return ax
 
 
+@checked
 def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT") -> Axes:
     """Draw what was liquidated in every interval: longs above zero, shorts below.
 
@@ -91,6 +94,7 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
     return ax
 
 
+@checked
 def annotate_heaviest(
     flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT"
 ) -> Axes:
@@ -121,6 +125,7 @@ def annotate_heaviest(
     return ax
 
 
+@checked
 def missing(gaps: pl.DataFrame, ax: Axes) -> Axes:
     """Shade the stretches from ``start`` to ``end`` that hold no bars."""
     for start, end in gaps.select("start", "end").iter_rows():
@@ -128,6 +133,7 @@ def missing(gaps: pl.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+@checked
 def cascade(
     flow: pl.DataFrame,
     bars: pl.DataFrame,

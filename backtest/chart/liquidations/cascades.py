@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from backtest.amounts import amount, currency_name, moment, percent
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.tails import Tail
 
 #: Square points, of the marks of the smallest cascade that is drawn and of the largest.
@@ -39,6 +40,7 @@ HOURS = range(24)
 WIDE = 320.0
 
 
+@checked
 def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw each cascade at its start, as high as its notional, in the colour of the side that was most of it.
 
@@ -75,6 +77,7 @@ def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     return ax
 
 
+@checked
 def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw how much has been liquidated so far, of each side.
 
@@ -99,6 +102,7 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     return ax
 
 
+@checked
 def size_distribution(
     exceedance: pl.DataFrame,
     ax: Axes,
@@ -130,6 +134,7 @@ def size_distribution(
     return ax
 
 
+@checked
 def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw what is liquidated in a mean hour of each hour of the day: longs above zero, shorts below.
 

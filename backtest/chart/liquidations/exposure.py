@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
+from backtest.schemas.arguments import checked
 
 #: The faintest interval of an imbalance, that almost nothing was liquidated in.
 FAINTEST = 0.12
@@ -23,6 +24,7 @@ LINES = {"uniform": theme.INK, "clustered": "#8A5A9E"}
 REMOVED = "#2E8B74"
 
 
+@checked
 def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.4)) -> Axes:
     """Draw what a price move liquidates: longs to the left of no move, shorts to the right.
 
@@ -51,6 +53,7 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
     return ax
 
 
+@checked
 def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Axes:
     """Draw (longs - shorts) / both in every interval: upwards longs, downwards shorts, darker the more it was.
 
@@ -79,6 +82,7 @@ def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Ax
     return time_axis(ax, EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY)
 
 
+@checked
 def throttle(
     curve: pl.DataFrame,
     ax: Axes,
@@ -126,6 +130,7 @@ def throttle(
     return ax
 
 
+@checked
 def removed_paths(paths: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     """Draw a history, and the range it would have run in without its liquidations.
 

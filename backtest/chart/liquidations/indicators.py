@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from backtest.amounts import per_interval, signed
 from backtest.chart.style import theme
+from backtest.schemas.arguments import checked
 
 #: No information: an event ranks above another interval as often as below it.
 CHANCE = 0.5
@@ -25,6 +26,7 @@ HEADING = 0.95
 LETTER, LEAST_MIDDLE = 0.53 * theme.TEXT, 0.3
 
 
+@checked
 def areas(scores: pl.DataFrame, ax: Axes) -> Axes:
     """Draw the area under the curve of each indicator with its band, the best on top.
 

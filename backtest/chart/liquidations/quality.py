@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import days
+from backtest.schemas.arguments import checked
 
 #: What a check is called on the axis, and its colour; what is missing looks as it does on every other chart.
 ROWS = {
@@ -31,6 +32,7 @@ FILLED = 0.7
 LEAST_WIDTH = 1.2
 
 
+@checked
 def quality_strip(found: pl.DataFrame, ax: Axes, *, start: datetime, end: datetime) -> Axes:
     """Draw the stretches that a quality report found for one symbol: a row a check, time along the axis.
 
@@ -56,6 +58,7 @@ def quality_strip(found: pl.DataFrame, ax: Axes, *, start: datetime, end: dateti
     return ax
 
 
+@checked
 def strip_height(found: pl.DataFrame) -> float:
     """Return how high a strip is beside a panel of height 1: by its rows; 0 where nothing was found."""
     rows = found.drop_nulls("start")["check"].n_unique()

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.kernel.types import Floats
+from backtest.schemas.arguments import checked
 
 #: A letter's width in points, bold.
 LETTER = 0.62 * theme.TEXT
@@ -44,6 +45,7 @@ MOMENTS = {
 LEVERAGE_TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 125)
 
 
+@checked
 def survival(
     curves: pl.DataFrame, ax: Axes, *, by: str, bands: pl.DataFrame | None = None, label: str = "{}"
 ) -> Axes:
@@ -86,6 +88,7 @@ def survival(
     return ax
 
 
+@checked
 def probability_surface(
     surface: pl.DataFrame, ax: Axes, *, side: str, iso_lines: Sequence[float] = ISO_LINES
 ) -> Axes:

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from backtest.amounts import amount, percent
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import days, openings, time_axis
+from backtest.schemas.arguments import checked
 
 #: Equity, and what must be kept of it: no colour of a side, and apart from both in common colour blindness.
 EQUITY, NEEDED = theme.INK, "#8E3B8A"
@@ -35,6 +36,7 @@ LEADS = {
 ISOLATED, CROSS = "#9AA3AD", theme.INK
 
 
+@checked
 def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, currency: str = "USDT") -> Axes:
     """Draw an account's equity against its maintenance margin, and where it was liquidated.
 
@@ -68,6 +70,7 @@ def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, curr
     return ax
 
 
+@checked
 def alert_lead_times(
     replays: Mapping[float, pl.DataFrame], ax: Axes, *, bar: timedelta = timedelta(minutes=1)
 ) -> Axes:
@@ -106,6 +109,7 @@ def alert_lead_times(
     return ax
 
 
+@checked
 def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     """Draw how many hedged pairs were liquidated in each event: as isolated legs, and in cross margin.
 
@@ -153,6 +157,7 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
+@checked
 def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
     """Draw the share of pairs liquidated by leverage: as isolated legs, and in cross margin with its bracket.
 

@@ -14,11 +14,13 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import Floats, openings, time_axis
+from backtest.schemas.arguments import checked
 
 #: What flows in and what flows out; the sides' colours mean longs and shorts.
 IN_COLOUR, OUT_COLOUR = "#2E8B57", "#B03A48"
 
 
+@checked
 def figure(
     fund: pl.DataFrame,
     flow: pl.DataFrame,
@@ -46,6 +48,7 @@ def figure(
     return found
 
 
+@checked
 def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h") -> Axes:
     """Draw the fund through time as a line of steps, from zero.
 
@@ -73,11 +76,13 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: st
     return ax
 
 
+@checked
 def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw what went into the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
     return _flow(flow, "paid_in", ax, f"Paid in, {amounts.currency_name(currency)} per hour", IN_COLOUR, currency)
 
 
+@checked
 def drawn(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw what came out of the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
     return _flow(flow, "paid_out", ax, f"Drawn, {amounts.currency_name(currency)} per hour", OUT_COLOUR, currency)

@@ -12,6 +12,7 @@ from matplotlib.patches import Polygon
 
 from backtest.amounts import amount, currency_name, percent
 from backtest.chart.style import theme
+from backtest.schemas.arguments import checked
 
 #: What is lost and what is gained; the sides' colours mean longs and shorts.
 LOSS_COLOUR, GAIN_COLOUR, MARGIN_COLOUR = "#B03A48", "#2E8B57", "#AEB6C0"
@@ -30,6 +31,7 @@ BEARERS = {
 ROOM_FOR_WORDS = 0.35
 
 
+@checked
 def figure(
     found: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), currency: str = "USDT"
 ) -> Figure:
@@ -53,6 +55,7 @@ def figure(
     return drawn
 
 
+@checked
 def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     """Draw all losses as one bar, what margins bore and what lay beyond them.
 
@@ -86,6 +89,7 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     return _bare(ax)
 
 
+@checked
 def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: str = "Who bore the loss") -> Axes:
     """Draw who bore the losses of liquidated positions, a bar a bearer, from the first to the last to pay.
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
+from backtest.schemas.arguments import checked
 
 #: Lines of margins, by method, in order of appearance.
 LINES = (theme.INK, "#8A5A9E", "#2E8B74", "#B58900")
@@ -26,6 +27,7 @@ NAMES = 0.17
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
+@checked
 def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> Axes:
     """Draw margins through time and the worst move of each period: shorts above zero, longs below.
 
@@ -62,6 +64,7 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
     return ax
 
 
+@checked
 def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
     """Draw each tier's maintenance rate beside the rates that closing its largest position needs.
 

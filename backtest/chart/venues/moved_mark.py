@@ -14,6 +14,7 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import openings, time_axis
+from backtest.schemas.arguments import checked
 
 #: Bars of executed liquidations are at most this many, so that they can be told apart.
 MOST_BARS = 240
@@ -36,6 +37,7 @@ LENGTHS = {
 }
 
 
+@checked
 def figure(
     bars: pl.DataFrame,
     impact: pl.DataFrame,
@@ -80,6 +82,7 @@ def length_of(window: tuple[datetime, datetime]) -> str:
     return next((name for name, (_, seconds) in LENGTHS.items() if seconds >= wanted), "7d")
 
 
+@checked
 def history_and_mark(
     bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "", names: tuple[str, str] = NAMES
 ) -> Axes:
@@ -106,6 +109,7 @@ def history_and_mark(
     return ax
 
 
+@checked
 def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     """Draw how far liquidations have moved the mark, in per cent of the history's price.
 
@@ -144,6 +148,7 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     return ax
 
 
+@checked
 def executed(
     impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h", where: str = ""
 ) -> Axes:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from backtest import amounts
 from backtest.chart.style import theme
+from backtest.schemas.arguments import checked
 
 #: One colour a response, everywhere; no side's.
 RESPONSE_COLOURS = {"same_size": "#2E8B74", "same_margin": "#8A5A9E", "not_opened": "#B58900"}
@@ -58,6 +59,7 @@ MEASURES = (
 )
 
 
+@checked
 def by_cap(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     """Draw one measure against the cap on leverage, a line a response, with its bands where there are any.
 
@@ -89,6 +91,7 @@ def by_cap(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     return ax
 
 
+@checked
 def small_multiples(
     policies: pl.DataFrame,
     *,
@@ -124,6 +127,7 @@ def small_multiples(
     return figure
 
 
+@checked
 def frontier(
     policies: pl.DataFrame,
     ax: Axes,
@@ -167,6 +171,7 @@ def frontier(
     return ax
 
 
+@checked
 def frontiers(
     policies: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), width: float = 6.0
 ) -> Figure:
@@ -192,6 +197,7 @@ def frontiers(
     return figure
 
 
+@checked
 def response_names(policies: pl.DataFrame, ax: Axes, *, inside: bool = False) -> Axes:
     """Write each response in its colour: above the axes on the right, or inside them on the left."""
     present = [name for name in RESPONSE_COLOURS if name in policies["response"].unique()]
@@ -206,12 +212,14 @@ def response_names(policies: pl.DataFrame, ax: Axes, *, inside: bool = False) ->
     return ax
 
 
+@checked
 def highest(policies: pl.DataFrame, measure: Measure) -> float:
     """Return the highest value of a measure, bands included."""
     names = [name for name in (measure.column, f"{measure.column}_high") if name in policies.columns]
     return float(policies.select(pl.max_horizontal(pl.col(names).fill_nan(None)).max()).item() or 0.0)
 
 
+@checked
 def cap_order(policies: pl.DataFrame) -> list[float | None]:
     """Return the caps from none to the lowest."""
     caps = policies["cap"].unique().to_list()

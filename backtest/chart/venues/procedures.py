@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from backtest.chart.style import theme
 from backtest.chart.venues.policy import Measure
+from backtest.schemas.arguments import checked
 
 
 def written(value: float) -> str:
@@ -38,6 +39,7 @@ ROW, LETTER = 0.34, 0.078
 BEYOND = 0.7
 
 
+@checked
 def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     """Draw one measure of each procedure, a line from its value at one fill to that at the other.
 
@@ -73,6 +75,7 @@ def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     return ax
 
 
+@checked
 def side_by_side(
     policies: pl.DataFrame,
     *,

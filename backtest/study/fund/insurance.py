@@ -16,8 +16,10 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
+from backtest.schemas.arguments import checked
 
 
+@checked
 def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
     """Return the fund's flow by interval, intervals without any included.
 
@@ -47,6 +49,7 @@ def need(flow: Floats) -> float:
     return float(max(0.0, -np.min(np.cumsum(flow), initial=0.0)))
 
 
+@checked
 def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
     """Return the fund's path with its highest so far, what it began with included, and how far below that it is.
 
@@ -60,6 +63,7 @@ def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(drawdown=pl.col("highest") - pl.col("fund"))
 
 
+@checked
 def start_of(fund: pl.DataFrame) -> float:
     """Return what a fund held before the first bar of its path, in order of time."""
     return float(fund["fund"][0] - fund["paid_in"][0] + fund["paid_out"][0])
@@ -80,6 +84,7 @@ class FundSize:
     independent: float  #: length of the history over the horizon: how many do not overlap
 
 
+@checked
 def fund_size(
     flow: pl.DataFrame,
     *,
@@ -126,6 +131,7 @@ def fund_size(
     )
 
 
+@checked
 def stretches(flow: pl.DataFrame, *, horizon: timedelta, block: timedelta, confidence: float) -> tuple[int, int]:
     """Return how many intervals a horizon and a block are of.
 
@@ -167,6 +173,7 @@ def band(drawn: Floats, confidence: float, rng: np.random.Generator) -> tuple[fl
     return float(low), float(high)
 
 
+@checked
 def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) -> float:
     """Return the losses beyond margin of the ``largest`` holders that lost most: cover-1, cover-2.
 
@@ -183,6 +190,7 @@ def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) 
     return float(losses["loss"].top_k(min(largest, losses.height)).sum())
 
 
+@checked
 def adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: float) -> pl.DataFrame:
     """Return what is commonly held against a fund, one row.
 

@@ -17,9 +17,11 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
+from backtest.schemas.arguments import checked
 from backtest.study.fund.insurance import band, drawn_rows, fund_flow, needs, stretches
 
 
+@checked
 def symbol_flows(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
     """Return what went into a fund less what came out, by interval and symbol of the bar it came with.
 
@@ -65,6 +67,7 @@ class PooledFunds:
         return 1.0 - self.pooled / self.apart if self.apart > 0 else float("nan")
 
 
+@checked
 def pooled_funds(
     flows: pl.DataFrame,
     *,

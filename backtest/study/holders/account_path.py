@@ -12,11 +12,19 @@ from backtest.engine.accounts.prepare import prepare
 from backtest.engine.accounts.run import followed
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 
 
+@checked
 def path(
-    accounts: Accounts, account_id: int, market: Market, venue: Venue, *, convention: str = "C", **options: Any
+    accounts: Accounts,
+    account_id: int | str,
+    market: Market,
+    venue: Venue,
+    *,
+    convention: str = "C",
+    **options: Any,
 ) -> pl.DataFrame:
     """Return an account's equity and maintenance margin through the bars it holds legs in, as if never liquidated.
 

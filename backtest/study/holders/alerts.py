@@ -7,9 +7,12 @@ from datetime import timedelta
 
 import polars as pl
 
+from backtest.schemas.arguments import checked
+
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
+@checked
 def worth(replayed: pl.DataFrame) -> pl.DataFrame:
     """Return how an alert did, in one row.
 
@@ -45,6 +48,7 @@ def worth(replayed: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@checked
 def saved(replayed: pl.DataFrame, within: Iterable[timedelta]) -> pl.DataFrame:
     """Return how many of the liquidated would have got out by closing within a time of their first alert.
 
@@ -64,6 +68,7 @@ def saved(replayed: pl.DataFrame, within: Iterable[timedelta]) -> pl.DataFrame:
     return frame.with_columns(saved_share=pl.col("saved") / liquidated)
 
 
+@checked
 def vigilance(replays: dict[float, pl.DataFrame]) -> pl.DataFrame:
     """Return :func:`worth` of several ratios, a row each: early alerts warn longer and cry wolf."""
     rows = [worth(replayed).select(pl.lit(ratio).alias("ratio"), pl.all()) for ratio, replayed in replays.items()]

@@ -15,6 +15,7 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 
 
@@ -25,6 +26,7 @@ class Pairs(NamedTuple):
     positions: pl.DataFrame  #: each leg with half of the wallet as its own margin; ``pair`` says which
 
 
+@checked
 def pairs(
     market: Market,
     *,
@@ -76,6 +78,7 @@ def pairs(
     return Pairs(Accounts(wallets, both_legs), held)
 
 
+@checked
 def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.DataFrame:
     """Return which share of pairs is liquidated: a leg or both in isolated margin, the account in cross margin.
 

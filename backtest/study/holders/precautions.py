@@ -17,6 +17,7 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 
 Change = Callable[[Book, Venue], Book]
 
@@ -51,6 +52,7 @@ def reducing(share: float) -> Change:
     return change
 
 
+@checked
 def stopping(prices: pl.Series) -> Change:
     """Return the change of a book whose holders set stops: one price a position, null for none."""
 
@@ -60,6 +62,7 @@ def stopping(prices: pl.Series) -> Change:
     return change
 
 
+@checked
 def compared(
     book: Book, market: Market, venue: Venue, changes: Mapping[str, Change], **options: Any
 ) -> pl.DataFrame:
@@ -92,6 +95,7 @@ def compared(
     return pl.DataFrame(rows)
 
 
+@checked
 def stopped(
     book: Book,
     market: Market,

@@ -12,6 +12,7 @@ from backtest.errors import ArgumentError
 from backtest.kernel.study import levels
 from backtest.kernel.study.level_drift import NEVER
 from backtest.kernel.types import Floats, Integers, readonly
+from backtest.schemas.arguments import checked
 from backtest.study.levels.decay import thinning
 from backtest.study.levels.grid import Grid
 from backtest.study.levels.waiting import Measure, amount_at
@@ -52,6 +53,7 @@ class SideCells:
         return cells
 
 
+@checked
 def row_columns(
     outcomes: pl.DataFrame,
     symbol: str,

@@ -9,11 +9,13 @@ from typing import Any
 import polars as pl
 
 from backtest.engine.sweep.surviving_weight import surviving_weight
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.levels.clusters import inside
 from backtest.study.levels.waiting import standing_at
 
 
+@checked
 def aftermath(
     clusters: pl.DataFrame,
     outcomes: pl.DataFrame,

@@ -19,6 +19,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import USUAL, Crowding, Run, centre_of, runs
@@ -79,6 +80,7 @@ class _Alive:
         self.rows.append((self.side, now, self.centre, *span, run.notional))
 
 
+@checked
 def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int = 1) -> Lives:
     """Return the lives of the clusters of a level map.
 

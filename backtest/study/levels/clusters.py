@@ -21,6 +21,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Flags, Floats
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import Grid, column_bars
@@ -106,6 +107,7 @@ def runs(cells: Floats, grid: Grid, side: str, price: float, rule: Crowding = US
     return [run for run in found if run.share >= rule.least_share]
 
 
+@checked
 def clusters_at(
     levels: Levels,
     market: Market,
@@ -157,6 +159,7 @@ def clusters_at(
     return _with_leverage(found, standing, kinds, leverage_edges)
 
 
+@checked
 def daily_volatility(market: Market, symbol: str, moment: datetime, window: timedelta = MONTH) -> float:
     """Return the standard deviation of log returns up to a moment, scaled to a day; NaN for too few of them."""
     interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(symbol)]))

@@ -11,6 +11,7 @@ import numpy as np
 from backtest.errors import ArgumentError
 from backtest.kernel.types import readonly
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import Grid, column_bars, grid_of
 from backtest.study.levels.levels import Levels
@@ -62,6 +63,7 @@ def combined(
     )
 
 
+@checked
 def relative_grids(
     market: Market, *, window: tuple[datetime, datetime] | None = None, bins: int = 300, columns: int = 600
 ) -> dict[str, tuple[Grid, float]]:

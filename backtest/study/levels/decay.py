@@ -11,6 +11,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers, readonly
+from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import Grid
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -30,6 +31,7 @@ class Thinning:
     factor: Floats  #: (columns,) of survival since the first column of the block
 
 
+@checked
 def thinning(
     grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
 ) -> Thinning:

@@ -11,6 +11,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.study.levels.clusters import daily_volatility
 from backtest.study.levels.grid import Grid, moment_of
 
@@ -29,6 +30,7 @@ class LookTime(NamedTuple):
     high: float
 
 
+@checked
 def look_times(
     grid: Grid, market: Market, *, every: timedelta, horizon: timedelta, window: timedelta
 ) -> Iterator[LookTime]:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import column_bars
 from backtest.study.levels.level_map import LevelMap
 from backtest.study.levels.levels import Levels
@@ -22,6 +23,7 @@ from backtest.study.levels.levels import Levels
 FIGURES, DECIMALS = 10, 2
 
 
+@checked
 def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
     """Return a heatmap as front ends expect it.
 

@@ -12,6 +12,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,6 +102,7 @@ class Grid:
         return int(min(column, self.columns - 1))
 
 
+@checked
 def grid_of(
     market: Market,
     symbol: str,
@@ -148,6 +150,7 @@ def grid_of(
     return Grid(symbol, edges, by_ratio, start, interval, bars_a_column, across)
 
 
+@checked
 def column_bars(market: Market, grid: Grid) -> pl.DataFrame:
     """Return the bars of a grid's symbol put together by its columns.
 

@@ -16,6 +16,7 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import NOT_NEGATIVE, POSITIVE, Column, Schema, conform
 from backtest.study.liquidations.flow import weight
@@ -51,6 +52,7 @@ class MapLabels:
         )
 
 
+@checked
 def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
     """Return labels of recorded liquidations.
 
@@ -62,6 +64,7 @@ def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
     return MapLabels(events, source)
 
 
+@checked
 def hidden_events(book: Book, market: Market, venue: Venue, symbol: str, *, tiers: Tiers = "strict") -> MapLabels:
     """Return labels of a book that stands for the truth, and stays hidden from maps.
 

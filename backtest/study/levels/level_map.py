@@ -12,6 +12,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.waiting import standing_at
@@ -37,6 +38,7 @@ class LevelMap:
     beyond: float  #: what waits further away than the map reaches
 
 
+@checked
 def mark_at(market: Market, symbol: str, moment: datetime | None = None) -> tuple[datetime, float]:
     """Return the end and the close of the last bar of a symbol that has ended at a moment; None: the last of all.
 
@@ -57,6 +59,7 @@ def mark_at(market: Market, symbol: str, moment: datetime | None = None) -> tupl
     return end, close
 
 
+@checked
 def level_map(
     outcomes: pl.DataFrame,
     market: Market,

@@ -37,6 +37,7 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.study.levels.cells import SIDES, SideCells, row_columns
 from backtest.study.levels.grid import Grid, milliseconds
@@ -123,6 +124,7 @@ class Levels:
         return pl.concat(parts).sort("time", "price_low", "side")
 
 
+@checked
 def levels_of(
     book: Book,
     market: Market,
@@ -160,6 +162,7 @@ def levels_of(
     )
 
 
+@checked
 def swept_levels(
     book: Book,
     market: Market,
@@ -179,6 +182,7 @@ def swept_levels(
     return outcomes, level_pieces(book, outcomes, prices, venue, grid.price_edges, **terms)
 
 
+@checked
 def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
     """Return the outcomes of a book without funding, so that every level stands where it stood at the entry.
 
@@ -192,11 +196,13 @@ def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "s
     return sweep(book, unfunded(market), venue, tiers=tiers, leverage_limit="cap")
 
 
+@checked
 def unfunded(market: Market) -> Market:
     """Return a market without its funding."""
     return Market(market.bars, gap_limit=market.gap_limit, description=market.description)
 
 
+@checked
 def levels(
     outcomes: pl.DataFrame,
     grid: Grid,

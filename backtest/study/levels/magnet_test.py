@@ -25,6 +25,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Flags, Floats
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY, USUAL, Crowding, centre_of, runs
@@ -83,6 +84,7 @@ TARGET: dict[str, Any] = {
 }
 
 
+@checked
 def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crowding = USUAL) -> pl.DataFrame:
     """Return every target, and whether it and its placebos were reached.
 
@@ -137,6 +139,7 @@ def _tested(look: int, side: str, step: LookTime, centre: float, crowded: bool, 
     return (*found, None if crowded else mirror, look, distance / step.daily)
 
 
+@checked
 def magnet(
     levels: Levels,
     market: Market,
@@ -183,6 +186,7 @@ def magnet(
     return pl.DataFrame([row | common | {"confidence": confidence} for row in rows])
 
 
+@checked
 def telling(found: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of :func:`magnet` that rest on enough: 30 pairs or more, in five blocks or more."""
     return found.filter(pl.col("pairs") >= FEWEST_PAIRS, pl.col("blocks_held") >= FEWEST_BLOCKS)

@@ -35,6 +35,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY
@@ -99,6 +100,7 @@ class Look:
     labels: Integers  #: (bins,) cents liquidated
 
 
+@checked
 def score(
     levels: Levels,
     market: Market,
@@ -157,6 +159,7 @@ def score(
     return pl.DataFrame([row | common for row in rows])
 
 
+@checked
 def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUAL) -> Iterator[Look]:
     """Yield each moment a map is looked at: those with a known volatility, and bars over the whole horizon."""
     grid, edges = levels.grid, levels.grid.price_edges

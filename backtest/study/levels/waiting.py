@@ -10,6 +10,7 @@ import polars as pl
 
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.errors import ArgumentError
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.liquidations.flow import notional_at, weight
 
@@ -21,6 +22,7 @@ def amount_at(price: str, measure: Measure, kinds: Mapping[str, str] | None) -> 
     return pl.col("quantity") if measure == "quantity" else notional_at(pl.col(price), kinds)
 
 
+@checked
 def require_no_funding(outcomes: pl.DataFrame) -> None:
     """Refuse outcomes that paid funding: their levels have moved."""
     if outcomes.select((pl.col("funding_paid") != 0.0).any()).item():
@@ -30,6 +32,7 @@ def require_no_funding(outcomes: pl.DataFrame) -> None:
         )
 
 
+@checked
 def as_of(outcomes: pl.DataFrame, pieces: pl.DataFrame, moment: datetime) -> pl.DataFrame:
     """Return the outcomes of positions that stand somewhere at a moment, with the level and quantity of then."""
     until = pl.col("until_time")
@@ -38,6 +41,7 @@ def as_of(outcomes: pl.DataFrame, pieces: pl.DataFrame, moment: datetime) -> pl.
     return found.unique("row", keep="last", maintain_order=True)
 
 
+@checked
 def standing_at(
     outcomes: pl.DataFrame,
     symbol: str,

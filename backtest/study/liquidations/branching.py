@@ -26,10 +26,12 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
+from backtest.schemas.arguments import checked
 from backtest.study.stats.band import Band
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed, resampling
 
 
+@checked
 def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: datetime) -> pl.DataFrame:
     """Return how many rows were liquidated in each window.
 
@@ -97,6 +99,7 @@ def reading(ratio: npt.ArrayLike, *, window: timedelta, kernel: timedelta) -> Fl
     return np.asarray(1 - 1 / np.sqrt(1 + excess))
 
 
+@checked
 def side_by_side(
     coupled: pl.DataFrame, uncoupled: pl.DataFrame, *, window: timedelta, start: datetime, end: datetime
 ) -> pl.DataFrame:
@@ -127,6 +130,7 @@ def side_by_side(
     return pl.concat(rows)
 
 
+@checked
 def bands(
     coupled: pl.DataFrame,
     uncoupled: pl.DataFrame,

@@ -19,12 +19,14 @@ from datetime import timedelta
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import PARTS, WEIGHT_UNIT, whole_units
 from backtest.study.liquidations.segmentation import NOTHING, Rule
 
 MINUTE = timedelta(minutes=1)
 
 
+@checked
 def pulses(outcomes: pl.DataFrame, *, across_symbols: bool = False, unit: float = 0.01) -> pl.DataFrame:
     """Return what was liquidated at each stamp.
 
@@ -52,6 +54,7 @@ def pulses(outcomes: pl.DataFrame, *, across_symbols: bool = False, unit: float 
     return sums.sort(keys).collect()
 
 
+@checked
 def find(pulses: pl.DataFrame, rule: Rule, *, unit: float = 0.01) -> pl.DataFrame:
     """Return the cascades in a history of pulses.
 
@@ -96,6 +99,7 @@ def find(pulses: pl.DataFrame, rule: Rule, *, unit: float = 0.01) -> pl.DataFram
     return timed.sort([*keys, "start"]).drop("cascade").collect()
 
 
+@checked
 def with_price_moves(cascades: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
     """Return cascades with the price moves over them.
 
@@ -135,6 +139,7 @@ def with_price_moves(cascades: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame
     return cascades.lazy().join(moves, on=[*keys, "start"], how="left", maintain_order="left").collect()
 
 
+@checked
 def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     """Return how much was liquidated up to the end of each interval.
 
@@ -150,6 +155,7 @@ def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     return flow.sort("time").select("time", *totals)
 
 
+@checked
 def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     """Return how much is liquidated at each hour of the day (UTC), on average.
 
@@ -170,6 +176,7 @@ def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     return whole.with_columns(pl.col("hours").fill_null(0), pl.selectors.float().fill_null(float("nan"))).collect()
 
 
+@checked
 def compare(runs: Mapping[str, pl.DataFrame], *, unit: float = 0.01) -> pl.DataFrame:
     """Return the cascades of several runs side by side.
 

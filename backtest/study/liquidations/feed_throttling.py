@@ -31,6 +31,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.study import feed
 from backtest.kernel.types import Floats, Integers, readonly
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 
 Rule = Literal["latest", "largest"]
@@ -141,6 +142,7 @@ def dispersion_of_gaps(share: float) -> float:
     return float(_root(excess, lambda x: 1 / (1 + x) - apart, np.asarray(apart**-2.0)))
 
 
+@checked
 def shown(
     outcomes: pl.DataFrame,
     *,
@@ -190,6 +192,7 @@ def shown(
     return gone.with_columns(weight=pl.Series(seen))
 
 
+@checked
 def visible(
     outcomes: pl.DataFrame,
     by: Sequence[str | pl.Expr],

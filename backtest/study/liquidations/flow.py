@@ -22,6 +22,7 @@ from itertools import pairwise
 import polars as pl
 
 from backtest.errors import ArgumentError
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome
 
 #: Leverage from which each bucket begins, up to the next.
@@ -66,6 +67,7 @@ def notional_at(price: pl.Expr, kinds: Mapping[str, str] | None = None) -> pl.Ex
     return notional.alias("notional")
 
 
+@checked
 def weight(outcomes: pl.DataFrame) -> pl.Expr:
     """Return how many traders each row stands for, as ``weight``: one where the frame does not say."""
     return (pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)).alias("weight")
@@ -76,6 +78,7 @@ def whole_units(amount: pl.Expr, unit: float) -> pl.Expr:
     return (amount * (1 / unit)).round().cast(pl.Int64)
 
 
+@checked
 def leverage(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.Expr:
     """Return the selected leverage, or entry notional over margin where only the margin is given."""
     if "leverage" in outcomes.columns:
@@ -97,6 +100,7 @@ def bucket_type(edges: Sequence[float] = LEVERAGE_EDGES) -> pl.Enum:
     return pl.Enum([f"below {edges[0]:g}x", *between, f"{edges[-1]:g}x and more"])
 
 
+@checked
 def liquidated(
     outcomes: pl.DataFrame,
     by: Sequence[str | pl.Expr],
@@ -129,6 +133,7 @@ def liquidated(
     return sums.sort([key.meta.output_name() for key in keys]).collect()
 
 
+@checked
 def by_interval(
     outcomes: pl.DataFrame,
     *,
@@ -171,6 +176,7 @@ def by_interval(
     )
 
 
+@checked
 def ranks(
     flow: pl.DataFrame,
     start: datetime | None = None,
@@ -196,11 +202,13 @@ def ranks(
     return ranked.filter(after & before)
 
 
+@checked
 def heaviest(flow: pl.DataFrame, count: int = 10, measure: str = "notional") -> pl.DataFrame:
     """Return the heaviest intervals with their ``rank``, heaviest first; empty ones never appear."""
     return ranks(flow, measure=measure).drop_nulls("rank").sort("rank", "time").head(count)
 
 
+@checked
 def concentration(
     outcomes: pl.DataFrame,
     every: str = "1h",
@@ -222,6 +230,7 @@ def concentration(
     return rows.agg(largest_share=share).sort("time").collect()
 
 
+@checked
 def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> pl.DataFrame:
     """Return every run of consecutive hours of an hourly flow, ranked by a measure.
 
@@ -247,6 +256,7 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
     return runs.drop_nulls("last").with_columns(rank=_rank(pl.col(measure)))
 
 
+@checked
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count."""
     kind = outcomes.schema["outcome"]  # a replay's are more than a sweep's
@@ -256,6 +266,7 @@ def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
 
 
+@checked
 def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.DataFrame:
     """Return the totals of a run in one row.
 
@@ -288,6 +299,7 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     return totals.collect()
 
 
+@checked
 def in_units(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.LazyFrame:
     """Return rows with whole numbers of units: of amounts, of the weight opened, of what was left of it."""
     if _is_condensed(outcomes):

@@ -24,6 +24,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
+from backtest.schemas.arguments import checked
 
 #: More than this share of events at the stamp of the one before: too coarse to tell causes from effects.
 MOST_SHARED = 0.05
@@ -84,6 +85,7 @@ class Fit:
     events: int
 
 
+@checked
 def seconds(times: pl.Series) -> Floats:
     """Return stamps as (n,) seconds after the first, ascending."""
     ordered = times.drop_nulls().sort().dt.epoch("us")

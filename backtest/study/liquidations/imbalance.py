@@ -8,6 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import interval, weight, whole_units
 
 #: Quantities are rounded to a hundred-millionth of the base currency before they are added up.
@@ -26,6 +27,7 @@ def imbalance(measure: str = "notional") -> pl.Expr:
     return pl.when(both > 0).then((longs - shorts) / both).alias("imbalance")
 
 
+@checked
 def by_interval(flow: pl.DataFrame, measure: str = "notional") -> pl.DataFrame:
     """Return ``time``, ``imbalance`` and what was liquidated, ``measure``, of every interval.
 
@@ -36,6 +38,7 @@ def by_interval(flow: pl.DataFrame, measure: str = "notional") -> pl.DataFrame:
     return flow.select("time", imbalance(measure), measure)
 
 
+@checked
 def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "notional") -> pl.DataFrame:
     """Return the correlation of the imbalance with itself some intervals earlier.
 
@@ -64,6 +67,7 @@ def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "not
     return pl.concat(rows).with_columns(pl.col("autocorrelation").fill_null(float("nan"))).collect()
 
 
+@checked
 def forced_share(
     outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h", *, kinds: Mapping[str, str] | None = None
 ) -> pl.DataFrame:
@@ -108,6 +112,7 @@ def forced_share(
     )
 
 
+@checked
 def step(flow: pl.DataFrame) -> timedelta:
     """Return the distance between the intervals of a flow.
 

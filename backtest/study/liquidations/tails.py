@@ -16,6 +16,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
+from backtest.schemas.arguments import checked
 
 #: Fewer sizes than this above the least one fit anything (Clauset et al. find about 50 needed to tell).
 LEAST_TAIL = 50
@@ -48,6 +49,7 @@ class Tail:
         return np.where(sizes >= self.least_size, share, np.nan)
 
 
+@checked
 def hill(sizes: pl.Series, least_size: float) -> Tail:
     """Return the tail above a least size given: exponent = n / Σ ln(size / least size), the maximum likelihood.
 
@@ -61,6 +63,7 @@ def hill(sizes: pl.Series, least_size: float) -> Tail:
     return _fitted(_checked(sizes), float(least_size))
 
 
+@checked
 def fit(sizes: pl.Series, *, least_tail: int = LEAST_TAIL, candidates: int = CANDIDATES) -> Tail:
     """Return the tail above the least size at which it fits best, by the smallest Kolmogorov-Smirnov distance.
 
@@ -84,6 +87,7 @@ def fit(sizes: pl.Series, *, least_tail: int = LEAST_TAIL, candidates: int = CAN
     return min((_fitted(ordered, float(start)) for start in tried), key=lambda tail: tail.distance)
 
 
+@checked
 def exceedance(sizes: pl.Series) -> pl.DataFrame:
     """Return each different ``size`` with the ``share`` of sizes that are at least as large, in order."""
     counts = pl.DataFrame({"size": sizes}).lazy().group_by("size").len("count").sort("size")

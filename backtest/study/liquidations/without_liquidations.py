@@ -20,6 +20,7 @@ from datetime import timedelta
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.imbalance import step
 
 MILLION, BASIS_POINT = 1e6, 1e-4
@@ -92,6 +93,7 @@ IMPACTS: Mapping[str, Impact] = {
 }
 
 
+@checked
 def paths(
     bars: pl.DataFrame,
     flow: pl.DataFrame,
@@ -135,6 +137,7 @@ def drawdown(price: pl.Expr) -> pl.Expr:
     return 1 - (price / price.cum_max()).min()
 
 
+@checked
 def endogenous_share(paths: pl.DataFrame) -> pl.DataFrame:
     """Return how much of the deepest fall the liquidations made, under each assumed impact: read it as a range.
 

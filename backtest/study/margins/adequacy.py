@@ -20,6 +20,7 @@ import polars as pl
 from backtest.engine.sweep.lifetimes import symbol_of
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.study.margins.exceedances import Light, coverage
 from backtest.study.margins.tail_laws import DEFAULT, METHODS, MOVES, Choices, Moves, fit
@@ -34,6 +35,7 @@ PROBABILITIES = (0.05, 0.02, 0.01, 0.005, 0.001)
 RISES = (1, 5, 30)
 
 
+@checked
 def period_moves(market: Market, period: timedelta = DAY, *, symbol: str | None = None) -> Moves:
     """Return the moves within whole calendar periods, counted from 1970, that do not overlap.
 
@@ -179,6 +181,7 @@ def rolling_margins(
     return pl.concat(parts).with_columns(exceeded=pl.col("move") > pl.col("margin"))
 
 
+@checked
 def coverage_table(margins: pl.DataFrame, probability: float) -> pl.DataFrame:
     """Return the tests of rolling margins, a row a method and side: see :func:`exceedances.coverage`."""
     rows = [
@@ -188,6 +191,7 @@ def coverage_table(margins: pl.DataFrame, probability: float) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides={"side": Side, "light": Light})
 
 
+@checked
 def procyclicality(margins: pl.DataFrame) -> pl.DataFrame:
     """Return how much margins moved with the market: what a rule costs in calm, and asks for in a storm.
 

@@ -17,6 +17,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.study.margins.tail_laws import MOVES
 from backtest.study.survival.excursions import excursions, first_lowest, windows
@@ -91,6 +92,7 @@ class Exit:
         return moved
 
 
+@checked
 def after_liquidation(
     market: Market,
     venue: Venue,

@@ -26,6 +26,7 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.study.margins.close_out import USUAL, Closing, Exit, after_liquidation
 from backtest.study.margins.tail_laws import MOVES
@@ -42,6 +43,7 @@ RATE_STEP = 0.0005
 SIZES = tuple(digit * 10.0**power for power in range(3, 10) for digit in (1, 2, 5))
 
 
+@checked
 def tier_adequacy(
     market: Market,
     venue: Venue,
@@ -99,6 +101,7 @@ def tier_adequacy(
     )
 
 
+@checked
 def bad_debt(
     market: Market,
     *,

@@ -11,6 +11,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.kernel.types import Integers
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import WEIGHT_UNIT, entry_notional, weight, whole_units
 from backtest.study.policy.settlement import Run
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, blocks, resampling
@@ -29,6 +30,7 @@ class Bands:
     confidence: float = 0.95
 
 
+@checked
 def share_bands(run: Run, wanted: Book, kinds: Mapping[str, str], bands: Bands) -> dict[str, float]:
     """Return the low and high end of each share, and the effective number of blocks of the wanted book."""
     plan = resampling(

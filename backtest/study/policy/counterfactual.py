@@ -30,6 +30,7 @@ from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import entry_notional
 
 WORLDS = ("in both", "only in fact", "only under the policy", "in neither")
@@ -53,6 +54,7 @@ class Counterfactual:
         return f"Counterfactual(liquidated: {told})"
 
 
+@checked
 def counterfactual(
     book: Book,
     market: Market,
@@ -71,7 +73,7 @@ def counterfactual(
     leverage_limit: Literal["error", "cap", "filter"] = "error",
     tiers: Tiers = "strict",
     seed: int = 0,
-    trace: int | None = None,
+    trace: int | str | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Counterfactual:
@@ -131,6 +133,7 @@ def counterfactual(
     )
 
 
+@checked
 def strength_limits(flow: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Return the largest strength each leg of a history can hold: where it is smaller, the leg fell too little.
 

@@ -24,6 +24,7 @@ from backtest.engine.admission import admissible
 from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import WEIGHT_UNIT, entry_notional, weight, whole_units
 from backtest.study.policy.bands import Bands, share_bands
 from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
@@ -47,6 +48,7 @@ NULLABLE: dict[str, Any] = {
 }
 
 
+@checked
 def run(
     histories: Sequence[History],
     books: Mapping[str, Mapping[str, Book]],
@@ -75,6 +77,7 @@ def run(
     return pl.concat(frames)
 
 
+@checked
 def wanted(name: str, book: Book, history: History, venue: Venue, grid: Grid) -> Wanted:
     """Return a book with the part of it that every rule of a grid takes, by size."""
     kinds = kinds_of(history, venue)
@@ -86,11 +89,13 @@ def wanted(name: str, book: Book, history: History, venue: Venue, grid: Grid) ->
     return Wanted(name, book, book if kept.all() else restricted(book, book.positions.filter(pl.Series(kept))))
 
 
+@checked
 def kinds_of(history: History, venue: Venue) -> dict[str, str]:
     """Return the kind of contract of each symbol."""
     return {symbol: venue.contract(symbol).kind for symbol in history.market.symbols}
 
 
+@checked
 def evaluate(
     history: History,
     book: Wanted,
@@ -148,6 +153,7 @@ def evaluate(
     return pl.DataFrame(rows, schema_overrides=NULLABLE)
 
 
+@checked
 def with_last_price(market: Market) -> Market:
     """Return a market whose bars hold a last price: their own, or the mark price in its place."""
     if market.has("last"):

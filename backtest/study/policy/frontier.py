@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from backtest.errors import ArgumentError
+from backtest.schemas.arguments import checked
 from backtest.study.policy.grid import KEYS
 from backtest.study.policy.settlement import FundPath
 
@@ -37,12 +38,14 @@ AMOUNTS = {
 }
 
 
+@checked
 def per_million(policies: pl.DataFrame) -> pl.DataFrame:
     """Return policies with every amount per million of the notional wanted: what an invented book can tell."""
     each = pl.col("wanted_notional") / 1e6
     return policies.with_columns((pl.col(amount) / each).alias(name) for amount, name in AMOUNTS.items())
 
 
+@checked
 def frontier(
     policies: pl.DataFrame,
     *,
@@ -77,6 +80,7 @@ def _dominated(freedom: pl.Series, loss: pl.Series) -> pl.Series:
     return pl.Series((no_worse & better).any(axis=1))
 
 
+@checked
 def spread(policies: pl.DataFrame, values: Sequence[str], *, over: Sequence[str] = ("book",)) -> pl.DataFrame:
     """Return each policy with the lowest, middle and highest of some values over books or histories.
 
@@ -125,6 +129,7 @@ LAWS = (
 )
 
 
+@checked
 def laws(policies: pl.DataFrame) -> pl.DataFrame:
     """Return how often each law was put to the test by neighbouring values of its axis, and broken.
 

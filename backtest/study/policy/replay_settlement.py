@@ -39,6 +39,7 @@ from backtest.engine.replay.totals import Sums, play
 from backtest.errors import ArgumentError
 from backtest.rules.procedure import Impact, Procedure
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.study.policy.settlement import PROCEDURES, Run, Settled, Terms, require_procedures
 
 #: Positions are closed whole and at once in the book; nobody is deleveraged.
@@ -49,6 +50,7 @@ UNCOUPLED: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@checked
 def procedure_of(venue: Venue) -> dict[str, Any]:
     """Return what a venue does with liquidated positions, as changes of another venue's rules."""
     names = ("procedure", "remainder", "takeover_price", "takeover_discount")

@@ -15,11 +15,13 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.errors import ArgumentError
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import entry_notional
 
 RESPONSES = ("same_size", "same_margin", "not_opened")
 
 
+@checked
 def under_cap(book: Book, cap: float | None, response: str, kinds: Mapping[str, str] | None = None) -> Book:
     """Return the book that would have been opened under a cap on the selected leverage.
 
@@ -50,6 +52,7 @@ def under_cap(book: Book, cap: float | None, response: str, kinds: Mapping[str, 
     return _book(book, wanted.with_columns(**changes), book.adjustments)
 
 
+@checked
 def binds(book: Book, cap: float | None, kinds: Mapping[str, str] | None = None) -> bool:
     """Whether a cap changes anything for anybody."""
     if cap is None:
@@ -57,11 +60,13 @@ def binds(book: Book, cap: float | None, kinds: Mapping[str, str] | None = None)
     return bool(book.positions.select((selected_leverage(book.positions, kinds) > cap).any()).item())
 
 
+@checked
 def selected_leverage(positions: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.Expr:
     """Return the selected leverage: given, or entry notional over margin."""
     return pl.col("leverage") if "leverage" in positions.columns else entry_notional(kinds) / pl.col("margin")
 
 
+@checked
 def restricted(book: Book, positions: pl.DataFrame) -> Book:
     """Return a book of some of its positions, with their adjustments."""
     changes = book.adjustments

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -135,6 +135,7 @@ class Settled:
     backstop: float | None = None  #: what a backstop gained, what it still holds at the last mark
 
 
+@runtime_checkable
 class Settlement(Protocol):
     """Turns a run into money."""
 

@@ -21,6 +21,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
+from backtest.schemas.arguments import checked
 
 MILLION, BASIS_POINT = 1e6, 1e-4
 
@@ -39,6 +40,7 @@ def relative_depth(basis_points_per_million: float) -> pl.Expr:
     return (MILLION / (points * BASIS_POINT * pl.col("price"))).alias("depth")
 
 
+@checked
 def by_level(levels: pl.DataFrame, *, width: float, depth: Depth) -> pl.DataFrame:
     """Return how much the liquidations of each level add to a move that passes it.
 
@@ -64,6 +66,7 @@ def by_level(levels: pl.DataFrame, *, width: float, depth: Depth) -> pl.DataFram
     )
 
 
+@checked
 def march(
     levels: pl.DataFrame,
     shocks: Sequence[float],

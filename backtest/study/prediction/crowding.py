@@ -23,6 +23,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.study.prediction.indicators import DAY, Indicator, bar_length, realised_volatility
 from backtest.study.prediction.labels import HOUR, fingerprint
 
@@ -63,6 +64,7 @@ class Levels:
     book: str  #: fingerprint
 
 
+@checked
 def levels(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> Levels:
     """Return a book's levels.
 

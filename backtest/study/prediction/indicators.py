@@ -26,6 +26,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import Column, Schema, check
 
@@ -96,6 +97,7 @@ def funding_z_score(window: timedelta = MONTH) -> pl.Expr:
     return _covered(window, varies).alias("funding_z_score")
 
 
+@checked
 def from_bars(market: Market, statistic: pl.Expr, *, name: str = "") -> Indicator:
     """Return a statistic of the bars of a market of one symbol.
 
@@ -118,6 +120,7 @@ def from_bars(market: Market, statistic: pl.Expr, *, name: str = "") -> Indicato
     return Indicator(name or _words(statistic), values.collect())
 
 
+@checked
 def from_funding(market: Market, statistic: pl.Expr, *, name: str = "") -> Indicator:
     """Return a statistic of a market's funding, at each bar's close that of the last stamp at or before it.
 
@@ -149,6 +152,7 @@ def from_funding(market: Market, statistic: pl.Expr, *, name: str = "") -> Indic
     return Indicator(name or _words(statistic), values.collect())
 
 
+@checked
 def bar_length(market: Market) -> timedelta:
     """Return what a bar of a market covers.
 

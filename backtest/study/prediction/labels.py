@@ -20,6 +20,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
 from backtest.schemas.validation import NOT_NEGATIVE, Column, Schema, conform
 from backtest.study.liquidations.flow import by_interval
@@ -56,6 +57,7 @@ class Labels:
         object.__setattr__(self, "flow", flow)
 
 
+@checked
 def recorded(flow: pl.DataFrame, *, every: timedelta, source: str) -> Labels:
     """Return labels of recorded liquidations.
 
@@ -68,6 +70,7 @@ def recorded(flow: pl.DataFrame, *, every: timedelta, source: str) -> Labels:
     return Labels(flow, every, source)
 
 
+@checked
 def hidden_truth(
     book: Book, market: Market, venue: Venue, *, every: timedelta = HOUR, tiers: Tiers = "strict"
 ) -> Labels:
@@ -100,6 +103,7 @@ def hidden_truth(
     return Labels(covered, every, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book))
 
 
+@checked
 def fingerprint(book: Book) -> str:
     """Return what identifies a book: a hash of its positions and adjustments, and of its survival.
 

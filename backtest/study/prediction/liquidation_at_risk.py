@@ -15,6 +15,7 @@ from itertools import pairwise
 import polars as pl
 
 from backtest.errors import ArgumentError
+from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import PARTS, notional_at, weight, whole_units
 from backtest.study.liquidations.imbalance import step
 
@@ -28,6 +29,7 @@ LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
 INSIDE_A_BAR = ("liquidated", "stopped", "took_profit")
 
 
+@checked
 def standing(
     outcomes: pl.DataFrame,
     bars: pl.DataFrame,
@@ -77,6 +79,7 @@ def standing(
     )
 
 
+@checked
 def by_move(
     outcomes: pl.DataFrame,
     bars: pl.DataFrame,
@@ -122,6 +125,7 @@ def by_move(
     )
 
 
+@checked
 def by_horizon(
     flow: pl.DataFrame, horizon: timedelta, levels: Sequence[float] = LEVELS, *, unit: float = 0.01
 ) -> pl.DataFrame:

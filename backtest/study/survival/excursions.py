@@ -22,6 +22,7 @@ from backtest.engine.sweep.lifetimes import symbol_of
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed
 from backtest.study.stats.rates import Rate, banded_rates
@@ -31,6 +32,7 @@ CRASH_WINDOW = timedelta(hours=48)
 MILLISECOND = timedelta(milliseconds=1)
 
 
+@checked
 def excursions(
     market: Market, horizon: timedelta, *, symbol: str | None = None, whole: bool = True
 ) -> pl.DataFrame:
@@ -68,6 +70,7 @@ def excursions(
     return frame.filter(pl.Series(observed)) if whole else frame
 
 
+@checked
 def touching(
     market: Market,
     distances: Sequence[float],
@@ -128,6 +131,7 @@ def critical_leverage(move: Floats | float, maintenance_rate: float, side: str =
     return np.asarray(1 / ((1 + maintenance_rate) * (1 + moves) - 1))
 
 
+@checked
 def crashes(
     market: Market,
     spans: Mapping[str, tuple[datetime, datetime]],
@@ -179,6 +183,7 @@ def crashes(
     return pl.DataFrame(rows)
 
 
+@checked
 def windows(market: Market, symbol: int, horizon: timedelta) -> tuple[Integers, np.ndarray]:
     """Return (bars,) the first bar that opens at or after each window's end, and whether all of it is known."""
     if horizon < MILLISECOND:

@@ -18,6 +18,7 @@ from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed
 from backtest.study.stats.rates import Rate, banded_rates
@@ -45,6 +46,7 @@ LEVERAGES = (
 )
 
 
+@checked
 def probability_surface(
     market: Market,
     venue: Venue,

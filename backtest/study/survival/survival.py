@@ -25,6 +25,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed, blocks, resampling
@@ -42,6 +43,7 @@ AT_ONCE = 4_000_000
 DAY = timedelta(days=1)
 
 
+@checked
 def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Return outcomes with how long each position lived and what ended it.
 
@@ -88,12 +90,14 @@ def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
     )
 
 
+@checked
 def require_whole(outcomes: pl.DataFrame) -> None:
     """Refuse books whose rows thin out."""
     if "surviving_weight" in outcomes.columns:
         raise DataError("lives need rows that end at once: rows with a surviving_weight thin out before they end")
 
 
+@checked
 def kaplan_meier(frame: pl.DataFrame, by: Sequence[str] = (), *, cause: str = "liquidated") -> pl.DataFrame:
     """Return the share of positions that a cause had not ended, all other ends taken as censoring.
 
@@ -124,6 +128,7 @@ def kaplan_meier(frame: pl.DataFrame, by: Sequence[str] = (), *, cause: str = "l
     )
 
 
+@checked
 def aalen_johansen(frame: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
     """Return the share of positions that each cause had ended, the others being competing risks.
 
@@ -144,6 +149,7 @@ def aalen_johansen(frame: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
     )
 
 
+@checked
 def restricted_mean(curve: pl.DataFrame, horizon: timedelta, by: Sequence[str] = ()) -> pl.DataFrame:
     """Return the mean time alive within a horizon: the area under survival up to it, in days.
 
@@ -167,6 +173,7 @@ def restricted_mean(curve: pl.DataFrame, horizon: timedelta, by: Sequence[str] =
     return found.collect()
 
 
+@checked
 def bands(
     frame: pl.DataFrame,
     horizons: Sequence[timedelta],

@@ -12,6 +12,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
+from backtest.schemas.arguments import checked
 
 DAY = timedelta(days=1)
 
@@ -21,6 +22,7 @@ FEWEST_RETURNS = 20
 Regime = pl.Enum(["calm", "middle", "turbulent"])
 
 
+@checked
 def trailing_volatility(market: Market, window: timedelta = 30 * DAY) -> pl.DataFrame:
     """Return the daily volatility known at each opening.
 
@@ -48,6 +50,7 @@ def trailing_volatility(market: Market, window: timedelta = 30 * DAY) -> pl.Data
     )
 
 
+@checked
 def known_at_entry(
     positions: pl.DataFrame, market: Market, window: timedelta = 30 * DAY
 ) -> pl.DataFrame:  # fmt: skip
@@ -60,6 +63,7 @@ def known_at_entry(
     return joined.sort("row").drop("row")
 
 
+@checked
 def distance_in_days(outcomes: pl.DataFrame, market: Market, window: timedelta = 30 * DAY) -> pl.DataFrame:
     """Return outcomes with how far liquidation lay from the entry, in standard deviations of a day.
 
@@ -72,6 +76,7 @@ def distance_in_days(outcomes: pl.DataFrame, market: Market, window: timedelta =
     return known_at_entry(outcomes, market, window).with_columns(distance_days=move / pl.col("volatility"))
 
 
+@checked
 def entry_regime(outcomes: pl.DataFrame, market: Market, window: timedelta = 7 * DAY) -> pl.DataFrame:
     """Return outcomes with ``entry_regime``: the third of the history's volatilities that the entry's fell in.
 
