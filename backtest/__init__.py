@@ -7,13 +7,12 @@
     outcomes = sweep(Book(positions), Market(bars, funding), Venue.load("binance"))
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from backtest.lazy import attach
 
 if TYPE_CHECKING:
-    from backtest import book, chart, engine, market, population, rules, scale, study
+    from backtest import book, chart, market, population, rules, scale, study
     from backtest.book import Accounts, Book
     from backtest.engine.accounts.liquidate import liquidate_accounts
     from backtest.engine.accounts.sweep import sweep_accounts
@@ -26,31 +25,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Accounts": "backtest.book",
-    "Book": "backtest.book",
-    "Impact": "backtest.rules.procedure",
-    "Market": "backtest.market",
-    "Procedure": "backtest.rules.procedure",
-    "Venue": "backtest.rules.venue",
-    "liquidate_accounts": "backtest.engine.accounts.liquidate",
-    "replay": "backtest.engine.replay.replay",
-    "sweep": "backtest.engine.sweep.sweep",
-    "sweep_accounts": "backtest.engine.accounts.sweep",
-    "tiers_used": "backtest.engine.sweep.sweep",
-    "warm": "backtest.scale.precompile",
-}
-_MODULES = {
-    "book": "backtest.book",
-    "chart": "backtest.chart",
-    "engine": "backtest.engine",
-    "market": "backtest.market",
-    "population": "backtest.population",
-    "rules": "backtest.rules",
-    "scale": "backtest.scale",
-    "study": "backtest.study",
-}
-
 __all__ = [
     "Accounts",
     "Book",
@@ -60,7 +34,6 @@ __all__ = [
     "Venue",
     "book",
     "chart",
-    "engine",
     "liquidate_accounts",
     "market",
     "population",
@@ -73,16 +46,23 @@ __all__ = [
     "tiers_used",
     "warm",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that importing the package costs nothing."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return import_module(_MODULES[name])
-    raise AttributeError(f"module 'backtest' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__dir__ = __all__.copy
+__getattr__ = attach(
+    __name__,
+    {
+        "backtest.book": ["book", "Accounts", "Book"],
+        "backtest.chart": ["chart"],
+        "backtest.market": ["market", "Market"],
+        "backtest.population": ["population"],
+        "backtest.rules": ["rules"],
+        "backtest.scale": ["scale"],
+        "backtest.study": ["study"],
+        "backtest.rules.procedure": ["Impact", "Procedure"],
+        "backtest.rules.venue": ["Venue"],
+        "backtest.scale.precompile": ["warm"],
+        "backtest.engine.accounts.liquidate": ["liquidate_accounts"],
+        "backtest.engine.accounts.sweep": ["sweep_accounts"],
+        "backtest.engine.replay.replay": ["replay"],
+        "backtest.engine.sweep.sweep": ["sweep", "tiers_used"],
+    },
+)

@@ -16,9 +16,9 @@ import polars as pl
 
 from backtest import Market, Venue, population
 from backtest.study.levels.clusters import Crowding
+from backtest.study.levels.evaluation.magnet_test import Pull, magnet
 from backtest.study.levels.grid import grid_of
 from backtest.study.levels.levels import levels_of
-from backtest.study.levels.magnet_test import Pull, magnet
 
 SYMBOL = "BTCUSDT"
 START, END = datetime(2020, 1, 5, tzinfo=UTC), datetime(2024, 11, 20, tzinfo=UTC)

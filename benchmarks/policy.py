@@ -36,7 +36,7 @@ from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.kernel.types import readonly
 from backtest.scale import manifest
 from backtest.study.policy import replay_settlement
-from backtest.study.policy.evaluate import evaluate, wanted, with_last_price
+from backtest.study.policy.evaluations import evaluate, wanted, with_last_price
 from backtest.study.policy.grid import Grid, History, Rules, Wanted
 from backtest.study.policy.replay_settlement import Replayed, procedure_of
 from backtest.study.policy.responses import under_cap

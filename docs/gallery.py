@@ -18,20 +18,37 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from backtest import Venue, amounts, market, population
-from backtest.chart.levels.clusters import cluster_figure
-from backtest.chart.levels.figures import Panel, before_after, level_heatmap, map_figure, small_multiples
-from backtest.chart.levels.film import eaten, indexed
-from backtest.chart.levels.score import trust_figure
-from backtest.chart.style.looks import DARK, LIGHT, SIZES, Look, Size
-from backtest.study.levels.cluster_outcomes import aftermath
-from backtest.study.levels.clusters import Crowding, clusters_at
+from backtest.chart.levels import (
+    Panel,
+    before_after,
+    cluster_figure,
+    eaten,
+    level_heatmap,
+    map_figure,
+    small_multiples,
+    trust_figure,
+)
+from backtest.chart.levels.film import indexed
+from backtest.chart.style import DARK, LIGHT, SIZES, Look, Size
+from backtest.study.levels import (
+    Crowding,
+    aftermath,
+    clusters_at,
+    column_bars,
+    grid_of,
+    level_map,
+    levels_of,
+    without_drift,
+)
 from backtest.study.levels.combine import combined, relative_grids
-from backtest.study.levels.grid import column_bars, grid_of
-from backtest.study.levels.labels import hidden_events
-from backtest.study.levels.level_map import level_map
-from backtest.study.levels.levels import levels_of, without_drift
-from backtest.study.levels.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS, magnet, telling
-from backtest.study.levels.score import score
+from backtest.study.levels.evaluation import (
+    FEWEST_BLOCKS,
+    FEWEST_PAIRS,
+    hidden_events,
+    magnet,
+    score,
+    telling,
+)
 
 IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}

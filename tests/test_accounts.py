@@ -18,9 +18,9 @@ from test_bad_input import run, write
 
 from backtest import Accounts, Market, liquidate_accounts, sweep_accounts
 from backtest.chart.venues.accounts import account, alert_lead_times, hedges
-from backtest.engine.accounts.alerts import alerts
+from backtest.engine.accounts.alerts import replay_alerts
 from backtest.errors import ArgumentError, DataError, RulesError
-from backtest.study.holders.account_path import path
+from backtest.study.holders.account_paths import account_path
 
 OUTCOMES = ["outcome", "outcome_time", "earliest_liquidation", "equity", "maintenance_margin", "shortfall"]
 
@@ -113,7 +113,7 @@ def test_sweep_accounts__refuses_bars_off_a_common_grid_and_prices_that_trigger_
     with pytest.raises(ArgumentError, match="accounts must be Accounts"):
         sweep_accounts(case.frames, market_of(case), case.venue)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="ratio must lie between 0 and 1"):
-        alerts(accounts, market_of(case), case.venue, ratio=1.5)
+        replay_alerts(accounts, market_of(case), case.venue, ratio=1.5)
 
 
 def test_path__meets_the_requirement_in_the_bar_that_liquidates() -> None:
@@ -124,7 +124,7 @@ def test_path__meets_the_requirement_in_the_bar_that_liquidates() -> None:
         rules["hedged"] = "tested"
         found = sweep_accounts(accounts, market, case.venue, **rules).accounts
         for row in found.iter_rows(named=True):
-            walked = path(accounts, row["account_id"], market, case.venue, **rules)
+            walked = account_path(accounts, row["account_id"], market, case.venue, **rules)
             used_up = walked.filter(pl.col("worst_equity") < pl.col("maintenance_margin") - 1e-9)
             if row["outcome"] == "liquidated":
                 here = walked.filter(pl.col("time") == row["outcome_time"]).row(0, named=True)

@@ -10,7 +10,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from backtest import amounts
-from backtest.chart.liquidations.cascade import (
+from backtest.chart.liquidations.cascade_figures import (
     annotate_heaviest,
     cascade,
     liquidations,

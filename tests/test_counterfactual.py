@@ -13,7 +13,7 @@ from backtest import Book, Impact, Market, Venue, replay
 from backtest.engine.replay.replay import Replay
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Side, Time
-from backtest.study.policy.counterfactual import Counterfactual, counterfactual, strength_limits
+from backtest.study.policy.counterfactuals import Counterfactual, counterfactual, strength_limits
 
 #: A procedure under which nothing is sold: everything is taken over and held.
 NOTHING_SOLD = {

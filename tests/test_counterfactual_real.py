@@ -11,7 +11,7 @@ import pytest
 from test_replay_sweep import assert_closes
 
 from backtest import Book, Impact, Market, Venue, population
-from backtest.study.policy.counterfactual import counterfactual, strength_limits
+from backtest.study.policy.counterfactuals import counterfactual, strength_limits
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from backtest.market import quality
-from backtest.market.sources import ARCHIVES, KINDS, REPAIRS, VENUES
+from backtest.market.repairs import REPAIRS
+from backtest.market.sources import ARCHIVES, KINDS, VENUES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "data.md").read_text("utf-8")
 NAMED = set(re.findall(r"`([a-z0-9_-]+)`", PAGE))

@@ -19,7 +19,7 @@ from backtest.schemas.frames import Time
 from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.clusters import clusters_at
 from backtest.study.levels.grid import Grid, grid_of, milliseconds, moment_of
-from backtest.study.levels.level_map import level_map
+from backtest.study.levels.level_maps import level_map
 from backtest.study.levels.levels import levels, levels_of, swept_levels, unfunded
 from backtest.study.levels.waiting import standing_at
 

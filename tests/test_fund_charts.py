@@ -62,11 +62,11 @@ def test_figures__are_drawn_where_nothing_flowed_or_was_lost(fund: pl.DataFrame)
     window = (fund["time"][0], fund["time"][-1])
     figure(still, insurance.fund_flow(still), window, title="still").canvas.draw()
     nothing = pl.DataFrame({"bearer": list(loss_waterfall.BEARERS), "amount": [0.0] * 6})
-    loss_waterfall.figure(nothing, title="nothing").canvas.draw()
+    loss_waterfall.waterfall_figure(nothing, title="nothing").canvas.draw()
     flat = pl.DataFrame(
         {"time": fund["time"], "close": 100.0, "offset": 0.0, "long_executed": 0.0, "short_executed": 0.0}
     )
-    moved_mark.figure(flat, flat, window, title="flat").canvas.draw()
+    moved_mark.moved_mark_figure(flat, flat, window, title="flat").canvas.draw()
 
 
 def test_history_and_mark__differ_by_the_offset() -> None:

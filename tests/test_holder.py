@@ -12,7 +12,7 @@ from account_reference import Moment, is_spared, members, moments, world_of, wor
 from random_accounts import Case, random_case
 
 from backtest import Accounts, Book, Market, Venue, sweep, sweep_accounts
-from backtest.engine.accounts.alerts import alerts
+from backtest.engine.accounts.alerts import replay_alerts
 from backtest.errors import ArgumentError, DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
@@ -177,7 +177,7 @@ def test_isolated__accounts_are_liquidated_as_their_positions_are() -> None:
 def test_alerts__come_at_the_ratio_and_at_most_every_half_hour() -> None:
     prices = [100.0] * 10 + [88.0] * 100 + [84.0] * 5 + [70.0]
     book = positions(1, margin=pl.lit(24.0))  # equity 24 at 100; 10 needed: alert at 12.5, below 88.5
-    found = alerts(Accounts.isolated(book), falling(prices), venue(), ratio=0.8)
+    found = replay_alerts(Accounts.isolated(book), falling(prices), venue(), ratio=0.8)
     row = found.row(0, named=True)
     assert row["outcome"] == "liquidated"
     assert row["first_alert"] == START + 10 * MINUTE
@@ -198,7 +198,9 @@ def test_alerts__equal_a_walk_bar_by_bar() -> None:
             case.bars, case.funding, gap_limit=None if limit is None else timedelta(milliseconds=limit)
         )
         rules = case.venue.with_(trigger="<=")
-        found = alerts(Accounts(**case.frames), market, rules, ratio=0.5, quiet=timedelta(minutes=3), **shared)
+        found = replay_alerts(
+            Accounts(**case.frames), market, rules, ratio=0.5, quiet=timedelta(minutes=3), **shared
+        )
         expected = walked(case, rules, 2.0, 3)
         assert found["alerts"].to_list() == [len(bars) for bars in expected]
         times = market_times(case)

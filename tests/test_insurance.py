@@ -92,7 +92,9 @@ def test_cover__adds_up_the_holders_that_cost_most() -> None:
 
 def test_adequacy__compares_the_fund_at_its_start() -> None:
     outcomes = pl.DataFrame({"position_id": [1, 2], "fund_effect": [-20.0, 5.0]})
-    found = insurance.adequacy(fund((0, 5, 0), (3, 0, 25)), outcomes, open_interest=1_000.0).row(0, named=True)
+    found = insurance.fund_adequacy(fund((0, 5, 0), (3, 0, 25)), outcomes, open_interest=1_000.0).row(
+        0, named=True
+    )
     assert found["fund"] == 100
     assert found["over_open_interest"] == 0.1
     assert found["worst_day"] == 20

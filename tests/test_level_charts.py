@@ -30,9 +30,9 @@ from backtest.chart.levels.figures import (
     small_multiples,
 )
 from backtest.chart.levels.film import eaten, indexed
-from backtest.chart.levels.heatmap import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
+from backtest.chart.levels.heatmaps import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
 from backtest.chart.levels.level_map import liquidation_map
-from backtest.chart.levels.profile import profile
+from backtest.chart.levels.profiles import profile
 from backtest.chart.levels.score import magnet_differences, scores, trust_figure
 from backtest.chart.style import theme
 from backtest.chart.style.looks import DARK, LIGHT, LOOKS, SIZES, Size
@@ -40,7 +40,7 @@ from backtest.errors import ArgumentError
 from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.grid import column_bars, grid_of
-from backtest.study.levels.level_map import level_map
+from backtest.study.levels.level_maps import level_map
 from backtest.study.levels.levels import levels_of, without_drift
 
 HISTORY = market()

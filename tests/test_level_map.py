@@ -15,7 +15,7 @@ from backtest.errors import ArgumentError
 from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.export import heatmap_json, map_json
 from backtest.study.levels.grid import column_bars, grid_of
-from backtest.study.levels.level_map import level_map, mark_at
+from backtest.study.levels.level_maps import level_map, mark_at
 from backtest.study.levels.levels import levels_of, without_drift
 from backtest.study.levels.waiting import standing_at
 from backtest.study.liquidations.flow import leverage_bucket

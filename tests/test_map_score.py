@@ -13,11 +13,18 @@ from backtest import Book, population
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Time
 from backtest.study.levels.clusters import Crowding
+from backtest.study.levels.evaluation.labels import hidden_events, recorded_events
+from backtest.study.levels.evaluation.magnet_test import (
+    FEWEST_BLOCKS,
+    FEWEST_PAIRS,
+    Pull,
+    magnet,
+    targets,
+    telling,
+)
+from backtest.study.levels.evaluation.scores import Trial, looks, predictions, ranked, round_step, score
 from backtest.study.levels.grid import grid_of, milliseconds, moment_of
-from backtest.study.levels.labels import hidden_events, recorded_events
 from backtest.study.levels.levels import levels, levels_of, without_drift
-from backtest.study.levels.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS, Pull, magnet, targets, telling
-from backtest.study.levels.score import Trial, looks, predictions, ranked, round_step, score
 
 HISTORY = market(bars=600, seed=4, daily=0.006)
 BOOK = Book(waiting_only(positions(HISTORY, count=4_000)))

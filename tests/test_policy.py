@@ -13,7 +13,7 @@ from backtest import Book, Market, sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Time
 from backtest.study.policy.bands import Bands
-from backtest.study.policy.evaluate import evaluate, run, wanted, with_last_price
+from backtest.study.policy.evaluations import evaluate, run, wanted, with_last_price
 from backtest.study.policy.frontier import LAWS, frontier, laws, spread
 from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
 from backtest.study.policy.responses import RESPONSES, under_cap

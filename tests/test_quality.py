@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from polars.testing import assert_frame_equal
 
 from backtest.__main__ import main
-from backtest.chart.liquidations.cascade import cascade
+from backtest.chart.liquidations.cascade_figures import cascade
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style.time_axis import days
 from backtest.errors import ArgumentError
 from backtest.market import Market, quality
-from backtest.market.sources import Repairs
+from backtest.market.repairs import Repairs
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -231,7 +231,7 @@ def test_run__draws_the_strip_for_prices_it_was_given_and_not_for_the_sample(tmp
         drawn.append(quality)
         return cascade(*given, quality=quality, **more)
 
-    monkeypatch.setattr("backtest.chart.liquidations.cascade.cascade", kept)
+    monkeypatch.setattr("backtest.chart.liquidations.cascade_figures.cascade", kept)
     bars([100.0, 101.0, 102.0, 103.0], [0, 60, 120, 300]).write_parquet(tmp_path / "bars.parquet")
     out = ["--count", "50", "--out", str(tmp_path / "out")]
     assert main(["run", "--bars", str(tmp_path / "bars.parquet"), *out]) == 0

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-import backtest
 from backtest.cli.parser import build_parser
 from backtest.rules.venue import venue_files
 
@@ -65,40 +62,3 @@ def test_readme__names_every_venue() -> None:
 def test_readme__links_to_files_that_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
-
-
-def test_public_names__are_listed_and_exist() -> None:
-    assert sorted(backtest.__all__) == backtest.__all__
-    assert backtest.__all__ == [
-        "Accounts",
-        "Book",
-        "Impact",
-        "Market",
-        "Procedure",
-        "Venue",
-        "book",
-        "chart",
-        "engine",
-        "liquidate_accounts",
-        "market",
-        "population",
-        "replay",
-        "rules",
-        "scale",
-        "study",
-        "sweep",
-        "sweep_accounts",
-        "tiers_used",
-        "warm",
-    ]
-    for name in backtest.__all__:
-        assert getattr(backtest, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = backtest.nothing
-
-
-def test_importing_the_package__imports_nothing_heavy() -> None:
-    heavy = ("numba", "matplotlib", "polars", "numpy")
-    code = f"import sys, backtest; print([name for name in {heavy} if name in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"

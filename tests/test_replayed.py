@@ -16,7 +16,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
 from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Side, Time
-from backtest.study.policy.evaluate import evaluate, wanted, with_last_price
+from backtest.study.policy.evaluations import evaluate, wanted, with_last_price
 from backtest.study.policy.frontier import laws
 from backtest.study.policy.grid import Grid, History
 from backtest.study.policy.replay_settlement import UNCOUPLED, Replayed, procedure_of

@@ -408,7 +408,7 @@ def test_no_scheduler_at_an_address__is_said():
 
 
 def test_a_venue__has_one_name_wherever_it_is_loaded():
-    from backtest.scale.sweep import _digest
+    from backtest.scale.batched_sweeps import _digest
 
     assert _digest(made_venue()) == _digest(made_venue())
     assert _digest(made_venue()) != _digest(made_venue().with_(closing_fee="at_mark", closing_fee_rate=0.001))

@@ -26,7 +26,7 @@ from polars.testing import assert_frame_equal
 
 from backtest.errors import ArgumentError, BacktestError, DataError
 from backtest.market import sources
-from backtest.market.sources import REPAIRS, Repairs
+from backtest.market.repairs import REPAIRS, Reading, Repairs
 from backtest.market.sources.reader import symbol_of
 
 DAY = date(2021, 5, 19)
@@ -153,7 +153,7 @@ def test_funding__keeps_the_milliseconds_of_its_stamps(tmp_path):
     assert frame.row(0) == ("ETHUSDT", datetime(2021, 5, 19, 0, 0, 0, 7_000, UTC), -0.00012345, 8)
 
 
-def metrics(folder: Path, *rows: list[str], kind: str = "metrics") -> sources.Reading:
+def metrics(folder: Path, *rows: list[str], kind: str = "metrics") -> Reading:
     return sources.read(write(folder, lines(METRICS_HEADER, *rows), "BTCUSDT-metrics-x.csv"), kind)
 
 

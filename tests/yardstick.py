@@ -31,9 +31,9 @@ from backtest import Book, Venue, liquidate_accounts, market, population, sweep
 from backtest.book import Accounts
 from backtest.market import Market
 from backtest.study.levels.grid import grid_of
-from backtest.study.levels.level_map import level_map
+from backtest.study.levels.level_maps import level_map
 from backtest.study.levels.levels import levels_of, unfunded
-from backtest.study.policy.evaluate import run
+from backtest.study.policy.evaluations import run
 from backtest.study.policy.grid import Grid, History
 
 STORED = Path(__file__).parent / "data" / "yardstick.json"

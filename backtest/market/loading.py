@@ -10,9 +10,11 @@ from typing import overload
 from backtest.errors import ArgumentError
 from backtest.market import market
 from backtest.market.market import GAP_LIMIT, Market
+from backtest.market.reconstructed.reconstruction import SEED, describe, reconstruct
 from backtest.market.sources import VENUES, history, plan
 from backtest.market.sources.fetcher import Settings
 from backtest.market.sources.folder import data_folder
+from backtest.schemas.arguments import checked
 
 
 @overload
@@ -137,3 +139,13 @@ def _require_files(bars: str | Path, options: Sequence[object]) -> None:
             "interval, price, also, folder, offline, with_recent and hosts are for a venue's archive: give start "
             "and end"
         )
+
+
+@checked
+def sample(seed: int = SEED) -> Market:
+    """Return the bundled sample: May 2021 in minutes, reconstructed between published daily and hourly figures.
+
+    The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.
+    """
+    bars, funding = reconstruct(seed)
+    return Market(bars, funding, description=describe(seed))

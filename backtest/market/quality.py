@@ -18,6 +18,9 @@ from backtest.market.repairs import Repairs
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 
+__all__ = ["CHECKS", "Limits", "report", "summary"]
+__dir__ = __all__.copy
+
 #: What a report looks for, in the order it is told.
 CHECKS = {
     "gap": "bars missing",

@@ -3,11 +3,15 @@
 Each carries its assumptions as sentences, its seed, and the calibration targets it meets or misses.
 """
 
-from backtest.book.book import load as given
-from backtest.population.cohorts import NOTIONAL_MIX
-from backtest.population.draws import LeverageMix
-from backtest.population.open_interest import Standing, from_open_interest, from_volume
-from backtest.population.synthetic import HIGH, LOW, MIXED, synthetic
+from typing import TYPE_CHECKING
+
+from backtest.lazy import attach
+
+if TYPE_CHECKING:
+    from backtest.population.cohorts import NOTIONAL_MIX
+    from backtest.population.draws import LeverageMix
+    from backtest.population.open_interest import Standing, from_open_interest, from_volume
+    from backtest.population.synthetic_books import HIGH, LOW, MIXED, synthetic
 
 __all__ = [
     "HIGH",
@@ -18,6 +22,15 @@ __all__ = [
     "Standing",
     "from_open_interest",
     "from_volume",
-    "given",
     "synthetic",
 ]
+__dir__ = __all__.copy
+__getattr__ = attach(
+    __name__,
+    {
+        "backtest.population.cohorts": ["NOTIONAL_MIX"],
+        "backtest.population.draws": ["LeverageMix"],
+        "backtest.population.open_interest": ["Standing", "from_open_interest", "from_volume"],
+        "backtest.population.synthetic_books": ["HIGH", "LOW", "MIXED", "synthetic"],
+    },
+)

@@ -20,6 +20,17 @@ from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 
+__all__ = [
+    "bankruptcy_price",
+    "equity",
+    "initial_margin",
+    "liquidation_price",
+    "maintenance_margin",
+    "notional",
+    "takeover_price",
+]
+__dir__ = __all__.copy
+
 Values = Any  # a number or an array of them
 
 

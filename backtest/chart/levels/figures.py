@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from backtest.amounts import moment
-from backtest.chart.levels.heatmap import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
+from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
 from backtest.chart.levels.level_map import highest_of, liquidation_map
-from backtest.chart.levels.profile import profile
+from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.schemas.arguments import checked
-from backtest.study.levels.level_map import LevelMap
+from backtest.study.levels.level_maps import LevelMap
 from backtest.study.levels.levels import Levels
 
 #: Part of the width that a profile beside a heatmap has.

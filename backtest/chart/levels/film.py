@@ -25,8 +25,8 @@ from PIL import Image
 
 from backtest import amounts
 from backtest.chart.levels.figures import beside, bin_words, shown_prices
-from backtest.chart.levels.heatmap import Scale, colour_bar, heatmap, mark_line
-from backtest.chart.levels.profile import profile
+from backtest.chart.levels.heatmaps import Scale, colour_bar, heatmap, mark_line
+from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
 from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
 from backtest.chart.style.time_axis import days

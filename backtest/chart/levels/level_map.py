@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from backtest.amounts import amount, plain, significant
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
-from backtest.study.levels.level_map import LevelMap
+from backtest.study.levels.level_maps import LevelMap
 
 #: Part of its bin that a bar is wide.
 FILLED = 0.86

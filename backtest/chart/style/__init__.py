@@ -1,1 +1,19 @@
 """The look of every chart: theme, colours, axes of time."""
+
+from typing import TYPE_CHECKING
+
+from backtest.lazy import attach
+
+if TYPE_CHECKING:
+    from backtest.chart.style import theme
+    from backtest.chart.style.looks import DARK, LIGHT, SIZES, Look, Size
+
+__all__ = ["DARK", "LIGHT", "SIZES", "Look", "Size", "theme"]
+__dir__ = __all__.copy
+__getattr__ = attach(
+    __name__,
+    {
+        "backtest.chart.style.looks": ["DARK", "LIGHT", "SIZES", "Look", "Size"],
+        "backtest.chart.style.theme": ["theme"],
+    },
+)

@@ -16,6 +16,22 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from backtest import amounts
 
+__all__ = [
+    "DPI",
+    "FAINT",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "SIDE_COLOURS",
+    "TEXT",
+    "below",
+    "dress",
+    "panel_grid",
+    "side_names",
+    "stacked_panels",
+]
+__dir__ = __all__.copy
+
 #: A colour a side, everywhere. Orange and blue stay apart in every common colour blindness, and in grey.
 SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
 

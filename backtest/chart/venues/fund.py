@@ -21,7 +21,7 @@ IN_COLOUR, OUT_COLOUR = "#2E8B57", "#B03A48"
 
 
 @checked
-def figure(
+def fund_figure(
     fund: pl.DataFrame,
     flow: pl.DataFrame,
     window: tuple[datetime, datetime],

@@ -32,7 +32,7 @@ ROOM_FOR_WORDS = 0.35
 
 
 @checked
-def figure(
+def waterfall_figure(
     found: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), currency: str = "USDT"
 ) -> Figure:
     """Return all losses on one bar above, and what lay beyond margins below it at a scale of its own.

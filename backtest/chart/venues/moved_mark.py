@@ -38,7 +38,7 @@ LENGTHS = {
 
 
 @checked
-def figure(
+def moved_mark_figure(
     bars: pl.DataFrame,
     impact: pl.DataFrame,
     window: tuple[datetime, datetime],

@@ -15,6 +15,9 @@ from backtest import amounts
 from backtest.chart.style import theme
 from backtest.schemas.arguments import checked
 
+__all__ = ["MEASURES", "Measure", "by_cap", "frontier", "frontiers", "small_multiples"]
+__dir__ = __all__.copy
+
 #: One colour a response, everywhere; no side's.
 RESPONSE_COLOURS = {"same_size": "#2E8B74", "same_margin": "#8A5A9E", "not_opened": "#B58900"}
 RESPONSE_MARKS = {"same_size": "o", "same_margin": "s", "not_opened": "^"}

@@ -14,6 +14,9 @@ from backtest.chart.style import theme
 from backtest.chart.venues.policy import Measure
 from backtest.schemas.arguments import checked
 
+__all__ = ["brackets", "side_by_side"]
+__dir__ = __all__.copy
+
 
 def written(value: float) -> str:
     """Return an amount per million to a tenth, or whole where it is large; a rounding is nothing."""

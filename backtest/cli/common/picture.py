@@ -20,7 +20,7 @@ RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d
 
 def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
     """Draw the cascade of one symbol, below it what its prices look like, and save it."""
-    from backtest.chart.liquidations.cascade import cascade
+    from backtest.chart.liquidations.cascade_figures import cascade
 
     figure = cascade(
         swept.flow(every, symbol),

@@ -21,7 +21,7 @@ from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study.levels.export import heatmap_json, map_json
-from backtest.study.levels.level_map import mark_at
+from backtest.study.levels.level_maps import mark_at
 from backtest.study.levels.levels import unfunded
 
 PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")

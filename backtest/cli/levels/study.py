@@ -22,12 +22,12 @@ from backtest.rules.timeline import Tiers
 from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.cluster_tracks import Lives, track
 from backtest.study.levels.clusters import Crowding, clusters_at
+from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
+from backtest.study.levels.evaluation.magnet_test import magnet, telling
+from backtest.study.levels.evaluation.scores import score
 from backtest.study.levels.grid import Grid, column_bars, grid_of, moment_of
-from backtest.study.levels.labels import EVENTS, MapLabels, hidden_events, recorded_events
-from backtest.study.levels.level_map import LevelMap, level_map, mark_at
+from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
 from backtest.study.levels.levels import Levels, levels, unfunded
-from backtest.study.levels.magnet_test import magnet, telling
-from backtest.study.levels.score import score
 
 #: Whose levels the hidden truth has: another mix and seed, held longer.
 HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}

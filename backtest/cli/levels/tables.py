@@ -6,7 +6,7 @@ import polars as pl
 
 from backtest.amounts import amount, number, percentage, significant, timestamp
 from backtest.cli.common.text import table
-from backtest.study.levels.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS
+from backtest.study.levels.evaluation.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS
 
 #: Clusters that are told.
 MOST = 10

@@ -30,7 +30,7 @@ from backtest.errors import ArgumentError
 from backtest.rules.venue import venue_files
 from backtest.scale import manifest
 from backtest.scale.manifest import Manifest
-from backtest.study.policy.evaluate import evaluate, wanted
+from backtest.study.policy.evaluations import evaluate, wanted
 from backtest.study.policy.grid import History, Rules, Wanted
 from backtest.study.policy.replay_settlement import Replayed
 

@@ -168,8 +168,10 @@ def _draw(found: Replay, swept: Swept, files: Any) -> None:
         "currency": swept.currency,
     }
     flow = fund_flow(found.fund)
-    _keep(fund.figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **told), files, "fund")
-    _keep(loss_waterfall.figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
+    _keep(
+        fund.fund_figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **told), files, "fund"
+    )
+    _keep(loss_waterfall.waterfall_figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
 
 
 def _keep(figure: Any, files: Any, name: str) -> None:
@@ -183,7 +185,7 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
 
     for symbol in swept.market.symbols:
         own = pl.col("symbol") == symbol
-        figure = moved_mark.figure(
+        figure = moved_mark.moved_mark_figure(
             swept.market.bars.filter(own),
             found.impact.filter(own),
             swept.window,

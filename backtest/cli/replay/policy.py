@@ -19,7 +19,7 @@ from backtest.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.study.policy.counterfactual import Counterfactual, counterfactual
+from backtest.study.policy.counterfactuals import Counterfactual, counterfactual
 
 #: Measures that are counts.
 COUNTS = ("liquidated positions", "deleveragings")
@@ -117,7 +117,7 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> Non
 
     for symbol in swept.market.symbols:
         own = pl.col("symbol") == symbol
-        figure = moved_mark.figure(
+        figure = moved_mark.moved_mark_figure(
             swept.market.bars.filter(own),
             found.policy.impact.filter(own),
             swept.window,

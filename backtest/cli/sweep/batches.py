@@ -22,9 +22,9 @@ from backtest.errors import ArgumentError
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial, sweep
+from backtest.scale.batched_sweeps import BATCH_ROWS
 from backtest.scale.batches import columns_of
 from backtest.scale.cluster import LOCAL
-from backtest.scale.sweep import BATCH_ROWS
 from backtest.study.levels.grid import Grid, grid_of
 from backtest.study.liquidations import flow
 

@@ -23,7 +23,7 @@ from backtest.schemas.frames import Outcome
 
 
 @checked
-def alerts(
+def replay_alerts(
     accounts: Accounts,
     market: Market,
     venue: Venue,

@@ -1,24 +1,25 @@
 """Exchanges' archives: read by hand, fetched, checked and kept. Nothing is fetched unless it is asked for."""
 
-from backtest.market.repairs import REPAIRS, Reading, Repairs
-from backtest.market.sources.archives import ARCHIVES, HOSTS, VENUES, datasets
-from backtest.market.sources.fetch_result import Fetched
-from backtest.market.sources.fetcher import Settings, fetch
-from backtest.market.sources.folder import data_folder
-from backtest.market.sources.http import Patience
-from backtest.market.sources.reader import KINDS, read
-from backtest.market.sources.scanner import scan
+from typing import TYPE_CHECKING
+
+from backtest.lazy import attach
+
+if TYPE_CHECKING:
+    from backtest.market.sources.archives import ARCHIVES, HOSTS, VENUES, datasets
+    from backtest.market.sources.fetch_result import Fetched
+    from backtest.market.sources.fetcher import Settings, fetch
+    from backtest.market.sources.folder import data_folder
+    from backtest.market.sources.http import Patience
+    from backtest.market.sources.reader import KINDS, read
+    from backtest.market.sources.scanner import scan
 
 __all__ = [
     "ARCHIVES",
     "HOSTS",
     "KINDS",
-    "REPAIRS",
     "VENUES",
     "Fetched",
     "Patience",
-    "Reading",
-    "Repairs",
     "Settings",
     "data_folder",
     "datasets",
@@ -26,3 +27,16 @@ __all__ = [
     "read",
     "scan",
 ]
+__dir__ = __all__.copy
+__getattr__ = attach(
+    __name__,
+    {
+        "backtest.market.sources.archives": ["ARCHIVES", "HOSTS", "VENUES", "datasets"],
+        "backtest.market.sources.fetch_result": ["Fetched"],
+        "backtest.market.sources.fetcher": ["Settings", "fetch"],
+        "backtest.market.sources.folder": ["data_folder"],
+        "backtest.market.sources.http": ["Patience"],
+        "backtest.market.sources.reader": ["KINDS", "read"],
+        "backtest.market.sources.scanner": ["scan"],
+    },
+)

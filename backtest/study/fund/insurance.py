@@ -191,7 +191,7 @@ def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) 
 
 
 @checked
-def adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: float) -> pl.DataFrame:
+def fund_adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: float) -> pl.DataFrame:
     """Return what is commonly held against a fund, one row.
 
     Returns

@@ -9,6 +9,9 @@ import polars as pl
 
 from backtest.schemas.arguments import checked
 
+__all__ = ["saved", "vigilance", "worth"]
+__dir__ = __all__.copy
+
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 

@@ -18,6 +18,9 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 
+__all__ = ["liquidated", "pairs"]
+__dir__ = __all__.copy
+
 
 class Pairs(NamedTuple):
     """The same pairs twice."""

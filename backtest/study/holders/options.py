@@ -13,6 +13,9 @@ from backtest.rules import margin as formulas
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 
+__all__ = ["stop_against_liquidation", "ways"]
+__dir__ = __all__.copy
+
 
 def ways(
     contract: Contract,

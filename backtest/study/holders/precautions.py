@@ -19,6 +19,9 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 
+__all__ = ["adding_margin", "compared", "lowering_leverage", "reducing", "stopped", "stopping"]
+__dir__ = __all__.copy
+
 Change = Callable[[Book, Venue], Book]
 
 

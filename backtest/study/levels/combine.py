@@ -16,6 +16,9 @@ from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import Grid, column_bars, grid_of
 from backtest.study.levels.levels import Levels
 
+__all__ = ["combined", "relative_grids"]
+__dir__ = __all__.copy
+
 #: Edges that lie together but for rounding.
 TOLERANCE = 1e-9
 

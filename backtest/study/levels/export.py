@@ -16,8 +16,11 @@ import polars as pl
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import column_bars
-from backtest.study.levels.level_map import LevelMap
+from backtest.study.levels.level_maps import LevelMap
 from backtest.study.levels.levels import Levels
+
+__all__ = ["heatmap_json", "map_json"]
+__dir__ = __all__.copy
 
 #: Figures of a price, decimals of an amount.
 FIGURES, DECIMALS = 10, 2

@@ -30,6 +30,9 @@ from backtest.schemas.arguments import checked
 from backtest.study.stats.band import Band
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed, resampling
 
+__all__ = ["bands", "branching_ratio", "counts", "reading", "side_by_side", "variance_ratio"]
+__dir__ = __all__.copy
+
 
 @checked
 def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: datetime) -> pl.DataFrame:

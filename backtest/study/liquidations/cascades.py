@@ -21,7 +21,20 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import PARTS, WEIGHT_UNIT, whole_units
-from backtest.study.liquidations.segmentation import NOTHING, Rule
+from backtest.study.liquidations.segmentation import NOTHING, GapRule, PeakRule, Rule, ThresholdRule
+
+__all__ = [
+    "GapRule",
+    "PeakRule",
+    "ThresholdRule",
+    "by_hour_of_day",
+    "compare",
+    "find",
+    "pulses",
+    "running_totals",
+    "with_price_moves",
+]
+__dir__ = __all__.copy
 
 MINUTE = timedelta(minutes=1)
 

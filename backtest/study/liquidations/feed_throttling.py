@@ -34,6 +34,20 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 
+__all__ = [
+    "BYBIT_VISIBLE_SHARE",
+    "GAPS_UNDER_A_SECOND",
+    "RULES",
+    "curve",
+    "dispersion_of_gaps",
+    "implied_rate",
+    "shown",
+    "visible",
+    "visible_notional_share",
+    "visible_share",
+]
+__dir__ = __all__.copy
+
 Rule = Literal["latest", "largest"]
 RULES = ("latest", "largest")
 

@@ -25,6 +25,22 @@ from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome
 
+__all__ = [
+    "by_interval",
+    "concentration",
+    "heaviest",
+    "interval",
+    "leverage",
+    "leverage_bucket",
+    "liquidated",
+    "price_bin",
+    "ranks",
+    "run_ranks",
+    "summary",
+    "tally",
+]
+__dir__ = __all__.copy
+
 #: Leverage from which each bucket begins, up to the next.
 LEVERAGE_EDGES = (5.0, 10.0, 20.0, 50.0, 100.0)
 

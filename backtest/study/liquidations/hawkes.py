@@ -26,6 +26,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
+__all__ = ["Hawkes", "fit", "log_likelihood", "seconds", "simulate"]
+__dir__ = __all__.copy
+
 #: More than this share of events at the stamp of the one before: too coarse to tell causes from effects.
 MOST_SHARED = 0.05
 

@@ -11,6 +11,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import interval, weight, whole_units
 
+__all__ = ["autocorrelation", "by_interval", "forced_share", "imbalance"]
+__dir__ = __all__.copy
+
 #: Quantities are rounded to a hundred-millionth of the base currency before they are added up.
 QUANTITY_UNIT = 1e-8
 

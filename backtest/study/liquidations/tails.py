@@ -18,6 +18,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
+__all__ = ["Tail", "exceedance", "fit", "hill"]
+__dir__ = __all__.copy
+
 #: Fewer sizes than this above the least one fit anything (Clauset et al. find about 50 needed to tell).
 LEAST_TAIL = 50
 

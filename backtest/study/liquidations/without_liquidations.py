@@ -23,6 +23,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.imbalance import step
 
+__all__ = ["IMPACTS", "Impact", "endogenous_share", "paths", "square_root"]
+__dir__ = __all__.copy
+
 MILLION, BASIS_POINT = 1e6, 1e-4
 
 

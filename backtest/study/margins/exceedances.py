@@ -18,6 +18,9 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Flags, Floats
 
+__all__ = ["coverage", "exact_binomial", "independence", "kupiec", "kupiec_range", "traffic_light"]
+__dir__ = __all__.copy
+
 #: A count is yellow from this probability of fewer, red from the next.
 YELLOW, RED = 0.95, 0.9999
 Light = pl.Enum(["green", "yellow", "red"])

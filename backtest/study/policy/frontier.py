@@ -12,6 +12,9 @@ from backtest.schemas.arguments import checked
 from backtest.study.policy.grid import KEYS
 from backtest.study.policy.settlement import FundPath
 
+__all__ = ["LAWS", "frontier", "laws", "per_million", "spread"]
+__dir__ = __all__.copy
+
 #: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue, and
 #: other rules of maintenance, fees, funds and procedures change the shortfall by what freedom does not see.
 WITHIN = (

@@ -23,6 +23,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
+__all__ = ["by_level", "constant_depth", "march", "relative_depth"]
+__dir__ = __all__.copy
+
 MILLION, BASIS_POINT = 1e6, 1e-4
 
 #: How deep a book is, in notional a unit of price: an expression of ``price``, or a frame ``price, depth``.

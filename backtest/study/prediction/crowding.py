@@ -27,6 +27,9 @@ from backtest.schemas.arguments import checked
 from backtest.study.prediction.indicators import DAY, Indicator, bar_length, realised_volatility
 from backtest.study.prediction.labels import HOUR, fingerprint
 
+__all__ = ["crowding", "levels", "liquidation_at_risk"]
+__dir__ = __all__.copy
+
 #: Width of a step of levels, in the logarithm of the price.
 STEP = 1e-3
 

@@ -30,6 +30,9 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import Column, Schema, check
 
+__all__ = ["from_bars", "from_funding", "funding_z_score", "open_interest_over_volume", "realised_volatility"]
+__dir__ = __all__.copy
+
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)
 

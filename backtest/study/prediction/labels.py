@@ -26,6 +26,9 @@ from backtest.schemas.validation import NOT_NEGATIVE, Column, Schema, conform
 from backtest.study.liquidations.flow import by_interval
 from backtest.study.prediction.indicators import bar_length
 
+__all__ = ["hidden_truth", "recorded"]
+__dir__ = __all__.copy
+
 HOUR = timedelta(hours=1)
 
 #: Columns that make a book what it is.

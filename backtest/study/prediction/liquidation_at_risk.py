@@ -19,6 +19,9 @@ from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import PARTS, notional_at, weight, whole_units
 from backtest.study.liquidations.imbalance import step
 
+__all__ = ["by_horizon", "by_move", "standing"]
+__dir__ = __all__.copy
+
 #: Moves of the price, as fractions of it.
 MOVES = tuple(percent / 200 for percent in range(1, 101))
 

@@ -27,6 +27,9 @@ from backtest.schemas.frames import Side, Time
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed
 from backtest.study.stats.rates import Rate, banded_rates
 
+__all__ = ["crashes", "critical_leverage", "excursions", "touching"]
+__dir__ = __all__.copy
+
 HORIZONS = (timedelta(hours=1), timedelta(hours=8), timedelta(days=1), timedelta(days=7))
 CRASH_WINDOW = timedelta(hours=48)
 MILLISECOND = timedelta(milliseconds=1)

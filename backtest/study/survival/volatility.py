@@ -14,6 +14,9 @@ from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 
+__all__ = ["distance_in_days", "entry_regime", "known_at_entry", "trailing_volatility"]
+__dir__ = __all__.copy
+
 DAY = timedelta(days=1)
 
 #: Fewer returns say nothing about volatility.

@@ -29,9 +29,9 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY, USUAL, Crowding, centre_of, runs
-from backtest.study.levels.evaluation_times import LookTime, look_times
+from backtest.study.levels.evaluation.scores import WEEK, round_step
+from backtest.study.levels.evaluation.times import LookTime, look_times
 from backtest.study.levels.levels import Levels
-from backtest.study.levels.score import WEEK, round_step
 from backtest.study.stats.bootstrap import Resampling, Seed, resampling
 
 PLACEBOS = ("mirror", "elsewhen")

@@ -17,7 +17,7 @@ from backtest.schemas.frames import Time
 
 
 @checked
-def path(
+def account_path(
     accounts: Accounts,
     account_id: int | str,
     market: Market,

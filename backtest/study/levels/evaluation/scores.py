@@ -1,8 +1,7 @@
 """How well does a level map tell where liquidations will be?
 
 At one moment after another the bins within reach of the price are ranked by what the map holds in them; what was
-liquidated over the horizon that follows, by *somebody else's account* (:mod:`backtest.study.levels.labels`), is
-laid
+liquidated over the horizon that follows, by *somebody else's account* (:class:`~.labels.MapLabels`), is laid
 beside the ranks. Two measures, both weighted by notional:
 
 - ``area``: the share of the bins that the map held emptier than the one where a dollar was liquidated (ties half);
@@ -39,9 +38,9 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY
-from backtest.study.levels.evaluation_times import look_times
+from backtest.study.levels.evaluation.labels import MapLabels
+from backtest.study.levels.evaluation.times import look_times
 from backtest.study.levels.grid import Grid
-from backtest.study.levels.labels import MapLabels
 from backtest.study.levels.levels import Levels
 from backtest.study.prediction.labels import fingerprint
 from backtest.study.stats.bootstrap import Resampling, Seed, resampling
