@@ -24,7 +24,7 @@ from tables import Table, machine, write
 
 from backtest import Market, Venue, population, sweep
 from backtest.study.liquidations import flow
-from backtest.study.stats.band import Band
+from backtest.study.stats.bands import Band
 from backtest.study.stats.bootstrap import resampling
 
 SYMBOL = "BTCUSDT"

@@ -25,7 +25,7 @@ from backtest.book import load
 from backtest.study.liquidations import branching, cascades, feed_throttling, flow, imbalance, tails
 from backtest.study.liquidations.segmentation import GapRule, PeakRule, ThresholdRule
 from backtest.study.prediction import liquidation_at_risk
-from backtest.study.stats.band import Band
+from backtest.study.stats.bands import Band
 from backtest.study.stats.bootstrap import resampling
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

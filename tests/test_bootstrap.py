@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from backtest.errors import ArgumentError, DataError
-from backtest.study.stats.band import effective_number
+from backtest.study.stats.bands import effective_number
 from backtest.study.stats.bootstrap import Resampling, band, blocks, resampling
 
 START = datetime(2021, 5, 1, 7, 30, tzinfo=UTC)

@@ -19,8 +19,10 @@ from backtest.schemas.frames import (
     TRANSFERS,
 )
 from backtest.schemas.validation import Schema, conform, named_alike, numbered, offence
+from backtest.shown import shown
 
 
+@shown("symbols", "accounts", "legs", "collateral", "haircuts", "transfers")
 class Accounts:
     """Accounts to sweep, checked.
 

@@ -15,8 +15,10 @@ from backtest.market.files import read_frame
 from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS
 from backtest.schemas.validation import conform, numbered, offence
+from backtest.shown import shown
 
 
+@shown("symbols", "positions", "adjustments", "survival", "assumptions")
 class Book:
     """Positions to sweep, checked.
 

@@ -17,12 +17,14 @@ from backtest.market.files import read_frame
 from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
 from backtest.schemas.validation import breaking, conform, offence, require_order, say
+from backtest.shown import shown
 
 GAP_LIMIT = timedelta(hours=6)
 INTERVAL = re.compile(r"([1-9]\d*(ms|s|m|h|d|w|mo|q|y))+")
 ONE_MINUTE = 60_000  # interval of a lone bar, which has no neighbour to measure it by
 
 
+@shown("symbols", "bars", "funding", "gap_limit", "description")
 class Market:
     """Bars and funding, checked, symbol by symbol in order of time.
 

@@ -37,12 +37,14 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
+from backtest.shown import shown
 
 #: Of the volume, that closes positions beyond what open interest shows, or opens them where nothing is shown.
 SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Standing:
     """A book of cohorts, and what flowed while it stood.
 

@@ -24,6 +24,7 @@ from backtest.kernel.types import FACE_VALUE, INVERSE, LINEAR
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import TierTable
 from backtest.schemas.arguments import converted, spelled
+from backtest.shown import shown
 
 KINDS = {"linear": LINEAR, "inverse": INVERSE, "face_value": FACE_VALUE}
 CHOICES = {
@@ -36,6 +37,7 @@ CHOICES = {
 
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
+@shown()
 class Contract:
     """One contract's margin rules, with every table of tiers that was ever in force."""
 

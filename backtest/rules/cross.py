@@ -7,6 +7,7 @@ from typing import Literal
 
 from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
+from backtest.shown import shown
 
 #: What may follow the trigger, in the order a venue lists it. After each step the account is looked at again.
 STEPS = (
@@ -29,6 +30,7 @@ FRACTIONS = ("conversion_cost", "self_trade_fee", "slippage")
 
 @spelled
 @dataclass(frozen=True, kw_only=True)
+@shown()
 class Cross:
     """A venue's rules for accounts in cross margin."""
 

@@ -14,6 +14,7 @@ import numpy as np
 from backtest.errors import RulesError
 from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
+from backtest.shown import shown
 
 CHOICES = {
     "step": ("all", "fraction", "tier", "enough"),
@@ -54,6 +55,7 @@ RATES = ("liquidation_fee_rate", "trading_fee_rate", "backstop_deviation")
 
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
+@shown()
 class Procedure:
     """A venue's liquidation procedure: steps, takeover, fees, fund and auto-deleveraging."""
 
@@ -117,6 +119,7 @@ class Procedure:
 
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
+@shown()
 class Impact:
     """How the market takes liquidation orders: an assumption, and off by default.
 

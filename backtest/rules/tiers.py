@@ -17,6 +17,7 @@ import numpy as np
 from backtest.kernel.types import Floats
 from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
+from backtest.shown import shown
 
 Model = Literal["marginal", "flat", "leverage"]
 MODELS = ("marginal", "flat", "leverage")
@@ -41,6 +42,7 @@ def _read_only(values: Any, length: int | None = None) -> Floats:
 
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
+@shown()
 class TierTable:
     """One margin table and the dates it was in force.
 

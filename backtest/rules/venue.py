@@ -16,10 +16,12 @@ from backtest.rules.procedure import PROCEDURE_RULES, Procedure
 from backtest.rules.settings import Provenance
 from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_venue
 from backtest.schemas.arguments import checked, meant, spelled
+from backtest.shown import shown
 
 
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
+@shown("name", "title", "contracts", "settlement", "trigger_price", "takeover_price", "remainder", "note")
 class Venue:
     """A venue's rules: its contracts and what happens to a liquidated position."""
 

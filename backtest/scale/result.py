@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.shown import shown
 from backtest.study.levels.grid import Grid
 from backtest.study.levels.levels import MOVED, STILL, Levels
 from backtest.study.partial_sums.levels import levels_from
@@ -40,6 +41,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
+@shown()
 class Result:
     """What a finished run left in its folder."""
 

@@ -16,10 +16,12 @@ from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN
 from backtest.kernel.types import Floats, Integers
 from backtest.schemas.frames import Outcome
+from backtest.shown import shown
 
 NOTHING = len(Outcome.categories)  # no outcome: a leg that was never opened
 
 
+@shown()
 class AccountOutcomes(NamedTuple):
     """What became of accounts and of their legs."""
 

@@ -30,6 +30,7 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome, Side, Time
+from backtest.shown import shown
 
 AFTER = {
     "account_id": pl.Int64,
@@ -57,6 +58,7 @@ CLOSED = {
 }
 
 
+@shown()
 class Liquidations(NamedTuple):
     """What became of accounts under a venue's procedure."""
 

@@ -28,6 +28,7 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import PRICE_PREFIX
+from backtest.shown import shown
 
 #: Bars stepped between two reports of progress.
 REPORTED = 65_536
@@ -40,6 +41,7 @@ _RUNAWAY = (
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Replay:
     """What a replay found. Money is in settlement currency, exact to the ledger's unit."""
 

@@ -22,6 +22,7 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
+from backtest.shown import shown
 
 SIDES = {"long": 1.0, "short": -1.0}
 SURVIVED, NOT_ALLOWED = kernel.SURVIVED, kernel.NOT_ALLOWED
@@ -29,6 +30,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Lifetimes:
     """The bar that liquidates a position opened at each bar's opening, counted from the symbol's first bar."""
 

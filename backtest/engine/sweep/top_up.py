@@ -16,10 +16,12 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import POSITIVE, Column, Schema, conform, named_alike, offence
+from backtest.shown import shown
 
 WALLETS = Schema("wallets", (Column("account_id", pl.Int64, or_text=True), Column("wallet", pl.Float64, POSITIVE)))
 
 
+@shown()
 class ToppedUp(NamedTuple):
     """What became of positions whose margin is added automatically."""
 

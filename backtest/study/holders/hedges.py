@@ -17,11 +17,13 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
+from backtest.shown import shown
 
 __all__ = ["liquidated", "pairs"]
 __dir__ = __all__.copy
 
 
+@shown()
 class Pairs(NamedTuple):
     """The same pairs twice."""
 

@@ -21,6 +21,7 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
+from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import USUAL, Crowding, Run, centre_of, runs
 from backtest.study.levels.grid import Grid, column_bars, moment_of
@@ -54,6 +55,7 @@ SEEN: dict[str, Any] = {
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Lives:
     """Every cluster that was found, and where it stood each time."""
 

@@ -14,6 +14,7 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
+from backtest.shown import shown
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -29,6 +30,7 @@ ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Grid:
     """Bins [edge, next edge) by columns of equal length.
 

@@ -14,12 +14,14 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
+from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.waiting import standing_at
 from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket, whole_units
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class LevelMap:
     """What waits around the price at a moment; the price itself is an edge of the bins.
 

@@ -39,6 +39,7 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
+from backtest.shown import shown
 from backtest.study.levels.cells import SIDES, SideCells, row_columns
 from backtest.study.levels.grid import Grid, milliseconds
 from backtest.study.levels.waiting import Measure, require_no_funding
@@ -51,6 +52,7 @@ STILL, MOVED = "levels at the entry, without funding", "levels moved by funding 
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Levels:
     """What waits in each cell of a grid.
 

@@ -27,7 +27,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
 from backtest.schemas.arguments import checked
-from backtest.study.stats.band import Band
+from backtest.study.stats.bands import Band
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed, resampling
 
 __all__ = ["bands", "branching_ratio", "counts", "reading", "side_by_side", "variance_ratio"]

@@ -31,12 +31,14 @@ from backtest.rules.procedure import Impact
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
+from backtest.shown import shown
 from backtest.study.liquidations.flow import entry_notional
 
 WORLDS = ("in both", "only in fact", "only under the policy", "in neither")
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Counterfactual:
     """A history's own liquidations, and those under another policy."""
 

@@ -13,6 +13,7 @@ from backtest.market.market import Market
 from backtest.rules.procedure import PROCEDURE_RULES
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+from backtest.shown import shown
 from backtest.study.policy.responses import RESPONSES
 from backtest.study.policy.settlement import Terms
 
@@ -39,6 +40,7 @@ KEYS = (
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class History:
     """Prices, and which tables of tiers stand in where none was in force."""
 
@@ -48,6 +50,7 @@ class History:
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Wanted:
     """A book as traders wanted it, and the part of it that every rule of a grid takes.
 
@@ -91,6 +94,7 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Grid:
     """Every combination of rules and terms."""
 

@@ -24,6 +24,7 @@ from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
+from backtest.shown import shown
 from backtest.study.prediction.indicators import DAY, Indicator, bar_length, realised_volatility
 from backtest.study.prediction.labels import HOUR, fingerprint
 
@@ -45,6 +46,7 @@ Measure = Literal["notional", "share"]
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class SideLevels:
     """One side's levels in the order they enter, and in the order they leave."""
 
@@ -58,6 +60,7 @@ class SideLevels:
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Levels:
     """Where the positions of a book would be liquidated, when each stood there, and which book it was."""
 

@@ -29,6 +29,7 @@ from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import Column, Schema, check
+from backtest.shown import shown
 
 __all__ = ["from_bars", "from_funding", "funding_z_score", "open_interest_over_volume", "realised_volatility"]
 __dir__ = __all__.copy
@@ -48,6 +49,7 @@ VALUES = Schema("values", (Column("known_at", Time), Column("value", pl.Float64)
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Indicator:
     """One indicator through time.
 

@@ -23,6 +23,7 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
 from backtest.schemas.validation import NOT_NEGATIVE, Column, Schema, conform
+from backtest.shown import shown
 from backtest.study.liquidations.flow import by_interval
 from backtest.study.prediction.indicators import bar_length
 
@@ -39,6 +40,7 @@ FLOW = Schema("flow", (Column("time", Time), Column("notional", pl.Float64, NOT_
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Labels:
     """What was liquidated in each interval, and who says so.
 

@@ -18,7 +18,7 @@ neighbouring hours correlate by 0.9 or 0.97 (6, 13, 26 or 52 blocks), 90 to 91 %
 third of a block; of ratios over blocks that share a fate and differ in weight, 95 to 97 %. Bands from independent
 errors held it 10 to 40 % of the time.
 
-References: Künsch (1989), Carlstein (1986) on blocks; of the width of bands, see ``stats.band``.
+References: Künsch (1989), Carlstein (1986) on blocks; of the width of bands, see ``stats.bands``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
-from backtest.study.stats.band import Band, effective_number, in_days, tail
+from backtest.shown import shown
+from backtest.study.stats.bands import Band, effective_number, in_days, tail
 
 FORTNIGHT = timedelta(days=14)
 MILLISECOND = timedelta(milliseconds=1)
@@ -48,6 +49,7 @@ def blocks(times: pl.Expr, length: timedelta = FORTNIGHT) -> pl.Expr:
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Resampling:
     """Calendar blocks drawn again and again: the same ones for every statistic.
 

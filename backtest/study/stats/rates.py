@@ -12,12 +12,14 @@ import polars as pl
 
 from backtest.errors import DataError
 from backtest.kernel.types import Flags, Floats, Integers
+from backtest.shown import shown
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed
 
 MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class Rate:
     """Cases in order of time, and which of them an event befell."""
 

@@ -19,6 +19,7 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import NOT_NEGATIVE, POSITIVE, Column, Schema, conform
+from backtest.shown import shown
 from backtest.study.liquidations.flow import weight
 from backtest.study.prediction.labels import fingerprint
 
@@ -33,6 +34,7 @@ EVENTS = Schema(
 
 
 @dataclass(frozen=True, eq=False)
+@shown()
 class MapLabels:
     """Liquidations of one symbol, and who says so.
 
