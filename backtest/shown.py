@@ -30,10 +30,16 @@ def shown(*names: str) -> Callable[[Class], Class]:
         The decorator, which returns the class it is given.
     """
 
+    def text(value: Any) -> str:
+        return _text(value, names)
+
+    def table(value: Any) -> str:
+        return _table(value, names)
+
     def decorate(cls: Class) -> Class:
         if "__repr__" not in vars(cls) or issubclass(cls, tuple):
-            cls.__repr__ = lambda value: _text(value, names)  # type: ignore[assignment]
-        cls._repr_html_ = lambda value: _table(value, names)  # type: ignore[attr-defined]
+            cls.__repr__ = text  # type: ignore[assignment]
+        cls._repr_html_ = table  # type: ignore[attr-defined]
         return cls
 
     return decorate
@@ -73,7 +79,7 @@ def _changed(value: Any) -> Iterator[str]:
 def _words(value: Any) -> str:
     if value is None:
         return ""
-    if hasattr(value, "columns"):
+    if hasattr(value, "height"):
         return f"{value.height:,} rows of {', '.join(value.columns)}"
     if hasattr(value, "shape"):
         return f"{' x '.join(f'{length:,}' for length in value.shape)} numbers"

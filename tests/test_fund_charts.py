@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from backtest.chart.venues import loss_waterfall, moved_mark
-from backtest.chart.venues.fund import drawn, figure, fund_path, paid_in
+from backtest.chart.venues.fund import drawn, fund_figure, fund_path, paid_in
 from backtest.schemas.frames import Time
 from backtest.study.fund import insurance
 
@@ -60,7 +60,7 @@ def test_paid_in_and_drawn__have_a_scale_of_their_own_each(fund: pl.DataFrame) -
 def test_figures__are_drawn_where_nothing_flowed_or_was_lost(fund: pl.DataFrame) -> None:
     still = fund.with_columns(paid_in=pl.lit(0.0), paid_out=pl.lit(0.0), fund=pl.lit(0.0))
     window = (fund["time"][0], fund["time"][-1])
-    figure(still, insurance.fund_flow(still), window, title="still").canvas.draw()
+    fund_figure(still, insurance.fund_flow(still), window, title="still").canvas.draw()
     nothing = pl.DataFrame({"bearer": list(loss_waterfall.BEARERS), "amount": [0.0] * 6})
     loss_waterfall.waterfall_figure(nothing, title="nothing").canvas.draw()
     flat = pl.DataFrame(

@@ -9,9 +9,10 @@ from matplotlib import rcParams
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from backtest.chart.liquidations import survival
+from backtest.chart.liquidations import survival_curves as survival
 from backtest.chart.style import theme
-from backtest.chart.venues import margins, policy
+from backtest.chart.venues import margin_charts as margins
+from backtest.chart.venues import policy
 from backtest.chart.venues.procedures import MEASURES, brackets, side_by_side
 from backtest.schemas.frames import Side
 

@@ -7,7 +7,7 @@ import pytest
 from backtest import Accounts, Venue, liquidate_accounts, sweep_accounts
 from backtest.rules import venue_files
 from backtest.shown import LINES, WIDTH
-from backtest.study.levels import level_map
+from backtest.study.levels import level_map, without_drift
 from tests.example_world import world
 
 
@@ -33,7 +33,7 @@ def test_results__show_themselves_in_three_lines() -> None:
     assert isinstance(accounts, Accounts)
     values = [known[name] for name in ("market", "book", "accounts", "impact", "replayed", "grid", "open_levels")]
     values += [sweep_accounts(accounts, market, venue), liquidate_accounts(accounts, market, venue)]
-    values += [level_map(known["outcomes"], market, "BTCUSDT")]
+    values += [level_map(without_drift(known["book"], market, venue), market, "BTCUSDT")]
     for value in values:
         assert is_short(value), value
         assert value._repr_html_().startswith("<table>")

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 
 from backtest import amounts
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.schemas.arguments import checked
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from backtest.amounts import moment
 from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
 from backtest.chart.levels.level_map import highest_of, liquidation_map
 from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.schemas.arguments import checked
 from backtest.study.levels.level_maps import LevelMap

@@ -20,7 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from backtest import amounts
@@ -28,6 +27,7 @@ from backtest.chart.levels.figures import beside, bin_words, shown_prices
 from backtest.chart.levels.heatmaps import Scale, colour_bar, heatmap, mark_line
 from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
 from backtest.chart.style.time_axis import days
 from backtest.errors import ArgumentError, BacktestError

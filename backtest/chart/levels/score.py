@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from backtest import amounts
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recolour_figure
 from backtest.schemas.arguments import checked
 

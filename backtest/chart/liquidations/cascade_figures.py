@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from backtest import amounts
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import heaviest

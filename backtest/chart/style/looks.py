@@ -15,12 +15,12 @@ from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgba
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 
 
 class Size(NamedTuple):

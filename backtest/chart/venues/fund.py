@@ -8,11 +8,11 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from backtest import amounts
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.style.time_axis import Floats, openings, time_axis
 from backtest.schemas.arguments import checked
 

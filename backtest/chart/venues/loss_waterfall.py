@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from backtest.amounts import amount, currency_name, percent
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.schemas.arguments import checked
 
 #: What is lost and what is gained; the sides' colours mean longs and shorts.

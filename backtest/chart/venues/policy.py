@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from backtest import amounts
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.schemas.arguments import checked
 
 __all__ = ["MEASURES", "Measure", "by_cap", "frontier", "frontiers", "small_multiples"]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from backtest.chart.style import theme
+from backtest.chart.style.figure import Figure
 from backtest.chart.venues.policy import Measure
 from backtest.schemas.arguments import checked
 
