@@ -21,7 +21,7 @@ def shown(*names: str) -> Callable[[Class], Class]:
 
     Parameters
     ----------
-    names
+    *names
         The attributes to show; none: the fields that differ from their default.
 
     Returns

@@ -8,7 +8,7 @@ import polars as pl
 
 from backtest.book.accounts import Accounts
 from backtest.book.book import Book
-from backtest.engine.accounts.alerts import alerts
+from backtest.engine.accounts.alerts import replay_alerts
 from backtest.engine.accounts.liquidate import liquidate_accounts
 from backtest.engine.accounts.sweep import sweep_accounts
 from backtest.engine.replay.replay import replay
@@ -20,7 +20,7 @@ from backtest.rules import margin
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
-from backtest.study.holders.account_path import path
+from backtest.study.holders.account_paths import account_path
 from backtest.study.levels.grid import grid_of
 from backtest.study.levels.levels import levels_of
 from backtest.study.liquidations.feed_throttling import visible
@@ -71,8 +71,8 @@ def accounts() -> None:
     wallets = Accounts(pl.DataFrame({"account_id": [0], "wallet": [0.2]}), legs)
     sweep_accounts(wallets, market, VENUE, threads=1)
     liquidate_accounts(wallets, market, VENUE, threads=1)
-    alerts(wallets, market, VENUE, threads=1)
-    path(wallets, 0, market, VENUE)
+    replay_alerts(wallets, market, VENUE, threads=1)
+    account_path(wallets, 0, market, VENUE)
 
 
 def replays() -> None:
