@@ -9,6 +9,7 @@ OPTIONS = {
     "hosts must name": "--host must name",
     "impact.mark moves": "--mark-impact moves",
     "say exogenous=True": "say --exogenous",
+    "start and end leave no bars": "--from and --until leave no bars",
     "impact participation": "--participation",
     "impact square_root": "--square-root-impact",
     "trace must be": "--trace must be",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -125,32 +124,29 @@ def _suffix(best: np.ufunc, values: Floats) -> Floats:
     return np.asarray(best.accumulate(values[::-1])[::-1])
 
 
-#: The last forest of each market, and which trees stand in it: a sweep under like rules need not plant it again,
-#: and neither need the next batch of a book, unless it uses a tree that none before it did.
-_LAST: weakref.WeakKeyDictionary[Market, tuple[object, Flags, Forest]] = weakref.WeakKeyDictionary()
-
-
 def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used: Flags, series: str) -> Forest:
-    """Return the trees a sweep will search, built for the rates in use."""
+    """Return the trees a sweep will search, built for the rates in use.
+
+    The market keeps the last forest: a sweep under like rules need not plant it again, and neither need the next
+    batch of a book, unless it uses a tree that none before it did.
+    """
     fees = {group.symbol: group.contract for group in book.groups}
     key = (
         series,
         book.trees,
         tuple((number, contract.kind, contract.mark_fee_rate) for number, contract in sorted(fees.items())),
     )
-    last = _LAST.get(market)
-    if last is not None and last[0] == key:
-        if not (used & ~last[1]).any():
-            return last[2]
-        used = used | last[1]
-    wanted = [tree if used[number] else None for number, tree in enumerate(book.trees)]
-    forest = _plant(
-        market,
-        [None if tree is None else _crossing_values(tree, bars, funding, fees[tree.symbol]) for tree in wanted],
-        [tree.symbol for tree in book.trees],
-    )
-    _LAST[market] = (key, used, forest)
-    return forest
+    last: tuple[Flags, Forest | None] = market.kept("forest", key) or (np.zeros_like(used), None)
+    last_used, last_forest = last
+    if last_forest is not None and not (used & ~last_used).any():
+        return last_forest
+    used = used | last_used
+    values = [
+        _crossing_values(tree, bars, funding, fees[tree.symbol]) if wanted else None
+        for tree, wanted in zip(book.trees, used, strict=True)
+    ]
+    forest = _plant(market, values, [tree.symbol for tree in book.trees])
+    return market.keep("forest", key, (used, forest))[1]
 
 
 def watched_of(market: Market, series: str, triggers_liquidation: bool) -> Watched:

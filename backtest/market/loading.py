@@ -148,4 +148,4 @@ def sample(seed: int = SEED) -> Market:
     The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.
     """
     bars, funding = reconstruct(seed)
-    return Market(bars, funding, description=describe(seed))
+    return Market(bars, funding, gap_limit=gap_limit, description=describe(seed))

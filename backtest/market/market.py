@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,8 @@ from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
 from backtest.schemas.validation import breaking, conform, offence, require_order, say
 from backtest.shown import shown
+
+Made = TypeVar("Made")
 
 GAP_LIMIT = timedelta(hours=6)
 INTERVAL = re.compile(r"([1-9]\d*(ms|s|m|h|d|w|mo|q|y))+")
@@ -61,6 +64,7 @@ class Market:
         self.bars = _by_symbol(conform(bars, BARS))
         self.gap_limit = _checked_limit(gap_limit)
         self.description = description
+        self._made: dict[str, tuple[object, Any]] = {}  # by name, with the key it was made for
         self._check_prices()
         require_order(self.bars, "bars")
         self._check_intervals()
@@ -153,6 +157,65 @@ class Market:
             .collect()
         )
 
+    def select(
+        self, symbols: Iterable[str] | None = None, start: datetime | None = None, end: datetime | None = None
+    ) -> Market:
+        """Return the market of some symbols, and of the bars that open from ``start`` to before ``end``.
+
+        Funding is kept for these symbols, at all times: what is charged outside the bars touches nobody.
+
+        Raises
+        ------
+        ArgumentError
+            For symbols the bars do not hold, and where no bars are left.
+        """
+        rows, rates = [pl.lit(True)], self.funding
+        if symbols is not None:
+            kept = list(symbols)
+            strange = [symbol for symbol in kept if symbol not in self.symbols]
+            if strange:
+                raise ArgumentError(
+                    f"symbols: {strange[0]} is not in the bars: there are {', '.join(self.symbols)}"
+                )
+            rows.append(pl.col("symbol").is_in(kept))
+            rates = None if rates is None else rates.filter(pl.col("symbol").is_in(kept))
+        if start is not None:
+            rows.append(pl.col("time") >= start)
+        if end is not None:
+            rows.append(pl.col("time") < end)
+        bars = self.bars.filter(rows)
+        if bars.is_empty():
+            raise ArgumentError(f"start and end leave no bars of {self!r}")
+        return self._with(bars, None if rates is None or rates.is_empty() else rates)
+
+    def without_funding(self) -> Market:
+        """Return the market without its funding."""
+        return self._with(self.bars, None)
+
+    def with_last_price(self) -> Market:
+        """Return the market with a last price: its own, or the mark price in its place."""
+        if self.has("last"):
+            return self
+        prices = pl.col("open", "high", "low", "close").name.prefix(PRICE_PREFIX["last"])
+        return self._with(self.bars.with_columns(prices), self.funding)
+
+    def _with(self, bars: pl.DataFrame, funding: pl.DataFrame | None) -> Market:
+        return Market(bars, funding, gap_limit=self.gap_limit, description=self.description)
+
+    def kept(self, name: str, key: object) -> Any:
+        """Return what was made of this market last under a name; None where it was made for another key."""
+        last_key, made = self._made.get(name, (None, None))
+        return made if last_key == key else None
+
+    def keep(self, name: str, key: object, made: Made) -> Made:
+        """Return what was made of this market, after keeping it for whom needs it next."""
+        self._made[name] = (key, made)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was made of the market: it can be made again."""
+        return {**self.__dict__, "_made": {}}
+
     def resample(self, every: str) -> Market:
         """Return the market in coarser bars: first open, highest high, lowest low, last close.
 
@@ -185,7 +248,7 @@ class Market:
             raise ArgumentError(f"every must be an interval like 5m, 1h or 1d, is {every!r}")
         coarse = self.bars.group_by_dynamic("time", every=every, group_by="symbol").agg(values)
         names = [name for name in self.bars.columns if name in coarse.columns]
-        return Market(coarse.select(names), self.funding, gap_limit=self.gap_limit, description=self.description)
+        return self._with(coarse.select(names), self.funding)
 
     def long_gaps(self, symbol: int) -> Integers:
         """Return the bars of a symbol, counted from its first, that open after a gap beyond the limit."""

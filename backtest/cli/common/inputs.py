@@ -8,8 +8,6 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from backtest import population
 from backtest.book import Book
 from backtest.book import load as load_book
@@ -36,13 +34,12 @@ def read_market(options: Namespace) -> Market:
     if options.bars is None and options.funding is not None:
         raise ArgumentError("--funding needs --bars: the bundled sample has its own")
     if options.bars is None:
-        whole = sample()
+        whole = sample(gap_limit=options.gap_limit)
     else:
         whole = load_market(options.bars, options.funding, gap_limit=options.gap_limit)
-    kept = whole.bars.filter(*_restrictions(options, whole))
-    if kept.is_empty():
-        raise ArgumentError(f"--from and --until leave no bars of {whole!r}")
-    return Market(kept, whole.funding, gap_limit=options.gap_limit, description=whole.description)
+    for symbol in sorted(options.symbol or ()):
+        require_symbol("--symbol", symbol, whole)
+    return whole.select(options.symbol or None, options.start, options.end)
 
 
 def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) -> Book:
@@ -138,19 +135,3 @@ def require_symbol(option: str, symbol: str, market: Market) -> None:
     """Raise unless the bars hold a symbol that an option names."""
     if symbol not in market.symbols:
         raise ArgumentError(f"{option} {symbol} is not in the bars: there are {', '.join(market.symbols)}")
-
-
-def _restrictions(options: Namespace, market: Market) -> list[pl.Expr]:
-    restrictions = []
-    if options.symbol:
-        strangers = sorted(set(options.symbol) - set(market.symbols))
-        if strangers:
-            raise ArgumentError(
-                f"--symbol {strangers[0]} is not in the bars: there are {', '.join(market.symbols)}"
-            )
-        restrictions.append(pl.col("symbol").is_in(options.symbol))
-    if options.start is not None:
-        restrictions.append(pl.col("time") >= options.start)
-    if options.end is not None:
-        restrictions.append(pl.col("time") < options.end)
-    return restrictions

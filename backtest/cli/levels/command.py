@@ -22,7 +22,6 @@ from backtest.market import Market
 from backtest.rules.venue import Venue
 from backtest.study.levels.export import heatmap_json, map_json
 from backtest.study.levels.level_maps import mark_at
-from backtest.study.levels.levels import unfunded
 
 PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
 
@@ -43,7 +42,7 @@ def run(options: Namespace) -> None:
     with clock.stage("positions"):
         book = read_book(options, market, venue, tiers)
     with clock.stage("sweep"):
-        prices = market if options.drift else unfunded(market)
+        prices = market if options.drift else market.without_funding()
         outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=options.threads)
     swept = Swept(
         market, venue, book, outcomes, tiers_used(book, market, venue, tiers=tiers), is_invented(options)

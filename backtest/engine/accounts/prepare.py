@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,26 +80,14 @@ def prepare(
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 
-#: The last grid of each market: a second sweep of the same symbols need not build it again.
-_LAST: weakref.WeakKeyDictionary[Market, tuple[object, Market]] = weakref.WeakKeyDictionary()
-
-
 def _of_symbols(market: Market, accounts: Accounts) -> Market:
-    """Return the market of the symbols that accounts hold, in its own order."""
+    """Return the market of the symbols that accounts hold, in its own order; a second sweep of them reuses it."""
     held = {*accounts.symbols, *accounts.coins}
     order = tuple(symbol for symbol in market.symbols if symbol in held)
     if order == market.symbols:
         return market
-    last = _LAST.get(market)
-    if last is not None and last[0] == order:
-        known: Market = last[1]
-        return known
-    bars = market.bars.filter(pl.col("symbol").is_in(order))
-    found = Market(
-        bars, _funding_of_any(market, order), gap_limit=market.gap_limit, description=market.description
-    )
-    _LAST[market] = (order, found)
-    return found
+    known: Market | None = market.kept("symbols", order)
+    return known or market.keep("symbols", order, market.select(order))
 
 
 def _contracts(market: Market, accounts: Accounts, venue: Venue) -> list[Contract]:
@@ -110,25 +97,13 @@ def _contracts(market: Market, accounts: Accounts, venue: Venue) -> list[Contrac
     return [own.get(symbol) or replace(any_other, symbol=symbol) for symbol in market.symbols]
 
 
-def _funding_of_any(market: Market, symbols: tuple[str, ...]) -> pl.DataFrame | None:
-    if market.funding is None:
-        return None
-    own = market.funding.filter(pl.col("symbol").is_in(symbols))
-    return None if own.is_empty() else own
-
-
-_GRIDS: weakref.WeakKeyDictionary[Market, tuple[object, tuple[Funding, GridBars]]] = weakref.WeakKeyDictionary()
-
-
 def _grid(market: Market, contracts: list[Contract], whole: Market) -> tuple[Funding, GridBars]:
     key = (int(whole.times.min()), int(whole.times.max()), tuple((own.symbol, own.kind) for own in contracts))
-    last = _GRIDS.get(market)
-    if last is not None and last[0] == key:
-        return last[1]
+    last: tuple[Funding, GridBars] | None = market.kept("grid", key)
+    if last is not None:
+        return last
     funding = market_arrays.funding_of(market, contracts)
-    found = (funding, grid_of(market, funding, whole))
-    _GRIDS[market] = (key, found)
-    return found
+    return market.keep("grid", key, (funding, grid_of(market, funding, whole)))
 
 
 def _check_symbols(accounts: Accounts, market: Market) -> None:

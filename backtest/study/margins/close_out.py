@@ -64,8 +64,8 @@ class Exit:
     def of(cls, market: Market, closing: Closing, symbol: str | None, venue: Venue | None = None) -> Exit:
         """Return the terms on which positions of a symbol are closed; of a linear contract without a venue."""
         name = symbol_of(market, symbol)
-        own = market.bars.filter(pl.col("symbol") == name)
-        alone = Market(own, market.funding, gap_limit=market.gap_limit, description=market.description)
+        alone = market.select([name])
+        own = alone.bars
         bars_a_day = DAY / timedelta(milliseconds=int(alone.intervals[0]))
         deviation = own.select(pl.col("close").log().diff().std()).item() or 0.0
         kind = "linear" if venue is None else venue.contract(name).kind

@@ -86,8 +86,7 @@ def levels(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict")
     bar_length(market)
     if book.adjustments is not None:
         raise ArgumentError("levels: the book has adjustments, which move levels after the entry: leave them out")
-    unfunded = Market(market.bars, gap_limit=market.gap_limit)
-    prices = sweep(Book(book.positions), unfunded, venue, tiers=tiers)["liquidation_price"]
+    prices = sweep(Book(book.positions), market.without_funding(), venue, tiers=tiers)["liquidation_price"]
     rows = sweep(book, market, venue, tiers=tiers).with_columns(liquidation_price=prices)
     sides = {name: _side(rows.filter(pl.col("side") == name), name, book.survival, market) for name in SIDES}
     return Levels(market, venue.contract(market.symbols[0]).kind, sides, fingerprint(book))
