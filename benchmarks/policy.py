@@ -36,7 +36,7 @@ from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.kernel.types import readonly
 from backtest.scale import manifest
 from backtest.study.policy import replay_settlement
-from backtest.study.policy.evaluations import evaluate, wanted, with_last_price
+from backtest.study.policy.evaluations import evaluate, wanted
 from backtest.study.policy.grid import Grid, History, Rules, Wanted
 from backtest.study.policy.replay_settlement import Replayed, procedure_of
 from backtest.study.policy.responses import under_cap
@@ -192,7 +192,7 @@ def alone(case: Case, settlement: Replayed, grid: Grid) -> float:
     rules = [settlement.rules(Run(case.book, case.market, case.venue, pl.DataFrame()), Terms(None, 1e6, name))
              for name in grid.procedures]  # fmt: skip
     replay(case.small(grid).book, case.market, rules[0])
-    worst = with_last_price(case.market)
+    worst = case.market.with_last_price()
     how = {"fund": 1e6, "fill_price": "last_extreme"}
     seconds = [timed(partial(replay, case.book, worst, venue, **how)) for venue in rules]
     return sum(seconds) / len(seconds)
@@ -237,7 +237,7 @@ class Case:
         rules = grid.rules()
         seconds = []
         for chosen in [rules[number] for number in np.linspace(0, len(rules) - 1, MEASURED).astype(int)]:
-            few = under_cap(Book(self.book.positions[rows]), chosen.cap, "same_size")
+            few = under_cap(Book(self.book.positions[rows]), self.venue, chosen.cap, "same_size")
             ours = sweep(few, self.market, chosen.applied(self.venue))
             moments = ours["outcome_time"].to_physical().fill_null(0).to_numpy()
             expected = np.where(ours["liquidated"], (moments - population.FIRST) // population.MINUTE, -1)

@@ -367,7 +367,9 @@ def reference_account_outcomes(
         lives = follow(legs, coins, transfers, account["wallet"] - order_margin, world)
         accounts.append(account_outcome(lives, convention, grid, order_margin))
         for leg in legs:
-            ended[leg.row["leg_id"]] = leg_outcome(leg, *lives[convention], grid)
+            ended[leg.row["leg_id"]] = (
+                *leg_outcome(leg, *lives[convention], grid), *worth(leg, venue)
+            )  # fmt: skip
     rows = [ended[leg_id] for leg_id in frames["legs"]["leg_id"]]
     return (
         frames["accounts"].hstack(framed(accounts, ACCOUNT_OUTCOME_COLUMNS)),
@@ -401,6 +403,12 @@ def account_outcome(lives: Row, convention: str, grid: Grid, order_margin: float
         money = (hit.V + mm, mm, at_fill, max(0.0, -at_fill))
     ambiguous = (lives["A"][2] is None) != (lives["B"][2] is None)
     return outcome, outcome == "liquidated", time, *bracket, *money, ambiguous
+
+
+def worth(leg: Leg, venue: Any) -> tuple[float, str]:
+    """Return a leg's notional at its entry, and how its contract pays."""
+    kind = venue.contracts.get(leg.symbol, venue.default).kind
+    return {"linear": leg.q * leg.E, "face_value": leg.q}[kind], kind
 
 
 def leg_outcome(leg: Leg, outcome: str, bar: int, hit: Hit | None, grid: Grid) -> tuple[Any, ...]:

@@ -68,7 +68,8 @@ def reference_outcomes(
         symbol, contract = position["symbol"], contracts[position["symbol"]]
         table = table_for(contract, symbol, position["entry_time"], tiers)
         life = Life(position, changes.get(position["position_id"], []), histories[symbol], rules)
-        outcomes.append(life.follow(first_segment(position, contract, table, histories[symbol])))
+        own = {"entry_notional": entry_notional(position, contract), "contract_kind": contract.kind}
+        outcomes.append(life.follow(first_segment(position, contract, table, histories[symbol])) | own)
     schema = {**OUTCOME_COLUMNS, "outcome_time": pl.Int64}
     frame = pl.DataFrame(outcomes, schema=schema).cast({"outcome_time": OUTCOME_COLUMNS["outcome_time"]})
     return positions.hstack(frame)
@@ -250,12 +251,17 @@ class Segment:
         )
 
 
+def entry_notional(position: Row, contract: Any) -> float:
+    q, E = position["quantity"], position["entry_price"]
+    return float({"linear": q * E, "inverse": q / E, "face_value": q}[contract.kind])
+
+
 def first_segment(position: Row, contract: Any, table: Any, history: History) -> Segment:
     q, E = position["quantity"], position["entry_price"]
-    entry_notional = {"linear": q * E, "inverse": q / E, "face_value": q}[contract.kind]
+    notional = entry_notional(position, contract)
     margin, leverage = position.get("margin"), position.get("leverage")
-    margin = entry_notional / leverage if margin is None else margin
-    leverage = entry_notional / margin if leverage is None else leverage
+    margin = notional / leverage if margin is None else margin
+    leverage = notional / margin if leverage is None else leverage
     s = 1.0 if position["side"] == "long" else -1.0
     funding = history.funding_at(position["entry_time"])
     return Segment(contract, table, leverage, s=s, q=q, E=E, M=margin, F_e=funding, put_in=margin)

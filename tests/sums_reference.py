@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from backtest.market.market import Market
@@ -12,10 +10,10 @@ from backtest.study.partial_sums.outcomes import HOUR, KEYS, SUMS, condense_live
 from backtest.study.survival import survival
 
 
-def condensed(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.DataFrame:
+def condensed(outcomes: pl.DataFrame, unit: float = 0.01) -> pl.DataFrame:
     """Return the sums that flows need, at every stamp."""
-    bucket = leverage_bucket(leverage(outcomes, kinds))
-    rows = in_units(outcomes, kinds, unit).with_columns(bucket, largest_fill=pl.col("fill_notional"))
+    bucket = leverage_bucket(leverage(outcomes))
+    rows = in_units(outcomes, unit).with_columns(bucket, largest_fill=pl.col("fill_notional"))
     sums = [f"{name}_units" for name in SUMS]
     found = (
         rows.group_by(KEYS[:-1])
@@ -26,8 +24,6 @@ def condensed(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, un
     return found.select(names).sort(KEYS).collect()
 
 
-def condensed_lives(
-    outcomes: pl.DataFrame, market: Market, kinds: Mapping[str, str] | None = None
-) -> pl.DataFrame:
+def condensed_lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
     """Return how many lived how many hours, from every life."""
-    return condense_lives(survival.lives(outcomes, market), HOUR, kinds=kinds)
+    return condense_lives(survival.lives(outcomes, market), HOUR)

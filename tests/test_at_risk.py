@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from outcome_cases import with_kinds
 
 from backtest import Book, Market, Venue, sweep
 from backtest.errors import ArgumentError
@@ -46,7 +47,7 @@ def random_outcomes(rows: int = 1_500, seed: int = 1) -> pl.DataFrame:
         for what, first, held in zip(outcome, entry, rng.integers(0, 30, rows), strict=True)
     ]
     prices = 100 * (1 + distance)
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "symbol": rng.choice(SYMBOLS, rows),
             "side": side,
@@ -59,6 +60,7 @@ def random_outcomes(rows: int = 1_500, seed: int = 1) -> pl.DataFrame:
         },
         schema_overrides={"side": Side, "outcome": Outcome, "entry_time": TIME, "outcome_time": TIME},
     )
+    return with_kinds(frame, KINDS)
 
 
 def plain(outcomes: pl.DataFrame, bars: pl.DataFrame, moment: datetime, move: float) -> dict:
@@ -90,7 +92,7 @@ def plain(outcomes: pl.DataFrame, bars: pl.DataFrame, moment: datetime, move: fl
 def test_by_move__equals_adding_up_positions_one_by_one():
     outcomes, bars = random_outcomes(), random_bars()
     moment, moves = START + 30 * MINUTE, [0.02, 0.1, 0.35, 0.7]
-    table = liquidation_at_risk.by_move(outcomes, bars, moment, moves, kinds=KINDS, unit=1e-6)
+    table = liquidation_at_risk.by_move(outcomes, bars, moment, moves, unit=1e-6)
     for row in table.iter_rows(named=True):
         sums = plain(outcomes, bars, moment, row["move"])
         for side in ("long", "short"):

@@ -20,7 +20,7 @@ from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.clusters import clusters_at
 from backtest.study.levels.grid import Grid, grid_of, milliseconds, moment_of
 from backtest.study.levels.level_maps import level_map
-from backtest.study.levels.levels import levels, levels_of, swept_levels, unfunded
+from backtest.study.levels.levels import levels, levels_of, swept_levels
 from backtest.study.levels.waiting import standing_at
 
 Charges = list[tuple[int, int, float]]
@@ -172,7 +172,7 @@ def test_adjusted_books__move_as_the_formula_asked_anew_says(drift: bool) -> Non
     changes = changes_of(history, rows)
     assert changes.height > 60
     book = Book(rows, changes)
-    prices = history if drift else unfunded(history)
+    prices = history if drift else history.without_funding()
     outcomes = sweep(book, prices, venue(), leverage_limit="cap")
     grid = grid_of(history, "A", bins=80, columns=60)
     found = levels_of(book, history, venue(), grid, drift=drift, measure="quantity")

@@ -34,7 +34,7 @@ from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import OUTCOME_COLUMNS, Time
 
 #: Columns a holder might well have, which the package uses names of for something else.
-OWN_NAMES = ("row", "limit", "time", "kind", "notional", "entry_notional", "count", "share", "index", "literal")
+OWN_NAMES = ("row", "limit", "time", "kind", "notional", "margin_rate", "count", "share", "index", "literal")
 
 
 @pytest.fixture

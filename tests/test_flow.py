@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from outcome_cases import with_kinds
 
 from backtest.errors import ArgumentError
 from backtest.schemas.frames import OUTCOME_COLUMNS, Outcome, Side
@@ -42,6 +43,7 @@ def random_outcomes(seed: int = 0, rows: int = 2_000, weighted: bool = True) -> 
         },
         schema_overrides={"side": Side, "outcome": Outcome, "outcome_time": OUTCOME_COLUMNS["outcome_time"]},
     )
+    frame = with_kinds(frame, KINDS)
     return frame if weighted else frame.drop("weight")
 
 
@@ -79,7 +81,7 @@ def test_concentration__is_the_largest_row_of_each_hour_over_its_sum(weighted):
     for row in outcomes.filter("liquidated").iter_rows(named=True):
         largest[hour(row)] = max(largest[hour(row)], row.get("weight", 1.0) * notional_at_entry(row))
     sums = accumulate(outcomes, hour)
-    found = flow.concentration(outcomes, kinds=KINDS)
+    found = flow.concentration(outcomes)
     assert found["time"].to_list() == sorted(sums)
     expected = [largest[time] / sums[time][1] for time in found["time"]]
     assert found["largest_share"].to_list() == pytest.approx(expected, rel=1e-3)
@@ -88,20 +90,18 @@ def test_concentration__is_the_largest_row_of_each_hour_over_its_sum(weighted):
 @pytest.mark.parametrize("weighted", [True, False])
 def test_liquidated__by_hour_and_side_equals_adding_up_rows(weighted):
     outcomes = random_outcomes(weighted=weighted)
-    table = flow.liquidated(outcomes, [flow.interval("1h"), "side"], kinds=KINDS)
+    table = flow.liquidated(outcomes, [flow.interval("1h"), "side"])
     assert_same(table, accumulate(outcomes, lambda row: (hour(row), row["side"])), keys=2)
 
 
 def test_liquidated__by_symbol_equals_adding_up_rows():
     outcomes = random_outcomes()
-    assert_same(
-        flow.liquidated(outcomes, ["symbol"], kinds=KINDS), accumulate(outcomes, lambda row: row["symbol"])
-    )
+    assert_same(flow.liquidated(outcomes, ["symbol"]), accumulate(outcomes, lambda row: row["symbol"]))
 
 
 def test_liquidated__by_price_bin_equals_adding_up_rows():
     outcomes = random_outcomes()
-    table = flow.liquidated(outcomes, [flow.price_bin(500.0)], kinds=KINDS)
+    table = flow.liquidated(outcomes, [flow.price_bin(500.0)])
     assert_same(table, accumulate(outcomes, lambda row: row["liquidation_price"] // 500.0 * 500.0))
 
 
@@ -112,7 +112,7 @@ def test_liquidated__by_leverage_bucket_equals_adding_up_rows():
 
     outcomes = random_outcomes()
     key = flow.leverage_bucket(flow.leverage(outcomes), edges=(5, 10, 100))
-    table = flow.liquidated(outcomes, [key], kinds=KINDS)
+    table = flow.liquidated(outcomes, [key])
     assert_same(table, accumulate(outcomes, bucket))
     assert table["leverage_bucket"].to_list() == ["below 5x", "5x to 10x", "10x to 100x", "100x and more"]
 
@@ -120,7 +120,7 @@ def test_liquidated__by_leverage_bucket_equals_adding_up_rows():
 def test_leverage__is_entry_notional_over_margin_where_only_the_margin_is_given():
     outcomes = random_outcomes(rows=50).drop("leverage")
     expected = [notional_at_entry(row) / row["margin"] for row in outcomes.iter_rows(named=True)]
-    assert outcomes.select(flow.leverage(outcomes, KINDS)).to_series().to_list() == pytest.approx(expected)
+    assert outcomes.select(flow.leverage(outcomes)).to_series().to_list() == pytest.approx(expected)
 
 
 def test_liquidated__unit_decides_what_amounts_are_rounded_to():
@@ -137,7 +137,7 @@ def test_liquidated__unit_decides_what_amounts_are_rounded_to():
 @pytest.mark.parametrize("every", ["15m", "1h", "1d"])
 def test_by_interval__has_every_interval_and_equals_adding_up_rows(every):
     outcomes = random_outcomes()
-    table = flow.by_interval(outcomes, start=START, end=END, every=every, kinds=KINDS)
+    table = flow.by_interval(outcomes, start=START, end=END, every=every)
     step = {"15m": timedelta(minutes=15), "1h": timedelta(hours=1), "1d": timedelta(days=1)}[every]
     first = START.replace(hour=0) if every == "1d" else START
     sums = accumulate(outcomes, lambda row: (first + (row["outcome_time"] - first) // step * step, row["side"]))
@@ -176,7 +176,7 @@ def test_sums__do_not_depend_on_the_order_of_rows():
     shuffled = outcomes.sample(fraction=1.0, shuffle=True, seed=3)
     keys = [flow.interval("1h"), "side", "symbol"]
     assert flow.liquidated(outcomes, keys).equals(flow.liquidated(shuffled, keys))
-    assert flow.summary(outcomes, kinds=KINDS).equals(flow.summary(shuffled, kinds=KINDS))
+    assert flow.summary(outcomes).equals(flow.summary(shuffled))
 
 
 def test_a_weight__counts_like_as_many_rows():
@@ -260,7 +260,7 @@ def test_summary__equals_adding_up_rows():
         "ambiguous": sum(row["weight"] for row in rows if row["ambiguous"]),
         "unknown": sum(row["weight"] for row in rows if row["outcome"] == "unknown"),
     }
-    assert flow.summary(outcomes, kinds=KINDS).row(0, named=True) == pytest.approx(expected, rel=1e-7, abs=1)
+    assert flow.summary(outcomes).row(0, named=True) == pytest.approx(expected, rel=1e-7, abs=1)
 
 
 def test_summary__of_no_positions_has_no_shares():

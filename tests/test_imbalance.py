@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from outcome_cases import with_kinds
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Side
@@ -35,7 +36,7 @@ def random_outcomes(rows: int = 300, seed: int = 1) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     symbol = rng.choice(["BTCUSDT", "BTCUSD"], rows)
     price, quantity = rng.uniform(30_000, 40_000, rows), rng.lognormal(0, 1, rows)
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "symbol": symbol,
             "side": rng.choice(["long", "short"], rows),
@@ -47,6 +48,7 @@ def random_outcomes(rows: int = 300, seed: int = 1) -> pl.DataFrame:
         },
         schema_overrides={"side": Side, "outcome_time": TIME},
     )
+    return with_kinds(frame, {"BTCUSD": "inverse"})
 
 
 def random_bars(hours: int = 10, seed: int = 2) -> pl.DataFrame:
@@ -78,7 +80,7 @@ def test_imbalance__changes_sign_where_sides_are_exchanged():
 
 
 def test_imbalance__of_a_swept_flow_takes_any_measure():
-    outcomes = random_outcomes().with_columns(entry_price=1.0, quantity=1.0, shortfall=0.0)
+    outcomes = random_outcomes().with_columns(entry_notional=1.0, shortfall=0.0)
     table = flow.by_interval(outcomes, start=START, end=START + 9 * HOUR)
     for measure in ("notional", "count", "share"):
         assert imbalance.by_interval(table, measure)["imbalance"].is_between(-1, 1).all()
@@ -121,7 +123,7 @@ def test_autocorrelation__refuses_uneven_intervals_and_lags_of_nothing():
 
 def test_forced_share__equals_plain_python():
     outcomes, bars = random_outcomes(), random_bars()
-    table = imbalance.forced_share(outcomes, bars, "1h", kinds={"BTCUSD": "inverse"})
+    table = imbalance.forced_share(outcomes, bars, "1h")
     assert table.height == 20
     for symbol in ("BTCUSDT", "BTCUSD"):
         before = None

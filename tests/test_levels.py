@@ -321,9 +321,9 @@ def test_other_contracts__count_in_their_settlement_currency(kind: str) -> None:
     history = market(level=0.5, bars=50, daily=0.002)
     book = Book(positions(history, count=50).drop("exit_time").with_columns(leverage=pl.lit(3.0)))
     outcomes = sweep(book, history, venue(kind), leverage_limit="cap")
-    found = levels(outcomes, grid_of(history, "A"), kinds={"A": kind})
+    found = levels(outcomes, grid_of(history, "A"))
     value = pl.col("quantity") if kind == "face_value" else pl.col("quantity") / pl.col("liquidation_price")
-    standing = standing_at(outcomes, "A", moment_of(int(found.grid.ends[-1])), kinds={"A": kind})
+    standing = standing_at(outcomes, "A", moment_of(int(found.grid.ends[-1])))
     expected = standing.select(((value * pl.col("weight")) * 100).round().sum()).item()
     assert found.totals().select((pl.col("long") + pl.col("short")).last() * 100).item() == pytest.approx(expected)
 

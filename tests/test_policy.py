@@ -13,7 +13,7 @@ from backtest import Book, Market, sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Time
 from backtest.study.policy.bands import Bands
-from backtest.study.policy.evaluations import evaluate, run, wanted, with_last_price
+from backtest.study.policy.evaluations import evaluate, run, wanted
 from backtest.study.policy.frontier import LAWS, frontier, laws, spread
 from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
 from backtest.study.policy.responses import RESPONSES, under_cap
@@ -65,7 +65,7 @@ def slow_settlement(run: Run, terms: Terms) -> dict[str, float | datetime | None
 @pytest.mark.parametrize("procedure", ["returned", "to_fund"])
 @pytest.mark.parametrize(("fee", "fund"), [(0.0, 0.0), (0.002, 0.0), (0.002, 500.0), (0.0, 1e7)])
 def test_the_fund_path__equals_walking_through_the_rows(procedure: str, fee: float, fund: float) -> None:
-    run = swept(random_book(random_market(last=True)), with_last_price(HISTORY.market), fill_price="last_extreme")
+    run = swept(random_book(random_market(last=True)), HISTORY.market.with_last_price(), fill_price="last_extreme")
     terms = Terms(fee, fund, procedure)
     told = vars(FundPath().settle(run, terms))
     settled, slow = (
@@ -82,7 +82,7 @@ def test_the_fund_path__equals_walking_through_the_rows(procedure: str, fee: flo
 
 
 def test_money__is_conserved_between_traders_market_fund_and_those_deleveraged() -> None:
-    run, terms = swept(BOOK, with_last_price(HISTORY.market), fill_price="last_extreme"), Terms(0.003, 100.0)
+    run, terms = swept(BOOK, HISTORY.market.with_last_price(), fill_price="last_extreme"), Terms(0.003, 100.0)
     settled = FundPath().settle(run, terms)
     side = pl.when(pl.col("side") == "long").then(1).otherwise(-1)
     won = (
@@ -108,7 +108,7 @@ def test_responses__are_what_they_say(columns: str) -> None:
     margin = notional / pl.col("leverage") if columns == "leverage" else pl.col("margin")
     before = book.positions.select(n=notional, m=margin)
     for response in RESPONSES:
-        opened = under_cap(book, 10.0, response).positions
+        opened = under_cap(book, venue(), 10.0, response).positions
         assert opened.select((wanted_leverage <= 10 * (1 + 1e-12)).all()).item()
         after = opened.select("position_id", n=notional, m=margin)
         if response == "not_opened":
@@ -120,8 +120,8 @@ def test_responses__are_what_they_say(columns: str) -> None:
         moved = after.filter(above)
         assert (moved["m"] / moved["n"] >= 0.1 - 1e-12).all()
         assert (after[fixed] != before[fixed]).any()
-    assert under_cap(book, None, "same_size") is book
-    assert under_cap(book, 1_000.0, "same_size") is book
+    assert under_cap(book, venue(), None, "same_size") is book
+    assert under_cap(book, venue(), 1_000.0, "same_size") is book
 
 
 def test_adjustments__follow_their_positions() -> None:
@@ -137,8 +137,8 @@ def test_adjustments__follow_their_positions() -> None:
         schema_overrides={"time": Time},
     )
     book = Book(BOOK.positions, changes)
-    assert under_cap(book, 2.0, "not_opened").adjustments is None
-    smaller = under_cap(book, 2.0, "same_margin")
+    assert under_cap(book, venue(), 2.0, "not_opened").adjustments is None
+    smaller = under_cap(book, venue(), 2.0, "same_margin")
     kept = smaller.positions.filter(pl.col("position_id") == number)["quantity"][0]
     assert smaller.adjustments["quantity_change"][0] == pytest.approx(-kept / 2)
     assert smaller.adjustments["margin_change"][0] == 5.0
@@ -176,9 +176,9 @@ def test_a_row__is_a_sweep_and_sums_over_its_rows(policies: pl.DataFrame) -> Non
         **chosen, fill="worst_price", liquidation_fee=0.005, fund=1_000.0, procedure="returned"
     ).row(0, named=True)  # fmt: skip
     rules = venue().with_(basis="entry").with_(rate_scale=2.0, maximum_leverage=20.0, remainder="returned")
-    capped = under_cap(BOOK, 20.0, "same_margin")
+    capped = under_cap(BOOK, venue(), 20.0, "same_margin")
     outcomes = sweep(
-        capped, with_last_price(HISTORY.market), rules, fill_price="last_extreme", stop_trigger="mark"
+        capped, HISTORY.market.with_last_price(), rules, fill_price="last_extreme", stop_trigger="mark"
     )
     gone = outcomes.filter("liquidated")
     notional = pl.col("quantity") * pl.col("entry_price")
@@ -245,7 +245,7 @@ def test_liquidated_sets__are_nested_under_nested_maintenance_and_caps(seed: int
     for response in RESPONSES:
         before = set()
         for cap in (2.0, 5.0, 20.0, 100.0):
-            capped = under_cap(book, cap, response)
+            capped = under_cap(book, venue(), cap, response)
             gone = set(sweep(capped, market, venue()).filter("liquidated")["position_id"])
             assert before <= gone
             before = gone
@@ -340,8 +340,11 @@ def test_spread__is_over_books(policies: pl.DataFrame) -> None:
             "step is no rule that a change can be of: procedures are an axis",
         ),
         (lambda: Grid(changes={"x": {"remainder": "fund"}}), "remainder is no rule that a change can be of"),
-        (lambda: under_cap(BOOK, 5.0, "leave"), "response must be one of same_size, same_margin, not_opened"),
-        (lambda: under_cap(BOOK, 0.0, "same_size"), "a cap on leverage must be 1 or more"),
+        (
+            lambda: under_cap(BOOK, venue(), 5.0, "leave"),
+            "response must be one of same_size, same_margin, not_opened",
+        ),
+        (lambda: under_cap(BOOK, venue(), 0.0, "same_size"), "a cap on leverage must be 1 or more"),
     ],
 )
 def test_wrong_grids__are_refused(make, message: str) -> None:

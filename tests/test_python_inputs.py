@@ -324,7 +324,7 @@ def taken_apart() -> list[tuple[Any, dict[str, Any]]]:
         (margin.bankruptcy_price, held | {"contract": contract}),
         (margin.takeover_price, held | {"venue": venue, "contract": contract, "table": contract.tables[0]}),
         (margin.notional, {"contract": contract, "quantity": 1.0, "price": 2.0}),
-        (flow.summary, {"outcomes": found, "kinds": None, "unit": 0.01}),
+        (flow.summary, {"outcomes": found, "unit": 0.01}),
         (flow.by_interval, {"outcomes": found, "start": START, "end": START + 10 * HOUR, "every": "1h"}),
         (flow.tally, {"outcomes": found}),
         (flow.heaviest, {"flow": flows, "count": 2}),

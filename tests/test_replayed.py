@@ -16,7 +16,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
 from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Side, Time
-from backtest.study.policy.evaluations import evaluate, wanted, with_last_price
+from backtest.study.policy.evaluations import evaluate, wanted
 from backtest.study.policy.frontier import laws
 from backtest.study.policy.grid import Grid, History
 from backtest.study.policy.replay_settlement import UNCOUPLED, Replayed, procedure_of
@@ -52,7 +52,7 @@ def two_symbols() -> tuple[Book, Market, Venue]:
     rows = [random_book(random_market(seed=seed), 300, seed).positions.with_columns(symbol=pl.lit(name))
             for name, seed in (("X", 0), ("Y", 3))]  # fmt: skip
     positions = pl.concat(rows).with_columns(position_id=pl.int_range(pl.len()))
-    return Book(positions), with_last_price(Market(pl.concat(bars))), replace(rules, contracts=both)
+    return Book(positions), Market(pl.concat(bars)).with_last_price(), replace(rules, contracts=both)
 
 
 def adjusted() -> Book:

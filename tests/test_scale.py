@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import scale_cases
 from bad_kinds import good_files
+from outcome_cases import with_kinds
 from polars.testing import assert_frame_equal
 from scale_cases import Case, case, made_venue
 
@@ -198,7 +199,7 @@ def test_condensed_outcomes_of_a_thinning_book__serve_flows_and_merge(outcomes):
 
 
 def test_condensed_outcomes_of_inverse_contracts__are_in_their_coin(outcomes):
-    terms = {"kinds": {"ETHUSDT": "inverse"}, "unit": 1e-8}
+    outcomes, terms = with_kinds(outcomes, {"ETHUSDT": "inverse"}), {"unit": 1e-8}
     whole = condense(outcomes, **terms)
     assert_frame_equal(flow.summary(whole, unit=1e-8), flow.summary(outcomes, **terms), check_exact=True)
     ours, theirs = flow.concentration(whole, unit=1e-8), flow.concentration(outcomes, **terms)

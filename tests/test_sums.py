@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import sums_reference
+from outcome_cases import with_kinds
 from polars.testing import assert_frame_equal
 from scale_cases import BARS, SYMBOLS, made_market, made_positions, made_venue, moments
 
@@ -27,7 +28,9 @@ def market() -> Market:
     return made_market(np.random.default_rng(1))
 
 
-def invented(rng: np.random.Generator, market: Market, rows: int = ROWS) -> pl.DataFrame:
+def invented(
+    rng: np.random.Generator, market: Market, rows: int = ROWS, kinds: dict[str, str] | None = None
+) -> pl.DataFrame:
     """Return outcomes that no sweep gives: ties of a cent, leverage at edges, now and then nothing."""
     symbol = rng.integers(0, len(SYMBOLS), rows)
     outcome = rng.integers(0, 6, rows)
@@ -58,12 +61,12 @@ def invented(rng: np.random.Generator, market: Market, rows: int = ROWS) -> pl.D
         }
     )
     nothing = [pl.when(some).then(name).alias(name) for name in ("outcome_time", "fill_notional", "shortfall")]
-    return whole.with_columns(nothing)
+    return with_kinds(whole.with_columns(nothing), kinds)
 
 
 SHAPES = {
     "as it is": lambda outcomes: outcomes,
-    "of one symbol": lambda outcomes: outcomes.with_columns(symbol=pl.lit("SOLUSDT")),
+    "of one symbol": lambda outcomes: outcomes.filter(pl.col("symbol") == "SOLUSDT"),
     "told by its margin": lambda outcomes: outcomes.drop("leverage"),
     "without weights": lambda outcomes: outcomes.drop("weight"),
     "in pieces": lambda outcomes: pl.concat([outcomes[:700], outcomes[700:]], rechunk=False),
@@ -78,11 +81,11 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sums__are_those_of_the_reference(market, shape, kinds):
     for seed in range(4):
-        outcomes = SHAPES[shape](invented(np.random.default_rng(seed), market))
-        ours, theirs = condense(outcomes, None, kinds=kinds), sums_reference.condensed(outcomes, kinds)
+        outcomes = SHAPES[shape](invented(np.random.default_rng(seed), market, kinds=kinds))
+        ours, theirs = condense(outcomes, None), sums_reference.condensed(outcomes)
         assert_frame_equal(ours, theirs, check_exact=True)
-        ours = condense_ends(outcomes, market, kinds=kinds)
-        assert_frame_equal(ours, sums_reference.condensed_lives(outcomes, market, kinds), check_exact=True)
+        ours = condense_ends(outcomes, market)
+        assert_frame_equal(ours, sums_reference.condensed_lives(outcomes, market), check_exact=True)
 
 
 def test_sums_of_a_sweep__are_those_of_the_reference(market):
@@ -96,12 +99,12 @@ def test_sums_of_a_sweep__are_those_of_the_reference(market):
 @pytest.mark.parametrize("unit", [0.01, 1e-8, 3.0])
 def test_sums_of_a_book_that_thins_out__are_those_of_the_reference(market, unit):
     rng = np.random.default_rng(3)
-    outcomes = invented(rng, market)
+    outcomes = invented(rng, market, kinds=KINDS)
     share = pl.Series(rng.choice([0.0, 0.5, 1.0, 0.123_456_78], ROWS))
     thinning = outcomes.with_columns(surviving_weight=pl.col("weight") * share)
     for frame in (thinning, thinning.drop("weight")):
-        ours = condense(frame, None, kinds=KINDS, unit=unit)
-        assert_frame_equal(ours, sums_reference.condensed(frame, KINDS, unit), check_exact=True)
+        ours = condense(frame, None, unit=unit)
+        assert_frame_equal(ours, sums_reference.condensed(frame, unit), check_exact=True)
     with pytest.raises(DataError, match="lives need rows that end at once"):
         condense_ends(thinning, market)
 
@@ -116,11 +119,11 @@ def test_groups__find_more_room_as_often_as_they_need_it(market, monkeypatch):
 
 
 def test_times_at_both_ends_of_the_calendar__are_told_apart(market):
-    outcomes = invented(np.random.default_rng(5), market, 300)
+    outcomes = invented(np.random.default_rng(5), market, 300, KINDS)
     far = pl.Series(np.resize([-62_135_596_800_000, -1, 0, 253_402_214_400_000], 300))
     outcomes = outcomes.with_columns(outcome_time=far.cast(outcomes.schema["outcome_time"]))
-    ours = condense(outcomes, None, kinds=KINDS)
-    assert_frame_equal(ours, sums_reference.condensed(outcomes, KINDS), check_exact=True)
+    ours = condense(outcomes, None)
+    assert_frame_equal(ours, sums_reference.condensed(outcomes), check_exact=True)
     assert ours["outcome_time"].n_unique() == 4
 
 

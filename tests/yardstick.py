@@ -32,7 +32,7 @@ from backtest.book import Accounts
 from backtest.market import Market
 from backtest.study.levels.grid import grid_of
 from backtest.study.levels.level_maps import level_map
-from backtest.study.levels.levels import levels_of, unfunded
+from backtest.study.levels.levels import levels_of
 from backtest.study.policy.evaluations import run
 from backtest.study.policy.grid import Grid, History
 
@@ -103,7 +103,7 @@ def levels(number: int) -> Measured:
         drift=bool(number % 2),
     )
     results = {"cells": found.to_frame(), "totals": found.totals()}
-    outcomes = sweep(Book(rows), unfunded(history), level_cases.venue())
+    outcomes = sweep(Book(rows), history.without_funding(), level_cases.venue())
     results["map"] = level_map(outcomes, history, "A").bars
     return Measured(frames_hash(history.bars, history.funding, rows), results)
 

@@ -1,23 +1,60 @@
-"""Notional and selected leverage of positions at their entry, as expressions."""
+"""Kind of contract, notional and selected leverage of positions, as polars expressions."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
 from backtest.rules.contract import Contract
+from backtest.rules.margin import notional_of
+from backtest.schemas.frames import ContractKind
 
 
-def selected_leverage(frame: pl.DataFrame, contract: Contract) -> pl.Expr:
+def contract_kind(contracts: Iterable[Contract]) -> pl.Expr:
+    """Return the expression of the kind of each row's contract, found by its symbol."""
+    return _by_kind(contracts, lambda kind: pl.lit(kind, ContractKind))
+
+
+def entry_notional(contracts: Iterable[Contract]) -> pl.Expr:
+    """Return the expression of the notional at the entry, in settlement currency."""
+    return _by_kind(contracts, lambda kind: _notional(kind, "entry_price"))
+
+
+def notional_at(price: str) -> pl.Expr:
+    """Return the expression of each quantity's notional at a price, of rows that carry ``contract_kind``."""
+    kinds, kind = ContractKind.categories, pl.col("contract_kind")
+    return pl.coalesce(pl.when(kind == name).then(_notional(name, price)) for name in kinds)
+
+
+def selected_leverage(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.Expr:
     """Return the expression of the selected leverage: given, or entry notional / margin."""
     if "leverage" in frame.columns:
         return pl.col("leverage")
-    return entry_notional(contract) / pl.col("margin")
+    return entry_notional(contracts) / pl.col("margin")
 
 
-def entry_notional(contract: Contract) -> pl.Expr:
-    """Return the expression of the notional at the entry, in settlement currency."""
-    if contract.kind == "inverse":
-        return pl.col("quantity") / pl.col("entry_price")
-    if contract.kind == "face_value":
-        return pl.col("quantity")
-    return pl.col("quantity") * pl.col("entry_price")
+def completed(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFrame:
+    """Return positions with both margin and leverage, so that margin added later changes no leverage."""
+    if "leverage" not in frame.columns:
+        return frame.with_columns(leverage=entry_notional(contracts) / pl.col("margin"))
+    if "margin" not in frame.columns:
+        return frame.with_columns(margin=entry_notional(contracts) / pl.col("leverage"))
+    return frame
+
+
+def _notional(kind: str, price: str) -> pl.Expr:
+    at_price: pl.Expr = notional_of(kind, pl.col("quantity"), pl.col(price))
+    return at_price
+
+
+def _by_kind(contracts: Iterable[Contract], value: Callable[[str], pl.Expr]) -> pl.Expr:
+    """Return the expression that each row's kind of contract asks for; of one kind it tests no symbol."""
+    symbols: dict[str, list[str]] = {}
+    for contract in contracts:
+        symbols.setdefault(contract.kind, []).append(contract.symbol)
+    if len(symbols) <= 1:
+        return value(next(iter(symbols), "linear"))
+    *others, (last, _) = symbols.items()
+    own = (pl.when(pl.col("symbol").is_in(names)).then(value(kind)) for kind, names in others)
+    return pl.coalesce(*own, value(last))

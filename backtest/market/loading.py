@@ -142,7 +142,7 @@ def _require_files(bars: str | Path, options: Sequence[object]) -> None:
 
 
 @checked
-def sample(seed: int = SEED) -> Market:
+def sample(seed: int = SEED, *, gap_limit: timedelta | None = GAP_LIMIT) -> Market:
     """Return the bundled sample: May 2021 in minutes, reconstructed between published daily and hourly figures.
 
     The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.

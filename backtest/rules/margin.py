@@ -38,9 +38,14 @@ Values = Any  # a number or an array of them
 def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
     """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
     quantity, price = _arrays(quantity=quantity, price=price)
-    if contract.kind == "face_value":
-        return np.array(quantity, np.float64)
-    return np.asarray(quantity / price if contract.kind == "inverse" else quantity * price, np.float64)
+    return np.array(notional_of(contract.kind, quantity, price), np.float64)
+
+
+def notional_of(kind: str, quantity: Any, price: Any) -> Any:
+    """Return the notional under a kind of contract, of numbers, arrays or polars expressions, unchecked."""
+    if kind == "face_value":
+        return quantity
+    return quantity / price if kind == "inverse" else quantity * price
 
 
 @checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -104,6 +104,10 @@ class Venue:
                 f"{', '.join(self.contracts)}; keep to these, or add it to a copy of the venue file"
             )
         return found if found.symbol == symbol else replace(found, symbol=symbol)
+
+    def contracts_of(self, symbols: Iterable[str]) -> list[Contract]:
+        """Return the contracts of some symbols, in their order, as :meth:`contract` returns each."""
+        return [self.contract(symbol) for symbol in symbols]
 
     def like(self, symbol: str) -> str | None:
         """Return the listed symbol whose rules stand in for one that is not listed; None where none needs to."""

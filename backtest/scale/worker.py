@@ -150,11 +150,10 @@ def _market(job: Job, book: Book) -> Market:
 
 def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return what is added up over batches, by kind."""
-    kinds = {symbol: job.venue.contract(symbol).kind for symbol in market.symbols}
-    stamps = condense(outcomes, None, kinds=kinds, unit=job.unit)
+    stamps = condense(outcomes, None, unit=job.unit)
     found = {
         FLOW: coarsen(stamps, job.every),
-        LIVES: condense_ends(outcomes, market, kinds=kinds),
+        LIVES: condense_ends(outcomes, market),
         PULSES: pulses_of(stamps, unit=job.unit),
         TIERS: tiers_used(book, market, job.venue, tiers=job.rules.get("tiers", "strict")),
         GAPS: market.gaps().filter(pl.col("symbol").is_in(book.symbols)),

@@ -8,3 +8,5 @@ Side = pl.Enum(["long", "short"])
 Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
 #: A replay has two outcomes more.
 ReplayOutcome = pl.Enum([*Outcome.categories, "reduced", "deleveraged"])
+#: How a contract pays.
+ContractKind = pl.Enum(["linear", "inverse", "face_value"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from backtest.schemas.categories import ContractKind as ContractKind
 from backtest.schemas.categories import Outcome as Outcome
 from backtest.schemas.categories import ReplayOutcome as ReplayOutcome
 from backtest.schemas.categories import Side as Side
@@ -148,6 +149,8 @@ OUTCOME_COLUMNS = {
     "realised_pnl": pl.Float64,
     "tier_rate": pl.Float64,
     "ambiguous": pl.Boolean,
+    "entry_notional": pl.Float64,
+    "contract_kind": ContractKind,
 }
 
 #: What ``sweep_accounts`` adds to the accounts and to their legs.
@@ -170,4 +173,6 @@ LEG_OUTCOME_COLUMNS = {
     "fill_price": pl.Float64,
     "funding_paid": pl.Float64,
     "realised_pnl": pl.Float64,
+    "entry_notional": pl.Float64,
+    "contract_kind": ContractKind,
 }

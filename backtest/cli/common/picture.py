@@ -66,7 +66,7 @@ def estimated(swept: Swept) -> str:
 
 def _subtitle(swept: Swept, symbol: str) -> str:
     own = swept.outcomes.filter(pl.col("symbol") == symbol)
-    totals = flow.summary(own, kinds=swept.kinds, unit=swept.unit).row(0, named=True)
+    totals = flow.summary(own, unit=swept.unit).row(0, named=True)
     if not totals["liquidated"]:
         return "nothing was liquidated"
     share = f"{percentage(totals['notional_share'], 1)} % of the {symbol} book was liquidated"

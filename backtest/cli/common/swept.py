@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -91,11 +91,6 @@ class Swept:
     invented: bool
     own_prices: bool = False  #: given, not the bundled reconstruction: worth a look at their quality
 
-    @cached_property
-    def kinds(self) -> Mapping[str, str]:
-        """The kind of contract of each symbol."""
-        return {symbol: self.venue.contract(symbol).kind for symbol in self.market.symbols}
-
     @property
     def unit(self) -> float:
         """What amounts are rounded to."""
@@ -115,7 +110,7 @@ class Swept:
     @cached_property
     def totals(self) -> dict[str, Any]:
         """The totals of the run by name."""
-        return flow.summary(self.outcomes, kinds=self.kinds, unit=self.unit).row(0, named=True)
+        return flow.summary(self.outcomes, unit=self.unit).row(0, named=True)
 
     @property
     def left_out(self) -> int:
@@ -131,7 +126,7 @@ class Swept:
         """Return the liquidated flow over the whole window, of one symbol and its book or of all."""
         rows = self.outcomes if symbol is None else self.outcomes.filter(pl.col("symbol") == symbol)
         start, end = self.window
-        return flow.by_interval(rows, start=start, end=end, every=every, kinds=self.kinds, unit=self.unit)
+        return flow.by_interval(rows, start=start, end=end, every=every, unit=self.unit)
 
     @cached_property
     def hourly(self) -> pl.DataFrame:

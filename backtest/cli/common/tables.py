@@ -49,7 +49,7 @@ def by_period(swept: Swept) -> str:
 
 def heaviest_hours(swept: Swept) -> str:
     """Return the heaviest hours, heaviest first, with how much of each is one position."""
-    largest = flow.concentration(swept.outcomes, kinds=swept.kinds, unit=swept.unit)
+    largest = flow.concentration(swept.outcomes, unit=swept.unit)
     rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept)).join(
         largest, on="time", how="left", maintain_order="left"
     )

@@ -27,7 +27,7 @@ from backtest.study.levels.evaluation.magnet_test import magnet, telling
 from backtest.study.levels.evaluation.scores import score
 from backtest.study.levels.grid import Grid, column_bars, grid_of, moment_of
 from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
-from backtest.study.levels.levels import Levels, levels, unfunded
+from backtest.study.levels.levels import Levels, levels
 
 #: Whose levels the hidden truth has: another mix and seed, held longer.
 HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}
@@ -54,9 +54,7 @@ class LevelStudy:
     @cached_property
     def past(self) -> Market:
         """The bars that have ended at this moment."""
-        whole = self.swept.market
-        bars = whole.bars.filter(pl.col("time") < self.moment)
-        return Market(bars, gap_limit=whole.gap_limit, description=whole.description)
+        return self.swept.market.select(end=self.moment).without_funding()
 
     @cached_property
     def since(self) -> datetime:
@@ -93,12 +91,12 @@ class LevelStudy:
         swept, grid = self.swept, self.grid
         pieces = None
         if self.options.drift or swept.book.adjustments is not None:
-            prices = swept.market if self.options.drift else unfunded(swept.market)
+            prices = swept.market if self.options.drift else swept.market.without_funding()
             pieces = level_pieces(
                 swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
                 tiers=self.tiers,
             )  # fmt: skip
-        return {"survival": swept.book.survival, "pieces": pieces, "kinds": swept.kinds}
+        return {"survival": swept.book.survival, "pieces": pieces}
 
     @cached_property
     def levels(self) -> Levels:

@@ -10,7 +10,8 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.engine import columns
 from backtest.engine.accounts.bar_grid import GridBars
-from backtest.engine.accounts.holdings import Held
+from backtest.engine.accounts.prepare import Prepared
+from backtest.engine.notional import contract_kind, entry_notional
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN
@@ -29,9 +30,9 @@ class AccountOutcomes(NamedTuple):
     legs: pl.DataFrame  #: a row a leg: its columns, then those of ``schemas.LEG_OUTCOME_COLUMNS``
 
 
-def named(accounts: Accounts, bars: GridBars, held: Held, ends: Ends, *, bracket: bool) -> AccountOutcomes:
+def named(prepared: Prepared, ends: Ends, *, bracket: bool) -> AccountOutcomes:
     """Return the frames of accounts and legs with their outcome columns."""
-    return AccountOutcomes(_accounts(accounts, bars, ends, bracket), _legs(accounts, bars, held, ends))
+    return AccountOutcomes(_accounts(prepared.accounts, prepared.bars, ends, bracket), _legs(prepared, ends))
 
 
 def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> pl.DataFrame:
@@ -61,7 +62,9 @@ def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> 
     )
 
 
-def _legs(accounts: Accounts, bars: GridBars, held: Held, ends: Ends) -> pl.DataFrame:
+def _legs(prepared: Prepared, ends: Ends) -> pl.DataFrame:
+    accounts, bars, held = prepared.accounts, prepared.bars, prepared.held
+    contracts = [group.contract for group in prepared.rules.groups]
     rows = np.flatnonzero(held.leg >= 0)
     place = np.empty(rows.size, np.int64)
     place[held.leg[rows]] = rows  # row of each leg, in the order given
@@ -86,6 +89,8 @@ def _legs(accounts: Accounts, bars: GridBars, held: Held, ends: Ends) -> pl.Data
         fill_price=columns.numbers(price),
         funding_paid=columns.numbers(paid),
         realised_pnl=columns.numbers(signed * (price - arrays.entry_price[place]) - paid),
+        entry_notional=entry_notional(contracts),
+        contract_kind=contract_kind(contracts),
     )
 
 

@@ -75,4 +75,4 @@ def sweep_accounts(
         threads=threads,
     )  # fmt: skip
     ends = run(prepared, threads)
-    return frames.named(accounts, prepared.bars, prepared.held, ends, bracket=bracket)
+    return frames.named(prepared, ends, bracket=bracket)

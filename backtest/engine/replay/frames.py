@@ -6,16 +6,23 @@ import numpy as np
 import polars as pl
 
 from backtest.engine.columns import categories, numbers, times, where
+from backtest.engine.outcomes import named
 from backtest.kernel.replay import entries, state
 from backtest.kernel.replay.codes import DONE, LOCKED, WAITING
 from backtest.kernel.types import INVERSE, Floats, Integers
 from backtest.market.market import Market
+from backtest.rules.contract import Contract
 from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side
 
 #: Columns of the replay's outcomes beyond those of a sweep.
 REPLAY_COLUMNS = (
     "filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back", "pnl_at_end",
 )  # fmt: skip
+#: Columns of what kernels name otherwise.
+COLUMN_OF = {
+    "time": "outcome_time", "paid": "funding_paid", "equity": "equity_at_fill", "filled": "filled_in_market",
+    "taken": "taken_over", "clawed": "clawed_back",
+}  # fmt: skip
 ACCOUNTS = ("traders", "market", "fund", "fees", "backstop", "deficit", "owners")
 STEPS = (
     "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
@@ -23,36 +30,16 @@ STEPS = (
 )  # fmt: skip
 
 
-def outcomes(frame: pl.DataFrame, found: entries.Found, held: tuple[Integers, Floats]) -> pl.DataFrame:
-    """Return the positions with what became of them; marks of nothing become nulls.
+def outcomes(
+    frame: pl.DataFrame, contracts: list[Contract], found: entries.Found, held: tuple[Integers, Floats]
+) -> pl.DataFrame:
+    """Return the positions with their outcomes.
 
-    ``held`` is what :func:`held_at_end` returns.
+    ``contracts`` are those of the positions' symbols, ``held`` is what :func:`held_at_end` returns.
     """
-    equity = found.equity
-    columns: dict[str, pl.Series] = {
-        "outcome": categories(ReplayOutcome, found.outcome),
-        "liquidated": pl.Series(found.outcome == 0),
-        "outcome_time": times(found.time),
-        "liquidation_price": numbers(found.liquidation_price),
-        "bankruptcy_price": numbers(found.bankruptcy_price),
-        "fill_price": numbers(found.fill_price),
-        "fill_notional": numbers(found.fill_notional),
-        "funding_paid": pl.Series(found.paid),
-        "equity_at_fill": numbers(equity),
-        "shortfall": numbers(np.maximum(0.0, -equity) + 0.0),
-        "realised_pnl": numbers(found.realised_pnl),
-        "tier_rate": numbers(found.tier_rate),
-        "ambiguous": pl.Series(found.ambiguous),
-        "filled_in_market": pl.Series(found.filled),
-        "taken_over": pl.Series(found.taken),
-        "deleveraged": pl.Series(found.deleveraged),
-        "fees": pl.Series(found.fees),
-        "fund_effect": pl.Series(found.fund_effect),
-        "clawed_back": pl.Series(found.clawed),
-        "pnl_at_end": numbers(pnl_at_end(found, held)),
-    }
-    assert list(columns)[: len(OUTCOME_COLUMNS)] == list(OUTCOME_COLUMNS)
-    return frame.with_columns(**columns)
+    arrays = {COLUMN_OF.get(name, name): array for name, array in found._asdict().items()}
+    arrays |= {"shortfall": np.maximum(0.0, -found.equity) + 0.0, "pnl_at_end": pnl_at_end(found, held)}
+    return named(frame, contracts, ReplayOutcome, arrays, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
 
 
 def held_at_end(world: state.World, market: Market) -> tuple[Integers, Floats]:

@@ -150,7 +150,7 @@ def replay(
     played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
     world, merge = played.world, played.merge
     return Replay(
-        outcomes=frames.outcomes(frame, played.found, frames.held_at_end(world, market)),
+        outcomes=frames.outcomes(frame, stage.prepared.contracts, played.found, frames.held_at_end(world, market)),
         fund=frames.fund(world, market),
         adl=frames.adl(world, market, frame),
         impact=frames.impact(world, market),

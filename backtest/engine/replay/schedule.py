@@ -78,15 +78,6 @@ def entrants_of(admitted: Admitted, prepared: Prepared, options: Options) -> ent
     )
 
 
-def nothing_found(count: int, changes: int) -> entries.Found:
-    """Return the arrays outcomes are written into, a column each, of some positions with so many changes."""
-    kinds = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": np.int64}
-    sizes = {"added": count if changes else 0}
-    return entries.Found(
-        **{name: np.empty(sizes.get(name, count), kinds.get(name, np.float64)) for name in entries.Found._fields}
-    )
-
-
 def _numbers(ids: pl.Series) -> Integers:
     """Return ids as numbers; of text its rank."""
     numbers = ids.rank("dense").cast(pl.Int64) if ids.dtype == pl.String else ids

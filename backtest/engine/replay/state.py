@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from backtest.engine.outcomes import empty
 from backtest.engine.replay import records as replay_records
 from backtest.engine.replay import schedule
 from backtest.engine.replay.arguments import Options
@@ -44,7 +45,9 @@ def build(
     lots = lots_of(sums, prepared)
     require_range(sums, prepared, venue, options, unit, float(np.abs(plan.margin_change).sum()))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
-    return Setup(world, plan, entrants, schedule.nothing_found(admitted.frame.height, plan.change.size))
+    count = admitted.frame.height
+    arrays = empty(entries.Found._fields, count, added=count if plan.change.size else 0)
+    return Setup(world, plan, entrants, entries.Found(**arrays))
 
 
 def roomier(world: state.World, entering: int) -> state.World:

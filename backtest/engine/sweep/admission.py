@@ -167,10 +167,7 @@ def _within_limits(
 def _capped(frame: pl.DataFrame, positions: Positions, prepared: Prepared) -> pl.DataFrame:
     """Return positions with leverage lowered to their limits, and margins raised to the initial margin there."""
     limit = pl.lit(pl.Series(_limits(positions, prepared)))  # no column, whose name might be taken
-    kinds = {symbol: group.contract for symbol, group in _contracts(prepared).items()}
-    notional = pl.coalesce(
-        pl.when(pl.col("symbol") == symbol).then(entry_notional(contract)) for symbol, contract in kinds.items()
-    )
+    notional = entry_notional(prepared.contracts)
     changes = []
     if "leverage" in frame.columns:
         beyond = pl.col("leverage") > limit
@@ -182,10 +179,6 @@ def _capped(frame: pl.DataFrame, positions: Positions, prepared: Prepared) -> pl
         raised = pl.max_horizontal(pl.col("margin"), needed)
         changes.append(pl.when(beyond).then(raised).otherwise(pl.col("margin")).alias("margin"))
     return frame.with_columns(changes)
-
-
-def _contracts(prepared: Prepared) -> dict[str, Any]:
-    return {prepared.market.symbols[group.symbol]: group for group in prepared.rules.groups}
 
 
 def _refuse(frame: pl.DataFrame, found: Survey, prepared: Prepared, reasons: Any) -> None:
@@ -227,7 +220,7 @@ def _error(frame: pl.DataFrame, reason: int, count: int, row: int, prepared: Pre
             f"{_size_and_cap(position, own)}); make it smaller, or leave it out (leverage_limit filter)"
         )
     limit = _limits(position_arrays(frame[row], prepared), prepared)[0]
-    leverage = frame[row].select(selected_leverage(frame, contract)).item()
+    leverage = frame[row].select(selected_leverage(frame, [contract])).item()
     return DataError(
         f"positions: leverage must be within the limit of its tier: {who}{shown}, leverage={leverage:.10g}, "
         f"limit={limit:.10g}); lower it (leverage_limit cap) or leave it out (leverage_limit filter)"

@@ -19,6 +19,7 @@ from backtest.kernel.sweep import intrabar
 from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
+from backtest.rules.contract import Contract
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import PRICE_PREFIX
@@ -42,6 +43,7 @@ class Prepared:
     funding: Funding
     rules: Rulebook
     tiers: Tiers
+    contracts: list[Contract]  #: of the book's symbols
 
 
 def prepare(
@@ -56,10 +58,10 @@ def prepare(
         raise DataError(
             offence(book.positions, "positions", sentence, pl.col("symbol").is_in(unknown), ("symbol",))
         )
-    contracts = [venue.contract(symbol) for symbol in market.symbols]
-    held_contracts = [c for c in contracts if c.symbol in book.symbols]
+    contracts = venue.contracts_of(market.symbols)
+    held = [contract for contract in contracts if contract.symbol in book.symbols]
     bars = market_arrays.bars_of(market, series, fill_price)
-    market_arrays.check_prices(market, held_contracts, series)
+    market_arrays.check_prices(market, held, series)
     rules = rulebook(
         venue,
         market.symbols,
@@ -71,7 +73,7 @@ def prepare(
         ],
         leverages=_distinct_leverages(book, venue),
     )
-    return Prepared(market, series, bars, market_arrays.funding_of(market, contracts), rules, tiers)
+    return Prepared(market, series, bars, market_arrays.funding_of(market, contracts), rules, tiers, held)
 
 
 def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
@@ -92,7 +94,7 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
         keyed = any(table.model == "leverage" for table in contract.tables)
         if keyed and not contract.requirement_is_constant:
             own = book.positions.filter(pl.col("symbol") == symbol)
-            found[symbol] = np.unique(own.select(selected_leverage(own, contract)).to_series().to_numpy())
+            found[symbol] = np.unique(own.select(selected_leverage(own, [contract])).to_series().to_numpy())
     return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import columns, market_arrays
+from backtest.engine import market_arrays, outcomes
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.input_warnings import warn_once
 from backtest.engine.sweep import admission
@@ -94,7 +94,7 @@ def sweep(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
     )
     positions = admitted.positions
-    outcomes = _empty_outcomes(admitted.frame.height)
+    found = Outcomes(**outcomes.empty(Outcomes._fields, admitted.frame.height))
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
     tested = entry_bar == "tested"
 
@@ -104,14 +104,15 @@ def sweep(
         actions = actions_of(admitted.frame, admitted.adjustments)
 
         def run(begin: int, stop: int) -> None:
-            managed.live(*shared, actions, watched, INTRABAR[intrabar], tested, outcomes, begin, stop)
+            managed.live(*shared, actions, watched, INTRABAR[intrabar], tested, found, begin, stop)
     else:
 
         def run(begin: int, stop: int) -> None:
-            passive.cross(*shared, tested, passive.scratch(), outcomes, begin, stop)
+            passive.cross(*shared, tested, passive.scratch(), found, begin, stop)
 
     in_chunks(run, admitted.frame.height, threads)
-    named = _named(admitted.frame, outcomes)
+    arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
+    named = outcomes.named(admitted.frame, prepared.contracts, Outcome, arrays, OUTCOME_COLUMNS)
     return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
 
 
@@ -188,24 +189,3 @@ def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:
     """Return how far to trust a table; that of another symbol's contract is an assumption."""
     like = venue.like(symbol)
     return table.confidence if like is None else f"assumed: {like}'s, {symbol} is not listed"
-
-
-def _empty_outcomes(count: int) -> Outcomes:
-    return Outcomes(
-        np.empty(count, np.uint8),
-        np.empty(count, np.bool_),
-        np.empty(count, np.int64),
-        *(np.empty(count) for _ in range(9)),
-    )
-
-
-def _named(frame: pl.DataFrame, outcomes: Outcomes) -> pl.DataFrame:
-    """Return the positions with the outcome columns; marks of nothing become nulls."""
-    found = {
-        "outcome": columns.categories(Outcome, outcomes.outcome),
-        "liquidated": pl.Series(outcomes.outcome == 0),
-        "outcome_time": columns.times(outcomes.time),
-        "ambiguous": pl.Series(outcomes.ambiguous),
-    }
-    amounts = {name: columns.numbers(getattr(outcomes, name)) for name in OUTCOME_COLUMNS if name not in found}
-    return frame.with_columns(**{name: (found | amounts)[name] for name in OUTCOME_COLUMNS})

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.notional import entry_notional
+from backtest.engine.notional import completed, entry_notional
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
@@ -77,8 +77,9 @@ class _Rounds:
         self, book: Book, wallets: pl.DataFrame, market: Market, venue: Venue, share: float, options: Any
     ) -> None:
         self.market, self.venue, self.options = market, venue, options
-        self.positions = _complete(book.positions, venue)
-        initial = self.positions.select(_notional(self.positions, venue) / pl.col("leverage")).to_series()
+        contracts = venue.contracts_of(book.symbols)
+        self.positions = completed(book.positions, contracts)
+        initial = self.positions.select(entry_notional(contracts) / pl.col("leverage")).to_series()
         self.amounts = initial.to_numpy() * share
         self.adjustments = book.adjustments
         self.wallets = wallets
@@ -145,20 +146,3 @@ class _Rounds:
             additions,
             self.wallets.with_columns(left=left),
         )
-
-
-def _complete(positions: pl.DataFrame, venue: Venue) -> pl.DataFrame:
-    """Return positions with both margin and leverage, so that margin added later changes no leverage."""
-    notional, leverage = _notional(positions, venue), positions
-    if "leverage" not in positions.columns:
-        leverage = positions.with_columns(leverage=notional / pl.col("margin"))
-    if "margin" not in positions.columns:
-        leverage = leverage.with_columns(margin=notional / pl.col("leverage"))
-    return leverage
-
-
-def _notional(positions: pl.DataFrame, venue: Venue) -> pl.Expr:
-    symbols = positions["symbol"].unique()
-    return pl.coalesce(
-        pl.when(pl.col("symbol") == symbol).then(entry_notional(venue.contract(symbol))) for symbol in symbols
-    )

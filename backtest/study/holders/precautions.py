@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.notional import entry_notional
+from backtest.engine.notional import completed
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
@@ -29,7 +29,7 @@ def adding_margin(share: float) -> Change:
     """Return the change of a book whose holders put in more margin from the start, a share of the first."""
 
     def change(book: Book, venue: Venue) -> Book:
-        whole = _complete(book, venue)
+        whole = _completed(book, venue)
         return _with(book, whole.with_columns(margin=pl.col("margin") * (1 + share)))
 
     return change
@@ -41,7 +41,10 @@ def lowering_leverage(factor: float) -> Change:
     def change(book: Book, venue: Venue) -> Book:
         lower = pl.max_horizontal(pl.col("leverage") / factor, pl.lit(1.0))
         margin = pl.col("margin") * pl.col("leverage") / lower
-        return _with(book, _complete(book, venue).with_columns(margin=margin, leverage=lower))
+        return _with(
+            book,
+            _completed(book, venue).with_columns(margin=margin, leverage=lower),
+        )
 
     return change
 
@@ -50,7 +53,10 @@ def reducing(share: float) -> Change:
     """Return the change of a book whose holders opened less of it, on the same margin."""
 
     def change(book: Book, venue: Venue) -> Book:
-        return _with(book, _complete(book, venue).with_columns(quantity=pl.col("quantity") * (1 - share)))
+        return _with(
+            book,
+            _completed(book, venue).with_columns(quantity=pl.col("quantity") * (1 - share)),
+        )
 
     return change
 
@@ -81,7 +87,7 @@ def compared(
     for way, change in {"as it is": _same, **changes}.items():
         changed = change(book, venue)
         outcomes = sweep(changed, market, venue, **options)
-        margin = _complete(changed, venue)["margin"].sum()
+        margin = _completed(changed, venue)["margin"].sum()
         lost = outcomes.select(-pl.col("realised_pnl").clip(upper_bound=0.0).sum()).item()
         rows.append(
             {
@@ -150,9 +156,7 @@ def stopped(
     worse = 1 - slippage * pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
     is_stopped = pl.col("outcome") == "stopped"
     slipped = pl.when(is_stopped).then(pl.col("fill_price") * worse).otherwise("fill_price")
-    cost = (
-        pl.when(is_stopped).then((pl.col("fill_price") - slipped).abs() * _per_price(venue, book)).otherwise(0.0)
-    )
+    cost = pl.when(is_stopped).then((pl.col("fill_price") - slipped).abs() * _per_price()).otherwise(0.0)
     return outcomes.with_columns(
         realised_pnl=pl.col("realised_pnl") - cost, fill_price=slipped, stop_price=intended, failed=failed
     ).select(
@@ -178,29 +182,17 @@ def _with(book: Book, positions: pl.DataFrame) -> Book:
     return Book(positions, own, book.assumptions, book.survival)
 
 
-def _complete(book: Book, venue: Venue) -> pl.DataFrame:
-    """Return positions with both margin and leverage."""
-    notional = pl.coalesce(
-        pl.when(pl.col("symbol") == symbol).then(entry_notional(venue.contract(symbol))) for symbol in book.symbols
-    )
-    positions = book.positions
-    if "leverage" not in positions.columns:
-        return positions.with_columns(leverage=notional / pl.col("margin"))
-    if "margin" not in positions.columns:
-        return positions.with_columns(margin=notional / pl.col("leverage"))
-    return positions
+def _completed(book: Book, venue: Venue) -> pl.DataFrame:
+    return completed(book.positions, venue.contracts_of(book.symbols))
 
 
 def _liquidation_prices(book: Book, market: Market, venue: Venue, options: Mapping[str, Any]) -> pl.Series:
     """Return where each position is liquidated at its entry, before any funding: a sweep without any says it."""
-    bare = Market(market.bars, None, gap_limit=market.gap_limit)
-    return sweep(book, bare, venue, **options)["liquidation_price"]
+    return sweep(book, market.without_funding(), venue, **options)["liquidation_price"]
 
 
-def _per_price(venue: Venue, book: Book) -> pl.Expr:
+def _per_price() -> pl.Expr:
     """Return what one unit of price is worth to a position; inverse contracts are worth less at a higher price."""
     quantity = pl.col("quantity")
-    kinds = {symbol: venue.contract(symbol).kind for symbol in book.symbols}
-    inverse = [symbol for symbol, kind in kinds.items() if kind == "inverse"]
     per_coin = quantity / (pl.col("fill_price") * pl.col("fill_price"))
-    return pl.when(pl.col("symbol").is_in(inverse)).then(per_coin).otherwise(quantity)
+    return pl.when(pl.col("contract_kind") == "inverse").then(per_coin).otherwise(quantity)

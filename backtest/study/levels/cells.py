@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -15,7 +15,7 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
 from backtest.study.levels.decay import thinning
 from backtest.study.levels.grid import Grid
-from backtest.study.levels.waiting import Measure, amount_at
+from backtest.study.levels.waiting import Measure, amount_at, require_measured
 from backtest.study.liquidations.flow import weight
 
 SIDES = ("long", "short")
@@ -58,7 +58,6 @@ def row_columns(
     outcomes: pl.DataFrame,
     symbol: str,
     pieces: pl.DataFrame | None,
-    kinds: Mapping[str, str] | None,
     measure: Measure,
     unit: float,
 ) -> Iterator[list[Integers | Floats]]:
@@ -66,13 +65,14 @@ def row_columns(
 
     Parameters
     ----------
-    outcomes, pieces, kinds, measure : as in ``levels.levels``
+    outcomes, pieces, measure : as in ``levels.levels``
     unit : what amounts are counted in
 
     Yields
     ------
     ``side, price, amount, reached, entry_time, from_time, end_time`` as ``kernel.levels.add_levels`` takes them.
     """
+    require_measured(outcomes, measure)
     held, per_currency = weight(outcomes), 1 / unit
     names = ("price", "amount", "reached", "entry_time", "from_time", "end_time")
     rows = outcomes if pieces is None else pieces
@@ -88,10 +88,8 @@ def row_columns(
         columns = (
             found.filter(pl.col("symbol") == symbol)
             .with_columns(
-                amount=amount_at("price", measure, kinds) * held * per_currency,
-                reached=reached.then(
-                    amount_at("liquidation_price", measure, kinds) * held * per_currency
-                ).otherwise(0.0),
+                amount=amount_at("price", measure) * held * per_currency,
+                reached=reached.then(amount_at("liquidation_price", measure) * held * per_currency).otherwise(0.0),
                 end_time=pl.col("until_time").dt.epoch("ms").fill_null(NEVER),
             )
             .with_columns(pl.col("price", "amount", "reached").fill_null(float("nan")))

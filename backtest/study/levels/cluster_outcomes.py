@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,14 +23,13 @@ def aftermath(
     *,
     survival: pl.DataFrame | None = None,
     pieces: pl.DataFrame | None = None,
-    kinds: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
     """Return what became of the clusters of a moment by a later one, position by position.
 
     Parameters
     ----------
     clusters : as :func:`clusters_at` returns them
-    outcomes, survival, pieces, kinds : as in ``levels.levels``
+    outcomes, survival, pieces : as in ``levels.levels``
     until : the end of a bar; a liquidation in a bar that opened before then counts
 
     Returns
@@ -41,7 +39,7 @@ def aftermath(
     null).
     """
     moment = clusters["time"][0] if clusters.height else until
-    standing = standing_at(outcomes, symbol, moment, survival=survival, pieces=pieces, kinds=kinds)
+    standing = standing_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
     ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") < until)
     fate = standing.with_columns(gone=ended, hit=ended & pl.col("liquidated"))
     left = _left(fate, survival, moment, until)

@@ -117,7 +117,6 @@ def clusters_at(
     outcomes: pl.DataFrame | None = None,
     survival: pl.DataFrame | None = None,
     pieces: pl.DataFrame | None = None,
-    kinds: Mapping[str, str] | None = None,
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     window: timedelta = MONTH,
 ) -> pl.DataFrame:
@@ -128,7 +127,7 @@ def clusters_at(
     levels, market : of one symbol
     moment : taken at the last column that has ended by then; None: at the last of all
     outcomes : for the leverage make-up
-    survival, pieces, kinds : as in ``levels.levels``
+    survival, pieces : as in ``levels.levels``
     window : before the moment, that the volatility is measured over
 
     Returns
@@ -155,8 +154,8 @@ def clusters_at(
     found = found.sort("notional", "centre", descending=[True, False])
     if outcomes is None:
         return found
-    standing = standing_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces, kinds=kinds)
-    return _with_leverage(found, standing, kinds, leverage_edges)
+    standing = standing_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces)
+    return _with_leverage(found, standing, leverage_edges)
 
 
 @checked
@@ -205,10 +204,8 @@ def _row(grid: Grid, side: str, run: Run, cells: Floats, price: float, daily: fl
     }
 
 
-def _with_leverage(
-    found: pl.DataFrame, standing: pl.DataFrame, kinds: Mapping[str, str] | None, edges: Sequence[float]
-) -> pl.DataFrame:
-    rows = standing.with_columns(leverage_bucket(leverage(standing, kinds), edges), used=leverage(standing, kinds))
+def _with_leverage(found: pl.DataFrame, standing: pl.DataFrame, edges: Sequence[float]) -> pl.DataFrame:
+    rows = standing.with_columns(leverage_bucket(leverage(standing), edges), used=leverage(standing))
     names = rows["leverage_bucket"].dtype.categories.to_list()  # type: ignore[attr-defined]
     made = []
     for cluster in found.iter_rows(named=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -73,7 +73,6 @@ def level_map(
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     survival: pl.DataFrame | None = None,
     pieces: pl.DataFrame | None = None,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> LevelMap:
     """Return what waits around the price.
@@ -85,7 +84,7 @@ def level_map(
     reach : how far to either side, as a part of the price, below 1; that of ``clusters.Crowding`` by default
     bins : to each side, of equal width
     leverage_edges : as in ``flow.leverage_bucket``
-    survival, pieces, kinds : as in ``levels.levels``
+    survival, pieces : as in ``levels.levels``
     unit : settlement currency that each level is rounded to
 
     Returns
@@ -101,16 +100,16 @@ def level_map(
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
     end, price = mark_at(market, symbol, moment)
     edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
-    waiting = standing_at(outcomes, symbol, end, survival=survival, pieces=pieces, kinds=kinds)
+    waiting = standing_at(outcomes, symbol, end, survival=survival, pieces=pieces)
     level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
     ahead = pl.when(is_long).then(level < price).otherwise(level > price)
     places = np.searchsorted(edges, waiting["liquidation_price"].to_numpy(), side="right") - 1
     rows = waiting.select(
         "side",
-        leverage_bucket(leverage(waiting, kinds), leverage_edges),
+        leverage_bucket(leverage(waiting), leverage_edges),
         bin=pl.Series(places),
         ahead=ahead,
-        used=leverage(waiting, kinds),
+        used=leverage(waiting),
         units=whole_units(pl.col("amount"), unit),
     )
     inside = pl.col("bin").is_between(0, 2 * bins - 1)

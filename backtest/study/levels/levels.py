@@ -148,7 +148,6 @@ def levels_of(
     half_life, measure, unit : as in :func:`levels`
     drift : follow the levels as the market's funding moves them; otherwise there is none
     """
-    kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
     outcomes, pieces = swept_levels(book, market, venue, grid, drift=drift, tiers=tiers, threads=threads)
     return levels(
         outcomes,
@@ -156,7 +155,6 @@ def levels_of(
         survival=book.survival,
         half_life=half_life,
         pieces=pieces,
-        kinds=kinds,
         measure=measure,
         unit=unit,
         assumptions=book.assumptions,
@@ -176,7 +174,7 @@ def swept_levels(
     threads: int | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Return the outcomes of a book, and where its levels stood while they moved; None where they stand still."""
-    prices = market if drift else unfunded(market)
+    prices = market if drift else market.without_funding()
     outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=threads)
     if not drift and book.adjustments is None:
         return outcomes, None
@@ -195,13 +193,7 @@ def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "s
     """
     if book.adjustments is not None:
         raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")
-    return sweep(book, unfunded(market), venue, tiers=tiers, leverage_limit="cap")
-
-
-@checked
-def unfunded(market: Market) -> Market:
-    """Return a market without its funding."""
-    return Market(market.bars, gap_limit=market.gap_limit, description=market.description)
+    return sweep(book, market.without_funding(), venue, tiers=tiers, leverage_limit="cap")
 
 
 @checked
@@ -212,7 +204,6 @@ def levels(
     survival: pl.DataFrame | None = None,
     half_life: timedelta | None = None,
     pieces: pl.DataFrame | None = None,
-    kinds: Mapping[str, str] | None = None,
     measure: Measure = "notional",
     unit: float | None = None,
     assumptions: Sequence[str] = (),
@@ -226,7 +217,6 @@ def levels(
     survival : of the book, where it thins out
     half_life : time in which a level loses half of itself, beside all else
     pieces : where levels stood while they moved, as ``engine.drift.level_pieces`` returns it
-    kinds : as in ``study.flow``
     measure : notional at the level, or quantity, which open interest is counted in
     unit : what each level is rounded to; None: a cent, or a millionth of a base unit
     assumptions, book : to be carried along: what the outcomes rest on, and whose they are
@@ -245,7 +235,7 @@ def levels(
     at = grid.start if earliest is None else milliseconds(earliest)
     sides = {side: SideCells(grid, side, survival, half_life, at) for side in SIDES}
     with ThreadPoolExecutor(len(SIDES)) as pool:  # each side has its own cells
-        for columns in row_columns(outcomes, grid.symbol, pieces, kinds, measure, size):
+        for columns in row_columns(outcomes, grid.symbol, pieces, measure, size):
             list(pool.map(SideCells.add, sides.values(), (columns, columns)))
         cells = dict(zip(SIDES, pool.map(SideCells.cells, sides.values()), strict=True))
     fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)

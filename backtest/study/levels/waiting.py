@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
 import polars as pl
 
+from backtest.engine.notional import notional_at
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.study.liquidations.flow import notional_at, weight
+from backtest.study.liquidations.flow import require, weight
 
 Measure = Literal["notional", "quantity"]
 
 
-def amount_at(price: str, measure: Measure, kinds: Mapping[str, str] | None) -> pl.Expr:
+def amount_at(price: str, measure: Measure) -> pl.Expr:
     """Return what a level is worth, one trader's: its notional at a price, or its quantity."""
-    return pl.col("quantity") if measure == "quantity" else notional_at(pl.col(price), kinds)
+    return pl.col("quantity") if measure == "quantity" else notional_at(price)
+
+
+def require_measured(outcomes: pl.DataFrame, measure: Measure) -> None:
+    """Refuse outcomes that do not say how their contracts pay, where notionals are asked for."""
+    if measure == "notional":
+        require(outcomes, "contract_kind")
 
 
 @checked
@@ -28,7 +34,7 @@ def require_no_funding(outcomes: pl.DataFrame) -> None:
     if outcomes.select((pl.col("funding_paid") != 0.0).any()).item():
         raise ArgumentError(
             "levels need outcomes swept without funding, which moves them: levels_of(book, market, venue, grid) "
-            "does that, or Market(bars) without funding; levels_of(..., drift=True) follows them"
+            "does that, or market.without_funding(); levels_of(..., drift=True) follows them"
         )
 
 
@@ -49,7 +55,6 @@ def standing_at(
     *,
     survival: pl.DataFrame | None = None,
     pieces: pl.DataFrame | None = None,
-    kinds: Mapping[str, str] | None = None,
     measure: Measure = "notional",
 ) -> pl.DataFrame:
     """Return the levels of a symbol that wait at a moment, thinned to what is left of them by then.
@@ -61,12 +66,13 @@ def standing_at(
     outcomes : as ``sweep`` returns them, without funding
     survival : of the book, where it thins out
     pieces : where levels stood while they moved
-    kinds, measure : as in ``levels.levels``
+    measure : as in ``levels.levels``
 
     Returns
     -------
     The rows of ``outcomes`` that wait, with level and quantity as of then, and ``amount`` at the level.
     """
+    require_measured(outcomes, measure)
     ended = pl.col("outcome_time")
     rows = (outcomes if pieces is None else as_of(outcomes, pieces, moment)).filter(
         pl.col("symbol") == symbol,
@@ -79,4 +85,4 @@ def standing_at(
     left = weight(rows)
     if survival is not None:
         left = pl.lit(surviving_weight(rows.with_columns(outcome_time=pl.lit(moment).cast(Time)), survival))
-    return rows.with_columns(amount=amount_at("liquidation_price", measure, kinds) * left)
+    return rows.with_columns(amount=amount_at("liquidation_price", measure) * left)

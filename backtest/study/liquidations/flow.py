@@ -9,19 +9,19 @@ order of the rows or the number of threads. Shares are of the book: entry notion
 Functions also take what ``condensed.condense`` makes of outcomes, in their place: of a book too large to be one
 frame, its parts added up give the same figures to the last digit.
 
-``kinds``, wherever it is asked for, names the contract kind of symbols (linear, inverse, face_value); symbols
-it does not name are linear.
+Outcomes say themselves what each position was worth at its entry (``entry_notional``) and how its contract pays
+(``contract_kind``): frames without them are refused where they are needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 
 import polars as pl
 
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome
 
@@ -63,24 +63,20 @@ def price_bin(width: float, price: str = "liquidation_price") -> pl.Expr:
     return ((pl.col(price) / width).floor() * width).alias("price_bin")
 
 
-def entry_notional(kinds: Mapping[str, str] | None = None) -> pl.Expr:
-    """Return the notional at entry in settlement currency, as ``entry_notional``."""
-    return notional_at(pl.col("entry_price"), kinds).alias("entry_notional")
+def require(outcomes: pl.DataFrame, *names: str) -> None:
+    """Refuse outcomes without columns that every sweep and replay writes.
 
-
-def notional_at(price: pl.Expr, kinds: Mapping[str, str] | None = None) -> pl.Expr:
-    """Return the notional of each ``quantity`` at a price, in settlement currency, as ``notional``."""
-    quantity, symbol = pl.col("quantity"), pl.col("symbol")
-    inverse = [name for name, kind in (kinds or {}).items() if kind == "inverse"]
-    face_value = [name for name, kind in (kinds or {}).items() if kind == "face_value"]
-    notional = (
-        pl.when(symbol.is_in(inverse))
-        .then(quantity / price)
-        .when(symbol.is_in(face_value))
-        .then(quantity)
-        .otherwise(quantity * price)
-    )
-    return notional.alias("notional")
+    Raises
+    ------
+    DataError
+        For the columns that are missing.
+    """
+    missing = [name for name in names if name not in outcomes.columns]
+    if missing:
+        raise DataError(
+            f"outcomes must have {' and '.join(missing)}, which sweep, replay and sweep_accounts write: "
+            "run the book again with this version, or keep the columns"
+        )
 
 
 @checked
@@ -95,11 +91,12 @@ def whole_units(amount: pl.Expr, unit: float) -> pl.Expr:
 
 
 @checked
-def leverage(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.Expr:
+def leverage(outcomes: pl.DataFrame) -> pl.Expr:
     """Return the selected leverage, or entry notional over margin where only the margin is given."""
     if "leverage" in outcomes.columns:
         return pl.col("leverage")
-    return (entry_notional(kinds) / pl.col("margin")).alias("leverage")
+    require(outcomes, "entry_notional")
+    return (pl.col("entry_notional") / pl.col("margin")).alias("leverage")
 
 
 def leverage_bucket(leverage: pl.Expr, edges: Sequence[float] = LEVERAGE_EDGES) -> pl.Expr:
@@ -121,7 +118,6 @@ def liquidated(
     outcomes: pl.DataFrame,
     by: Sequence[str | pl.Expr],
     *,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return what was liquidated, by any keys.
@@ -139,7 +135,7 @@ def liquidated(
     """
     keys = [pl.col(key) if isinstance(key, str) else key for key in by]
     _check_condensed(outcomes, unit, *keys)
-    grouped = in_units(outcomes, kinds, unit).filter("liquidated").group_by(keys)
+    grouped = in_units(outcomes, unit).filter("liquidated").group_by(keys)
     sums = grouped.agg(
         notional=_amount("fill_notional", unit),
         entry_notional=_amount("entry_notional", unit),
@@ -156,7 +152,6 @@ def by_interval(
     start: datetime,
     end: datetime,
     every: str = "1h",
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return the liquidated flow of every interval, empty ones as zeros.
@@ -172,7 +167,7 @@ def by_interval(
     """
     inside = pl.col("liquidated") & pl.col("outcome_time").is_between(start, end)
     _check_condensed(outcomes, unit, interval(every), inside.alias("inside"))
-    book = in_units(outcomes, kinds, unit)
+    book = in_units(outcomes, unit)
     whole = book.select(_amount("book_notional", unit)).collect().item()
     sums = {}
     for side in ("long", "short"):
@@ -229,7 +224,6 @@ def concentration(
     outcomes: pl.DataFrame,
     every: str = "1h",
     *,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return how much of each interval's liquidated entry notional its largest row holds.
@@ -241,7 +235,7 @@ def concentration(
     ``time`` and ``largest_share`` (0 to 1), in order of time; intervals without liquidations are absent.
     """
     _check_condensed(outcomes, unit, interval(every))
-    rows = in_units(outcomes, kinds, unit).filter("liquidated").group_by(interval(every))
+    rows = in_units(outcomes, unit).filter("liquidated").group_by(interval(every))
     share = pl.col("largest_units").max() / pl.col("entry_notional_units").sum()
     return rows.agg(largest_share=share).sort("time").collect()
 
@@ -277,13 +271,13 @@ def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count."""
     kind = outcomes.schema["outcome"]  # a replay's are more than a sweep's
     every = pl.LazyFrame({"outcome": (kind if isinstance(kind, pl.Enum) else Outcome).categories.cast(kind)})
-    counts = in_units(outcomes).group_by("outcome").agg(count=_count())
+    counts = _weighed(outcomes).group_by("outcome").agg(count=_count())
     full = every.join(counts, on="outcome", how="left", maintain_order="left").fill_null(0.0)
     return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
 
 
 @checked
-def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.DataFrame:
+def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     """Return the totals of a run in one row.
 
     Returns
@@ -299,7 +293,7 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
     book = _amount("book_notional", unit)
     opened = _count(of="opened")
     _check_condensed(outcomes, unit)
-    totals = in_units(outcomes, kinds, unit).select(
+    totals = in_units(outcomes, unit).select(
         positions=opened,
         book_notional=book,
         liquidated=_count(gone),
@@ -316,22 +310,34 @@ def summary(outcomes: pl.DataFrame, *, kinds: Mapping[str, str] | None = None, u
 
 
 @checked
-def in_units(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None, unit: float = 0.01) -> pl.LazyFrame:
+def in_units(outcomes: pl.DataFrame, unit: float = 0.01) -> pl.LazyFrame:
     """Return rows with whole numbers of units: of amounts, of the weight opened, of what was left of it."""
     if _is_condensed(outcomes):
         return outcomes.lazy()
-    opened = pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)
-    left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else opened
-    entry = entry_notional(kinds)
+    require(outcomes, "entry_notional")
+    opened, left = weight(outcomes), _left(outcomes)
+    entry = pl.col("entry_notional")
     amounts = {name: pl.col(name) for name in ("fill_notional", "shortfall") if name in outcomes.columns}
-    return outcomes.lazy().with_columns(
-        opened_units=whole_units(opened, WEIGHT_UNIT),
-        left_units=whole_units(left, WEIGHT_UNIT),
+    return _weighed(outcomes).with_columns(
         book_notional_units=whole_units(entry * opened, unit),
         entry_notional_units=whole_units(entry * left, unit),
         largest_units=whole_units(entry * left, unit),
         **{f"{name}_units": whole_units(amount * left, unit) for name, amount in amounts.items()},
     )
+
+
+def _weighed(outcomes: pl.DataFrame) -> pl.LazyFrame:
+    """Return rows with whole numbers of units of the weight opened, and of what was left of it."""
+    if _is_condensed(outcomes):
+        return outcomes.lazy()
+    return outcomes.lazy().with_columns(
+        opened_units=whole_units(weight(outcomes), WEIGHT_UNIT),
+        left_units=whole_units(_left(outcomes), WEIGHT_UNIT),
+    )
+
+
+def _left(outcomes: pl.DataFrame) -> pl.Expr:
+    return pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else weight(outcomes)
 
 
 def _is_condensed(outcomes: pl.DataFrame) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import interval, weight, whole_units
+from backtest.study.liquidations.flow import interval, require, weight, whole_units
 
 __all__ = ["autocorrelation", "by_interval", "forced_share", "imbalance"]
 __dir__ = __all__.copy
@@ -71,9 +71,7 @@ def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "not
 
 
 @checked
-def forced_share(
-    outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h", *, kinds: Mapping[str, str] | None = None
-) -> pl.DataFrame:
+def forced_share(outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h") -> pl.DataFrame:
     """Return how much of each fall in open interest was liquidated, in base units, by symbol and interval.
 
     Both sides are added up. A liquidated position leaves open interest only where nobody takes it over, so the
@@ -83,7 +81,6 @@ def forced_share(
     ----------
     outcomes : as ``sweep`` returns them
     bars : ``symbol, time, open_interest`` (base units), rows in order of time; a reading is that of its bar's end
-    kinds : as in ``study.flow``; what an inverse position was worth in coin at the fill is its base quantity
 
     Returns
     -------
@@ -93,14 +90,15 @@ def forced_share(
     Raises
     ------
     DataError
-        Where the bars carry no open interest.
+        Where the bars carry no open interest, or the outcomes no ``contract_kind``.
     """
     if "open_interest" not in bars.columns:
         raise DataError(f"bars must have open_interest in base units: there are {', '.join(bars.columns)}")
+    require(outcomes, "contract_kind")
     opening = pl.col("time").dt.truncate(every)
     readings = bars.lazy().group_by("symbol", opening, maintain_order=True).agg(pl.col("open_interest").last())
     gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated")
-    units = whole_units(_base_quantity(kinds) * pl.col("weight"), QUANTITY_UNIT)
+    units = whole_units(_base_quantity() * pl.col("weight"), QUANTITY_UNIT)
     per_quantity = 1 / QUANTITY_UNIT
     liquidated = gone.group_by("symbol", interval(every)).agg(liquidated_quantity=units.sum() / per_quantity)
     fall = pl.col("open_interest").shift(1).over("symbol") - pl.col("open_interest")
@@ -131,7 +129,8 @@ def step(flow: pl.DataFrame) -> timedelta:
     return timedelta(milliseconds=steps.dt.total_milliseconds().item())
 
 
-def _base_quantity(kinds: Mapping[str, str] | None) -> pl.Expr:
-    in_base = [name for name, kind in (kinds or {}).items() if kind != "linear"]
+def _base_quantity() -> pl.Expr:
+    """Return base units that were closed: what an inverse position was worth in coin at the fill is its own."""
     notional = pl.col("fill_notional")
-    return pl.when(pl.col("symbol").is_in(in_base)).then(notional).otherwise(notional / pl.col("fill_price"))
+    linear = pl.col("contract_kind") == "linear"
+    return pl.when(linear).then(notional / pl.col("fill_price")).otherwise(notional)

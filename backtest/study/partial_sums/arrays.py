@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import KINDS
 from backtest.schemas.frames import Side
-from backtest.study.liquidations.flow import LEVERAGE_EDGES, bucket_type
+from backtest.study.liquidations.flow import LEVERAGE_EDGES, bucket_type, require
 
 #: Groups there is room for at first; four times as many whenever they do not suffice.
 FIRST_ROOM = 4_096
@@ -33,12 +33,12 @@ def symbols_of(outcomes: pl.DataFrame) -> tuple[str, ...]:
     return tuple(symbols.unique(maintain_order=True))
 
 
-def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...], kinds: Mapping[str, str] | None) -> sums.Rows:
+def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> sums.Rows:
     """Return what every sum needs of outcomes."""
     price, has_leverage = floats(outcomes, "entry_price"), "leverage" in outcomes.columns
     has_weight = "weight" in outcomes.columns
     return sums.Rows(
-        kind=readonly(np.array([KINDS[(kinds or {}).get(symbol, "linear")] for symbol in symbols], np.int64)),
+        kind=readonly(np.array([KINDS[kind] for kind in _kinds_of(outcomes, symbols)], np.int64)),
         symbol=symbol_codes(outcomes["symbol"], symbols),
         side=_codes(outcomes["side"]),
         outcome=_codes(outcomes["outcome"]),
@@ -50,6 +50,14 @@ def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...], kinds: Mapping[str
         weight=floats(outcomes, "weight") if has_weight else price,
         has_weight=has_weight,
     )
+
+
+def _kinds_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> list[str]:
+    """Return how the contract of each symbol pays."""
+    require(outcomes, "contract_kind")
+    if len(symbols) == 1:
+        return [outcomes["contract_kind"][0]]
+    return outcomes.unique("symbol", keep="first", maintain_order=True)["contract_kind"].to_list()
 
 
 def fills_of(outcomes: pl.DataFrame) -> sums.Fills:

@@ -8,7 +8,6 @@ that survival curves are made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
@@ -41,7 +40,6 @@ def condense(
     outcomes: pl.DataFrame,
     every: str | None = "1h",
     *,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return the sums that ``flow`` needs of some outcomes, a row a group of them.
@@ -64,7 +62,7 @@ def condense(
         For amounts of 2^63 units and more.
     """
     symbols, per_unit, per_weight = symbols_of(outcomes), 1 / unit, 1 / WEIGHT_UNIT
-    rows, fills = rows_of(outcomes, symbols, kinds), fills_of(outcomes)
+    rows, fills = rows_of(outcomes, symbols), fills_of(outcomes)
     found = add_up(
         lambda row, groups, count: sums.add_flow(row, rows, fills, EDGES, per_unit, per_weight, groups, count),
         outcomes.height,
@@ -126,9 +124,7 @@ def merge_pulses(parts: pl.LazyFrame | pl.DataFrame, *, unit: float = 0.01) -> p
     return merged.sort(keys).collect(engine="streaming")
 
 
-def condense_lives(
-    lives: pl.DataFrame, step: timedelta = HOUR, *, kinds: Mapping[str, str] | None = None
-) -> pl.DataFrame:
+def condense_lives(lives: pl.DataFrame, step: timedelta = HOUR) -> pl.DataFrame:
     """Return how many lived how long and what ended them, which ``survival`` takes in place of the lives.
 
     Parameters
@@ -145,7 +141,7 @@ def condense_lives(
     rows = lives.lazy().select(
         "symbol",
         "side",
-        leverage_bucket(leverage(lives, kinds)),
+        leverage_bucket(leverage(lives)),
         duration.alias("duration"),
         "ended",
         weight(lives),
@@ -153,9 +149,7 @@ def condense_lives(
     return merge_lives(rows)
 
 
-def condense_ends(
-    outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR, *, kinds: Mapping[str, str] | None = None
-) -> pl.DataFrame:
+def condense_ends(outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR) -> pl.DataFrame:
     """Return what ``condense_lives`` does of the lives of outcomes, in one pass over them.
 
     Parameters
@@ -169,7 +163,7 @@ def condense_ends(
     """
     require_whole(outcomes)
     symbols, step_ms, per_weight = symbols_of(outcomes), step // timedelta(milliseconds=1), 1 / WEIGHT_UNIT
-    rows, spans = rows_of(outcomes, symbols, kinds), spans_of(outcomes, symbols, market)
+    rows, spans = rows_of(outcomes, symbols), spans_of(outcomes, symbols, market)
     found = add_up(
         lambda row, groups, count: sums.add_lives(row, rows, spans, EDGES, step_ms, per_weight, groups, count),
         outcomes.height,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +11,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.kernel.types import Integers
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import WEIGHT_UNIT, entry_notional, weight, whole_units
+from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 from backtest.study.policy.settlement import Run
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, blocks, resampling
 
@@ -31,7 +30,7 @@ class Bands:
 
 
 @checked
-def share_bands(run: Run, wanted: Book, kinds: Mapping[str, str], bands: Bands) -> dict[str, float]:
+def share_bands(run: Run, wanted: Book, bands: Bands) -> dict[str, float]:
     """Return the low and high end of each share, and the effective number of blocks of the wanted book."""
     plan = resampling(
         wanted.positions["entry_time"],
@@ -40,7 +39,7 @@ def share_bands(run: Run, wanted: Book, kinds: Mapping[str, str], bands: Bands) 
         draws=bands.draws,
         confidence=bands.confidence,
     )
-    drawn = np.einsum("db,bk->dk", plan.counts, _block_sums(run, kinds, plan)).astype(np.float64)
+    drawn = np.einsum("db,bk->dk", plan.counts, _block_sums(run, plan)).astype(np.float64)
     found: dict[str, float] = {}
     for name, (part, whole) in SHARES.items():
         values = np.full(len(drawn), np.nan)
@@ -50,11 +49,11 @@ def share_bands(run: Run, wanted: Book, kinds: Mapping[str, str], bands: Bands) 
     return found
 
 
-def _block_sums(run: Run, kinds: Mapping[str, str], plan: Resampling) -> Integers:
+def _block_sums(run: Run, plan: Resampling) -> Integers:
     """Return (blocks, 5) count, liquidated count, notional, liquidated notional, shortfall, in units."""
     opened = weight(run.outcomes)
     left = pl.col("surviving_weight") if "surviving_weight" in run.outcomes.columns else opened
-    notional, gone = entry_notional(kinds), pl.col("liquidated")
+    notional, gone = pl.col("entry_notional"), pl.col("liquidated")
     columns = [
         whole_units(opened, WEIGHT_UNIT),
         pl.when(gone).then(whole_units(left, WEIGHT_UNIT)).otherwise(0),

@@ -32,7 +32,6 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.shown import shown
-from backtest.study.liquidations.flow import entry_notional
 
 WORLDS = ("in both", "only in fact", "only under the policy", "in neither")
 
@@ -128,7 +127,7 @@ def counterfactual(
     return Counterfactual(
         facts=facts,
         policy=policy,
-        positions=_positions(facts, policy, {s: policy_venue.contract(s).kind for s in market.symbols}),
+        positions=_positions(facts, policy),
         totals=_totals(facts, policy),
         marks=_marks(policy, market),
         notes=_notes(facts, policy, market, impact.mark),
@@ -175,9 +174,9 @@ def _hit(found: Replay) -> pl.DataFrame:
     return found.outcomes.select("position_id", hit=touched)
 
 
-def _positions(facts: Replay, policy: Replay, kinds: dict[str, str]) -> pl.DataFrame:
+def _positions(facts: Replay, policy: Replay) -> pl.DataFrame:
     both = (
-        facts.outcomes.select("position_id", entry_notional(kinds))
+        facts.outcomes.select("position_id", "entry_notional")
         .join(_hit(facts), on="position_id")
         .join(_hit(policy), on="position_id", how="left", suffix="_policy")
     )

@@ -21,14 +21,15 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.admission import admissible
+from backtest.engine.notional import entry_notional
 from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import WEIGHT_UNIT, entry_notional, weight, whole_units
+from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 from backtest.study.policy.bands import Bands, share_bands
 from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
-from backtest.study.policy.responses import binds, restricted, selected_leverage, under_cap
+from backtest.study.policy.responses import binds, restricted, under_cap
 from backtest.study.policy.settlement import FundPath, Run, Settled, Settlement, require_procedures
 
 FUND_PATH = FundPath()
@@ -80,19 +81,12 @@ def run(
 @checked
 def wanted(name: str, book: Book, history: History, venue: Venue, grid: Grid) -> Wanted:
     """Return a book with the part of it that every rule of a grid takes, by size."""
-    kinds = kinds_of(history, venue)
-    least = under_cap(book, 1.0, "same_size", kinds)  # no leverage stands in the way
+    least = under_cap(book, venue, 1.0, "same_size")  # no leverage stands in the way
     kept = np.ones(len(book), np.bool_)
     for change, changes in grid.changes.items():
         strictest = Rules(None, max(grid.rate_scales), change, changes).applied(venue)
         kept &= admissible(least, history.market, strictest, history.tiers)
     return Wanted(name, book, book if kept.all() else restricted(book, book.positions.filter(pl.Series(kept))))
-
-
-@checked
-def kinds_of(history: History, venue: Venue) -> dict[str, str]:
-    """Return the kind of contract of each symbol."""
-    return {symbol: venue.contract(symbol).kind for symbol in history.market.symbols}
 
 
 @checked
@@ -131,35 +125,25 @@ def evaluate(
       all of the sweep, in which every position whose liquidation begins is closed whole, whatever the terms;
     - the fields of :class:`~backtest.study.policy.settlement.Settled`.
     """
-    kinds = kinds_of(history, venue)
     applied = rules.applied(venue)
     history.market.prices(applied.trigger_price, "open")  # refuses a trigger the bars do not hold
-    market = history.market if rules.fill == "liquidation_price" else with_last_price(history.market)
-    binding = binds(book.admitted, rules.cap, kinds)
+    market = history.market if rules.fill == "liquidation_price" else history.market.with_last_price()
+    binding = binds(book.admitted, venue, rules.cap)
     terms = grid.terms()
     require_procedures(settlement, terms)
     rows: list[dict[str, Any]] = []
     told: tuple[dict[str, float], Sequence[Settled]] | None = None
     for response in grid.responses:
         if told is None or binding:
-            opened = under_cap(book.admitted, rules.cap, response, kinds)
+            opened = under_cap(book.admitted, venue, rules.cap, response)
             made = _swept(opened, market, applied, rules, history, unit, threads)
-            told = _totals(made, book, kinds, bands), settlement.settle_each(made, terms)
+            told = _totals(made, book, bands), settlement.settle_each(made, terms)
         totals, settled = told
         keys = (history.name, book.name, rules.change, rules.cap, rules.rate_scale, rules.fill, response)
         for each, amounts in zip(terms, settled, strict=True):
             named = dict(zip(KEYS, (*keys, *asdict(each).values()), strict=True))
             rows.append({**named, "settlement": settlement.label, **totals, **asdict(amounts)})
     return pl.DataFrame(rows, schema_overrides=NULLABLE)
-
-
-@checked
-def with_last_price(market: Market) -> Market:
-    """Return a market whose bars hold a last price: their own, or the mark price in its place."""
-    if market.has("last"):
-        return market
-    bars = market.bars.with_columns(pl.col("open", "high", "low", "close").name.prefix("last_"))
-    return Market(bars, market.funding, gap_limit=market.gap_limit, description=market.description)
 
 
 def _swept(
@@ -174,11 +158,11 @@ def _swept(
     return Run(book, market, venue, sweep(book, market, venue, **how), unit, **how)
 
 
-def _totals(run: Run, wanted: Wanted, kinds: Mapping[str, str], bands: Bands | None) -> dict[str, float]:
+def _totals(run: Run, wanted: Wanted, bands: Bands | None) -> dict[str, float]:
     """Return what was wanted, opened and liquidated of a book."""
     books = (wanted.book, wanted.admitted, run.book)
-    asked, let_in, opened = (_sums(book.positions, kinds, run.unit) for book in books)
-    gone = _liquidated_sums(run, kinds)
+    asked, let_in, opened = (_sums(book, run.venue, run.unit) for book in books)
+    gone = _liquidated_sums(run)
     kept = opened["notional"] / asked["notional"]
     margin = opened["margin"] / asked["margin"]
     found = {
@@ -196,13 +180,14 @@ def _totals(run: Run, wanted: Wanted, kinds: Mapping[str, str], bands: Bands | N
         "notional_share": _share(gone["notional"], opened["notional"]),
         "shortfall_share": _share(gone["shortfall"], opened["notional"]),
     }
-    return found | ({} if bands is None else share_bands(run, wanted.book, kinds, bands))
+    return found | ({} if bands is None else share_bands(run, wanted.book, bands))
 
 
-def _sums(positions: pl.DataFrame, kinds: Mapping[str, str], unit: float) -> dict[str, float]:
+def _sums(book: Book, venue: Venue, unit: float) -> dict[str, float]:
     """Return count, entry notional and margin of positions."""
-    notional = entry_notional(kinds)
-    margin = pl.col("margin") if "margin" in positions.columns else notional / selected_leverage(positions, kinds)
+    contracts, positions = venue.contracts_of(book.symbols), book.positions
+    notional = entry_notional(contracts)
+    margin = pl.col("margin") if "margin" in positions.columns else notional / pl.col("leverage")
     each = weight(positions)
     sums = positions.lazy().with_columns(each).select(
         count=whole_units(pl.col("weight"), WEIGHT_UNIT).sum(),
@@ -213,12 +198,12 @@ def _sums(positions: pl.DataFrame, kinds: Mapping[str, str], unit: float) -> dic
     return {"count": count * WEIGHT_UNIT, "notional": notional_units * unit, "margin": margin_units * unit}
 
 
-def _liquidated_sums(run: Run, kinds: Mapping[str, str]) -> dict[str, float]:
+def _liquidated_sums(run: Run) -> dict[str, float]:
     left = "surviving_weight" if "surviving_weight" in run.outcomes.columns else "weight"
     each = pl.col(left) if left in run.outcomes.columns else pl.lit(1.0)
     sums = run.outcomes.lazy().filter("liquidated").with_columns(left=each).select(
         count=whole_units(pl.col("left"), WEIGHT_UNIT).sum(),
-        notional=whole_units(entry_notional(kinds) * pl.col("left"), run.unit).sum(),
+        notional=whole_units(pl.col("entry_notional") * pl.col("left"), run.unit).sum(),
     ).collect()  # fmt: skip
     count, notional = sums.row(0)
     shortfall = int(run.liquidated.shortfall.sum()) * run.unit

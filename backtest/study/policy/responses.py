@@ -9,37 +9,36 @@ Positions within the cap are opened as they were wanted. All three are shown: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.notional import entry_notional, selected_leverage
 from backtest.errors import ArgumentError
+from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import entry_notional
 
 RESPONSES = ("same_size", "same_margin", "not_opened")
 
 
 @checked
-def under_cap(book: Book, cap: float | None, response: str, kinds: Mapping[str, str] | None = None) -> Book:
+def under_cap(book: Book, venue: Venue, cap: float | None, response: str) -> Book:
     """Return the book that would have been opened under a cap on the selected leverage.
 
     Parameters
     ----------
-    book : as wanted
+    book, venue : positions as wanted, and whose contracts they are
     cap : highest leverage; None: none
     response : one of ``RESPONSES``
-    kinds : of contracts by symbol; linear where it does not say
     """
     if response not in RESPONSES:
         raise ArgumentError(f"response must be one of {', '.join(RESPONSES)}, is {response!r}")
     if cap is not None and not 1 <= cap < float("inf"):
         raise ArgumentError(f"a cap on leverage must be 1 or more, is {cap!r}")
-    if cap is None or not binds(book, cap, kinds):
+    if cap is None or not binds(book, venue, cap):
         return book
     wanted = book.positions
-    leverage = selected_leverage(wanted, kinds)
+    contracts = venue.contracts_of(book.symbols)
+    leverage = selected_leverage(wanted, contracts)
     if response == "not_opened":
         return restricted(book, wanted.filter(leverage <= cap))
     if response == "same_margin":
@@ -48,22 +47,17 @@ def under_cap(book: Book, cap: float | None, response: str, kinds: Mapping[str, 
     if "leverage" in wanted.columns:
         changes["leverage"] = leverage.clip(upper_bound=cap)
     if "margin" in wanted.columns:
-        changes["margin"] = pl.max_horizontal("margin", entry_notional(kinds) / leverage.clip(upper_bound=cap))
+        changes["margin"] = pl.max_horizontal("margin", entry_notional(contracts) / leverage.clip(upper_bound=cap))
     return _book(book, wanted.with_columns(**changes), book.adjustments)
 
 
 @checked
-def binds(book: Book, cap: float | None, kinds: Mapping[str, str] | None = None) -> bool:
+def binds(book: Book, venue: Venue, cap: float | None) -> bool:
     """Whether a cap changes anything for anybody."""
     if cap is None:
         return False
-    return bool(book.positions.select((selected_leverage(book.positions, kinds) > cap).any()).item())
-
-
-@checked
-def selected_leverage(positions: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.Expr:
-    """Return the selected leverage: given, or entry notional over margin."""
-    return pl.col("leverage") if "leverage" in positions.columns else entry_notional(kinds) / pl.col("margin")
+    leverage = selected_leverage(book.positions, venue.contracts_of(book.symbols))
+    return bool(book.positions.select((leverage > cap).any()).item())
 
 
 @checked

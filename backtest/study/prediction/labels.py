@@ -101,8 +101,7 @@ def hidden_truth(
         raise ArgumentError(f"every must be whole bars of {bar}, is {every}")
     step = f"{every // timedelta(milliseconds=1)}ms"
     start, end = market.bars["time"][0], market.bars["time"][-1]
-    kinds = {symbol: venue.contract(symbol).kind for symbol in market.symbols}
-    flow = by_interval(sweep(book, market, venue, tiers=tiers), start=start, end=end, every=step, kinds=kinds)
+    flow = by_interval(sweep(book, market, venue, tiers=tiers), start=start, end=end, every=step)
     whole = market.bars.group_by(pl.col("time").dt.truncate(step)).len().filter(pl.col("len") == every // bar)
     covered = flow.select("time", "notional").join(whole, on="time", how="semi", maintain_order="left")
     return Labels(covered, every, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book))

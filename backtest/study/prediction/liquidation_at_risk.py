@@ -8,15 +8,16 @@ of d against them liquidates. By history, as value at risk: the quantile of what
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import polars as pl
 
+from backtest.engine.notional import notional_at
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import PARTS, notional_at, weight, whole_units
+from backtest.study.liquidations.flow import PARTS, require, weight, whole_units
 from backtest.study.liquidations.imbalance import step
 
 __all__ = ["by_horizon", "by_move", "standing"]
@@ -37,8 +38,6 @@ def standing(
     outcomes: pl.DataFrame,
     bars: pl.DataFrame,
     moment: datetime,
-    *,
-    kinds: Mapping[str, str] | None = None,
 ) -> pl.LazyFrame:
     """Return the positions that stand at a moment, with their distance to liquidation.
 
@@ -56,7 +55,6 @@ def standing(
     ----------
     outcomes : as ``sweep`` returns them
     bars : ``symbol, time, open`` of the mark price
-    kinds : as in ``study.flow``
 
     Returns
     -------
@@ -64,6 +62,7 @@ def standing(
     ``distance``: the move against the holder, as a fraction of the mark, that liquidates. Negative where the bar
     opened beyond the liquidation price; null where no positive price liquidates.
     """
+    require(outcomes, "contract_kind")
     known = bars.lazy().filter(pl.col("time") <= moment).sort("time").group_by("symbol")
     marks = known.agg(opening=pl.col("time").last(), mark_price=pl.col("open").last())
     opening, ended = pl.col("opening"), pl.col("outcome_time")
@@ -76,7 +75,7 @@ def standing(
         .filter(pl.col("entry_time") <= opening, still | inside)
         .with_columns(
             weight(outcomes),
-            notional_at(pl.col("mark_price"), kinds),
+            notional=notional_at("mark_price"),
             distance=side * (1 - pl.col("liquidation_price") / pl.col("mark_price")),
         )
     )
@@ -89,14 +88,13 @@ def by_move(
     moment: datetime,
     moves: Sequence[float] = MOVES,
     *,
-    kinds: Mapping[str, str] | None = None,
     unit: float = 0.01,
 ) -> pl.DataFrame:
     """Return the notional a price move would liquidate: of longs if the price fell by it, of shorts if it rose.
 
     Parameters
     ----------
-    outcomes, bars, moment, kinds : as in :func:`standing`, with what is assumed there
+    outcomes, bars, moment : as in :func:`standing`, with what is assumed there
     moves : fractions of the mark price, above zero, rising
     unit : settlement currency that amounts are rounded to before they are added up
 
@@ -107,7 +105,7 @@ def by_move(
     """
     if not moves or not all(low < high for low, high in pairwise((0, *moves))):
         raise ArgumentError("moves must be fractions above zero, rising")
-    book = standing(outcomes, bars, moment, kinds=kinds)
+    book = standing(outcomes, bars, moment)
     units = whole_units(pl.col("notional") * pl.col("weight"), unit)
     rows = book.select("side", "distance", units=units).collect()
     whole = rows["units"].sum()
