@@ -27,8 +27,9 @@ from backtest import Book, Impact, Market, Venue, replay, sweep
 from backtest.engine import market_arrays
 from backtest.engine.replay import session, state
 from backtest.engine.sweep import admission
-from backtest.engine.sweep.prepare import INTRABAR, actions_of, prepare
+from backtest.engine.sweep.prepare import actions_of, prepare
 from backtest.engine.sweep.sweep import _empty_outcomes
+from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep import managed
 from backtest.kernel.threads import in_chunks
 from backtest.schemas.frames import Side, Time
@@ -113,7 +114,7 @@ def kernel_of(market: Market, book: Book) -> tuple[Callable[[], None], Any]:
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, admitted.positions, actions, watched)
 
     def run(begin: int, stop: int) -> None:
-        managed.live(*shared, INTRABAR["pessimistic"], False, out, begin, stop)
+        managed.live(*shared, Intrabar.code("pessimistic"), False, out, begin, stop)
 
     return lambda: in_chunks(run, len(book), 1), out
 

@@ -17,7 +17,7 @@ from backtest.engine.replay.replay import Replay
 from backtest.engine.replay.state import Setup
 from backtest.kernel import compile as compiling
 from backtest.kernel.replay import entries
-from backtest.rules.procedure import CHOICES
+from backtest.kernel.replay.adl_ranking import BOUNDED
 from backtest.schemas.frames import Side, Time
 
 FRAMES = ("outcomes", "fund", "adl", "impact", "ledger", "trace", "flow")
@@ -83,14 +83,13 @@ def test_replay__loses_no_match_of_a_bar_that_has_more_than_there_was_room_for(
     assert found.adl["quantity"].sum() == count
 
 
-@pytest.mark.parametrize("rank", CHOICES["adl_rank"])
+@pytest.mark.parametrize("rank", [rank.name.lower() for rank in BOUNDED])
 def test_ranks__the_index_finds_whom_a_scan_finds(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cases, asked = [], 0
     for coupled in coupled_cases(23, 25):
         rules = {"adl_trigger": "fund_empty", "adl_rank": rank, "clawback": False}
         cases.append(coupled._replace(venue=coupled.venue.with_(**rules), fund=0.0))
     expected = [replayed(coupled) for coupled in cases]
-    monkeypatch.setattr(records, "SCANNED", ("pro_rata",))
     monkeypatch.setattr(records, "INDEX_LEAST", 0)
     monkeypatch.setattr(records, "INDEX_AFTER", 0)
     for coupled, scanned in zip(cases, expected, strict=True):

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from backtest.engine.rulebook import Rulebook, Tree
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import Bars, Forest, Funding
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin import formula
 from backtest.kernel.search import min_tree
 from backtest.kernel.sweep.managed import Watched
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Flags, Floats, Integers, aligned, readonly
+from backtest.kernel.types import Codes, Flags, Floats, Integers, aligned, readonly
 from backtest.market.market import Market
-from backtest.rules.contract import KINDS, Contract
+from backtest.rules.contract import Contract
+from backtest.rules.rulebook import Rulebook, Tree
 from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.validation import offence
 
@@ -165,14 +167,15 @@ def _crossing_values(tree: Tree, bars: Bars, funding: Funding, contract: Contrac
     rows = slice(bars.first[tree.symbol], bars.first[tree.symbol + 1])
     worst = (bars.low if tree.side > 0 else bars.high)[rows]
     sums = funding.cumulative[funding.first[tree.symbol] + funding.charged[rows].astype(np.int64)]
-    kind, fee = KINDS[contract.kind], contract.mark_fee_rate
-    if kind == INVERSE:
+    return crossing_values(tree, contract, worst, sums)
+
+
+def crossing_values(tree: Tree, contract: Contract, worst: Floats, sums: Floats) -> tuple[Floats, float]:
+    """Return X at worst prices and cumulative funding of bars, and the largest magnitude in it."""
+    kind, fee = ContractKind.code(contract.kind), contract.mark_fee_rate
+    if kind == ContractKind.INVERSE:
         worst = 1.0 / worst
-        slope = -(tree.side + tree.rate + fee)
-    elif kind == FACE_VALUE:
-        slope = float(tree.side)
-    else:
-        slope = tree.side - tree.rate - fee
+    slope = formula.slope(kind, float(tree.side), tree.rate, fee)
     largest = (1.0 + tree.rate + fee) * float(worst.max()) + float(np.abs(sums).max())
     return slope * worst - tree.side * sums, largest
 

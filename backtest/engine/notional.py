@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin.sizes import notional_of
 from backtest.rules.contract import Contract
-from backtest.rules.margin import notional_of
-from backtest.schemas.frames import ContractKind
+from backtest.schemas.frames import KindOfContract
 
 
 def contract_kind(contracts: Iterable[Contract]) -> pl.Expr:
     """Return the expression of the kind of each row's contract, found by its symbol."""
-    return _by_kind(contracts, lambda kind: pl.lit(kind, ContractKind))
+    return _by_kind(contracts, lambda kind: pl.lit(kind, KindOfContract))
 
 
 def entry_notional(contracts: Iterable[Contract]) -> pl.Expr:
@@ -23,7 +24,7 @@ def entry_notional(contracts: Iterable[Contract]) -> pl.Expr:
 
 def notional_at(price: str) -> pl.Expr:
     """Return the expression of each quantity's notional at a price, of rows that carry ``contract_kind``."""
-    kinds, kind = ContractKind.categories, pl.col("contract_kind")
+    kinds, kind = ContractKind.names(), pl.col("contract_kind")
     return pl.coalesce(pl.when(kind == name).then(_notional(name, price)) for name in kinds)
 
 
@@ -44,7 +45,7 @@ def completed(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFram
 
 
 def _notional(kind: str, price: str) -> pl.Expr:
-    at_price: pl.Expr = notional_of(kind, pl.col("quantity"), pl.col(price))
+    at_price: pl.Expr = notional_of(ContractKind.code(kind), pl.col("quantity"), pl.col(price))
     return at_price
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from backtest.engine import columns
 from backtest.engine.notional import contract_kind, entry_notional
-from backtest.kernel.arrays import LIQUIDATED
+from backtest.kernel.choices import OutcomeCode
 from backtest.rules.contract import Contract
 
 #: Types of arrays that hold no float64.
@@ -40,7 +40,7 @@ def named(
     """
     found: dict[str, Any] = {name: columns.numbers(array) for name, array in arrays.items()} | {
         "outcome": columns.categories(outcome, arrays["outcome"]),
-        "liquidated": pl.Series(arrays["outcome"] == LIQUIDATED),
+        "liquidated": pl.Series(arrays["outcome"] == OutcomeCode.LIQUIDATED),
         "outcome_time": columns.times(arrays["outcome_time"]),
         "entry_notional": entry_notional(contracts),
         "contract_kind": contract_kind(contracts),

@@ -47,18 +47,18 @@ class Rules(NamedTuple):
     first: Integers  #: (symbols + 1,) groups of each symbol
     start: Integers  #: (groups,) ms
     known: Flags  #: (groups,) whether any table applies
-    kind: Integers  #: (groups,) LINEAR, INVERSE, FACE_VALUE
+    kind: Integers  #: (groups,) ``ContractKind``
     constant: Flags  #: (groups,) the requirement is the one at entry
     strict: Flags  #: (groups,) triggers below, not at, the maintenance margin
     fee: Floats  #: (groups,) closing fee at the mark
     reserved_fee: Floats  #: (groups,) closing fee at bankruptcy
-    keyed_by: Integers  #: (groups,) MARGINAL, BY_NOTIONAL, BY_CONTRACTS, BY_LEVERAGE
+    keyed_by: Integers  #: (groups,) ``KeyedBy``
     higher: Flags  #: (groups,) a size on a boundary belongs to the higher tier
     contract_size: Floats  #: (groups,)
-    rate_factor: Floats  #: (groups,) maintenance over initial rate, BY_LEVERAGE
+    rate_factor: Floats  #: (groups,) maintenance over initial rate, keyed by leverage
     cap: Floats  #: (groups,) largest size the table covers
     tier_first: Integers  #: (groups + 1,)
-    floor: Floats  #: (tiers,) sizes; BY_LEVERAGE with a varying requirement: leverages
+    floor: Floats  #: (tiers,) sizes; keyed by leverage with a varying requirement: leverages
     rate: Floats
     amount: Floats
     max_leverage: Floats
@@ -96,7 +96,7 @@ class Positions(NamedTuple):
 class Outcomes(NamedTuple):
     """What became of each position, (n,) each; NaN and the earliest time stand for null."""
 
-    outcome: Bytes  #: code in the order of ``schemas.Outcome``
+    outcome: Bytes  #: ``OutcomeCode``
     ambiguous: Flags
     time: Integers
     liquidation_price: Floats
@@ -110,6 +110,4 @@ class Outcomes(NamedTuple):
     tier_rate: Floats
 
 
-LIQUIDATED, STOPPED, TOOK_PROFIT, EXITED, OPEN, UNKNOWN = range(6)
-MARGINAL, BY_NOTIONAL, BY_CONTRACTS, BY_LEVERAGE = range(4)
 NO_TIME = -(2**63)

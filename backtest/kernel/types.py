@@ -13,9 +13,6 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Codes: TypeAlias = npt.NDArray[Any]  # integers of any width, such as polars stores categories in
 
-#: How a contract pays, as kernels are told.
-LINEAR, INVERSE, FACE_VALUE = 0, 1, 2
-
 
 def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return a contiguous view that cannot be written to; read-only inputs alone mean one compilation."""

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin.sizes import quantity_of
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.population.targets import mean_leverage
@@ -28,10 +30,8 @@ def unit_cohorts(market: Market, venue: Venue, mix: Mapping[float, float], trade
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
         close = np.repeat(market.prices("mark", "close")[rows], leverages.size)
         ends = np.repeat(market.times[rows] + market.intervals[number], leverages.size)
-        kind = venue.contract(symbol).kind
-        quantity = trader_notional * close if kind == "inverse" else trader_notional / close
-        if kind == "face_value":
-            quantity = np.full(close.size, trader_notional)
+        kind = ContractKind.code(venue.contract(symbol).kind)
+        quantity = np.broadcast_to(quantity_of(kind, trader_notional, close), close.shape)
         for side in SIDES:
             columns = {
                 "symbol": pl.repeat(symbol, close.size, eager=True),

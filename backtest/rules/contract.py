@@ -20,15 +20,14 @@ from typing import Any, Literal
 import numpy as np
 
 from backtest.errors import RulesError
-from backtest.kernel.types import FACE_VALUE, INVERSE, LINEAR
+from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import TierTable
 from backtest.schemas.arguments import converted, spelled
 from backtest.shown import shown
 
-KINDS = {"linear": LINEAR, "inverse": INVERSE, "face_value": FACE_VALUE}
 CHOICES = {
-    "kind": tuple(KINDS),
+    "kind": ContractKind.names(),
     "basis": ("mark", "entry"),
     "closing_fee": ("none", "at_mark", "at_bankruptcy"),
     "trigger": ("<=", "<"),
@@ -63,6 +62,15 @@ class Contract:
     def requirement_is_constant(self) -> bool:
         """Whether the maintenance margin stays what it was at entry, whatever the mark price does."""
         return self.basis == "entry" or self.kind == "face_value"
+
+    @property
+    def needs_leverages(self) -> bool:
+        """Whether a requirement that follows the mark has rates that follow from the selected leverage."""
+        return not self.requirement_is_constant and not all(table.by_size for table in self.tables)
+
+    def follows_mark(self, table: TierTable) -> bool:
+        """Whether a position moves from tier to tier of a table with the mark price."""
+        return table.keyed_by == KeyedBy.MARGINAL and not self.requirement_is_constant
 
     @property
     def mark_fee_rate(self) -> float:
@@ -125,7 +133,7 @@ class Contract:
             path = f"tables[{number}]"
             if names.index(table.name) < number:
                 found.add(f"{path}.name", f"{table.name!r} is used twice")
-            highest = table.rate_factor if table.model == "leverage" else float(table.rates.max())
+            highest = table.highest_rate
             if not highest + fee < 1:
                 found.add(path, f"rate and closing fee must add up to less than 1, are {highest:g} + {fee:g}")
             if number and table.start < self.tables[number - 1].end:

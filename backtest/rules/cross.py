@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from backtest.kernel.choices import Profit
 from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
 from backtest.shown import shown
@@ -20,7 +21,7 @@ STEPS = (
     "close",  # what is left is closed in the book
 )
 CHOICES = {
-    "profit": ("usable", "unusable", "own"),
+    "profit": Profit.names(),
     "hedged": ("tested", "spared"),
     "order": ("all", "triggered", "largest_loss", "largest_notional"),
     "restored_above": ("maintenance", "initial"),

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from backtest.errors import ArgumentError
-from backtest.kernel.margin import prices
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin import prices, sizes
 from backtest.kernel.types import Floats, readonly
-from backtest.rules.contract import KINDS, Contract
+from backtest.rules.contract import Contract
+from backtest.rules.rulebook import rules_of
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
@@ -38,14 +40,7 @@ Values = Any  # a number or an array of them
 def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
     """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
     quantity, price = _arrays(quantity=quantity, price=price)
-    return np.array(notional_of(contract.kind, quantity, price), np.float64)
-
-
-def notional_of(kind: str, quantity: Any, price: Any) -> Any:
-    """Return the notional under a kind of contract, of numbers, arrays or polars expressions, unchecked."""
-    if kind == "face_value":
-        return quantity
-    return quantity / price if kind == "inverse" else quantity * price
+    return np.array(sizes.notional_of(ContractKind.code(contract.kind), quantity, price))
 
 
 @checked
@@ -71,7 +66,7 @@ def equity(
         side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price, funding=funding
     )
     found = np.empty(price.size)
-    prices.equities(KINDS[contract.kind], prices.Positions(*held), price, funding, found)
+    prices.equities(ContractKind.code(contract.kind), prices.Positions(*held), price, funding, found)
     return found
 
 
@@ -92,9 +87,9 @@ def maintenance_margin(
     ``leverage`` is the selected one, which matters to rates keyed by it; entry notional / margin if not given.
     """
     *held, price = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price)
-    positions = prices.Positions(*held)
-    found = np.empty(price.size)
-    prices.maintenance_margins(_terms(contract, table, positions, leverage), positions, price, found)
+    positions, found = prices.Positions(*held), np.empty(price.size)
+    selected = _selected(contract, table, positions, leverage)
+    prices.maintenance_margins(rules_of(contract, table, selected), positions, selected, price, found)
     return found
 
 
@@ -116,9 +111,9 @@ def liquidation_price(
     and the lowest for a short; with a constant requirement mm: (s q E - M + s q F + mm) / (q (s - f)).
     """
     *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
-    positions = prices.Positions(*held)
-    found = np.empty(funding.size)
-    prices.liquidation_prices(_terms(contract, table, positions, leverage), positions, funding, found)
+    positions, found = prices.Positions(*held), np.empty(funding.size)
+    selected = _selected(contract, table, positions, leverage)
+    prices.liquidation_prices(rules_of(contract, table, selected), positions, selected, funding, found)
     return found
 
 
@@ -135,7 +130,7 @@ def bankruptcy_price(
     """Return the mark price at which equity is zero, before any liquidation fee: E - s M / q where linear."""
     *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
     found = np.empty(funding.size)
-    prices.bankruptcy_prices(KINDS[contract.kind], prices.Positions(*held), funding, found)
+    prices.bankruptcy_prices(ContractKind.code(contract.kind), prices.Positions(*held), funding, found)
     return found
 
 
@@ -187,31 +182,13 @@ def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_
     return notional(contract, quantity=quantity, price=entry_price)
 
 
-def _terms(contract: Contract, table: TierTable, positions: prices.Positions, leverage: Values) -> prices.Terms:
-    """Return the rules as the kernels want them, with the tiers of each position."""
-    count = positions.quantity.size
-    rates, amounts = table.rates, np.zeros(len(table)) if table.amounts is None else table.amounts
-    first, last = np.zeros(count, np.int64), np.full(count, len(table) - 1)
-    if table.model == "leverage":
-        if leverage is None:
-            entry = notional(contract, quantity=positions.quantity, price=positions.entry_price)
-            leverage = entry / positions.margin
-        rates = np.broadcast_to(table.rate_factor / np.maximum(np.asarray(leverage, np.float64), 1.0), (count,))
-        amounts, first = np.zeros(count), np.arange(count)
-        last = first
-    elif table.model == "flat":
-        sizes = table_size(contract, table, quantity=positions.quantity, entry_price=positions.entry_price)
-        first = last = table.tier_of(sizes)
-    return prices.Terms(
-        KINDS[contract.kind],
-        contract.requirement_is_constant,
-        contract.mark_fee_rate,
-        contract.bankruptcy_fee_rate,
-        readonly(rates),
-        readonly(amounts),
-        readonly(first),
-        readonly(last),
-    )
+def _selected(contract: Contract, table: TierTable, positions: prices.Positions, leverage: Values) -> Floats:
+    """Return (n,) selected leverages; any number where the table is not keyed by them."""
+    if table.by_size:
+        leverage = 1.0
+    elif leverage is None:
+        leverage = notional(contract, quantity=positions.quantity, price=positions.entry_price) / positions.margin
+    return readonly(np.broadcast_to(np.asarray(leverage, np.float64), positions.quantity.shape))
 
 
 def signs(side: Values) -> Values:

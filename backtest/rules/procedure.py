@@ -12,33 +12,42 @@ from typing import Any, Literal
 import numpy as np
 
 from backtest.errors import RulesError
+from backtest.kernel.choices import (
+    AdlPrice,
+    AdlRank,
+    AdlTrigger,
+    Choice,
+    InLowest,
+    Inventory,
+    Last,
+    OrderLimit,
+    OrderType,
+    Slices,
+    Step,
+    Until,
+    Unwind,
+    WaveOrder,
+)  # fmt: skip
 from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
 from backtest.shown import shown
 
-CHOICES = {
-    "step": ("all", "fraction", "tier", "enough"),
-    "until": ("maintenance", "initial"),
-    "slices": ("market", "takeover"),
-    "in_lowest": ("order", "last"),
-    "order_type": ("resting", "immediate_or_cancel", "fill_or_kill"),
-    "order_limit": ("none", "bankruptcy"),
-    "last": ("takeover", "market"),
-    "inventory": ("fund", "backstop"),
-    "unwind": ("at_once", "share", "hold"),
-    "adl_trigger": ("never", "fund_empty", "fund_drop"),
-    "adl_rank": (
-        "profit_leverage",
-        "binance",
-        "bitmex",
-        "size",
-        "random",
-        "pro_rata",
-        "top_ten",
-        "water_filling",
-    ),
-    "adl_price": ("bankruptcy", "mark", "takeover"),
+#: Settings that are choices.
+CODES: dict[str, type[Choice]] = {
+    "step": Step,
+    "until": Until,
+    "slices": Slices,
+    "in_lowest": InLowest,
+    "order_type": OrderType,
+    "order_limit": OrderLimit,
+    "last": Last,
+    "inventory": Inventory,
+    "unwind": Unwind,
+    "adl_trigger": AdlTrigger,
+    "adl_rank": AdlRank,
+    "adl_price": AdlPrice,
 }
+CHOICES = {name: codes.names() for name, codes in CODES.items()}
 SWITCHES = ("adl_profit_required", "clawback", "restore_orders")
 SHARES = (
     "fee_fund_share",
@@ -140,7 +149,7 @@ class Impact:
     def __post_init__(self) -> None:
         """Refuse numbers out of range, all at once."""
         problems = Problems()
-        problems.require_choice("order", self.order, ("price", "largest", "id"))
+        problems.require_choice("order", self.order, WaveOrder.names())
         _require(problems, "participation", self.participation, least=0.0, most=np.inf, prefix="")
         for name in ("linear", "square_root", "mark"):
             _require(problems, name, getattr(self, name), least=0.0, most=1e12, prefix="")

@@ -7,7 +7,7 @@ from typing import Any
 
 from backtest.errors import RulesError
 from backtest.rules.settings import Settings
-from backtest.rules.tiers import TierTable
+from backtest.rules.tiers import MODELS, TierTable
 
 TABLE_FIELDS = {
     "name": str,
@@ -53,7 +53,7 @@ def tier_table(reader: Settings, path: str, settings: Any) -> TierTable | None:
 
 
 def _rows(reader: Settings, path: str, rows: list[Any], model: str) -> dict[str, Any]:
-    wanted = {"marginal": ("floor", "rate"), "flat": ("floor", "rate"), "leverage": ()}.get(model, ())
+    wanted = MODELS.get(model, ())
     if not rows and wanted:
         reader.problems.add(f"{path}.rows", "there must be at least one")
     read: list[dict[str, float]] = []

@@ -14,13 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Floats
 from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
 from backtest.shown import shown
 
 Model = Literal["marginal", "flat", "leverage"]
-MODELS = ("marginal", "flat", "leverage")
+#: What each row of a model must have.
+MODELS: dict[str, tuple[str, ...]] = {"marginal": ("floor", "rate"), "flat": ("floor", "rate"), "leverage": ()}
 SIZES = ("notional", "contracts")
 BOUNDARIES = ("lower", "higher")
 CONFIDENCES = ("printed", "secondary", "inferred", "assumed", "unknown")
@@ -84,6 +86,27 @@ class TierTable:
 
     def __len__(self) -> int:
         return int(self.floors.size)
+
+    @property
+    def keyed_by(self) -> KeyedBy:
+        """What decides a position's tiers."""
+        if self.model == "flat":
+            return KeyedBy.CONTRACTS if self.size == "contracts" else KeyedBy.NOTIONAL
+        return KeyedBy.MARGINAL if self.model == "marginal" else KeyedBy.LEVERAGE
+
+    @property
+    def by_size(self) -> bool:
+        """Whether rates follow from a position's size, not from its leverage."""
+        return self.keyed_by != KeyedBy.LEVERAGE
+
+    def rate_of(self, tier: int, leverage: float) -> float:
+        """Return the maintenance rate of a position in a tier, at its selected leverage."""
+        return float(self.rates[tier]) if self.by_size else self.rate_factor / max(leverage, 1.0)
+
+    @property
+    def highest_rate(self) -> float:
+        """The highest maintenance rate there can be."""
+        return float(self.rates.max()) if self.by_size else self.rate_factor
 
     def in_force(self, moment: datetime) -> bool:
         """Whether the table applied to positions opened at a moment."""

@@ -40,6 +40,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from backtest.errors import RulesError
+from backtest.kernel.choices import Remainder, TakeoverPrice
 from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
@@ -52,8 +53,8 @@ T = TypeVar("T")
 
 CHOICES = {
     "trigger_price": ("mark", "last", "index"),
-    "takeover_price": ("bankruptcy", "bankruptcy_with_fee", "backstop"),
-    "remainder": ("returned", "fund", "shared"),
+    "takeover_price": TakeoverPrice.names(),
+    "remainder": Remainder.names(),
 }
 CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "trigger")
 VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from backtest.kernel.choices import ContractKind, OutcomeCode
+
 Side = pl.Enum(["long", "short"])
-Outcome = pl.Enum(["liquidated", "stopped", "took_profit", "exited", "open", "unknown"])
-#: A replay has two outcomes more.
-ReplayOutcome = pl.Enum([*Outcome.categories, "reduced", "deleveraged"])
+ReplayOutcome = pl.Enum(OutcomeCode.names())
+#: Outcomes of a sweep, which has neither reduced nor deleveraged positions.
+Outcome = pl.Enum(OutcomeCode.names()[: OutcomeCode.REDUCED])
 #: How a contract pays.
-ContractKind = pl.Enum(["linear", "inverse", "face_value"])
+KindOfContract = pl.Enum(ContractKind.names())

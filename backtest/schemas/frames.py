@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from backtest.schemas.categories import ContractKind as ContractKind
+from backtest.schemas.categories import KindOfContract as KindOfContract
 from backtest.schemas.categories import Outcome as Outcome
 from backtest.schemas.categories import ReplayOutcome as ReplayOutcome
 from backtest.schemas.categories import Side as Side
@@ -150,7 +150,7 @@ OUTCOME_COLUMNS = {
     "tier_rate": pl.Float64,
     "ambiguous": pl.Boolean,
     "entry_notional": pl.Float64,
-    "contract_kind": ContractKind,
+    "contract_kind": KindOfContract,
 }
 
 #: What ``sweep_accounts`` adds to the accounts and to their legs.
@@ -174,5 +174,5 @@ LEG_OUTCOME_COLUMNS = {
     "funding_paid": pl.Float64,
     "realised_pnl": pl.Float64,
     "entry_notional": pl.Float64,
-    "contract_kind": ContractKind,
+    "contract_kind": KindOfContract,
 }

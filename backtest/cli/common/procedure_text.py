@@ -88,4 +88,5 @@ def _deleveraging(own: Procedure) -> str:
     when = "when the fund is empty"
     if own.adl_trigger == "fund_drop":
         when = f"when the fund has fallen by {100 * own.adl_drop:g} % in {own.adl_hours:g} h"
-    return f"deleveraging {when}, {RANKS[own.adl_rank]}, at the {own.adl_price} price"
+    rank = RANKS.get(own.adl_rank, f"ranked by {own.adl_rank.replace('_', ' ')}")
+    return f"deleveraging {when}, {rank}, at the {own.adl_price} price"

@@ -148,7 +148,7 @@ def _rate(position: Position) -> str:
     basis = "entry notional" if position.contract.requirement_is_constant else "notional at the mark price"
     rate = f"{100 * position.rate:.6g} % of the {basis}"
     own = position.table
-    if own.model == "leverage":
+    if not own.by_size:
         rate += f": {own.rate_factor:g} of the initial rate at {position.leverage:g}x"
     else:
         amount = 0.0 if own.amounts is None else float(own.amounts[position.tier])

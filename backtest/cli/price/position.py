@@ -74,8 +74,7 @@ class Position:
     @cached_property
     def tier(self) -> int:
         """The tier that decides, counted from 0: at the liquidation price where the notional follows the mark."""
-        follows = self.table.model == "marginal" and not self.contract.requirement_is_constant
-        if follows and np.isfinite(self.liquidation_price):
+        if self.contract.follows_mark(self.table) and np.isfinite(self.liquidation_price):
             return int(self.table.tier_of(self.notional(self.liquidation_price))[0])
         return self.entry_tier
 
@@ -87,9 +86,7 @@ class Position:
     @property
     def rate(self) -> float:
         """The maintenance margin rate used."""
-        if self.table.model == "leverage":
-            return self.table.rate_factor / self.leverage
-        return float(self.table.rates[self.tier])
+        return self.table.rate_of(self.tier, self.leverage)
 
     @property
     def leverage_limit(self) -> float:

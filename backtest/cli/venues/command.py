@@ -109,7 +109,7 @@ def _tables(venue: Venue) -> str:
     rows = []
     for symbol, contract in venue.contracts.items():
         for own in contract.tables:
-            keyed = own.model == "leverage"
+            keyed = not own.by_size
             limit = float(own.max_leverages.max())
             rows.append(
                 [
@@ -128,7 +128,7 @@ def _tables(venue: Venue) -> str:
 
 
 def _rows(own: TierTable) -> str:
-    if own.model == "leverage":
+    if not own.by_size:
         return (
             f"  rate        {own.rate_factor:g} of the initial rate 1 / leverage, up to {own.max_leverages[0]:g}x"
         )

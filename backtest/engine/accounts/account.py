@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.engine.rulebook import Group
+from backtest.kernel.accounts.terms import size_of
+from backtest.kernel.arrays import Rules
+from backtest.kernel.margin import formula, tiers
 
 Key = tuple[int, float]  # symbol and side of a position
 
@@ -23,7 +25,7 @@ class Part:
     entry_price: float
     entry_funding: float
     leverage: float  #: selected; NaN where none was given
-    group: Group
+    group: int  #: rules by the entry
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Looked(NamedTuple):
 class Standing:
     """An account at prices that stand still."""
 
+    rules: Rules
     wallet: float
     parts: list[Part]
     coins: list[Coin]
@@ -91,25 +94,24 @@ class Standing:
 
     def maintenance_margin(self, key: Key) -> float:
         """Return what a position must keep."""
-        parts, price = self.positions()[key], self.price[key[0]]
-        quantity, size, group = quantity_of(parts), self._size(parts), parts[0].group
-        table, fee = group.table, group.contract.mark_fee_rate
-        marked = size if group.contract.requirement_is_constant else quantity * price
-        if table.model == "leverage":
-            base = table.rate_factor / max(parts[0].leverage, 1.0) * marked
-        elif table.model == "flat":
-            base = float(table.rates[self.tier(parts)]) * marked
-        else:
-            base = float(np.max(group.rows.rate * marked - group.rows.amount))
-        return base + fee * (quantity if group.contract.kind == "face_value" else quantity * price)
+        parts, rules, base = self.positions()[key], self.rules, 0.0
+        group, leverage, quantity, size = parts[0].group, parts[0].leverage, quantity_of(parts), self._size(parts)
+        first, last = tiers.own_tiers(rules, group, quantity, size, leverage)
+        if rules.constant[group]:
+            base = tiers.constant_requirement(rules, group, first, last, size, leverage)
+        kept: float = formula.maintenance_margin(
+            rules.kind[group], quantity, self.price[key[0]], rules.rate, rules.amount, first, last,
+            rules.constant[group], base, 0.0, rules.fee[group],
+        )  # fmt: skip
+        return kept
 
     def initial_margin(self, key: Key) -> float:
         """Return what opening a position would take: by its selected leverage, else the highest of its tier."""
         parts = self.positions()[key]
-        constant = parts[0].group.contract.requirement_is_constant
+        constant = self.rules.constant[parts[0].group]
         notional = self._size(parts) if constant else quantity_of(parts) * self.price[key[0]]
-        most = float(parts[0].group.table.max_leverages[self.tier(parts)])
-        return notional / (most if np.isnan(parts[0].leverage) else parts[0].leverage)
+        most = self.rules.max_leverage[self.tier(parts)]
+        return float(notional / (most if np.isnan(parts[0].leverage) else parts[0].leverage))
 
     def result_of(self, part: Part, quantity: float, price: float) -> float:
         """Return what closing so much of a leg at a price brings, funding taken off."""
@@ -126,23 +128,18 @@ class Standing:
 
     def _size(self, parts: list[Part]) -> float:
         """Return a size in settlement currency, as tiers count it."""
-        if parts[0].group.contract.kind == "face_value":
-            return quantity_of(parts)
-        return sum(part.quantity * part.entry_price for part in parts)
+        cost = sum(part.quantity * part.entry_price for part in parts)
+        return float(size_of(self.rules, parts[0].group, quantity_of(parts), cost))
 
     def table_size(self, parts: list[Part]) -> float:
         """Return a size in the unit of its table; where tiers are marginal, the mark notional decides."""
-        contract, table = parts[0].group.contract, parts[0].group.table
-        if table.size == "contracts":
-            return quantity_of(parts) / table.contract_size
-        if table.model == "marginal" and not contract.requirement_is_constant:
-            return quantity_of(parts) * self.price[parts[0].symbol]
-        return self._size(parts)
+        quantity = quantity_of(parts)
+        marked = quantity * self.price[parts[0].symbol]
+        return float(tiers.size_now(self.rules, parts[0].group, quantity, self._size(parts), marked))
 
     def tier(self, parts: list[Part]) -> int:
-        """Return the tier a position is in."""
-        table = parts[0].group.table
-        return 0 if table.model == "leverage" else int(table.tier_of(self.table_size(parts)))
+        """Return the tier a position is in, counted over all tables."""
+        return int(tiers.tier_by_size(self.rules, parts[0].group, self.table_size(parts)))
 
 
 def quantity_of(parts: list[Part]) -> float:

@@ -13,7 +13,7 @@ from backtest.engine import columns
 from backtest.engine.accounts.prepare import prepare
 from backtest.engine.accounts.run import run, watch
 from backtest.errors import ArgumentError
-from backtest.kernel.arrays import LIQUIDATED, OPEN
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.types import Flags, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
@@ -67,9 +67,13 @@ def replay_alerts(
     times, count = prepared.bars.times, prepared.bars.times.size
     interval = int(times[1] - times[0]) if count > 1 else 1
     quiet_bars = max(1, -(-int(quiet / timedelta(milliseconds=1)) // interval))
-    until = np.where(ends.outcome == OPEN, count, np.where(ends.outcome == LIQUIDATED, ends.bar, ends.bar - 1))
+    until = np.where(
+        ends.outcome == OutcomeCode.OPEN,
+        count,
+        np.where(ends.outcome == OutcomeCode.LIQUIDATED, ends.bar, ends.bar - 1),
+    )
     first, last, number = watch(prepared, 1 / ratio, until, quiet_bars, threads)
-    warned = (number > 0) & (ends.outcome == LIQUIDATED)
+    warned = (number > 0) & (ends.outcome == OutcomeCode.LIQUIDATED)
     warning = np.maximum(0, (ends.bar - first - 1) * interval)
 
     def moments(bar: Integers, there: Flags) -> pl.Series:
@@ -77,7 +81,7 @@ def replay_alerts(
 
     return accounts.accounts.with_columns(
         outcome=columns.categories(Outcome, ends.outcome),
-        outcome_time=moments(ends.bar, ends.outcome != OPEN),
+        outcome_time=moments(ends.bar, ends.outcome != OutcomeCode.OPEN),
         alerts=pl.Series(number),
         first_alert=moments(first, number > 0),
         last_alert=moments(last, number > 0),

@@ -14,7 +14,7 @@ from backtest.engine.accounts.prepare import Prepared
 from backtest.engine.notional import contract_kind, entry_notional
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
-from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.types import Floats, Integers
 from backtest.schemas.frames import Outcome
 from backtest.shown import shown
@@ -37,7 +37,7 @@ def named(prepared: Prepared, ends: Ends, *, bracket: bool) -> AccountOutcomes:
 
 def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> pl.DataFrame:
     frame = accounts.accounts
-    liquidated = ends.outcome == LIQUIDATED
+    liquidated = ends.outcome == OutcomeCode.LIQUIDATED
     at_fill = ends.equity_at_fill
     if "order_margin" in frame.columns:
         at_fill = at_fill + frame["order_margin"].to_numpy()
@@ -51,7 +51,7 @@ def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> 
     return frame.with_columns(
         outcome=columns.categories(Outcome, ends.outcome),
         liquidated=pl.Series(liquidated),
-        outcome_time=_times(bars, np.where(ends.outcome == OPEN, -1, ends.bar)),
+        outcome_time=_times(bars, np.where(ends.outcome == OutcomeCode.OPEN, -1, ends.bar)),
         earliest_liquidation=_times(bars, earliest),
         latest_liquidation=_times(bars, latest),
         equity=columns.numbers(np.where(liquidated, ends.left_over + ends.maintenance_margin, np.nan)),
@@ -73,9 +73,9 @@ def _legs(prepared: Prepared, ends: Ends) -> pl.DataFrame:
     ended = ends.outcome[account]
     never = (start > last) | (start == bars.times.size)
     exited = ~never & (end <= last) & (end < bars.times.size)
-    outcome = np.where(never, NOTHING, np.where(exited, EXITED, ended))
-    liquidated = outcome == LIQUIDATED
-    bar = np.where(exited, end, np.where(never | (outcome == OPEN), -1, last))
+    outcome = np.where(never, NOTHING, np.where(exited, OutcomeCode.EXITED, ended))
+    liquidated = outcome == OutcomeCode.LIQUIDATED
+    bar = np.where(exited, end, np.where(never | (outcome == OutcomeCode.OPEN), -1, last))
     price = np.where(exited, arrays.exit_price[place], np.where(liquidated, ends.fill_price[place], np.nan))
     tested = np.where(liquidated, last, last - 1)
     sums = np.where(tested >= start, _funding(bars, arrays.symbol[place], tested), arrays.entry_funding[place])

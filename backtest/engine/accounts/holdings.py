@@ -10,12 +10,13 @@ import polars as pl
 
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.bar_grid import GridBars
-from backtest.engine.rulebook import Rulebook
 from backtest.errors import DataError, TiersError
 from backtest.kernel.accounts.terms import COIN, Holdings
 from backtest.kernel.arrays import Funding
+from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
+from backtest.rules.rulebook import Rulebook
 from backtest.schemas.validation import offence
 
 
@@ -162,7 +163,7 @@ def _leverages(legs: pl.DataFrame, rules: Rulebook, group: Integers) -> Floats:
     """Return selected leverages, which legs must have where a rate is keyed by them."""
     if "leverage" in legs.columns:
         return legs["leverage"].to_numpy()
-    keyed = np.array([g.table.model == "leverage" for g in rules.groups])[group]
+    keyed = rules.rules.keyed_by[group] == KeyedBy.LEVERAGE
     _refuse(legs, "legs", "there must be a column leverage where rates are keyed by it", keyed, ())
     return np.ones(legs.height)
 

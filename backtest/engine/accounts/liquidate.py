@@ -22,7 +22,7 @@ from backtest.errors import RulesError
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.accounts.terms import COIN, Holdings
-from backtest.kernel.arrays import LIQUIDATED, OPEN
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.types import Flags, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.cross import Cross
@@ -115,7 +115,7 @@ class _Follower:
         accounts = prepared.accounts
         self.frame = accounts.accounts
         count = len(accounts)
-        self.outcome, self.bar = np.full(count, OPEN), np.full(count, -1)
+        self.outcome, self.bar = np.full(count, OutcomeCode.OPEN), np.full(count, -1)
         self.triggers, self.first_trigger = np.zeros(count, np.int64), np.full(count, -1)
         self.left, self.order_margin = np.full(count, np.nan), np.zeros(count)
         if "order_margin" in self.frame.columns:
@@ -131,7 +131,7 @@ class _Follower:
         while who.size:
             ends = run(self.prepared, self.threads, held, who)
             self.outcome[who], self.bar[who] = ends.outcome, ends.bar
-            triggered = np.flatnonzero(ends.outcome == LIQUIDATED)
+            triggered = np.flatnonzero(ends.outcome == OutcomeCode.LIQUIDATED)
             wallets, kept = held.wallet.copy(), np.zeros(who.size, np.bool_)
             quantity = held.quantity.copy()
             for i in triggered:
@@ -155,10 +155,11 @@ class _Follower:
         self, held: Holdings, ends: Ends, i: int, who: int, rows: Integers, leg: Integers, coin: Integers
     ) -> Account:
         """Return an account as it stands at the prices that trigger it."""
-        groups, leaf = self.prepared.rules.groups, self.prepared.bars.arrays.leaf
+        leaf = self.prepared.bars.arrays.leaf
         bars, bar = self.prepared.bars.times.size, int(ends.bar[i])
         given = "leverage" in self.prepared.accounts.legs.columns
         account = Account(
+            rules=self.prepared.rules.rules,
             wallet=float(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
             order_margin=float(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
             strict=self.prepared.options.strict,
@@ -177,7 +178,7 @@ class _Follower:
                         row=int(leg[row]), symbol=symbol, side=1.0 - 2.0 * float(held.kind[row]),
                         quantity=float(held.quantity[row]), entry_price=float(held.entry_price[row]),
                         entry_funding=float(held.entry_funding[row]),
-                        leverage=float(held.leverage[row]) if given else np.nan, group=groups[held.group[row]],
+                        leverage=float(held.leverage[row]) if given else np.nan, group=int(held.group[row]),
                     )
                 )  # fmt: skip
         return account
@@ -211,11 +212,11 @@ class _Follower:
         def moments(bar: Integers) -> pl.Series:
             return columns.times(times[np.where(bar < times.size, bar, -1)], (bar >= 0) & (bar < times.size - 1))
 
-        liquidated = self.outcome == LIQUIDATED
+        liquidated = self.outcome == OutcomeCode.LIQUIDATED
         left = columns.numbers(np.where(liquidated, self.left, np.nan))
         frame = self.frame.with_columns(
             outcome=columns.categories(Outcome, self.outcome),
-            outcome_time=moments(np.where(self.outcome == OPEN, -1, self.bar)),
+            outcome_time=moments(np.where(self.outcome == OutcomeCode.OPEN, -1, self.bar)),
             triggers=pl.Series(self.triggers),
             first_trigger=moments(self.first_trigger),
             remainder=pl.lit(left).clip(lower_bound=0.0),

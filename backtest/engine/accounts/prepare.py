@@ -12,20 +12,23 @@ from backtest.engine import market_arrays
 from backtest.engine.accounts.bar_grid import GridBars, grid_of
 from backtest.engine.accounts.holdings import Held, hold
 from backtest.engine.arguments import require_choice, require_kinds
-from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.errors import DataError, RulesError
 from backtest.kernel.accounts import sweep
-from backtest.kernel.accounts.search import BOX, CLOSES, COMMON_MOVE
 from backtest.kernel.arrays import Funding
+from backtest.kernel.choices import AccountPrices, Profit
 from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
+from backtest.rules.rulebook import Rulebook, rulebook
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
-CONVENTIONS = {"A": BOX, "C": COMMON_MOVE, "B": CLOSES}
-PROFIT = {"usable": sweep.USABLE, "unusable": sweep.UNUSABLE, "own": sweep.OWN}
+CONVENTIONS = {
+    "A": int(AccountPrices.OWN_WORST),
+    "C": int(AccountPrices.JOINT_WORST),
+    "B": int(AccountPrices.CLOSES),
+}
 HEDGED = ("tested", "spared")
 
 
@@ -58,7 +61,7 @@ def prepare(
     require_kinds(market, venue, tiers, threads, accounts=(accounts, Accounts, "Accounts(accounts, legs)"))
     require_choice("convention", convention, CONVENTIONS)
     profit, hedged = profit or venue.cross.profit, hedged or venue.cross.hedged
-    require_choice("profit", profit, PROFIT)
+    require_choice("profit", profit, Profit.names())
     require_choice("hedged", hedged, HEDGED)
     _check_symbols(accounts, market)
     held_market = _of_symbols(market, accounts)
@@ -76,7 +79,7 @@ def prepare(
         leverages=_distinct_leverages(accounts, traded),
     )
     held = hold(accounts, held_market, bars, funding, rules)
-    options = sweep.Options(CONVENTIONS[convention], bracket, PROFIT[profit], strict, hedged == "spared", 1.0)
+    options = sweep.Options(CONVENTIONS[convention], bracket, Profit.code(profit), strict, hedged == "spared", 1.0)
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 
@@ -145,8 +148,7 @@ def _distinct_leverages(accounts: Accounts, contracts: list[Contract]) -> dict[s
     """Return the selected leverages of symbols whose varying requirement is keyed by them."""
     found = {}
     for contract in contracts:
-        keyed = any(table.model == "leverage" for table in contract.tables)
-        if keyed and not contract.requirement_is_constant and "leverage" in accounts.legs.columns:
+        if contract.needs_leverages and "leverage" in accounts.legs.columns:
             own = accounts.legs.filter(pl.col("symbol") == contract.symbol)
             found[contract.symbol] = np.unique(own["leverage"].to_numpy())
     return found

@@ -144,10 +144,11 @@ class Account(Standing):
 
     def _step_down_tiers(self) -> None:
         for key in self._targets():
-            while (tier := self.tier(parts := self.positions()[key])) > 0:
-                table, size = parts[0].group.table, self.table_size(parts)
-                floor = float(table.floors[tier])
-                below = floor * (1 - 1e-12)  # just inside the lower tier, wherever a size on the boundary belongs
+            while (tier := self.tier(parts := self.positions()[key])) > self.rules.tier_first[parts[0].group]:
+                size = self.table_size(parts)
+                below = self.rules.floor[tier] * (
+                    1 - 1e-12
+                )  # just inside the lower tier, wherever a size on the boundary belongs
                 price = self._bankruptcy_prices([key])[key]
                 self._close_share("step_down_tiers", key, 1 - below / size, price)
                 if self.is_restored(self.look()):

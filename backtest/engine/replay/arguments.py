@@ -14,7 +14,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.replay.facts import require_mergeable
 from backtest.errors import ArgumentError
-from backtest.kernel.counterfactual import flow
+from backtest.kernel.choices import FlowMode
 from backtest.rules.procedure import Impact
 from backtest.schemas.validation import offence
 
@@ -87,7 +87,7 @@ def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
         )
 
 
-def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) -> int:
+def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) -> FlowMode:
     """Return what a replay does beside stepping, refusing a mark moved without saying what the history holds."""
     if impact.mark > 0 and not (exogenous or follows):
         raise ArgumentError(
@@ -100,12 +100,12 @@ def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) ->
         )
     if follows and impact.mark > 0:
         require_mergeable(impact)
-        return flow.FOLLOWING
+        return FlowMode.FOLLOWING
     if records and impact.mark > 0:
         raise ArgumentError(
             "record_flow writes down what a history holds or what follows facts, not feedback's waves"
         )
-    return flow.RECORDING if records else flow.PLAIN
+    return FlowMode.RECORDING if records else FlowMode.PLAIN
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:

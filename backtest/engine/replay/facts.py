@@ -10,6 +10,7 @@ import polars as pl
 from backtest.engine.columns import categories
 from backtest.engine.replay.frames import ids_of
 from backtest.errors import ArgumentError, DataError
+from backtest.kernel.choices import FlowMode
 from backtest.kernel.counterfactual import flow as kernel
 from backtest.kernel.replay import state
 from backtest.kernel.types import Integers
@@ -109,7 +110,7 @@ def _price_order(facts: Any) -> Integers:
 
 def merge_of(mode: int, facts: Any, world: state.World, room: int) -> kernel.Merge:
     """Return what a replay needs beside its world; ``room`` is for how many events."""
-    plain = mode == kernel.PLAIN
+    plain = mode == FlowMode.PLAIN
     counts = np.zeros(kernel.COUNTED, np.int64)
     counts[kernel.MODE] = mode
     return kernel.Merge(
@@ -123,7 +124,7 @@ def merge_of(mode: int, facts: Any, world: state.World, room: int) -> kernel.Mer
 
 def roomier(merge: kernel.Merge, world: state.World) -> kernel.Merge:
     """Return the same with a stamp for each place of a world that has grown."""
-    if merge.counts[kernel.MODE] == kernel.PLAIN:
+    if merge.counts[kernel.MODE] == FlowMode.PLAIN:
         return merge
     seen = np.zeros(world.book.size, np.int64)
     seen[: merge.seen.size] = merge.seen

@@ -7,9 +7,10 @@ import polars as pl
 
 from backtest.engine.columns import categories, numbers, times, where
 from backtest.engine.outcomes import named
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.replay import entries, state
-from backtest.kernel.replay.codes import DONE, LOCKED, WAITING
-from backtest.kernel.types import INVERSE, Floats, Integers
+from backtest.kernel.replay.codes import DONE, LEDGER, LOCKED, WAITING
+from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side
@@ -23,11 +24,6 @@ COLUMN_OF = {
     "time": "outcome_time", "paid": "funding_paid", "equity": "equity_at_fill", "filled": "filled_in_market",
     "taken": "taken_over", "clawed": "clawed_back",
 }  # fmt: skip
-ACCOUNTS = ("traders", "market", "fund", "fees", "backstop", "deficit", "owners")
-STEPS = (
-    "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
-    "deleveraged as a counterparty", "settled", "closed by its holder", "adjusted", "clawed back", "lost sight of",
-)  # fmt: skip
 
 
 def outcomes(
@@ -121,10 +117,10 @@ def ledger(world: state.World, market: Market) -> pl.DataFrame:
     stock = inventory(world, market)
     locked = world.book["status"] == LOCKED
     pending = int((world.book["pocket"][locked] + world.book["balance"][locked]).sum())
-    cash = {name: int(amount) for name, amount in zip(ACCOUNTS, world.cash, strict=True)}
+    cash = {name: int(amount) for name, amount in zip(LEDGER, world.cash, strict=True)}
     cash["traders"] -= pending
     paper = dict.fromkeys(cash, 0) | {"traders": held, "backstop": stock, "market": -(held + waiting + stock)}
-    names = ["traders", "pending", *ACCOUNTS[1:]]
+    names = ["traders", "pending", *LEDGER[1:]]
     cash["pending"], paper["pending"] = pending, waiting
     return pl.DataFrame(
         {
@@ -145,7 +141,7 @@ def trace(world: state.World) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "time": times(world.bars["time"][rows["row"]]),
-            "step": categories(pl.Enum(STEPS), rows["step"]),
+            "step": categories(pl.Enum(state.STEPS), rows["step"]),
             "price": columns.pop("price"),
             **columns,
             "balance": pl.Series(rows["balance"] / unit),
@@ -181,7 +177,7 @@ def inventory(world: state.World, market: Market) -> int:
 
 def _values(world: state.World, market: Market) -> Floats:
     marks = last_marks(world, market)
-    return np.where(world.symbols["kind"] == INVERSE, -1.0 / np.where(marks > 0, marks, 1.0), marks)
+    return np.where(world.symbols["kind"] == ContractKind.INVERSE, -1.0 / np.where(marks > 0, marks, 1.0), marks)
 
 
 def _bars(market: Market, rows: Integers) -> pl.DataFrame:

@@ -12,8 +12,9 @@ from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared
 from backtest.errors import ArgumentError, DataError
-from backtest.kernel.types import FACE_VALUE, INVERSE, Floats
-from backtest.rules.contract import KINDS
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin.sizes import notional_of
+from backtest.kernel.types import Floats
 from backtest.rules.venue import Venue
 
 #: Whole units of money to one of settlement currency: quote, and coin.
@@ -53,7 +54,7 @@ def unit_of(prepared: Prepared, symbols: tuple[str, ...]) -> float:
 
 def sums_of(admitted: Admitted, prepared: Prepared) -> tuple[Sums, ...]:
     """Return what the positions of each symbol that has any add up to."""
-    kinds = {group.symbol: KINDS[group.contract.kind] for group in prepared.rules.groups}
+    kinds = {group.symbol: ContractKind.code(group.contract.kind) for group in prepared.rules.groups}
     return tuple(_sums(admitted, kinds))
 
 
@@ -66,8 +67,7 @@ def _sums(admitted: Admitted, kinds: dict[int, int]) -> Iterator[Sums]:
         if positions.has_margin:
             margin = float(positions.margin[own].sum())
         else:
-            notional = {INVERSE: quantity / price, FACE_VALUE: quantity}.get(kinds[int(number)])
-            notional = quantity * price if notional is None else notional
+            notional = notional_of(kinds[int(number)], quantity, price)
             margin = float((notional / positions.leverage[own]).sum())
         yield Sums(
             int(number),
@@ -126,10 +126,11 @@ def require_range(
     total += _flows(sums, prepared, venue, options, changes)
     for own in sums:
         rows = slice(int(market.firsts[own.number]), int(market.firsts[own.number + 1]))
-        kinds = [KINDS[group.contract.kind] for group in prepared.rules.groups if group.symbol == own.number]
+        kind = next(group.contract.kind for group in prepared.rules.groups if group.symbol == own.number)
         high, low = float(prepared.bars.high[rows].max()), float(prepared.bars.low[rows].min())
         far, near = max(high, own.highest_entry) * stretch, min(low, own.lowest_entry) / stretch
-        worth = {INVERSE: 1 / near if near > 0 else np.inf, FACE_VALUE: 1.0}.get(kinds[0], far)
+        dearest = near if kind == "inverse" else far
+        worth = notional_of(ContractKind.code(kind), 1.0, dearest) if dearest > 0 else np.inf
         total += own.quantity * worth + own.margin * stretch
     if not total * unit < MOST_UNITS:
         raise DataError(

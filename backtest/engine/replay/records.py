@@ -8,15 +8,14 @@ import numpy as np
 
 from backtest.engine import market_arrays
 from backtest.engine.replay.arguments import Options
-from backtest.engine.sweep.prepare import INTRABAR, Prepared
+from backtest.engine.sweep.prepare import Prepared
 from backtest.errors import ArgumentError
-from backtest.kernel.replay import records
-from backtest.kernel.replay.codes import ACCOUNTS, FUND, OWNERS
+from backtest.kernel.choices import AdlRank, ContractKind, Intrabar, Remainder, TakeoverPrice, WaveOrder
+from backtest.kernel.replay import adl_ranking, records
+from backtest.kernel.replay.codes import FUND, LEDGER, OWNERS
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules import procedure as rules
-from backtest.rules import venue_file
-from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 
@@ -24,8 +23,6 @@ from backtest.rules.venue import Venue
 MOST_CELLS, GRID = 2**15, (4, 32)
 #: A side with more open positions than this is spread over cells once so many times all of them have been scored.
 INDEX_LEAST, INDEX_AFTER = 1_024, 8
-#: Ranks whose candidates are always looked at one by one.
-SCANNED = ("pro_rata", "binance")
 
 
 def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
@@ -58,12 +55,9 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
 
 
 def grid_of(venue: Venue, symbols: int) -> int:
-    """Return the rows and columns of the cells of a symbol and side; none where no rank gains by them.
-
-    Pro rata asks everybody; what a tier table may ask of a cell bounds the rank of Binance too loosely.
-    """
+    """Return the rows and columns of the cells of a symbol and side; none where no rank gains by them."""
     own = venue.procedure
-    if own.adl_trigger == "never" or own.adl_rank in SCANNED:
+    if own.adl_trigger == "never" or AdlRank.code(own.adl_rank) not in adl_ranking.BOUNDED:
         return 0
     lines = GRID[0]
     while lines < GRID[1] and 2 * symbols * (2 * lines) ** 2 <= MOST_CELLS:
@@ -107,7 +101,7 @@ def tiers_of(prepared: Prepared, tree_queue: Any) -> records.Records:
 
 def cash_of(options: Options, unit: float) -> Integers:
     """Return what each account holds before the first bar, in units."""
-    cash = np.zeros(ACCOUNTS, np.int64)
+    cash = np.zeros(len(LEDGER), np.int64)
     cash[FUND] = round(options.fund * unit)
     cash[OWNERS] = -cash[FUND]
     return cash
@@ -122,7 +116,7 @@ def symbols_of(lots: Floats, prepared: Prepared, venue: Venue, grid: int) -> rec
         record["interval"] = market.intervals[number]
         record["funding_first"] = record["funding_now"] = prepared.funding.first[number]
         record["time_before"] = market.times[market.firsts[number]]
-        record["kind"] = KINDS[venue.contract(market.symbols[number]).kind]
+        record["kind"] = ContractKind.code(venue.contract(market.symbols[number]).kind)
         record["rounds"] = int(min(max(1, market.intervals[number] // (1000 * seconds)), 2**31 - 1))
         record["waiting_first"], record["mark"], record["lot"] = -1, -1.0, lots[number]
         record["cells"] = [(2 * number + side) * (1 + grid * grid) for side in (0, 1)]
@@ -152,20 +146,20 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     own, impact = venue.procedure, options.impact
     settings = np.zeros(1, records.SETTINGS)
     record = settings[0]
-    for name, choices in rules.CHOICES.items():
-        record[name] = choices.index(getattr(own, name))
+    for name, codes in rules.CODES.items():
+        record[name] = codes.code(getattr(own, name))
     numbers = ("step_fraction", "partial_from", "order_notional", "backstop_capacity")
     for name in (*rules.SWITCHES, *rules.COUNTS, *rules.SHARES, *rules.RATES, *numbers):
         record[name] = getattr(own, name)
     for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "generations"):
         record[name] = getattr(impact, name)
-    record["order"] = ("price", "largest", "id").index(impact.order)
+    record["order"] = WaveOrder.code(impact.order)
     record["half_life"] = impact.half_life_seconds * 1000
     record["adl_window"] = own.adl_hours * 3_600_000
-    record["remainder"] = venue_file.CHOICES["remainder"].index(venue.remainder)
-    record["takeover_price"] = venue_file.CHOICES["takeover_price"].index(venue.takeover_price)
+    record["remainder"] = Remainder.code(venue.remainder)
+    record["takeover_price"] = TakeoverPrice.code(venue.takeover_price)
     record["takeover_discount"] = venue.takeover_discount
-    record["intrabar"], record["test_entry_bar"] = INTRABAR[options.intrabar], options.entry_bar == "tested"
+    record["intrabar"], record["test_entry_bar"] = Intrabar.code(options.intrabar), options.entry_bar == "tested"
     record["same_series"], record["replaced"] = series == prepared.series, prepared.bars.replaced
     record["trace"], record["seed"], record["unit"] = -1, options.seed, unit
     record["cell_rows"] = record["cell_columns"] = grid_of(venue, len(prepared.market.symbols))

@@ -17,8 +17,9 @@ from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.session import Course, Stage, Watch
-from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR
+from backtest.engine.sweep.prepare import ENTRY_BAR
 from backtest.errors import ArgumentError
+from backtest.kernel.choices import FlowMode, Intrabar
 from backtest.kernel.counterfactual import flow
 from backtest.kernel.replay import state
 from backtest.kernel.replay.codes import DEFICIT
@@ -129,7 +130,7 @@ def replay(
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     warn_once(book, market)
-    require_choice("intrabar", intrabar, INTRABAR)
+    require_choice("intrabar", intrabar, Intrabar.names())
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     found = impact or Impact()
@@ -188,7 +189,7 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: state.World, mer
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
-        follows = merge.counts[flow.MODE] == flow.FOLLOWING
+        follows = merge.counts[flow.MODE] == FlowMode.FOLLOWING
         told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[state.TRACE_USED]), world.trace.size
     if traced > kept:

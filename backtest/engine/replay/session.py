@@ -16,6 +16,7 @@ from backtest.engine.replay.state import Setup, build, roomier
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.errors import ArgumentError
+from backtest.kernel.choices import FlowMode
 from backtest.kernel.counterfactual import flow
 from backtest.kernel.counterfactual.run import run_both
 from backtest.kernel.replay import entries, run
@@ -41,7 +42,7 @@ Watch = Callable[[World, int], None]
 class Course:
     """What a replay does beside stepping: nothing, writing its flow down, following facts."""
 
-    mode: int = flow.PLAIN
+    mode: FlowMode = FlowMode.PLAIN
     facts: pl.DataFrame | None = None  #: as ``replay_facts.require_facts`` returns them
 
 
@@ -110,7 +111,7 @@ class Stage:
                 setup = finished(setup)
             world, events = setup.world, int(merge.counts[flow.WRITTEN])
             short = is_short(world)
-            if not short and (events <= room or course.mode == flow.PLAIN):
+            if not short and (events <= room or course.mode == FlowMode.PLAIN):
                 return Played(world, setup.agenda, merge, setup.found)
             if short:
                 spare = max(4 * spare, 2 * int(world.counters[TABLE_USED]))
@@ -136,7 +137,7 @@ def stepped(setup: Setup, merge: flow.Merge, stops: Sequence[int]) -> Iterator[t
     agenda, others, first = setup.agenda, (setup.entrants, setup.found), 0
     for stop in stops:
         while first < stop:
-            if merge.counts[flow.MODE] == flow.PLAIN:
+            if merge.counts[flow.MODE] == FlowMode.PLAIN:
                 first = run.run(setup.world, agenda, *others, first, stop)
             else:
                 first = run_both(setup.world, agenda, *others, merge, first, stop)

@@ -15,7 +15,6 @@ from backtest.engine.replay.trigger_queues import queues_of
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared
 from backtest.kernel.replay import entries, records, state
-from backtest.kernel.replay.codes import COUNTERS
 from backtest.kernel.replay.schedule import Agenda
 from backtest.rules.venue import Venue
 
@@ -123,6 +122,6 @@ def has_orders(admitted: Admitted) -> bool:
 
 
 def _counters() -> Any:
-    counters = np.zeros(COUNTERS, np.int64)
+    counters = np.zeros(state.COUNTERS, np.int64)
     counters[[state.FREE_NODE, state.FREE_PLACE, state.ENDED]] = -1
     return counters

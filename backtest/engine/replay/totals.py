@@ -15,12 +15,13 @@ import polars as pl
 from backtest.engine.replay import frames
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.session import Played, Stage
-from backtest.kernel.arrays import LIQUIDATED, UNKNOWN
+from backtest.kernel.choices import OutcomeCode
+from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.replay import entries
 from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FEES, FUND, OWNERS
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import CLAWED_BACK, LACKED, TABLE_USED, World
-from backtest.kernel.types import FACE_VALUE, INVERSE, Flags, Floats
+from backtest.kernel.types import Flags, Floats
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
 
@@ -102,14 +103,14 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
     given = np.zeros(found.filled.size)
     np.add.at(given, own["liquidated"], own["quantity"])
     closed = found.filled + found.taken + given
-    begun = found.begun & (found.outcome != UNKNOWN)
+    begun = found.begun & (found.outcome != OutcomeCode.UNKNOWN)
     fees = _units(found.fees, unit)
     fees_to_fund = fees - int(world.cash[FEES])
     ends = steps["fund"][agenda.rows][_last_of_a_moment(world.bars["time"][agenda.rows])]
     results = frames.pnl_at_end(found, frames.held_at_end(world, market))[begun]
     return Sums(
         begun=int(begun.sum()),
-        released=int((begun & (found.outcome != LIQUIDATED)).sum()),
+        released=int((begun & (found.outcome != OutcomeCode.LIQUIDATED)).sum()),
         closed_notional=float((closed * _unit_notional(stage, world))[begun].sum()),
         margins=float(np.rint(_margins(stage, world, found)[begun] * unit).sum() / unit),
         results=float(np.rint(results * unit).sum() / unit),
@@ -145,8 +146,11 @@ def _units(amounts: Floats, unit: float) -> int:
 def _unit_notional(stage: Stage, world: World) -> Floats:
     """Return (n,) the notional of a unit of quantity at each position's entry."""
     given = stage.admitted.positions
-    kind, entry = world.symbols["kind"][given.symbol], given.entry_price
-    return np.where(kind == INVERSE, 1.0 / entry, np.where(kind == FACE_VALUE, 1.0, entry))
+    found = np.empty(given.entry_price.size)
+    for number, kind in enumerate(world.symbols["kind"]):
+        own = given.symbol == number
+        found[own] = notional_of(kind, 1.0, given.entry_price[own])
+    return found
 
 
 def _margins(stage: Stage, world: World, found: entries.Found) -> Floats:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from backtest.engine.rulebook import Tree
 from backtest.engine.sweep.prepare import Prepared
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin import formula
 from backtest.kernel.replay import records
-from backtest.kernel.types import INVERSE, Floats, readonly
+from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
-from backtest.rules.contract import KINDS
 from backtest.rules.procedure import Impact
+from backtest.rules.rulebook import Tree
 from backtest.schemas.frames import PRICE_PREFIX
 
 #: Buckets of all queues together, and of one.
@@ -53,12 +53,12 @@ def queues_of(
 def _queue(tree: Tree, prepared: Prepared, fee: float, stretch: float, buckets: int) -> Any:
     bars, funding = prepared.bars, prepared.funding
     rows = slice(int(bars.first[tree.symbol]), int(bars.first[tree.symbol + 1]))
-    kind = next(KINDS[g.contract.kind] for g in prepared.rules.groups if g.symbol == tree.symbol)
+    kind = next(ContractKind.code(g.contract.kind) for g in prepared.rules.groups if g.symbol == tree.symbol)
     slope = float(formula.slope(kind, float(tree.side), tree.rate, fee))
     ends = np.array([bars.low[rows].min() / stretch, bars.high[rows].max() * stretch])
     sums = funding.cumulative[funding.first[tree.symbol] : funding.first[tree.symbol + 1]]
     sums = np.array([sums.min(), sums.max()])
-    if kind == INVERSE:
+    if kind == ContractKind.INVERSE:
         ends = 1.0 / ends
     found = (slope * ends)[:, None] - tree.side * (sums * stretch)[None, :]
     largest = (1.0 + tree.rate + fee) * float(ends.max()) + stretch * float(np.abs(sums).max())

@@ -20,8 +20,8 @@ from backtest.rules.timeline import milliseconds
 from backtest.schemas.validation import breaking, say
 
 if TYPE_CHECKING:
-    from backtest.engine.rulebook import Group
     from backtest.engine.sweep.prepare import Prepared
+    from backtest.rules.rulebook import Group
 
 LEVERAGE_LIMITS = ("error", "cap", "filter")
 

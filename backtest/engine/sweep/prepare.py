@@ -12,24 +12,18 @@ from backtest.book.book import Book
 from backtest.engine import market_arrays
 from backtest.engine.arguments import require_choice
 from backtest.engine.notional import selected_leverage
-from backtest.engine.rulebook import Rulebook, rulebook
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
-from backtest.kernel.sweep import intrabar
 from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
+from backtest.rules.rulebook import Rulebook, rulebook
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.validation import offence
 
-INTRABAR = {
-    "pessimistic": intrabar.PESSIMISTIC,
-    "optimistic": intrabar.OPTIMISTIC,
-    "path": intrabar.PATH,
-}
 ENTRY_BAR = ("untested", "tested")
 
 
@@ -91,8 +85,7 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
     found = {}
     for symbol in book.symbols:
         contract = venue.contract(symbol)
-        keyed = any(table.model == "leverage" for table in contract.tables)
-        if keyed and not contract.requirement_is_constant:
+        if contract.needs_leverages:
             own = book.positions.filter(pl.col("symbol") == symbol)
             found[symbol] = np.unique(own.select(selected_leverage(own, [contract])).to_series().to_numpy())
     return found

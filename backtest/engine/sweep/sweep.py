@@ -12,9 +12,10 @@ from backtest.engine import market_arrays, outcomes
 from backtest.engine.arguments import require_choice, require_kinds
 from backtest.engine.input_warnings import warn_once
 from backtest.engine.sweep import admission
-from backtest.engine.sweep.prepare import ENTRY_BAR, INTRABAR, actions_of, prepare
+from backtest.engine.sweep.prepare import ENTRY_BAR, actions_of, prepare
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.kernel.arrays import Outcomes
+from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep import managed, passive
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers
@@ -85,7 +86,7 @@ def sweep(
     """
     require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
     warn_once(book, market)
-    require_choice("intrabar", intrabar, INTRABAR)
+    require_choice("intrabar", intrabar, Intrabar.names())
     require_choice("entry_bar", entry_bar, ENTRY_BAR)
     require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
     prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
@@ -104,7 +105,7 @@ def sweep(
         actions = actions_of(admitted.frame, admitted.adjustments)
 
         def run(begin: int, stop: int) -> None:
-            managed.live(*shared, actions, watched, INTRABAR[intrabar], tested, found, begin, stop)
+            managed.live(*shared, actions, watched, Intrabar.code(intrabar), tested, found, begin, stop)
     else:
 
         def run(begin: int, stop: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from backtest.kernel.accounts import search
-from backtest.kernel.accounts.search import CLOSE, CLOSES, LEAF, Terms
-from backtest.kernel.accounts.sweep import OWN, UNUSABLE, USABLE, Ends, World, happen, life
+from backtest.kernel.accounts.search import CLOSE, LEAF, Terms
+from backtest.kernel.accounts.sweep import Ends, World, happen, life
 from backtest.kernel.accounts.terms import EVERY, NONE, Holdings, gather
-from backtest.kernel.arrays import LIQUIDATED
+from backtest.kernel.choices import AccountPrices, OutcomeCode, Profit
 from backtest.kernel.compile import kernel
 from backtest.kernel.types import Floats, Integers
 
@@ -32,10 +32,10 @@ def alert(
     for i in range(begin, stop):
         first[i], last[i], count[i], bar = -1, -1, 0, 0
         out.beyond[i] = False
-        outcome = LIQUIDATED
-        while outcome == LIQUIDATED and bar <= ends[i]:
+        outcome = OutcomeCode.LIQUIDATED
+        while outcome == OutcomeCode.LIQUIDATED and bar <= ends[i]:
             outcome, bar = life(world, holdings, terms, world.options.convention, bar, i, out)
-            if outcome == LIQUIDATED and bar <= ends[i]:
+            if outcome == OutcomeCode.LIQUIDATED and bar <= ends[i]:
                 first[i] = bar if count[i] == 0 else first[i]
                 last[i] = bar
                 count[i] += 1
@@ -61,17 +61,19 @@ def trace(
             return
         views, view = 1, 0
         while is_held and view < views:
-            counted = EVERY if options.profit == USABLE else (NONE if options.profit == UNUSABLE else view)
+            counted = (
+                EVERY if options.profit == Profit.USABLE else (NONE if options.profit == Profit.UNUSABLE else view)
+            )
             held = gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
             for b in range(bar, following):
                 at_worst, _ = search.left_over(grid, terms, held.terms, held.constant, b, options.convention)
-                at_close, _ = search.left_over(grid, terms, held.terms, held.constant, b, CLOSES)
+                at_close, _ = search.left_over(grid, terms, held.terms, held.constant, b, AccountPrices.CLOSES)
                 closes[b] = at_close if view == 0 else min(closes[b], at_close)
                 worst[b] = at_worst if view == 0 else min(worst[b], at_worst)
                 needed[b] = 0.0
                 for t in range(held.terms):
                     price = grid.leaf[(terms.symbol[t] * grid.bars + b) * LEAF + CLOSE]
                     needed[b] += search.need(terms, t, price)
-            views = held.positions if options.profit == OWN else 1
+            views = held.positions if options.profit == Profit.OWN else 1
             view += 1
         before, bar = bar, following

@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from backtest.kernel.choices import AccountPrices
 from backtest.kernel.compile import helper
 from backtest.kernel.types import Floats, Integers
 
-#: Conventions for what happens inside a bar, from the one that liquidates earliest to the one that does so last.
-BOX, COMMON_MOVE, CLOSES = 0, 1, 2
-LOW, HIGH, CLOSE, OWN_WORST = 0, 1, 2, 3
+#: Places of a bar's numbers, and which price was worst where each position is valued at its own.
+LOW, HIGH, CLOSE, FUNDING = range(4)
+OWN_WORST = 3
 ALLOWANCE = 1e-12
 LEAF, NODE = 4, 6  # numbers a bar, and a block, of one symbol
 
@@ -91,12 +92,12 @@ def totals(grid: Grid, terms: Terms, count: int, constant: float, bar: int) -> t
         place = (symbol * grid.bars + bar) * LEAF
         at_low, at_high, at_close, units = 0.0, 0.0, 0.0, 0.0
         while t < count and terms.symbol[t] == symbol:
-            at_low += worth(terms, t, grid.leaf[place])
-            at_high += worth(terms, t, grid.leaf[place + 1])
-            at_close += worth(terms, t, grid.leaf[place + 2])
+            at_low += worth(terms, t, grid.leaf[place + LOW])
+            at_high += worth(terms, t, grid.leaf[place + HIGH])
+            at_close += worth(terms, t, grid.leaf[place + CLOSE])
             units += terms.side[t] * terms.quantity[t]
             t += 1
-        paid = units * grid.leaf[place + 3]
+        paid = units * grid.leaf[place + FUNDING]
         low = low + (at_low - paid)
         high = high + (at_high - paid)
         close = close + (at_close - paid)
@@ -110,9 +111,9 @@ def left_over(
 ) -> tuple[float, int]:
     """Return V in a bar under a convention, and where that puts the symbols."""
     low, high, close, worst = totals(grid, terms, count, constant, bar)
-    if convention == BOX:
+    if convention == AccountPrices.OWN_WORST:
         return worst, OWN_WORST
-    if convention == CLOSES:
+    if convention == AccountPrices.CLOSES:
         return close, CLOSE
     if low <= high and low <= close:
         return low, LOW

@@ -14,10 +14,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from backtest.kernel.accounts import search
-from backtest.kernel.accounts.search import CLOSES, Grid, Terms
+from backtest.kernel.accounts.search import Grid, Terms
 from backtest.kernel.accounts.terms import Gathered
-from backtest.kernel.arrays import MARGINAL, Rules
+from backtest.kernel.arrays import Rules
+from backtest.kernel.choices import AccountPrices
 from backtest.kernel.compile import helper
+from backtest.kernel.margin import tiers
 from backtest.kernel.search.min_tree import first_at_most
 from backtest.kernel.types import Floats, Integers
 
@@ -36,7 +38,7 @@ class Shortcuts(NamedTuple):
 @helper
 def serves(rules: Rules, shortcuts: Shortcuts, grid: Grid, terms: Terms, held: Gathered, convention: int) -> bool:
     """Whether an account's terms are one position whose trees are planted."""
-    if convention == CLOSES or held.terms != 1 or terms.side[0] == 0.0 or not held.usable:
+    if convention == AccountPrices.CLOSES or held.terms != 1 or terms.side[0] == 0.0 or not held.usable:
         return False
     for k in range(terms.piece[1]):
         if matters(rules, grid, terms, held, k) and shortcuts.base[tree_of(rules, terms, held, k)] < 0:
@@ -54,9 +56,8 @@ def tree_of(rules: Rules, terms: Terms, held: Gathered, piece: int) -> int:
 @helper
 def matters(rules: Rules, grid: Grid, terms: Terms, held: Gathered, piece: int) -> bool:
     """Whether a tier begins below the largest notional that the position can reach."""
-    if piece == 0 or rules.keyed_by[held.group] != MARGINAL:
-        return True
-    return rules.floor[held.tier + piece] < terms.quantity[0] * grid.largest_price[terms.symbol[0]]
+    largest = terms.quantity[0] * grid.largest_price[terms.symbol[0]]
+    return tiers.is_reached(rules, held.group, held.tier + piece, largest)
 
 
 @helper

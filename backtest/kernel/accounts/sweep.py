@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 from backtest.kernel.accounts import search as account_search
 from backtest.kernel.accounts import single_position
-from backtest.kernel.accounts.search import BOX, CLOSE, CLOSES, HIGH, LEAF, LOW, OWN_WORST, Grid, Terms
+from backtest.kernel.accounts.search import CLOSE, FUNDING, HIGH, LEAF, LOW, OWN_WORST, Grid, Terms
 from backtest.kernel.accounts.single_position import Shortcuts
 from backtest.kernel.accounts.terms import COIN, EVERY, LONG, NONE, SHORT, Gathered, Holdings, gather
-from backtest.kernel.arrays import EXITED, LIQUIDATED, OPEN, UNKNOWN, Rules
+from backtest.kernel.arrays import Rules
+from backtest.kernel.choices import AccountPrices, OutcomeCode, Profit
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.types import Bytes, Flags, Floats, Integers
-
-USABLE, UNUSABLE, OWN = 0, 1, 2
 
 
 class Options(NamedTuple):
@@ -25,7 +24,7 @@ class Options(NamedTuple):
 
     convention: int
     bracket: bool  #: the first and the last convention are followed too
-    profit: int  #: USABLE, UNUSABLE, OWN
+    profit: int  #: ``Profit``
     strict: bool  #: liquidated below, not at, the maintenance margin
     spared: bool  #: accounts hedged in every symbol are not liquidated
     demand: float  #: the maintenance margin counts so many times: 1, but for alerts
@@ -36,8 +35,8 @@ class Ends(NamedTuple):
 
     outcome: Bytes
     bar: Integers
-    earliest: Integers  #: bar of liquidation under BOX, -1 where there is none
-    latest: Integers  #: under CLOSES
+    earliest: Integers  #: bar of liquidation at each position's own worst price, -1 where there is none
+    latest: Integers  #: at the closes
     left_over: Floats  #: V where it was used up
     maintenance_margin: Floats
     equity_at_fill: Floats
@@ -79,14 +78,14 @@ def close_out(
         leaf = (symbol * grid.bars + bar) * LEAF
         at_low, at_high, at_close = 0.0, 0.0, 0.0
         while t < count and terms.symbol[t] == symbol:
-            at_low += account_search.worth(terms, t, grid.leaf[leaf])
-            at_high += account_search.worth(terms, t, grid.leaf[leaf + 1])
-            at_close += account_search.worth(terms, t, grid.leaf[leaf + 2])
+            at_low += account_search.worth(terms, t, grid.leaf[leaf + LOW])
+            at_high += account_search.worth(terms, t, grid.leaf[leaf + HIGH])
+            at_close += account_search.worth(terms, t, grid.leaf[leaf + CLOSE])
             t += 1
         chosen = column
         if column == OWN_WORST:
             chosen = LOW if at_low <= at_high and at_low <= at_close else (HIGH if at_high <= at_close else CLOSE)
-        price, funding = grid.leaf[leaf + chosen], grid.leaf[leaf + 3]
+        price, funding = grid.leaf[leaf + chosen], grid.leaf[leaf + FUNDING]
         for u in range(begin, t):
             side, quantity = terms.side[u], terms.quantity[u]
             if side == 0.0:
@@ -157,7 +156,9 @@ def search(
     options = world.options
     hit, whose, views, view = -1, EVERY, 1, 0
     while view < views:
-        counted = EVERY if options.profit == USABLE else (NONE if options.profit == UNUSABLE else view)
+        counted = (
+            EVERY if options.profit == Profit.USABLE else (NONE if options.profit == Profit.UNUSABLE else view)
+        )
         held = gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
         out.beyond[i] = out.beyond[i] or held.beyond
         if options.spared and held.hedged:
@@ -173,7 +174,7 @@ def search(
             )
         if found >= 0:
             hit, whose = found, counted
-        views = held.positions if options.profit == OWN else 1
+        views = held.positions if options.profit == Profit.OWN else 1
         view += 1
     return hit, whose
 
@@ -194,7 +195,7 @@ def life(
             holdings, i, before, bar, grid.bars, wallet, transfer
         )
         if is_over:
-            return EXITED, bar
+            return OutcomeCode.EXITED, bar
         if is_held:
             known = known_until(grid, holdings, i, bar, following)
             begin = max(bar, from_bar)
@@ -204,11 +205,11 @@ def life(
                     if convention == world.options.convention:
                         held = gather(holdings, world.rules, terms, i, bar, wallet, whose, world.options.demand)
                         close_out(world, holdings, terms, held, i, hit, wallet, convention, whose, out)
-                    return LIQUIDATED, hit
+                    return OutcomeCode.LIQUIDATED, hit
             if known < following:
-                return UNKNOWN, known
+                return OutcomeCode.UNKNOWN, known
         before, bar = bar, following
-    return OPEN, grid.bars
+    return OutcomeCode.OPEN, grid.bars
 
 
 @kernel
@@ -220,14 +221,18 @@ def live(
     for number in range(begin, stop):
         i = order[number]
         out.earliest[i], out.latest[i], out.beyond[i] = -1, -1, False
-        outcome, bar, convention = LIQUIDATED, 0, BOX if options.bracket else options.convention
-        last = CLOSES if options.bracket else options.convention
-        while outcome == LIQUIDATED and convention <= last:
+        outcome, bar, convention = (
+            OutcomeCode.LIQUIDATED,
+            0,
+            AccountPrices.OWN_WORST if options.bracket else options.convention,
+        )
+        last = AccountPrices.CLOSES if options.bracket else options.convention
+        while outcome == OutcomeCode.LIQUIDATED and convention <= last:
             outcome, bar = life(world, holdings, terms, convention, bar, i, out)
             if convention <= options.convention:
                 out.outcome[i], out.bar[i] = outcome, bar
-            if outcome == LIQUIDATED and convention == BOX:
+            if outcome == OutcomeCode.LIQUIDATED and convention == AccountPrices.OWN_WORST:
                 out.earliest[i] = bar
-            if outcome == LIQUIDATED and convention == CLOSES:
+            if outcome == OutcomeCode.LIQUIDATED and convention == AccountPrices.CLOSES:
                 out.latest[i] = bar
             convention += 1

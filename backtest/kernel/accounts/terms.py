@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from backtest.kernel.accounts.search import Terms
-from backtest.kernel.arrays import BY_LEVERAGE, Rules
+from backtest.kernel.arrays import Rules
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import formula, lookup
-from backtest.kernel.types import FACE_VALUE, Floats, Integers
+from backtest.kernel.margin import tiers
+from backtest.kernel.types import Floats, Integers
 
-LONG, SHORT, COIN = 0, 1, 2
+LONG, SHORT, COIN = range(3)
 EVERY, NONE = -1, -2  # whose profit counts: every position's, or none's; else the number of one position
 
 
@@ -92,15 +93,7 @@ def add_need(terms: Terms, t: int, piece: int, usable: bool, need_slope: float, 
 @helper
 def size_of(rules: Rules, group: int, quantity: float, cost: float) -> float:
     """Return a position's size in settlement currency, as its tiers count it."""
-    return quantity if rules.kind[group] == FACE_VALUE else cost
-
-
-@helper
-def constant_need(rules: Rules, group: int, first: int, last: int, size: float, leverage: float) -> float:
-    """Return a requirement that the mark price does not change, without the closing fee."""
-    if rules.keyed_by[group] == BY_LEVERAGE:
-        return (rules.rate_factor[group] / max(leverage, 1.0)) * size
-    return formula.tiered(rules.rate, rules.amount, first, last, size)
+    return quantity if rules.kind[group] == ContractKind.FACE_VALUE else cost
 
 
 @helper
@@ -113,10 +106,10 @@ def add_position(
     """
     quantity, fee = terms.quantity[t], rules.fee[group]
     size = size_of(rules, group, quantity, terms.cost[t])
-    first, last = lookup.own_tiers(rules, group, quantity, size, leverage)
+    first, last = tiers.own_tiers(rules, group, quantity, size, leverage)
     if rules.constant[group]:
-        base = constant_need(rules, group, first, last, size, leverage)
-        if rules.kind[group] == FACE_VALUE:
+        base = tiers.constant_requirement(rules, group, first, last, size, leverage)
+        if rules.kind[group] == ContractKind.FACE_VALUE:
             return first, add_need(terms, t, piece, usable, 0.0, (base + fee * quantity) * demand)
         return first, add_need(terms, t, piece, usable, (fee * quantity) * demand, base * demand)
     for k in range(first, last + 1):
@@ -169,7 +162,7 @@ def gather(
             group = holdings.group[leader]
             tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable, demand)
             constant = constant + (side * (anchor - cost) if usable else side * anchor)
-            size = lookup.table_size(rules, group, quantity, size_of(rules, group, quantity, cost))
+            size = tiers.size_at_entry(rules, group, quantity, size_of(rules, group, quantity, cost))
             beyond = beyond or size > rules.cap[group]
             positions += 1
         t += 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.arrays import LIQUIDATED
+from backtest.kernel.choices import FlowMode, OutcomeCode
 from backtest.kernel.compile import helper, part
 from backtest.kernel.replay.codes import CHOSEN
 from backtest.kernel.replay.records import Records
@@ -33,9 +33,6 @@ OPENING = 2
 
 #: Who acts where it is no position: what counterparties could not take, a whole opening, somebody else.
 POOL, ALL, STRANGER = -1, -2, -3
-
-#: What a replay does beside stepping: nothing, writing its flow down, following facts.
-PLAIN, RECORDING, FOLLOWING = range(3)
 
 MODE, NEXT, WRITTEN, STAMP, PARTED, AGAIN, ADRIFT = range(7)
 
@@ -82,7 +79,7 @@ def part_ways(
     if following < end and m.facts[following]["who"] == who:
         net = notional - m.facts[following]["notional"]
         m.counts[NEXT] = following + 1
-    if net != 0.0 and m.counts[MODE] == FOLLOWING:
+    if net != 0.0 and m.counts[MODE] == FlowMode.FOLLOWING:
         m.counts[PARTED] = 1
         move_mark(w, y, side, row, net)
 
@@ -133,7 +130,7 @@ def act(w: World, y: int, i: int, row: int, now: float) -> float:
 @helper
 def is_across(w: World, i: int, side: int) -> bool:
     """Return whether a position is liquidated that was met on the other leg."""
-    return whole(w.book[i]["side"]) != side and w.book[i]["event"] == LIQUIDATED
+    return whole(w.book[i]["side"]) != side and w.book[i]["event"] == OutcomeCode.LIQUIDATED
 
 
 @part

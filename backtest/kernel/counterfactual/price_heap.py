@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper, part
 from backtest.kernel.counterfactual.flow import ADRIFT, AGAIN, STAMP, Merge, extreme_of, level_of
-from backtest.kernel.replay.codes import HELD
+from backtest.kernel.replay.codes import HELD, NO_EVENT
 from backtest.kernel.replay.state import World, factor, sign, whole
 from backtest.kernel.replay.trigger_queues import bucket_of, comes_before, pop, settled_first, sift, swap
 from backtest.kernel.replay.waves import evaluate
-from backtest.kernel.types import INVERSE
 
 #: Levels farther than this beyond a leg's extreme are not reached, whatever rounding did to them.
 BEYOND = 1e-9
@@ -27,7 +27,7 @@ def look(w: World, m: Merge, i: int, side: int, row: int, now: float) -> float:
     event, ambiguous, rate = held["event"], held["ambiguous"], held["tier_rate"]
     price, bankrupt = held["liquidation_price"], held["bankruptcy_price"]
     level = np.nan
-    if evaluate(w, i, row, side, now) != 255:
+    if evaluate(w, i, row, side, now) != NO_EVENT:
         level = level_of(w, i, side, row)
         found = w.book[i]["liquidation_price"]
         if found <= 0.0 or found == np.inf:  # at the opening, wherever the mark moves that
@@ -99,7 +99,7 @@ def gather(w: World, m: Merge, y: int, side: int, row: int, now: float, size: in
             m.gathered[queue] = np.inf
         m.gathered[watched] = np.inf
     worst = extreme_of(w, side, row) * g
-    if w.symbols[y]["kind"] == INVERSE:
+    if w.symbols[y]["kind"] == ContractKind.INVERSE:
         worst = 1.0 / worst
     for queue in range(first, end):
         size = gather_queue(w, m, queue, w.queues[queue]["slope"] * worst - s * now, row, side, now, size)

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import FlowMode
 from backtest.kernel.compile import helper, part
 from backtest.kernel.counterfactual.flow import (
     ADRIFT,
     AGAIN,
     ALL,
-    FOLLOWING,
     MODE,
     NEXT,
     OPENING,
@@ -77,7 +77,7 @@ def resume_both(w: World, m: Merge, y: int, side: int, row: int, executed: float
     m.counts[NEXT] = end
     if executed != 0.0:
         write(m, row, OPENING + side, ALL, side, w.bars[row]["open"] * factor(w.symbols, y), executed)
-    if m.counts[MODE] == FOLLOWING:
+    if m.counts[MODE] == FlowMode.FOLLOWING:
         move_mark(w, y, side, row, executed - fact)
 
 
@@ -100,12 +100,14 @@ def in_step(w: World, m: Merge, y: int, side: int, row: int, now: float, end: in
             if m.counts[PARTED] == 0:
                 before += make_way(w, m, y, i, side, row, now, end)
             following = m.counts[NEXT]
-            if m.counts[MODE] == FOLLOWING and (following >= end or m.facts[following]["who"] != w.book[i]["row"]):
+            if m.counts[MODE] == FlowMode.FOLLOWING and (
+                following >= end or m.facts[following]["who"] != w.book[i]["row"]
+            ):
                 m.counts[PARTED] = 1
             if m.counts[PARTED] != 0:
                 w.book[i]["status"] = HELD
                 continue
-            if m.counts[MODE] == FOLLOWING:
+            if m.counts[MODE] == FlowMode.FOLLOWING:
                 at = max(min(at, t * level_of(w, i, side, row)), last) if waves == 0 else last
                 at = after_jump(w, m, following, at, side, last)
             before += happen(w, m, y, i, side, row, now, end)
@@ -217,7 +219,7 @@ def finish_leg(w: World, m: Merge, y: int, side: int, row: int, now: float, sinc
     if sold != 0.0:
         write(m, row, side, POOL, side, extreme_of(w, side, row), sold)
     m.counts[NEXT] = end
-    if m.counts[MODE] != FOLLOWING:
+    if m.counts[MODE] != FlowMode.FOLLOWING:
         return
     for own in (side, 1 - side):
         fact = 0.0

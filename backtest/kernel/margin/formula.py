@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper
-from backtest.kernel.types import FACE_VALUE, INVERSE, Floats
+from backtest.kernel.margin import sizes
+from backtest.kernel.types import Floats
 
 
 @helper
@@ -22,14 +24,16 @@ def or_nan(price: float) -> float:
     return price if 0.0 < price < np.inf else np.nan
 
 
+#: The notional of a position in settlement currency, and the quantity of a notional.
+notional, quantity_of = helper(sizes.notional_of), helper(sizes.quantity_of)
+
+
 @helper
-def notional(kind: int, quantity: float, price: float) -> float:
-    """Return a position's notional in settlement currency."""
-    if kind == INVERSE:
-        return quantity / price
-    if kind == FACE_VALUE:
-        return quantity
-    return quantity * price
+def result(kind: int, side: float, quantity: float, entry_price: float, price: float) -> float:
+    """Return the result of a position, or of closing it, at a price, before funding."""
+    if kind == ContractKind.INVERSE:
+        return (side * quantity) * (1.0 / entry_price - 1.0 / price)
+    return (side * quantity) * (price - entry_price)
 
 
 @helper
@@ -44,11 +48,8 @@ def equity(
     funding: float,
 ) -> float:
     """Return margin plus unrealised result less funding paid since the entry."""
-    if kind == INVERSE:
-        result = (side * quantity) * (1.0 / entry_price - 1.0 / price)
-    else:
-        result = (side * quantity) * (price - entry_price)
-    return (margin + result) - (side * quantity) * (funding - entry_funding)
+    moved = result(kind, side, quantity, entry_price, price)
+    return (margin + moved) - (side * quantity) * (funding - entry_funding)
 
 
 @helper
@@ -64,7 +65,7 @@ def tiered(rates: Floats, amounts: Floats, first: int, last: int, notional_: flo
 @helper
 def anchor(kind: int, side: float, quantity: float, entry_price: float, margin: float) -> float:
     """Return the part of a threshold that depends on the position alone."""
-    if kind == INVERSE:
+    if kind == ContractKind.INVERSE:
         return -(margin + (side * quantity) / entry_price)
     return (side * quantity) * entry_price - margin
 
@@ -72,9 +73,9 @@ def anchor(kind: int, side: float, quantity: float, entry_price: float, margin: 
 @helper
 def slope(kind: int, side: float, rate: float, fee: float) -> float:
     """Return what multiplies the price (inverse: its reciprocal) where a tier's requirement meets equity."""
-    if kind == INVERSE:
+    if kind == ContractKind.INVERSE:
         return -(side + rate + fee)
-    if kind == FACE_VALUE:
+    if kind == ContractKind.FACE_VALUE:
         return side
     return side - rate - fee
 
@@ -82,7 +83,7 @@ def slope(kind: int, side: float, rate: float, fee: float) -> float:
 @helper
 def bankruptcy_price(kind: int, side: float, quantity: float, anchor_: float, funding_since_entry: float) -> float:
     """Return the price where equity is zero; zero or less, or infinite (inverse), where no such price exists."""
-    unit = -side if kind == INVERSE else side
+    unit = -side if kind == ContractKind.INVERSE else side
     return crossing_price(kind, side, quantity, anchor_, funding_since_entry, 0.0, unit)
 
 
@@ -99,7 +100,7 @@ def reserved_fee(kind: int, side: float, quantity: float, anchor_: float, fee: f
 def constant_level(kind: int, quantity: float, base: float, reserved: float, fee: float) -> float:
     """Return the level of a constant requirement; a face-value notional makes the closing fee part of it."""
     level = reserved + base
-    return level + fee * quantity if kind == FACE_VALUE else level
+    return level + fee * quantity if kind == ContractKind.FACE_VALUE else level
 
 
 @helper
@@ -138,7 +139,7 @@ def crossing_price(
     Zero or less, or infinite (inverse), where no such price exists.
     """
     met = ((anchor_ + (side * quantity) * funding_since_entry) + level) / (quantity * slope_)
-    if kind == INVERSE:
+    if kind == ContractKind.INVERSE:
         return 1.0 / met if met > 0.0 else np.inf
     return met
 

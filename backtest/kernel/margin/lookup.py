@@ -1,17 +1,8 @@
-"""Where a position stands in the market and in the rules: its bars, its funding, its table and tiers."""
+"""Where a position stands in the market and in the rules: its bars, its funding, its table."""
 
 from __future__ import annotations
 
-from backtest.kernel.arrays import (
-    BY_CONTRACTS,
-    BY_LEVERAGE,
-    BY_NOTIONAL,
-    MARGINAL,
-    Bars,
-    Funding,
-    Positions,
-    Rules,
-)
+from backtest.kernel.arrays import Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper
 
 
@@ -102,51 +93,3 @@ def falls_inside_a_bar(bars: Bars, symbol: int, bar: int, entry_time: int) -> bo
         return False
     at_opening = first + bar < bars.first[symbol + 1] and bars.time[first + bar] == entry_time
     return not at_opening and entry_time < bars.time[first + bar - 1] + bars.interval[symbol]
-
-
-@helper
-def flat_tier(rules: Rules, group: int, size: float) -> int:
-    """Return the one tier a size falls in, by binary search on the floors."""
-    low, high = rules.tier_first[group] + 1, rules.tier_first[group + 1]
-    higher = rules.higher[group]
-    while low < high:
-        middle = (low + high) >> 1
-        if rules.floor[middle] < size or (higher and rules.floor[middle] == size):
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1
-
-
-@helper
-def table_size(rules: Rules, group: int, quantity: float, entry_notional: float) -> float:
-    """Return a size in the unit the group's table is measured in."""
-    if rules.keyed_by[group] == BY_CONTRACTS:
-        return quantity / rules.contract_size[group]
-    return entry_notional
-
-
-@helper
-def own_tiers(
-    rules: Rules, group: int, quantity: float, entry_notional: float, leverage: float
-) -> tuple[int, int]:
-    """Return the first and last tier a position's requirement is taken from."""
-    keyed = rules.keyed_by[group]
-    if keyed == MARGINAL:
-        return rules.tier_first[group], rules.tier_first[group + 1] - 1
-    if keyed == BY_LEVERAGE:
-        tier = rules.tier_first[group]
-        if not rules.constant[group]:
-            tier = flat_tier(rules, group, leverage)
-        return tier, tier
-    tier = flat_tier(rules, group, table_size(rules, group, quantity, entry_notional))
-    return tier, tier
-
-
-def keyed_by(model: str, size: str) -> int:
-    """Return the code of what decides a position's tier."""
-    if model == "marginal":
-        return MARGINAL
-    if model == "leverage":
-        return BY_LEVERAGE
-    return BY_CONTRACTS if size == "contracts" else BY_NOTIONAL

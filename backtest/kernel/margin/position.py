@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from backtest.kernel.arrays import BY_LEVERAGE, MARGINAL, Bars, Forest, Funding, Rules
+from backtest.kernel.arrays import Bars, Forest, Funding, Rules
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import formula, lookup
+from backtest.kernel.margin import formula, tiers
 from backtest.kernel.search.min_tree import first_at_most
-from backtest.kernel.types import INVERSE
+from backtest.kernel.types import Floats
 
 ALLOWANCE = 2.0**-48
 RANGE_ALLOWANCE = 2.0**-40
@@ -68,14 +69,10 @@ def begin(
     entry_notional = formula.notional(kind, quantity, entry_price)
     anchor = formula.anchor(kind, side, quantity, entry_price, margin)
     reserved = formula.reserved_fee(kind, side, quantity, anchor, rules.reserved_fee[group])
-    first, last = lookup.own_tiers(rules, group, quantity, entry_notional, leverage)
-    base = 0.0
-    level = reserved
+    first, last = tiers.own_tiers(rules, group, quantity, entry_notional, leverage)
+    base, level = 0.0, reserved
     if constant:
-        if rules.keyed_by[group] == BY_LEVERAGE:
-            base = (rules.rate_factor[group] / max(leverage, 1.0)) * entry_notional
-        else:
-            base = formula.tiered(rules.rate, rules.amount, first, last, entry_notional)
+        base = tiers.constant_requirement(rules, group, first, last, entry_notional, leverage)
         level = formula.constant_level(kind, quantity, base, reserved, fee)
     return Segment(
         group, kind, symbol, side, quantity, entry_price, entry_notional, margin, leverage, entry_funding, anchor,
@@ -112,7 +109,7 @@ def tiers_between(rules: Rules, held: Segment, lowest: float, highest: float) ->
     least = min(one, other) - RANGE_ALLOWANCE * magnitude
     most = max(one, other) + RANGE_ALLOWANCE * magnitude
     low = held.first
-    rising = held.side if held.kind != INVERSE else -held.side
+    rising = held.side if held.kind != ContractKind.INVERSE else -held.side
     hurdles = rules.hurdle_long if held.side > 0 else rules.hurdle_short
     if rising > 0:  # most positions are small: leaving early beats counting without branches
         while low < held.last and most <= hurdles[low + 1]:
@@ -146,7 +143,7 @@ def threshold_within(rules: Rules, held: Segment, tier: int, largest: float) -> 
     """Return theta of one tier, with the rounding allowance; ``largest`` is the largest magnitude in X."""
     own = held.level if held.constant else held.level - rules.amount[tier]
     per_unit = 1.0 / held.quantity
-    entry = 1.0 / held.entry_price if held.kind == INVERSE else held.entry_price
+    entry = 1.0 / held.entry_price if held.kind == ContractKind.INVERSE else held.entry_price
     magnitude = largest + (abs(held.margin) + abs(own)) * per_unit
     magnitude += entry + abs(held.entry_funding)
     exact = ((held.anchor - (held.side * held.quantity) * held.entry_funding) + own) * per_unit
@@ -176,15 +173,21 @@ def worst_price(bars: Bars, held: Segment, row: int) -> float:
 
 
 @helper
+def requirement(rates: Floats, amounts: Floats, held: Segment, price: float) -> float:
+    """Return the equity a position must keep at a price."""
+    return formula.maintenance_margin(
+        held.kind, held.quantity, price, rates, amounts, held.first, held.last, held.constant, held.base,
+        held.reserved, held.fee,
+    )  # fmt: skip
+
+
+@helper
 def triggers(rules: Rules, held: Segment, price: float, funding_: float) -> bool:
     """Return whether a position is liquidated at a price, by the direct formula: the definition."""
     equity = formula.equity(
         held.kind, held.side, held.quantity, held.entry_price, held.margin, held.entry_funding, price, funding_
     )
-    needed = formula.maintenance_margin(
-        held.kind, held.quantity, price, rules.rate, rules.amount, held.first, held.last, held.constant,
-        held.base, held.reserved, held.fee,
-    )  # fmt: skip
+    needed = requirement(rules.rate, rules.amount, held, price)
     return equity < needed or (equity == needed and not rules.strict[held.group])
 
 
@@ -251,11 +254,7 @@ def bankruptcy_price(held: Segment, funding_: float) -> float:
 def triggering_rate(rules: Rules, held: Segment, first: int, last: int, funding_: float) -> float:
     """Return the rate of the tier whose requirement meets equity at the liquidation price."""
     if held.constant:
-        keyed = rules.keyed_by[held.group]
-        if keyed == BY_LEVERAGE:
-            return rules.rate_factor[held.group] / max(held.leverage, 1.0)
-        own = lookup.flat_tier(rules, held.group, held.entry_notional) if keyed == MARGINAL else held.first
-        return rules.rate[own]
+        return tiers.constant_rate(rules, held.group, held.first, held.entry_notional, held.leverage)
     decisive = first
     best = liquidation_price(rules, held, first, first, funding_)
     for tier in range(first + 1, last + 1):

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from backtest.kernel.compile import kernel
-from backtest.kernel.margin import formula
-from backtest.kernel.types import Floats, Integers
-
-
-class Terms(NamedTuple):
-    """A contract's rules, and which tiers each position is under."""
-
-    kind: int  #: LINEAR, INVERSE or FACE_VALUE
-    constant: bool  #: the requirement is the one at the entry notional
-    fee: float  #: closing fee reserved at the mark
-    reserved_fee: float  #: closing fee reserved at bankruptcy
-    rates: Floats  #: (k,)
-    amounts: Floats  #: (k,)
-    first: Integers  #: (n,) first of a position's tiers
-    last: Integers  #: (n,) last of them, inclusive
+from backtest.kernel.arrays import Rules
+from backtest.kernel.compile import helper, kernel
+from backtest.kernel.margin import formula, position
+from backtest.kernel.margin.position import Segment
+from backtest.kernel.types import Floats
 
 
 class Positions(NamedTuple):
@@ -31,32 +20,23 @@ class Positions(NamedTuple):
     margin: Floats
 
 
+@helper
+def opened(rules: Rules, positions: Positions, leverage: Floats, i: int) -> Segment:
+    """Return a position under the only group there is, its funding counted from the entry."""
+    return position.begin(
+        rules, 0, 0, positions.side[i], positions.quantity[i], positions.entry_price[i], positions.margin[i],
+        leverage[i], 0.0,
+    )  # fmt: skip
+
+
 @kernel
-def liquidation_prices(terms: Terms, positions: Positions, funding: Floats, prices: Floats) -> None:
+def liquidation_prices(
+    rules: Rules, positions: Positions, leverage: Floats, funding: Floats, prices: Floats
+) -> None:
     """Write the price where equity meets the maintenance margin, NaN where no positive one exists."""
     for i in range(prices.shape[0]):
-        side, quantity = positions.side[i], positions.quantity[i]
-        anchored = formula.anchor(terms.kind, side, quantity, positions.entry_price[i], positions.margin[i])
-        level = formula.reserved_fee(terms.kind, side, quantity, anchored, terms.reserved_fee)
-        if terms.constant:
-            entry_notional = formula.notional(terms.kind, quantity, positions.entry_price[i])
-            base = formula.tiered(terms.rates, terms.amounts, terms.first[i], terms.last[i], entry_notional)
-            level = formula.constant_level(terms.kind, quantity, base, level, terms.fee)
-        price = formula.liquidation_price(
-            terms.kind,
-            side,
-            quantity,
-            anchored,
-            funding[i],
-            terms.rates,
-            terms.amounts,
-            terms.first[i],
-            terms.last[i],
-            terms.constant,
-            level,
-            terms.fee,
-        )
-        prices[i] = formula.or_nan(price)
+        held = opened(rules, positions, leverage, i)
+        prices[i] = formula.or_nan(position.liquidation_price(rules, held, held.first, held.last, funding[i]))
 
 
 @kernel
@@ -86,25 +66,10 @@ def equities(kind: int, positions: Positions, price: Floats, funding: Floats, eq
 
 
 @kernel
-def maintenance_margins(terms: Terms, positions: Positions, price: Floats, margins: Floats) -> None:
+def maintenance_margins(
+    rules: Rules, positions: Positions, leverage: Floats, price: Floats, margins: Floats
+) -> None:
     """Write the equity each position must keep at a price."""
     for i in range(margins.shape[0]):
-        side, quantity = positions.side[i], positions.quantity[i]
-        anchored = formula.anchor(terms.kind, side, quantity, positions.entry_price[i], positions.margin[i])
-        reserved = formula.reserved_fee(terms.kind, side, quantity, anchored, terms.reserved_fee)
-        entry_notional = formula.notional(terms.kind, quantity, positions.entry_price[i])
-        first, last = terms.first[i], terms.last[i]
-        base = formula.tiered(terms.rates, terms.amounts, first, last, entry_notional)
-        margins[i] = formula.maintenance_margin(
-            terms.kind,
-            quantity,
-            price[i],
-            terms.rates,
-            terms.amounts,
-            first,
-            last,
-            terms.constant,
-            base,
-            reserved,
-            terms.fee,
-        )
+        held = opened(rules, positions, leverage, i)
+        margins[i] = position.requirement(rules.rate, rules.amount, held, price[i])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import AdlRank, OutcomeCode
 from backtest.kernel.compile import part
 from backtest.kernel.margin import formula
-from backtest.kernel.replay.adl_ranking import best, candidates, take_best
+from backtest.kernel.replay.adl_ranking import best, candidates, sharing, take_best
 from backtest.kernel.replay.clawback import apportioned
-from backtest.kernel.replay.codes import BACKSTOP, DELEVERAGED, LOCKED, PRO_RATA, TOP_TEN, TRADERS, WATER_FILLING
+from backtest.kernel.replay.codes import BACKSTOP, LOCKED, TRADERS
 from backtest.kernel.replay.execution import quantity_of, sell, trade
 from backtest.kernel.replay.ledger import note, post, stock_move
 from backtest.kernel.replay.open_positions import conclude, settle, unqueue
@@ -144,7 +145,7 @@ def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: 
         w.book[c]["fill_price"] = w.book[c]["given_price"]
         w.book[c]["fill_notional"] = w.book[c]["given_notional"]
         w.book[c]["equity"] = w.book[c]["given_equity"]
-        conclude(w, c, row, DELEVERAGED)
+        conclude(w, c, row, OutcomeCode.DELEVERAGED)
     else:
         rekey(w, c)
 
@@ -153,10 +154,10 @@ def taken_from(w: World, y: int, side: int, row: int, at: int, lots: int, mark: 
 def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
     """Give lots to the candidates by rank: one after another, by tens, all alike, or by water-filling."""
     rank = w.settings[0]["adl_rank"]
-    if rank == WATER_FILLING:
+    if rank == AdlRank.WATER_FILLING:
         fill_water(w, y, side, row, found, wanted, mark, now)
         return
-    group = found if rank == PRO_RATA else 10 if rank == TOP_TEN else 1
+    group = sharing(rank, found)
     left, end = wanted, whole(w.ranking.shape[0])
     while left > 0:
         start, total = end, whole(0)

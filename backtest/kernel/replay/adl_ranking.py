@@ -9,20 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import AdlRank, ContractKind
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay import position_index, trigger_queues
-from backtest.kernel.replay.codes import (
-    BINANCE,
-    BITMEX,
-    HELD,
-    PROFIT_LEVERAGE,
-    RANDOM,
-    SIZE,
-    TOP_TEN,
-    WATER_FILLING,
-)
+from backtest.kernel.replay.codes import HELD
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import (
     HOPES,
@@ -32,11 +24,23 @@ from backtest.kernel.replay.state import (
     requirement_at,
     sign,
     terms,
-    unrealised,
     value,
     whole,
 )
-from backtest.kernel.types import FACE_VALUE, INVERSE
+
+#: Ranks whose scores a cell bounds. The others' candidates are looked at one by one: pro rata asks everybody, and
+#: what a table of tiers may ask of a cell bounds the rank of Binance too loosely.
+BOUNDED = (
+    AdlRank.PROFIT_LEVERAGE,
+    AdlRank.BITMEX,
+    AdlRank.SIZE,
+    AdlRank.RANDOM,
+    AdlRank.TOP_TEN,
+    AdlRank.WATER_FILLING,
+)
+
+#: Counterparties that one turn of ``TOP_TEN`` shares lots among.
+TEN = 10
 
 #: Bounds give way by this share of the magnitudes they are made of, ten million times what rounding takes.
 SLACK = 1e-9
@@ -46,7 +50,7 @@ SLACK = 1e-9
 def score_of(w: World, i: int, own: Segment, mark: float, now: float, worst: float) -> float:
     """Return how early a counterparty is deleveraged, or -inf where it may not be."""
     gain = own.side * (worst - value(own.kind, own.entry_price))
-    profit = unrealised(own.kind, own.side, own.quantity, own.entry_price, mark)
+    profit = formula.result(own.kind, own.side, own.quantity, own.entry_price, mark)
     equity = equity_at(own, mark, now)
     paid = (own.side * own.quantity) * (now - own.entry_funding)
     if equity <= 0.0 or (own.margin + own.quantity * gain) - paid <= 0.0:
@@ -56,26 +60,34 @@ def score_of(w: World, i: int, own: Segment, mark: float, now: float, worst: flo
     rank = w.settings[0]["adl_rank"]
     leverage = formula.notional(own.kind, own.quantity, mark) / equity
     share = profit / own.entry_notional
-    if rank == PROFIT_LEVERAGE:
+    if rank == AdlRank.PROFIT_LEVERAGE:
         return share * leverage
-    if rank == BINANCE:
+    if rank == AdlRank.BINANCE:
         ratio = requirement_at(w.tiers, own, mark) / equity
         return (max(0.0, profit) / max(1.0, own.margin)) * ratio
-    if rank == BITMEX:
+    if rank == AdlRank.BITMEX:
         return share * leverage if share >= 0.0 else share / leverage
-    if rank in (SIZE, TOP_TEN):
+    if rank in (AdlRank.SIZE, AdlRank.TOP_TEN):
         return formula.notional(own.kind, own.quantity, mark)
-    if rank == RANDOM:
+    if rank == AdlRank.RANDOM:
         return position_index.shuffled(w.book[i]["id"], w.settings[0]["seed"])
-    return leverage if rank == WATER_FILLING else 0.0
+    return leverage if rank == AdlRank.WATER_FILLING else 0.0
+
+
+@helper
+def sharing(rank: int, found: int) -> int:
+    """Return among how many candidates at a time lots are shared in proportion to what they hold."""
+    if rank == AdlRank.PRO_RATA:
+        return found
+    return TEN if rank == AdlRank.TOP_TEN else 1
 
 
 @helper
 def share_of_entry(kind: int, gain: float, price: float) -> float:
     """Return a gain a unit of quantity over the notional at the entry."""
-    if kind == INVERSE:
+    if kind == ContractKind.INVERSE:
         return gain * price
-    return gain if kind == FACE_VALUE else gain / price
+    return gain if kind == ContractKind.FACE_VALUE else gain / price
 
 
 @part
@@ -94,25 +106,19 @@ def bound_of(w: World, y: int, cell: int, s: float, mark: float, now: float) -> 
         gain <= 0.0 or s * worst - found["entry_low"] + slack <= 0.0
     ):
         return -np.inf
-    if rank in (SIZE, TOP_TEN):
+    if rank in (AdlRank.SIZE, AdlRank.TOP_TEN):
         return formula.notional(kind, found["own_high"], mark)
-    if rank == RANDOM:
+    if rank == AdlRank.RANDOM:
         return found["own_high"]
     unit = formula.notional(kind, 1.0, mark)
     leverage = unit / thinnest if thinnest > 0.0 else np.inf
-    if rank == WATER_FILLING:
+    if rank == AdlRank.WATER_FILLING:
         return leverage * (1.0 + SLACK)
-    if rank == BINANCE:
-        profit = max(gain, 0.0) * found["own_high"]
-        if found["margin_low"] > 0.0:
-            profit = min(profit, max(gain, 0.0) / found["margin_low"])
-        needed = found["rate_high"] * unit + found["base_high"]
-        return (profit * (needed / thinnest)) * (1.0 + SLACK) if thinnest > 0.0 else np.inf
     entry = abs(found["entry_low"])
-    share = share_of_entry(kind, gain, 1.0 / entry if kind == INVERSE else entry)
+    share = share_of_entry(kind, gain, 1.0 / entry if kind == ContractKind.INVERSE else entry)
     if share >= 0.0:
         return (share * leverage) * (1.0 + SLACK) if thinnest > 0.0 else np.inf
-    weight = unit / fattest if rank == PROFIT_LEVERAGE else 1.0 / leverage
+    weight = unit / fattest if rank == AdlRank.PROFIT_LEVERAGE else 1.0 / leverage
     return (share * weight) * (1.0 - SLACK)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from backtest.kernel.compile import helper, part
+from backtest.kernel.margin import formula
 from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FUND, HELD, TRADERS
 from backtest.kernel.replay.ledger import from_fund, note, post
@@ -15,7 +16,6 @@ from backtest.kernel.replay.state import (
     LACKED,
     World,
     sign,
-    unrealised,
     whole,
 )
 
@@ -71,7 +71,7 @@ def profit_units(w: World, i: int, mark: float, unit: float) -> int:
     """Return a position's unrealised profit, in whole units cut down."""
     held = w.book[i]
     kind = w.groups[held["group"]]["kind"]
-    profit = unrealised(kind, sign(whole(held["side"])), held["quantity"], held["entry_price"], mark)
+    profit = formula.result(kind, sign(whole(held["side"])), held["quantity"], held["entry_price"], mark)
     return whole(np.floor(profit * unit))
 
 

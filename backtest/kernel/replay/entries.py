@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.arrays import OPEN, UNKNOWN, Bars, Funding, Positions, Rules
+from backtest.kernel.arrays import Bars, Funding, Positions, Rules
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula, lookup
-from backtest.kernel.replay.codes import REDUCED
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import (
     ENDED,
@@ -172,13 +172,13 @@ def write_outcome(w: World, found: Found, i: int) -> None:
     """Write down what became of the position that had a place."""
     held, unit = w.book[i], w.settings[0]["unit"]
     p, outcome = held["row"], held["outcome"]
-    closed = outcome != OPEN and outcome != UNKNOWN and outcome != REDUCED
+    closed = outcome != OutcomeCode.OPEN and outcome != OutcomeCode.UNKNOWN and outcome != OutcomeCode.REDUCED
     found.outcome[p], found.ambiguous[p], found.time[p] = outcome, held["ambiguous"], held["time"]
     found.liquidation_price[p] = formula.or_nan(held["liquidation_price"])
     found.bankruptcy_price[p] = formula.or_nan(held["bankruptcy_price"])
     found.tier_rate[p], found.paid[p] = held["tier_rate"], held["paid"]
     found.fill_price[p] = found.fill_notional[p] = found.equity[p] = found.realised_pnl[p] = np.nan
-    if closed or outcome == REDUCED:
+    if closed or outcome == OutcomeCode.REDUCED:
         found.fill_notional[p] = held["fill_notional"]
         if np.isfinite(held["fill_price"]):
             found.fill_price[p] = held["fill_price"]
@@ -191,7 +191,7 @@ def write_outcome(w: World, found: Found, i: int) -> None:
         found.added[p] = held["added"] / unit
     found.pnl_at_end[p] = (held["pocket"] + held["balance"] + held["fees"]) / unit
     found.begun[p] = held["begun"] > 0
-    if outcome == UNKNOWN:
+    if outcome == OutcomeCode.UNKNOWN:
         found.pnl_at_end[p] = np.nan
 
 

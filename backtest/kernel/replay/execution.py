@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.codes import FUND, MARKET, TRADERS
@@ -18,11 +19,9 @@ from backtest.kernel.replay.state import (
     sign,
     terms,
     units,
-    unrealised,
     value,
     whole,
 )
-from backtest.kernel.types import FACE_VALUE
 
 
 @helper
@@ -58,7 +57,7 @@ def trade(w: World, i: int, lots: int, price: float, received: int, now: float, 
     w.book[i]["entry_funding"] = now
     w.book[i]["lots"] = held_lots - lots
     if lots < held_lots:
-        realised = unrealised(own.kind, own.side, quantity, own.entry_price, price)
+        realised = formula.result(own.kind, own.side, quantity, own.entry_price, price)
         w.book[i]["margin"] = (own.margin - paid) + realised
         w.book[i]["quantity"] = own.quantity * ((held_lots - lots) / held_lots)
         w.book[i]["share"] *= (held_lots - lots) / held_lots
@@ -87,7 +86,7 @@ def impacted(w: World, y: int, side: int, row: int, base: float, notional: float
     if impact == 0.0:
         return base
     price = base * (1.0 - sign(side) * min(impact, 0.9))
-    return min(max(price, 0.0), 1.0) if w.symbols[y]["kind"] == FACE_VALUE else price
+    return min(max(price, 0.0), 1.0) if w.symbols[y]["kind"] == ContractKind.FACE_VALUE else price
 
 
 @part

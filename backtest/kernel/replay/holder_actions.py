@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import EXITED, UNKNOWN
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula, position
 from backtest.kernel.replay import position_index
@@ -23,7 +23,6 @@ from backtest.kernel.replay.state import (
     sign,
     terms,
     units,
-    unrealised,
     value,
     whole,
 )
@@ -90,7 +89,7 @@ def lose_sight(w: World, i: int, row: int) -> None:
     w.book[i]["paid"] += signed * (now - own["entry_funding"])
     pay_funding(w, i, now)
     w.book[i]["entry_funding"] = now
-    w.book[i]["outcome"] = UNKNOWN
+    w.book[i]["outcome"] = OutcomeCode.UNKNOWN
     w.book[i]["time"] = w.bars[row]["time"]
     delist(w, i)
     end(w, i)
@@ -117,7 +116,7 @@ def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity
     share = w.book[i]["share"]
     closed, added = -quantity_change * share, margin_change * share
     paid = pay_funding(w, i, now)
-    realised = unrealised(own.kind, own.side, closed, own.entry_price, price)
+    realised = formula.result(own.kind, own.side, closed, own.entry_price, price)
     if closed > 0.0:
         lots = w.book[i]["lots"]
         sold = min(lots - 1, whole(np.rint(lots * (closed / own.quantity))))
@@ -148,4 +147,4 @@ def leave_as_planned(w: World, i: int, row: int) -> None:
         price = w.bars[row]["mark_open"] * factor(w.symbols, w.book[i]["symbol"])
         price_columns(w, i, tested_funding(w, i, row))
         w.book[i]["tier_rate"] = np.nan
-        close_by_holder(w, i, row, row, EXITED, price, w.charges[w.book[i]["exit_made"]]["cumulative"])
+        close_by_holder(w, i, row, row, OutcomeCode.EXITED, price, w.charges[w.book[i]["exit_made"]]["cumulative"])

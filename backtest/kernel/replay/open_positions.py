@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import LIQUIDATED
+from backtest.kernel.choices import OutcomeCode, Remainder
 from backtest.kernel.compile import helper, part
 from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.clawback import cover
-from backtest.kernel.replay.codes import BACKSTOP, DONE, RETURNED, SHARED, TO_FUND, TRADERS
+from backtest.kernel.replay.codes import BACKSTOP, DONE, TRADERS
 from backtest.kernel.replay.ledger import note, post, share_of, to_fund
 from backtest.kernel.replay.state import ENDED, SETTLED, World, whole
 
@@ -97,13 +97,13 @@ def settle(w: World, i: int, row: int, moment: int, bearable: int) -> None:
     rule = w.settings[0]["remainder"]
     if left < 0:
         cover(w, i, row, -left, bearable)
-    elif left > 0 and rule != RETURNED:
-        own = left if rule == TO_FUND else share_of(left, w.settings[0]["remainder_fund_share"])
+    elif left > 0 and rule != Remainder.RETURNED:
+        own = left if rule == Remainder.FUND else share_of(left, w.settings[0]["remainder_fund_share"])
         to_fund(w, row, TRADERS, own)
-        if rule == SHARED:
+        if rule == Remainder.SHARED:
             post(w.cash, TRADERS, BACKSTOP, left - own)
         w.book[i]["fund_effect"] += own
         w.book[i]["balance"] = 0
-    conclude(w, i, moment, LIQUIDATED)
+    conclude(w, i, moment, OutcomeCode.LIQUIDATED)
     if i == w.settings[0]["trace"]:
         note(w, i, row, SETTLED, w.book[i]["fill_price"], 0.0, w.book[i]["entry_funding"], w.book[i]["fill_price"])

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import AdlRank, ContractKind
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay import trigger_queues
-from backtest.kernel.replay.codes import BINANCE, RANDOM, SIZE, TOP_TEN
 from backtest.kernel.replay.records import Records
 from backtest.kernel.replay.state import World, terms, value, whole
-from backtest.kernel.types import INVERSE, Floats
+from backtest.kernel.types import Floats
 
 #: Positions whose order of entry prices, and of the other dimension, decides the edges.
 SAMPLE = 1_024
@@ -72,7 +72,7 @@ def shuffled(identity: int, seed: int) -> float:
 @helper
 def own_of(w: World, i: int, held: Segment) -> float:
     """Return what of a position bounds a score by itself: the lot drawn, or the quantity."""
-    if w.settings[0]["adl_rank"] == RANDOM:
+    if w.settings[0]["adl_rank"] == AdlRank.RANDOM:
         return shuffled(w.book[i]["id"], w.settings[0]["seed"])
     return held.quantity
 
@@ -87,10 +87,10 @@ def debt_of(held: Segment) -> float:
 def other_key(w: World, i: int, held: Segment, now: float) -> float:
     """Return the second dimension of the grid: what the rank depends on, or the margin left a unit of value."""
     rank = w.settings[0]["adl_rank"]
-    if rank in (SIZE, TOP_TEN, RANDOM):
+    if rank in (AdlRank.SIZE, AdlRank.TOP_TEN, AdlRank.RANDOM):
         return own_of(w, i, held)
     left = held.margin / held.quantity - held.side * (now - held.entry_funding)
-    return left * held.entry_price if held.kind == INVERSE else left / held.entry_price
+    return left * held.entry_price if held.kind == ContractKind.INVERSE else left / held.entry_price
 
 
 @helper
@@ -111,8 +111,7 @@ def empty(cells: Records, cell: int) -> None:
     """Forget the extremes of a cell."""
     cells[cell]["entry_low"], cells[cell]["entry_high"] = np.inf, -np.inf
     cells[cell]["debt_low"], cells[cell]["debt_high"] = np.inf, -np.inf
-    cells[cell]["margin_low"], cells[cell]["own_high"] = np.inf, -np.inf
-    cells[cell]["rate_high"], cells[cell]["base_high"] = 0.0, 0.0
+    cells[cell]["own_high"] = -np.inf
 
 
 @part
@@ -122,17 +121,7 @@ def widen(w: World, cell: int, i: int, held: Segment) -> None:
     found = w.cells[cell]
     found["entry_low"], found["entry_high"] = min(found["entry_low"], entry), max(found["entry_high"], entry)
     found["debt_low"], found["debt_high"] = min(found["debt_low"], debt), max(found["debt_high"], debt)
-    found["margin_low"] = min(found["margin_low"], held.margin / held.quantity)
     found["own_high"] = max(found["own_high"], own_of(w, i, held))
-    if w.settings[0]["adl_rank"] == BINANCE:
-        rate, base = 0.0, held.base
-        if not held.constant:
-            base = 0.0
-            for tier in range(held.first, held.last + 1):
-                rate = max(rate, w.tiers[tier]["rate"])
-                base = max(base, -w.tiers[tier]["amount"])
-        found["rate_high"] = max(found["rate_high"], rate + held.fee)
-        found["base_high"] = max(found["base_high"], (base + held.reserved) / held.quantity)
 
 
 @part

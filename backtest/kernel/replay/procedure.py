@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import Last, OrderLimit, OrderType, Slices, Step
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.replay.codes import (
-    ALL,
-    DONE,
-    HELD,
-    LIMITED,
-    LOCKED,
-    OR_KILL,
-    RESTING,
-    THEN_TAKEOVER,
-    TO_TAKEOVER,
-)
+from backtest.kernel.replay.codes import DONE, HELD, LOCKED
 from backtest.kernel.replay.execution import lots_in_limit, lots_within, quantity_of, sell
 from backtest.kernel.replay.ledger import note
 from backtest.kernel.replay.open_positions import place_orders, unqueue
@@ -96,7 +87,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
     bar = row - w.symbols[y]["first"]
     fresh = take_control(w, i, row, bar, tau, now)
     own = terms(w.groups, w.tiers, w.book, i)
-    partial = settings["step"] != ALL and own.entry_notional >= settings["partial_from"]
+    partial = settings["step"] != Step.ALL and own.entry_notional >= settings["partial_from"]
     most, endless = settings["rounds"] if settings["rounds"] > 0 else OUT, False
     while True:
         own = terms(w.groups, w.tiers, w.book, i)
@@ -108,7 +99,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
             if not unchanged and equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
                 release(w, i, row, bar, tau, now)
                 return
-            if settings["last"] == THEN_TAKEOVER:
+            if settings["last"] == Last.TAKEOVER:
                 last_resort(w, i, row, moment, tau, base, now)
                 return
             partial, endless = False, True
@@ -116,7 +107,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
             wait(w, i, row, tau, now)
             return
         lots = asked = step_lots(w, i, partial, tau, base, now)
-        if partial and settings["slices"] == TO_TAKEOVER:
+        if partial and settings["slices"] == Slices.TAKEOVER:
             if not take_over(w, i, row, moment, lots, tau, base, now):
                 no_room(w, i, row, tau, base, now)
                 return
@@ -129,7 +120,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
         w.book[i]["spent"] += 1
         if w.book[i]["status"] == DONE or needs_counterparties(w, i):
             return
-        if lots < asked and not endless and settings["order_type"] != RESTING:
+        if lots < asked and not endless and settings["order_type"] != OrderType.RESTING:
             w.book[i]["rounds"] = OUT
         elif lots == 0 and (endless or settings["rounds"] == 0):
             wait(w, i, row, tau, now)
@@ -162,9 +153,9 @@ def fillable(w: World, i: int, row: int, asked: int, base: float, endless: bool,
     lots = lots_within(w, y, asked, notional)
     if endless:
         return lots
-    if lots > 0 and w.settings[0]["order_limit"] == LIMITED:
+    if lots > 0 and w.settings[0]["order_limit"] == OrderLimit.BANKRUPTCY:
         lots = lots_in_limit(w, i, row, lots, base, now)
-    return whole(0) if lots < asked and w.settings[0]["order_type"] == OR_KILL else lots
+    return whole(0) if lots < asked and w.settings[0]["order_type"] == OrderType.FILL_OR_KILL else lots
 
 
 @helper

@@ -121,9 +121,7 @@ CELL = np.dtype(
         *((name, "f8") for name in (
             "entry_low", "entry_high",  # side times value at the entry
             "debt_low", "debt_high",  # side times value at which equity is zero before funding
-            "margin_low",  # a unit of quantity
             "own_high",  # quantity, or lot drawn
-            "rate_high", "base_high",  # requirement: share of notional, and a unit of quantity
         )),
     ],
     align=True,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import AdlPrice, AdlTrigger, ContractKind, TakeoverPrice
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.replay.codes import AT_BANKRUPTCY, AT_MARK, BACKSTOP_PRICE, BANKRUPTCY, FUND, NEVER
+from backtest.kernel.replay.codes import FUND
 from backtest.kernel.replay.state import (
     DROPPED,
     LACKED,
@@ -19,13 +20,12 @@ from backtest.kernel.replay.state import (
     value,
     whole,
 )
-from backtest.kernel.types import FACE_VALUE, INVERSE
 
 
 @helper
 def deleverages(w: World) -> bool:
     """Return whether losses beyond the fund are passed on to counterparties."""
-    return w.settings[0]["adl_trigger"] != NEVER
+    return w.settings[0]["adl_trigger"] != AdlTrigger.NEVER
 
 
 @helper
@@ -43,14 +43,14 @@ def bearable_lots(w: World, lots: int, short: int) -> int:
 def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float:
     """Return what a takeover pays a unit, as the venue says, at a price there can be."""
     rule = w.settings[0]["takeover_price"]
-    if rule == BANKRUPTCY:
+    if rule == TakeoverPrice.BANKRUPTCY:
         return possible(own.kind, bankrupt)
-    if rule == BACKSTOP_PRICE:
+    if rule == TakeoverPrice.BACKSTOP:
         return possible(own.kind, value(own.kind, tau * (1.0 - own.side * w.settings[0]["takeover_discount"])))
     fee = w.groups[own.group]["fee"] + w.groups[own.group]["reserved_fee"]
-    if own.kind == INVERSE:
+    if own.kind == ContractKind.INVERSE:
         return possible(own.kind, bankrupt / (1.0 + own.side * fee))
-    if own.kind == FACE_VALUE:
+    if own.kind == ContractKind.FACE_VALUE:
         return possible(own.kind, bankrupt + own.side * fee)
     return possible(own.kind, bankrupt / (1.0 - own.side * fee))
 
@@ -78,8 +78,8 @@ def need_of_position(w: World, i: int, lots: int, tau: float, base: float, now: 
     bankrupt = bankruptcy_value(own, now)
     rule = w.settings[0]["adl_price"]
     at = possible(own.kind, bankrupt)
-    if rule == AT_MARK:
+    if rule == AdlPrice.MARK:
         at = value(own.kind, tau)
-    elif rule != AT_BANKRUPTCY:
+    elif rule != AdlPrice.BANKRUPTCY:
         at = takeover_value(w, own, bankrupt, tau)
     need(w, i, lots, at, base, at == bankrupt)

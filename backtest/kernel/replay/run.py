@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import NO_TIME, OPEN
+from backtest.kernel.arrays import NO_TIME
+from backtest.kernel.choices import AdlTrigger, ContractKind, OutcomeCode, Unwind
 from backtest.kernel.compile import helper, kernel, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl import deleverage
-from backtest.kernel.replay.codes import AT_ONCE, FUND, FUND_DROP, HELD, HOLD, LOCKED, OWNERS, REDUCED
+from backtest.kernel.replay.codes import FUND, HELD, LOCKED, NO_EVENT, OWNERS
 from backtest.kernel.replay.entries import (
     Entrants,
     Found,
@@ -55,7 +56,6 @@ from backtest.kernel.replay.state import (
 )
 from backtest.kernel.replay.takeover import unwind
 from backtest.kernel.replay.waves import cross, evaluate, handle, move_mark, reaches
-from backtest.kernel.types import INVERSE
 
 
 @part
@@ -66,7 +66,7 @@ def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) ->
     kind = w.groups[w.book[i]["group"]]["kind"]
     if g != 1.0:
         w.book[i]["entry_price"] *= g
-        w.book[i]["margin"] = w.book[i]["margin"] / g if kind == INVERSE else w.book[i]["margin"] * g
+        w.book[i]["margin"] = w.book[i]["margin"] / g if kind == ContractKind.INVERSE else w.book[i]["margin"] * g
         w.book[i]["stop_price"] *= g
         w.book[i]["take_profit_price"] *= g
     w.book[i]["status"] = HELD
@@ -78,9 +78,9 @@ def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) ->
     if inside:
         before = w.symbols[y]["first"] + w.book[i]["start"] - 1
         event = evaluate(w, i, before, whole(-1), now)
-        w.book[i]["ambiguous"] = event != 255
+        w.book[i]["ambiguous"] = event != NO_EVENT
         w.book[i]["tier_rate"] = np.nan if w.settings[0]["test_entry_bar"] == 0 else w.book[i]["tier_rate"]
-        if event != 255 and w.settings[0]["test_entry_bar"] != 0:
+        if event != NO_EVENT and w.settings[0]["test_entry_bar"] != 0:
             handle(w, i, row, before, True, now)
             side = whole(w.book[i]["side"])
             deleverage(
@@ -111,7 +111,7 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
     """
     i = whole(w.symbols[y]["waiting_first"][side])
     held = w.symbols[y]["inventory"][side]
-    if i < 0 and (held == 0 or w.settings[0]["unwind"] == HOLD):
+    if i < 0 and (held == 0 or w.settings[0]["unwind"] == Unwind.HOLD):
         return 0.0
     opening = w.bars[row]["open"] * factor(w.symbols, y)
     before = w.symbols[y]["executed"][side]
@@ -127,9 +127,9 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
         i = following
     deleverage(w, y, side, row, opening, now)
     held = w.symbols[y]["inventory"][side]
-    if held > 0 and w.settings[0]["unwind"] != HOLD:
+    if held > 0 and w.settings[0]["unwind"] != Unwind.HOLD:
         lots = held
-        if w.settings[0]["unwind"] != AT_ONCE:
+        if w.settings[0]["unwind"] != Unwind.AT_ONCE:
             worth = formula.notional(w.symbols[y]["kind"], held * w.symbols[y]["lot"], opening)
             most = w.settings[0]["unwind_share"] * w.bars[row]["volume"]
             if worth > most:
@@ -143,7 +143,7 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
 @helper
 def watch_fund(w: World, row: int) -> None:
     """Note whether the fund has fallen too far within the window."""
-    if w.settings[0]["adl_trigger"] != FUND_DROP:
+    if w.settings[0]["adl_trigger"] != AdlTrigger.FUND_DROP:
         return
     first, end, fund = w.counters[WINDOW_FIRST], w.counters[WINDOW_END], w.cash[FUND]
     while first < end and w.window[first]["time"] < w.bars[row]["time"] - w.settings[0]["adl_window"]:
@@ -168,7 +168,7 @@ def begin_bar(w: World, y: int, row: int) -> None:
         g = factor(w.symbols, y)
         for charge in range(w.symbols[y]["funding_now"], goal):
             amount = w.charges[charge + 1]["amount"]
-            amount = amount / g if w.symbols[y]["kind"] == INVERSE else amount * g
+            amount = amount / g if w.symbols[y]["kind"] == ContractKind.INVERSE else amount * g
             w.charges[charge + 1]["cumulative"] = w.charges[charge]["cumulative"] + amount
         w.symbols[y]["funding_now"] = goal
     w.symbols[y]["executed"][0] = 0.0
@@ -287,6 +287,8 @@ def finish(w: World, agenda: Agenda, entrants: Entrants, found: Found, rows: int
             price_columns(w, i, now)
             w.book[i]["paid"] += pay_funding(w, i, now)
             w.book[i]["entry_funding"] = now
-            w.book[i]["outcome"] = REDUCED if w.book[i]["filled"] + w.book[i]["taken"] > 0.0 else OPEN
+            w.book[i]["outcome"] = (
+                OutcomeCode.REDUCED if w.book[i]["filled"] + w.book[i]["taken"] > 0.0 else OutcomeCode.OPEN
+            )
             w.book[i]["time"] = NO_TIME
             write_outcome(w, found, i)

@@ -8,20 +8,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backtest.kernel.arrays import Rules
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula, position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay.records import Records
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
+from backtest.kernel.types import Codes, Floats, Integers
 
-#: Steps of a trace.
+#: Steps of a trace, by name and by code.
+STEPS = (
+    "entered", "triggered", "filled", "taken over", "control returned", "waits", "deleveraged",
+    "deleveraged as a counterparty", "settled", "closed by its holder", "adjusted", "clawed back", "lost sight of",
+)  # fmt: skip
 (ENTERED, TRIGGERED, FILLED, TAKEN_OVER, RELEASED, WAITS, DELEVERAGES, COUNTERPARTY, SETTLED, HOLDER_CLOSED,
- ADJUSTED, CLAWED, LOST_SIGHT) = range(13)  # fmt: skip
+ ADJUSTED, CLAWED, LOST_SIGHT) = range(len(STEPS))  # fmt: skip
 
 #: Counters.
+COUNTERS = 20
 (NODES_USED, FREE_NODE, FREE_NODES, PLACES_USED, FREE_PLACE, FREE_PLACES, ENDED, TABLE_USED, TRACE_USED, FULL,
  DROPPED, WINDOW_FIRST, WINDOW_END, NEED_FIRST, NEED_END, POOLS, HOPES, PAID, CLAWED_BACK,
- LACKED) = range(20)  # fmt: skip
+ LACKED) = range(COUNTERS)  # fmt: skip
 
 
 class World(NamedTuple):
@@ -41,7 +47,7 @@ class World(NamedTuple):
     hopes: Records  #: RANKED, cells by what can be in them
     wave: Records  #: (places,) RANKED
     ranking: Records  #: (places,) RANKED
-    cash: Integers  #: (ACCOUNTS,)
+    cash: Integers  #: (accounts,) see ``codes.LEDGER``
     counters: Integers
     steps: Records  #: (rows,)
     needs: Records
@@ -81,13 +87,13 @@ def units(amount: float) -> int:
 @helper
 def value(kind: int, price: float) -> float:
     """Return what a unit of quantity is worth at a price, up to a constant."""
-    return -1.0 / price if kind == INVERSE else price
+    return -1.0 / price if kind == ContractKind.INVERSE else price
 
 
 @helper
 def price_of(kind: int, value_: float) -> float:
     """Return the price a unit of quantity is worth a value at; infinite or negative where there is none."""
-    if kind != INVERSE:
+    if kind != ContractKind.INVERSE:
         return value_
     return -1.0 / value_ if value_ < 0.0 else np.inf
 
@@ -108,14 +114,6 @@ def terms(groups: Records, tiers: Records, book: Records, i: int) -> Segment:
     )  # fmt: skip
 
 
-@helper
-def unrealised(kind: int, side: float, quantity: float, entry_price: float, price: float) -> float:
-    """Return the result of a position at a price, before funding."""
-    if kind == INVERSE:
-        return (side * quantity) * (1.0 / entry_price - 1.0 / price)
-    return (side * quantity) * (price - entry_price)
-
-
 @part
 def equity_at(held: Segment, price: float, funding: float) -> float:
     """Return a position's equity at a price and a cumulative funding."""
@@ -127,10 +125,7 @@ def equity_at(held: Segment, price: float, funding: float) -> float:
 @part
 def requirement_at(tiers: Records, held: Segment, price: float) -> float:
     """Return the equity a position must keep at a price."""
-    return formula.maintenance_margin(
-        held.kind, held.quantity, price, tiers["rate"], tiers["amount"], held.first, held.last, held.constant,
-        held.base, held.reserved, held.fee,
-    )  # fmt: skip
+    return position.requirement(tiers["rate"], tiers["amount"], held, price)
 
 
 @part
@@ -165,13 +160,13 @@ def bankruptcy_value(held: Segment, funding: float) -> float:
 @helper
 def bounded(kind: int, price: float) -> float:
     """Return a price inside the range a contract's prices have."""
-    return min(max(price, 0.0), 1.0) if kind == FACE_VALUE else price
+    return min(max(price, 0.0), 1.0) if kind == ContractKind.FACE_VALUE else price
 
 
 @helper
 def possible(kind: int, value_: float) -> float:
     """Return a unit's value kept to prices a contract can have; those of an inverse one have no bound above."""
-    if kind == INVERSE:
+    if kind == ContractKind.INVERSE:
         return min(value_, 0.0)
     return bounded(kind, max(value_, 0.0))
 

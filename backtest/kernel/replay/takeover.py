@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from backtest.kernel.choices import Inventory, Unwind
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
-from backtest.kernel.replay.codes import AT_ONCE, BACKSTOP, DEFICIT, FUND, MARKET, OWNED_BY_BACKSTOP, OWNED_BY_FUND
+from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FUND, MARKET
 from backtest.kernel.replay.execution import fee_base, impacted, lots_within, quantity_of, trade
 from backtest.kernel.replay.ledger import charge_liquidation_fee, from_fund, note, post, stock_move, to_fund
 from backtest.kernel.replay.open_positions import settle
@@ -39,7 +40,7 @@ def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> Non
     price = impacted(w, y, side, row, base, order)
     proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
     cost_part = cost if lots == held else units(cost * (lots / held))
-    owned = w.settings[0]["inventory"] == OWNED_BY_FUND
+    owned = w.settings[0]["inventory"] == Inventory.FUND
     if owned and deleverages(w) and proceeds < cost_part:
         sold = bearable_lots(w, lots, cost_part - proceeds)
         if sold < lots:
@@ -64,7 +65,7 @@ def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> Non
 @helper
 def settle_inventory(w: World, row: int, gain: int) -> None:
     """Give the result of what was taken over to whom it belongs."""
-    if w.settings[0]["inventory"] == OWNED_BY_FUND:
+    if w.settings[0]["inventory"] == Inventory.FUND:
         if gain >= 0:
             to_fund(w, row, BACKSTOP, gain)
         else:
@@ -84,7 +85,7 @@ def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, ba
     at = takeover_value(w, own, bankrupt, tau)
     price = price_of(own.kind, at)
     taken = lots
-    if w.settings[0]["inventory"] == OWNED_BY_BACKSTOP:
+    if w.settings[0]["inventory"] == Inventory.BACKSTOP:
         worth = formula.notional(own.kind, quantity_of(w, i, lots), tau)
         room = w.symbols[y]["backstop_room"]
         if worth > room:
@@ -105,9 +106,9 @@ def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, ba
             note(w, i, row, TAKEN_OVER, price, quantity, now, tau)
         if w.book[i]["lots"] == 0:
             bearable = whole(0)
-            if w.settings[0]["inventory"] == OWNED_BY_BACKSTOP:
+            if w.settings[0]["inventory"] == Inventory.BACKSTOP:
                 bearable = units(w.settings[0]["backstop_deviation"] * notional * unit)
             settle(w, i, row, moment, bearable)
-        if w.settings[0]["unwind"] == AT_ONCE:
+        if w.settings[0]["unwind"] == Unwind.AT_ONCE:
             unwind(w, y, side, row, taken, base)
     return taken == lots

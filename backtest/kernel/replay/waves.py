@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import LIQUIDATED, STOPPED
+from backtest.kernel.choices import ContractKind, OutcomeCode, WaveOrder
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl import deleverage
-from backtest.kernel.replay.codes import BY_ID, BY_LARGEST, CHOSEN, HELD
+from backtest.kernel.replay.codes import CHOSEN, HELD, NO_EVENT
 from backtest.kernel.replay.holder_actions import close_by_holder, price_columns
 from backtest.kernel.replay.procedure import liquidate
 from backtest.kernel.replay.state import NEED_END, World, factor, rate_at, sign, terms, triggers_at, units, whole
 from backtest.kernel.replay.trigger_queues import bucket_of, in_order, settled_first
 from backtest.kernel.sweep.intrabar import first_event
-from backtest.kernel.types import INVERSE
 
 
 @part
 def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
-    """Return what happens first to a position in a bar (255: nothing) and note its prices.
+    """Return what happens first to a position in a bar (or ``NO_EVENT``) and note its prices.
 
     ``leg`` is the side being walked, 0 the low one: something must happen on it. In an entry bar it is -1.
     """
@@ -43,7 +42,7 @@ def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
         own_leg = (leg == 0) == (own.side > 0)
         losing, winning = losing and own_leg, winning and not own_leg
     if not (losing or winning):
-        return 255
+        return NO_EVENT
     price = price_columns(w, i, now)
     if liquidated:
         price = max(price, worst) if own.side > 0 else min(price, worst)
@@ -54,7 +53,7 @@ def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
     )  # fmt: skip
     w.book[i]["ambiguous"] = w.book[i]["ambiguous"] or decided
     w.book[i]["tier_rate"] = np.nan
-    if event == LIQUIDATED:
+    if event == OutcomeCode.LIQUIDATED:
         w.book[i]["tier_rate"] = rate_at(w.groups, w.tiers, own, now)
     w.book[i]["event"] = event
     return event
@@ -69,7 +68,7 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
     event = whole(held["event"])
     opening = held["entry_price"] if entry_bar else w.bars[moment]["open"] * g
     seen_open = held["entry_price"] if entry_bar else w.bars[moment]["watched_open"] * g
-    if event == LIQUIDATED:
+    if event == OutcomeCode.LIQUIDATED:
         price = held["liquidation_price"]
         tau = opening if s * opening <= s * price else price
         base = tau
@@ -80,7 +79,7 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
         w.book[i]["status"] = HELD
         liquidate(w, i, row, moment, tau, base, now)
         return
-    if event == STOPPED:
+    if event == OutcomeCode.STOPPED:
         stop = held["stop_price"]
         fill = seen_open if s * seen_open <= s * stop else stop
     else:
@@ -105,7 +104,7 @@ def collect_queue(w: World, queue: int, x: float, row: int, leg: int, now: float
             i = whole(w.nodes[node]["owner"])
             if w.nodes[node]["theta"] >= x and w.book[i]["status"] == HELD:
                 event = evaluate(w, i, row, leg, now)
-                if event != 255:
+                if event != NO_EVENT:
                     w.book[i]["status"] = CHOSEN
                     w.wave[found]["i"], w.wave[found]["id"] = i, w.book[i]["id"]
                     w.wave[found]["key"] = wave_key(w, i, event)
@@ -117,14 +116,14 @@ def collect_queue(w: World, queue: int, x: float, row: int, leg: int, now: float
 @part
 def wave_key(w: World, i: int, event: int) -> float:
     """Return what orders a wave: holders' own closes first, then liquidations by the rule."""
-    if event != LIQUIDATED:
+    if event != OutcomeCode.LIQUIDATED:
         return np.inf
     held = w.book[i]
     order = w.settings[0]["order"]
-    if order == BY_ID:
+    if order == WaveOrder.ID:
         return 0.0
     price = held["liquidation_price"]
-    if order == BY_LARGEST:
+    if order == WaveOrder.LARGEST:
         return formula.notional(w.groups[held["group"]]["kind"], held["quantity"], price)
     return sign(whole(held["side"])) * price
 
@@ -134,7 +133,7 @@ def collect(w: World, y: int, side: int, row: int, now: float) -> int:
     """Choose the positions to which something happens on one side of a bar, and return how many they are."""
     g = factor(w.symbols, y)
     worst = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * g
-    if w.symbols[y]["kind"] == INVERSE:
+    if w.symbols[y]["kind"] == ContractKind.INVERSE:
         worst = 1.0 / worst
     s = sign(side)
     found = 0
@@ -152,7 +151,7 @@ def reaches(w: World, y: int, side: int, row: int, now: float) -> bool:
     """Return whether a bar's extreme may reach anything on one side; most bars reach nothing."""
     g, buckets = factor(w.symbols, y), w.settings[0]["buckets"]
     worst = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * g
-    if w.symbols[y]["kind"] == INVERSE:
+    if w.symbols[y]["kind"] == ContractKind.INVERSE:
         worst = 1.0 / worst
     for queue in range(w.symbols[y]["queue"][side], w.symbols[y]["queue"][side + 1]):
         if w.queues[queue]["count"] > 0:
@@ -201,7 +200,7 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
         for number in range(found):
             i = whole(w.wave[number]["i"])
             other = whole(w.book[i]["side"])
-            if other != side and w.book[i]["event"] == LIQUIDATED:
+            if other != side and w.book[i]["event"] == OutcomeCode.LIQUIDATED:
                 before += pass_on(w, y, side, row, now)
                 liquidate_across(w, i, row, now)
                 continue

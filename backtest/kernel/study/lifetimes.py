@@ -13,10 +13,10 @@ import numpy as np
 
 from backtest.kernel.arrays import Bars, Forest, Funding, Rules
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula, lookup, position
+from backtest.kernel.margin import formula, lookup, position, tiers
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.sweep.admission import LEVERAGE_ALLOWANCE, leverage_limit
-from backtest.kernel.types import FACE_VALUE, INVERSE, Codes, Floats, Integers
+from backtest.kernel.types import Codes, Floats, Integers
 
 BLOCK = 1024
 
@@ -63,12 +63,7 @@ def opened(bars: Bars, funding: Funding, rules: Rules, trial: Trial, leverage: f
     price, moment = bars.mark_open[row], bars.time[row]
     group = lookup.group_of(rules, trial.symbol, moment)
     kind = rules.kind[group]
-    if kind == INVERSE:
-        quantity = trial.notional * price
-    elif kind == FACE_VALUE:
-        quantity = trial.notional
-    else:
-        quantity = trial.notional / price
+    quantity = formula.quantity_of(kind, trial.notional, price)
     made = lookup.charges_until(bars, funding, trial.symbol, bar, moment)
     entry_funding = funding.cumulative[funding.first[trial.symbol] + made]
     margin = formula.notional(kind, quantity, price) / leverage
@@ -82,7 +77,7 @@ def obstacle(rules: Rules, held: Segment) -> int:
     """Return why a position could not have been opened, or SURVIVED."""
     if not rules.known[held.group]:
         return NO_TABLE
-    size = lookup.table_size(rules, held.group, held.quantity, held.entry_notional)
+    size = tiers.size_at_entry(rules, held.group, held.quantity, held.entry_notional)
     if (
         size > rules.cap[held.group]
         or held.leverage > leverage_limit(rules, held.group, size) * LEVERAGE_ALLOWANCE

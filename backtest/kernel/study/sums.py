@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.arrays import EXITED, NO_TIME, TOOK_PROFIT, UNKNOWN
+from backtest.kernel.arrays import NO_TIME
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula
 from backtest.kernel.types import Codes, Flags, Floats, Integers
@@ -24,7 +25,7 @@ WIDTH = 7
 BEYOND = 2.0**63
 TOO_LARGE = -1
 
-CENSORED = EXITED + 1  #: what hides the end of a life, after the codes of what ends one
+CENSORED = OutcomeCode.EXITED + 1  #: what hides the end of a life, after the codes of what ends one
 
 
 class Groups(NamedTuple):
@@ -40,7 +41,7 @@ class Groups(NamedTuple):
 class Rows(NamedTuple):
     """What every sum needs of outcomes, (n,) each; what is not given stands for itself by another column."""
 
-    kind: Integers  #: (symbols,) LINEAR, INVERSE, FACE_VALUE
+    kind: Integers  #: (symbols,) ``ContractKind``
     symbol: Codes
     side: Codes
     outcome: Codes
@@ -188,9 +189,9 @@ def add_flow(
 def end_of_life(rows: Rows, spans: Spans, row: int) -> int:
     """Return when what became of a position was known: of events within a bar, when the bar ended."""
     symbol, outcome, time = np.int64(rows.symbol[row]), rows.outcome[row], rows.time[row]
-    if outcome <= TOOK_PROFIT:
+    if outcome <= OutcomeCode.TOOK_PROFIT:
         return time if time == NO_TIME else time + spans.interval[symbol]
-    if outcome == UNKNOWN:
+    if outcome == OutcomeCode.UNKNOWN:
         low, high = spans.gap_first[symbol], spans.gap_first[symbol + 1]
         end = high
         while low < high:

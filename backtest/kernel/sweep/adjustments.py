@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from backtest.kernel.arrays import Bars, Funding, Rules
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import lookup, position
+from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.types import INVERSE, Floats, Integers
+from backtest.kernel.types import Floats, Integers
 
 
 class Actions(NamedTuple):
@@ -37,14 +37,6 @@ def first_adjustment(actions: Actions, i: int) -> int:
 
 
 @helper
-def realised_by_closing(kind: int, side: float, closed: float, entry_price: float, price: float) -> float:
-    """Return the result of closing part of a position."""
-    if kind == INVERSE:
-        return (side * closed) * (1.0 / entry_price - 1.0 / price)
-    return (side * closed) * (price - entry_price)
-
-
-@helper
 def after_change(
     bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
 ) -> tuple[Segment, float]:
@@ -54,7 +46,7 @@ def after_change(
     closed = -actions.quantity_change[change]
     paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
     opening = bars.mark_open[bars.first[held.symbol] + bar]
-    realised = realised_by_closing(held.kind, held.side, closed, held.entry_price, opening)
+    realised = formula.result(held.kind, held.side, closed, held.entry_price, opening)
     changed = position.begin(
         rules, held.group, held.symbol, held.side, held.quantity - closed, held.entry_price,
         ((held.margin - paid) + realised) + actions.margin_change[change], held.leverage, changed_at,

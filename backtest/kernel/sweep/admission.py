@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import BY_LEVERAGE, Bars, Funding, Positions, Rules
+from backtest.kernel.arrays import Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula, lookup, position
+from backtest.kernel.margin import formula, lookup, position, tiers
 from backtest.kernel.sweep.passive import held_by
 from backtest.kernel.types import Flags, Floats, Integers
 
@@ -58,7 +58,7 @@ def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
     """Return why a position may not be opened under its table, or -1."""
     quantity = positions.quantity[i]
     entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-    size = lookup.table_size(rules, group, quantity, entry_notional)
+    size = tiers.size_at_entry(rules, group, quantity, entry_notional)
     if size > rules.cap[group]:
         return BEYOND_TABLE
     limit = leverage_limit(rules, group, size)
@@ -70,9 +70,7 @@ def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
 @helper
 def leverage_limit(rules: Rules, group: int, size: float) -> float:
     """Return the highest leverage a size may be opened with."""
-    if rules.keyed_by[group] == BY_LEVERAGE:
-        return rules.max_leverage[rules.tier_first[group]]
-    return rules.max_leverage[lookup.flat_tier(rules, group, size)]
+    return rules.max_leverage[tiers.tier_by_size(rules, group, size)]
 
 
 @helper
@@ -99,7 +97,7 @@ def leverage_limits(rules: Rules, positions: Positions, limits: Floats, begin: i
         group = lookup.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
         quantity = positions.quantity[i]
         entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-        limits[i] = leverage_limit(rules, group, lookup.table_size(rules, group, quantity, entry_notional))
+        limits[i] = leverage_limit(rules, group, tiers.size_at_entry(rules, group, quantity, entry_notional))
 
 
 @kernel

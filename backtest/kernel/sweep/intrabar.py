@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import LIQUIDATED, STOPPED, TOOK_PROFIT
+from backtest.kernel.choices import Intrabar, OutcomeCode
 from backtest.kernel.compile import helper
 from backtest.kernel.sweep import outcomes
-
-PESSIMISTIC, OPTIMISTIC, PATH = range(3)
 
 
 @helper
@@ -40,29 +38,32 @@ def first_event(
 ) -> tuple[int, bool]:
     """Return which of a bar's events comes first, and whether a rule had to decide."""
     if liquidated and outcomes.reached_at_open(side, opening, liquidation_price):
-        return LIQUIDATED, False
+        return OutcomeCode.LIQUIDATED, False
     if stopped and side * watched_open <= side * stop_price:
-        return STOPPED, False
+        return OutcomeCode.STOPPED, False
     if profited and side * watched_open >= side * target_price:
-        return TOOK_PROFIT, False
+        return OutcomeCode.TOOK_PROFIT, False
     if same_series and liquidated and stopped:
         liquidated = side * stop_price <= side * liquidation_price
         stopped = not liquidated
     if int(liquidated) + int(stopped) + int(profited) == 1:
-        return LIQUIDATED if liquidated else STOPPED if stopped else TOOK_PROFIT, False
-    if intrabar == PESSIMISTIC:
-        return LIQUIDATED if liquidated else STOPPED, True
-    if intrabar == OPTIMISTIC:
-        return TOOK_PROFIT if profited else STOPPED, True
-    first, earliest = LIQUIDATED, np.inf
+        return (
+            OutcomeCode.LIQUIDATED if liquidated else OutcomeCode.STOPPED if stopped else OutcomeCode.TOOK_PROFIT,
+            False,
+        )
+    if intrabar == Intrabar.PESSIMISTIC:
+        return OutcomeCode.LIQUIDATED if liquidated else OutcomeCode.STOPPED, True
+    if intrabar == Intrabar.OPTIMISTIC:
+        return OutcomeCode.TOOK_PROFIT if profited else OutcomeCode.STOPPED, True
+    first, earliest = OutcomeCode.LIQUIDATED, np.inf
     if liquidated:
         earliest = path_position(opening, low, high, liquidation_price)
     if stopped:
         met = path_position(watched_open, watched_low, watched_high, stop_price)
         if met < earliest:
-            first, earliest = STOPPED, met
+            first, earliest = OutcomeCode.STOPPED, met
     if profited:
         met = path_position(watched_open, watched_low, watched_high, target_price)
         if met < earliest:
-            first, earliest = TOOK_PROFIT, met
+            first, earliest = OutcomeCode.TOOK_PROFIT, met
     return first, True

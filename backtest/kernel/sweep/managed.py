@@ -12,20 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.arrays import (
-    EXITED,
-    LIQUIDATED,
-    NO_TIME,
-    OPEN,
-    STOPPED,
-    UNKNOWN,
-    Bars,
-    Forest,
-    Funding,
-    Outcomes,
-    Positions,
-    Rules,
-)
+from backtest.kernel.arrays import NO_TIME, Bars, Forest, Funding, Outcomes, Positions, Rules
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
@@ -158,10 +146,10 @@ def settle_events(
     )  # fmt: skip
     out.ambiguous[i] = out.ambiguous[i] or decided
     out.tier_rate[i] = np.nan
-    if event == LIQUIDATED:
+    if event == OutcomeCode.LIQUIDATED:
         fill = outcomes.liquidation_fill(bars, row, side, opening, price)
         out.tier_rate[i] = position.triggering_rate(rules, held, held.first, held.last, now)
-    elif event == STOPPED:
+    elif event == OutcomeCode.STOPPED:
         fill = watched_open if side * watched_open <= side * stop_price else stop_price
     else:
         fill = watched_open if side * watched_open >= side * target_price else target_price
@@ -248,12 +236,14 @@ def live(
         elif bound.exits:
             made = lookup.charges_until(bars, funding, symbol, bound.end, actions.exit_time[i])
             outcomes.write_close(
-                out, i, held, EXITED, bars.time[rows + bound.end], bars.mark_open[rows + bound.end],
+                out, i, held, OutcomeCode.EXITED, bars.time[rows + bound.end], bars.mark_open[rows + bound.end],
                 funding.cumulative[paid_to + made], paid_before, put_in, rules.returned,
             )  # fmt: skip
             out.tier_rate[i] = np.nan
         elif bound.knowable == count:
-            outcomes.write_unfinished(out, i, held, OPEN, NO_TIME, now, paid_before)
+            outcomes.write_unfinished(out, i, held, OutcomeCode.OPEN, NO_TIME, now, paid_before)
         else:
-            outcomes.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + bound.knowable], now, paid_before)
+            outcomes.write_unfinished(
+                out, i, held, OutcomeCode.UNKNOWN, bars.time[rows + bound.knowable], now, paid_before
+            )
         out.liquidation_price[i] = formula.or_nan(price)

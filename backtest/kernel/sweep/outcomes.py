@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.arrays import LIQUIDATED, Bars, Outcomes
+from backtest.kernel.arrays import Bars, Outcomes
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper
 from backtest.kernel.margin import formula
 from backtest.kernel.margin.position import Segment, worst_price
@@ -56,7 +57,7 @@ def write_close(
     out.equity_at_fill[i] = equity
     out.shortfall[i] = max(0.0, -equity)
     kept = equity
-    if outcome == LIQUIDATED:
+    if outcome == OutcomeCode.LIQUIDATED:
         kept = max(equity, 0.0) if returned else 0.0
     out.realised_pnl[i] = kept - put_in
 

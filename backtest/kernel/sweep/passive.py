@@ -12,18 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.arrays import (
-    LIQUIDATED,
-    NO_TIME,
-    OPEN,
-    UNKNOWN,
-    Bars,
-    Forest,
-    Funding,
-    Outcomes,
-    Positions,
-    Rules,
-)
+from backtest.kernel.arrays import NO_TIME, Bars, Forest, Funding, Outcomes, Positions, Rules
+from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula, lookup, position
 from backtest.kernel.margin.position import Segment
@@ -127,12 +117,14 @@ def finish(
         row = rows + hit
         price = outcomes.within_bar(bars, held, price, row)
         fill = outcomes.liquidation_fill(bars, row, held.side, opening, price)
-        outcomes.write_close(out, i, held, LIQUIDATED, bars.time[row], fill, now, 0.0, held.margin, rules.returned)
+        outcomes.write_close(
+            out, i, held, OutcomeCode.LIQUIDATED, bars.time[row], fill, now, 0.0, held.margin, rules.returned
+        )
         out.tier_rate[i] = position.triggering_rate(rules, held, low, high, now)
     elif end == bars.first[held.symbol + 1] - rows:
-        outcomes.write_unfinished(out, i, held, OPEN, NO_TIME, now, 0.0)
+        outcomes.write_unfinished(out, i, held, OutcomeCode.OPEN, NO_TIME, now, 0.0)
     else:
-        outcomes.write_unfinished(out, i, held, UNKNOWN, bars.time[rows + end], now, 0.0)
+        outcomes.write_unfinished(out, i, held, OutcomeCode.UNKNOWN, bars.time[rows + end], now, 0.0)
     out.liquidation_price[i] = formula.or_nan(price)
 
 

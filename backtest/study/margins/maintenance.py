@@ -22,6 +22,8 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import ArgumentError
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
@@ -86,7 +88,7 @@ def tier_adequacy(
         raise ArgumentError(f"levels must lie between 0 and 1, are {[*levels, level]}")
     terms = Exit.of(market, closing, symbol, venue)
     found = venue.contract(terms.market.symbols[0]).table(table)
-    if found.model == "leverage":
+    if not found.by_size:
         raise ArgumentError(
             f"tier_adequacy needs tiers by size: those of {table} are by leverage, one rate for any size"
         )
@@ -179,9 +181,8 @@ def _contract(terms: Exit, venue: Venue, table: TierTable) -> tuple[float, float
     """Return what one of the table's units of size is worth, and its quantity where it is a contract."""
     if table.size == "notional":
         return 1.0, None
-    kind = venue.contract(terms.market.symbols[0]).kind
-    price = {"linear": terms.price, "inverse": 1 / terms.price}.get(kind, 1.0)
-    return table.contract_size * price, table.contract_size
+    kind = ContractKind.code(venue.contract(terms.market.symbols[0]).kind)
+    return table.contract_size * notional_of(kind, 1.0, terms.price), table.contract_size
 
 
 def _beyond(needed: Floats, rate: float) -> dict[str, float]:

@@ -12,10 +12,10 @@ from backtest.engine.columns import categories
 from backtest.engine.sweep.admission import symbol_codes
 from backtest.errors import DataError
 from backtest.kernel.arrays import NO_TIME
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.study import sums
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
-from backtest.rules.contract import KINDS
 from backtest.schemas.frames import Side
 from backtest.study.liquidations.flow import LEVERAGE_EDGES, bucket_type, require
 
@@ -38,7 +38,7 @@ def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> sums.Rows:
     price, has_leverage = floats(outcomes, "entry_price"), "leverage" in outcomes.columns
     has_weight = "weight" in outcomes.columns
     return sums.Rows(
-        kind=readonly(np.array([KINDS[kind] for kind in _kinds_of(outcomes, symbols)], np.int64)),
+        kind=readonly(np.array([ContractKind.code(kind) for kind in _kinds_of(outcomes, symbols)], np.int64)),
         symbol=symbol_codes(outcomes["symbol"], symbols),
         side=_codes(outcomes["side"]),
         outcome=_codes(outcomes["outcome"]),

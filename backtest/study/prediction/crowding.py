@@ -19,6 +19,8 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
+from backtest.kernel.choices import ContractKind
+from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
@@ -143,7 +145,7 @@ def _indicator(levels: Levels, near: Floats, standing: Floats, measure: Measure,
 
 
 def _notional_of_one(kind: str, price: Floats) -> Floats:
-    return {"linear": price, "inverse": 1 / price, "face_value": np.ones_like(price)}[kind]
+    return np.broadcast_to(notional_of(ContractKind.code(kind), 1.0, price), price.shape)
 
 
 def _within(levels: Levels, distance: Floats) -> tuple[Floats, Floats]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from backtest.errors import ArgumentError
-from backtest.kernel.arrays import MARGINAL, Rules
-from backtest.kernel.margin.lookup import keyed_by
+from backtest.kernel.arrays import Rules
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.types import Floats, Integers, readonly
-from backtest.rules.contract import KINDS, Contract
+from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import Tiers, timeline
 from backtest.rules.venue import Venue
@@ -82,27 +82,41 @@ def rulebook(
         for group in _groups(number, venue.contract(symbol), tiers, first_time[number], last_time[number])
     ]
     groups = [_by_distinct_leverage(group, leverages.get(symbols[group.symbol])) for group in groups]
+    for group in groups:
+        _require_few(group)
     trees: dict[Tree, int] = {}
-    tier_first = np.concatenate([[0], np.cumsum([group.rows.rate.size for group in groups])])
     long_trees = [number for group in groups for number in _tree_numbers(group, 1, trees)]
     short_trees = [number for group in groups for number in _tree_numbers(group, -1, trees)]
+    rules = _rules_of(groups, len(symbols), long_trees, short_trees, returned=venue.remainder == "returned")
+    return Rulebook(tuple(groups), tuple(trees), rules)
+
+
+def rules_of(contract: Contract, table: TierTable, leverages: Floats) -> Rules:
+    """Return the rules of one contract under one table for positions of some leverages; they name no trees."""
+    keyed = None if table.by_size else np.unique(leverages)
+    group = _by_distinct_leverage(Group(0, contract, table, _rows(table), 0), keyed)
+    none = np.zeros(group.rows.rate.size)
+    return _rules_of([group], 1, none, none, returned=False)
+
+
+def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: Any, *, returned: bool) -> Rules:
     tables = [group.table for group in groups]
     contracts = [group.contract for group in groups]
-    rules = Rules(
-        first=_integers(np.searchsorted([group.symbol for group in groups], np.arange(len(symbols) + 1))),
+    return Rules(
+        first=_integers(np.searchsorted([group.symbol for group in groups], np.arange(symbols + 1))),
         start=_integers([group.start for group in groups]),
         known=readonly(np.array([group.known for group in groups])),
-        kind=_integers([KINDS[contract.kind] for contract in contracts]),
+        kind=_integers([ContractKind.code(contract.kind) for contract in contracts]),
         constant=readonly(np.array([contract.requirement_is_constant for contract in contracts])),
         strict=readonly(np.array([contract.trigger == "<" for contract in contracts])),
         fee=_floats([contract.mark_fee_rate for contract in contracts]),
         reserved_fee=_floats([contract.bankruptcy_fee_rate for contract in contracts]),
-        keyed_by=_integers([keyed_by(table.model, table.size) for table in tables]),
-        higher=readonly(np.array([table.boundary == "higher" or table.model == "leverage" for table in tables])),
+        keyed_by=_integers([table.keyed_by for table in tables]),
+        higher=readonly(np.array([table.boundary == "higher" or not table.by_size for table in tables])),
         contract_size=_floats([table.contract_size for table in tables]),
         rate_factor=_floats([table.rate_factor for table in tables]),
         cap=_floats([table.cap for table in tables]),
-        tier_first=_integers(tier_first),
+        tier_first=_integers(np.cumsum([0, *(group.rows.rate.size for group in groups)])),
         floor=_joined([group.rows.floor for group in groups]),
         rate=_joined([group.rows.rate for group in groups]),
         amount=_joined([group.rows.amount for group in groups]),
@@ -111,9 +125,18 @@ def rulebook(
         hurdle_short=_joined([_hurdles(group, -1.0) for group in groups]),
         tree_long=_integers(long_trees),
         tree_short=_integers(short_trees),
-        returned=venue.remainder == "returned",
+        returned=returned,
     )
-    return Rulebook(tuple(groups), tuple(trees), rules)
+
+
+def _require_few(group: Group) -> None:
+    """Refuse more distinct leverages than there can be trees for."""
+    count = group.rows.rate.size
+    if not group.table.by_size and count > MOST_LEVERAGES:
+        raise ArgumentError(
+            f"{group.contract.symbol}: rates keyed by leverage on the mark notional need few distinct leverages: "
+            f"there are {count:,}, at most {MOST_LEVERAGES:,} can be served (round them)"
+        )
 
 
 def _groups(symbol: int, contract: Contract, tiers: Tiers, first_time: int, last_time: int) -> list[Group]:
@@ -134,13 +157,8 @@ def _rows(table: TierTable) -> Rows:
 
 def _by_distinct_leverage(group: Group, leverages: Floats | None) -> Group:
     """Return a group keyed by leverage with a row a distinct leverage, where its requirement follows the mark."""
-    if group.table.model != "leverage" or group.contract.requirement_is_constant or leverages is None:
+    if group.table.by_size or group.contract.requirement_is_constant or leverages is None:
         return group
-    if leverages.size > MOST_LEVERAGES:
-        raise ArgumentError(
-            f"{group.contract.symbol}: rates keyed by leverage on the mark notional need few distinct leverages: "
-            f"there are {leverages.size:,}, at most {MOST_LEVERAGES:,} can be served (round them)"
-        )
     rates = group.table.rate_factor / np.maximum(leverages, 1.0)
     return replace(
         group,
@@ -164,7 +182,7 @@ def _tree_numbers(group: Group, side: int, trees: dict[Tree, int]) -> list[int]:
 def _hurdles(group: Group, side: float) -> Floats:
     """Return how much equity less price result may be worth at each tier's floor before the tier matters."""
     table, contract = group.table, group.contract
-    if keyed_by(table.model, table.size) != MARGINAL or contract.requirement_is_constant:
+    if not contract.follows_mark(table):
         return np.zeros(group.rows.rate.size)
     rising = -side if contract.kind == "inverse" else side
     floors, rates, amounts, _ = group.rows
