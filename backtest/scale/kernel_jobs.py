@@ -58,7 +58,7 @@ def studies() -> None:
     levels_of(book, market, VENUE, grid_of(market, "X"), drift=True, threads=1)
     lifetimes(market, VENUE, leverages=[2.0], threads=1)
     from_volume(market, VENUE, leverage_mix={2.0: 1.0}, threads=1)
-    outcomes = sweep(book, market, VENUE, leverage_limit="filter", threads=1)
+    outcomes = sweep(book, market, VENUE, leverage_limit="cap", threads=1)
     visible(outcomes, ["symbol"], rule="latest"), visible(outcomes, ["symbol"], rule="largest")
     position = {"side": 1, "quantity": 1, "entry_price": 1, "margin": 0.5}
     margin.liquidation_price(CONTRACT, TABLE, **position), margin.bankruptcy_price(CONTRACT, **position)

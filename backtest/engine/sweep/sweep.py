@@ -144,7 +144,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
         if not own.size:
             continue
         if not group.known:
-            admission.group_counts(book, prepared)  # refuses them
+            admission.require_tables(book, prepared)  # refuses them
         start, end = milliseconds(group.table.start), milliseconds(group.table.end)
         rows.append(
             {

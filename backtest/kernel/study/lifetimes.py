@@ -15,7 +15,7 @@ from backtest.kernel.arrays import Bars, Forest, Funding, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula, lookup, position, tiers
 from backtest.kernel.margin.position import Segment
-from backtest.kernel.sweep.admission import LEVERAGE_ALLOWANCE, leverage_limit
+from backtest.kernel.sweep.admission import Refusal, refusal_by_size
 from backtest.kernel.types import Codes, Floats, Integers
 
 BLOCK = 1024
@@ -78,12 +78,8 @@ def obstacle(rules: Rules, held: Segment) -> int:
     if not rules.known[held.group]:
         return NO_TABLE
     size = tiers.size_at_entry(rules, held.group, held.quantity, held.entry_notional)
-    if (
-        size > rules.cap[held.group]
-        or held.leverage > leverage_limit(rules, held.group, size) * LEVERAGE_ALLOWANCE
-    ):
-        return NOT_ALLOWED
-    return SURVIVED
+    refused = refusal_by_size(rules, held.group, size, held.leverage)
+    return SURVIVED if refused == Refusal.NONE else NOT_ALLOWED
 
 
 @helper

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import numpy as np
 
 from backtest.kernel.arrays import Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula, lookup, position, tiers
 from backtest.kernel.sweep.passive import held_by
-from backtest.kernel.types import Flags, Floats, Integers
+from backtest.kernel.types import Bytes, Flags, Floats
 
-BEFORE_HISTORY, AFTER_HISTORY, NO_TABLE, BEYOND_TABLE, BEYOND_LEVERAGE = range(5)
-REASONS = 5
 #: Leverage derived from a rounded margin may exceed a limit by rounding alone.
 LEVERAGE_ALLOWANCE = 1.0 + 1e-9
+
+
+class Refusal(IntEnum):
+    """Why a position is not swept, in the order that reasons are reported."""
+
+    NONE = 0
+    BEFORE_HISTORY = 1
+    AFTER_HISTORY = 2
+    NO_TABLE = 3
+    BEYOND_TABLE = 4
+    BEYOND_LEVERAGE = 5
 
 
 @kernel
@@ -22,55 +33,44 @@ def survey(
     funding: Funding,
     rules: Rules,
     positions: Positions,
-    counts: Integers,
-    firsts: Integers,
+    refusals: Bytes,
     used: Flags,
-    group_counts: Integers,
     begin: int,
     stop: int,
 ) -> None:
-    """Count the positions refused for each reason, note the first, and flag the trees the others need."""
+    """Write the ``Refusal`` of each of the positions [begin, stop), and flag the trees that the others need."""
     for i in range(begin, stop):
         symbol = np.int64(positions.symbol[i])
-        entry_time = positions.entry_time[i]
-        first_row, end_row = bars.first[symbol], bars.first[symbol + 1]
-        group = lookup.group_of(rules, symbol, entry_time)
-        reason = -1
-        if entry_time < bars.time[first_row]:
-            reason = BEFORE_HISTORY
-        elif entry_time > bars.time[end_row - 1] + bars.interval[symbol]:
-            reason = AFTER_HISTORY
-        elif not rules.known[group]:
-            reason = NO_TABLE
-        else:
-            group_counts[group] += 1
-            reason = refusal(rules, positions, group, i)
-        if reason >= 0:
-            counts[reason] += 1
-            if firsts[reason] < 0:
-                firsts[reason] = i
-        if reason < 0 or reason == BEYOND_LEVERAGE:
+        group = lookup.group_of(rules, symbol, positions.entry_time[i])
+        refused = refusal_of(bars, rules, positions, symbol, group, i)
+        refusals[i] = refused
+        if refused == Refusal.NONE:
             flag_trees(bars, funding, rules, positions, used, group, i)
 
 
 @helper
-def refusal(rules: Rules, positions: Positions, group: int, i: int) -> int:
-    """Return why a position may not be opened under its table, or -1."""
+def refusal_of(bars: Bars, rules: Rules, positions: Positions, symbol: int, group: int, i: int) -> int:
+    """Return the ``Refusal`` of a position."""
+    entry_time, last_row = positions.entry_time[i], bars.first[symbol + 1] - 1
+    if entry_time < bars.time[bars.first[symbol]]:
+        return Refusal.BEFORE_HISTORY
+    if entry_time > bars.time[last_row] + bars.interval[symbol]:
+        return Refusal.AFTER_HISTORY
+    if not rules.known[group]:
+        return Refusal.NO_TABLE
     quantity = positions.quantity[i]
     entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
     size = tiers.size_at_entry(rules, group, quantity, entry_notional)
-    if size > rules.cap[group]:
-        return BEYOND_TABLE
-    limit = leverage_limit(rules, group, size)
-    if lookup.leverage_of(positions, i, entry_notional) > limit * LEVERAGE_ALLOWANCE:
-        return BEYOND_LEVERAGE
-    return -1
+    return refusal_by_size(rules, group, size, lookup.leverage_of(positions, i, entry_notional))
 
 
 @helper
-def leverage_limit(rules: Rules, group: int, size: float) -> float:
-    """Return the highest leverage a size may be opened with."""
-    return rules.max_leverage[tiers.tier_by_size(rules, group, size)]
+def refusal_by_size(rules: Rules, group: int, size: float, leverage: float) -> int:
+    """Return the ``Refusal`` of a size and leverage under a table."""
+    if size > rules.cap[group]:
+        return Refusal.BEYOND_TABLE
+    limit = rules.max_leverage[tiers.tier_by_size(rules, group, size)]
+    return Refusal.BEYOND_LEVERAGE if leverage > limit * LEVERAGE_ALLOWANCE else Refusal.NONE
 
 
 @helper
@@ -91,18 +91,22 @@ def flag_trees(
 
 
 @kernel
-def leverage_limits(rules: Rules, positions: Positions, limits: Floats, begin: int, stop: int) -> None:
-    """Write the highest leverage each of the positions [begin, stop) may be opened with."""
+def cap(rules: Rules, positions: Positions, leverage: Floats, margin: Floats, begin: int, stop: int) -> int:
+    """Write leverage and margin of the positions [begin, stop), leverage lowered to the limit of the tier.
+
+    A margin below the initial margin at the limit is raised to it. Returns how many positions were beyond their
+    limit by more than rounding.
+    """
+    beyond = 0
     for i in range(begin, stop):
         group = lookup.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
         quantity = positions.quantity[i]
         entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
-        limits[i] = leverage_limit(rules, group, tiers.size_at_entry(rules, group, quantity, entry_notional))
-
-
-@kernel
-def admissible(rules: Rules, positions: Positions, allowed: Flags, begin: int, stop: int) -> None:
-    """Write whether each of the positions [begin, stop) may be opened under its table."""
-    for i in range(begin, stop):
-        group = lookup.group_of(rules, np.int64(positions.symbol[i]), positions.entry_time[i])
-        allowed[i] = refusal(rules, positions, group, i) < 0
+        size = tiers.size_at_entry(rules, group, quantity, entry_notional)
+        limit = rules.max_leverage[tiers.tier_by_size(rules, group, size)]
+        selected = lookup.leverage_of(positions, i, entry_notional)
+        leverage[i], margin[i] = selected, lookup.margin_of(positions, i, entry_notional)
+        if selected > limit:
+            leverage[i], margin[i] = limit, max(margin[i], entry_notional / limit)
+        beyond += 1 if selected > limit * LEVERAGE_ALLOWANCE else 0
+    return beyond

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.engine.columns import categories
-from backtest.engine.sweep.admission import symbol_codes
+from backtest.engine.sweep.survey import symbol_codes
 from backtest.errors import DataError
 from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.choices import ContractKind

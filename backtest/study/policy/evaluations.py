@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.admission import admissible
 from backtest.engine.notional import entry_notional
+from backtest.engine.sweep.admission import admissible
 from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
