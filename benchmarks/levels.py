@@ -17,15 +17,15 @@ import polars as pl
 import population
 
 from backtest import Book, Market, sweep
-from backtest.study.levels.grid import Grid, grid_of, moment_of
+from backtest.study.levels.grid import LevelGrid, level_grid, moment_of
 from backtest.study.levels.levels import Levels, levels
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
 
 BINS, COLUMNS = 1_000, 2_000
 REPEATS = 3
 
 
-def check(outcomes: pl.DataFrame, grid: Grid, found: Levels) -> None:
+def check(outcomes: pl.DataFrame, grid: LevelGrid, found: Levels) -> None:
     """Assert that what was erased and what waits are what the outcomes say."""
     units = (pl.col("quantity") * pl.col("liquidation_price") * 100).round().cast(pl.Int64)
     column = (pl.col("outcome_time").dt.epoch("ms") - grid.start) // grid.step
@@ -38,7 +38,7 @@ def check(outcomes: pl.DataFrame, grid: Grid, found: Levels) -> None:
         assert difference <= own.height * 1e-4, difference  # halves of a cent may round either way
     for at in (10, grid.columns // 3, grid.columns - 1):
         total = found.totals().row(at, named=True)
-        waiting = standing_at(outcomes, grid.symbol, moment_of(int(grid.ends[at])))["amount"].sum()
+        waiting = open_levels_at(outcomes, grid.symbol, moment_of(int(grid.ends[at])))["amount"].sum()
         assert abs(total["long"] + total["short"] - waiting) <= 1e-9 * waiting
 
 
@@ -48,7 +48,7 @@ def main(count: int, bars: int) -> None:
     still = Market(market.bars, gap_limit=None)
     book, venue = Book(population.positions(market, count, ordered=False)), population.one_tier()
     outcomes = sweep(book, still, venue)
-    grid = grid_of(still, "BTCUSDT", bins=BINS, columns=COLUMNS, prices=(5_000.0, 200_000.0), logarithmic=True)
+    grid = level_grid(still, "BTCUSDT", bins=BINS, columns=COLUMNS, prices=(5_000.0, 200_000.0), logarithmic=True)
     assert (grid.bins, grid.columns) == (BINS, -(-bars // -(-bars // COLUMNS)))
     check(outcomes, grid, levels(outcomes, grid))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

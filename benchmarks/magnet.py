@@ -17,7 +17,7 @@ import polars as pl
 from backtest import Market, Venue, population
 from backtest.study.levels.clusters import Crowding
 from backtest.study.levels.evaluation.magnet_test import Pull, magnet
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 
 SYMBOL = "BTCUSDT"
@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
     """Print the tests."""
     market, venue = history(folder), Venue.load("binance")
     book = population.from_open_interest(market, venue, tiers="nearest").book
-    grid = grid_of(
+    grid = level_grid(
         market, SYMBOL, window=(FIRST_LOOK, END), prices=(3_500.0, 120_000.0), bins=1_000,
         columns=(END - FIRST_LOOK) // timedelta(hours=4), logarithmic=True,
     )  # fmt: skip

@@ -32,10 +32,10 @@ from backtest.chart.levels.film import indexed
 from backtest.chart.style import DARK, LIGHT, SIZES, Look, Size
 from backtest.study.levels import (
     Crowding,
-    aftermath,
+    cluster_outcomes,
     clusters_at,
     column_bars,
-    grid_of,
+    level_grid,
     level_map,
     levels_of,
     without_drift,
@@ -87,7 +87,7 @@ def main(out: Path) -> None:
     save = partial(write, out)
     history, venue = market.sample(), Venue.load("binance")
     book = population.synthetic(history, venue, count=1_000_000, seed=20210519, tiers=TIERS)
-    grid = grid_of(history, "BTCUSDT", window=WINDOW, bins=400)
+    grid = level_grid(history, "BTCUSDT", window=WINDOW, bins=400)
     levels, bars = levels_of(book, history, venue, grid, tiers=TIERS), column_bars(history, grid)
     outcomes = without_drift(book, history, venue, tiers=TIERS)
     clusters = clusters_at(levels, history, rule=Crowding(reach=REACH))
@@ -106,7 +106,7 @@ def main(out: Path) -> None:
     title = "The fall of 19 May took most longs, and the lower price left the shorts far away"
     save(before_after(before, after, title=title, **common), "map_before_after")
     former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
-    became = aftermath(former, outcomes, "BTCUSDT", AFTER)
+    became = cluster_outcomes(former, outcomes, "BTCUSDT", AFTER)
     title = f"Clusters of BTCUSDT, and what became of them by {amounts.moment(AFTER)}"
     told = f"Within {100 * REACH:g} % of the price, {amounts.moment(BEFORE)}"
     save(cluster_figure(became, title=title, subtitle=told, most=10, price_unit="USDT", notes=NOTES), "clusters")
@@ -134,7 +134,7 @@ def main(out: Path) -> None:
         small_multiples(panels, title=title, across=3, notes=NOTES, look=DARK, size=size), "levels_multiples", DARK
     )
     window = datetime(2021, 5, 17, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
-    short = grid_of(history, "BTCUSDT", window=window, prices=(28_000, 48_000), bins=200, columns=288)
+    short = level_grid(history, "BTCUSDT", window=window, prices=(28_000, 48_000), bins=200, columns=288)
     film = eaten(
         levels_of(book, history, venue, short, tiers=TIERS),
         column_bars(history, short),

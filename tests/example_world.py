@@ -11,7 +11,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 import backtest
-from backtest.study.levels import grid_of, levels_of
+from backtest.study.levels import level_grid, levels_of
 
 
 @cache
@@ -24,7 +24,7 @@ def world() -> dict[str, Any]:
     book = backtest.population.synthetic(market, venue, count=1_000, seed=1)
     wallets = book.positions.with_columns(margin=pl.col("entry_price") * pl.col("quantity") / 20)
     impact = backtest.Impact(linear=1e-9)
-    grid = grid_of(market, "BTCUSDT", bins=40, columns=48)
+    grid = level_grid(market, "BTCUSDT", bins=40, columns=48)
     return {
         "UTC": UTC,
         "datetime": datetime,

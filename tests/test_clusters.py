@@ -14,18 +14,18 @@ from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
 from backtest.kernel.types import readonly
 from backtest.schemas.frames import Time
-from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.cluster_tracks import track
 from backtest.study.levels.clusters import Crowding, clusters_at, daily_volatility, runs
-from backtest.study.levels.grid import Grid, grid_of, milliseconds, moment_of
+from backtest.study.levels.grid import LevelGrid, level_grid, milliseconds, moment_of
 from backtest.study.levels.levels import Levels, levels_of, without_drift
+from backtest.study.levels.past_clusters import cluster_outcomes
 
 EVERYTHING = Crowding(times=2.0, reach=0.5, stretch=0.0, bridge=0.0, least_share=0.0)
 
 
-def grid(bins: int = 100, columns: int = 1) -> Grid:
+def grid(bins: int = 100, columns: int = 1) -> LevelGrid:
     """Return bins of width 1 from 50 on."""
-    return Grid("A", np.arange(50.0, 51.0 + bins), False, milliseconds(START), HOUR, 1, columns)
+    return LevelGrid("A", np.arange(50.0, 51.0 + bins), False, milliseconds(START), HOUR, 1, columns)
 
 
 def flat(bars: int, prices: list[float] | None = None) -> Market:
@@ -121,7 +121,7 @@ def test_days_of_volatility__are_nan_where_returns_are_too_few() -> None:
 def test_leverage_make_up__adds_up_to_one_and_equals_what_stands_there() -> None:
     history = market(bars=300)
     book = Book(waiting_only(positions(history, count=3_000)))
-    found = levels_of(book, history, venue(), grid_of(history, "A", bins=120))
+    found = levels_of(book, history, venue(), level_grid(history, "A", bins=120))
     outcomes = without_drift(book, history, venue())
     clusters = clusters_at(found, history, START + timedelta(hours=200), outcomes=outcomes)
     assert clusters.height >= 2
@@ -148,15 +148,15 @@ def test_aftermath__shares_add_up_and_equal_the_outcomes(thins: bool) -> None:
     book = Book(positions(history, count=3_000))
     if thins:
         book = population.from_open_interest(history, venue()).book
-    found = levels_of(book, history, venue(), grid_of(history, "A", bins=120))
+    found = levels_of(book, history, venue(), level_grid(history, "A", bins=120))
     outcomes = without_drift(book, history, venue())
     at, until = START + timedelta(hours=150), START + timedelta(hours=250)
     clusters = clusters_at(found, history, at)
-    became = aftermath(clusters, outcomes, "A", until, survival=book.survival)
+    became = cluster_outcomes(clusters, outcomes, "A", until, survival=book.survival)
     shares = became.select(pl.sum_horizontal("reached", "closed", "waiting")).to_series()
     np.testing.assert_allclose(shares, 1.0)
     assert became["reached"].max() > 0
-    at_once = aftermath(clusters, outcomes, "A", at, survival=book.survival)
+    at_once = cluster_outcomes(clusters, outcomes, "A", at, survival=book.survival)
     np.testing.assert_allclose(at_once["waiting"], 1.0)
     if thins:
         return
@@ -219,7 +219,7 @@ def test_shorts__are_followed_upwards() -> None:
 def test_real_lives__are_looked_at_every_so_many_columns() -> None:
     history = market(bars=300)
     book = population.from_open_interest(history, venue()).book
-    found = levels_of(book, history, venue(), grid_of(history, "A", bins=150))
+    found = levels_of(book, history, venue(), level_grid(history, "A", bins=150))
     lives = track(found, history, every=4)
     assert lives.lives.height >= 3
     hours = {(time - START) / timedelta(hours=4) for time in lives.seen["time"]}
@@ -238,6 +238,6 @@ def test_crowding__refuses_what_makes_no_sense() -> None:
 def test_moments__are_those_of_the_columns() -> None:
     history = market(bars=30)
     outcomes = sweep(Book(positions(history)), history, venue(), leverage_limit="cap")
-    found = levels_of(Book(positions(history)), history, venue(), grid_of(history, "A"))
+    found = levels_of(Book(positions(history)), history, venue(), level_grid(history, "A"))
     clusters = clusters_at(found, history, START + timedelta(hours=20, minutes=59), outcomes=outcomes)
     assert clusters["time"].unique().to_list() in ([], [moment_of(milliseconds(START) + 20 * HOUR)])

@@ -16,12 +16,12 @@ from backtest import Book, Market, sweep
 from backtest.engine.sweep.level_drift import level_pieces
 from backtest.errors import ArgumentError
 from backtest.schemas.frames import Time
-from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.clusters import clusters_at
-from backtest.study.levels.grid import Grid, grid_of, milliseconds, moment_of
+from backtest.study.levels.grid import LevelGrid, level_grid, milliseconds, moment_of
 from backtest.study.levels.level_maps import level_map
 from backtest.study.levels.levels import levels, levels_of, swept_levels
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
+from backtest.study.levels.past_clusters import cluster_outcomes
 
 Charges = list[tuple[int, int, float]]
 Changes = list[tuple[int, float, float]]
@@ -62,7 +62,9 @@ def charges_of(history: Market) -> Charges:
     return found
 
 
-def plain(outcomes: pl.DataFrame, history: Market, grid: Grid, side: str, adjustments: pl.DataFrame) -> np.ndarray:
+def plain(
+    outcomes: pl.DataFrame, history: Market, grid: LevelGrid, side: str, adjustments: pl.DataFrame
+) -> np.ndarray:
     """Return the millionths of a base unit in each cell, asking position by position and column by column."""
     cells, edges, charges = (
         np.zeros((grid.bins, grid.columns), np.int64),
@@ -119,7 +121,7 @@ def test_drifting_cells__equal_the_formula_asked_anew(logarithmic: bool, columns
     history = funded(market(bars=120))
     book = Book(positions(history, count=150))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A", bins=60, columns=columns, logarithmic=logarithmic)
+    grid = level_grid(history, "A", bins=60, columns=columns, logarithmic=logarithmic)
     found = levels_of(book, history, venue(), grid, drift=True, measure="quantity")
     for side, cells in (("long", found.long), ("short", found.short)):
         np.testing.assert_array_equal(cells, plain(outcomes, history, grid, side, no_changes()))
@@ -131,7 +133,7 @@ def test_erased_levels__are_worth_what_the_sweep_says_they_were_reached_at() -> 
     history = funded(market())
     book = Book(waiting_only(positions(history)))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A")
+    grid = level_grid(history, "A")
     found = levels_of(book, history, venue(), grid, drift=True)
     value = (pl.col("liquidation_price") * pl.col("quantity") * pl.col("weight") * 100).round().cast(pl.Int64)
     for side in ("long", "short"):
@@ -144,7 +146,7 @@ def test_pieces__begin_only_where_the_bin_changes() -> None:
     history = funded(market())
     book = Book(waiting_only(positions(history)))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    edges = grid_of(history, "A", bins=60).price_edges
+    edges = level_grid(history, "A", bins=60).price_edges
     pieces = level_pieces(book, outcomes, history, venue(), edges)
     place = np.searchsorted(edges, pieces["price"].fill_null(0.0).to_numpy(), side="right")
     same_row = np.diff(pieces["row"].to_numpy()) == 0
@@ -159,7 +161,7 @@ def test_no_funding__means_one_piece_a_position_and_the_same_cells() -> None:
     history = market()
     silent = Market(history.bars, pl.DataFrame({"symbol": ["A"], "time": [START], "rate": [0.0]}).cast(
         {"time": pl.Datetime("ms", "UTC")}))  # fmt: skip
-    book, grid = Book(positions(history)), grid_of(history, "A")
+    book, grid = Book(positions(history)), level_grid(history, "A")
     still, moved = (levels_of(book, silent, venue(), grid, drift=drift) for drift in (False, True))
     np.testing.assert_array_equal(still.long, moved.long)
     np.testing.assert_array_equal(still.erased["short"], moved.erased["short"])
@@ -174,7 +176,7 @@ def test_adjusted_books__move_as_the_formula_asked_anew_says(drift: bool) -> Non
     book = Book(rows, changes)
     prices = history if drift else history.without_funding()
     outcomes = sweep(book, prices, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A", bins=80, columns=60)
+    grid = level_grid(history, "A", bins=80, columns=60)
     found = levels_of(book, history, venue(), grid, drift=drift, measure="quantity")
     for side, cells in (("long", found.long), ("short", found.short)):
         np.testing.assert_array_equal(cells, plain(outcomes, prices, grid, side, changes))
@@ -186,7 +188,7 @@ def test_maps_and_clusters_of_moving_levels__stand_where_the_heatmap_does() -> N
     history = funded(market())
     rows = positions(history, count=1_500)
     book = Book(rows, changes_of(history, rows))
-    grid = grid_of(history, "A", bins=100)
+    grid = level_grid(history, "A", bins=100)
     outcomes, pieces = swept_levels(book, history, venue(), grid, drift=True)
     found = levels_of(book, history, venue(), grid, drift=True)
     for column in (50, 150, 239):
@@ -197,12 +199,12 @@ def test_maps_and_clusters_of_moving_levels__stand_where_the_heatmap_does() -> N
         assert total == pytest.approx(totals["long"] + totals["short"], abs=0.02 * rows.height)
         clusters = clusters_at(found, history, at, outcomes=outcomes, pieces=pieces)
         for row in clusters.iter_rows(named=True):
-            standing = standing_at(outcomes, "A", at, pieces=pieces).filter(
+            standing = open_levels_at(outcomes, "A", at, pieces=pieces).filter(
                 pl.col("side") == row["side"],
                 pl.col("liquidation_price").is_between(row["price_low"], row["price_high"], closed="left"),
             )
             assert standing["amount"].sum() == pytest.approx(row["notional"], abs=0.02 * standing.height)
-        became = aftermath(clusters, outcomes, "A", START + timedelta(hours=240), pieces=pieces)
+        became = cluster_outcomes(clusters, outcomes, "A", START + timedelta(hours=240), pieces=pieces)
         np.testing.assert_allclose(
             became.select(pl.sum_horizontal("reached", "closed", "waiting")).to_series(), 1.0
         )
@@ -212,4 +214,4 @@ def test_too_fine_a_unit__is_refused() -> None:
     history = market(bars=30)
     outcomes = sweep(Book(positions(history)), history, venue(), leverage_limit="cap")
     with pytest.raises(ArgumentError, match="unit must be larger"):
-        levels(outcomes, grid_of(history, "A"), unit=1e-17)
+        levels(outcomes, level_grid(history, "A"), unit=1e-17)

@@ -37,15 +37,15 @@ from backtest.chart.levels.score import magnet_differences, scores, trust_figure
 from backtest.chart.style import theme
 from backtest.chart.style.looks import DARK, LIGHT, LOOKS, SIZES, Size
 from backtest.errors import ArgumentError
-from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.clusters import Crowding, clusters_at
-from backtest.study.levels.grid import column_bars, grid_of
+from backtest.study.levels.grid import column_bars, level_grid
 from backtest.study.levels.level_maps import level_map
 from backtest.study.levels.levels import levels_of, without_drift
+from backtest.study.levels.past_clusters import cluster_outcomes
 
 HISTORY = market()
 BOOK = Book(positions(HISTORY, count=3_000))
-LEVELS = levels_of(BOOK, HISTORY, venue(), grid_of(HISTORY, "A", bins=80, columns=120))
+LEVELS = levels_of(BOOK, HISTORY, venue(), level_grid(HISTORY, "A", bins=80, columns=120))
 BARS = column_bars(HISTORY, LEVELS.grid)
 OUTCOMES = without_drift(BOOK, HISTORY, venue())
 MAP = level_map(OUTCOMES, HISTORY, "A", START + timedelta(hours=200))
@@ -66,7 +66,7 @@ def case(**market_settings):
     history = market(**market_settings)
     end = history.bars["time"][-1]
     book = Book(waiting_only(positions(history, count=300)).filter(pl.col("entry_time") <= end))
-    levels = levels_of(book, history, venue(), grid_of(history, "A", bins=60))
+    levels = levels_of(book, history, venue(), level_grid(history, "A", bins=60))
     return history, book, levels, column_bars(history, levels.grid)
 
 
@@ -227,7 +227,7 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_what_became_of
     former = clusters_at(
         LEVELS, HISTORY, START + timedelta(hours=120), rule=Crowding(times=1.5), outcomes=OUTCOMES
     )
-    became = aftermath(former, OUTCOMES, "A", START + timedelta(hours=240))
+    became = cluster_outcomes(former, OUTCOMES, "A", START + timedelta(hours=240))
     ax = axes((10, 4))
     assert cluster_table(became, ax) is ax
     told = [text.get_text() for text in ax.texts]
@@ -336,7 +336,7 @@ def test_empty_sides_and_empty_maps__draw() -> None:
 
 def test_round_prices__are_labelled_and_ties_on_edges_drawn() -> None:
     history = Market(HISTORY.bars.with_columns(pl.col("open", "high", "low", "close") * 400))
-    levels = levels_of(Book(positions(history)), history, venue(), grid_of(history, "A", bins=60))
+    levels = levels_of(Book(positions(history)), history, venue(), level_grid(history, "A", bins=60))
     ax = heatmap(levels, axes())
     labels = [ax.yaxis.get_major_formatter()(tick, None) for tick in ax.get_yticks()]
     assert "40,000" in labels

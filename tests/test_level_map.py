@@ -14,10 +14,10 @@ from backtest import Book, Market, population
 from backtest.errors import ArgumentError
 from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.export import heatmap_json, map_json
-from backtest.study.levels.grid import column_bars, grid_of
+from backtest.study.levels.grid import column_bars, level_grid
 from backtest.study.levels.level_maps import level_map, mark_at
 from backtest.study.levels.levels import levels_of, without_drift
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
 from backtest.study.liquidations.flow import leverage_bucket
 
 HISTORY = market(bars=300)
@@ -29,7 +29,7 @@ OUTCOMES = without_drift(BOOK, HISTORY, venue())
 def test_map__holds_every_open_position_once(hours: int | None) -> None:
     moment = None if hours is None else START + timedelta(hours=hours)
     found = level_map(OUTCOMES, HISTORY, "A", moment)
-    standing = standing_at(OUTCOMES, "A", found.moment)
+    standing = open_levels_at(OUTCOMES, "A", found.moment)
     units = sum(round(amount * 100) for amount in standing["amount"])
     told = found.bars["notional"].sum() + found.overdue + found.beyond
     assert told == pytest.approx(units / 100, abs=1e-6)
@@ -63,7 +63,7 @@ def test_cumulative_lines__are_zero_at_the_price_and_add_up_what_lies_between() 
 
 def test_leverage__is_that_of_the_positions_in_the_bin() -> None:
     found = level_map(OUTCOMES, HISTORY, "A", START + timedelta(hours=200), bins=20)
-    standing = standing_at(OUTCOMES, "A", found.moment).with_columns(leverage_bucket(pl.col("leverage")))
+    standing = open_levels_at(OUTCOMES, "A", found.moment).with_columns(leverage_bucket(pl.col("leverage")))
     for row in found.bars.iter_rows(named=True):
         own = standing.filter(
             pl.col("side") == row["side"],
@@ -144,8 +144,8 @@ def test_combined__adds_symbols_by_distance_from_a_price() -> None:
 
 def test_combined__refuses_maps_that_do_not_lie_together() -> None:
     book = Book(positions(HISTORY, count=100))
-    one, other = (levels_of(book, HISTORY, venue(), grid_of(HISTORY, "A", bins=bins)) for bins in (40, 15))
-    shorter = levels_of(book, HISTORY, venue(), grid_of(HISTORY, "A", bins=40, columns=10))
+    one, other = (levels_of(book, HISTORY, venue(), level_grid(HISTORY, "A", bins=bins)) for bins in (40, 15))
+    shorter = levels_of(book, HISTORY, venue(), level_grid(HISTORY, "A", bins=40, columns=10))
     assert combined([one, one]).long.sum() == 2 * one.long.sum()
     for maps, words in (([one, other], "bins"), ([one, shorter], "column"), ([], "maps")):
         with pytest.raises(ArgumentError, match=words):
@@ -153,7 +153,7 @@ def test_combined__refuses_maps_that_do_not_lie_together() -> None:
 
 
 def test_heatmap_json__holds_every_cell_as_front_ends_expect_it() -> None:
-    grid = grid_of(HISTORY, "A", bins=30, columns=50)
+    grid = level_grid(HISTORY, "A", bins=30, columns=50)
     found = levels_of(BOOK, HISTORY, venue(), grid)
     told = json.loads(json.dumps(heatmap_json(found, HISTORY), allow_nan=False))
     cells = np.zeros((grid.bins, grid.columns))
@@ -188,7 +188,7 @@ def test_map_json__is_price_to_entries() -> None:
 
 def test_column_bars__stand_still_where_bars_are_missing() -> None:
     holes = Market(HISTORY.bars.filter(~pl.int_range(pl.len()).is_between(10, 19)), gap_limit=None)
-    told = column_bars(holes, grid_of(holes, "A"))
+    told = column_bars(holes, level_grid(holes, "A"))
     assert told.height == 300
     still = told[10:20]
     assert still["close"].unique().to_list() == [HISTORY.bars["close"][9]]

@@ -15,13 +15,13 @@ from level_cases import HOUR, START, market, positions, venue, waiting_only
 from backtest import Book, Market, population, sweep
 from backtest.errors import ArgumentError
 from backtest.schemas.frames import Time
-from backtest.study.levels.grid import Grid, column_bars, grid_of, milliseconds, moment_of, round_edges
+from backtest.study.levels.grid import LevelGrid, column_bars, level_grid, milliseconds, moment_of, round_edges
 from backtest.study.levels.levels import Levels, levels, levels_of, without_drift
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
 from backtest.study.liquidations.flow import by_interval
 
 
-def plain(outcomes: pl.DataFrame, grid: Grid, side: str) -> np.ndarray:
+def plain(outcomes: pl.DataFrame, grid: LevelGrid, side: str) -> np.ndarray:
     """Return the cells of one side by asking, cell by cell, which positions wait."""
     cells = np.zeros((grid.bins, grid.columns), np.int64)
     edges = list(grid.price_edges)
@@ -43,7 +43,7 @@ def test_cells__equal_plain_accumulation(logarithmic: bool, columns: int) -> Non
     history = market()
     outcomes = sweep(Book(positions(history)), history, venue(), leverage_limit="cap")
     assert outcomes["outcome"].n_unique() >= 4
-    grid = grid_of(history, "A", bins=60, columns=columns, logarithmic=logarithmic)
+    grid = level_grid(history, "A", bins=60, columns=columns, logarithmic=logarithmic)
     found = levels(outcomes, grid)
     for side, cells in (("long", found.long), ("short", found.short)):
         np.testing.assert_array_equal(cells, plain(outcomes, grid, side))
@@ -54,7 +54,7 @@ def test_window__holds_what_was_entered_before_it() -> None:
     history = market()
     outcomes = sweep(Book(positions(history)), history, venue(), leverage_limit="cap")
     window = START + timedelta(hours=100), START + timedelta(hours=150)
-    grid = grid_of(history, "A", window=window, bins=60)
+    grid = level_grid(history, "A", window=window, bins=60)
     assert grid.window == window
     np.testing.assert_array_equal(levels(outcomes, grid).short, plain(outcomes, grid, "short"))
 
@@ -63,7 +63,7 @@ def test_window__holds_what_was_entered_before_it() -> None:
 def test_columns__end_with_the_window_and_hold_all_of_it(columns: int) -> None:
     history = market()
     window = START + timedelta(hours=100), START + timedelta(hours=150)
-    grid = grid_of(history, "A", window=window, bins=60, columns=columns)
+    grid = level_grid(history, "A", window=window, bins=60, columns=columns)
     assert grid.window[1] == window[1]
     assert window[0] - timedelta(milliseconds=grid.step) < grid.window[0] <= window[0]
     last = history.bars.filter(pl.col("time") < window[1]).row(-1, named=True)
@@ -74,7 +74,7 @@ def test_erased__is_what_the_sweep_liquidates_in_every_bar() -> None:
     history = market()
     book = Book(positions(history).drop("stop_price", "take_profit_price", "exit_time"))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A", bins=60)
+    grid = level_grid(history, "A", bins=60)
     flow: dict[tuple[str, datetime], int] = defaultdict(int)
     for row in outcomes.filter("liquidated").iter_rows(named=True):
         amount = row["quantity"] * row["weight"] * row["liquidation_price"]
@@ -90,7 +90,7 @@ def test_erased__is_the_flow_that_the_study_of_flow_tells_of_the_same_sweep() ->
     history = market(daily=0.004)
     book = Book(waiting_only(positions(history)))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    found = levels_of(book, history, venue(), grid_of(history, "A", bins=60))
+    found = levels_of(book, history, venue(), level_grid(history, "A", bins=60))
     told = by_interval(outcomes, start=START, end=history.bars["time"][-1])
     gapped = outcomes.filter("liquidated", pl.col("fill_price") != pl.col("liquidation_price"))["outcome_time"]
     at_level = ~told["time"].is_in(gapped.implode()).to_numpy()
@@ -106,13 +106,13 @@ def test_book_without_new_levels__loses_in_every_bar_what_is_erased() -> None:
         positions(history).drop("stop_price", "take_profit_price", "exit_time").with_columns(entry_time=START)
         .with_columns(entry_price=pl.lit(100.0))
     )  # fmt: skip
-    found = levels(sweep(book, history, venue(), leverage_limit="cap"), grid_of(history, "A", bins=60))
+    found = levels(sweep(book, history, venue(), leverage_limit="cap"), level_grid(history, "A", bins=60))
     for side, cells in (("long", found.long), ("short", found.short)):
         waiting = cells.sum(axis=0) + found.outside[side]
         np.testing.assert_array_equal(-np.diff(waiting), found.erased[side][1:])
 
 
-def reached(history: Market, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def reached(history: Market, grid: LevelGrid) -> tuple[np.ndarray, np.ndarray]:
     """Return whether a bar's range holds the whole of each bin, and whether the bin starts in the bar or later."""
     low, high = (history.bars[name].to_numpy() for name in ("low", "high"))
     edges = grid.price_edges
@@ -123,7 +123,7 @@ def test_no_level__survives_a_bar_that_reached_it() -> None:
     history = market(daily=0.02)
     book = Book(positions(history, count=3_000).drop("stop_price", "take_profit_price", "exit_time"))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A", bins=80)
+    grid = level_grid(history, "A", bins=80)
     below, above = reached(history, grid)
     for column in range(grid.columns):  # only what waited before the bar can be reached in it
         opening = moment_of(int(grid.ends[column]) - HOUR)
@@ -138,7 +138,7 @@ def test_thinning_cells__equal_plain_accumulation(half_life: timedelta | None, t
     history = market(bars=120)
     book = population.from_open_interest(history, venue(), turnover=turnover).book
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A", bins=40, columns=60)
+    grid = level_grid(history, "A", bins=40, columns=60)
     found = levels(outcomes, grid, survival=book.survival, half_life=half_life)
     logs = {
         side: dict(zip(book.survival["time"].to_list(), book.survival[side], strict=True))
@@ -168,7 +168,7 @@ def test_thinning_book__never_waits_for_more_than_open_interest_and_erases_what_
 ) -> None:
     history = market()
     stood = population.from_open_interest(history, venue(), turnover=turnover)
-    found = levels_of(stood.book, history, venue(), grid_of(history, "A"), measure="quantity")
+    found = levels_of(stood.book, history, venue(), level_grid(history, "A"), measure="quantity")
     interest = history.bars["open_interest"].to_numpy()
     rows = stood.book.positions.height  # each is rounded to a millionth
     for side in ("long", "short"):
@@ -184,7 +184,7 @@ def test_rows_in_another_order__change_nothing() -> None:
     history = market()
     book = population.from_open_interest(history, venue()).book
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A", bins=40)
+    grid = level_grid(history, "A", bins=40)
     again = levels(outcomes.sample(fraction=1.0, shuffle=True, seed=3), grid, survival=book.survival)
     np.testing.assert_array_equal(again.long, levels(outcomes, grid, survival=book.survival).long)
 
@@ -194,7 +194,7 @@ def test_later_bars__change_no_earlier_cell() -> None:
     window = START, START + timedelta(hours=100)
     shorter = Market(history.bars.filter(pl.col("time") < window[1]))
     book = positions(shorter).drop("exit_time")
-    grid = grid_of(shorter, "A")
+    grid = level_grid(shorter, "A")
     cells = [levels_of(Book(book), prices, venue(), grid).long for prices in (history, shorter)]
     np.testing.assert_array_equal(*cells)
 
@@ -202,7 +202,7 @@ def test_later_bars__change_no_earlier_cell() -> None:
 def test_ties_on_an_edge__belong_to_the_upper_bin() -> None:
     edges = np.array([80.0, 90.0, 100.0])
     for logarithmic in (False, True):
-        grid = Grid("A", edges, logarithmic, milliseconds(START), HOUR, 1, 2)
+        grid = LevelGrid("A", edges, logarithmic, milliseconds(START), HOUR, 1, 2)
         found = levels(at_prices([80.0, 90.0, np.nextafter(90.0, 0), 100.0, 79.9, 1e-9, 1e12]), grid)
         np.testing.assert_array_equal((found.long > 0).sum(axis=1), [2, 2])
         np.testing.assert_array_equal(found.long[:, 0], [17_000, 9_000])
@@ -232,9 +232,9 @@ def at_prices(prices: list[float]) -> pl.DataFrame:
 def test_prices_of_any_size_and_moves_of_any_size__count_every_level(level: float, daily: float) -> None:
     history = market(bars=60, level=level, daily=daily)
     book = Book(positions(history).drop("exit_time"))
-    found = levels_of(book, history, venue(), grid_of(history, "A", bins=50))
+    found = levels_of(book, history, venue(), level_grid(history, "A", bins=50))
     waiting = (found.long.sum(axis=0) + found.outside["long"])[-1]
-    standing = standing_at(
+    standing = open_levels_at(
         sweep(book, history, venue(), leverage_limit="cap"), "A", moment_of(int(found.grid.ends[-1]))
     )
     own = standing.filter(pl.col("side") == "long")
@@ -245,7 +245,7 @@ def test_a_single_bar_and_empty_sides__are_served() -> None:
     history = market(bars=1)
     shorts = positions(history, count=20).filter(pl.col("side") == "short").drop("exit_time")
     book = Book(shorts.with_columns(entry_time=pl.lit(START).cast(Time)))
-    found = levels_of(book, history, venue(), grid_of(history, "A"))
+    found = levels_of(book, history, venue(), level_grid(history, "A"))
     assert found.grid.columns == 1
     assert not found.long.any()
     assert found.to_frame()["side"].unique().to_list() in ([], ["short"])
@@ -253,7 +253,7 @@ def test_a_single_bar_and_empty_sides__are_served() -> None:
 
 def test_to_frame__holds_every_cell_that_is_not_zero() -> None:
     history = market()
-    found = levels_of(Book(positions(history)), history, venue(), grid_of(history, "A", bins=40, columns=50))
+    found = levels_of(Book(positions(history)), history, venue(), level_grid(history, "A", bins=40, columns=50))
     frame = found.to_frame()
     assert frame.columns == ["time", "price_low", "price_high", "side", "notional"]
     assert frame.height == np.count_nonzero(found.long) + np.count_nonzero(found.short)
@@ -261,7 +261,7 @@ def test_to_frame__holds_every_cell_that_is_not_zero() -> None:
 
 
 def test_halves_of_a_cent__go_to_the_even_one_as_in_the_study_of_flow() -> None:
-    grid = Grid("A", np.array([0.001, 1.0]), False, milliseconds(START), HOUR, 1, 2)
+    grid = LevelGrid("A", np.array([0.001, 1.0]), False, milliseconds(START), HOUR, 1, 2)
     for price, cents in ((0.005, 0), (0.015, 2), (0.025, 2), (0.035, 4), (0.0351, 4), (0.0049, 0)):
         found = levels(at_prices([price]), grid)
         assert found.long[0, 0] == cents == round(price * 1.0 * 100)
@@ -270,7 +270,7 @@ def test_halves_of_a_cent__go_to_the_even_one_as_in_the_study_of_flow() -> None:
 def test_quantities__are_named_as_such() -> None:
     history = market(bars=20)
     found = levels_of(
-        Book(positions(history, count=50)), history, venue(), grid_of(history, "A"), measure="quantity"
+        Book(positions(history, count=50)), history, venue(), level_grid(history, "A"), measure="quantity"
     )
     assert found.to_frame().columns[-1] == "quantity"
     for wrong in ({"measure": "value"}, {"unit": 0.0}):
@@ -278,14 +278,14 @@ def test_quantities__are_named_as_such() -> None:
             levels_of(Book(positions(history, count=50)), history, venue(), found.grid, **wrong)
 
 
-def test_standing_at__is_the_column_that_ends_then() -> None:
+def test_open_levels_at__is_the_column_that_ends_then() -> None:
     history = market()
     book = population.from_open_interest(history, venue()).book
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
-    grid = grid_of(history, "A")
+    grid = level_grid(history, "A")
     totals = levels(outcomes, grid, survival=book.survival).totals()
     for column in (0, 100, 239):
-        rows = standing_at(outcomes, "A", moment_of(int(grid.ends[column])), survival=book.survival)
+        rows = open_levels_at(outcomes, "A", moment_of(int(grid.ends[column])), survival=book.survival)
         for side in ("long", "short"):
             amount = rows.filter(pl.col("side") == side)["amount"].sum()
             assert amount == pytest.approx(totals[side][column], abs=20.0)
@@ -297,7 +297,7 @@ def test_funding__is_left_out_by_levels_of_and_refused_by_levels() -> None:
         {"symbol": ["A"] * 3, "time": [START + timedelta(hours=8 * n) for n in (1, 2, 3)], "rate": [0.01] * 3},
         schema_overrides={"time": Time},
     )
-    paying, grid = Market(history.bars, funding), grid_of(history, "A")
+    paying, grid = Market(history.bars, funding), level_grid(history, "A")
     book = Book(positions(history))
     with pytest.raises(ArgumentError, match="without funding"):
         levels(sweep(book, paying, venue(), leverage_limit="cap"), grid)
@@ -321,9 +321,9 @@ def test_other_contracts__count_in_their_settlement_currency(kind: str) -> None:
     history = market(level=0.5, bars=50, daily=0.002)
     book = Book(positions(history, count=50).drop("exit_time").with_columns(leverage=pl.lit(3.0)))
     outcomes = sweep(book, history, venue(kind), leverage_limit="cap")
-    found = levels(outcomes, grid_of(history, "A"))
+    found = levels(outcomes, level_grid(history, "A"))
     value = pl.col("quantity") if kind == "face_value" else pl.col("quantity") / pl.col("liquidation_price")
-    standing = standing_at(outcomes, "A", moment_of(int(found.grid.ends[-1])))
+    standing = open_levels_at(outcomes, "A", moment_of(int(found.grid.ends[-1])))
     expected = standing.select(((value * pl.col("weight")) * 100).round().sum()).item()
     assert found.totals().select((pl.col("long") + pl.col("short")).last() * 100).item() == pytest.approx(expected)
 
@@ -336,13 +336,13 @@ def test_grid__refuses_what_is_none() -> None:
         ({"symbol": "A", "prices": (3.0, 2.0)}, "range"),
     ):
         with pytest.raises(ArgumentError, match=words):
-            grid_of(history, **given)
+            level_grid(history, **given)
     with pytest.raises(ArgumentError, match="rise"):
-        Grid("A", np.array([2.0, 1.0]), False, 0, 1, 1, 1)
+        LevelGrid("A", np.array([2.0, 1.0]), False, 0, 1, 1, 1)
     with pytest.raises(ArgumentError, match="half_life"):
-        levels_of(Book(positions(history)), history, venue(), grid_of(history, "A"), half_life=timedelta(0))
+        levels_of(Book(positions(history)), history, venue(), level_grid(history, "A"), half_life=timedelta(0))
     with pytest.raises(ArgumentError, match="first column"):
-        grid_of(history, "A").column_at(START)
+        level_grid(history, "A").column_at(START)
 
 
 def test_round_edges__cover_the_range_at_multiples_of_a_round_width() -> None:
@@ -356,6 +356,6 @@ def test_round_edges__cover_the_range_at_multiples_of_a_round_width() -> None:
 
 def test_levels__read_as_a_line() -> None:
     history = market()
-    found = levels_of(Book(positions(history)), history, venue(), grid_of(history, "A"))
+    found = levels_of(Book(positions(history)), history, venue(), level_grid(history, "A"))
     assert isinstance(found, Levels)
     assert repr(found).startswith("Levels(A: ")

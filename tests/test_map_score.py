@@ -23,13 +23,13 @@ from backtest.study.levels.evaluation.magnet_test import (
     telling,
 )
 from backtest.study.levels.evaluation.scores import Trial, looks, predictions, ranked, round_step, score
-from backtest.study.levels.grid import grid_of, milliseconds, moment_of
+from backtest.study.levels.grid import level_grid, milliseconds, moment_of
 from backtest.study.levels.levels import levels, levels_of, without_drift
 
 HISTORY = market(bars=600, seed=4, daily=0.006)
 BOOK = Book(waiting_only(positions(HISTORY, count=4_000)))
 TRUTH = Book(waiting_only(positions(HISTORY, count=4_000, seed=9)))
-GRID = grid_of(HISTORY, "A", bins=120)
+GRID = level_grid(HISTORY, "A", bins=120)
 TRIAL = Trial(every=timedelta(hours=4), reach=0.1, window=timedelta(days=3))
 PULL = Pull(every=timedelta(hours=4), horizon=timedelta(hours=12), nearest=0.005, window=timedelta(days=3))
 
@@ -157,7 +157,7 @@ def test_later_bars__change_no_earlier_prediction(labels) -> None:
     cut = START + timedelta(hours=400)
     shorter = type(HISTORY)(HISTORY.bars.filter(pl.col("time") < cut))
     book = Book(BOOK.positions.filter(pl.col("entry_time") < cut))
-    grid = grid_of(shorter, "A", bins=120)
+    grid = level_grid(shorter, "A", bins=120)
     one, other = (levels_of(book, prices, venue(), grid) for prices in (shorter, HISTORY))
     *_, early = looks(one, shorter, labels, TRIAL)
     same = next(look for look in looks(other, HISTORY, labels, TRIAL) if look.moment == early.moment)
@@ -243,7 +243,7 @@ def test_magnet__says_which_comparisons_rest_on_enough(found) -> None:
 def test_random_walk__is_not_drawn_to_clusters() -> None:
     history = market(bars=3_000, seed=11, daily=0.004)
     book = population.from_open_interest(history, venue()).book
-    found = levels_of(book, history, venue(), grid_of(history, "A", bins=200, columns=3_000))
+    found = levels_of(book, history, venue(), level_grid(history, "A", bins=200, columns=3_000))
     result = magnet(found, history, seed=1, pull=PULL, rule=Crowding(times=1.5))
     assert result["pairs"][0] > 100
     assert result["difference_low"][0] <= 0 <= result["difference_high"][0]

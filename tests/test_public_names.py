@@ -32,8 +32,8 @@ OFFERED = {
     ),
     "backtest.study.holders": ("account_path alerts hedges options precautions replay_alerts sweep_with_top_ups"),
     "backtest.study.levels": (
-        "Crowding aftermath clusters_at column_bars combine evaluation export grid_of level_map levels_of "
-        "track without_drift"
+        "Crowding cluster_outcomes clusters_at column_bars combine evaluation export level_grid level_map "
+        "levels_of track without_drift"
     ),
     "backtest.study.levels.evaluation": (
         "FEWEST_BLOCKS FEWEST_PAIRS MapLabels Pull Trial hidden_events magnet recorded_events score targets "

@@ -19,7 +19,7 @@ from backtest import Accounts, Book, Impact, Market, Procedure, Venue, populatio
 from backtest.errors import ArgumentError, BacktestError, DataError, InputWarning, RulesError
 from backtest.rules import margin
 from backtest.schemas.given_frames import as_frame
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 from backtest.study.liquidations import cascades, flow, imbalance
 from backtest.study.survival.survival import lives
@@ -331,8 +331,8 @@ def taken_apart() -> list[tuple[Any, dict[str, Any]]]:
         (cascades.pulses, {"outcomes": found, "unit": 0.01}),
         (imbalance.by_interval, {"flow": flows, "measure": "notional"}),
         (lives, {"outcomes": found, "market": market()}),
-        (grid_of, {"market": market(), "symbol": "BTCUSDT"}),
-        (levels_of, swept | {"grid": grid_of(market(), "BTCUSDT")}),
+        (level_grid, {"market": market(), "symbol": "BTCUSDT"}),
+        (levels_of, swept | {"grid": level_grid(market(), "BTCUSDT")}),
     ]
 
 

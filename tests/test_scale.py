@@ -24,7 +24,7 @@ from backtest.errors import ArgumentError, DataError, IncompleteError, RulesErro
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial
 from backtest.scale import sweep as sweep_batches
 from backtest.scale.executors import LostError, WorkError
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 from backtest.study.liquidations import flow
 from backtest.study.liquidations.cascades import find, pulses
@@ -117,7 +117,7 @@ def test_processes__give_the_rows_and_sums_of_one_sweep(tmp_path, made, outcomes
 
 
 def test_a_dask_cluster__gives_the_rows_and_sums_of_one_sweep(tmp_path, made, outcomes, cluster):
-    grid = grid_of(made.market, "BTCUSDT", bins=20, columns=50)
+    grid = level_grid(made.market, "BTCUSDT", bins=20, columns=50)
     result = swept(made, tmp_path / "out", batch_rows=400, executor=cluster, levels=grid)
     assert_same(result, made, outcomes)
     (found,) = result.levels()

@@ -25,7 +25,7 @@ from backtest.errors import ArgumentError, IncompleteError
 from backtest.scale import Prices, Processes, Progress, Serial
 from backtest.scale import sweep as sweep_batches
 from backtest.scale.manifest import opened
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 
 VENUE = """\
@@ -241,7 +241,7 @@ def test_the_command__adds_up_levels_of_the_symbols_asked_for(tmp_path, made, ca
     assert "levels_SOLUSDT.parquet" in capsys.readouterr().out
     venue = Venue.load(made.folder / "venue.toml")
     for symbol in ("SOLUSDT", "BTCUSDT"):
-        grid = grid_of(made.market, symbol)
+        grid = level_grid(made.market, symbol)
         expected = levels_of(made.book, made.market, venue, grid).to_frame()
         found = pl.read_parquet(tmp_path / "out" / f"levels_{symbol}.parquet")
         assert_frame_equal(found, expected, check_exact=True)

@@ -17,7 +17,7 @@ from backtest import Book, Venue
 from backtest.errors import ArgumentError
 from backtest.scale import Prices, Processes, Progress, Result
 from backtest.scale import sweep as sweep_batches
-from backtest.study.levels.grid import Grid, grid_of
+from backtest.study.levels.grid import LevelGrid, level_grid
 from backtest.study.levels.levels import Levels, levels_of
 from backtest.study.partial_sums.levels import level_changes, levels_from, merge_level_changes
 
@@ -28,19 +28,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def grids(made: Case) -> list[Grid]:
+def grids(made: Case) -> list[LevelGrid]:
     """Return grids of two symbols of three, two of them of one, of equal widths and of equal ratios."""
     first, last = made.market.bars.select(a=pl.col("time").min(), b=pl.col("time").max()).row(0)
     later = first + (last - first) / 10
     return [
-        grid_of(made.market, "SOLUSDT", bins=40, columns=90),
-        grid_of(made.market, "BTCUSDT", bins=25, columns=33, logarithmic=True),
-        grid_of(made.market, "BTCUSDT", window=(later, last), prices=(70.0, 130.0), bins=10, columns=200),
+        level_grid(made.market, "SOLUSDT", bins=40, columns=90),
+        level_grid(made.market, "BTCUSDT", bins=25, columns=33, logarithmic=True),
+        level_grid(made.market, "BTCUSDT", window=(later, last), prices=(70.0, 130.0), bins=10, columns=200),
     ]
 
 
 @pytest.fixture(scope="module")
-def whole(made: Case, grids: list[Grid]) -> dict[bool, list[Levels]]:
+def whole(made: Case, grids: list[LevelGrid]) -> dict[bool, list[Levels]]:
     """Return the maps of the whole book in memory, still and moved by funding."""
     return {
         drift: [levels_of(made.book, made.market, made.venue, grid, drift=drift) for grid in grids]
@@ -152,7 +152,7 @@ def test_levels_in_coins__add_up_in_the_unit_of_the_run(tmp_path, kind):
     held = positions(history)
     history.bars.write_parquet(tmp_path / "bars.parquet")
     held.write_parquet(tmp_path / "held.parquet")
-    grid = grid_of(history, "A", bins=30, columns=48)
+    grid = level_grid(history, "A", bins=30, columns=48)
     result = sweep_batches(
         tmp_path / "held.parquet", Prices(str(tmp_path / "bars.parquet")), rules, tmp_path / "out",
         batch_rows=70, unit=1e-8, levels=grid,
@@ -183,7 +183,7 @@ def test_more_units_than_an_int64_holds__are_refused(whole):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"levels": ["BTCUSDT"]}, "levels must be grids, as grid_of makes them: number 0 is 'BTCUSDT'"),
+        ({"levels": ["BTCUSDT"]}, "levels must be grids, as level_grid makes them: number 0 is 'BTCUSDT'"),
         ({"drift": True}, "drift moves levels: give grids for levels too"),
         ({"intrabar": "optimistic"}, "intrabar must be 'pessimistic' beside levels, .* is 'optimistic'"),
         ({"leverage_limit": "filter"}, "leverage_limit must be 'error' or 'cap' beside levels"),
@@ -197,7 +197,7 @@ def test_levels_that_cannot_be_served__are_told_at_once(tmp_path, made, grids, s
 
 
 def test_grids_of_unknown_symbols__are_refused(tmp_path, made):
-    grid = grid_of(market(), "A", bins=5, columns=5)
+    grid = level_grid(market(), "A", bins=5, columns=5)
     with pytest.raises(ArgumentError, match=r"symbol must be one of the bars' .*: 1 of 1 grids are not, .* 'A'"):
         swept(made, tmp_path / "out", levels=grid)
 

@@ -30,7 +30,7 @@ from test_sweep_reference import swept
 from backtest import Book, Venue, liquidate_accounts, market, population, sweep
 from backtest.book import Accounts
 from backtest.market import Market
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.level_maps import level_map
 from backtest.study.levels.levels import levels_of
 from backtest.study.policy.evaluations import run
@@ -99,7 +99,7 @@ def levels(number: int) -> Measured:
         Book(rows),
         history,
         level_cases.venue(),
-        grid_of(history, "A", bins=80, columns=60),
+        level_grid(history, "A", bins=80, columns=60),
         drift=bool(number % 2),
     )
     results = {"cells": found.to_frame(), "totals": found.totals()}

@@ -30,7 +30,7 @@ from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
 from backtest.scale.worker import Job, SweepRules
 from backtest.schemas.arguments import checked
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 
 #: What prices are, beside their files.
 WINDOW = ("gap_limit", "symbols", "start", "end")
@@ -51,7 +51,7 @@ def sweep(
     every: str = "1h",
     unit: float = 0.01,
     keep_outcomes: bool = True,
-    levels: Grid | Sequence[Grid] = (),
+    levels: LevelGrid | Sequence[LevelGrid] = (),
     drift: bool = False,
     executor: Executor | None = None,
     report: Callable[[Progress], None] | None = None,
@@ -177,7 +177,7 @@ def _resolved(path: str) -> str:
     return path if is_remote(path) else str(Path(path).resolve())
 
 
-def _digest(rules: Venue | Grid) -> str:
+def _digest(rules: Venue | LevelGrid) -> str:
     """Return a name for a venue's rules, or a grid's cells, that is the same wherever they are the same."""
     return sha256(json.dumps(dataclasses.asdict(rules), default=_plain).encode()).hexdigest()
 

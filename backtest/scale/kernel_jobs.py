@@ -21,7 +21,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 from backtest.study.holders.account_paths import account_path
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 from backtest.study.liquidations.feed_throttling import visible
 from backtest.study.partial_sums.outcomes import condense, condense_ends
@@ -55,7 +55,7 @@ def sweeps() -> None:
 def studies() -> None:
     """Count levels and lifetimes, draw a book from volume, look through a throttled feed, work out prices."""
     market, book = _market(), Book(_positions())
-    levels_of(book, market, VENUE, grid_of(market, "X"), drift=True, threads=1)
+    levels_of(book, market, VENUE, level_grid(market, "X"), drift=True, threads=1)
     lifetimes(market, VENUE, leverages=[2.0], threads=1)
     from_volume(market, VENUE, leverage_mix={2.0: 1.0}, threads=1)
     outcomes = sweep(book, market, VENUE, leverage_limit="cap", threads=1)

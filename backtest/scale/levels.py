@@ -8,13 +8,15 @@ from typing import Any
 
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 
 #: Options of a sweep that decide when a level ends, which ``levels_of`` leaves as they are by default.
 LEFT_ALONE = ("trigger_price", "intrabar", "entry_bar", "stop_trigger")
 
 
-def grids_asked(levels: Grid | Sequence[Grid], drift: bool, rules: Mapping[str, Any]) -> tuple[Grid, ...]:
+def grids_asked(
+    levels: LevelGrid | Sequence[LevelGrid], drift: bool, rules: Mapping[str, Any]
+) -> tuple[LevelGrid, ...]:
     """Return the grids that levels are asked for in.
 
     Raises
@@ -22,10 +24,10 @@ def grids_asked(levels: Grid | Sequence[Grid], drift: bool, rules: Mapping[str, 
     ArgumentError
         For what is no grid, drift of none, and rules beside them that ``levels_of`` has not.
     """
-    grids = (levels,) if isinstance(levels, Grid) else tuple(levels)
+    grids = (levels,) if isinstance(levels, LevelGrid) else tuple(levels)
     for number, grid in enumerate(grids):
-        if not isinstance(grid, Grid):
-            raise ArgumentError(f"levels must be grids, as grid_of makes them: number {number} is {grid!r}")
+        if not isinstance(grid, LevelGrid):
+            raise ArgumentError(f"levels must be grids, as level_grid makes them: number {number} is {grid!r}")
     if grids:
         _require_default(rules)
     elif drift:
@@ -33,7 +35,7 @@ def grids_asked(levels: Grid | Sequence[Grid], drift: bool, rules: Mapping[str, 
     return grids
 
 
-def require_known(grids: Sequence[Grid], known: Sequence[str]) -> None:
+def require_known(grids: Sequence[LevelGrid], known: Sequence[str]) -> None:
     """Refuse grids of symbols that there are no bars of."""
     unknown = [grid.symbol for grid in grids if grid.symbol not in known]
     if unknown:

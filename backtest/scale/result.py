@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from backtest.shown import shown
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import MOVED, STILL, Levels
 from backtest.study.partial_sums.levels import levels_from
 
@@ -52,7 +52,7 @@ class Result:
     swept: int  #: batches of this call; others were there already
     seconds: Mapping[str, float]  #: of all workers together: read, sweep, sums, write
     wall_seconds: float  #: of this call
-    grids: tuple[Grid, ...] = ()  #: that levels were counted in
+    grids: tuple[LevelGrid, ...] = ()  #: that levels were counted in
     unit: float = 0.01  #: of amounts
     moved: bool = False  #: whether levels were, by funding or holders
 

@@ -24,7 +24,7 @@ from backtest.scale.prices import Prices
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.schemas.frames import ADJUSTMENTS
 from backtest.schemas.validation import conform, offence
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import levels_of
 from backtest.study.partial_sums.levels import NOTHING, level_changes
 from backtest.study.partial_sums.outcomes import coarsen, condense, condense_ends, pulses_of
@@ -60,7 +60,7 @@ class Job:
     keep_outcomes: bool
     threads: int | None
     storage: StorageOptions | None
-    grids: tuple[Grid, ...] = ()  #: that levels are counted in
+    grids: tuple[LevelGrid, ...] = ()  #: that levels are counted in
     drift: bool = False  #: whether levels move with funding
 
 

@@ -68,7 +68,7 @@ def cluster_table(
     Parameters
     ----------
     clusters : as ``study.clusters.clusters_at`` returns them, with leverage or without; with what became of them
-        where ``study.aftermath.aftermath`` has added it
+        where ``study.levels.cluster_outcomes`` has added it
     price_unit : of prices, said in their heads
     most : how many rows
     """

@@ -19,15 +19,15 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market import Market
 from backtest.market.files import read_frame
 from backtest.rules.timeline import Tiers
-from backtest.study.levels.cluster_outcomes import aftermath
 from backtest.study.levels.cluster_tracks import Lives, track
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.levels.evaluation.magnet_test import magnet, telling
 from backtest.study.levels.evaluation.scores import score
-from backtest.study.levels.grid import Grid, column_bars, grid_of, moment_of
+from backtest.study.levels.grid import LevelGrid, column_bars, level_grid, moment_of
 from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
 from backtest.study.levels.levels import Levels, levels
+from backtest.study.levels.past_clusters import cluster_outcomes
 
 #: Whose levels the hidden truth has: another mix and seed, held longer.
 HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}
@@ -76,11 +76,11 @@ class LevelStudy:
         return days(start, end - timedelta(milliseconds=1))
 
     @cached_property
-    def grid(self) -> Grid:
+    def grid(self) -> LevelGrid:
         """The cells of the heatmap."""
         options = self.options
         by_ratio = None if options.price_scale is None else options.price_scale == "log"
-        return grid_of(
+        return level_grid(
             self.swept.market, self.symbol, window=self.window, bins=options.bins, columns=options.columns,
             logarithmic=by_ratio,
         )  # fmt: skip
@@ -141,7 +141,7 @@ class LevelStudy:
         """The clusters of ``--since``, and what became of them."""
         swept = self.swept
         found = self._clusters_at(self.since)
-        return aftermath(found, swept.outcomes, self.symbol, self.moment, **self._book)
+        return cluster_outcomes(found, swept.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
     def lives(self) -> Lives:

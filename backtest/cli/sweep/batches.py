@@ -25,7 +25,7 @@ from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Resul
 from backtest.scale.batched_sweeps import BATCH_ROWS
 from backtest.scale.batches import columns_of
 from backtest.scale.cluster import LOCAL
-from backtest.study.levels.grid import Grid, grid_of
+from backtest.study.levels.grid import LevelGrid, level_grid
 from backtest.study.liquidations import flow
 
 
@@ -106,7 +106,7 @@ def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
     )
 
 
-def _grids(options: Namespace, prices: Prices) -> list[Grid]:
+def _grids(options: Namespace, prices: Prices) -> list[LevelGrid]:
     """Return the cells to count levels in, of the whole history of each symbol asked for."""
     symbols = list(dict.fromkeys(options.levels or ()))
     for symbol in symbols:
@@ -114,7 +114,7 @@ def _grids(options: Namespace, prices: Prices) -> list[Grid]:
             raise ArgumentError(
                 f"--levels must name symbols of the bars ({', '.join(prices.known)}): {symbol} is none"
             )
-    return [grid_of(prices.market((symbol,)), symbol) for symbol in symbols]
+    return [level_grid(prices.market((symbol,)), symbol) for symbol in symbols]
 
 
 def _executor(options: Namespace) -> Executor:

@@ -14,8 +14,8 @@ from backtest.kernel.study.level_drift import NEVER
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
 from backtest.study.levels.decay import thinning
-from backtest.study.levels.grid import Grid
-from backtest.study.levels.waiting import Measure, amount_at, require_measured
+from backtest.study.levels.grid import LevelGrid
+from backtest.study.levels.open_levels import Measure, amount_at, require_measured
 from backtest.study.liquidations.flow import weight
 
 SIDES = ("long", "short")
@@ -31,7 +31,7 @@ class SideCells:
     """The cells of one side while rows are added to them."""
 
     def __init__(
-        self, grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
+        self, grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
     ) -> None:
         self.grid, self.code = grid, SIDES.index(side)
         self.thinning = thinning(grid, side, survival, half_life, earliest)

@@ -24,7 +24,7 @@ from backtest.schemas.frames import Side, Time
 from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import USUAL, Crowding, Run, centre_of, runs
-from backtest.study.levels.grid import Grid, column_bars, moment_of
+from backtest.study.levels.grid import LevelGrid, column_bars, moment_of
 from backtest.study.levels.levels import Levels
 
 FATES = ("waiting", "reached", "dissolved", "merged", "left behind")
@@ -74,7 +74,7 @@ class _Alive:
     fate: str = "waiting"
     ended: datetime | None = None
 
-    def see(self, grid: Grid, run: Run, cells: Floats, now: datetime) -> None:
+    def see(self, grid: LevelGrid, run: Run, cells: Floats, now: datetime) -> None:
         """Note where the cluster stands."""
         edges = grid.price_edges
         self.run, self.centre = run, centre_of(grid, run, cells)
@@ -133,7 +133,7 @@ def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every
 
 
 def _found(
-    alive: Sequence[_Alive], cells: Floats, grid: Grid, side: str, price: float, rule: Crowding
+    alive: Sequence[_Alive], cells: Floats, grid: LevelGrid, side: str, price: float, rule: Crowding
 ) -> list[Run]:
     """Return the clusters of a moment, and those that only live on: what is less crowded where none is new."""
     found = runs(cells, grid, side, price, rule)

@@ -3,7 +3,7 @@
 Waiting notional of a side is averaged over a stretch of price (so that the width of bins does not decide), and
 compared with its own mean over the bins within reach. A cluster is a run of bins that hold several times that
 mean, over short interruptions. Distances are to its centre of notional. Their lives are told by
-:mod:`backtest.study.levels.cluster_tracks`, what became of them by :mod:`backtest.study.levels.cluster_outcomes`.
+:mod:`backtest.study.levels.cluster_tracks`, what became of them by :mod:`backtest.study.levels.past_clusters`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.study.levels.cells import SIDES
-from backtest.study.levels.grid import Grid, column_bars
+from backtest.study.levels.grid import LevelGrid, column_bars
 from backtest.study.levels.levels import Levels
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
 from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket
 
 DAY = timedelta(days=1)
@@ -78,7 +78,7 @@ class Run(NamedTuple):
 USUAL = Crowding()
 
 
-def runs(cells: Floats, grid: Grid, side: str, price: float, rule: Crowding = USUAL) -> list[Run]:
+def runs(cells: Floats, grid: LevelGrid, side: str, price: float, rule: Crowding = USUAL) -> list[Run]:
     """Return the clusters of one side at a moment, from the lowest price.
 
     Parameters
@@ -154,7 +154,7 @@ def clusters_at(
     found = found.sort("notional", "centre", descending=[True, False])
     if outcomes is None:
         return found
-    standing = standing_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces)
+    standing = open_levels_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces)
     return _with_leverage(found, standing, leverage_edges)
 
 
@@ -183,14 +183,14 @@ ROW: dict[str, Any] = {
 }
 
 
-def centre_of(grid: Grid, run: Run, cells: Floats) -> float:
+def centre_of(grid: LevelGrid, run: Run, cells: Floats) -> float:
     """Return the mean price of what waits in a cluster."""
     edges = grid.price_edges
     middle = (edges[run.first : run.stop] + edges[run.first + 1 : run.stop + 1]) / 2
     return float(np.average(middle, weights=cells[run.first : run.stop]))
 
 
-def _row(grid: Grid, side: str, run: Run, cells: Floats, price: float, daily: float) -> dict[str, object]:
+def _row(grid: LevelGrid, side: str, run: Run, cells: Floats, price: float, daily: float) -> dict[str, object]:
     edges, centre = grid.price_edges, centre_of(grid, run, cells)
     return {
         "side": side,
@@ -225,11 +225,11 @@ def inside(cluster: Mapping[str, Any]) -> pl.Expr:
     return same_side & level.is_between(cluster["price_low"], cluster["price_high"], closed="left")
 
 
-def _moment(grid: Grid, column: int) -> datetime:
+def _moment(grid: LevelGrid, column: int) -> datetime:
     return pl.Series([int(grid.ends[column])]).cast(Time)[0]  # type: ignore[no-any-return]
 
 
-def _bins(grid: Grid, price: float, part: float) -> int:
+def _bins(grid: LevelGrid, price: float, part: float) -> int:
     """Return how many bins a part of the price covers."""
     edges = grid.price_edges
     width = edges[1] / edges[0] - 1 if grid.logarithmic else (edges[1] - edges[0]) / price

@@ -13,7 +13,7 @@ from backtest.kernel.types import readonly
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.study.levels.cells import SIDES
-from backtest.study.levels.grid import Grid, column_bars, grid_of
+from backtest.study.levels.grid import LevelGrid, column_bars, level_grid
 from backtest.study.levels.levels import Levels
 
 __all__ = ["combined", "relative_grids"]
@@ -69,19 +69,19 @@ def combined(
 @checked
 def relative_grids(
     market: Market, *, window: tuple[datetime, datetime] | None = None, bins: int = 300, columns: int = 600
-) -> dict[str, tuple[Grid, float]]:
+) -> dict[str, tuple[LevelGrid, float]]:
     """Return grids of every symbol of a market over the same parts of a price of each, and these prices.
 
     Parameters
     ----------
     window : first and last moment; None: the whole history
-    bins, columns : as in ``grid.grid_of``; bins have equal ratios
+    bins, columns : as in ``grid.level_grid``; bins have equal ratios
 
     Returns
     -------
     By symbol: the grid, and the opening price of the window, the reference that :func:`combined` takes.
     """
-    whole = {symbol: grid_of(market, symbol, window=window, columns=columns) for symbol in market.symbols}
+    whole = {symbol: level_grid(market, symbol, window=window, columns=columns) for symbol in market.symbols}
     prices = {symbol: column_bars(market, grid) for symbol, grid in whole.items()}
     references = {symbol: float(bars["open"][0]) for symbol, bars in prices.items()}
     parts = [
@@ -91,7 +91,7 @@ def relative_grids(
     low, high = min(part for part, _ in parts), max(part for _, part in parts)
     return {
         symbol: (
-            grid_of(
+            level_grid(
                 market, symbol, window=window, prices=(low * price, high * price), bins=bins, columns=columns,
                 logarithmic=True,
             ),

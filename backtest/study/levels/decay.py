@@ -12,7 +12,7 @@ import polars as pl
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -33,7 +33,7 @@ class Thinning:
 
 @checked
 def thinning(
-    grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
+    grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
 ) -> Thinning:
     """Return how the levels of a side thin out.
 
@@ -55,7 +55,7 @@ def thinning(
 
 
 def _logs(
-    grid: Grid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
+    grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
 ) -> tuple[int, Floats]:
     """Return the first moment (ms) and the logarithms of what stands."""
     thins = survival is not None and not survival.is_empty()

@@ -31,7 +31,7 @@ ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True, eq=False)
 @shown()
-class Grid:
+class LevelGrid:
     """Bins [edge, next edge) by columns of equal length.
 
     Raises
@@ -105,7 +105,7 @@ class Grid:
 
 
 @checked
-def grid_of(
+def level_grid(
     market: Market,
     symbol: str,
     *,
@@ -114,7 +114,7 @@ def grid_of(
     bins: int = 300,
     columns: int = 1_000,
     logarithmic: bool | None = None,
-) -> Grid:
+) -> LevelGrid:
     """Return a grid over the bars of a symbol; its columns are laid backwards from the end of the last bar.
 
     Where whole columns do not fit, the first begins before the window, and nothing after its end is in any.
@@ -149,11 +149,11 @@ def grid_of(
     edges = np.geomspace(low, high, bins + 1) if by_ratio else round_edges(low, high, bins)
     across = -(-count // bars_a_column)
     start = int(last) + interval * (1 - bars_a_column * across)
-    return Grid(symbol, edges, by_ratio, start, interval, bars_a_column, across)
+    return LevelGrid(symbol, edges, by_ratio, start, interval, bars_a_column, across)
 
 
 @checked
-def column_bars(market: Market, grid: Grid) -> pl.DataFrame:
+def column_bars(market: Market, grid: LevelGrid) -> pl.DataFrame:
     """Return the bars of a grid's symbol put together by its columns.
 
     Returns

@@ -16,7 +16,7 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
 from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket, whole_units
 
 
@@ -100,7 +100,7 @@ def level_map(
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
     end, price = mark_at(market, symbol, moment)
     edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
-    waiting = standing_at(outcomes, symbol, end, survival=survival, pieces=pieces)
+    waiting = open_levels_at(outcomes, symbol, end, survival=survival, pieces=pieces)
     level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
     ahead = pl.when(is_long).then(level < price).otherwise(level > price)
     places = np.searchsorted(edges, waiting["liquidation_price"].to_numpy(), side="right") - 1

@@ -41,8 +41,8 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
 from backtest.shown import shown
 from backtest.study.levels.cells import SIDES, SideCells, row_columns
-from backtest.study.levels.grid import Grid, milliseconds
-from backtest.study.levels.waiting import Measure, require_no_funding
+from backtest.study.levels.grid import LevelGrid, milliseconds
+from backtest.study.levels.open_levels import Measure, require_no_funding
 
 #: What amounts are rounded to: settlement currency, base.
 UNITS = {"notional": 0.01, "quantity": 1e-6}
@@ -60,7 +60,7 @@ class Levels:
     reached in each column, at every price. Amounts are whole multiples of ``unit``.
     """
 
-    grid: Grid
+    grid: LevelGrid
     long: Integers  #: (bins, columns) at the end of each column
     short: Integers  #: (bins, columns)
     outside: Mapping[str, Integers]  #: (columns,) a side
@@ -131,7 +131,7 @@ def levels_of(
     book: Book,
     market: Market,
     venue: Venue,
-    grid: Grid,
+    grid: LevelGrid,
     *,
     half_life: timedelta | None = None,
     drift: bool = False,
@@ -167,7 +167,7 @@ def swept_levels(
     book: Book,
     market: Market,
     venue: Venue,
-    grid: Grid,
+    grid: LevelGrid,
     *,
     drift: bool = False,
     tiers: Tiers = "strict",
@@ -199,7 +199,7 @@ def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "s
 @checked
 def levels(
     outcomes: pl.DataFrame,
-    grid: Grid,
+    grid: LevelGrid,
     *,
     survival: pl.DataFrame | None = None,
     half_life: timedelta | None = None,

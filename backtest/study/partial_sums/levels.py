@@ -14,7 +14,7 @@ from backtest.errors import ArgumentError
 from backtest.kernel.types import Integers, readonly
 from backtest.schemas.frames import Side
 from backtest.study.levels.cells import MOST_UNITS, SIDES
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import Levels
 
 #: What changes are told apart by, the grid by its number. Lines are the bins, then one of what waits beyond
@@ -56,7 +56,7 @@ def merge_level_changes(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
 
 
 def levels_from(
-    changes: pl.DataFrame, grid: Grid, number: int, *, unit: float, assumptions: tuple[str, ...] = ()
+    changes: pl.DataFrame, grid: LevelGrid, number: int, *, unit: float, assumptions: tuple[str, ...] = ()
 ) -> Levels:
     """Return the map of a grid that changes are told of.
 
@@ -99,7 +99,7 @@ def _changes(lines: Integers, side: str, number: int) -> pl.DataFrame:
     )
 
 
-def _summed(changes: pl.DataFrame, grid: Grid) -> Integers:
+def _summed(changes: pl.DataFrame, grid: LevelGrid) -> Integers:
     lines = np.zeros((grid.bins + 2, grid.columns), np.int64)
     lines[changes["line"].to_numpy(), changes["column"].to_numpy()] = changes["units"].to_numpy()
     return np.cumsum(lines, axis=1, out=lines)

@@ -40,7 +40,7 @@ from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY
 from backtest.study.levels.evaluation.labels import MapLabels
 from backtest.study.levels.evaluation.times import look_times
-from backtest.study.levels.grid import Grid
+from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import Levels
 from backtest.study.prediction.labels import fingerprint
 from backtest.study.stats.bootstrap import Resampling, Seed, resampling
@@ -251,7 +251,7 @@ def _row(plan: Resampling, times: pl.Series, sums: Integers, place: int, which: 
     return row
 
 
-def _shifted(grid: Grid, held: dict[str, Floats], away: Floats, shift: float) -> Floats:
+def _shifted(grid: LevelGrid, held: dict[str, Floats], away: Floats, shift: float) -> Floats:
     """Return the mean of the map moved up and down; what comes to lie beyond the price is left out."""
     moved = np.zeros(grid.bins)
     middle = np.log(grid.price_edges[:-1] * grid.price_edges[1:]) / 2

@@ -13,7 +13,7 @@ from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.study.levels.clusters import daily_volatility
-from backtest.study.levels.grid import Grid, moment_of
+from backtest.study.levels.grid import LevelGrid, moment_of
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -32,7 +32,7 @@ class LookTime(NamedTuple):
 
 @checked
 def look_times(
-    grid: Grid, market: Market, *, every: timedelta, horizon: timedelta, window: timedelta
+    grid: LevelGrid, market: Market, *, every: timedelta, horizon: timedelta, window: timedelta
 ) -> Iterator[LookTime]:
     """Yield the moments, as many whole columns apart as fit.
 

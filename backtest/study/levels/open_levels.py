@@ -48,7 +48,7 @@ def as_of(outcomes: pl.DataFrame, pieces: pl.DataFrame, moment: datetime) -> pl.
 
 
 @checked
-def standing_at(
+def open_levels_at(
     outcomes: pl.DataFrame,
     symbol: str,
     moment: datetime,

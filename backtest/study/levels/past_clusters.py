@@ -11,11 +11,11 @@ from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.study.levels.clusters import inside
-from backtest.study.levels.waiting import standing_at
+from backtest.study.levels.open_levels import open_levels_at
 
 
 @checked
-def aftermath(
+def cluster_outcomes(
     clusters: pl.DataFrame,
     outcomes: pl.DataFrame,
     symbol: str,
@@ -39,7 +39,7 @@ def aftermath(
     null).
     """
     moment = clusters["time"][0] if clusters.height else until
-    standing = standing_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
+    standing = open_levels_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
     ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") < until)
     fate = standing.with_columns(gone=ended, hit=ended & pl.col("liquidated"))
     left = _left(fate, survival, moment, until)
