@@ -183,7 +183,7 @@ def test_more_units_than_an_int64_holds__are_refused(whole):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"levels": ["BTCUSDT"]}, "levels must be grids, as level_grid makes them: number 0 is 'BTCUSDT'"),
+        ({"levels": ["BTCUSDT"]}, r"levels\[0\] must be a LevelGrid, is 'BTCUSDT'"),
         ({"drift": True}, "drift moves levels: give grids for levels too"),
         ({"intrabar": "optimistic"}, "intrabar must be 'pessimistic' beside levels, .* is 'optimistic'"),
         ({"leverage_limit": "filter"}, "leverage_limit must be 'error' or 'cap' beside levels"),
