@@ -1,4 +1,6 @@
-"""What would a price history have done to leveraged positions, and what would other rules have changed?
+"""Backtest liquidations on crypto perpetuals.
+
+Which positions get liquidated, when, and how other margin rules would change that.
 
 ::
 

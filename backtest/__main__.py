@@ -1,4 +1,4 @@
-"""The command ``backtest``: parse, run one command, and turn what it refuses into one line."""
+"""Command line entry point: parse the options, run one command, print an error in one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0; 2 with one line that says what was refused; 3 with one that says which part of a long job could not be done.
+    0: done. 2: refused, with a line that names the error. 3: parts of a long job are not done, with a line that
+    names them.
     """
     try:
         options = build_parser().parse_args(argv)
@@ -26,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         notices_above_progress()
         command.run(options)
         sys.stdout.flush()
-    except SystemExit as finished:  # --help and --version have printed what they are for
+    except SystemExit as finished:  # --help and --version have printed their text
         return int(finished.code or 0)
-    except BrokenPipeError:  # whoever read our output has stopped: nothing more to say, also at shutdown
+    except BrokenPipeError:  # the reader of the output has stopped: print nothing more, also at shutdown
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except IncompleteError as error:

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree of exceptions.
+"""Exceptions of the package, as one tree.
 
 ::
 
@@ -6,19 +6,19 @@
     ├── DataError          a frame or a file breaks its schema (also a ValueError)
     ├── RulesError         a venue file or a changed rule is wrong (also a ValueError)
     │   └── TiersError     no margin tiers apply to some positions
-    ├── ArgumentError      an option or a combination of options cannot be served (also a ValueError)
-    ├── FetchError         data that are not on the disk could not be had
-    └── IncompleteError    part of a long job could not be done; what could is there
+    ├── ArgumentError      an option or a combination of options is not possible (also a ValueError)
+    ├── FetchError         data that are not on the disk could not be fetched
+    └── IncompleteError    part of a long job could not be done; the rest is kept
 
-What merely looks wrong in a book is warned of once, as :class:`InputWarning`. Every message names the argument,
-the rule it breaks, how many rows do and the first of them.
+Suspicious positions that are accepted raise an :class:`InputWarning`, once for each book. Every message names the
+argument, the rule, how many rows break it and the first of them.
 """
 
 from collections.abc import Mapping, Sequence
 
 
 class BacktestError(Exception):
-    """Anything this package refuses."""
+    """Base class of all errors of this package."""
 
 
 class DataError(BacktestError, ValueError):
@@ -26,7 +26,7 @@ class DataError(BacktestError, ValueError):
 
 
 class RulesError(BacktestError, ValueError):
-    """A venue's rules cannot be used as they stand; ``problems`` lists each as (path of the setting, sentence)."""
+    """A venue's rules cannot be used; ``problems`` lists each problem as (path of the setting, sentence)."""
 
     def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
@@ -38,15 +38,15 @@ class TiersError(RulesError):
 
 
 class ArgumentError(BacktestError, ValueError):
-    """An option, or options together, cannot be served."""
+    """An option, or a combination of options, is not possible."""
 
 
 class FetchError(BacktestError):
-    """Data that are not on the disk could not be had: no connection, a refusal, or never published."""
+    """Data that are not on the disk could not be fetched: no connection, a refusal, or never published."""
 
 
 class IncompleteError(BacktestError):
-    """Part of a long job could not be done; what could is there. ``failed`` says why, by the part's name."""
+    """Part of a long job could not be done; the rest is kept. ``failed`` holds the reasons, by the part's name."""
 
     def __init__(self, message: str, failed: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -54,11 +54,11 @@ class IncompleteError(BacktestError):
 
 
 class InputWarning(UserWarning):
-    """What in positions that were given looks wrong, though nothing is refused for it."""
+    """Suspicious values in positions that are accepted nevertheless."""
 
 
 def kind_of(given: object) -> str:
-    """Return what something is, in a word or two."""
+    """Return the kind of a value in a word or two, for messages."""
     if given is None or isinstance(given, bool | int | float | str):
         return repr(given)
     package = type(given).__module__.partition(".")[0]

@@ -1,9 +1,13 @@
-"""What the examples of docstrings use: hours of the bundled sample, a venue, a book, and what became of it."""
+"""Namespace of the examples in docstrings: hours of the bundled sample, a venue, a book and its outcomes."""
 
 from __future__ import annotations
 
+import atexit
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,10 @@ def world() -> dict[str, Any]:
     book = backtest.population.synthetic(market, venue, count=1_000, seed=1)
     wallets = book.positions.with_columns(margin=pl.col("entry_price") * pl.col("quantity") / 20)
     impact = backtest.Impact(linear=1e-9)
+    folder = Path(mkdtemp())
+    atexit.register(rmtree, folder, ignore_errors=True)
+    market.bars.write_parquet(folder / "bars.parquet")
+    book.positions.write_parquet(folder / "positions.parquet")
     grid = level_grid(market, "BTCUSDT", bins=40, columns=48)
     return {
         "UTC": UTC,
@@ -37,6 +45,7 @@ def world() -> dict[str, Any]:
         "contract": venue.contract("BTCUSDT"),
         "table": venue.contract("BTCUSDT").table("2021-03-18"),
         "book": book,
+        "folder": folder,
         "outcomes": backtest.sweep(book, market, venue),
         "accounts": backtest.Accounts.isolated(wallets.head(100)),
         "impact": impact,

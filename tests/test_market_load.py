@@ -152,7 +152,7 @@ def test_load__bars_without_a_last_price_are_left_out_and_counted(archive, tmp_p
 def test_load__repairs_stand_in_the_description(archive, tmp_path):
     own = rows(1)
     archive.put(kline_path("monthly", "2021-05"), zipped(lines([own[1], *own])))
-    said = "put right in its files: rows out of order, sorted: 1, rows that repeat another, left out: 1"
+    said = "repaired in its files: rows out of order, sorted: 1, rows that repeat another, left out: 1"
     for _ in range(2):  # also where everything is on the disk already
         assert said in load(archive, tmp_path).description
 

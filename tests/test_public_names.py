@@ -18,7 +18,7 @@ OFFERED = {
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (
-        "HIGH LOW MIXED NOTIONAL_MIX LeverageMix Standing from_open_interest from_volume synthetic"
+        "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix from_open_interest from_volume synthetic"
     ),
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
     "backtest.rules": "Contract Cross Impact Procedure TierTable Venue margin venue_files",

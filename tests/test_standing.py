@@ -94,10 +94,10 @@ def test_flows__equal_following_every_cohort_by_itself(side: str, turnover: floa
 def test_standing__is_the_open_interest_on_both_sides() -> None:
     history = market(symbols=("A", "B"))
     stood = population.from_open_interest(history, venue())
-    expected = history.bars.select("symbol", "time", "open_interest")
+    expected = history.bars.select("symbol", "time", given="open_interest")
     joined = stood.flows.join(expected, on=["symbol", "time"])
     assert joined.height == 4 * BARS
-    np.testing.assert_allclose(joined["standing"], joined["open_interest"], rtol=1e-9)
+    np.testing.assert_allclose(joined["open_interest"], joined["given"], rtol=1e-9)
 
 
 def test_sweep_of_the_book__liquidates_what_the_flows_say() -> None:
@@ -144,7 +144,7 @@ def test_volume_book__opens_its_share_and_closes_at_its_rate() -> None:
     stood = population.from_volume(plain, venue(), opening_share=0.2, mean_holding=timedelta(hours=10))
     own = stood.flows.filter(pl.col("side") == "long")
     np.testing.assert_allclose(own["opened"], 0.2 * history.bars["volume"])
-    left = own["standing"].shift(1, fill_value=0.0) - own["liquidated"]
+    left = own["open_interest"].shift(1, fill_value=0.0) - own["liquidated"]
     np.testing.assert_allclose(own["closed"], left * (1 - np.exp(-0.1)), atol=1e-9)
 
 
@@ -185,7 +185,7 @@ def test_book__says_what_other_turnovers_would_have_liquidated() -> None:
         for turnover in (0.035, 0.14)
     ]
     said = population.from_open_interest(history, venue(), turnover=0.07).book.assumptions[-1]
-    assert said == f"liquidated with other shares of the volume closed, beside 0.07: {'; '.join(told)}"
+    assert said == f"liquidated with other shares of the volume closed, against 0.07: {'; '.join(told)}"
 
 
 def test_book__says_whether_it_liquidates_as_much_as_was_published() -> None:
@@ -194,13 +194,13 @@ def test_book__says_whether_it_liquidates_as_much_as_was_published() -> None:
     shares = {}
     for side in ("long", "short"):
         own = stood.flows.filter(pl.col("side") == side)
-        daily = own.group_by(day).agg(pl.sum("liquidated"), pl.mean("standing"))
-        shares[side] = daily["liquidated"].sum() / daily["standing"].sum()
+        daily = own.group_by(day).agg(pl.sum("liquidated"), pl.mean("open_interest"))
+        shares[side] = daily["liquidated"].sum() / daily["open_interest"].sum()
     told = " and ".join(
         f"{share:.2%} of {side}s {'met' if 0.0006 <= share <= 0.0351 else 'missed'}"
         for side, share in shares.items()
     )
-    assert f"liquidated a day, of what stands: {told} " in stood.book.assumptions[-2]
+    assert f"liquidated a day, of open interest: {told} " in stood.book.assumptions[-2]
 
 
 def test_inverse_cohorts__are_the_notional_they_say() -> None:

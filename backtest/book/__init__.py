@@ -1,4 +1,4 @@
-"""Books of positions and accounts in cross margin: read, checked, or drawn from a stated population."""
+"""Books of isolated positions, and accounts in cross margin: read from frames and files, and checked."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Accounts in cross margin: a wallet behind several legs, collateral in other coins, debts, transfers."""
+"""Accounts in cross margin: a wallet shared by several legs, collateral in other coins, debts, transfers."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from backtest.shown import shown
 
 @shown("symbols", "accounts", "legs", "collateral", "haircuts", "transfers")
 class Accounts:
-    """Accounts to sweep, checked.
+    """Accounts in cross margin, checked: wallets, legs, collateral and transfers.
 
     Parameters
     ----------
     accounts
         ``account_id`` (whole numbers or text; rows are numbered from 0 without), ``wallet`` (settlement currency;
-        negative: a debt in it); optionally ``order_margin``, the part that open orders hold back. Other columns
-        are carried through.
+        negative: a debt in it); optionally ``order_margin``, the part reserved for open orders. Other columns are
+        carried through.
     legs
         ``leg_id`` (as ``account_id``), ``account_id, symbol, side, entry_time, entry_price, quantity``;
         optionally ``leverage`` (where rates are keyed by it) and ``exit_time`` (null: none). Other columns are
         carried through.
     collateral
         ``account_id, symbol, quantity``: units held throughout, valued at the symbol's mark price; a negative
-        quantity is a debt.
+        quantity is a debt in that coin.
     haircuts
-        ``symbol, floor, haircut``: the part of collateral worth more than ``floor`` counts less ``haircut``
-        (0.1: at 90 %), rising with the floor. Symbols without rows have none.
+        ``symbol, floor, haircut``: the value of collateral above ``floor`` counts reduced by ``haircut`` (0.1: at
+        90 %), rising with the floor. Symbols without rows have no haircut.
     transfers
         ``account_id, time, wallet_change``: deposits, and withdrawals where negative.
 
@@ -50,6 +50,14 @@ class Accounts:
     DataError
         For frames that break their schema or hold columns a sweep adds, ids used twice or unknown, accounts
         without legs, exits before entries, haircuts that do not rise.
+
+    Examples
+    --------
+    >>> from backtest import Accounts
+    >>> legs = {"account_id": ["A", "A"], "symbol": ["BTCUSDT", "ETHUSDT"], "side": ["long", "short"],
+    ...         "entry_time": [noon, noon], "entry_price": [38_000.0, 2_500.0], "quantity": [1.0, 10.0]}
+    >>> Accounts({"account_id": ["A"], "wallet": [5_000.0]}, legs)
+    Accounts(1 accounts, 2 legs in BTCUSDT, ETHUSDT)
     """
 
     @checked
@@ -79,12 +87,12 @@ class Accounts:
     @classmethod
     @checked
     def isolated(cls, positions: pl.DataFrame) -> Accounts:
-        """Return an account a position, its margin the wallet: what isolated margin is.
+        """Return one account for each position, with the position's margin as its wallet: isolated margin.
 
         Parameters
         ----------
         positions
-            As :class:`~backtest.Book` takes them, of linear or face-value contracts, with ``margin``; stops and
+            As for :class:`~backtest.Book`, of linear or face-value contracts, with ``margin``; stops and
             take-profits are left out, other columns are carried through with the legs.
         """
         positions = numbered(conform(positions, POSITIONS), "position_id")
@@ -102,7 +110,7 @@ class Accounts:
         return cls(wallets, legs)
 
     def only(self, account_id: int | str) -> Accounts:
-        """Return one of the accounts with all that is its own.
+        """Return one of the accounts with its legs, collateral and transfers.
 
         Raises
         ------
@@ -149,7 +157,7 @@ class Accounts:
                 )
 
     def _check_belonging(self) -> None:
-        """Refuse rows of accounts that are not there, and accounts that never hold a leg."""
+        """Raise for rows of unknown accounts, and for accounts without a leg."""
         known = self.accounts["account_id"].implode()
         for argument, frame in (
             ("legs", self.legs),

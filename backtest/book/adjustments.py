@@ -1,4 +1,4 @@
-"""What holders did to open positions: margin added or taken out, parts closed."""
+"""Adjustments of open positions: margin added or withdrawn, partial closes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
     Raises
     ------
     DataError
-        For unknown positions, times not after the entry, positive quantity changes, more closed than there is.
+        For unknown positions, times not after the entry, positive quantity changes, closing more than is open.
     """
     if not {"margin_change", "quantity_change"} & set(adjustments.columns):
         raise DataError(

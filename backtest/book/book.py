@@ -1,4 +1,4 @@
-"""A book: positions, what their holders did to them later, and what was assumed in making it."""
+"""A book: isolated positions, later adjustments by their holders, and the assumptions behind them."""
 
 from __future__ import annotations
 
@@ -20,30 +20,38 @@ from backtest.shown import shown
 
 @shown("symbols", "positions", "adjustments", "survival", "assumptions")
 class Book:
-    """Positions to sweep, checked.
+    """Isolated positions, checked, with adjustments and assumptions.
 
     Parameters
     ----------
     positions
         Any frame (polars, pandas, Arrow, columns by name) of ``symbol, side, entry_time, entry_price, quantity``
         and ``margin``, ``leverage`` or both; optionally ``position_id`` (whole numbers or text; rows are numbered
-        from 0 without), ``weight`` (traders a row stands for), ``exit_time``, ``stop_price``,
-        ``take_profit_price`` (null: none). Other columns are carried through to the outcomes.
+        from 0 without), ``weight`` (number of equal positions that a row represents), ``exit_time``,
+        ``stop_price``, ``take_profit_price`` (null: none). Other columns are carried through to the outcomes.
     adjustments
-        ``position_id, time`` and ``margin_change`` (added, or taken out where negative), ``quantity_change``
-        (the part closed, negative) or both.
+        ``position_id, time`` and ``margin_change`` (added, or withdrawn where negative), ``quantity_change`` (the
+        part closed, negative) or both.
     assumptions
-        Sentences that say where an invented book comes from, printed with each result.
+        Sentences about the origin of a synthetic book, printed with each result.
     survival
-        ``symbol, time, long, short``: the logarithm of the share of a side that its holders' own closing has left
-        standing at each opening, for books whose rows thin out. :func:`~backtest.sweep` then adds the column
-        ``surviving_weight``, what is left of each row's weight when its outcome comes.
+        ``symbol, time, long, short``: the logarithm of the share of a side that its holders have not closed
+        themselves by each bar's open, for estimated books, whose rows decay. :func:`~backtest.sweep` then adds the
+        column ``surviving_weight``: the weight of each row that is still open at its outcome.
 
     Raises
     ------
     DataError
         For frames that break their schema or hold columns a sweep adds, ids used twice, exits before entries,
-        stops on the winning side, adjustments of unknown positions or of more than there is.
+        stops on the winning side, adjustments of unknown positions or of more than is open.
+
+    Examples
+    --------
+    >>> from backtest import Book
+    >>> mine = {"symbol": ["BTCUSDT"], "side": ["long"], "entry_time": [noon], "entry_price": [38_000.0],
+    ...         "quantity": [1.0], "leverage": [10.0]}
+    >>> Book(mine)
+    Book(1 positions in BTCUSDT, 0 adjustments)
     """
 
     @checked
@@ -92,7 +100,7 @@ class Book:
 
     @property
     def has_actions(self) -> bool:
-        """Whether any holder does more than wait: exits, stops, take-profits or adjustments."""
+        """Whether any position has an exit time, a stop, a take-profit or adjustments."""
         planned = {"exit_time", "stop_price", "take_profit_price"} & set(self.positions.columns)
         return self.adjustments is not None or any(
             self.positions[name].null_count() < len(self) for name in planned
@@ -124,6 +132,12 @@ def load(positions: str | Path, adjustments: str | Path | None = None) -> Book:
     ------
     DataError
         For files that are absent or damaged, and for contents :class:`Book` refuses.
+
+    Examples
+    --------
+    >>> from backtest.book import load
+    >>> load(folder / "positions.parquet")
+    Book(1,000 positions in BTCUSDT, 0 adjustments)
     """
     return Book(
         read_frame(positions, POSITIONS),
@@ -133,7 +147,7 @@ def load(positions: str | Path, adjustments: str | Path | None = None) -> Book:
 
 
 def _row_rules(positions: pl.DataFrame) -> list[tuple[str, tuple[str, ...], pl.Expr]]:
-    """Return what must hold within one row, as a sentence, the columns to show, and where it does not."""
+    """Return the rules of a single row: the sentence, the columns to show, and where it is broken."""
     rules: list[tuple[str, tuple[str, ...], pl.Expr]] = []
     entry, is_long = pl.col("entry_price"), pl.col("side") == "long"
     if "exit_time" in positions.columns:

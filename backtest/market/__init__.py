@@ -1,4 +1,4 @@
-"""Price and funding histories: read, fetched, checked, resampled, and one reconstructed sample."""
+"""Price and funding histories: read from files, fetched from venues, checked; and a reconstructed sample."""
 
 from typing import TYPE_CHECKING
 

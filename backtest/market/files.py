@@ -38,7 +38,7 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
 
 @contextmanager
 def readable(file: str, kind: str) -> Iterator[None]:
-    """Turn what polars raises while it reads a file into one line that names it."""
+    """Turn an error of polars while it reads a file into one line that names the file."""
     try:
         yield
     except (PolarsError, PanicException) as error:  # polars panics over a few kinds of damage
@@ -46,7 +46,7 @@ def readable(file: str, kind: str) -> Iterator[None]:
 
 
 def _read_csv(path: Path, schema: Schema) -> pl.DataFrame:
-    """Read every known column as text and turn it into its own type, so that nothing is guessed from a sample."""
+    """Read every known column as text, then convert it to its type, so that no type is guessed from a sample."""
     known = {column.name: column for column in schema.columns}
     header = pl.read_csv(path, n_rows=0, glob=False).columns
     for name in known:
@@ -86,10 +86,10 @@ def _wanted(dtype: pl.DataType | type[pl.DataType]) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what polars says of a file: one line, and the fault before the machinery."""
-    told = str(error).strip().split("\n", 1)[0]
+    """Return the reason polars gives, in one line."""
+    reason = str(error).strip().split("\n", 1)[0]
     if isinstance(error, PanicException):
         return "it is damaged"
-    if "more fields than defined" in told:
+    if "more fields than defined" in reason:
         return "a line has more cells than the header"
-    return told.removeprefix("parquet: File out of specification: ")
+    return reason.removeprefix("parquet: File out of specification: ")

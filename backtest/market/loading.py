@@ -1,4 +1,4 @@
-"""``market.load``: from files of your own, or from a venue's archive."""
+"""Loading a market: from files of your own, or from a venue's archive."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def load(
     gap_limit: timedelta | None = GAP_LIMIT,
     description: str | None = None,
 ) -> Market:
-    """Return a market from files, or, where a span is given, from a venue's archive.
+    """Return a market from files, or from a venue's archive where a span is given.
 
     ``load("bars.parquet", "funding.parquet")`` reads Parquet or CSV files in the schemas of :class:`Market`.
     ``load("binance", "BTCUSDT", "2021-05-10", "2021-05-26")`` takes 1-minute mark prices with last prices, volume
@@ -74,19 +74,19 @@ def load(
     bars, funding
         Two files; or a venue of ``sources.VENUES``, and one symbol or several.
     start, end
-        A span in UTC, without its end. Whether it is given decides which of the two forms is meant.
+        Span in UTC; the end is excluded. With a span, ``bars`` is a venue; without, a file.
     interval
         Of the bars (1m).
     price
-        What triggers: ``mark`` (default); ``last``, ``index`` or ``spot`` stand in for it, and the description
-        says so.
+        The price that triggers liquidations: ``mark`` (default), or ``last``, ``index`` or ``spot`` as a
+        substitute for it, which the description mentions.
     also
-        What to join: ``last`` and ``funding`` (default, where the venue has them), ``index``, ``spot`` (volume),
+        Data to join: ``last`` and ``funding`` (default, where the venue has them), ``index``, ``spot`` (volume),
         ``open_interest`` (base).
     folder
         Where fetched data are kept, instead of ``sources.data_folder()``.
     offline
-        Whether to use what is on the disk and nothing else.
+        Whether to use data on the disk only.
     with_recent
         Whether to fill the last days from the venue's public interface.
     hosts
@@ -101,7 +101,15 @@ def load(
     DataError
         For files that are absent or damaged, and for contents :class:`Market` refuses.
     FetchError
-        Where data are missing and cannot be had.
+        Where data are missing and cannot be fetched.
+
+    Examples
+    --------
+    >>> from backtest.market import load
+    >>> load(folder / "bars.parquet")
+    Market(BTCUSDT: 408 bars, 2021-05-10 to 2021-05-26)
+    >>> load("binance", "BTCUSDT", "2021-05-10", "2021-05-26")  # doctest: +SKIP
+    Market(BTCUSDT: 23,040 bars, 2021-05-10 to 2021-05-25)
     """
     options = (interval, price, also, folder, hosts, offline or None, with_recent or None)
     if start is None and end is None:
@@ -143,9 +151,15 @@ def _require_files(bars: str | Path, options: Sequence[object]) -> None:
 
 @checked
 def sample(seed: int = SEED, *, gap_limit: timedelta | None = GAP_LIMIT) -> Market:
-    """Return the bundled sample: May 2021 in minutes, reconstructed between published daily and hourly figures.
+    """Return the bundled sample: BTC and ETH in May 2021, one-minute bars reconstructed from published figures.
 
-    The same seed gives the same prices. Nothing is downloaded; the description says what is simulated.
+    The same seed gives the same prices. Nothing is downloaded; the description states what is simulated.
+
+    Examples
+    --------
+    >>> from backtest.market import sample
+    >>> sample()
+    Market(BTCUSDT, ETHUSDT: 48,960 bars, 2021-05-10 to 2021-05-26)
     """
     bars, funding = reconstruct(seed)
     return Market(bars, funding, gap_limit=gap_limit, description=describe(seed))

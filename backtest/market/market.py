@@ -1,4 +1,4 @@
-"""A market: the price and funding history that positions live through."""
+"""A market: price and funding history, symbol by symbol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ONE_MINUTE = 60_000  # interval of a lone bar, which has no neighbour to measure
 
 @shown("symbols", "bars", "funding", "gap_limit", "description")
 class Market:
-    """Bars and funding, checked, symbol by symbol in order of time.
+    """Price bars and funding rates, checked, by symbol and time.
 
     Parameters
     ----------
@@ -41,15 +41,24 @@ class Market:
         ``symbol, time, rate``: fractions of notional, longs pay a positive rate. Symbols without bars are left
         out.
     gap_limit
-        The longest stretch of missing bars a position survives in a known state; None: any.
+        The longest stretch of missing bars that a position may be held through; None: any. After a longer one its
+        outcome is unknown.
     description
-        What these prices are, for footers and summaries.
+        Origin of the prices, printed in footers and summaries.
 
     Raises
     ------
     DataError
         For frames that break their schema, unsorted or duplicate times, overlapping bars, prices of zero, funding
         of other symbols only.
+
+    Examples
+    --------
+    >>> from backtest import Market
+    >>> Market(bars, description="my prices")
+    Market(BTCUSDT: 408 bars, 2021-05-10 to 2021-05-26)
+    >>> Market(bars).select(start=noon).resample("4h")
+    Market(BTCUSDT: 45 bars, 2021-05-19 to 2021-05-26)
     """
 
     @checked
@@ -75,7 +84,7 @@ class Market:
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Market:
-        """Return a market as it is, or that of a frame of bars, without funding."""
+        """Return a market as it is, or the market of a frame of bars, without funding."""
         if isinstance(given, cls):
             return given
         return cls(converted(given, pl.DataFrame, name, "a Market or a frame of bars"))
@@ -88,7 +97,7 @@ class Market:
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols, in the order their bars stand in."""
+        """The symbols, in the order of their bars."""
         return tuple(self.bars["symbol"].unique(maintain_order=True))
 
     @cached_property
@@ -99,7 +108,7 @@ class Market:
 
     @cached_property
     def times(self) -> Integers:
-        """(rows,) opening times, UTC milliseconds."""
+        """(rows,) open times, UTC milliseconds."""
         return readonly(self.bars["time"].to_physical().to_numpy())
 
     @cached_property
@@ -126,13 +135,13 @@ class Market:
             needed = [f"{PRICE_PREFIX[series]}{name}" for name in ("open", "high", "low", "close")]
             missing = [name for name in needed if name not in self.bars.columns]
             raise ArgumentError(
-                f"bars must have columns {', '.join(missing)}: the {series} price is asked for "
+                f"bars must have columns {', '.join(missing)}: the {series} price is requested "
                 "(trigger_price, fill_price or stop_trigger)"
             )
         return readonly(self.bars[f"{PRICE_PREFIX[series]}{part}"].to_numpy())
 
     def gaps(self) -> pl.DataFrame:
-        """Return where bars are missing: symbol, start, end, missing_bars, long (beyond the gap limit)."""
+        """Return stretches of missing bars: symbol, start, end, missing_bars, long (beyond the gap limit)."""
         return self._gaps
 
     @cached_property
@@ -162,7 +171,7 @@ class Market:
     ) -> Market:
         """Return the market of some symbols, and of the bars that open from ``start`` to before ``end``.
 
-        Funding is kept for these symbols, at all times: what is charged outside the bars touches nobody.
+        Funding is kept for these symbols, at all times: charges outside the bars affect no position.
 
         Raises
         ------
@@ -203,17 +212,17 @@ class Market:
         return Market(bars, funding, gap_limit=self.gap_limit, description=self.description)
 
     def kept(self, name: str, key: object) -> Any:
-        """Return what was made of this market last under a name; None where it was made for another key."""
+        """Return the value last kept under a name; None where it was made for another key."""
         last_key, made = self._made.get(name, (None, None))
         return made if last_key == key else None
 
     def keep(self, name: str, key: object, made: Made) -> Made:
-        """Return what was made of this market, after keeping it for whom needs it next."""
+        """Keep a value made from this market under a name, for later calls, and return it."""
         self._made[name] = (key, made)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what was made of the market: it can be made again."""
+        """Leave out kept values: they can be made again."""
         return {**self.__dict__, "_made": {}}
 
     def resample(self, every: str) -> Market:
@@ -227,7 +236,7 @@ class Market:
         Raises
         ------
         ArgumentError
-            For what is no interval.
+            For text that is no interval.
         """
         combine = {
             "open": pl.Expr.first,
@@ -262,7 +271,7 @@ class Market:
         return [slice(a, b) for a, b in zip(self.firsts[:-1], self.firsts[1:], strict=True)]
 
     def _check_prices(self) -> None:
-        """Refuse an empty history, and prices of zero unless they are odds between 0 and 1."""
+        """Raise for an empty history, and for prices of zero unless all lie between 0 and 1 (odds)."""
         if self.bars.is_empty():
             raise DataError("bars must hold at least one row, there is none")
         for prefix in PRICE_PREFIX.values():
@@ -286,7 +295,7 @@ class Market:
                 )
 
     def _check_funding_symbols(self, funding: pl.DataFrame) -> None:
-        """Refuse funding of other symbols only: one of the two files names them otherwise."""
+        """Raise where all funding is of other symbols: the two files name them differently."""
         given = funding["symbol"].unique(maintain_order=True).to_list()
         if given and not set(given) & set(self.symbols):
             raise DataError(

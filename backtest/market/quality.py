@@ -1,7 +1,6 @@
-"""What is wrong with a price history, as stretches of time: gaps, flat runs, jumps, prices that disagree.
+"""Quality report of a price history: gaps, flat runs, jumps, missing funding, prices that disagree.
 
-A report says what is there and changes nothing. Its thresholds are settings, not truths: a jump may be the crash
-one is looking for.
+A report changes nothing in the data. Its thresholds are settings: a jump may be the crash under study.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from backtest.schemas.frames import Time
 __all__ = ["CHECKS", "Limits", "report", "summary"]
 __dir__ = __all__.copy
 
-#: What a report looks for, in the order it is told.
+#: The checks of a report, in the order of its rows.
 CHECKS = {
     "gap": "bars missing",
     "funding": "no funding for longer than a venue goes without",
@@ -30,7 +29,7 @@ CHECKS = {
     "index": "mark far from the index price",
     "last": "mark far from the last price",
     "reference": "mark far from the reference given",
-    "repair": "rows put right when they were read",
+    "repair": "rows repaired when they were read",
 }
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -43,7 +42,7 @@ SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "note": pl.String,
 }
 
-#: What of two prices is compared, bar by bar: a wick of one of them is at none of its ends.
+#: Parts of two prices that are compared, bar by bar: a wick shows in the low or high, not in open or close.
 EXTREMES = ("low", "high", "close")
 
 #: How late a funding stamp may be.
@@ -55,13 +54,13 @@ TO_DEVIATION = 1.4826
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on something is worth telling."""
+    """Thresholds from which a finding is reported."""
 
     flat_bars: int = 30  #: bars of one price in a row
-    jump_deviations: float = 15.0  #: of the symbol's returns, by their median size
+    jump_deviations: float = 15.0  #: in standard deviations of the symbol's returns, from their median size
     jump: float = 0.01  #: and at least this return
     distance: float = 0.01  #: between two prices, as a fraction
-    funding_hours: float = 8.0  #: the longest a venue goes between two stamps
+    funding_hours: float = 8.0  #: longest time between two funding stamps
 
     def __post_init__(self) -> None:
         for name in ("flat_bars", "jump_deviations", "jump", "distance", "funding_hours"):
@@ -78,20 +77,27 @@ def report(
     repairs: Mapping[str, Repairs] | None = None,
     limits: Limits | None = None,
 ) -> pl.DataFrame:
-    """Return every stretch that a check found: ``symbol, check, start, end, bars, worst, note``.
+    """Return all findings, a stretch of time a row: ``symbol, check, start, end, bars, worst, note``.
 
     Parameters
     ----------
     market : the history; where it has index and last prices the mark is compared with them
-    span : from when up to when there should be bars; None: from the first bar to the last
+    span : the times between which bars are expected; None: from the first bar to the last
     reference : another history, such as spot, whose prices the mark is compared with
-    repairs : what was put right when the rows of each symbol were read
-    limits : from where on something is told
+    repairs : counts of repairs when the rows of each symbol were read
+    limits : thresholds from which a finding is reported
 
     Returns
     -------
-    One row a stretch, by symbol, check and time. ``bars``: how many it holds, or miss; of repairs, rows.
+    One row a stretch, by symbol, check and time. ``bars``: number of bars in it, or missing; of repairs, rows.
     ``worst``: the largest log return or log distance in it, null where none is measured. Repairs have no times.
+
+    Examples
+    --------
+    >>> from backtest.market import quality
+    >>> report = quality.report(bars.filter(pl.col("time").dt.day() != 15))
+    >>> report.select("symbol", "check", "bars").rows()
+    [('BTCUSDT', 'gap', 24)]
     """
     limits = limits or Limits()
     bars = _prepared(market)
@@ -114,7 +120,22 @@ def report(
 
 @checked
 def summary(found: pl.DataFrame) -> pl.DataFrame:
-    """Return ``symbol, check, stretches, bars, longest, worst`` of a report: a row a check that found any."""
+    """Return ``symbol, check, stretches, bars, longest, worst``: a row a symbol and check with findings.
+
+    Examples
+    --------
+    >>> from backtest.market import quality
+    >>> report = quality.report(bars.filter(pl.col("time").dt.day() != 15))
+    >>> quality.summary(report).select("check", "stretches", "bars", "longest")
+    shape: (1, 4)
+    ┌───────┬───────────┬──────┬──────────────┐
+    │ check ┆ stretches ┆ bars ┆ longest      │
+    │ ---   ┆ ---       ┆ ---  ┆ ---          │
+    │ enum  ┆ u32       ┆ i64  ┆ duration[ms] │
+    ╞═══════╪═══════════╪══════╪══════════════╡
+    │ gap   ┆ 1         ┆ 24   ┆ 1d           │
+    └───────┴───────────┴──────┴──────────────┘
+    """
     return found.group_by("symbol", "check", maintain_order=True).agg(
         stretches=pl.len(),
         bars=pl.col("bars").sum(),
@@ -145,7 +166,7 @@ def _gaps(market: Market) -> pl.LazyFrame:
 
 
 def _before(bars: pl.LazyFrame, start: datetime) -> pl.LazyFrame:
-    """Return what is missing before the first bar of each symbol."""
+    """Return the gap between the start of the span and the first bar of each symbol."""
     first = bars.group_by("symbol", maintain_order=True).agg(
         pl.col("interval").first(), end=pl.col("time").first()
     )
@@ -153,7 +174,7 @@ def _before(bars: pl.LazyFrame, start: datetime) -> pl.LazyFrame:
 
 
 def _after(bars: pl.LazyFrame, end: datetime) -> pl.LazyFrame:
-    """Return what is missing after the last bar of each symbol."""
+    """Return the gap between the last bar of each symbol and the end of the span."""
     return _missing(_closes(bars).with_columns(end=pl.lit(end).cast(Time)).rename({"close_time": "start"}))
 
 
@@ -199,7 +220,7 @@ def _jumps(bars: pl.LazyFrame, limits: Limits) -> pl.LazyFrame:
 
 
 def _distances(bars: pl.LazyFrame, check: str, limits: Limits) -> pl.LazyFrame:
-    """Return where the mark is far from the price a check is called after, at its low, its high or its close."""
+    """Return where the mark is far from the price that the check is named after, in low, high or close."""
     low, high, close = ((pl.col(part) / pl.col(f"{check}_{part}")).log() for part in EXTREMES)
     wider = pl.when(low.abs() >= high.abs()).then(low).otherwise(high)
     distance = pl.when(wider.abs() >= close.abs()).then(wider).otherwise(close)
@@ -231,5 +252,5 @@ def _repairs(repairs: Mapping[str, Repairs]) -> pl.LazyFrame:
 
 
 def _as_found(frame: pl.LazyFrame, check: str) -> pl.LazyFrame:
-    told = frame.with_columns(check=pl.lit(check, SCHEMA["check"]), note=pl.lit(""))
-    return told.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+    found = frame.with_columns(check=pl.lit(check, SCHEMA["check"]), note=pl.lit(""))
+    return found.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())

@@ -1,4 +1,4 @@
-"""What a reader had to put right in a file, counted: nothing is repaired without standing here."""
+"""Repairs made while a file is read: every kind there is, with its count."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-#: Every repair there is, and what was done. A reader cannot count any other.
+#: Every kind of repair, and what is done. Readers count no others.
 REPAIRS = {
-    "microseconds": "stamps in microseconds, taken as such",
-    "clock": "stamps of another clock, moved to UTC",
-    "shifted": "stamps of a period's start, moved to its end, when the value was known",
+    "microseconds": "times in microseconds, read as such",
+    "clock": "times of another clock, moved to UTC",
+    "shifted": "times of a period's start, moved to its end, when the value was known",
     "unsorted": "rows out of order, sorted",
     "duplicate": "rows that repeat another, left out",
-    "doubled": "liquidations written twice by the venue, one kept",
-    "conflicting": "rows of a time that a later row gives again with other values, left out",
-    "impossible": "bars whose prices are none, not above zero or out of order, left out",
-    "blank": "empty values, null",
-    "zero": "values of zero that cannot be, null",
+    "doubled": "liquidations that the venue wrote twice, one kept",
+    "conflicting": "rows whose time a later row repeats with other values, left out",
+    "impossible": "bars whose prices are no numbers, not above zero or out of order, left out",
+    "blank": "empty values, set to null",
+    "zero": "values of zero that are impossible, set to null",
     "unfinished": "bars that had not closed yet, left out",
 }
 
 
 @dataclass(frozen=True)
 class Repairs:
-    """How many rows (of ``blank`` and ``zero``: values) each repair touched; what is not there touched none."""
+    """Number of rows (of ``blank`` and ``zero``: values) that each repair changed; absent kinds changed none."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
 
@@ -44,11 +44,11 @@ class Repairs:
         return bool(self.counts)
 
     def __str__(self) -> str:
-        told = (f"{REPAIRS[name]}: {count:,}" for name, count in self.counts.items())
-        return "; ".join(told) or "nothing to repair"
+        counted = (f"{REPAIRS[name]}: {count:,}" for name, count in self.counts.items())
+        return "; ".join(counted) or "nothing to repair"
 
     def frame(self) -> pl.DataFrame:
-        """Return repair, rows, meaning: one row for each kind that happened."""
+        """Return repair, rows, meaning: one row for each kind of repair that was made."""
         return pl.DataFrame(
             {
                 "repair": list(self.counts),
@@ -61,7 +61,7 @@ class Repairs:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """The rows of a file, sorted and each there once, and what was put right to get them."""
+    """The rows of a file, sorted and without duplicates, and the repairs made."""
 
     rows: pl.DataFrame
     repairs: Repairs = field(default_factory=Repairs)

@@ -1,6 +1,7 @@
-"""Books where none was published: drawn from stated laws, or opened as open interest says.
+"""Synthetic and estimated books: drawn from stated laws, or estimated from open interest or volume.
 
-Each carries its assumptions as sentences, its seed, and the calibration targets it meets or misses.
+Exchanges publish no books. Each book here lists its assumptions as sentences, its seed, and the calibration
+targets it meets or misses.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from backtest.lazy import attach
 if TYPE_CHECKING:
     from backtest.population.cohorts import NOTIONAL_MIX
     from backtest.population.draws import LeverageMix
-    from backtest.population.open_interest import Standing, from_open_interest, from_volume
+    from backtest.population.open_interest import EstimatedBook, from_open_interest, from_volume
     from backtest.population.synthetic_books import HIGH, LOW, MIXED, synthetic
 
 __all__ = [
@@ -18,8 +19,8 @@ __all__ = [
     "LOW",
     "MIXED",
     "NOTIONAL_MIX",
+    "EstimatedBook",
     "LeverageMix",
-    "Standing",
     "from_open_interest",
     "from_volume",
     "synthetic",
@@ -30,7 +31,7 @@ __getattr__ = attach(
     {
         "backtest.population.cohorts": ["NOTIONAL_MIX"],
         "backtest.population.draws": ["LeverageMix"],
-        "backtest.population.open_interest": ["Standing", "from_open_interest", "from_volume"],
+        "backtest.population.open_interest": ["EstimatedBook", "from_open_interest", "from_volume"],
         "backtest.population.synthetic_books": ["HIGH", "LOW", "MIXED", "synthetic"],
     },
 )

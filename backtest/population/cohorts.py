@@ -1,4 +1,4 @@
-"""Cohorts of open interest: what is opened at each bar's close, at each leverage, on each side."""
+"""Cohorts of open interest: positions opened at each bar's close, at each leverage, on each side."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def liquidation_bars(own: pl.DataFrame, times: Integers) -> Integers:
 
 
 def tilted(mix: Mapping[float, float], bars: pl.DataFrame, tilt: float) -> dict[str, Floats]:
-    """Return (bars, leverages) shares a side: the mix, tilted toward leverage on the side of the takers."""
+    """Return (bars, leverages) shares of each side: the mix, tilted toward leverage on the takers' side."""
     base = np.broadcast_to(np.array(list(mix.values())), (bars.height, len(mix)))
     if tilt == 0.0:
         return {"long": base, "short": base}
@@ -73,7 +73,7 @@ def tilted(mix: Mapping[float, float], bars: pl.DataFrame, tilt: float) -> dict[
 def flow_rows(
     symbol: str, side: str, times: Integers, opened: Floats, liquidated: Floats, closed: Floats
 ) -> pl.DataFrame:
-    """Return the flows of one side of a symbol as rows, with what stands after each bar."""
+    """Return the flows of one side of a symbol as rows, with the open interest after each bar."""
     return pl.DataFrame(
         {
             "symbol": pl.repeat(symbol, times.size, eager=True),
@@ -82,26 +82,26 @@ def flow_rows(
             "opened": opened,
             "liquidated": liquidated,
             "closed": closed,
-            "standing": np.cumsum(opened - liquidated - closed),
+            "open_interest": np.cumsum(opened - liquidated - closed),
         }
     )
 
 
 def sentences(mix: Mapping[float, float], tilt: float, trader_notional: float) -> tuple[str, ...]:
-    """Return what a book of cohorts assumes, beside what opens and closes it."""
+    """Return the assumptions of an estimated book, other than what opens and closes positions."""
     shares = ", ".join(f"{leverage:g}x {share:.0%}" for leverage, share in mix.items())
     mean = sum(leverage * share for leverage, share in mix.items())
-    tilted = f", tilted by {tilt:g} towards the side of the takers" if tilt else ""
+    tilted = f", tilted by {tilt:g} towards the takers' side" if tilt else ""
     return (
         f"opened on both sides at bar closes; leverage by notional: {shares}{tilted}",
         mean_leverage(mean),
         f"traders of {trader_notional:,.0f} each at the entry, which decides their tier",
-        "what stood before the first bar is taken as opened at its close",
+        "open interest before the first bar is taken as opened at its close",
     )
 
 
 def check_mix(mix: Mapping[float, float]) -> None:
-    """Refuse a mix that is no set of shares at leverages."""
+    """Raise unless a mix gives shares that add up to 1 at leverages of 1 or more."""
     if not mix or any(not (leverage >= 1 and share >= 0) for leverage, share in mix.items()):
         raise ArgumentError(f"leverage_mix must give shares of zero or more at leverages of 1 or more, is {mix!r}")
     if abs(sum(mix.values()) - 1) > 1e-9:

@@ -1,7 +1,7 @@
-"""The laws a population is drawn by, each of which says itself in words, and the tiers that bound what is drawn.
+"""Laws of a synthetic book: leverage, sizes, holding times and entries, and the tiers that limit them.
 
-Draws are arrays in the order of a market's bars: by symbol, then by time. A size is the entry notional in quote
-currency; of a face-value contract, what it pays out.
+Each law describes itself in words for the book's assumptions. Draws are arrays in the order of a market's bars: by
+symbol, then by time. A size is the entry notional in quote currency; of a face-value contract, its payout.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LeverageMix:
     ranges: tuple[tuple[float, float, float], ...]  #: (lowest, highest, share)
 
     def __post_init__(self) -> None:
-        """Refuse what is no range, and shares that do not add up to one."""
+        """Raise for an invalid range, and for shares that do not add up to one."""
         for low, high, share in self.ranges:
             if not (1 <= low <= high < np.inf and 0 <= share <= 1):
                 raise ArgumentError(
@@ -79,7 +79,7 @@ class SizeLaw:
     largest_size: float  #: quote
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no law."""
+        """Raise for numbers that are not finite and above zero (the spread: zero or more)."""
         for name in ("median_size", "tail_index", "largest_size"):
             require_number(name, getattr(self, name), above_zero=True)
         require_number("size_spread", self.size_spread)
@@ -118,7 +118,7 @@ class HoldingLaw:
     holding_spread: float  #: standard deviation of the logarithm
 
     def __post_init__(self) -> None:
-        """Refuse what is no time, and a spread that is no number."""
+        """Raise for a median that is no time, and a spread that is no number."""
         median = self.median_holding
         is_time = isinstance(median, timedelta) and MILLISECOND <= median <= LONGEST_HOLDING
         if median is not None and not is_time:
@@ -148,7 +148,7 @@ class HoldingLaw:
 
 
 def traded_notional(market: Market) -> Floats:
-    """Return (rows,) the notional traded in each bar at its opening mark price; zeros where no volume is known."""
+    """Return (rows,) the notional traded in each bar at the bar's open (mark price); zeros without volume."""
     openings = market.prices("mark", "open")
     volume = market.bars["volume"].to_numpy() if "volume" in market.bars.columns else np.zeros(openings.size)
     return np.asarray(volume * openings)
@@ -171,10 +171,10 @@ def shares_by_symbol(market: Market, shares: Mapping[str, float] | None) -> dict
 def entry_rows(
     market: Market, shares: Mapping[str, float], profile: Floats, count: int, rng: np.random.Generator
 ) -> Integers:
-    """Return (count,) the bars positions are opened at, ascending.
+    """Return (count,) the bar each position is opened at, ascending.
 
-    Within a symbol the chance of a bar is as its ``profile``, such as the notional traded in it, or equal where
-    that is zero throughout.
+    Within a symbol the chance of a bar is proportional to its ``profile``, such as the notional traded in it, or
+    equal where that is zero throughout.
     """
     chances = np.zeros(market.times.size)
     for symbol, first, stop in zip(market.symbols, market.firsts[:-1], market.firsts[1:], strict=True):
@@ -212,7 +212,7 @@ class Part:
 
 
 def parts_by_table(market: Market, venue: Venue, tiers: Tiers, rows: Integers) -> Iterator[Part]:
-    """Yield positions by contract and table, in order; refuse those opened while no tiers were in force."""
+    """Yield positions by contract and table, in order; raise where no tiers were in force at an entry."""
     times, ends = market.times[rows], np.searchsorted(rows, market.firsts)
     for symbol, first, stop in zip(market.symbols, ends[:-1], ends[1:], strict=True):
         if first == stop:
@@ -246,5 +246,5 @@ def require_shares(name: str, shares: list[float]) -> None:
 def _no_tiers(contract: Contract, count: int, total: int) -> TiersError:
     return TiersError(
         f"positions need margin tiers in force at their entry: {count:,} of {total:,} have none, all in "
-        f"{contract.symbol}, whose tables are {contract.dated_tables}: ask for the nearest, or name a stand-in"
+        f"{contract.symbol}, whose tables are {contract.dated_tables}: ask for the nearest, or name a substitute"
     )

@@ -1,9 +1,9 @@
-"""Books as open interest says: what was opened in each bar, on both sides, over a stated mix of leverages.
+"""Books estimated from open interest or volume: positions opened in each bar, on both sides, over a leverage mix.
 
-Open interest is taken in base units (its dollars fall with the price alone). Per bar and side, opened = change of
-open interest + liquidated + closed, where holders close a stated share of the volume; what a wick liquidated
-leaves first and is not removed again, and what stands never exceeds open interest. Without open interest, a share
-of the volume opens and what stands is closed at a stated rate.
+Open interest is in base units (its dollar value falls with the price alone). For each bar and side, opened =
+change of open interest + liquidated + closed, where holders close a stated share of the volume. Positions that a
+wick liquidated leave first and are not closed again, and open positions never exceed open interest. Without open
+interest, a share of the volume opens and open positions are closed at a stated rate.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
 from backtest.shown import shown
 
-#: Of the volume, that closes positions beyond what open interest shows, or opens them where nothing is shown.
+#: Share of the volume that closes positions beyond the fall of open interest; without open interest, that opens.
 SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 @shown()
-class Standing:
-    """A book of cohorts, and what flowed while it stood.
+class EstimatedBook:
+    """A book estimated from open interest or volume, and its flows.
 
-    ``flows`` has a row a symbol, bar and side: ``symbol, time, side, opened, liquidated, closed, standing`` in
-    base units.
+    ``flows`` has a row a symbol, bar and side: ``symbol, time, side, opened, liquidated, closed, open_interest``;
+    amounts in base units, ``open_interest`` after the bar.
     """
 
     book: Book
@@ -67,29 +67,29 @@ def from_open_interest(
     trader_notional: float = 10_000.0,
     tiers: Tiers = "strict",
     threads: int | None = None,
-) -> Standing:
-    """Return the book that stood behind the open interest of a market's bars.
+) -> EstimatedBook:
+    """Return the book estimated from the open interest of a market's bars.
 
     Parameters
     ----------
     market
         Bars with ``open_interest`` and ``volume``, base units; ``taker_buy_volume`` where there is a tilt.
     turnover
-        Share of the volume that closes positions of either side beyond what open interest shows.
+        Share of the volume that closes positions of each side beyond the fall of open interest.
     leverage_mix
-        Share of what is opened, by notional, at each leverage.
+        Share of the notional opened at each leverage.
     taker_tilt
-        How much more leverage the side of the takers has: shares are multiplied by (leverage / mean) to the
-        power of tilt x (2 x taker buy share - 1) for longs, and its negative for shorts.
+        How much more leverage the takers' side has: shares are multiplied by (leverage / mean) to the power of
+        tilt x (2 x taker buy share - 1) for longs, and its negative for shorts.
     trader_notional
-        Entry notional of one trader, which decides the tier; a row stands for as many as its cohort holds.
+        Entry notional of one trader, which decides the tier; ``weight`` is the number of traders of a row.
     tiers, threads
         As for ``sweep``. Leverage beyond a tier's limit is lowered to it.
 
     Returns
     -------
     A book with a row a bar, side and leverage, entered at the bar's close, ``weight`` traders each, whose
-    ``survival`` says how holders' own closing thins it out; and the flows.
+    ``survival`` is the share that holders have not closed themselves; and the flows.
 
     Raises
     ------
@@ -97,12 +97,22 @@ def from_open_interest(
         For bars without open interest or volume.
     ArgumentError
         For numbers out of their range.
+
+    Examples
+    --------
+    >>> from backtest.population import from_open_interest
+    >>> traded = bars.with_columns(volume=pl.lit(1_000.0), open_interest=pl.lit(50_000.0))
+    >>> estimated = from_open_interest(traded, "binance")
+    >>> estimated.book
+    Book(5,712 positions in BTCUSDT, 0 adjustments)
+    >>> estimated.flows.group_by("side", maintain_order=True).agg(pl.sum("liquidated").round()).rows()
+    [('long', 99980.0), ('short', 4216.0)]
     """
     _require_columns(market, ("open_interest", "volume"))
     _require_range("turnover", turnover, 1.0)
     sentence = f"estimated from open interest, not positions: {turnover:g} of the volume closes positions"
     laws = _Laws(sentence, True, turnover, 0.0, leverage_mix, taker_tilt, trader_notional)
-    return _standing(market, venue, laws, tiers, threads)
+    return _estimated(market, venue, laws, tiers, threads)
 
 
 @checked
@@ -117,17 +127,17 @@ def from_volume(
     trader_notional: float = 10_000.0,
     tiers: Tiers = "strict",
     threads: int | None = None,
-) -> Standing:
-    """Return the book that volume alone suggests: a share of it opens, and holders close at a constant rate.
+) -> EstimatedBook:
+    """Return a book estimated from volume alone: a share of it opens, and holders close at a constant rate.
 
     Parameters
     ----------
     market
         Bars with ``volume``, base units.
     opening_share
-        Share of the volume that opens positions of either side.
+        Share of the volume that opens positions of each side.
     mean_holding
-        Mean time to a holder's own close.
+        Mean time from the entry to the holder's own close.
     leverage_mix, taker_tilt, trader_notional, tiers, threads
         As for :func:`from_open_interest`.
 
@@ -141,6 +151,15 @@ def from_volume(
         For bars without volume.
     ArgumentError
         For numbers out of their range.
+
+    Examples
+    --------
+    >>> from backtest.population import from_volume
+    >>> estimated = from_volume(bars.with_columns(volume=pl.lit(1_000.0)), "binance")
+    >>> estimated.flows.columns
+    ['symbol', 'time', 'side', 'opened', 'liquidated', 'closed', 'open_interest']
+    >>> round(estimated.flows["open_interest"][-1])
+    1339
     """
     _require_columns(market, ("volume",))
     _require_range("opening_share", opening_share, 1.0)
@@ -151,12 +170,12 @@ def from_volume(
     )
     holding = mean_holding / timedelta(milliseconds=1)
     laws = _Laws(sentence, False, opening_share, holding, leverage_mix, taker_tilt, trader_notional)
-    return _standing(market, venue, laws, tiers, threads)
+    return _estimated(market, venue, laws, tiers, threads)
 
 
 @dataclass(frozen=True, eq=False)
 class _Laws:
-    """What opens and closes positions, beside liquidation, and over what leverage."""
+    """Laws of opening and closing, other than liquidation, and the leverage mix."""
 
     sentence: str
     by_open_interest: bool
@@ -172,7 +191,7 @@ class _Laws:
 
     @property
     def other_shares(self) -> tuple[float, ...]:
-        """Shares of the volume that the answer is told beside: half and twice, or the default one beside none."""
+        """Shares of the volume to compare with: half and twice the own one; the default one where that is zero."""
         return (self.share / 2, min(2 * self.share, 1.0)) if self.share else (SHARE,)
 
     def at(self, share: float) -> _Laws:
@@ -181,7 +200,7 @@ class _Laws:
 
 
 class _Side(NamedTuple):
-    """What one side of a symbol did, (bars,) base each; the survival (bars + 1,)."""
+    """Flows of one side of a symbol, (bars,) base each; the survival (bars + 1,)."""
 
     opened: Floats
     liquidated: Floats
@@ -189,7 +208,7 @@ class _Side(NamedTuple):
     log_survival: Floats
 
 
-def _standing(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: int | None) -> Standing:
+def _estimated(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: int | None) -> EstimatedBook:
     units = unit_cohorts(market, venue, laws.mix, laws.trader_notional)
     outcomes = sweep(Book(units), market, venue, leverage_limit="cap", tiers=tiers, threads=threads)
     weights, flows, survival = [], [], []
@@ -203,31 +222,31 @@ def _standing(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: 
         for place, side in enumerate(SIDES):
             own = outcomes.filter((pl.col("symbol") == symbol) & (pl.col("side") == side))
             ends = liquidation_bars(own, times)
-            stood = _stand(laws, bars, interval, shares[side], ends)
+            flow = _flows(laws, bars, interval, shares[side], ends)
             for share, total in liquidated.items():
-                other = _stand(laws.at(share), bars, interval, shares[side], ends)
+                other = _flows(laws.at(share), bars, interval, shares[side], ends)
                 total[place] += other.liquidated @ bars["close"].to_numpy()
             per_trader = own["quantity"].to_numpy().reshape(times.size, len(laws.mix))
-            weights.append(((stood.opened[:, None] * shares[side]) / per_trader).ravel())
-            flows.append(flow_rows(symbol, side, times, stood.opened, stood.liquidated, stood.closed))
-            logs[side] = stood.log_survival
+            weights.append(((flow.opened[:, None] * shares[side]) / per_trader).ravel())
+            flows.append(flow_rows(symbol, side, times, flow.opened, flow.liquidated, flow.closed))
+            logs[side] = flow.log_survival
         moments = pl.Series(np.append(times, times[-1] + interval)).cast(Time)
         names = pl.repeat(symbol, moments.len(), eager=True)
         survival.append(pl.DataFrame({"symbol": names, "time": moments, **logs}))
-    flow = pl.concat(flows)
+    all_flows = pl.concat(flows)
     weighted = outcomes.select(units.columns).with_columns(weight=np.concatenate(weights))
     held = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
-    told = (
+    assumptions = (
         laws.sentence,
         *sentences(laws.mix, laws.tilt, laws.trader_notional),
-        of_flows(flow),
+        of_flows(all_flows),
         of_turnover(liquidated, "closed" if laws.by_open_interest else "opened"),
     )
-    return Standing(Book(held, assumptions=told, survival=pl.concat(survival)), flow)
+    return EstimatedBook(Book(held, assumptions=assumptions, survival=pl.concat(survival)), all_flows)
 
 
-def _stand(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends: Integers) -> _Side:
-    """Return one side's flows; ``ends`` is the bar each cohort is liquidated in."""
+def _flows(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends: Integers) -> _Side:
+    """Return one side's flows; ``ends``: (bars * leverages,) the bar each cohort is liquidated in."""
     volume = bars["volume"].to_numpy()
     interest = bars["open_interest"].to_numpy() if laws.by_open_interest else volume
     flow = laws.share * volume

@@ -1,4 +1,4 @@
-"""Which side positions are opened on: a stated share of longs, that may lean the way funding says traders lean."""
+"""Side of synthetic positions: a stated share of longs, higher or lower with the sign of funding."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class SideLaw:
     """Share of longs among the positions opened, higher while funding is positive, lower while it is negative."""
 
     long_share: float
-    funding_lean: float  #: added where the last rate before the entry is above zero, taken off where below
+    funding_lean: float  #: added where the last rate before the entry is above zero, subtracted where below
 
     def __post_init__(self) -> None:
-        """Refuse shares outside 0 to 1."""
+        """Raise for shares outside 0 to 1."""
         require_number("long_share", self.long_share)
         if self.long_share > 1:
             raise ArgumentError(f"long_share must lie from 0 to 1, is {self.long_share!r}")
@@ -44,7 +44,7 @@ class SideLaw:
         Raises
         ------
         DataError
-            For a lean without funding to lean by.
+            For a lean in a market without funding.
         """
         if not self.funding_lean:
             return np.full(1, self.long_share)
@@ -52,7 +52,7 @@ class SideLaw:
 
 
 def funding_signs(market: Market) -> Floats:
-    """Return (rows,) the sign of the last funding rate at or before each bar's opening; 0 before the first."""
+    """Return (rows,) the sign of the last funding rate at or before each bar's open; 0 before the first."""
     if market.funding is None:
         raise DataError("funding_lean needs a market with funding")
     signs = np.zeros(market.times.size)

@@ -1,7 +1,7 @@
-"""Invented books: positions drawn from a stated population.
+"""Synthetic books: positions drawn from stated laws.
 
-Nobody publishes an exchange's book, so everything here is an assumption, and each book says which: its sentences
-carry every number, the seed, and whether the book as drawn meets the figures known of real ones.
+Exchanges publish no books, so every number here is an assumption. The book's ``assumptions`` list each of them,
+the seed, and whether the positions drawn meet the figures published of real books.
 """
 
 from __future__ import annotations
@@ -66,29 +66,30 @@ def synthetic(
     median_holding: timedelta | None = timedelta(hours=12),
     holding_spread: float = 1.4,
 ) -> Book:
-    """Return a book of independent positions, each opened at a bar's opening at its mark price.
+    """Return a synthetic book: independent positions, each opened at a bar's open at the mark price.
 
     Parameters
     ----------
     market, venue, tiers
-        Where positions are opened, and the rules that bound their size and leverage, as for ``sweep``.
+        Where positions are opened, and the rules that limit their size and leverage, as for ``sweep``.
     count
         Positions drawn.
     seed
-        The same seed gives the same book; other tiers change only the sizes and leverages they bound.
+        The same seed gives the same book; other tiers change only the sizes and leverages they limit.
     symbol_shares
         Shares of positions by symbol. By default by notional traded, or equal where bars have no volume.
     entries
-        Chance of a bar within its symbol: as the notional traded in it, where bars have volume; by ``time`` equal.
+        Chance of a bar within its symbol: ``volume``, proportional to the notional traded in it where bars have
+        volume; ``time``, equal.
     long_share, funding_lean
         Share of positions that are long: a half, because every contract has two sides. The lean is added where the
-        last funding rate at or before the entry was positive, and taken off where it was negative.
+        last funding rate at or before the entry was positive, and subtracted where it was negative.
     leverage_mix
-        Shares of positions by range of leverage. What the tier of a position's size does not allow is lowered.
+        Shares of positions by range of leverage. Leverage beyond the limit of a position's tier is lowered to it.
     median_size, size_spread
-        Sizes are entry notionals in quote currency (of face-value contracts what they pay out), lognormal: the
-        median at the mix's typical leverage, and the standard deviation of the logarithm. The defaults fit the
-        liquidations that one venue printed. Size falls with leverage.
+        Sizes are entry notionals in quote currency (of face-value contracts, payouts), lognormal: the median at
+        the mix's typical leverage, and the standard deviation of the logarithm. The defaults fit the liquidations
+        that one venue published. Size falls with leverage.
     tail_index, largest_size
         The largest hundredth follows a Pareto law of this index (real books: 0.8 to 1.2), truncated at the
         largest size or at the end of the tier table.
@@ -104,6 +105,15 @@ def synthetic(
         For a lean by funding in a market without.
     TiersError
         Where positions are opened while no tiers are in force.
+
+    Examples
+    --------
+    >>> from backtest.population import synthetic
+    >>> drawn = synthetic(market, "binance", count=1_000, seed=1, median_holding=None)
+    >>> drawn.assumptions[0]
+    'synthetic book: 1,000 positions, seed 1, opened at the open of a bar at the mark price'
+    >>> drawn.positions["leverage"].median()
+    15.0
     """
     _require_whole("count", count, least=1)
     _require_whole("seed", seed, least=0)
@@ -117,13 +127,13 @@ def synthetic(
     )
     rng = np.random.Generator(np.random.PCG64(seed))
     drawn = _draw(market, laws, rng, count=count, venue=venue, tiers=tiers)
-    stated = f"synthetic book: {count:,} positions, seed {seed}, opened at bar openings at mark prices"
+    stated = f"synthetic book: {count:,} positions, seed {seed}, opened at the open of a bar at the mark price"
     return Book(_positions(market, drawn), assumptions=(stated, *_assumptions(market, laws, drawn)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Laws:
-    """What a book is drawn by."""
+    """Laws of one book."""
 
     symbol_shares: Mapping[str, float]
     entries: Entries
@@ -133,14 +143,14 @@ class _Laws:
     holding: HoldingLaw
 
     def __post_init__(self) -> None:
-        """Refuse what is no profile, and what is no mix."""
+        """Raise for an unknown profile of entries, and for what is no mix."""
         if self.entries not in get_args(Entries):
             raise ArgumentError(f"entries must be one of {', '.join(get_args(Entries))}, is {self.entries!r}")
         if not isinstance(self.leverage_mix, LeverageMix):
             raise ArgumentError(f"leverage_mix must be a LeverageMix, is {self.leverage_mix!r}")
 
     def profile(self, market: Market) -> Floats:
-        """Return (rows,) what the chance of an entry in each bar goes by; zeros where time alone does."""
+        """Return (rows,) weights of an entry in each bar; zeros where all bars are alike."""
         traded = traded_notional(market)
         return traded if self.entries == "volume" else np.zeros_like(traded)
 
@@ -204,7 +214,7 @@ def _symbols(market: Market, rows: Integers) -> pl.Series:
 
 
 def _assumptions(market: Market, laws: _Laws, drawn: _Drawn) -> Iterator[str]:
-    """Yield what was assumed, and what the book drawn looks like beside what is known of 2021."""
+    """Yield the assumptions, and the book as drawn compared with published figures of 2021."""
     in_time = "in proportion to notional traded" if laws.profile(market).any() else "uniform over time"
     by_symbol = ", ".join(f"{symbol} {percent(share)}" for symbol, share in laws.symbol_shares.items())
     yield f"entries: {in_time}, by symbol {by_symbol}, {laws.sides}"

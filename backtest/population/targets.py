@@ -1,4 +1,4 @@
-"""Figures known of real books, and whether a book meets them: every one is said, met or missed."""
+"""Calibration targets: figures published of real books, and whether a book meets each of them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from backtest.kernel.types import Floats
 #: Of positions in 2021: the share at 20 times or more, by count, and the mean leverage by notional.
 HIGH_LEVERAGE, HIGH_SHARE, MEAN_LEVERAGE = 20, (0.40, 0.60), (5.0, 10.0)
 
-#: Share of the notional that the largest hundredth holds: accounts deleveraged on one venue on 10 October 2025, of
+#: Share of the notional that the largest hundredth holds: accounts hit by ADL on one venue on 10 October 2025, of
 #: the winning side only. Met within ten points.
 LARGEST_SHARE, POINTS = 0.84, 0.10
 
-#: BTC liquidations that one venue printed in February 2026, dollars. Met within a half more or less.
-PRINTED_SIZES = {"median": 921.0, "mean": 9_561.0, "95th percentile": 29_200.0}
+#: BTC liquidations that one venue published in February 2026, dollars. Met within a half more or less.
+PUBLISHED_SIZES = {"median": 921.0, "mean": 9_561.0, "95th percentile": 29_200.0}
 CLOSE_TO = 1.5
 
-#: Liquidated a day, of what stands open on a side: the least and the most published, by venue and year.
+#: Liquidated a day, of the open interest of a side: the lowest and the highest published, by venue and year.
 DAILY_SHARE = (0.0006, 0.0351)
 
 
 def of_positions(leverage: Floats, size: Floats) -> Iterator[str]:
-    """Yield what positions look like beside real ones.
+    """Yield the leverage and sizes of positions, compared with published ones.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def of_positions(leverage: Floats, size: Floats) -> Iterator[str]:
     size : (n,) notional at the entry
     """
     share = float(np.mean(leverage >= HIGH_LEVERAGE))
-    wanted = f"2021: {percent(HIGH_SHARE[0])} to {percent(HIGH_SHARE[1])}"
+    target = f"2021: {percent(HIGH_SHARE[0])} to {percent(HIGH_SHARE[1])}"
     yield (
         f"as drawn, {percent(share)} of positions at {HIGH_LEVERAGE} times or more "
-        f"({wanted}, {verdict(share, HIGH_SHARE)})"
+        f"({target}, {verdict(share, HIGH_SHARE)})"
     )
     yield f"as drawn, {mean_leverage(float(np.average(leverage, weights=size)))}"
     ordered = np.sort(size)
-    yield f"as drawn, {_sizes(ordered)} ({_printed()})"
+    yield f"as drawn, {_sizes(ordered)} ({_published()})"
     largest = float(ordered[-max(1, ordered.size // 100) :].sum() / ordered.sum())
     met = verdict(largest, (LARGEST_SHARE - POINTS, LARGEST_SHARE + POINTS))
     yield (
@@ -51,38 +51,38 @@ def of_positions(leverage: Floats, size: Floats) -> Iterator[str]:
 
 
 def mean_leverage(mean: float) -> str:
-    """Return a notional-weighted mean leverage beside that of 2021."""
+    """Return a notional-weighted mean leverage, compared with that of 2021."""
     low, high = MEAN_LEVERAGE
     return f"mean leverage by notional {mean:.2f} (2021: {low:g} to {high:g}, {verdict(mean, MEAN_LEVERAGE)})"
 
 
 def of_flows(flows: pl.DataFrame) -> str:
-    """Return liquidations a day over open interest beside the published range.
+    """Return liquidations a day over open interest, compared with the published range.
 
     Parameters
     ----------
-    flows : ``symbol, time, side, liquidated, standing``
+    flows : ``symbol, time, side, liquidated, open_interest``
     """
     daily = flows.group_by(pl.col("time").dt.truncate("1d"), "symbol", "side").agg(
-        pl.sum("liquidated"), pl.mean("standing")
+        pl.sum("liquidated"), pl.mean("open_interest")
     )
-    sides = daily.group_by("side").agg(share=pl.sum("liquidated") / pl.sum("standing")).sort("side")
+    sides = daily.group_by("side").agg(share=pl.sum("liquidated") / pl.sum("open_interest")).sort("side")
     low, high = DAILY_SHARE
-    told = " and ".join(f"{share:.2%} of {side}s {verdict(share, DAILY_SHARE)}" for side, share in sides.rows())
-    return f"liquidated a day, of what stands: {told} (published, by venue and year: {low:.2%} to {high:.2%})"
+    both = " and ".join(f"{share:.2%} of {side}s {verdict(share, DAILY_SHARE)}" for side, share in sides.rows())
+    return f"liquidated a day, of open interest: {both} (published, by venue and year: {low:.2%} to {high:.2%})"
 
 
 def of_turnover(flows: Mapping[float, Floats], name: str) -> str:
-    """Return how much more or less other turnovers liquidate, in words.
+    """Return how much more or less is liquidated at other shares of the volume, as a sentence.
 
     Parameters
     ----------
-    flows : liquidated quantity of longs and of shorts, (2,), by turnover; first the one the book stands for
-    name : of what is turned over
+    flows : liquidated quantity of longs and of shorts, (2,), by share of the volume; first the book's own
+    name : of the flow: ``opened`` or ``closed``
     """
     own, *others = flows.items()
-    told = [f"{turnover:g}: {_changes(liquidated, own[1])}" for turnover, liquidated in others]
-    return f"liquidated with other shares of the volume {name}, beside {own[0]:g}: {'; '.join(told)}"
+    changes = [f"{turnover:g}: {_changes(liquidated, own[1])}" for turnover, liquidated in others]
+    return f"liquidated with other shares of the volume {name}, against {own[0]:g}: {'; '.join(changes)}"
 
 
 def verdict(value: float, target: tuple[float, float]) -> str:
@@ -92,16 +92,16 @@ def verdict(value: float, target: tuple[float, float]) -> str:
 
 def _sizes(ordered: Floats) -> str:
     found = (float(np.median(ordered)), float(ordered.mean()), float(ordered[int(0.95 * (ordered.size - 1))]))
-    pairs = zip(found, PRINTED_SIZES.items(), strict=True)
-    told = (
+    pairs = zip(found, PUBLISHED_SIZES.items(), strict=True)
+    sizes = (
         f"{name} {value:,.0f} {verdict(value, (target / CLOSE_TO, target * CLOSE_TO))}"
         for value, (name, target) in pairs
     )
-    return f"sizes: {', '.join(told)}"
+    return f"sizes: {', '.join(sizes)}"
 
 
-def _printed() -> str:
-    return f"liquidations printed in 2026: {', '.join(f'{size:,.0f}' for size in PRINTED_SIZES.values())}"
+def _published() -> str:
+    return f"liquidations published in 2026: {', '.join(f'{size:,.0f}' for size in PUBLISHED_SIZES.values())}"
 
 
 def _changes(liquidated: Floats, own: Floats) -> str:

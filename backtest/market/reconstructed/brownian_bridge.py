@@ -42,7 +42,7 @@ LARGEST_PULL = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Pins:
-    """What one symbol's path is pinned to, an interval a row, in order of time and without gaps."""
+    """Prices that one symbol's path is pinned to, an interval a row, in order of time and without gaps."""
 
     start: Integers  #: (i,) minutes since the first
     minutes: Integers  #: (i,) a multiple of SLOTS
@@ -197,13 +197,13 @@ def _extreme_minutes(
     walk += pins.open[:, None, None] + (passed / passed[:, -1:])[:, :, None] * change[:, None]
     misfit = np.abs(walk.max(axis=1) - pins.high[:, None]) + np.abs(walk.min(axis=1) - pins.low[:, None])
     known = np.searchsorted(pins.start, lowest_at, side="right") - 1
-    wanted = lowest_at - pins.start[known]
-    slots_off = np.abs(walk[known].argmin(axis=0) - wanted // slot[known])
+    lowest_minute = lowest_at - pins.start[known]
+    slots_off = np.abs(walk[known].argmin(axis=0) - lowest_minute // slot[known])
     misfit[known] += slots_off * (pins.high[known] - pins.low[known]) / (SLOTS / 2)
     best = np.take_along_axis(walk, misfit.argmin(axis=1)[:, None, None], axis=2)[:, :, 0]
     within = (rng.random((2, slot.size)) * slot).astype(np.int64)
     highest, lowest = best.argmax(axis=1) * slot + within[0], best.argmin(axis=1) * slot + within[1]
-    lowest[known] = wanted
+    lowest[known] = lowest_minute
     return _at_ends(highest, pins, pins.high), _at_ends(lowest, pins, pins.low)
 
 

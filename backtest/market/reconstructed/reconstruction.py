@@ -1,7 +1,7 @@
 """The bundled sample: one-minute mark prices of May 2021, reconstructed between published figures.
 
-Nobody may redistribute the minutes themselves, so they are simulated: each published interval (a day; an hour
-on 19 May) is a path of clustered volatility from its open to its close that has exactly its high and low, and
+Venues do not allow the real minutes to be redistributed, so they are simulated: each published interval (a day; an
+hour on 19 May) is a path of clustered volatility from its open to its close that has exactly its high and low, and
 the two symbols' paths are correlated. Prices are in USDT. Where an hour and the day of 19 May disagreed the
 hours would win; as published, they agree. The same seed gives the same bytes wherever numpy draws the same
 numbers from PCG64.
@@ -35,7 +35,7 @@ DAILY, HOURLY = "may_2021_daily_mark.csv", "may_19_2021_hourly_mark.csv"
 
 
 def describe(seed: int = SEED) -> str:
-    """Return what the sample is, in the line that goes wherever its numbers go."""
+    """Return the description of the sample, printed with every result."""
     return (
         "reconstruction: one-minute BTC and ETH mark prices, 10 to 26 May 2021, simulated between published "
         "daily (19 May: hourly) open, high, low and close; "

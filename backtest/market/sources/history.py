@@ -193,7 +193,7 @@ def _described(history: History) -> str:
 
 def _put_right(fetched: Fetched) -> Iterator[str]:
     if fetched.repairs:
-        yield f"put right in its files: {str(fetched.repairs).replace('; ', ', ')}"
+        yield f"repaired in its files: {str(fetched.repairs).replace('; ', ', ')}"
 
 
 def _unknown_ends(history: History, market: Market) -> Iterator[str]:
