@@ -271,12 +271,12 @@ def terms_of(held: list[Leg], coins: list[Coin], world: Row) -> list[Position | 
     return terms
 
 
-def is_spared(state: State, world: Row) -> bool:
+def is_exempt(state: State, world: Row) -> bool:
     """Whether the account is hedged in every symbol under a rule that spares it."""
     sides: dict[str, dict[float, float]] = {}
     for p in state.positions():
         sides.setdefault(p.symbol, {})[p.s] = p.Q
-    return world["hedged"] == "spared" and all(Q.get(1.0) == Q.get(-1.0) for Q in sides.values())
+    return world["hedged"] == "exempt" and all(Q.get(1.0) == Q.get(-1.0) for Q in sides.values())
 
 
 def follow(legs: list[Leg], coins: list[Coin], transfers: list[Row], wallet: float, world: Row) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def follow(legs: list[Leg], coins: list[Coin], transfers: list[Row], wallet: flo
     for bar, what, state in moments(legs, coins, transfers, wallet, world):
         if what in ("exited", "unknown"):
             end = (what, bar, None)
-        if state is None or is_spared(state, world):
+        if state is None or is_exempt(state, world):
             continue
         for view in state.views():
             for name in ("A", "C", "B"):
@@ -307,7 +307,7 @@ def world_of(
     *,
     gap_limit_ms: int | None = 6 * 3600 * 1000,
     profit: str = "usable",
-    hedged: str = "tested",
+    hedged: str = "liquidatable",
     tiers: Any = "strict",
     demand: float = 1.0,
 ) -> Row:

@@ -51,7 +51,7 @@ def random_case(rng: Rng, count: int = 60) -> Case:
     options = {
         "convention": str(rng.choice(["A", "C", "B"])),
         "profit": str(rng.choice(["usable", "usable", "unusable", "own"])),
-        "hedged": str(rng.choice(["tested", "tested", "spared"])),
+        "hedged": str(rng.choice(["liquidatable", "liquidatable", "exempt"])),
         "gap_limit_ms": int(rng.choice([60_000, 180_000, 21_600_000])) if rng.random() < 0.8 else None,
     }
     funding = random_funding(rng, length, dyadic)

@@ -193,10 +193,10 @@ def test_liquidate_accounts__a_position_grown_beyond_its_table_after_a_restorati
         liquidate_accounts(held, market(X=[100, 94, 94, 94, 94]), venue({"cap": 500.0}), cross=cross)
 
 
-def test_liquidate_accounts__a_hedged_account_is_spared_where_the_venue_says_so() -> None:
+def test_liquidate_accounts__a_hedged_account_is_exempt_where_the_venue_says_so() -> None:
     prices = market(X=[100, 50, 50])
     held = accounts(5, ("X", "long", 100, 1), ("X", "short", 100, 1))
-    assert liquidate_accounts(held, prices, venue(), cross=Cross(hedged="spared")).closed.is_empty()
+    assert liquidate_accounts(held, prices, venue(), cross=Cross(hedged="exempt")).closed.is_empty()
     assert liquidate_accounts(held, prices, venue()).closed.height == 2
 
 
@@ -229,7 +229,7 @@ PROCEDURES = (
         steps=("cancel_orders", "convert_collateral", "reduce", "take_over"), restored_above="initial",
         profit="unusable", rounds=7, slippage=0.01, conversion_cost=0.02,
     ),
-    Cross(steps=("step_down_tiers", "close"), order="largest_loss", hedged="spared"),
+    Cross(steps=("step_down_tiers", "close"), order="largest_loss", hedged="exempt"),
 )  # fmt: skip
 
 

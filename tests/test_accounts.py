@@ -121,7 +121,7 @@ def test_path__meets_the_requirement_in_the_bar_that_liquidates() -> None:
     for case in cases(37, 6):
         accounts, market = Accounts(**case.frames), market_of(case)
         rules = {name: case.options[name] for name in ("convention", "profit", "hedged")}
-        rules["hedged"] = "tested"
+        rules["hedged"] = "liquidatable"
         found = sweep_accounts(accounts, market, case.venue, **rules).accounts
         for row in found.iter_rows(named=True):
             walked = account_path(accounts, row["account_id"], market, case.venue, **rules)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from account_reference import Moment, is_spared, members, moments, world_of, worst_prices
+from account_reference import Moment, is_exempt, members, moments, world_of, worst_prices
 from random_accounts import Case, random_case
 
 from backtest import Accounts, Book, Market, Venue, sweep, sweep_accounts
@@ -241,7 +241,7 @@ def walked(case: Case, rules: Venue, demand: float, quiet: int) -> list[list[int
 
 def is_used_up(moment: Moment, world: dict[str, Any], convention: str) -> bool:
     state, bar = moment.state, moment.bar
-    if is_spared(state, world):
+    if is_exempt(state, world):
         return False
     return any(worst_prices(state, world["grid"], bar, convention, view).V <= 0 for view in state.views())
 

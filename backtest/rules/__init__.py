@@ -1,4 +1,4 @@
-"""What a venue's rules say: contracts, margin tiers, procedures, and the prices they lead to."""
+"""Venue rules: contracts, margin tiers, liquidation procedures, and the prices that follow from them."""
 
 from typing import TYPE_CHECKING
 

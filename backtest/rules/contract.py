@@ -1,4 +1,4 @@
-"""What a contract is: how it pays, what its maintenance margin is measured on, and what triggers liquidation.
+"""Contract rules: payoff, notional that the maintenance margin is measured on, and liquidation trigger.
 
 ============  ===================================  ==================
 kind          equity at price P                    notional
@@ -8,8 +8,8 @@ inverse       M + s Q (1/E - 1/P) - s Q (F - F_e)  Q / P, in coin
 face_value    as linear, P between 0 and 1         q, constant
 ============  ===================================  ==================
 
-s is +1 long, -1 short; M margin, E entry price, F funding a unit. A quantity is base for linear contracts, quote
-for inverse ones, contracts that pay out 1 for face-value ones.
+s is +1 long, -1 short; M margin, E entry price, F cumulative funding per unit. Quantities are in base currency
+(linear), in quote currency (inverse) or in contracts that pay out 1 (face value).
 """
 
 from __future__ import annotations
@@ -38,13 +38,21 @@ CHOICES = {
 @dataclass(frozen=True, eq=False, kw_only=True)
 @shown()
 class Contract:
-    """One contract's margin rules, with every table of tiers that was ever in force."""
+    """Margin rules of one contract, with all its tier tables and their dates.
+
+    Examples
+    --------
+    >>> contract.kind, contract.basis, len(contract.tables)
+    ('linear', 'mark', 12)
+    >>> contract.with_(maximum_leverage=20).table("2021-03-18").max_leverages.max().item()
+    20.0
+    """
 
     symbol: str
     tables: tuple[TierTable, ...]
     kind: Literal["linear", "inverse", "face_value"] = "linear"
-    basis: Literal["mark", "entry"] = "mark"  #: notional the maintenance margin is taken on
-    closing_fee: Literal["none", "at_mark", "at_bankruptcy"] = "none"  #: reserved on top of it
+    basis: Literal["mark", "entry"] = "mark"  #: price of the notional that the maintenance margin is taken on
+    closing_fee: Literal["none", "at_mark", "at_bankruptcy"] = "none"  #: fee reserved on top
     closing_fee_rate: float = 0.0  #: fraction of the notional closed
     settlement: str = ""  #: currency of margin and notional where it is not the venue's, for labels
     trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
@@ -60,12 +68,12 @@ class Contract:
 
     @property
     def requirement_is_constant(self) -> bool:
-        """Whether the maintenance margin stays what it was at entry, whatever the mark price does."""
+        """Whether the maintenance margin is fixed at entry and does not follow the mark price."""
         return self.basis == "entry" or self.kind == "face_value"
 
     @property
     def needs_leverages(self) -> bool:
-        """Whether a requirement that follows the mark has rates that follow from the selected leverage."""
+        """Whether the requirement follows the mark at rates that depend on the selected leverage."""
         return not self.requirement_is_constant and not all(table.by_size for table in self.tables)
 
     def follows_mark(self, table: TierTable) -> bool:
@@ -84,7 +92,7 @@ class Contract:
 
     @property
     def dated_tables(self) -> str:
-        """The tables with the days from and until which they were in force, for messages."""
+        """Names of the tables with the dates they were in force, for messages."""
         return ", ".join(f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in self.tables)
 
     def table(self, name: str) -> TierTable:
@@ -93,7 +101,7 @@ class Contract:
         Raises
         ------
         RulesError
-            Where there is none of that name; the message lists those there are.
+            Where no table has that name; the message lists the tables.
         """
         for table in self.tables:
             if table.name == name:

@@ -1,4 +1,4 @@
-"""What a venue does with an account in cross margin: whose profit is margin, and what follows the trigger."""
+"""Cross-margin rules of a venue: which unrealised profit is margin, and the steps of an account's liquidation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from backtest.rules.problems import Problems
 from backtest.schemas.arguments import spelled
 from backtest.shown import shown
 
-#: What may follow the trigger, in the order a venue lists it. After each step the account is looked at again.
+#: Liquidation steps. A venue lists them in its order; after each step the account is tested again.
 STEPS = (
-    "cancel_orders",  # margin held back for open orders is freed
+    "cancel_orders",  # open orders are cancelled and their margin is freed
     "convert_collateral",  # collateral in other coins is sold for the settlement currency, debts are repaid
     "self_trade",  # longs and shorts of one symbol are closed against one another at the mark
     "step_down_tiers",  # parts above a tier's floor are taken over at the bankruptcy price, tier by tier
     "reduce",  # orders in the book close equal parts, round by round
-    "take_over",  # what is left is taken over at the bankruptcy price
-    "close",  # what is left is closed in the book
+    "take_over",  # the remaining quantity is taken over at the bankruptcy price
+    "close",  # the remaining quantity is closed in the book
 )
 CHOICES = {
     "profit": Profit.names(),
-    "hedged": ("tested", "spared"),
+    "hedged": ("liquidatable", "exempt"),
     "order": ("all", "triggered", "largest_loss", "largest_notional"),
     "restored_above": ("maintenance", "initial"),
 }
@@ -33,20 +33,27 @@ FRACTIONS = ("conversion_cost", "self_trade_fee", "slippage")
 @dataclass(frozen=True, kw_only=True)
 @shown()
 class Cross:
-    """A venue's rules for accounts in cross margin."""
+    """A venue's rules for accounts in cross margin.
+
+    Examples
+    --------
+    >>> from backtest.rules import Cross
+    >>> Cross(steps=("reduce", "take_over"), rounds=20).restored_above
+    'maintenance'
+    """
 
     profit: Literal["usable", "unusable", "own"] = "usable"  #: whose unrealised profit is margin
-    hedged: Literal["tested", "spared"] = "tested"  #: accounts with long = short in every symbol
-    steps: tuple[str, ...] = ("close",)  #: what follows the trigger; the last leaves nothing of what it is given
-    order: Literal["all", "triggered", "largest_loss", "largest_notional"] = "all"  #: which position goes first
-    restored_above: Literal["maintenance", "initial"] = "maintenance"  #: margin an account is given back above
-    rounds: int = 50  #: of ``reduce``, each closing one part in so many
-    slippage: float = 0.0  #: of closing in the book, a fraction of the mark
-    conversion_cost: float = 0.0  #: a fraction of the value converted
-    self_trade_fee: float = 0.0  #: a fraction of the notional of each side
+    hedged: Literal["liquidatable", "exempt"] = "liquidatable"  #: accounts with long = short in every symbol
+    steps: tuple[str, ...] = ("close",)  #: liquidation steps; the last must close everything
+    order: Literal["all", "triggered", "largest_loss", "largest_notional"] = "all"  #: position closed first
+    restored_above: Literal["maintenance", "initial"] = "maintenance"  #: margin above which liquidation stops
+    rounds: int = 50  #: rounds of ``reduce``; each closes 1 / rounds
+    slippage: float = 0.0  #: cost of closing in the book, fraction of the mark
+    conversion_cost: float = 0.0  #: fraction of the value converted
+    self_trade_fee: float = 0.0  #: fraction of the notional of each side
 
     def __post_init__(self) -> None:
-        """Refuse unknown choices and steps that leave positions over."""
+        """Refuse unknown choices, and steps that leave positions open."""
         problems = Problems()
         problems.require_kinds(self)
         problems.raise_if_any("cross margin")
@@ -61,5 +68,5 @@ class Cross:
         if unknown:
             problems.add("steps", f"there is no step {unknown[0]!r}: there are {', '.join(STEPS)}")
         elif not self.steps or self.steps[-1] not in ("take_over", "close"):
-            problems.add("steps", "the last must be take_over or close, which leave nothing of a position")
+            problems.add("steps", "the last must be take_over or close, which close a position fully")
         problems.raise_if_any("cross margin")

@@ -1,9 +1,10 @@
-"""Margins and prices in closed form, for any number of positions under one contract and one table.
+"""Margins and prices in closed form, for any number of positions under one contract and one tier table.
 
 Every function takes scalars or arrays of one length by keyword and returns (n,) float64. ``side`` is +1 long, -1
-short; margins and notionals are in settlement currency; ``funding`` is cumulative funding a unit of quantity
-since the entry (the holder has paid side x quantity x funding). A price is NaN where no positive one exists: a
-long with more margin than notional cannot be liquidated. Formulas and their sources: ``docs/model.md``.
+short; margins and notionals are in settlement currency; ``funding`` is cumulative funding per unit of
+quantity since the entry (the holder has paid side x quantity x funding). A price is NaN where no
+positive one exists: a long with more margin than notional cannot be liquidated. Formulas and their sources:
+``docs/model.md``.
 """
 
 from __future__ import annotations
@@ -38,14 +39,28 @@ Values = Any  # a number or an array of them
 
 @checked
 def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
-    """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value)."""
+    """Return the notional at a price, in settlement currency: q P, q / P (inverse) or q (face value).
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> margin.notional(contract, quantity=2, price=[40_000, 50_000])
+    array([ 80000., 100000.])
+    """
     quantity, price = _arrays(quantity=quantity, price=price)
     return np.array(sizes.notional_of(ContractKind.code(contract.kind), quantity, price))
 
 
 @checked
 def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values) -> Floats:
-    """Return the margin needed to open: entry notional / leverage."""
+    """Return the margin needed to open: entry notional / leverage.
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> margin.initial_margin(contract, quantity=2, entry_price=50_000, leverage=[10, 20])
+    array([10000.,  5000.])
+    """
     quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
     return np.asarray(notional(contract, quantity=quantity, price=entry_price) / leverage)
 
@@ -61,7 +76,14 @@ def equity(
     price: Values,
     funding: Values = 0.0,
 ) -> Floats:
-    """Return margin plus unrealised result less funding, in settlement currency."""
+    """Return margin plus unrealised result less funding, in settlement currency.
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> margin.equity(contract, side=1, quantity=2, entry_price=50_000, margin=10_000, price=[50_000, 46_000])
+    array([10000.,  2000.])
+    """
     *held, price, funding = _arrays(
         side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price, funding=funding
     )
@@ -82,9 +104,16 @@ def maintenance_margin(
     price: Values,
     leverage: Values = None,
 ) -> Floats:
-    """Return the equity a position must keep at a price, closing fee included where the venue reserves one.
+    """Return the equity that a position must keep at a price, with the closing fee where the venue reserves one.
 
-    ``leverage`` is the selected one, which matters to rates keyed by it; entry notional / margin if not given.
+    ``leverage`` is the selected leverage, for rates that depend on it; entry notional / margin if not given.
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> held = {"side": 1, "quantity": 2, "entry_price": 50_000, "margin": 10_000}
+    >>> margin.maintenance_margin(contract, table, price=[50_000, 46_000], **held)
+    array([450., 410.])
     """
     *held, price = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price)
     positions, found = prices.Positions(*held), np.empty(price.size)
@@ -109,6 +138,13 @@ def liquidation_price(
 
     Linear, tier k with mark basis: (s q E - M + s q F - a_k) / (q (s - r_k - f)), the highest over k for a long
     and the lowest for a short; with a constant requirement mm: (s q E - M + s q F + mm) / (q (s - f)).
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> held = {"quantity": 2, "entry_price": 50_000, "margin": 10_000}
+    >>> margin.liquidation_price(contract, table, side=["long", "short"], **held).round(2)
+    array([45201.01, 54751.24])
     """
     *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
     positions, found = prices.Positions(*held), np.empty(funding.size)
@@ -127,7 +163,14 @@ def bankruptcy_price(
     margin: Values,
     funding: Values = 0.0,
 ) -> Floats:
-    """Return the mark price at which equity is zero, before any liquidation fee: E - s M / q where linear."""
+    """Return the mark price at which equity is zero, before any liquidation fee: E - s M / q where linear.
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> margin.bankruptcy_price(contract, side=["long", "short"], quantity=2, entry_price=50_000, margin=10_000)
+    array([45000., 55000.])
+    """
     *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
     found = np.empty(funding.size)
     prices.bankruptcy_prices(ContractKind.code(contract.kind), prices.Positions(*held), funding, found)
@@ -147,10 +190,17 @@ def takeover_price(
     leverage: Values = None,
     funding: Values = 0.0,
 ) -> Floats:
-    """Return what the venue's engine or backstop pays for a position, by the venue's own rule.
+    """Return the price at which the venue's engine or backstop takes over a position, by the venue's rule.
 
-    ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``: where equity is just the closing fee, linear
+    ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``: where equity equals the closing fee, linear
     (E - s M / q) / (1 - s fee). ``backstop``: the liquidation price less a discount against the holder.
+
+    Examples
+    --------
+    >>> from backtest.rules import margin
+    >>> held = {"side": 1, "quantity": 2, "entry_price": 50_000, "margin": 10_000}
+    >>> margin.takeover_price(venue, contract, table, **held)
+    array([45000.])
     """
     (signed,) = _arrays(side=side)
     held = {
@@ -192,7 +242,7 @@ def _selected(contract: Contract, table: TierTable, positions: prices.Positions,
 
 
 def signs(side: Values) -> Values:
-    """Return sides as +1 and -1 where they are words: long, short."""
+    """Return sides as +1 and -1 where they are the words long and short."""
     words = np.asarray(side)
     if words.dtype.kind not in "OU" or words.size == 0:
         return side
@@ -201,7 +251,7 @@ def signs(side: Values) -> Values:
 
 
 def _arrays(**values: Values) -> list[Floats]:
-    """Return the arguments as read-only arrays of one length, naming the one that is not a number."""
+    """Return the arguments as read-only arrays of one length; errors name the argument."""
     arrays = []
     for name, value in values.items():
         try:

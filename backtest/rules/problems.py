@@ -1,4 +1,4 @@
-"""Collecting everything that is wrong with a set of rules, so that it is told at once and by path."""
+"""Errors in a set of rules, collected by path and raised together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backtest.schemas.arguments import converted
 
 
 class Problems:
-    """What is wrong so far, each as the path of a setting and a sentence."""
+    """Errors found so far: the path of a setting and a sentence each."""
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
@@ -22,18 +22,18 @@ class Problems:
         self.found.append((path, sentence))
 
     def add_all(self, path: str, error: RulesError, but: Collection[str] = ()) -> None:
-        """Note the problems of a part of the rules that stands at ``path``, but for some of its settings."""
+        """Note the problems of the part of the rules at ``path``, except those of some settings."""
         self.found += [
             (".".join(filter(None, (path, inner))), what) for inner, what in error.problems if inner not in but
         ]
 
     def require_choice(self, path: str, value: object, choices: Collection[str]) -> None:
-        """Note a setting that is none of the choices it has."""
+        """Note a setting whose value is not one of its choices."""
         if value not in choices:
             self.add(path, f"must be one of {', '.join(choices)}, is {value!r}")
 
     def require_kinds(self, settings: Any) -> None:
-        """Note fields of a dataclass that are not what their annotation says; choices are checked elsewhere."""
+        """Note fields of a dataclass whose type differs from their annotation; choices are checked separately."""
         kind_of_settings: Any = type(settings)
         for name, kind in _kinds(kind_of_settings).items():
             try:
@@ -42,11 +42,11 @@ class Problems:
                 self.add(name, str(error).removeprefix(f"{name} "))
 
     def raise_if_any(self, subject: str) -> None:
-        """Raise one :class:`~backtest.errors.RulesError` that tells every problem."""
+        """Raise one :class:`~backtest.errors.RulesError` that lists every problem."""
         if self.found:
-            told = "; ".join(f"{path}: {what}" for path, what in self.found)
+            listed = "; ".join(f"{path}: {what}" for path, what in self.found)
             count = f"{plural(len(self.found), 'problem')}"
-            raise RulesError(f"{subject} has {count}: {told}", self.found)
+            raise RulesError(f"{subject} has {count}: {listed}", self.found)
 
 
 @cache

@@ -1,7 +1,7 @@
-"""What a venue does with a position once it is to be liquidated, and how its book takes the orders.
+"""Liquidation procedure of a venue, and market impact of its orders.
 
-A procedure is part of a venue's rules; an impact is an assumption about the market. ``docs/replay.md`` tells what
-each setting means in the order things happen.
+A procedure is part of a venue's rules; an impact is an assumption about the market. ``docs/replay.md`` explains
+each setting in the order of events.
 """
 
 from __future__ import annotations
@@ -66,41 +66,51 @@ RATES = ("liquidation_fee_rate", "trading_fee_rate", "backstop_deviation")
 @dataclass(frozen=True, eq=False, kw_only=True)
 @shown()
 class Procedure:
-    """A venue's liquidation procedure: steps, takeover, fees, fund and auto-deleveraging."""
+    """A venue's liquidation procedure: steps, takeover, fees, fund and auto-deleveraging (ADL).
+
+    Examples
+    --------
+    >>> from backtest import Procedure
+    >>> thirds = Procedure(step="fraction", step_fraction=1 / 3, rounds=3)
+    >>> thirds.last, venue.with_(procedure=thirds).procedure.rounds
+    ('takeover', 3)
+    >>> venue.procedure.order_type
+    'immediate_or_cancel'
+    """
 
     step: Literal["all", "fraction", "tier", "enough"] = "all"  #: how much an order closes
-    step_fraction: float = 1.0  #: of the quantity at the trigger, where a step is a fraction
-    tier_step: int = 1  #: how many tiers a step leads down, where a step is a tier
-    whole_tiers: int = 1  #: positions in this tier, counted from the lowest, or in a lower one take no step
-    in_lowest: Literal["order", "last"] = "order"  #: what becomes of them: one order for all, or the last rule
-    partial_from: float = 0.0  #: entry notional from which steps apply; smaller positions are closed whole
-    until: Literal["maintenance", "initial"] = "maintenance"  #: what equity must exceed for control to return
+    step_fraction: float = 1.0  #: of the quantity at the trigger, for step "fraction"
+    tier_step: int = 1  #: tiers down per step, for step "tier"
+    whole_tiers: int = 1  #: positions in this tier (counted from the lowest) or below take no step
+    in_lowest: Literal["order", "last"] = "order"  #: closes them: one order for all, or the last rule
+    partial_from: float = 0.0  #: entry notional from which steps apply; smaller positions close fully
+    until: Literal["maintenance", "initial"] = "maintenance"  #: margin above which liquidation stops
     order_notional: float = np.inf  #: largest order, settlement currency
-    order_type: Literal["resting", "immediate_or_cancel", "fill_or_kill"] = "resting"  #: what it leaves unfilled
-    order_limit: Literal["none", "bankruptcy"] = "none"  #: the worst price an order may get
-    takeover_below: float = 0.0  #: share of the maintenance margin below which equity means takeover at once
-    rounds: int = 0  #: orders a procedure may send before its last rule applies; 0: any number
-    round_seconds: float = 1.0  #: how long one order takes
-    slices: Literal["market", "takeover"] = "market"  #: where a step's quantity goes
-    last: Literal["takeover", "market"] = "takeover"  #: what becomes of the rest after the last round
-    liquidation_fee_rate: float = 0.0  #: of the notional closed, at most the equity left
+    order_type: Literal["resting", "immediate_or_cancel", "fill_or_kill"] = "resting"  #: unfilled quantity
+    order_limit: Literal["none", "bankruptcy"] = "none"  #: worst price of an order
+    takeover_below: float = 0.0  #: equity below this share of the maintenance margin: takeover at once
+    rounds: int = 0  #: orders before the last rule applies; 0: no limit
+    round_seconds: float = 1.0  #: duration of one order
+    slices: Literal["market", "takeover"] = "market"  #: destination of a step's quantity
+    last: Literal["takeover", "market"] = "takeover"  #: closes the rest after the last round
+    liquidation_fee_rate: float = 0.0  #: of the notional closed, at most the remaining equity
     fee_fund_share: float = 1.0
     trading_fee_rate: float = 0.0  #: of entries and of closes by the holder
     trading_fee_fund_share: float = 0.0
-    remainder_fund_share: float = 0.5  #: the fund's part of a shared remainder; the rest is the backstop's
-    inventory: Literal["fund", "backstop"] = "fund"  #: who gains or loses on what was taken over
-    backstop_capacity: float = np.inf  #: notional an hour that a backstop takes over
-    backstop_deviation: float = 0.0  #: of the notional taken over, the negative equity a backstop bears
-    unwind: Literal["at_once", "share", "hold"] = "at_once"  #: how what was taken over is sold
+    remainder_fund_share: float = 0.5  #: fund's share of a shared remaining margin; the rest goes to the backstop
+    inventory: Literal["fund", "backstop"] = "fund"  #: bears the result of positions taken over
+    backstop_capacity: float = np.inf  #: notional per hour that a backstop takes over
+    backstop_deviation: float = 0.0  #: negative equity a backstop bears, of the notional taken over
+    unwind: Literal["at_once", "share", "hold"] = "at_once"  #: sale of positions taken over
     unwind_share: float = 0.1  #: of a bar's volume
     adl_trigger: Literal["never", "fund_empty", "fund_drop"] = "fund_empty"
-    adl_drop: float = 0.3  #: fall of the fund from its highest that starts deleveraging
+    adl_drop: float = 0.3  #: fall of the fund from its highest that starts ADL
     adl_hours: float = 8.0  #: within which the fund must have fallen
     adl_rank: str = "profit_leverage"
     adl_price: Literal["bankruptcy", "mark", "takeover"] = "bankruptcy"
     adl_profit_required: bool = True
-    clawback: bool = False  #: what nobody covers is taken from unrealised profits
-    restore_orders: bool = False  #: stops and take-profits come back with control
+    clawback: bool = False  #: uncovered deficit is taken from unrealised profits
+    restore_orders: bool = False  #: stops and take-profits are restored when liquidation stops
 
     def __post_init__(self) -> None:
         """Refuse unknown choices and numbers out of range, all at once."""
@@ -130,19 +140,25 @@ class Procedure:
 @dataclass(frozen=True, eq=False, kw_only=True)
 @shown()
 class Impact:
-    """How the market takes liquidation orders: an assumption, and off by default.
+    """Market impact of liquidation orders: an assumption, off by default.
 
-    ``linear`` and ``square_root`` make fills worse, ``mark`` moves the mark price itself: the same impact is not
-    to be counted in both.
+    ``linear`` and ``square_root`` make fills worse, ``mark`` moves the mark price itself. Do not count the same
+    impact in both.
+
+    Examples
+    --------
+    >>> from backtest import Impact, replay
+    >>> impact = Impact(participation=0.1, linear=1e-9)  # 1 million of notional costs 0.1 %
+    >>> replay(book, market, venue, impact=impact).totals.shape
     """
 
-    participation: float = np.inf  #: share of a bar's volume that liquidations may be of, both sides together
-    linear: float = 0.0  #: fraction of the price a unit of notional executed in the bar and side
-    square_root: float = 0.0  #: fraction of the price where orders equal the bar's notional volume
-    mark: float = 0.0  #: logarithm of the mark a unit of notional executed
+    participation: float = np.inf  #: largest share of a bar's volume that liquidations fill, both sides together
+    linear: float = 0.0  #: fraction of the price per unit of notional executed in the bar and side
+    square_root: float = 0.0  #: fraction of the price for orders equal to the bar's notional volume
+    mark: float = 0.0  #: change of the mark's logarithm per unit of notional executed
     permanent: float = 1.0  #: part of the mark's move that stays
-    half_life_seconds: float = 3600.0  #: of the part that does not
-    largest_offset: float = 1.0  #: bound of the mark's logarithmic offset, either way
+    half_life_seconds: float = 3600.0  #: of the part that decays
+    largest_offset: float = 1.0  #: bound of the mark's logarithmic offset, up or down
     generations: int = 0  #: waves of liquidations a bar and side may see; 0: until none follows
     order: Literal["price", "largest", "id"] = "price"  #: within a wave
 
@@ -165,7 +181,7 @@ PROCEDURE_RULES = tuple(item.name for item in fields(Procedure))
 
 
 def rule_type(name: str) -> type:
-    """Return what a setting of a procedure must be written as."""
+    """Return the type of a procedure's setting in a file."""
     if name in CHOICES:
         return str
     if name in SWITCHES:

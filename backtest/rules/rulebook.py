@@ -1,4 +1,4 @@
-"""A venue's rules for a market's symbols, as the arrays kernels take."""
+"""A venue's rules for a market's symbols, as arrays for kernels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOTHING = TierTable(name="none in force", model="flat", rates=np.full(1, 0.5))
 
 
 class Rows(NamedTuple):
-    """The tiers of a group, (k,) each."""
+    """Tiers of a group, (k,) each."""
 
     floor: Floats
     rate: Floats
@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """One contract under one table, from one time on."""
+    """One contract under one table, from a start time."""
 
     symbol: int
     contract: Contract
@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Tree:
-    """What the values of one min-tree are made of."""
+    """Symbol, side and rate that the values of one min-tree depend on."""
 
     symbol: int
     side: int
@@ -55,7 +55,7 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class Rulebook:
-    """Groups, the kernels' arrays of them, and the trees their tiers name."""
+    """Groups, their arrays for kernels, and the trees that their tiers use."""
 
     groups: tuple[Group, ...]
     trees: tuple[Tree, ...]
@@ -92,7 +92,7 @@ def rulebook(
 
 
 def rules_of(contract: Contract, table: TierTable, leverages: Floats) -> Rules:
-    """Return the rules of one contract under one table for positions of some leverages; they name no trees."""
+    """Return the rules of one contract under one table for positions of some leverages; without trees."""
     keyed = None if table.by_size else np.unique(leverages)
     group = _by_distinct_leverage(Group(0, contract, table, _rows(table), 0), keyed)
     none = np.zeros(group.rows.rate.size)
@@ -130,7 +130,7 @@ def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: A
 
 
 def _require_few(group: Group) -> None:
-    """Refuse more distinct leverages than there can be trees for."""
+    """Refuse more distinct leverages than trees can be built for."""
     count = group.rows.rate.size
     if not group.table.by_size and count > MOST_LEVERAGES:
         raise ArgumentError(
@@ -140,7 +140,7 @@ def _require_few(group: Group) -> None:
 
 
 def _groups(symbol: int, contract: Contract, tiers: Tiers, first_time: int, last_time: int) -> list[Group]:
-    """Return the tables that entries in [first_time, last_time] may fall under; unknown ones stand as such."""
+    """Return the tables that entries in [first_time, last_time] may fall under; gaps are marked unknown."""
     found = timeline(contract, tiers)
     ends = np.append(found.starts[1:], np.iinfo(np.int64).max)
     return [
@@ -156,7 +156,7 @@ def _rows(table: TierTable) -> Rows:
 
 
 def _by_distinct_leverage(group: Group, leverages: Floats | None) -> Group:
-    """Return a group keyed by leverage with a row a distinct leverage, where its requirement follows the mark."""
+    """Return a group keyed by leverage with a row per distinct leverage where its requirement follows the mark."""
     if group.table.by_size or group.contract.requirement_is_constant or leverages is None:
         return group
     rates = group.table.rate_factor / np.maximum(leverages, 1.0)
@@ -172,7 +172,7 @@ def _by_distinct_leverage(group: Group, leverages: Floats | None) -> Group:
 
 
 def _tree_numbers(group: Group, side: int, trees: dict[Tree, int]) -> list[int]:
-    """Return the tree of each tier, numbering those not met before; a constant requirement has one for all."""
+    """Return the tree of each tier, numbering new ones; a constant requirement has one tree for all tiers."""
     rates = group.rows.rate
     if group.contract.requirement_is_constant:
         rates = np.zeros(rates.size)
@@ -180,7 +180,7 @@ def _tree_numbers(group: Group, side: int, trees: dict[Tree, int]) -> list[int]:
 
 
 def _hurdles(group: Group, side: float) -> Floats:
-    """Return how much equity less price result may be worth at each tier's floor before the tier matters."""
+    """Return the equity without price result, at each tier's floor, below which the tier matters."""
     table, contract = group.table, group.contract
     if not contract.follows_mark(table):
         return np.zeros(group.rows.rate.size)

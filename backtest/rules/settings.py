@@ -1,4 +1,4 @@
-"""Settings of a TOML file, each checked by its path: types, unknown names, and where a rule was read."""
+"""Settings of a TOML file, checked by path: types, unknown names, and the source of each rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backtest.rules.tiers import CONFIDENCES
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a rule was read, when it was written, and how far to trust it."""
+    """Source of a rule: where it was read, its date, and the confidence in it."""
 
     source: str = ""
     date: str = ""
@@ -27,7 +27,7 @@ class Settings:
         self.provenance: dict[str, Provenance] = {}
 
     def sourced(self, path: str, entry: Any) -> Any:
-        """Return a value that may stand with where it was read, and remember that."""
+        """Return a value that may be given with its source, and store the source."""
         if not isinstance(entry, dict):
             return entry
         self.refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
@@ -39,14 +39,14 @@ class Settings:
         return entry.get("value")
 
     def refuse_unknown(self, path: str, settings: dict[str, Any], known: tuple[str, ...]) -> None:
-        """Note the settings that are not known."""
+        """Note unknown settings."""
         for name in settings:
             if name not in known:
                 where = f"{path}.{name}" if path else name
                 self.problems.add(where, f"is not a setting here: there are {', '.join(known)}")
 
     def table(self, path: str, value: Any) -> dict[str, Any]:
-        """Return a table, empty where the value is none."""
+        """Return a table; empty where the value is not one."""
         return self.of_type(path, value, dict) or {}
 
     def of_type(self, path: str, value: Any, kind: type) -> Any:

@@ -28,7 +28,7 @@ ROW_FIELDS = {"floor": float, "rate": float, "amount": float, "max_leverage": fl
 
 
 def tier_table(reader: Settings, path: str, settings: Any) -> TierTable | None:
-    """Return a table of tiers, or none where it breaks a rule."""
+    """Return a table of tiers, or None where it breaks a rule."""
     settings = reader.table(path, settings)
     before = len(reader.problems.found)
     reader.refuse_unknown(path, settings, tuple(TABLE_FIELDS))
@@ -53,8 +53,8 @@ def tier_table(reader: Settings, path: str, settings: Any) -> TierTable | None:
 
 
 def _rows(reader: Settings, path: str, rows: list[Any], model: str) -> dict[str, Any]:
-    wanted = MODELS.get(model, ())
-    if not rows and wanted:
+    required = MODELS.get(model, ())
+    if not rows and required:
         reader.problems.add(f"{path}.rows", "there must be at least one")
     read: list[dict[str, float]] = []
     for number, row in enumerate(rows):
@@ -62,7 +62,7 @@ def _rows(reader: Settings, path: str, rows: list[Any], model: str) -> dict[str,
         if reader.of_type(where, row, dict) is None:
             continue
         reader.refuse_unknown(where, row, tuple(ROW_FIELDS))
-        for name in wanted:
+        for name in required:
             if name not in row:
                 reader.problems.add(f"{where}.{name}", "is missing")
         read.append({name: reader.of_type(f"{where}.{name}", row[name], float) for name in row})

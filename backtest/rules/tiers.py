@@ -1,4 +1,4 @@
-"""Maintenance-margin tables: what rate applies to what size, at what leverage, and when.
+"""Maintenance-margin tables: rates by position size or leverage, and the dates they were in force.
 
 Three models. ``marginal``: each tier's rate applies to the part of the notional inside it, so that with the
 maintenance amounts a_k the requirement is max_k(r_k N - a_k), convex and continuous. ``flat``: the whole position
@@ -21,16 +21,16 @@ from backtest.schemas.arguments import spelled
 from backtest.shown import shown
 
 Model = Literal["marginal", "flat", "leverage"]
-#: What each row of a model must have.
+#: Required fields of each row, by model.
 MODELS: dict[str, tuple[str, ...]] = {"marginal": ("floor", "rate"), "flat": ("floor", "rate"), "leverage": ()}
 SIZES = ("notional", "contracts")
 BOUNDARIES = ("lower", "higher")
-CONFIDENCES = ("printed", "secondary", "inferred", "assumed", "unknown")
+CONFIDENCES = ("official", "secondary", "inferred", "assumed", "unknown")
 
 ALWAYS_FROM = datetime(1970, 1, 1, tzinfo=UTC)
 ALWAYS_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)
 
-#: Printed amounts may be rounded to a cent or a satoshi: how far one may lie from its continuous value.
+#: Published amounts may be rounded to a cent or a satoshi: largest relative distance from the continuous value.
 AMOUNT_TOLERANCE = 1e-9
 
 
@@ -48,29 +48,38 @@ def _read_only(values: Any, length: int | None = None) -> Floats:
 class TierTable:
     """One margin table and the dates it was in force.
 
-    Rows are ordered by size. Sizes are in settlement currency (``size="notional"``) or in contracts. A table
-    whose last row is bounded by ``cap`` says nothing about larger positions: they are refused.
+    Rows are ordered by size. Sizes are in settlement currency (``size="notional"``) or in contracts. Positions
+    larger than ``cap`` are refused: the table does not cover them.
+
+    Examples
+    --------
+    >>> from backtest.rules import TierTable
+    >>> own = TierTable(name="own", floors=[0, 50_000], rates=[0.004, 0.005], max_leverages=[125, 100])
+    >>> own.amounts
+    array([ 0., 50.])
+    >>> own.tier_of([50_000, 50_001])
+    array([0, 1])
     """
 
     name: str
     model: Model = "marginal"
-    floors: Floats = field(default_factory=lambda: np.zeros(1))  #: (k,) where each tier begins; the first at 0
+    floors: Floats = field(default_factory=lambda: np.zeros(1))  #: (k,) lower bound of each tier; the first is 0
     rates: Floats = field(default_factory=lambda: np.zeros(1))  #: (k,) maintenance margin rate
     amounts: Floats | None = None  #: (k,) maintenance amount; None: from continuity (marginal), zero (else)
     max_leverages: Floats = field(default_factory=lambda: np.full(1, np.inf))  #: (k,) infinite where unknown
     cap: float = np.inf  #: largest size the table covers
     size: Literal["notional", "contracts"] = "notional"
-    contract_size: float = 1.0  #: base (linear) or quote (inverse) a contract, where sizes are in contracts
-    boundary: Literal["lower", "higher"] = "lower"  #: which tier a size exactly on a boundary belongs to
+    contract_size: float = 1.0  #: base (linear) or quote (inverse) per contract, where sizes are in contracts
+    boundary: Literal["lower", "higher"] = "lower"  #: tier of a size exactly on a boundary
     rate_factor: float = 0.0  #: maintenance rate over initial rate, where the rate is keyed by leverage
-    start: datetime = ALWAYS_FROM  #: in force from here on
+    start: datetime = ALWAYS_FROM  #: in force from here
     end: datetime = ALWAYS_UNTIL  #: to here, exclusive
     source: str = ""
     confidence: str = "unknown"
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Fill in the amounts, make arrays read-only and refuse a table that has no unique meaning."""
+        """Fill in the amounts, make arrays read-only and refuse contradictory tables."""
         problems = Problems()
         problems.require_kinds(self)
         problems.raise_if_any(f"tier table {self.name!r}")
@@ -89,14 +98,14 @@ class TierTable:
 
     @property
     def keyed_by(self) -> KeyedBy:
-        """What decides a position's tiers."""
+        """Quantity that decides a position's tier."""
         if self.model == "flat":
             return KeyedBy.CONTRACTS if self.size == "contracts" else KeyedBy.NOTIONAL
         return KeyedBy.MARGINAL if self.model == "marginal" else KeyedBy.LEVERAGE
 
     @property
     def by_size(self) -> bool:
-        """Whether rates follow from a position's size, not from its leverage."""
+        """Whether rates depend on a position's size, not on its leverage."""
         return self.keyed_by != KeyedBy.LEVERAGE
 
     def rate_of(self, tier: int, leverage: float) -> float:
@@ -105,7 +114,7 @@ class TierTable:
 
     @property
     def highest_rate(self) -> float:
-        """The highest maintenance rate there can be."""
+        """Highest maintenance rate of the table."""
         return float(self.rates.max()) if self.by_size else self.rate_factor
 
     def in_force(self, moment: datetime) -> bool:
@@ -115,7 +124,8 @@ class TierTable:
     def scaled(self, factor: float) -> TierTable:
         """Return the table with every maintenance rate multiplied.
 
-        Tiers whose rate would reach 1 are cut off: no position could be held in them, larger ones are refused.
+        Tiers whose rate would reach 1 are removed, since no position could be held in them; larger positions are
+        refused.
         """
         kept = max(int((self.rates * factor < 1).sum()), 1)
         return replace(
@@ -133,7 +143,7 @@ class TierTable:
         return replace(self, max_leverages=np.minimum(self.max_leverages, maximum_leverage))
 
     def tier_of(self, size: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return the tier each size falls in, (n,) counted from zero."""
+        """Return the tier of each size, (n,) counted from zero."""
         side: Literal["left", "right"] = "left" if self.boundary == "lower" else "right"
         found = np.searchsorted(self.floors, size, side=side) - 1
         return np.asarray(np.maximum(found, 0))
@@ -145,9 +155,9 @@ class TierTable:
 
     def _check_shape(self, found: Problems) -> None:
         for name in ("floors", "rates", "max_leverages", "amounts"):
-            shape, wanted = np.shape(getattr(self, name)), max(len(self), 1)
-            if shape != (wanted,):
-                found.add(name, f"must hold one number a tier, of which there must be {wanted}, has shape {shape}")
+            shape, tiers = np.shape(getattr(self, name)), max(len(self), 1)
+            if shape != (tiers,):
+                found.add(name, f"must hold one number a tier, of which there must be {tiers}, has shape {shape}")
         for name, moment in (("from", self.start), ("until", self.end)):
             if moment.tzinfo is None:
                 found.add(name, f"must have a time zone, is {moment:%Y-%m-%d %H:%M:%S}")

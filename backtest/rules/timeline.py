@@ -1,8 +1,8 @@
-"""Which table of tiers applies to a position, by the time of its entry.
+"""Tier table of a position, by the time of its entry.
 
-Tables are dated. The strict rule uses the one in force at the entry and refuses positions opened when none was;
-``"nearest"`` takes the one nearest in time instead, and a mapping names a stand-in for a symbol. Whoever shows a
-result then says so: "tiers of DATE, not in force".
+Tables are dated. ``"strict"`` uses the table in force at the entry and refuses positions opened when none was.
+``"nearest"`` takes the table nearest in time instead, and a mapping names a substitute table for a symbol; results
+then report "tiers of DATE, not in force".
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ BEFORE_ALL = np.iinfo(np.int64).min
 class Timeline:
     """The tables of one contract as intervals that cover all time."""
 
-    starts: Integers  #: (n,) ms; interval i runs to starts[i + 1], the first from the beginning of time
+    starts: Integers  #: (n,) ms; interval i runs to starts[i + 1], the first is open at its start
     tables: tuple[TierTable | None, ...]  #: (n,) None where no table applies
 
 
 @checked
 def timeline(contract: Contract, tiers: Tiers = "strict") -> Timeline:
-    """Return which table applies when.
+    """Return the table that applies in each period.
 
     Parameters
     ----------
     contract
         The contract and its dated tables.
     tiers : "strict", "nearest", or table names by symbol
-        What to do where no table was in force. Symbols a mapping does not name are strict.
+        Rule for periods without a table in force. Symbols that a mapping does not name are strict.
 
     Raises
     ------
     ArgumentError
         For any other choice.
     RulesError
-        Where a stand-in names a table that does not exist.
+        Where a substitute table does not exist.
     """
     if isinstance(tiers, Mapping):
-        stand_in = tiers.get(contract.symbol)
-        if stand_in is not None:
-            return Timeline(np.array([BEFORE_ALL]), (contract.table(stand_in),))
+        substitute = tiers.get(contract.symbol)
+        if substitute is not None:
+            return Timeline(np.array([BEFORE_ALL]), (contract.table(substitute),))
         return _dated(contract)
     if tiers == "strict":
         return _dated(contract)

@@ -1,4 +1,4 @@
-"""Venues: rules as frozen values, of a bundled file or any other; :mod:`~backtest.rules.venue_file` reads them."""
+"""Venues: frozen rules, bundled or from a file; :mod:`~backtest.rules.venue_file` reads them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ from backtest.shown import shown
 @dataclass(frozen=True, eq=False, kw_only=True)
 @shown("name", "title", "contracts", "settlement", "trigger_price", "takeover_price", "remainder", "note")
 class Venue:
-    """A venue's rules: its contracts and what happens to a liquidated position."""
+    """A venue's rules: its contracts, and the liquidation of positions and accounts.
+
+    Examples
+    --------
+    >>> from backtest import Venue
+    >>> binance = Venue.load("binance")
+    >>> binance.contract("BTCUSDT").table("2021-03-18").rate_of(0, leverage=20)
+    0.004
+    >>> doubled = binance.with_(rate_scale=2, maximum_leverage=50)
+    >>> doubled.contract("BTCUSDT").table("2021-03-18").rate_of(0, leverage=20)
+    0.008
+    """
 
     name: str
     title: str
@@ -33,11 +44,11 @@ class Venue:
     trigger_price: Literal["mark", "last", "index"] = "mark"
     takeover_price: Literal["bankruptcy", "bankruptcy_with_fee", "backstop"] = "bankruptcy"
     takeover_discount: float = 0.0  #: backstop's discount from the liquidation price, a fraction
-    remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets what is left of the margin
+    remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets the remaining margin
     cross: Cross = field(default_factory=Cross)  #: rules for accounts in cross margin
-    procedure: Procedure = field(default_factory=Procedure)  #: what a replay does with a liquidated position
+    procedure: Procedure = field(default_factory=Procedure)  #: liquidation of a position in a replay
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  #: by rule
-    unknown: tuple[str, ...] = ()  #: what the sources do not say
+    unknown: tuple[str, ...] = ()  #: facts that the sources do not state
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -61,7 +72,7 @@ class Venue:
         Raises
         ------
         RulesError
-            For a name nobody knows, a file that is not TOML, or rules that break a rule: all of them, by path.
+            For an unknown name, a file that is not TOML, or invalid rules: all errors, by path.
         """
         bundled = venue_files()
         if str(name_or_path) in bundled:
@@ -76,12 +87,12 @@ class Venue:
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Venue:
-        """Return a venue as it is, or that of a bundled name or a path.
+        """Return a venue unchanged, or load it by its bundled name or path.
 
         Raises
         ------
         ArgumentError
-            For what is none of these.
+            For any other value.
         """
         if isinstance(given, str | Path):
             return cls.load(given)
@@ -90,7 +101,7 @@ class Venue:
         return given
 
     def contract(self, symbol: str) -> Contract:
-        """Return the rules of a symbol, the default ones where the venue does not list it.
+        """Return the rules of a symbol; the default rules where the venue does not list it.
 
         Raises
         ------
@@ -101,22 +112,22 @@ class Venue:
         if found is None:
             raise RulesError(
                 f"venue {self.name!r} has no contract {symbol!r} and no default: there are "
-                f"{', '.join(self.contracts)}; keep to these, or add it to a copy of the venue file"
+                f"{', '.join(self.contracts)}; use one of these, or add it to a copy of the venue file"
             )
         return found if found.symbol == symbol else replace(found, symbol=symbol)
 
     def contracts_of(self, symbols: Iterable[str]) -> list[Contract]:
-        """Return the contracts of some symbols, in their order, as :meth:`contract` returns each."""
+        """Return the contracts of some symbols, in their order, see :meth:`contract`."""
         return [self.contract(symbol) for symbol in symbols]
 
     def like(self, symbol: str) -> str | None:
-        """Return the listed symbol whose rules stand in for one that is not listed; None where none needs to."""
+        """Return the listed symbol whose rules are used for one that is not listed; None where it has its own."""
         if symbol in self.contracts or self.default is None or self.default.symbol not in self.contracts:
             return None
         return self.default.symbol
 
     def settlement_of(self, symbol: str) -> str:
-        """Return the currency of a symbol's margin and notional; nothing where no source says."""
+        """Return the currency of a symbol's margin and notional; empty where unknown."""
         return self.contract(symbol).settlement or self.settlement
 
     def with_(self, **changes: Any) -> Venue:
@@ -151,7 +162,15 @@ class Venue:
 
 
 def venue_files() -> dict[str, Any]:
-    """Return the bundled venue files by the name of their venue, in order of name."""
+    """Return the bundled venue files by venue name, sorted.
+
+    Examples
+    --------
+    >>> from backtest.rules import venue_files
+    >>> list(venue_files())
+    ['ascend', 'ascendex', 'ascendex-2021-09', 'binance', 'bitmex', 'bybit', 'hyperliquid',
+     'mexc', 'okx', 'primexbt']
+    """
     folder = resources.files("backtest.rules") / "venues"
     files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
     named = {file.name.removesuffix(".toml"): file for file in files}

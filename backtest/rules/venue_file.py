@@ -1,4 +1,4 @@
-"""The file of a venue: every rule read with its source, every error told at once, each by its path.
+"""Venue files: rules with their sources, all errors reported together by path.
 
 A venue is one TOML file, here or anywhere else::
 
@@ -6,15 +6,15 @@ A venue is one TOML file, here or anywhere else::
     title = "An exchange"
     settlement = "USDT"
 
-    [rules]                    # each rule bare, or with where it was read
+    [rules]                    # each rule alone, or with its source
     basis = "mark"
-    trigger = { value = "<=", source = "support page", date = "2021", confidence = "printed" }
+    trigger = { value = "<=", source = "support page", date = "2021", confidence = "official" }
 
-    [cross]                    # accounts in cross margin, see rules.cross; each rule bare or sourced, as above
+    [cross]                    # accounts in cross margin, see rules.cross
     profit = "usable"
     steps = ["cancel_orders", "close"]
 
-    [procedure]                # what happens to a liquidated position; see rules.procedure.Procedure
+    [procedure]                # liquidation of a position; see rules.procedure.Procedure
     step = "fraction"
 
     [contracts.BTCUSDT]        # may override any rule of a contract
@@ -28,7 +28,7 @@ A venue is one TOML file, here or anywhere else::
       { floor = 50_000, rate = 0.005, max_leverage = 100 },
     ]
 
-    [default]                  # the contract of symbols the file does not list
+    [default]                  # contract of symbols the file does not list
     like = "BTCUSDT"
 """
 
@@ -66,7 +66,7 @@ def read_venue(text: str, subject: str, make: Callable[..., T]) -> T:
     Raises
     ------
     RulesError
-        For text that is not TOML, or rules that break a rule: all of them, by path.
+        For text that is not TOML, or invalid rules: all errors, by path.
     """
     try:
         settings = tomllib.loads(text)
@@ -81,7 +81,7 @@ class _Reader(Settings):
     def __init__(self, subject: str) -> None:
         super().__init__()
         self.subject = subject
-        self.unusable: set[str] = set()  #: rules of the venue that are wrong, which contracts need not repeat
+        self.invalid: set[str] = set()  #: invalid rules of the venue, not reported again for each contract
 
     def venue(self, settings: dict[str, Any], make: Callable[..., T]) -> T:
         parts = ("rules", "cross", "procedure", "contracts", "default")
@@ -95,9 +95,9 @@ class _Reader(Settings):
         for number, sentence in enumerate(self.of_type("unknown", settings.get("unknown", []), list) or []):
             self.of_type(f"unknown[{number}]", sentence, str)
         rules = self._rules(self.table("rules", settings.get("rules", {})))
-        self.unusable = {name for name, value in rules.items() if value is None}
-        if "closing_fee" in self.unusable:
-            self.unusable.add("closing_fee_rate")  # whether they fit cannot be said
+        self.invalid = {name for name, value in rules.items() if value is None}
+        if "closing_fee" in self.invalid:
+            self.invalid.add("closing_fee_rate")  # cannot be checked against an invalid closing_fee
         contractual = {name: rules[name] for name in CONTRACT_RULES if rules.get(name) is not None}
         listed = self.table("contracts", settings.get("contracts", {}))
         contracts = {
@@ -210,5 +210,5 @@ class _Reader(Settings):
             )
             return Contract(symbol=symbol, tables=ready, note=note, settlement=settlement, **{**rules, **own})
         except RulesError as error:
-            self.problems.add_all(path, error, but=self.unusable - set(own))
+            self.problems.add_all(path, error, but=self.invalid - set(own))
             return None

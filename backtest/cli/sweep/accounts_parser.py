@@ -41,7 +41,7 @@ def add_accounts(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--hedged",
-        choices=("tested", "spared"),
+        choices=("liquidatable", "exempt"),
         help="accounts with long = short in every symbol (default: the venue's rule)",
     )
     group.add_argument(

@@ -32,7 +32,7 @@ def replay_alerts(
     quiet: timedelta = timedelta(minutes=30),
     convention: Literal["A", "C", "B"] = "C",
     profit: Literal["usable", "unusable", "own"] | None = None,
-    hedged: Literal["tested", "spared"] | None = None,
+    hedged: Literal["liquidatable", "exempt"] | None = None,
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> pl.DataFrame:

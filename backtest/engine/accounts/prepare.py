@@ -29,7 +29,7 @@ CONVENTIONS = {
     "C": int(AccountPrices.JOINT_WORST),
     "B": int(AccountPrices.CLOSES),
 }
-HEDGED = ("tested", "spared")
+HEDGED = ("liquidatable", "exempt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def prepare(
         leverages=_distinct_leverages(accounts, traded),
     )
     held = hold(accounts, held_market, bars, funding, rules)
-    options = sweep.Options(CONVENTIONS[convention], bracket, Profit.code(profit), strict, hedged == "spared", 1.0)
+    options = sweep.Options(CONVENTIONS[convention], bracket, Profit.code(profit), strict, hedged == "exempt", 1.0)
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 

@@ -24,7 +24,7 @@ def sweep_accounts(
     *,
     convention: Literal["A", "C", "B"] = "C",
     profit: Literal["usable", "unusable", "own"] | None = None,
-    hedged: Literal["tested", "spared"] | None = None,
+    hedged: Literal["liquidatable", "exempt"] | None = None,
     bracket: bool = True,
     tiers: Tiers = "strict",
     threads: int | None = None,
@@ -43,8 +43,8 @@ def sweep_accounts(
         Whether a position's unrealised profit is margin: for all, ``unusable`` until settled, or only for its
         ``own`` position; None: as the venue says.
     hedged
-        Whether an account whose longs and shorts are equal in every symbol is ``tested`` or ``spared``; None:
-        as the venue says.
+        Accounts whose longs and shorts are equal in every symbol are ``liquidatable`` or ``exempt``; None: the
+        venue's rule.
     bracket
         Whether conventions A and B are followed too, for ``earliest_liquidation``, ``latest_liquidation`` and
         ``ambiguous``, which are null otherwise.
