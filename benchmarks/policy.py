@@ -36,8 +36,8 @@ from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.kernel.types import readonly
 from backtest.scale import manifest
 from backtest.study.policy import replay_settlement
-from backtest.study.policy.evaluations import evaluate, wanted
-from backtest.study.policy.grid import Grid, History, Rules, Wanted
+from backtest.study.policy.evaluations import evaluate, intended
+from backtest.study.policy.grid import Grid, History, Intended, Rules
 from backtest.study.policy.replay_settlement import Replayed, procedure_of
 from backtest.study.policy.responses import under_cap
 from backtest.study.policy.settlement import Run, Terms
@@ -131,7 +131,7 @@ def replays(case: Case) -> Table:
     grid, positions = REPLAYED, len(case.book)
     named = [name for name in grid.procedures if name != "returned"]
     settlement = Replayed({name: procedure_of(Venue.load(name)) for name in named})
-    book = wanted("book", case.book, case.history, case.venue, grid)
+    book = intended("book", case.book, case.history, case.venue, grid)
     played: list[float] = []
     cell = partial(evaluate, case.history, venue=case.venue, grid=grid, settlement=settlement)
     with counted(played):
@@ -269,7 +269,7 @@ class Case:
         evaluate(self.history, few, self.venue, rules=grid.rules()[0], grid=grid)  # compiled, trees planted
         with tempfile.TemporaryDirectory() as folder, manifest.opened(Path(folder), "benchmark") as cells:
             began = time.perf_counter()
-            book = wanted("book", self.book, self.history, self.venue, grid)
+            book = intended("book", self.book, self.history, self.venue, grid)
             for number, rules in enumerate(grid.rules()):
                 frame = evaluate(self.history, book, self.venue, rules=rules, grid=grid)
                 cells.finish(str(number), frame.write_parquet)
@@ -303,8 +303,8 @@ class Case:
             ]
             return timed(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
 
-    def small(self, grid: Grid) -> Wanted:
-        return wanted("few", Book(self.book.positions.head(1_000)), self.history, self.venue, grid)
+    def small(self, grid: Grid) -> Intended:
+        return intended("few", Book(self.book.positions.head(1_000)), self.history, self.venue, grid)
 
 
 def timed(run: Callable[[], object]) -> float:

@@ -38,7 +38,7 @@ class Borne:
     """What a fund left for others."""
 
     quantity: float  #: deleveraged
-    money: float  #: given up, clawed back or paid by nobody
+    money: float  #: given up, clawed back or uncovered
     first: datetime | None  #: deleveraging
 
 

@@ -281,7 +281,7 @@ def test_counterfactual__refuses_what_it_cannot_resolve() -> None:
         replay(held, path, venue, impact=Impact(mark=1e-4), facts=feed, exogenous=True)
     with pytest.raises(ArgumentError, match="not feedback's waves"):
         replay(held, path, venue, impact=Impact(mark=1e-4), exogenous=True, record_flow=True)
-    with pytest.raises(ArgumentError, match="wrote its flow down"):
+    with pytest.raises(ArgumentError, match="its flow recorded"):
         counterfactual(held, path, venue, venue, impact=Impact(), facts=replay(held, path, without_adl(0.1)))
     odds = market((0.5, 0.5, 0.5, 0.5), (0.5, 0.5, 0.425, 0.43), symbol="EVENT")
     one = book({"entry_price": 0.5, "quantity": 1000.0, "margin": 100.0, "leverage": 10.0}, symbol="EVENT")

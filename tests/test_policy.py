@@ -13,9 +13,9 @@ from backtest import Book, Market, sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Time
 from backtest.study.policy.bands import Bands
-from backtest.study.policy.evaluations import evaluate, run, wanted
+from backtest.study.policy.evaluations import evaluate, intended, run
 from backtest.study.policy.frontier import LAWS, frontier, laws, spread
-from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
+from backtest.study.policy.grid import KEYS, Grid, History, Intended, Rules
 from backtest.study.policy.responses import RESPONSES, under_cap
 from backtest.study.policy.settlement import FundPath, Run, Settled, Terms
 
@@ -23,7 +23,7 @@ HISTORY = History("forty days", random_market())
 BOOK = random_book(HISTORY.market)
 
 
-WANTED = Wanted("mixed", BOOK, BOOK)
+INTENDED = Intended("mixed", BOOK, BOOK)
 
 
 def swept(book: Book, market: Market = HISTORY.market, **options) -> Run:
@@ -103,13 +103,13 @@ def test_responses__are_what_they_say(columns: str) -> None:
         times = 1.5 if columns == "both" else 1.0
         frame = book.positions.with_columns(margin=notional / pl.col("leverage") * times)
         book = Book(frame if columns == "both" else frame.drop("leverage"))
-    wanted_leverage = pl.col("leverage") if columns != "margin" else notional / pl.col("margin")
-    above = book.positions.select(wanted_leverage > 10).to_series()
+    intended_leverage = pl.col("leverage") if columns != "margin" else notional / pl.col("margin")
+    above = book.positions.select(intended_leverage > 10).to_series()
     margin = notional / pl.col("leverage") if columns == "leverage" else pl.col("margin")
     before = book.positions.select(n=notional, m=margin)
     for response in RESPONSES:
         opened = under_cap(book, venue(), 10.0, response).positions
-        assert opened.select((wanted_leverage <= 10 * (1 + 1e-12)).all()).item()
+        assert opened.select((intended_leverage <= 10 * (1 + 1e-12)).all()).item()
         after = opened.select("position_id", n=notional, m=margin)
         if response == "not_opened":
             assert opened.equals(book.positions.filter(~above))
@@ -150,7 +150,7 @@ UNTOLD = ("begun", "released", "closed_notional", "adl_notional", "given_up", "c
 GRID = Grid(
     caps=(None, 50.0, 20.0, 5.0),
     rate_scales=(1.0, 2.0),
-    changes={"as written": {}, "entry basis": {"basis": "entry"}},
+    changes={"current rules": {}, "entry basis": {"basis": "entry"}},
     fills=("liquidation_price", "worst_price"),
     liquidation_fees=(0.0, 0.005),
     funds=(0.0, 1_000.0, 1e6),
@@ -188,7 +188,7 @@ def test_a_row__is_a_sweep_and_sums_over_its_rows(policies: pl.DataFrame) -> Non
     asked = BOOK.positions.select(notional.sum(), (notional / pl.col("leverage")).sum().alias("margin")).row(0)
     opened = capped.positions.select(notional.sum(), (notional / pl.col("leverage")).sum().alias("margin")).row(0)
     assert row["notional_kept"] == pytest.approx(opened[0] / asked[0], rel=1e-6)
-    assert row["margin_asked"] == pytest.approx(opened[1] / asked[1], rel=1e-6)
+    assert row["margin_required"] == pytest.approx(opened[1] / asked[1], rel=1e-6)
     slow = slow_settlement(Run(capped, HISTORY.market, rules, outcomes), Terms(0.005, 1_000.0))
     assert {name: row[name] for name in slow} == pytest.approx(slow, abs=1e-6)
     assert row["liquidated_share_low"] <= row["liquidated_share"] <= row["liquidated_share_high"]
@@ -198,13 +198,13 @@ def test_laws__hold_where_they_must_and_are_counted_where_they_need_not(policies
     found = laws(policies)
     assert found["sentence"].to_list() == [law.sentence for law in LAWS]
     told = found.filter(
-        pl.col("sentence") != "a larger fund never means more notional deleveraged"
+        pl.col("sentence") != "a larger fund never means more notional closed by ADL"
     )  # none ever is
     assert (told["compared"] > 100).all()
     assert (found.filter("holds")["broken"] == 0).all()
     worse = policies.with_columns(adl=pl.col("fund"))
     assert (
-        laws(worse).filter(pl.col("sentence").str.contains("larger fund never leaves others more"))["broken"][0]
+        laws(worse).filter(pl.col("sentence").str.contains("larger fund never leaves more for ADL"))["broken"][0]
         > 0
     )
 
@@ -223,7 +223,7 @@ def test_another_settlement__is_given_the_run_and_says_what_it_leaves_out() -> N
             return [replace(each, shortfall=2 * each.shortfall, adl=2 * each.adl) for each in found]
 
     grid = Grid(caps=(20.0,))
-    book = wanted("mixed", BOOK, HISTORY, venue(), grid)
+    book = intended("mixed", BOOK, HISTORY, venue(), grid)
     plain, doubled = (
         evaluate(HISTORY, book, venue(), rules=grid.rules()[0], grid=grid, settlement=settlement)
         for settlement in (FundPath(), Doubled())
@@ -257,7 +257,7 @@ def test_positions_too_large_for_any_rule__are_left_out_under_all_of_them() -> N
         leverage=pl.when(pl.col("position_id") < 5).then(2.0).otherwise("leverage"),
     )
     grid = Grid(caps=(None, 10.0), rate_scales=(1.0, 4.0))  # four times 30 % leaves no third tier
-    book = wanted("large", Book(large), HISTORY, venue(), grid)
+    book = intended("large", Book(large), HISTORY, venue(), grid)
     assert (
         len(book.admitted)
         == len(book.book) - large.select((pl.col("quantity") * pl.col("entry_price") > 1e5).sum()).item()
@@ -272,7 +272,7 @@ def test_bands__are_paired_and_stop_at_nothing_liquidated(policies: pl.DataFrame
     assert policies["effective_blocks"].n_unique() == 2  # one a book
     none = Rules(cap=1.0)
     grid = Grid(caps=(1.0,))
-    book = wanted("all", BOOK, HISTORY, venue(), grid)
+    book = intended("all", BOOK, HISTORY, venue(), grid)
     rows = evaluate(HISTORY, book, venue(), rules=none, grid=grid, bands=Bands(1, 5 * DAY, 20))
     closed = rows.filter(response="not_opened").row(0, named=True)
     assert closed["notional_kept"] < 0.1
@@ -301,7 +301,7 @@ def test_the_frontier__marks_what_another_policy_beats() -> None:
         frontier(frame, loss="loss")
 
 
-def test_the_frontier__calls_no_cap_beaten_by_rates_that_liquidate_more(policies: pl.DataFrame) -> None:
+def test_the_frontier__calls_no_cap_dominated_by_rates_that_liquidate_more(policies: pl.DataFrame) -> None:
     first = policies.head(1).with_columns(freedom=pl.lit(1.0), shortfall=pl.lit(50.0), rate_scale=pl.lit(1.0))
     double = first.with_columns(shortfall=pl.lit(20.0), rate_scale=pl.lit(2.0))
     other = first.with_columns(shortfall=pl.lit(20.0), change=pl.lit("another basis"))
@@ -331,15 +331,15 @@ def test_spread__is_over_books(policies: pl.DataFrame) -> None:
         (lambda: Grid(liquidation_fees=(1.0,)), "0 <= liquidation_fee < 1"),
         (
             lambda: evaluate(
-                HISTORY, WANTED, venue(), rules=Rules(), grid=Grid(procedures=("kept",)), settlement=FundPath()
+                HISTORY, INTENDED, venue(), rules=Rules(), grid=Grid(procedures=("kept",)), settlement=FundPath()
             ),
             "procedure must be one of returned, to_fund, is 'kept'",
         ),
         (
             lambda: Rules(changes={"step": "tier"}),
-            "step is no rule that a change can be of: procedures are an axis",
+            "step cannot be part of a change: procedures are an axis",
         ),
-        (lambda: Grid(changes={"x": {"remainder": "fund"}}), "remainder is no rule that a change can be of"),
+        (lambda: Grid(changes={"x": {"remainder": "fund"}}), "remainder cannot be part of a change"),
         (
             lambda: under_cap(BOOK, venue(), 5.0, "leave"),
             "response must be one of same_size, same_margin, not_opened",
@@ -364,7 +364,7 @@ def test_books_that_thin_out__count_what_is_left() -> None:
     )
     book = Book(BOOK.positions.drop("exit_time"), survival=survival)
     grid = Grid()
-    row = evaluate(HISTORY, wanted("thin", book, HISTORY, venue(), grid), venue(), rules=Rules(), grid=grid).row(
+    row = evaluate(HISTORY, intended("thin", book, HISTORY, venue(), grid), venue(), rules=Rules(), grid=grid).row(
         0, named=True
     )
     outcomes = sweep(book, HISTORY.market, venue())

@@ -246,7 +246,7 @@ def test_the_frontier__joins_what_no_other_policy_beats():
 
 
 def test_the_frontier__joins_what_stands_under_the_same_rates_only():
-    one = policies(("one",)).with_columns(rate_scale=pl.lit(1.0), change=pl.lit("as written"))
+    one = policies(("one",)).with_columns(rate_scale=pl.lit(1.0), change=pl.lit("current rules"))
     two = one.with_columns(rate_scale=pl.lit(2.0), shortfall_per_million=pl.col("shortfall_per_million") / 2)
     ax = policy.frontier(pl.concat([one, two]), axes())
     joined = [line for line in ax.lines if line.get_marker() == "None"]

@@ -22,8 +22,10 @@ def replays(grid_file: Path) -> Path:  # noqa: F811
     """The grid of a month of hours, settled by replays of five procedures."""
     text = grid_file.read_text()
     text = text.replace('venue = "binance"', 'venue = "binance"\nsettlement = "replay"', 1)
-    text = text.replace("[grid]\n", '[grid]\nprocedures = ["returned", "as written", "mexc", "own", "wide"]\n', 1)
-    text = text.replace("liquidation_fees = [0, 0.005]", 'liquidation_fees = ["as written", 0.005]')
+    text = text.replace(
+        "[grid]\n", '[grid]\nprocedures = ["returned", "current rules", "mexc", "own", "wide"]\n', 1
+    )
+    text = text.replace("liquidation_fees = [0, 0.005]", 'liquidation_fees = ["current rules", 0.005]')
     text = text.replace("rate_scales = [1, 2]\n", "").replace('[changes."entry basis"]\nbasis = "entry"\n', "")
     text = text.replace("[bands]", PROCEDURES + "[bands]")
     grid_file.write_text(text)
@@ -68,7 +70,7 @@ def test_the_example__runs_and_tells_procedures_apart(tmp_path: Path, capsys: py
     assert (
         "Caps on leverage, May 2021, reconstructed, filled at the worst price of the bar, closed whole" in printed
     )
-    assert "least is left to others under as written (0)" in told.replace("\n", " ")
+    assert "least is left to others under current rules (0)" in told.replace("\n", " ")
     shown = shown_by_a_browser(out / "report.html", tmp_path / "page.png")
     assert shown.count("<table") == 5
     assert "Clawed back: taken from others' unrealised profits" in shown
@@ -100,8 +102,8 @@ def test_replays__are_taken_up_where_they_were(tmp_path: Path, capsys, replays: 
 def test_procedures__are_what_the_file_says(replays: Path) -> None:
     named = read_grid(replays).settlement.named  # type: ignore[attr-defined]
     binance, ascend = Venue.load("binance"), Venue.load("ascend")
-    assert named["as written"]["procedure"] is not None
-    assert named["as written"]["remainder"] == binance.remainder == "fund"
+    assert named["current rules"]["procedure"] is not None
+    assert named["current rules"]["remainder"] == binance.remainder == "fund"
     assert vars(named["own"]["procedure"]) == vars(ascend.procedure) | {"step_fraction": 0.5}
     assert vars(named["wide"]["procedure"]) == vars(binance.procedure) | {"inventory": "backstop"}
     assert (named["wide"]["takeover_discount"], named["wide"]["remainder"]) == (0.02, "shared")
@@ -121,10 +123,15 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
     [
         ('settlement = "replay"', "", "grid.procedures", 'needs settlement = "replay": the fund path closes'),
         ('settlement = "replay"', 'settlement = "simple"', "settlement", "must be one of fund path, replay"),
-        ('"mexc"', '"mexico"', "grid.procedures", "'mexico' is neither 'as written', returned, to_fund, a venue"),
+        (
+            '"mexc"',
+            '"mexico"',
+            "grid.procedures",
+            "'mexico' is neither 'current rules', returned, to_fund, a venue",
+        ),
         ('"own", ', "", "procedures.own", "is not tried: grid.procedures are returned"),
-        ('like = "ascend"', 'like = "own"', "procedures.own.like", "'own' is neither 'as written'"),
-        ('like = "ascend"', 'like = ["okx"]', "procedures.own.like", "['okx'] is neither 'as written'"),
+        ('like = "ascend"', 'like = "own"', "procedures.own.like", "'own' is neither 'current rules'"),
+        ('like = "ascend"', 'like = ["okx"]', "procedures.own.like", "['okx'] is neither 'current rules'"),
         ("step_fraction = 0.5", "step_fraction = 1.5", "procedures.own.step_fraction", "must lie between 0 and 1"),
         (
             "step_fraction = 0.5",
@@ -153,10 +160,10 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
             "the mark stays the history's, which holds its own cascade",
         ),
         (
-            '"as written", 0.005',
+            '"current rules", 0.005',
             '"own", 0.005',
             "grid.liquidation_fees",
-            'must be a list of numbers or "as written"',
+            'must be a list of numbers or "current rules"',
         ),
         (
             'leverage_mix = "high"',

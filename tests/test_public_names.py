@@ -49,7 +49,7 @@ OFFERED = {
     ),
     "backtest.study.policy": (
         "Bands FundPath Grid History Replayed counterfactual evaluate frontier procedure_of run "
-        "strength_limits wanted"
+        "strength_limits intended"
     ),
     "backtest.study.prediction": (
         "Trial amplification area_under_curve crowding indicators labels liquidation_at_risk"

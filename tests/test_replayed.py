@@ -16,7 +16,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.procedure import Procedure
 from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Side, Time
-from backtest.study.policy.evaluations import evaluate, wanted
+from backtest.study.policy.evaluations import evaluate, intended
 from backtest.study.policy.frontier import laws
 from backtest.study.policy.grid import Grid, History
 from backtest.study.policy.replay_settlement import UNCOUPLED, Replayed, procedure_of
@@ -258,7 +258,7 @@ def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None
         responses=("same_size",), procedures=("returned", "mexc"),
     )  # fmt: skip
     settlement = Replayed({"mexc": NAMED["mexc"]})
-    book = wanted("mixed", BOOK, history, venue(), grid)
+    book = intended("mixed", BOOK, history, venue(), grid)
     rows = pl.concat(
         [
             evaluate(history, book, venue(), rules=rules, grid=grid, settlement=settlement, threads=1)
@@ -274,15 +274,17 @@ def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None
     )
     held = {row["sentence"]: row for row in laws(rows).iter_rows(named=True)}
     assert held["a higher cap never liquidates fewer positions"]["holds"]
-    assert not held["a larger fund never leaves others more to pay"]["holds"]
-    assert held["a larger fund never leaves others more to pay"]["compared"] == rows.height * 2 // 3
-    assert held["a higher fee never leaves others more to pay"]["compared"] == rows.height // 3
+    assert not held["a larger fund never leaves more for ADL"]["holds"]
+    assert held["a larger fund never leaves more for ADL"]["compared"] == rows.height * 2 // 3
+    assert held["a higher fee never leaves more for ADL"]["compared"] == rows.height // 3
 
 
 def test_wrong_settlements__are_refused() -> None:
     with pytest.raises(ArgumentError, match="procedure 'returned' is one of every settlement"):
         Replayed({"returned": {}})
-    with pytest.raises(ArgumentError, match=r"impact\.mark moves a history that holds its own cascade already"):
+    with pytest.raises(
+        ArgumentError, match=r"impact\.mark must be zero here: the history already holds its own cascade"
+    ):
         Replayed(impact=Impact(mark=1e-9))
     with pytest.raises(ArgumentError, match="procedure must be one of returned, to_fund, mexc, is 'okx'"):
         Replayed({"mexc": NAMED["mexc"]}).settle_each(swept(), [Terms(procedure="okx")])

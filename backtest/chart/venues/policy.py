@@ -57,8 +57,8 @@ def a_million(value: float) -> str:
 MEASURES = (
     Measure("liquidated_share", "Liquidated, % of positions opened", amounts.percent),
     Measure("notional_share", "Liquidated, % of notional opened", amounts.percent),
-    Measure("shortfall_per_million", "Shortfall per million of wanted notional", a_million),
-    Measure("losses_per_million", "Losses of the liquidated per million wanted", a_million),
+    Measure("shortfall_per_million", "Shortfall per million of intended notional", a_million),
+    Measure("losses_per_million", "Losses of the liquidated per million of intended notional", a_million),
 )
 
 
@@ -162,7 +162,7 @@ def frontier(
             )  # fmt: skip
             ax.plot(kept[freedom], kept[loss.column], mark, color=colour, markersize=7.5, markeredgewidth=0)
     theme.dress(ax, f"{loss.title}; the best are low and to the right")
-    theme.below(ax, "freedom: wanted notional that is opened, over the margin asked for it")
+    theme.below(ax, "freedom: intended notional that is opened, over the margin required for it")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(value)))
     top = max(float(policies[loss.column].to_numpy().max()), 1e-12)
     ax.set_ylim(-0.03 * top, 1.16 * top)
@@ -235,7 +235,7 @@ def cap_name(cap: float | None) -> str:
 
 
 def _name_caps(policies: pl.DataFrame, ax: Axes, freedom: str, loss: str) -> None:
-    """Write the caps of policies, the beaten last, from the freest on, where no other name stands."""
+    """Write the caps of policies, the dominated last, from the freest on, where no other name stands."""
     taken: list[np.ndarray] = []
     order = ["dominated", freedom, loss]
     for row in policies.sort(order, descending=[False, True, True]).iter_rows(named=True):

@@ -110,7 +110,7 @@ def side_by_side(
             if len(parts) > 1 and ax is row[0]:
                 theme.dress(ax, f"{part['history'][0]}\n{measure.title}").grid(axis="y", visible=False)
     for ax in panels[-1]:
-        theme.below(ax, "per million of wanted notional")
+        theme.below(ax, "per million of intended notional")
     return figure
 
 

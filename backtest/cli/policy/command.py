@@ -30,8 +30,8 @@ from backtest.errors import ArgumentError
 from backtest.rules.venue import venue_files
 from backtest.scale import manifest
 from backtest.scale.manifest import Manifest
-from backtest.study.policy.evaluations import evaluate, wanted
-from backtest.study.policy.grid import History, Rules, Wanted
+from backtest.study.policy.evaluations import evaluate, intended
+from backtest.study.policy.grid import History, Intended, Rules
 from backtest.study.policy.replay_settlement import Replayed
 
 Assumed = dict[str, list[tuple[str, str]]]
@@ -75,7 +75,7 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
             with clock.stage("positions"):
                 book = file.book(book_name, history, threads)
                 _require_settled(file, book_name, book)
-                admitted = wanted(book_name, book, history, file.venue, file.grid)
+                admitted = intended(book_name, book, history, file.venue, file.grid)
             assumed[f"{history_name}: {book_name}"] = _of_book(file, history, admitted)
             with clock.stage("cells"):
                 for rules in file.grid.rules():
@@ -141,7 +141,7 @@ def _of_settlement(file: GridFile) -> list[tuple[str, str]]:
     return [("label", file.settlement.label), *told(file.settlement, file.grid.procedures)]
 
 
-def _of_book(file: GridFile, history: History, book: Wanted) -> list[tuple[str, str]]:
+def _of_book(file: GridFile, history: History, book: Intended) -> list[tuple[str, str]]:
     used = tiers_used(book.book, history.market, file.venue, tiers=history.tiers)
     told = [("" if number else "positions", sentence) for number, sentence in enumerate(book.book.assumptions)]
     left_out = len(book.book) - len(book.admitted)

@@ -28,18 +28,18 @@ def answer(tried: Tried) -> Iterator[str]:
         loose, tight = (_rows(own, cap) for cap in (tried.loosest, tried.tightest))
         if tried.loosest != tried.tightest:
             yield _of_caps(tried, history, loose, tight)
-    beaten = tried.marked.group_by("response").agg(pl.col("dominated").sum(), pl.len())
-    total, lost = int(beaten["len"].sum()), int(beaten["dominated"].sum())
+    counts = tried.marked.group_by("response").agg(pl.col("dominated").sum(), pl.len())
+    total, lost = int(counts["len"].sum()), int(counts["dominated"].sum())
     yield (
         f"Of {number(total)} rows (policies under each response, history, book and fill), {number(lost)} are "
-        "beaten: under the same maintenance rates, terms and other rules, another one leaves as much freedom for "
-        "less shortfall, or more for no more."
+        "dominated: under the same maintenance rates, terms and other rules, another one leaves as much freedom "
+        "for less shortfall, or more for no more."
     )
     yield from who_pays.sentences(tried)
 
 
 def what_would_change_it(tried: Tried) -> Iterator[str]:
-    """Yield how far the effect of the tightest cap depends on what nobody knows: responses, fills, books."""
+    """Yield how far the effect of the tightest cap depends on assumptions: responses, fills, books."""
     if tried.loosest == tried.tightest:
         yield "The grid holds one cap: how far its effect depends on anything cannot be told."
         yield from who_pays.caveats(tried)
@@ -63,7 +63,7 @@ def what_would_change_it(tried: Tried) -> Iterator[str]:
 def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str, Row]) -> str:
     parts = [
         f"{ranged(tight[response], 'liquidated_share')} % ({RESPONSE_WORDS[response]}; shortfall "
-        f"{number(tight[response]['shortfall_per_million'], 1)} per million of wanted notional)"
+        f"{number(tight[response]['shortfall_per_million'], 1)} per million of intended notional)"
         for response in tight
     ]
     first = next(iter(loose.values()))

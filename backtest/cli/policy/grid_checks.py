@@ -13,7 +13,7 @@ AXES = (
     "caps", "rate_scales", "liquidation_fees", "funds", "procedures", "fills", "responses",
 )  # fmt: skip
 #: The word for an axis' value that is no number.
-ABSENT = {"caps": "none", "liquidation_fees": "as written"}
+ABSENT = {"caps": "none", "liquidation_fees": "current rules"}
 HISTORY_SETTINGS = {
     "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": date, "until": date,
     "gap_limit_hours": float, "tiers": object,

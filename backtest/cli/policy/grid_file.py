@@ -16,7 +16,7 @@ from backtest.book import Book
 from backtest.cli.common.inputs import SAMPLE_STAND_IN, read_book, read_market
 from backtest.cli.policy.grid_checks import ABSENT, AXES, check
 from backtest.cli.policy.grid_settlement import (
-    AS_WRITTEN,
+    CURRENT_RULES,
     files_of,
     is_replay,
     procedures_asked,
@@ -136,7 +136,7 @@ def read_grid(path: Path) -> GridFile:
     check(settings, problems)
     venue = _tried(problems, "venue", lambda: venue_of(path, settings.get("venue", "binance")))
     settlement = read_settlement(path, settings, venue, problems)
-    changes = {AS_WRITTEN: {}, **_table(settings, "changes")}
+    changes = {CURRENT_RULES: {}, **_table(settings, "changes")}
     good = {
         name: change
         for name, change in changes.items()

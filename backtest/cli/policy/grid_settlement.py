@@ -19,7 +19,7 @@ from backtest.study.policy.settlement import FundPath, Settlement
 SETTLEMENTS = ("fund path", "replay")
 
 #: The procedure, the fee, of the grid's venue and of each procedure itself.
-AS_WRITTEN = "as written"
+CURRENT_RULES = "current rules"
 
 #: What a table of a procedure may set beside the rules of one.
 BESIDE = ("remainder", "takeover_price", "takeover_discount")
@@ -36,7 +36,7 @@ def is_replay(settings: Mapping[str, Any]) -> bool:
 def procedures_asked(settings: Mapping[str, Any]) -> list[str]:
     """Return the procedures of a grid file's axis, as far as they are words."""
     axes = settings.get("grid", {})
-    default = [AS_WRITTEN if is_replay(settings) else "returned"]
+    default = [CURRENT_RULES if is_replay(settings) else "returned"]
     asked = axes.get("procedures", default) if isinstance(axes, dict) else default
     return [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
 
@@ -58,7 +58,7 @@ def read_settlement(
         _require_simple(problems, settings, asked)
         return FundPath()
     for name in tables:
-        if name in (*UNCOUPLED, AS_WRITTEN, *venue_files()):
+        if name in (*UNCOUPLED, CURRENT_RULES, *venue_files()):
             problems.add(f"procedures.{name}", "is the name of another procedure: choose one of its own")
         elif name not in asked:
             problems.add(f"procedures.{name}", f"is not tried: grid.procedures are {', '.join(asked)}")
@@ -98,7 +98,9 @@ def _procedure(
 ) -> dict[str, Any] | None:
     """Return what a procedure changes of the grid's venue, or None and a problem."""
     table = tables.get(name)
-    base = name if table is None else table.get("like", AS_WRITTEN) if isinstance(table, dict) else AS_WRITTEN
+    base = (
+        name if table is None else table.get("like", CURRENT_RULES) if isinstance(table, dict) else CURRENT_RULES
+    )
     changes = _known(path, base, venue, problems, where if table is None else f"{where}.like")
     if changes is None or table is None:
         return changes
@@ -113,13 +115,13 @@ def _known(path: Path, name: object, venue: Venue | None, problems: Problems, wh
     given = str(name)  # of a list, say, no name there is
     if given in UNCOUPLED:
         return dict(UNCOUPLED[given])
-    if given == AS_WRITTEN:
+    if given == CURRENT_RULES:
         return None if venue is None else procedure_of(venue)
     if given not in venue_files() and not (path.parent / given).is_file():
         problems.add(
             where,
-            f"{name!r} is neither {AS_WRITTEN!r}, {', '.join(UNCOUPLED)}, a venue ({', '.join(venue_files())}), a "
-            "venue file beside the grid, nor a table of [procedures]",
+            f"{name!r} is neither {CURRENT_RULES!r}, {', '.join(UNCOUPLED)}, a venue "
+            f"({', '.join(venue_files())}), a venue file beside the grid, nor a table of [procedures]",
         )
         return None
     try:

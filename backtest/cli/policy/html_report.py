@@ -106,12 +106,12 @@ class Report:
 
     def _words(self) -> list[str]:
         return [
-            "Freedom: the share of the wanted notional that is opened, divided by how many times the wanted "
-            "margin is asked for it. 100 % is what traders wanted.",
+            "Freedom: the share of the intended notional that is opened, divided by how many times the intended "
+            "margin is required for it. 100 % is what traders intended.",
             "Traders' response to a cap is not known. Same size: they put up more margin. Same margin: they open "
             "less. Not opened: they stay away. The truth lies between.",
             "Shortfall: what liquidated positions lacked beyond their margin, which the fund or those deleveraged "
-            "pay. Per million of the notional that traders wanted.",
+            "pay. Per million of the notional that traders intended.",
             "A fill at the liquidation price flatters every fund; the worst price of the bar is the other end. "
             "Where two figures stand in one cell, they are these two.",
             "Beaten: another cap leaves as much freedom for less shortfall, or more for no more, under the same "

@@ -15,19 +15,19 @@ a grid file (TOML):
   settlement = "fund path"           every position closed whole and at once (default), or
                                      "replay": step by step in time order, with deleveraging
 
-  [grid]                             every combination is tried; what is left out has one value, as written
+  [grid]                             every combination is tried; what is left out has one value, the current rules
   caps = ["none", 50, 20, 10]        highest leverage
   rate_scales = [1, 1.5]             factors on every maintenance rate
   liquidation_fees = [0, 0.005]      of the notional closed, as far as equity reaches; of replays also
-                                     "as written": each procedure's own (their default)
+                                     "current rules": each procedure's own (their default)
   funds = [0, 1e6]                   insurance fund at the beginning, settlement currency
   procedures = ["returned"]          where the rest of the margin goes: returned, to_fund; of replays also
-                                     "as written" (the venue's own, their default), a venue, or a table below
+                                     "current rules" (the venue's own, their default), a venue, or a table below
   fills = ["liquidation_price", "worst_price"]
                                      what a liquidation gets: both, unless told otherwise
   responses = ["same_size", "same_margin", "not_opened"]
 
-  [changes."entry basis"]            other rules changed, by name; "as written" stays beside them
+  [changes."entry basis"]            other rules changed, by name; "current rules" stays beside them
   basis = "entry"
 
   [procedures."in quarters"]         of replays: a procedure changed, settings as in a venue's [procedure],

@@ -36,7 +36,7 @@ def draw_frontier(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     figure = frontiers(
         tried.base("change", "rate_scale").filter(book=book).with_columns(label=_labels(tried)),
         title="Freedom against loss",
-        subtitle=f"{book}, {FILL_WORDS[tried.fill]}{_terms(tried)}; faint: beaten by another cap, same rates",
+        subtitle=f"{book}, {FILL_WORDS[tried.fill]}{_terms(tried)}; faint: dominated by another cap, same rates",
         notes=notes,
     )
     figure.savefig(path, format="png")

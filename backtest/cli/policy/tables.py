@@ -37,7 +37,7 @@ def _by_cap(tried: Tried, history: str, fill: str) -> Table:
     header = [
         "highest\nleverage", "traders' response", "freedom\n%", "liquidated, %\nof positions",
         "liquidated, %\nof notional", "shortfall\nper million", "losses of the\nliquidated\nper million",
-        "turnover\ngiven up\n%", "beaten by\nanother cap" + ("\nin every book" if tried.books > 1 else ""),
+        "turnover\ngiven up\n%", "dominated by\nanother cap" + ("\nin every book" if tried.books > 1 else ""),
     ]  # fmt: skip
     cells = [
         [

@@ -103,7 +103,7 @@ def _procedures(tried: Tried, history: str) -> Table:
     cases = [case for case in _cases(tried, history) if _one(case)["fund"] == tried.grid.funds[0]]
     shown: list[tuple[str, Callable[[Rows], str]]] = [
         *(column for column in _named(tried) if column[0] != "fund"),
-        ("liquidation\nbegan, %\nof positions", _share("begun", "wanted")),
+        ("liquidation\nbegan, %\nof positions", _share("begun", "intended")),
         ("of these\ngiven back\n%", _share("released", "begun")),
         ("notional\nclosed\nper million", _amount("closed_notional")),
         ("losses of those\nliquidated\nper million", _amount("traders_losses")),
@@ -146,7 +146,7 @@ def _word(rows: Rows) -> str:
 
 def _fee(rows: Rows) -> str:
     fee = _one(rows)["liquidation_fee"]
-    return "as written" if fee is None else percentage(fee, 2)
+    return "current rules" if fee is None else percentage(fee, 2)
 
 
 def _amount(name: str) -> Callable[[Rows], str]:
@@ -192,7 +192,7 @@ def _left_to_others(tried: Tried, fill: str) -> str:
     others = "counterparties, or nobody, pay" if tried.replayed else "nobody pays"
     where = f"With {cap_words(tried.loosest)}, {FILL_WORDS[fill]}"
     whose = f"of {number(covered.height)} (procedure, fee and fund, by history and book)"
-    what = "0.1 or more per million of wanted notional that the fund cannot pay"
+    what = "0.1 or more per million of intended notional that the fund cannot pay"
     if short.is_empty():
         return f"{where}, no case {whose} leaves {what}."
     most = figure(short["adl_per_million"].to_numpy().max())
@@ -213,7 +213,7 @@ def _by_procedure(tried: Tried, history: str) -> str:
     return (
         f"{history}, procedures with {cap_words(tried.loosest)} and a fund of {number(tried.grid.funds[0])}, "
         f"{FILL_WORDS[tried.fill]}{basis}: the liquidated lose least under {_ends(losses, 'losses_per_million')}; "
-        f"least is left to others under {_ends(others, 'adl_per_million')} per million of wanted notional."
+        f"least is left to others under {_ends(others, 'adl_per_million')} per million of intended notional."
     )
 
 

@@ -70,7 +70,7 @@ def play(stage: Stage, venue: Venue, options: Options) -> Sums:
 
 
 def _unpaid(world: World) -> int:
-    """Return what has been clawed back or paid by nobody so far, in units."""
+    """Return what has been clawed back or uncovered so far, in units."""
     return int(world.counters[CLAWED_BACK]) - int(world.cash[DEFICIT])
 
 
@@ -78,7 +78,7 @@ def _first_unpaid(
     stage: Stage, venue: Venue, options: Options, seen: dict[int, int], world: World, agenda: Agenda,
     given: int | None,
 ) -> int | None:  # fmt: skip
-    """Return the time of the first bar in which anything was clawed back or paid by nobody.
+    """Return the time of the first bar in which anything was clawed back or uncovered.
 
     Not where nothing was, or where a deleveraging, at ``given``, came before. The piece of bars in which it began
     is stepped through again, one by one.

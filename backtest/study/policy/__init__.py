@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from backtest.study.policy import frontier
     from backtest.study.policy.bands import Bands
     from backtest.study.policy.counterfactuals import counterfactual, strength_limits
-    from backtest.study.policy.evaluations import evaluate, run, wanted
+    from backtest.study.policy.evaluations import evaluate, intended, run
     from backtest.study.policy.grid import Grid, History
     from backtest.study.policy.replay_settlement import Replayed, procedure_of
     from backtest.study.policy.settlement import FundPath
@@ -22,10 +22,10 @@ __all__ = [
     "counterfactual",
     "evaluate",
     "frontier",
+    "intended",
     "procedure_of",
     "run",
     "strength_limits",
-    "wanted",
 ]
 __dir__ = __all__.copy
 __getattr__ = attach(
@@ -33,7 +33,7 @@ __getattr__ = attach(
     {
         "backtest.study.policy.bands": ["Bands"],
         "backtest.study.policy.counterfactuals": ["counterfactual", "strength_limits"],
-        "backtest.study.policy.evaluations": ["evaluate", "run", "wanted"],
+        "backtest.study.policy.evaluations": ["evaluate", "run", "intended"],
         "backtest.study.policy.frontier": ["frontier"],
         "backtest.study.policy.grid": ["Grid", "History"],
         "backtest.study.policy.replay_settlement": ["Replayed", "procedure_of"],

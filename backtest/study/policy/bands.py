@@ -1,4 +1,4 @@
-"""Bands of a policy's shares: calendar blocks of entry time, the same draws for every policy of a book."""
+"""Bands of a policy's shares, from calendar blocks of entry time: the same draws for every policy of a book."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ SHARES = {"liquidated_share": (1, 0), "notional_share": (3, 2), "shortfall_share
 
 @dataclass(frozen=True)
 class Bands:
-    """How bands are drawn."""
+    """Settings of the bands: seed, length of a block, draws, confidence.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> policy.Bands(seed=1).draws
+    499
+    """
 
     seed: int
     length: timedelta = FORTNIGHT
@@ -30,10 +37,10 @@ class Bands:
 
 
 @checked
-def share_bands(run: Run, wanted: Book, bands: Bands) -> dict[str, float]:
-    """Return the low and high end of each share, and the effective number of blocks of the wanted book."""
+def share_bands(run: Run, intended: Book, bands: Bands) -> dict[str, float]:
+    """Return the low and high end of each share, and the effective number of blocks of the intended book."""
     plan = resampling(
-        wanted.positions["entry_time"],
+        intended.positions["entry_time"],
         seed=bands.seed,
         length=bands.length,
         draws=bands.draws,
@@ -53,13 +60,13 @@ def _block_sums(run: Run, plan: Resampling) -> Integers:
     """Return (blocks, 5) count, liquidated count, notional, liquidated notional, shortfall, in units."""
     opened = weight(run.outcomes)
     left = pl.col("surviving_weight") if "surviving_weight" in run.outcomes.columns else opened
-    notional, gone = pl.col("entry_notional"), pl.col("liquidated")
+    notional, liquidated = pl.col("entry_notional"), pl.col("liquidated")
     columns = [
         whole_units(opened, WEIGHT_UNIT),
-        pl.when(gone).then(whole_units(left, WEIGHT_UNIT)).otherwise(0),
+        pl.when(liquidated).then(whole_units(left, WEIGHT_UNIT)).otherwise(0),
         whole_units(notional * opened, run.unit),
-        pl.when(gone).then(whole_units(notional * left, run.unit)).otherwise(0),
-        pl.when(gone).then(whole_units(pl.col("shortfall") * left, run.unit)).otherwise(0),
+        pl.when(liquidated).then(whole_units(notional * left, run.unit)).otherwise(0),
+        pl.when(liquidated).then(whole_units(pl.col("shortfall") * left, run.unit)).otherwise(0),
     ]
     rows = run.outcomes.select(
         (blocks(pl.col("entry_time"), plan.length) - plan.first).alias("block"),

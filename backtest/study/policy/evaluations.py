@@ -1,13 +1,13 @@
-"""Leverage policy: what other rules would have done to stated books in stated histories, and what they cost.
+"""Evaluation of leverage policies: liquidations, losses and lost turnover of stated books in stated histories.
 
 A grid is every combination of a cap on leverage, a factor on maintenance rates, named changes of other rules, a
-fill, a liquidation fee, a fund and a procedure, each under three responses of traders to the cap. A *cell* is what
-one sweep a response can tell: one history, book, cap, factor, change and fill, with every fee, fund and procedure
-settled from it (by a replay each, where the settlement is one). Rows are tidy: one a combination.
+fill, a liquidation fee, a fund and a procedure, each under three responses of traders to the cap. A *cell* needs
+one sweep per response: one history, book, cap, factor, change and fill, with every fee, fund and procedure
+settled from it (by a replay each, where the settlement is one). Rows are tidy: one per combination.
 
-Freedom is what the rules leave of what traders wanted: the share of the wanted notional that is opened, divided by
-how many times the wanted margin is asked for it, where it is more. System loss is the shortfall: what liquidated
-positions lacked and somebody else paid, the fund or those deleveraged.
+Freedom measures how much of the intended trading the rules leave: the share of the intended notional that is
+opened, divided by the margin it requires over the intended margin, where that exceeds one. System loss is the
+shortfall: losses beyond the margins of liquidated positions, paid by the fund or by counterparties through ADL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 from backtest.study.policy.bands import Bands, share_bands
-from backtest.study.policy.grid import KEYS, Grid, History, Rules, Wanted
+from backtest.study.policy.grid import KEYS, Grid, History, Intended, Rules
 from backtest.study.policy.responses import binds, restricted, under_cap
 from backtest.study.policy.settlement import FundPath, Run, Settled, Settlement, require_procedures
 
@@ -67,32 +67,56 @@ def run(
     ----------
     books : by history, then by name
     settlement, bands, unit, threads : as :func:`evaluate` takes them
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> grid = policy.Grid(caps=(None, 20), fills=("worst_price",), responses=("same_size",))
+    >>> found = policy.run([policy.History("May 2021", market)], {"May 2021": {"synthetic": book}}, venue, grid)
+    >>> found.select("cap", "freedom", "liquidated_share")
+    shape: (2, 3)
+    ┌──────┬──────────┬──────────────────┐
+    │ cap  ┆ freedom  ┆ liquidated_share │
+    │ ---  ┆ ---      ┆ ---              │
+    │ f64  ┆ f64      ┆ f64              │
+    ╞══════╪══════════╪══════════════════╡
+    │ null ┆ 1.0      ┆ 0.344            │
+    │ 20.0 ┆ 0.994428 ┆ 0.246            │
+    └──────┴──────────┴──────────────────┘
     """
     settings: dict[str, Any] = {"settlement": settlement, "bands": bands, "unit": unit, "threads": threads}
     frames = [
         evaluate(history, book, venue, rules=rules, grid=grid, **settings)
         for history in histories
-        for book in [wanted(name, book, history, venue, grid) for name, book in books[history.name].items()]
+        for book in [intended(name, book, history, venue, grid) for name, book in books[history.name].items()]
         for rules in grid.rules()
     ]
     return pl.concat(frames)
 
 
 @checked
-def wanted(name: str, book: Book, history: History, venue: Venue, grid: Grid) -> Wanted:
-    """Return a book with the part of it that every rule of a grid takes, by size."""
-    least = under_cap(book, venue, 1.0, "same_size")  # no leverage stands in the way
+def intended(name: str, book: Book, history: History, venue: Venue, grid: Grid) -> Intended:
+    """Return an intended book, and the part of it whose sizes every rule of a grid admits.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> held = policy.intended("synthetic", book, policy.History("May 2021", market), venue, policy.Grid())
+    >>> len(held.book), len(held.admitted)
+    (1000, 1000)
+    """
+    least = under_cap(book, venue, 1.0, "same_size")  # no cap on leverage in the way
     kept = np.ones(len(book), np.bool_)
     for change, changes in grid.changes.items():
         strictest = Rules(None, max(grid.rate_scales), change, changes).applied(venue)
         kept &= admissible(least, history.market, strictest, history.tiers)
-    return Wanted(name, book, book if kept.all() else restricted(book, book.positions.filter(pl.Series(kept))))
+    return Intended(name, book, book if kept.all() else restricted(book, book.positions.filter(pl.Series(kept))))
 
 
 @checked
 def evaluate(
     history: History,
-    book: Wanted,
+    book: Intended,
     venue: Venue,
     *,
     rules: Rules,
@@ -102,43 +126,51 @@ def evaluate(
     unit: float = 0.01,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Return one cell of a grid: every response and terms under some rules.
+    """Return one cell of a grid: every response and terms under given rules.
 
     Parameters
     ----------
-    history, book : what is lived through, and by whom: positions as they were wanted, whose leverage the venue's
-        own rules must allow
-    settlement : what turns outcomes into money
+    history, book : prices, and the intended positions; the venue's own rules must allow their leverage
+    settlement : turns outcomes into money
     bands : over calendar blocks of entry time, for the shares; none by default
-    unit : of the settlement currency that amounts are rounded to
+    unit : amounts are rounded to it, in settlement currency
 
     Returns
     -------
-    ``KEYS`` (``cap`` null: none; ``liquidation_fee`` null: the procedure's own), ``settlement`` (what the amounts
-    rest on and leave out), then
+    ``KEYS`` (``cap`` null: none; ``liquidation_fee`` null: the procedure's own), ``settlement`` (assumptions and
+    limits of the amounts), then
 
-    - ``wanted`` positions times weight, ``wanted_notional``; of these ``opened_share`` by count, ``notional_kept``
-      and ``turnover_given_up`` by entry notional, ``margin_asked`` (over the wanted margin), ``freedom``,
-      ``refused_share`` by count: larger than the changed tables take;
+    - ``intended`` positions times weight, ``intended_notional``; of these ``opened_share`` by count,
+      ``notional_kept`` and ``turnover_given_up`` by entry notional, ``margin_required`` (over the intended
+      margin), ``freedom``, ``refused_share`` by count: larger than the changed tables admit;
     - ``liquidated`` (count) and ``liquidated_share`` of those opened, ``liquidated_notional`` at the entry and
       ``notional_share``, ``shortfall_share`` of the notional opened; with bands each has ``_low`` and ``_high``:
-      all of the sweep, in which every position whose liquidation begins is closed whole, whatever the terms;
+      all of the sweep, in which every position whose liquidation begins is fully closed, whatever the terms;
     - the fields of :class:`~backtest.study.policy.settlement.Settled`.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> history, grid = policy.History("May 2021", market), policy.Grid(fills=("worst_price",), funds=(0, 1_000))
+    >>> held = policy.intended("synthetic", book, history, venue, grid)
+    >>> found = policy.evaluate(history, held, venue, rules=grid.rules()[0], grid=grid)
+    >>> found.filter(response="same_size").select(pl.col("fund", "shortfall", "deficit").round()).rows()
+    [(0, 12751.0, 12751.0), (1000, 12751.0, 11751.0)]
     """
     applied = rules.applied(venue)
-    history.market.prices(applied.trigger_price, "open")  # refuses a trigger the bars do not hold
+    history.market.prices(applied.trigger_price, "open")  # refuses a trigger price the bars do not have
     market = history.market if rules.fill == "liquidation_price" else history.market.with_last_price()
     binding = binds(book.admitted, venue, rules.cap)
     terms = grid.terms()
     require_procedures(settlement, terms)
     rows: list[dict[str, Any]] = []
-    told: tuple[dict[str, float], Sequence[Settled]] | None = None
+    last: tuple[dict[str, float], Sequence[Settled]] | None = None
     for response in grid.responses:
-        if told is None or binding:
+        if last is None or binding:
             opened = under_cap(book.admitted, venue, rules.cap, response)
             made = _swept(opened, market, applied, rules, history, unit, threads)
-            told = _totals(made, book, bands), settlement.settle_each(made, terms)
-        totals, settled = told
+            last = _totals(made, book, bands), settlement.settle_each(made, terms)
+        totals, settled = last
         keys = (history.name, book.name, rules.change, rules.cap, rules.rate_scale, rules.fill, response)
         for each, amounts in zip(terms, settled, strict=True):
             named = dict(zip(KEYS, (*keys, *asdict(each).values()), strict=True))
@@ -158,29 +190,29 @@ def _swept(
     return Run(book, market, venue, sweep(book, market, venue, **how), unit, **how)
 
 
-def _totals(run: Run, wanted: Wanted, bands: Bands | None) -> dict[str, float]:
-    """Return what was wanted, opened and liquidated of a book."""
-    books = (wanted.book, wanted.admitted, run.book)
-    asked, let_in, opened = (_sums(book, run.venue, run.unit) for book in books)
-    gone = _liquidated_sums(run)
-    kept = opened["notional"] / asked["notional"]
-    margin = opened["margin"] / asked["margin"]
+def _totals(run: Run, intended: Intended, bands: Bands | None) -> dict[str, float]:
+    """Return the intended, opened and liquidated amounts of a book."""
+    books = (intended.book, intended.admitted, run.book)
+    whole, admitted, opened = (_sums(book, run.venue, run.unit) for book in books)
+    liquidated = _liquidated_sums(run)
+    kept = opened["notional"] / whole["notional"]
+    margin = opened["margin"] / whole["margin"]
     found = {
-        "wanted": asked["count"],
-        "wanted_notional": asked["notional"],
-        "opened_share": opened["count"] / asked["count"],
+        "intended": whole["count"],
+        "intended_notional": whole["notional"],
+        "opened_share": opened["count"] / whole["count"],
         "notional_kept": kept,
         "turnover_given_up": 1 - kept,
-        "margin_asked": margin,
+        "margin_required": margin,
         "freedom": kept / max(margin, 1.0),
-        "refused_share": 1 - let_in["count"] / asked["count"],
-        "liquidated": gone["count"],
-        "liquidated_share": _share(gone["count"], opened["count"]),
-        "liquidated_notional": gone["notional"],
-        "notional_share": _share(gone["notional"], opened["notional"]),
-        "shortfall_share": _share(gone["shortfall"], opened["notional"]),
+        "refused_share": 1 - admitted["count"] / whole["count"],
+        "liquidated": liquidated["count"],
+        "liquidated_share": _share(liquidated["count"], opened["count"]),
+        "liquidated_notional": liquidated["notional"],
+        "notional_share": _share(liquidated["notional"], opened["notional"]),
+        "shortfall_share": _share(liquidated["shortfall"], opened["notional"]),
     }
-    return found | ({} if bands is None else share_bands(run, wanted.book, bands))
+    return found | ({} if bands is None else share_bands(run, intended.book, bands))
 
 
 def _sums(book: Book, venue: Venue, unit: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a grid of policies says: which are dominated, how much books disagree, and which laws held."""
+"""Comparison of policies: dominated ones, spread over books, and laws that held."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from backtest.study.policy.settlement import FundPath
 __all__ = ["LAWS", "frontier", "laws", "per_million", "spread"]
 __dir__ = __all__.copy
 
-#: What a frontier is drawn within: histories, books, fills and traders' responses are no choices of a venue, and
-#: other rules of maintenance, fees, funds and procedures change the shortfall by what freedom does not see.
+#: Columns within which a frontier is drawn. Histories, books, fills and traders' responses are not the venue's
+#: choice; other rules, rates, fees, funds and procedures change the shortfall in ways freedom does not measure.
 WITHIN = (
     "history", "book", "fill", "response", "change", "rate_scale", "liquidation_fee", "fund", "procedure",
 )  # fmt: skip
 
 
-#: Amounts that :func:`per_million` tells, and what it calls them.
+#: Amounts that :func:`per_million` scales, and the names it gives them.
 AMOUNTS = {
     "shortfall": "shortfall_per_million",
     "traders_losses": "losses_per_million",
@@ -43,8 +43,17 @@ AMOUNTS = {
 
 @checked
 def per_million(policies: pl.DataFrame) -> pl.DataFrame:
-    """Return policies with every amount per million of the notional wanted: what an invented book can tell."""
-    each = pl.col("wanted_notional") / 1e6
+    """Return policies with every amount per million of intended notional, the scale to read synthetic books in.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> few = policy.Grid(fills=("worst_price",), responses=("same_size",))
+    >>> found = policy.run([policy.History("May 2021", market)], {"May 2021": {"synthetic": book}}, venue, few)
+    >>> round(policy.frontier.per_million(found)["shortfall_per_million"][0])
+    439
+    """
+    each = pl.col("intended_notional") / 1e6
     return policies.with_columns((pl.col(amount) / each).alias(name) for amount, name in AMOUNTS.items())
 
 
@@ -56,16 +65,24 @@ def frontier(
     loss: str = "shortfall",
     within: Sequence[str] = WITHIN,
 ) -> pl.DataFrame:
-    """Return policies with whether another one leaves more freedom for no more loss, or as much for less.
+    """Return policies marked as dominated: another one leaves more freedom for no more loss, or as much for less.
 
     Parameters
     ----------
-    freedom, loss : columns to have much and little of
-    within : columns whose values are compared only with themselves
+    freedom, loss : columns to maximise and to minimise
+    within : policies are compared only where these columns are equal
 
     Returns
     -------
     The policies, in the order given, with ``dominated``. Equal policies do not dominate one another.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> few = policy.Grid(caps=(None, 20, 5), fills=("worst_price",), responses=("same_size",))
+    >>> found = policy.run([policy.History("May 2021", market)], {"May 2021": {"synthetic": book}}, venue, few)
+    >>> policy.frontier.frontier(found).select("cap", "dominated").rows()
+    [(None, False), (20.0, True), (5.0, False)]
     """
     missing = [name for name in (freedom, loss, *within) if name not in policies.columns]
     if missing:
@@ -76,7 +93,7 @@ def frontier(
 
 
 def _dominated(freedom: pl.Series, loss: pl.Series) -> pl.Series:
-    """Return whether each of some policies is dominated by another: the definition, pair by pair."""
+    """Return whether each policy is dominated by another: the definition, pair by pair."""
     free, lost = freedom.to_numpy(), loss.to_numpy()
     no_worse = (free >= free[:, None]) & (lost <= lost[:, None])
     better = (free > free[:, None]) | (lost < lost[:, None])
@@ -85,12 +102,21 @@ def _dominated(freedom: pl.Series, loss: pl.Series) -> pl.Series:
 
 @checked
 def spread(policies: pl.DataFrame, values: Sequence[str], *, over: Sequence[str] = ("book",)) -> pl.DataFrame:
-    """Return each policy with the lowest, middle and highest of some values over books or histories.
+    """Return the lowest, median and highest of chosen values of each policy over books or histories.
 
     Returns
     -------
-    ``KEYS`` but those gone over, ``cases`` (how many there were), and for each value ``_low``, itself the median,
-    ``_high``.
+    ``KEYS`` without those in ``over``, ``cases`` (their number), and for each value ``_low``, the median under its
+    own name, and ``_high``.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> few = policy.Grid(fills=("worst_price",), responses=("same_size",))
+    >>> books = {"May 2021": {"synthetic": book, "every second": type(book)(book.positions[::2])}}
+    >>> found = policy.run([policy.History("May 2021", market)], books, venue, few)
+    >>> policy.frontier.spread(found, ["liquidated_share"]).columns[-4:]
+    ['cases', 'liquidated_share_low', 'liquidated_share', 'liquidated_share_high']
     """
     keys = [name for name in KEYS if name not in over]
     sums: dict[str, pl.Expr] = {}
@@ -110,22 +136,22 @@ class Law:
     axis: str
     value: str
     rises: bool
-    holds: bool  #: by proof; the others are counted to see where rules of thumb break
+    holds: bool  #: proven; the others are rules of thumb, counted to see where they break
     sentence: str
-    swept: bool = False  #: whether it tells of the sweep alone, whatever the settlement
+    swept: bool = False  #: whether it concerns the sweep alone, whatever the settlement
 
 
-#: Amounts that differ by less, as a fraction, are told apart by their rounding alone.
+#: Amounts that differ by less, as a fraction, differ only by rounding.
 EQUAL = 1e-9
 
 LAWS = (
     Law("cap", "liquidated", True, True, "a higher cap never liquidates fewer positions", True),
     Law("cap", "liquidated_notional", True, True, "a higher cap never liquidates less notional", True),
     Law("rate_scale", "liquidated", True, True, "higher maintenance rates never liquidate fewer positions", True),
-    Law("fund", "adl", False, True, "a larger fund never leaves others more to pay"),
-    Law("fund", "adl_notional", False, False, "a larger fund never means more notional deleveraged"),
-    Law("fund", "first_adl", True, True, "a larger fund never leaves others to pay earlier"),
-    Law("liquidation_fee", "adl", False, True, "a higher fee never leaves others more to pay"),
+    Law("fund", "adl", False, True, "a larger fund never leaves more for ADL"),
+    Law("fund", "adl_notional", False, False, "a larger fund never means more notional closed by ADL"),
+    Law("fund", "first_adl", True, True, "a larger fund never makes ADL begin earlier"),
+    Law("liquidation_fee", "adl", False, True, "a higher fee never leaves more for ADL"),
     Law("cap", "shortfall", True, False, "a higher cap never means a smaller shortfall"),
     Law("cap", "traders_losses", True, False, "a higher cap never means smaller losses of the liquidated"),
     Law("rate_scale", "shortfall", False, False, "higher maintenance rates never mean a larger shortfall"),
@@ -134,13 +160,21 @@ LAWS = (
 
 @checked
 def laws(policies: pl.DataFrame) -> pl.DataFrame:
-    """Return how often each law was put to the test by neighbouring values of its axis, and broken.
+    """Return how often each law was tested by neighbouring values of its axis, and how often it was broken.
 
     Returns
     -------
-    ``sentence``, ``holds`` (whether it must: what tells of the sweep, and of amounts where the settlement is the
-    fund path, not a replay), ``compared``, ``broken``, and ``largest``, the largest breach as a fraction of the
-    value it was to stay beyond (null where none, or a time).
+    ``sentence``, ``holds`` (whether it must hold: laws of the sweep always, laws of amounts under the fund path,
+    not under a replay), ``compared``, ``broken``, and ``largest``, the largest breach as a fraction of the
+    neighbouring value (null where none, or a time).
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> few = policy.Grid(caps=(None, 20, 5), fills=("worst_price",), responses=("same_size",))
+    >>> found = policy.run([policy.History("May 2021", market)], {"May 2021": {"synthetic": book}}, venue, few)
+    >>> policy.frontier.laws(found).filter("holds")["broken"].sum()
+    0
     """
     return pl.DataFrame([_tested(policies, law) for law in LAWS], schema_overrides={"largest": pl.Float64})
 

@@ -1,4 +1,4 @@
-"""What a grid of policies is made of: histories, books, rules, and every combination of them."""
+"""Grids of policies: histories, books, rules, and every combination of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from backtest.study.policy.settlement import Terms
 Fill = Literal["liquidation_price", "worst_price"]
 FILLS: tuple[Fill, ...] = ("liquidation_price", "worst_price")
 
-#: Rules that a change cannot be of, and where they belong: a sweep knows nothing of what follows a liquidation.
+#: Rules that a change cannot contain, and where they belong: a sweep stops at the liquidation.
 OTHER_AXES = {
     "maximum_leverage": "caps are an axis of their own (grid.caps)",
     "rate_scale": "rate_scales are an axis of their own (grid.rate_scales)",
@@ -33,7 +33,7 @@ OTHER_AXES = {
     ),
 }
 
-#: Columns of what a row is, in order; the others say what came of it.
+#: Columns that identify a row, in order; the others are its results.
 KEYS = (
     "history", "book", "change", "cap", "rate_scale", "fill", "response", "liquidation_fee", "fund", "procedure",
 )  # fmt: skip
@@ -42,7 +42,14 @@ KEYS = (
 @dataclass(frozen=True, eq=False)
 @shown()
 class History:
-    """Prices, and which tables of tiers stand in where none was in force."""
+    """Prices, and the tier tables to use on dates without a table of their own.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> policy.History("May 2021", market).tiers
+    'strict'
+    """
 
     name: str
     market: Market
@@ -51,10 +58,10 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 @shown()
-class Wanted:
-    """A book as traders wanted it, and the part of it that every rule of a grid takes.
+class Intended:
+    """A book as traders intended it, and the part of it that every rule of a grid admits.
 
-    Higher maintenance rates cut off tables at the top. What is too large under any rule of the grid is left out
+    Higher maintenance rates cut off tables at the top. A position too large under any rule of the grid is left out
     under all of them, so that policies are compared on the same positions.
     """
 
@@ -65,11 +72,11 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """What a sweep depends on."""
+    """Rules that change a sweep."""
 
     cap: float | None = None  #: highest leverage
     rate_scale: float = 1.0  #: factor on every maintenance rate
-    change: str = "as written"  #: name of the other changes
+    change: str = "current rules"  #: name of the other changes
     changes: Mapping[str, Any] = field(default_factory=dict)  #: as ``Venue.with_`` takes them
     fill: Fill = "liquidation_price"
 
@@ -83,10 +90,10 @@ class Rules:
             raise ArgumentError(f"a cap on leverage must be 1 or more, is {self.cap!r}")
         elsewhere = [name for name in self.changes if name in OTHER_AXES]
         if elsewhere:
-            raise ArgumentError(f"{elsewhere[0]} is no rule that a change can be of: {OTHER_AXES[elsewhere[0]]}")
+            raise ArgumentError(f"{elsewhere[0]} cannot be part of a change: {OTHER_AXES[elsewhere[0]]}")
 
     def applied(self, venue: Venue) -> Venue:
-        """Return a venue under these rules, paying out what remains so that a settlement can share it."""
+        """Return a venue under these rules; it returns remaining margins, which the settlement then divides."""
         changed = venue.with_(**self.changes) if self.changes else venue
         scaled = changed.with_(rate_scale=self.rate_scale) if self.rate_scale != 1 else changed
         capped = scaled.with_(maximum_leverage=self.cap) if self.cap is not None else scaled
@@ -96,19 +103,26 @@ class Rules:
 @dataclass(frozen=True, eq=False)
 @shown()
 class Grid:
-    """Every combination of rules and terms."""
+    """Every combination of rules and terms.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> policy.Grid(caps=(None, 50, 20), funds=(0, 1e6)).policies
+    12
+    """
 
     caps: Sequence[float | None] = (None,)
     rate_scales: Sequence[float] = (1.0,)
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"as written": {}})
-    fills: Sequence[Fill] = FILLS  #: both, to bracket what a fund bears
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"current rules": {}})
+    fills: Sequence[Fill] = FILLS  #: both, to bracket the loss of a fund
     responses: Sequence[str] = RESPONSES
     liquidation_fees: Sequence[float | None] = (0.0,)  #: None: each procedure's own
     funds: Sequence[float] = (0.0,)
     procedures: Sequence[str] = ("returned",)  #: of those the settlement has
 
     def __post_init__(self) -> None:
-        """Refuse empty axes, repeated values, and whatever single rules and terms refuse."""
+        """Refuse empty axes, repeated values, and values that single rules and terms refuse."""
         for name, values in vars(self).items():
             if not len(values) or len(set(values)) < len(values):
                 raise ArgumentError(f"{name} of a grid must hold one value or more, each once, is {values!r}")
@@ -118,15 +132,15 @@ class Grid:
         self.rules(), self.terms()
 
     def rules(self) -> list[Rules]:
-        """Return what has to be swept, those that share their trees together."""
+        """Return the rules to sweep, ordered so that those sharing their trees are adjacent."""
         axes = product(self.fills, self.changes.items(), self.rate_scales, self.caps)
         return [Rules(cap, scale, name, changes, fill) for fill, (name, changes), scale, cap in axes]
 
     def terms(self) -> list[Terms]:
-        """Return what is settled from each sweep."""
+        """Return the terms to settle from each sweep."""
         return [Terms(*chosen) for chosen in product(self.liquidation_fees, self.funds, self.procedures)]
 
     @property
     def policies(self) -> int:
-        """How many rules and terms there are, whatever traders' response."""
+        """Number of combinations of rules and terms, responses not counted."""
         return len(self.rules()) * len(self.terms())

@@ -1,28 +1,26 @@
-"""Who pays, replayed: the second settlement of :mod:`~backtest.study.policy.settlement`, on the replay engine.
+"""Settlement by replay: the second settlement of :mod:`~backtest.study.policy.settlement`, on the replay engine.
 
 Under terms a book is stepped through its market in time order by a procedure's own rules: orders with their
 rounds, capacity and impact, takeovers, fees, remainders, a fund, deleveraging, clawback (``docs/replay.md``). A
-procedure is told by what it changes of the run's venue: ``procedure`` (a
+procedure is given as changes of the run's venue: ``procedure`` (a
 :class:`~backtest.rules.procedure.Procedure`) or single settings of one, ``remainder``, ``takeover_price``,
 ``takeover_discount``; :func:`procedure_of` gives a venue's. Margin rules, tiers and triggers stay those of the
 run, so that procedures are compared on the same triggers.
 
-``returned`` and ``to_fund`` are what :class:`~backtest.study.policy.settlement.FundPath` settles, nothing
-coupled. Their
-amounts agree with its to a rounding a position, but that a bar's liquidations come one after another here: where
-the fund runs dry in a bar that also brings it something, what it cannot pay may be more.
+``returned`` and ``to_fund`` are the procedures of :class:`~backtest.study.policy.settlement.FundPath`, without
+coupling. Their amounts agree with its to a rounding per position, with one exception: a bar's liquidations come
+one after another here, so the uncovered deficit may be larger in a bar that empties the fund and also pays into it.
 
-The mark is the history's, whatever is sold: it holds a cascade of its own already.
+The mark is the history's, however much is sold: the history already holds its own cascade.
 
-An amount that means the same under both settlements has the same name. What only a replay knows:
+An amount that means the same under both settlements has the same name. Only a replay has:
 
-- ``begun`` positions whose liquidation began, ``released`` those it did not close, ``closed_notional`` what it
-  closed;
+- ``begun`` positions whose liquidation began, ``released`` those not fully closed, ``closed_notional``;
 - ``adl_notional`` that counterparties had to close and ``given_up``, their profit at the mark of the bar's worst
   price less what they got (gains are not set off); ``clawed_back``; ``backstop``, the backstop's own result.
 
-``adl`` is given up + clawed back + paid by nobody; ``shortfall`` is that and what the fund paid. What a backstop
-bears is in neither. A fee of None is the procedure's own; one that is given replaces its liquidation fee.
+``adl`` is given up + clawed back + uncovered deficit; ``shortfall`` adds the payments of the fund. Losses of a
+backstop are in neither. A fee of None is the procedure's own; a given one replaces its liquidation fee.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.study.policy.settlement import PROCEDURES, Run, Settled, Terms, require_procedures
 
-#: Positions are closed whole and at once in the book; nobody is deleveraged.
+#: Positions are fully closed at once in the order book, without ADL.
 WHOLE = Procedure(step="all", last="market", adl_trigger="never")
 
 UNCOUPLED: Mapping[str, Mapping[str, Any]] = {
@@ -52,14 +50,28 @@ UNCOUPLED: Mapping[str, Mapping[str, Any]] = {
 
 @checked
 def procedure_of(venue: Venue) -> dict[str, Any]:
-    """Return what a venue does with liquidated positions, as changes of another venue's rules."""
+    """Return a venue's liquidation procedure, as changes of another venue's rules.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> list(policy.procedure_of(venue))
+    ['procedure', 'remainder', 'takeover_price', 'takeover_discount']
+    """
     names = ("procedure", "remainder", "takeover_price", "takeover_discount")
     return {name: getattr(venue, name) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
 class Replayed:
-    """The settlement of the module's docstring."""
+    """The settlement by replay; :mod:`~backtest.study.policy.replay_settlement` defines it.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> policy.Replayed({"binance": policy.procedure_of(venue)}).procedures
+    ('returned', 'to_fund', 'binance')
+    """
 
     named: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict
@@ -67,14 +79,14 @@ class Replayed:
     impact: Impact = field(default_factory=Impact)
 
     def __post_init__(self) -> None:
-        """Refuse names that mean something else, and what would count a cascade twice."""
+        """Refuse names already taken, and impact that would count a cascade twice."""
         taken = [name for name in self.named if name in UNCOUPLED]
         if taken:
-            raise ArgumentError(f"procedure {taken[0]!r} is one of every settlement, and cannot be another")
+            raise ArgumentError(f"procedure {taken[0]!r} belongs to every settlement and cannot be redefined")
         if self.impact.mark > 0:
             raise ArgumentError(
-                "impact.mark moves a history that holds its own cascade already, so policies are not compared "
-                "with it: see study.counterfactual"
+                "impact.mark must be zero here: the history already holds its own cascade; to compare "
+                "policies with a moving mark, use study.policy.counterfactual"
             )
 
     @property
@@ -84,13 +96,13 @@ class Replayed:
 
     @property
     def label(self) -> str:
-        """What the amounts rest on and leave out."""
+        """Assumptions and limits of the amounts."""
         limit = f"at most {100 * self.impact.participation:g} % of a bar's volume"
         impact = [f"{name.replace('_', '-')} impact {getattr(self.impact, name):g}"
                   for name in ("linear", "square_root") if getattr(self.impact, name) > 0]  # fmt: skip
-        told = [limit if self.impact.participation < float("inf") else "no limit on volume"]
-        told += impact or ["no impact on fills"]
-        return f"replay, liquidation by liquidation in time order ({', '.join(told)}; the mark does not move)"
+        terms = [limit if self.impact.participation < float("inf") else "no limit on volume"]
+        terms += impact or ["no impact on fills"]
+        return f"replay, liquidation by liquidation in time order ({', '.join(terms)}; the mark does not move)"
 
     def rules(self, run: Run, terms: Terms) -> Venue:
         """Return the run's venue under the procedure and the fee of some terms."""
@@ -99,7 +111,7 @@ class Replayed:
         return venue if fee is None else venue.with_(liquidation_fee_rate=fee)
 
     def settle_each(self, run: Run, terms: Sequence[Terms]) -> list[Settled]:
-        """Return what each of some terms makes of a run; those that differ in the fund alone share what they can.
+        """Return the result of a run under each of the terms; those that differ only in the fund share replays.
 
         Replays of different procedures and fees run side by side on ``run.threads`` threads.
         """
@@ -116,12 +128,12 @@ class Replayed:
         return [found[each] for each in terms]
 
     def _by_fund(self, stage: Stage, run: Run, terms: Terms, funds: Sequence[float]) -> dict[Terms, Settled]:
-        """Return what each of some funds makes of a run.
+        """Return the result of a run under each of the funds.
 
-        A fund that was never asked for more than it held cannot have changed what happened: with a larger one all
-        is the same but for the difference. (Not where deleveraging watches the fund's fall, which is relative to
-        it.) That nobody was deleveraged or left unpaid is not enough: where nobody could take what the fund had no
-        money for, it is sold later, or kept.
+        A fund that always held enough did not change the replay: with a larger one everything is the same but for
+        the difference. (Not where ADL is triggered by the fund's drop, which is relative to its size.) No ADL and
+        no deficit are not enough to conclude this: what the fund could not afford and no counterparty could take
+        is sold later, or kept.
         """
         venue = self.rules(run, terms)
         found: dict[Terms, Settled] = {}
@@ -139,7 +151,7 @@ class Replayed:
 
 
 def _settled(sums: Sums, more: float) -> Settled:
-    """Return the sums of a replay as a settlement names them, with so much more in the fund all along."""
+    """Return the sums of a replay as a settlement names them, with ``more`` in the fund throughout."""
     adl = sums.given_up + sums.clawed_back + sums.deficit
     lost = sums.results + sums.clawed_from_begun - sums.fees_of_begun
     return Settled(

@@ -1,10 +1,10 @@
-"""What traders do under a cap on leverage: the three answers, none of which anybody has measured.
+"""Responses of traders to a cap on leverage: three assumptions, none of them measured.
 
-- ``same_size``: they open what they wanted and put up more margin;
-- ``same_margin``: they put up what they wanted and open less;
-- ``not_opened``: they stay away.
+- ``same_size``: they open the intended quantity and put up more margin;
+- ``same_margin``: they put up the intended margin and open less;
+- ``not_opened``: they do not trade.
 
-Positions within the cap are opened as they were wanted. All three are shown: the truth lies between them.
+Positions within the cap are opened as intended. All three are shown: the truth lies between them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def under_cap(book: Book, venue: Venue, cap: float | None, response: str) -> Boo
 
     Parameters
     ----------
-    book, venue : positions as wanted, and whose contracts they are
+    book, venue : intended positions, and the venue of their contracts
     cap : highest leverage; None: none
     response : one of ``RESPONSES``
     """
@@ -36,24 +36,24 @@ def under_cap(book: Book, venue: Venue, cap: float | None, response: str) -> Boo
         raise ArgumentError(f"a cap on leverage must be 1 or more, is {cap!r}")
     if cap is None or not binds(book, venue, cap):
         return book
-    wanted = book.positions
+    intended = book.positions
     contracts = venue.contracts_of(book.symbols)
-    leverage = selected_leverage(wanted, contracts)
+    leverage = selected_leverage(intended, contracts)
     if response == "not_opened":
-        return restricted(book, wanted.filter(leverage <= cap))
+        return restricted(book, intended.filter(leverage <= cap))
     if response == "same_margin":
         return _smaller(book, leverage, cap)
     changes = {}
-    if "leverage" in wanted.columns:
+    if "leverage" in intended.columns:
         changes["leverage"] = leverage.clip(upper_bound=cap)
-    if "margin" in wanted.columns:
+    if "margin" in intended.columns:
         changes["margin"] = pl.max_horizontal("margin", entry_notional(contracts) / leverage.clip(upper_bound=cap))
-    return _book(book, wanted.with_columns(**changes), book.adjustments)
+    return _book(book, intended.with_columns(**changes), book.adjustments)
 
 
 @checked
 def binds(book: Book, venue: Venue, cap: float | None) -> bool:
-    """Whether a cap changes anything for anybody."""
+    """Return whether a cap changes any position."""
     if cap is None:
         return False
     leverage = selected_leverage(book.positions, venue.contracts_of(book.symbols))
@@ -71,16 +71,16 @@ def restricted(book: Book, positions: pl.DataFrame) -> Book:
 
 def _smaller(book: Book, leverage: pl.Expr, cap: float) -> Book:
     """Return the book with quantities lowered until the margin is the initial margin at the cap."""
-    wanted = book.positions
-    scaled = wanted.select("position_id", share=(cap / leverage).clip(upper_bound=1.0))
+    intended = book.positions
+    scaled = intended.select("position_id", share=(cap / leverage).clip(upper_bound=1.0))
     changes = {"quantity": pl.col("quantity") * scaled["share"]}
-    if "leverage" in wanted.columns:
+    if "leverage" in intended.columns:
         changes["leverage"] = leverage.clip(upper_bound=cap)
     adjustments = book.adjustments
     if adjustments is not None and "quantity_change" in adjustments.columns:
         joined = adjustments.join(scaled, on="position_id", maintain_order="left")
         adjustments = joined.with_columns(pl.col("quantity_change") * pl.col("share")).drop("share")
-    return _book(book, wanted.with_columns(**changes), adjustments)
+    return _book(book, intended.with_columns(**changes), adjustments)
 
 
 def _book(book: Book, positions: pl.DataFrame, adjustments: pl.DataFrame | None) -> Book:

@@ -1,19 +1,18 @@
-"""Who pays: what liquidations leave, what they lack, and what a fund of a given size makes of it.
+"""Settlement of a swept book: remaining margins, shortfalls, and the path of an insurance fund.
 
-A settlement turns a book that was swept into money under given terms. There are two behind one protocol,
-:class:`Settlement`: :class:`~backtest.study.policy.replay_settlement.Replayed` steps the book through a venue's
-procedure in time
-order, with orders, takeovers, a fund and deleveraging; the one here, :class:`FundPath`, is simple and stated
-whole. Every liquidated position is closed at once at the sweep's fill, with equity e there:
+A settlement turns the outcomes of a sweep into money under given terms. There are two, both following the protocol
+:class:`Settlement`. :class:`~backtest.study.policy.replay_settlement.Replayed` steps the book through a venue's
+procedure in time order, with orders, takeovers, a fund and ADL. :class:`FundPath`, here, is simple: every
+liquidated position is closed at once at the sweep's fill, with equity e there:
 
 - fee = min(fee rate x fill notional, max(e, 0)) goes to the fund;
-- what remains, max(e, 0) - fee, goes back to its holder (``returned``) or to the fund (``to_fund``);
+- the remaining margin, max(e, 0) - fee, goes back to its holder (``returned``) or to the fund (``to_fund``);
 - shortfall = max(0, -e).
 
-The fund begins with what it is given. Bar by bar, in order of time, all that bar's inflows come in, then its
-shortfalls are paid as far as the fund reaches; it never falls below zero. What it cannot pay is the uncovered
-deficit: what auto-deleveraging would have had to take. Nothing feeds back: closing moves no price, nothing is
-closed in part, deleveraging ends no position. Results say so, in :attr:`Settlement.label`.
+The fund begins with the given amount. Bar by bar, in order of time, all of the bar's inflows are added, then its
+shortfalls are paid as far as the fund reaches; the fund never falls below zero. The part it cannot pay is the
+uncovered deficit, which ADL would have had to cover. There is no feedback: closing moves no price, no position is
+closed in part, ADL ends no position. Results say so, in :attr:`Settlement.label`.
 
 Amounts are whole units of the settlement currency: no sum depends on an order.
 """
@@ -38,19 +37,17 @@ from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
 from backtest.study.liquidations.flow import weight, whole_units
 
-#: Procedures every settlement has: positions are closed whole and at once, nobody is deleveraged.
+#: Procedures every settlement has: positions are fully closed at once, without ADL.
 PROCEDURES = ("returned", "to_fund")
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a venue takes from the liquidated, and what it has to pay with."""
+    """A venue's fee on liquidations, its insurance fund and its procedure."""
 
     liquidation_fee: float | None = 0.0  #: of the notional closed, as far as equity reaches; None: the procedure's
     fund: float = 0.0  #: at the beginning, settlement currency
-    procedure: str = (
-        "returned"  #: one of the settlement's; ``returned``, ``to_fund``: where the rest of margins goes
-    )
+    procedure: str = "returned"  #: one of the settlement's; ``returned``, ``to_fund``: where remaining margins go
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""
@@ -61,9 +58,9 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A book that was swept, and everything it takes to run it again.
+    """A swept book, with all arguments of the sweep.
 
-    The sweep's venue returns what remains of a margin, whatever the terms: ``realised_pnl`` is known before them.
+    The sweep's venue returns remaining margins, whatever the terms: ``realised_pnl`` does not depend on them.
     """
 
     book: Book
@@ -78,7 +75,7 @@ class Run:
 
     @cached_property
     def liquidated(self) -> Liquidated:
-        """What the settlement needs of the liquidated rows."""
+        """The liquidated rows, in units."""
         left = pl.col("surviving_weight") if "surviving_weight" in self.outcomes.columns else weight(self.outcomes)
         equity = pl.col("equity_at_fill")
         step, first = int(self.market.intervals.min()), int(self.market.times.min())
@@ -98,7 +95,7 @@ class Run:
 class Liquidated:
     """The liquidated rows of a run, (n,) each, in units."""
 
-    bar: Integers  #: counted in the shortest interval from the first opening
+    bar: Integers  #: counted in the shortest interval from the first open time
     bars: int
     first: int  #: ms
     step: int  #: ms
@@ -108,31 +105,31 @@ class Liquidated:
     lost: Integers  #: margin put in less what remained
 
     def times(self, bars: Integers) -> pl.Series:
-        """Return the openings of some bars."""
+        """Return the open times of bars."""
         return pl.Series(self.first + bars * self.step).cast(Time)
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What terms made of a run, in settlement currency. Null is what a settlement knows nothing of."""
+    """Money flows of a run under given terms, in settlement currency. Null: this settlement does not know it."""
 
-    traders_losses: float  #: of those whose liquidation began: margin put in less what they got back or still hold
-    returned: float  #: that they got back of their margins, or still hold
+    traders_losses: float  #: of liquidated traders: margin put in less margin got back or still held
+    returned: float  #: margin they got back or still hold
     fees: float
-    kept: float  #: what else the fund took in: remainders; in a replay also gains on what was taken over
-    shortfall: float  #: beyond margins: what the fund paid, and ``adl``
+    kept: float  #: other income of the fund: remaining margins; in a replay also gains on positions taken over
+    shortfall: float  #: losses beyond margins: payments of the fund, and ``adl``
     fund_lowest: float
     fund_end: float
-    adl: float  #: of the shortfall, what the fund did not pay: given up, clawed back, or paid by nobody
+    adl: float  #: part of the shortfall the fund did not pay: given up, clawed back, or the uncovered deficit
     first_adl: datetime | None  #: when that began
-    deficit: float  #: of ``adl``, what nobody paid; all of it where nobody is deleveraged
+    deficit: float  #: uncovered part of ``adl``; all of it where there is no ADL
     begun: float | None = None  #: positions whose liquidation began
     released: float | None = None  #: of these, given back to their holders with a part left
-    closed_notional: float | None = None  #: of these, what was closed, at the entry
+    closed_notional: float | None = None  #: closed notional of these, at the entry
     adl_notional: float | None = None  #: that counterparties had to close
     given_up: float | None = None  #: profit at the mark that they lost by it
     clawed_back: float | None = None  #: taken from others' unrealised profits
-    backstop: float | None = None  #: what a backstop gained, what it still holds at the last mark
+    backstop: float | None = None  #: result of a backstop, its open positions valued at the last mark
 
 
 @runtime_checkable
@@ -141,14 +138,14 @@ class Settlement(Protocol):
 
     @property
     def label(self) -> str:
-        """What the amounts rest on and leave out, said beside every result."""
+        """Assumptions and limits of the amounts, printed beside every result."""
 
     @property
     def procedures(self) -> Sequence[str]:
         """The procedures that terms may name."""
 
     def settle_each(self, run: Run, terms: Sequence[Terms]) -> Sequence[Settled]:
-        """Return what each of some terms makes of a run."""
+        """Return the result of a run under each of the terms."""
 
 
 def require_procedures(settlement: Settlement, terms: Sequence[Terms]) -> None:
@@ -156,25 +153,30 @@ def require_procedures(settlement: Settlement, terms: Sequence[Terms]) -> None:
     unknown = [each.procedure for each in terms if each.procedure not in settlement.procedures]
     if unknown:
         known = ", ".join(settlement.procedures)
-        raise ArgumentError(
-            f"procedure must be one of {known}, is {unknown[0]!r}, which this settlement does not know"
-        )
+        raise ArgumentError(f"procedure must be one of {known}, is {unknown[0]!r}, unknown to this settlement")
 
 
 @dataclass(frozen=True)
 class FundPath:
-    """The settlement of the module's docstring."""
+    """The settlement without feedback; :mod:`~backtest.study.policy.settlement` defines it.
+
+    Examples
+    --------
+    >>> from backtest.study import policy
+    >>> policy.FundPath().label
+    'fund path without feedback or partial liquidation'
+    """
 
     label: str = "fund path without feedback or partial liquidation"
     procedures: Sequence[str] = PROCEDURES
 
     def settle_each(self, run: Run, terms: Sequence[Terms]) -> list[Settled]:
-        """Return what each of some terms makes of a run."""
+        """Return the result of a run under each of the terms."""
         require_procedures(self, terms)
         return [self.settle(run, each) for each in terms]
 
     def settle(self, run: Run, terms: Terms) -> Settled:
-        """Return what terms make of a run."""
+        """Return the result of a run under one set of terms."""
         rows = run.liquidated
         fees, inflow = _taken(rows, terms)
         path = _path(rows, inflow, _whole(terms.fund, run.unit))
@@ -194,11 +196,11 @@ class FundPath:
         return Settled(**amounts, first_adl=None if first is None else rows.times(np.array([first]))[0])
 
     def path(self, run: Run, terms: Terms) -> pl.DataFrame:
-        """Return the fund after each bar in which anything was liquidated.
+        """Return the fund after each bar with liquidations.
 
         Returns
         -------
-        ``time, inflow, shortfall, fund`` and ``uncovered``, the deficit so far that it could not pay.
+        ``time, inflow, shortfall, fund`` and ``uncovered``, the deficit so far.
         """
         rows = run.liquidated
         path = _path(rows, _taken(rows, terms)[1], _whole(terms.fund, run.unit))
@@ -219,17 +221,17 @@ class _Path:
 
 
 def _taken(rows: Liquidated, terms: Terms) -> tuple[Integers, Integers]:
-    """Return the fee of each row, and all that goes to the fund."""
+    """Return the fee of each row, and its whole inflow to the fund."""
     rate = terms.liquidation_fee or 0.0
     fees = np.minimum(np.rint(rate * rows.notional).astype(np.int64), rows.remainder)
     return fees, rows.remainder if terms.procedure == "to_fund" else fees
 
 
 def _path(rows: Liquidated, inflow: Integers, initial: int) -> _Path:
-    comes, lacks = (_by_bar(rows, amounts) for amounts in (inflow, rows.shortfall))
-    balance = initial + np.cumsum(comes - lacks)
+    paid_in, due = (_by_bar(rows, amounts) for amounts in (inflow, rows.shortfall))
+    balance = initial + np.cumsum(paid_in - due)
     uncovered = np.maximum(np.maximum.accumulate(-balance), 0)  # the deepest a fund without a floor has been
-    return _Path(comes, lacks, balance + uncovered, uncovered)
+    return _Path(paid_in, due, balance + uncovered, uncovered)
 
 
 def _by_bar(rows: Liquidated, amounts: Integers) -> Integers:

@@ -111,7 +111,7 @@ class Trial:
 
         Parameters
         ----------
-        baseline : realised volatility, or whatever else must be beaten
+        baseline : realised volatility, or another indicator to outdo
         seed, length, draws, confidence : as in ``bootstrap.resampling``
 
         Returns
