@@ -208,7 +208,7 @@ def test_counterfactual__says_what_ran_away() -> None:
     )
     assert found.marks["runaway_bars"][0] > 0
     assert any("impact.mark is too large" in note for note in found.notes)
-    assert any("did not jump as far" in note for note in found.notes)
+    assert any("moved less than this strength implies" in note for note in found.notes)
 
 
 def test_strength_limits__are_what_a_leg_went_by_what_it_liquidated() -> None:

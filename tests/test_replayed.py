@@ -280,7 +280,7 @@ def test_a_grid__settles_by_replays_and_counts_laws_that_need_not_hold() -> None
 
 
 def test_wrong_settlements__are_refused() -> None:
-    with pytest.raises(ArgumentError, match="procedure 'returned' is one of every settlement"):
+    with pytest.raises(ArgumentError, match="procedure 'returned' belongs to every settlement"):
         Replayed({"returned": {}})
     with pytest.raises(
         ArgumentError, match=r"impact\.mark must be zero here: the history already holds its own cascade"

@@ -9,7 +9,7 @@ run, so that procedures are compared on the same triggers.
 
 ``returned`` and ``to_fund`` are the procedures of :class:`~backtest.study.policy.settlement.FundPath`, without
 coupling. Their amounts agree with its to a rounding per position, with one exception: a bar's liquidations come
-one after another here, so the uncovered deficit may be larger in a bar that empties the fund and also pays into it.
+one after another here, so a bar that empties the fund and also pays into it may leave a larger deficit.
 
 The mark is the history's, however much is sold: the history already holds its own cascade.
 
