@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backtest.book import Accounts, Book
     from backtest.engine.accounts.liquidate import liquidate_accounts
     from backtest.engine.accounts.sweep import sweep_accounts
+    from backtest.engine.conventions import Conventions
     from backtest.engine.replay.replay import replay
     from backtest.engine.sweep.sweep import sweep, tiers_used
     from backtest.market import Market
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Accounts",
     "Book",
+    "Conventions",
     "Impact",
     "Market",
     "Procedure",
@@ -64,6 +66,7 @@ __getattr__ = attach(
         "backtest.scale.precompile": ["warm"],
         "backtest.engine.accounts.liquidate": ["liquidate_accounts"],
         "backtest.engine.accounts.sweep": ["sweep_accounts"],
+        "backtest.engine.conventions": ["Conventions"],
         "backtest.engine.replay.replay": ["replay"],
         "backtest.engine.sweep.sweep": ["sweep", "tiers_used"],
     },

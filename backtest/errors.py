@@ -18,7 +18,20 @@ from collections.abc import Mapping, Sequence
 
 
 class BacktestError(Exception):
-    """Base class of all errors of this package."""
+    """Base class of all errors of this package.
+
+    Parameters
+    ----------
+    sentence
+        The rule that is broken, the value given, how many do and the first.
+    argument
+        The Python argument it is about, which the message then begins with. The command line names its own option.
+    """
+
+    def __init__(self, sentence: str, *, argument: str | None = None) -> None:
+        super().__init__(sentence if argument is None else f"{argument} {sentence}")
+        self.sentence = sentence
+        self.argument = argument
 
 
 class DataError(BacktestError, ValueError):
@@ -28,8 +41,10 @@ class DataError(BacktestError, ValueError):
 class RulesError(BacktestError, ValueError):
     """A venue's rules cannot be used; ``problems`` lists each problem as (path of the setting, sentence)."""
 
-    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, sentence: str, problems: Sequence[tuple[str, str]] = (), *, argument: str | None = None
+    ) -> None:
+        super().__init__(sentence, argument=argument)
         self.problems = tuple(problems)
 
 

@@ -25,6 +25,7 @@ from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
 from backtest.engine import market_arrays
+from backtest.engine.conventions import Conventions
 from backtest.engine.replay import session, state
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import actions_of, prepare
@@ -104,7 +105,7 @@ def positions(market: Market, count: int, rng: np.random.Generator, *, held: boo
 
 def kernel_of(market: Market, book: Book) -> tuple[Callable[[], None], Any]:
     """Return the sweep's kernel for a book with planned exits, ready to run, and where it writes."""
-    prepared = prepare(book, market, VENUE, None, "liquidation_price", "nearest")
+    prepared = prepare(book, market, VENUE, Conventions(tiers="nearest"))
     admitted = admission.admit(book, prepared, "cap", None)
     forest = market_arrays.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
@@ -125,7 +126,7 @@ def loop_seconds(market: Market, book: Book, outcomes: pl.DataFrame) -> float:
     The loop puts every open position to the margin formula in every bar, funding and tiers included, and keeps
     the open ones together. Its liquidations must be the sweep's.
     """
-    prepared = prepare(book, market, VENUE, None, "liquidation_price", "nearest")
+    prepared = prepare(book, market, VENUE, Conventions(tiers="nearest"))
     admitted = admission.admit(book, prepared, "cap", None)
     bars, funding, rules, held = prepared.bars, prepared.funding, prepared.rules.rules, admitted.positions
     start = int(bars.time[0])

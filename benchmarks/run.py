@@ -20,6 +20,7 @@ from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
 from backtest.engine import market_arrays
+from backtest.engine.conventions import USUAL
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import prepare
 from backtest.engine.sweep.sweep import _empty_outcomes
@@ -48,7 +49,7 @@ class Case:
     def __init__(self, market: Market, venue: Venue, count: int, *, ordered: bool) -> None:
         self.market, self.venue, self.count = market, venue, count
         self.frame = population.positions(market, count, ordered=ordered)
-        self.prepared = prepare(Book(self.frame), market, venue, None, "liquidation_price", "strict")
+        self.prepared = prepare(Book(self.frame), market, venue, USUAL)
         admitted = admission.admit(Book(self.frame), self.prepared, "error", None)
         self.positions = admitted.positions
         self.forest = market_arrays.forest_of(

@@ -322,7 +322,7 @@ def test_venues__prints_every_tier_of_a_contract(capsys):
 REFUSALS = [
     ("", "the following arguments are required: COMMAND"),
     ("nonsense", "invalid choice: 'nonsense'"),
-    ("run --cuont 5", "unrecognized arguments: --cuont 5, is it --count? (see backtest run --help)"),
+    ("run --cuont 5", "unrecognized arguments: --cuont 5, did you mean --count? (see backtest run --help)"),
     ("run --colour red", "unrecognized arguments: --colour red (see backtest run --help)"),
     ("run --count 0", "argument --count: must be at least 1, is '0'"),
     ("run --count many", "argument --count: must be a whole number, is 'many'"),
@@ -340,7 +340,7 @@ REFUSALS = [
     ("run --bars missing.parquet", "missing.parquet"),
     ("run --symbol XRPUSDT", "--symbol XRPUSDT is not in the bars: there are BTCUSDT, ETHUSDT"),
     ("run --chart XRPUSDT", "--chart XRPUSDT is not in the bars"),
-    ("run --tiers sometimes", "--tiers must be strict, nearest, or SYMBOL=TABLE"),
+    ("run --tiers sometimes", "tiers must be strict, nearest or the name of a table, is 'sometimes'"),
     ("run --tiers strict --count 10", "ETHUSDT"),
     ("run --trigger-price last --count 10", "last"),
     ("run --fill-price last_close --count 10", "last"),

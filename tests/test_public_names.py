@@ -13,8 +13,8 @@ import pytest
 #: Every package and what it offers. A name that is a module of the package is that module.
 OFFERED = {
     "backtest": (
-        "Accounts Book Impact Market Procedure Venue book chart liquidate_accounts market population replay "
-        "rules scale study sweep sweep_accounts tiers_used warm"
+        "Accounts Book Conventions Impact Market Procedure Venue book chart liquidate_accounts market population "
+        "replay rules scale study sweep sweep_accounts tiers_used warm"
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (

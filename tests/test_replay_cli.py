@@ -146,7 +146,7 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
     ("more", "told"),
     [
         (["--set", "colour=red"], "--set must be RULE=VALUE"),
-        (["--set", "stpe=fraction"], "--set stpe=fraction: there is no rule stpe, is it step?"),
+        (["--set", "stpe=fraction"], "--set stpe=fraction: there is no rule stpe, did you mean step?"),
         (["--policy-set", "maximum_leverage=5", "--strength", "1e-9"], "under the policy: positions: leverage"),
         (["--set", "rounds=many"], "must be a whole number"),
         (["--set", "clawback=yes"], "must be true or false"),
@@ -159,7 +159,10 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--policy", "nowhere.toml", "--strength", "1e-9"], "nowhere.toml"),
         (["--policy-set", "colour=red", "--strength", "1e-9"], "--policy-set must be RULE=VALUE"),
         (["--policy", "okx", "--strength", "1e-9", "--exogenous"], "--exogenous add one"),
-        (["--policy", "okx", "--strength", "1e-9", "--entry-bar", "tested"], "cannot test entry bars"),
+        (
+            ["--policy", "okx", "--strength", "1e-9", "--entry-bar", "tested"],
+            "entry_bar must be .untested. in a counterfactual",
+        ),
         (["--trace", "99"], "--trace must be the position_id"),
         (["--count", "5"], "--count is for an invented book"),
     ],

@@ -77,6 +77,13 @@ def test_levels_of_batches_of_any_size__are_those_of_the_whole_book(
     assert_same(result.levels(), whole[drift])
 
 
+def test_levels_under_other_conventions__are_those_of_the_whole_book(tmp_path, made, grids):
+    asked = {"intrabar": "optimistic", "entry_bar": "tested", "leverage_limit": "filter"}
+    result = swept(made, tmp_path / "out", batch_rows=300, levels=grids, **asked)
+    expected = [levels_of(made.book, made.market, made.venue, grid, **asked) for grid in grids]
+    assert_same(result.levels(), expected)
+
+
 def test_levels_by_processes__are_those_of_the_whole_book(tmp_path, made, grids, whole):
     with closing(Processes(2)) as executor:
         result = swept(made, tmp_path / "out", batch_rows=400, levels=grids, executor=executor)
@@ -185,14 +192,11 @@ def test_more_units_than_an_int64_holds__are_refused(whole):
     [
         ({"levels": ["BTCUSDT"]}, r"levels\[0\] must be a LevelGrid, is 'BTCUSDT'"),
         ({"drift": True}, "drift moves levels: give grids for levels too"),
-        ({"intrabar": "optimistic"}, "intrabar must be 'pessimistic' beside levels, .* is 'optimistic'"),
-        ({"leverage_limit": "filter"}, "leverage_limit must be 'error' or 'cap' beside levels"),
     ],
 )
-def test_levels_that_cannot_be_served__are_told_at_once(tmp_path, made, grids, settings, said):
-    asked = settings if "levels" in settings or "drift" in settings else {"levels": grids, **settings}
+def test_levels_that_cannot_be_served__are_told_at_once(tmp_path, made, settings, said):
     with pytest.raises(ArgumentError, match=said):
-        swept(made, tmp_path / "out", **asked)
+        swept(made, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
 

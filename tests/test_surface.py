@@ -148,7 +148,7 @@ def test_excursions__equal_a_plain_loop_with_ties_and_gaps() -> None:
     times = market.times
     found = excursions(market, 20 * HOUR, whole=False)
     low, high, opening = (market.prices("mark", name) for name in ("low", "high", "open"))
-    gaps = set(market.long_gaps(0).tolist())
+    gaps = set(market.long_gaps(0, market.gap_limit).tolist())
     for bar, row in enumerate(found.iter_rows(named=True)):
         inside = []
         for other in range(bar, times.size):

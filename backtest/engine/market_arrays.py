@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
-from backtest.errors import ArgumentError, DataError
+from backtest.errors import DataError
 from backtest.kernel.arrays import Bars, Forest, Funding
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin import formula
@@ -21,20 +22,17 @@ from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.validation import offence
 
 LATE_STAMP = 1_000  # ms a funding stamp may be late and still belong to the opening before it
-FILL_PRICES = ("liquidation_price", "last_close", "last_extreme")
 BEYOND_ALL = np.iinfo(np.int64).max
 
 
-def bars_of(market: Market, series: str, fill_price: str) -> Bars:
+def bars_of(market: Market, series: str, fill_price: str, gap_limit: timedelta | None) -> Bars:
     """Return a market's bars with the series that triggers liquidation and what fills are taken from.
 
     Raises
     ------
     ArgumentError
-        For an unknown rule, or one that needs a price the bars do not hold.
+        For a price the bars do not hold.
     """
-    if fill_price not in FILL_PRICES:
-        raise ArgumentError(f"fill_price must be one of {', '.join(FILL_PRICES)}, is {fill_price!r}")
     fill_long, fill_short = {
         "liquidation_price": ("open", "open"),
         "last_close": ("close", "close"),
@@ -43,8 +41,8 @@ def bars_of(market: Market, series: str, fill_price: str) -> Bars:
     replaced = fill_price != "liquidation_price"
     filled_from = "last" if replaced else "mark"
     rows = [slice(a, b) for a, b in zip(market.firsts[:-1], market.firsts[1:], strict=True)]
-    gaps = [market.long_gaps(symbol) for symbol in range(len(rows))]
-    limit = 0 if market.gap_limit is None else round(market.gap_limit.total_seconds() * 1000)
+    gaps = [market.long_gaps(symbol, gap_limit) for symbol in range(len(rows))]
+    limit = 0 if gap_limit is None else round(gap_limit.total_seconds() * 1000)
     regular = [
         market.times[part][-1] - market.times[part][0] == interval * (part.stop - part.start - 1)
         for part, interval in zip(rows, market.intervals, strict=True)

@@ -259,13 +259,13 @@ class Market:
         names = [name for name in self.bars.columns if name in coarse.columns]
         return self._with(coarse.select(names), self.funding)
 
-    def long_gaps(self, symbol: int) -> Integers:
-        """Return the bars of a symbol, counted from its first, that open after a gap beyond the limit."""
-        if self.gap_limit is None:
+    def long_gaps(self, symbol: int, limit: timedelta | None) -> Integers:
+        """Return the bars of a symbol, counted from its first, that open after a gap beyond a limit."""
+        if limit is None:
             return np.zeros(0, np.int64)
         times = self.times[self._rows()[symbol]]
         missing = np.diff(times) - self.intervals[symbol]
-        return np.flatnonzero(missing > self.gap_limit / timedelta(milliseconds=1)) + 1
+        return np.flatnonzero(missing > limit / timedelta(milliseconds=1)) + 1
 
     def _rows(self) -> list[slice]:
         return [slice(a, b) for a, b in zip(self.firsts[:-1], self.firsts[1:], strict=True)]

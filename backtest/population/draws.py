@@ -18,7 +18,7 @@ from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.margin import table_size
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import Tiers, timeline
+from backtest.rules.timeline import Tiers, by_symbol, timeline
 from backtest.rules.venue import Venue
 
 #: Where the Pareto tail of sizes begins, in standard deviations above the median: the largest hundredth.
@@ -213,12 +213,13 @@ class Part:
 
 def parts_by_table(market: Market, venue: Venue, tiers: Tiers, rows: Integers) -> Iterator[Part]:
     """Yield positions by contract and table, in order; raise where no tiers were in force at an entry."""
+    tables = by_symbol(tiers, [venue.contract(symbol) for symbol in market.symbols])
     times, ends = market.times[rows], np.searchsorted(rows, market.firsts)
     for symbol, first, stop in zip(market.symbols, ends[:-1], ends[1:], strict=True):
         if first == stop:
             continue
         contract = venue.contract(symbol)
-        line = timeline(contract, tiers)
+        line = timeline(contract, tables)
         cuts = [first, *(first + np.searchsorted(times[first:stop], line.starts[1:])), stop]
         for table, begin, end in zip(line.tables, cuts[:-1], cuts[1:], strict=True):
             if begin < end and table is None:

@@ -1,13 +1,13 @@
 """Tier table of a position, by the time of its entry.
 
 Tables are dated. ``"strict"`` uses the table in force at the entry and refuses positions opened when none was.
-``"nearest"`` takes the table nearest in time instead, and a mapping names a substitute table for a symbol; results
-then report "tiers of DATE, not in force".
+``"nearest"`` takes the table nearest in time instead; the name of a table takes it wherever a symbol has one of
+that name, and a mapping names a substitute table for a symbol. Results then report "tiers of DATE, not in force".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,9 +17,12 @@ from backtest.errors import ArgumentError
 from backtest.kernel.types import Integers
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.schemas.arguments import checked
+from backtest.schemas.arguments import checked, meant
 
 Tiers = str | Mapping[str, str]
+
+#: Choices of tables by time alone.
+RULES = ("strict", "nearest")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEFORE_ALL = np.iinfo(np.int64).min
@@ -60,7 +63,34 @@ def timeline(contract: Contract, tiers: Tiers = "strict") -> Timeline:
         return _dated(contract)
     if tiers == "nearest":
         return _nearest(contract)
-    raise ArgumentError(f"tiers must be 'strict', 'nearest' or table names by symbol, is {tiers!r}")
+    raise ArgumentError(f"must be 'strict', 'nearest' or table names by symbol, is {tiers!r}", argument="tiers")
+
+
+def by_symbol(tiers: Tiers, contracts: Sequence[Contract]) -> Tiers:
+    """Return the name of a table as a mapping of the symbols that have it; any other choice as it is.
+
+    Raises
+    ------
+    ArgumentError
+        Where none of the contracts has a table of that name.
+    """
+    if not isinstance(tiers, str) or tiers in RULES:
+        return tiers
+    having = {each.symbol: tiers for each in contracts if any(table.name == tiers for table in each.tables)}
+    if not having:
+        listed = "; ".join(f"{each.symbol}: {', '.join(t.name for t in each.tables)}" for each in contracts)
+        names = {table.name for each in contracts for table in each.tables}
+        raise ArgumentError(
+            f"must be strict, nearest or the name of a table, is {tiers!r}{meant(tiers, {*RULES, *names})} "
+            f"(tables of {listed})",
+            argument="tiers",
+        )
+    return having
+
+
+def of_symbols(tiers: Tiers, symbols: Collection[str]) -> Tiers:
+    """Return the choice for some symbols alone."""
+    return tiers if isinstance(tiers, str) else {symbol: tiers[symbol] for symbol in tiers if symbol in symbols}
 
 
 def milliseconds(moment: datetime) -> int:

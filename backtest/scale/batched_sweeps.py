@@ -14,9 +14,11 @@ from typing import Any, Unpack
 import numpy as np
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.sweep.sweep import sweep as sweep_in_memory
 from backtest.errors import ArgumentError
 from backtest.market.market import INTERVAL
+from backtest.rules.timeline import by_symbol
 from backtest.rules.venue import Venue
 from backtest.scale import unique_ids
 from backtest.scale.atomic_files import discard
@@ -28,7 +30,7 @@ from backtest.scale.merge import merge
 from backtest.scale.prices import Prices
 from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
-from backtest.scale.worker import Job, SweepRules
+from backtest.scale.worker import Job, conventions_of
 from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import LevelGrid
 
@@ -56,7 +58,8 @@ def sweep(
     executor: Executor | None = None,
     report: Callable[[Progress], None] | None = None,
     storage: StorageOptions | None = None,
-    **rules: Unpack[SweepRules],
+    conventions: Conventions = USUAL,
+    **changes: Unpack[Changes],
 ) -> Result:
     """Sweep a data set of positions batch by batch, and leave their outcomes and their sums in a folder.
 
@@ -88,8 +91,8 @@ def sweep(
         Told how far the run is, at the beginning and after every batch.
     storage
         Options of polars' readers of object storage.
-    **rules
-        Options of ``backtest.sweep``.
+    conventions, **changes
+        As :func:`~backtest.sweep` takes them.
 
     Raises
     ------
@@ -105,8 +108,13 @@ def sweep(
         raise ArgumentError(f"every must be an interval like 15m, 1h or 1d, is {every!r}")
     if not 0 < unit < float("inf"):
         raise ArgumentError(f"unit must be above zero, is {unit!r}")
+    conventions = conventions.with_(**changes)
+    tables = by_symbol(conventions.tiers, [venue.contract(symbol) for symbol in prices.known])
+    if conventions.gap_limit != "market":  # gaps are then reported by it too
+        prices = dataclasses.replace(prices, gap_limit=conventions.gap_limit)
+    conventions = conventions.with_(tiers=tables, gap_limit="market")
     with closing(executor or Serial()) as executor:
-        grids = grids_asked(levels, drift, rules)
+        grids = grids_asked(levels, drift)
         require_known(grids, prices.known if grids else ())
         batches = plan(str(positions), batch_rows, storage)
         job = Job(
@@ -114,7 +122,7 @@ def sweep(
             prices=prices,
             stamps=prices.stamps(),
             venue=venue,
-            rules=rules,
+            conventions=conventions,
             adjustments=None if adjustments is None else str(adjustments),
             every=every,
             unit=unit,
@@ -149,7 +157,7 @@ def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
     whole = next((batch for batch in batches if batch.rows is not None), None)
     if whole is not None:
         none = whole.scan(job.storage).head(0).collect()
-        sweep_in_memory(Book(none), market, job.venue, threads=1, **job.rules)
+        sweep_in_memory(Book(none), market, job.venue, threads=1, conventions=conventions_of(job, market))
 
 
 def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, Any]:
@@ -164,7 +172,7 @@ def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, 
         "batch_rows": batch_rows,
         "prices": {name: str(value) for name, value in vars(prices).items() if name in WINDOW} | stamps,
         "venue": _digest(job.venue),
-        "rules": dict(job.rules),
+        "conventions": json.loads(json.dumps(dataclasses.asdict(job.conventions), default=str)),
         "every": job.every,
         "unit": job.unit,
         "keep_outcomes": job.keep_outcomes,

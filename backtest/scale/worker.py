@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import Conventions
 from backtest.engine.sweep.sweep import sweep, tiers_used
 from backtest.errors import DataError
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
+from backtest.rules.timeline import of_symbols
 from backtest.rules.venue import Venue
 from backtest.scale.atomic_files import draft, settle
 from backtest.scale.batches import Batch, StorageOptions, ids_of, readable_parquet, scan
@@ -33,18 +34,6 @@ from backtest.study.partial_sums.outcomes import coarsen, condense, condense_end
 COMPRESSION: dict[str, Any] = {"compression": "lz4"}
 
 
-class SweepRules(TypedDict, total=False):
-    """Options of ``sweep`` that are handed on as they are."""
-
-    trigger_price: Literal["mark", "last", "index"] | None
-    fill_price: Literal["liquidation_price", "last_close", "last_extreme"]
-    intrabar: Literal["pessimistic", "optimistic", "path"]
-    entry_bar: Literal["untested", "tested"]
-    stop_trigger: Literal["mark", "last", "index"] | None
-    leverage_limit: Literal["error", "cap", "filter"]
-    tiers: Tiers
-
-
 @dataclass(frozen=True, eq=False)
 class Job:
     """What all batches of a run have in common."""
@@ -53,7 +42,7 @@ class Job:
     prices: Prices
     stamps: Mapping[str, Any]  #: of the price files, so that a worker that lives on reads changed ones again
     venue: Venue
-    rules: SweepRules
+    conventions: Conventions  #: tables by symbol, of all that the prices hold
     adjustments: str | None
     every: str  #: finest interval of the flow
     unit: float
@@ -102,7 +91,7 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
         book = _book(job, batch)
         market = _market(job, book)
     with watch.stage("sweep"):
-        outcomes = sweep(book, market, job.venue, threads=job.threads, **job.rules)
+        outcomes = sweep(book, market, job.venue, conventions=conventions_of(job, market), threads=job.threads)
     with watch.stage("sums"):
         parts = _parts(job, book, market, outcomes)
     with watch.stage("write"):
@@ -111,6 +100,11 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
             written[f"{OUTCOMES}/{batch.name}.parquet"] = outcomes
         sums = {file: _write(job.folder, file, frame) for file, frame in written.items()}
     return Swept(outcomes.height, sums, watch.seconds)
+
+
+def conventions_of(job: Job, market: Market) -> Conventions:
+    """Return a job's conventions for the symbols of a market, which need not be all."""
+    return replace(job.conventions, tiers=of_symbols(job.conventions.tiers, market.symbols))
 
 
 def _book(job: Job, batch: Batch) -> Book:
@@ -155,7 +149,7 @@ def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict
         FLOW: coarsen(stamps, job.every),
         LIVES: condense_ends(outcomes, market),
         PULSES: pulses_of(stamps, unit=job.unit),
-        TIERS: tiers_used(book, market, job.venue, tiers=job.rules.get("tiers", "strict")),
+        TIERS: tiers_used(book, market, job.venue, conventions=conventions_of(job, market)),
         GAPS: market.gaps().filter(pl.col("symbol").is_in(book.symbols)),
     }
     return found | {LEVELS: _levels(job, book, market)} if job.grids else found
@@ -168,7 +162,7 @@ def _levels(job: Job, book: Book, market: Market) -> pl.DataFrame:
     for number, grid in held:  # built anew: arrays that came from another process can be written to
         found = levels_of(
             _of_symbol(book, grid.symbol), market, job.venue, grid, drift=job.drift, unit=job.unit,
-            tiers=job.rules.get("tiers", "strict"), threads=job.threads,
+            conventions=conventions_of(job, market), threads=job.threads,
         )  # fmt: skip
         parts.append(level_changes(found, number))
     return pl.concat([NOTHING, *parts])

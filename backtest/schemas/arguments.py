@@ -98,7 +98,9 @@ def converted(value: Any, kind: Any, name: str, wanted: str = "") -> Any:
     try:
         return _converted(value, kind, name)
     except _OtherKindError:
-        raise ArgumentError(f"{name} must be {wanted or _wanted(kind)}, is {kind_of(value)}") from None
+        asked = meant(value, _choices(kind)) if isinstance(value, str) else ""
+        sentence = f"must be {wanted or _wanted(kind)}, is {kind_of(value)}{asked}"
+        raise ArgumentError(sentence, argument=name) from None
 
 
 class _OtherKindError(Exception):
@@ -135,18 +137,31 @@ def _is_of_polars(kind: Any) -> bool:
     return str(getattr(kind, "__module__", "")).startswith("polars")
 
 
+@cache
+def _names(function: Callable[..., Any]) -> list[str]:
+    """Return the arguments of a function, those of unpacked keywords for themselves, any others as ``**name``."""
+    names: list[str] = []
+    for p in _signature(function).parameters.values():
+        if p.kind is not p.VAR_KEYWORD:
+            names.append(p.name)
+        elif unpacked := get_args(get_type_hints(function)[p.name]):
+            names += get_type_hints(unpacked[0])
+        else:
+            names.append(f"**{p.name}")
+    return [name for name in names if name != "self"]
+
+
 def _bound(function: Callable[..., Any], given: Any, named: Any) -> inspect.BoundArguments:
-    signature = _signature(function)
+    names = _names(function)
+    called = function.__qualname__.removesuffix(".__init__")
+    unknown = [name for name in named if name not in names]
+    if unknown and not names[-1].startswith("**"):
+        raise ArgumentError(
+            f"{called} has no argument {unknown[0]}{meant(unknown[0], names)} (there are {', '.join(names)})"
+        )
     try:
-        return signature.bind(*given, **named)
+        return _signature(function).bind(*given, **named)
     except TypeError as error:
-        names = [name for name in signature.parameters if name != "self"]
-        called = function.__qualname__.removesuffix(".__init__")
-        unknown = [name for name in named if name not in names]
-        if unknown:
-            raise ArgumentError(
-                f"{called} has no argument {unknown[0]}{meant(unknown[0], names)} (there are {', '.join(names)})"
-            ) from None
         raise ArgumentError(f"{called}: {error} (its arguments are {', '.join(names)})") from None
 
 
@@ -276,6 +291,12 @@ def _wanted(kind: Any) -> str:
         return "an array of numbers"
     article = "an" if kind.__name__[:1] in "AEIOUaeiou" else "a"
     return f"{article} {kind.__name__}"
+
+
+def _choices(kind: Any) -> list[str]:
+    """Return the words that a kind may be."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]
+    return [str(word) for one in kinds if get_origin(one) is Literal for word in get_args(one)]
 
 
 def _unusable(given: Mapping[str, Any], error: Exception) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 
 from backtest.amounts import day, duration, plural, timestamp
+from backtest.engine.conventions import Conventions
 from backtest.market import Market
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL
+from backtest.rules.venue import Venue
 
 #: Tables of one symbol that are told one by one; more are counted.
 MOST_TABLES = 2
@@ -52,14 +54,14 @@ def gaps_found(found: pl.DataFrame, gap_limit: timedelta | None) -> str:
     return f"{counted}; {beyond:,} beyond{limit}: positions open across end unknown" if beyond else counted
 
 
-def rules(settings: dict[str, Any], venue_trigger: str) -> str:
-    """Return the rules of a sweep that decide its numbers."""
-    trigger = settings["trigger_price"] or venue_trigger
-    fill = settings["fill_price"].replace("_", " ").replace("last", "last price's", 1)
+def rules(conventions: Conventions, venue: Venue) -> str:
+    """Return the conventions of a sweep that decide its numbers."""
+    trigger = conventions.trigger_series(venue)
+    fill = conventions.fill_price.replace("_", " ").replace("last", "last price's", 1)
     told = [f"the {trigger} price triggers", f"liquidations fill at the {fill}"]
-    told.append(f"order inside bars {settings['intrabar']}, entry bar {settings['entry_bar']}")
-    if settings["leverage_limit"] != "error":
-        told.append(f"leverage beyond the limit: {settings['leverage_limit']}")
+    told.append(f"order inside bars {conventions.intrabar}, entry bar {conventions.entry_bar}")
+    if conventions.leverage_limit != "error":
+        told.append(f"leverage beyond the limit: {conventions.leverage_limit}")
     return "; ".join(told)
 
 

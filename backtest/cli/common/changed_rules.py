@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from backtest.cli.common.parser_errors import alike
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules.procedure import PROCEDURE_RULES, rule_type
 from backtest.rules.venue import Venue
+from backtest.schemas.arguments import meant
 
 
 def procedure_rules() -> dict[str, type]:
@@ -21,8 +21,8 @@ def changed(venue: Venue, rules: list[str], option: str, known: Mapping[str, typ
     changes: dict[str, Any] = {}
     for words in rules:
         name, equals, value = words.partition("=")
-        if equals and (meant := alike(name, known)) and name not in known:
-            raise ArgumentError(f"{option} {words}: there is no rule {name}{meant}")
+        if equals and name not in known and (asked := meant(name, known)):
+            raise ArgumentError(f"{option} {words}: there is no rule {name}{asked}")
         if not equals or name not in known:
             raise ArgumentError(f"{option} must be RULE=VALUE with one of {', '.join(known)}, is {words!r}")
         changes[name] = _read(f"{option} {words}", value, known[name])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from backtest import population
 from backtest.book import Book
 from backtest.book import load as load_book
 from backtest.cli.common.options import FILES
+from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
 from backtest.market import Market, sample
 from backtest.market import load as load_market
-from backtest.rules.timeline import Tiers
+from backtest.rules.timeline import Tiers, of_symbols
 from backtest.rules.venue import Venue, venue_files
 
 #: The invented book where nothing else is asked for.
@@ -87,35 +89,35 @@ def _standing_book(
     return population.from_open_interest(market, venue, tiers=tiers, threads=options.threads, **share).book
 
 
-def read_tiers(given: Sequence[str] | None, default: Tiers = "strict") -> Tiers:
+def read_conventions(options: Namespace, market: Market | None = None) -> Conventions:
+    """Return the conventions asked for; given the market of a run, with the bundled sample's substitute tables.
+
+    ``--gap-limit`` belongs to the market, which reports its gaps by it.
+    """
+    names = {field.name for field in fields(Conventions)} - {"tiers", "gap_limit"}
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return Conventions(tiers=read_tiers(options, market), **given)
+
+
+def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
     """Return the rule for entries without a table in force, from the words after ``--tiers``."""
+    given: list[str] | None = options.tiers
+    if not given and market is not None and options.bars is None and options.venue == "binance":
+        return of_symbols(SAMPLE_STAND_IN, market.symbols)
     if not given:
-        return default
-    if len(given) == 1 and given[0] in ("strict", "nearest"):
+        return "strict"
+    if len(given) == 1 and "=" not in given[0]:
         return given[0]
     stand_ins = {}
     for words in given:
         symbol, equals, table = words.partition("=")
         if not (symbol and equals and table):
             raise ArgumentError(
-                f"--tiers must be strict, nearest, or SYMBOL=TABLE as often as needed, is {' '.join(given)!r}"
+                f"--tiers must be strict, nearest, the name of a table, or SYMBOL=TABLE as often as needed, is "
+                f"{' '.join(given)!r}"
             )
         stand_ins[symbol] = table
     return stand_ins
-
-
-def tiers_of_run(options: Namespace, market: Market) -> Tiers:
-    """Return the rule for tiers, with the declared stand-in of the bundled sample under Binance's rules."""
-    if options.bars is None and options.venue == "binance":
-        known = {symbol: table for symbol, table in SAMPLE_STAND_IN.items() if symbol in market.symbols}
-        return read_tiers(options.tiers, known)
-    return read_tiers(options.tiers)
-
-
-def sweep_rules(options: Namespace) -> dict[str, Any]:
-    """Return the options that ``sweep`` takes as they are."""
-    names = ("trigger_price", "fill_price", "intrabar", "entry_bar", "leverage_limit", "threads")
-    return {name: getattr(options, name) for name in names}
 
 
 def input_hashes(options: Namespace) -> dict[str, str]:

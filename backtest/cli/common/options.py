@@ -132,7 +132,7 @@ def add_venue(rules: Any, *, default: str | None) -> None:
         action="append",
         metavar="RULE",
         help="where no table was in force at an entry: strict refuses (default), nearest takes the nearest in "
-        "time, SYMBOL=TABLE declares a stand-in (may be repeated)",
+        "time, TABLE takes the table of that name, SYMBOL=TABLE for one symbol (may be repeated)",
     )
 
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from difflib import get_close_matches
 from shutil import get_terminal_size
 from typing import Any, NoReturn
 
 from backtest.errors import ArgumentError
-
-#: How much two names share that may be the same word misspelt.
-ALIKE = 0.75
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,15 +23,11 @@ class Parser(argparse.ArgumentParser):
         """Parse what there is; refuse what a command does not know as that command."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            meant = alike(unknown[0].partition("=")[0], self._option_string_actions)
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+            from backtest.schemas.arguments import meant  # numpy, which help does without
+
+            asked = meant(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{asked}")
         return found, unknown
-
-
-def alike(name: str, known: Iterable[str]) -> str:
-    """Return a question that names the known word a name may be, misspelt; nothing where there is none."""
-    meant = get_close_matches(name, known, n=1, cutoff=ALIKE)
-    return f", is it {meant[0]}?" if meant else ""
 
 
 class Version(argparse.Action):

@@ -9,13 +9,14 @@ import polars as pl
 
 from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, summary_file
-from backtest.cli.common.inputs import is_invented, read_book, read_market, require_symbol, tiers_of_run
+from backtest.cli.common.inputs import is_invented, read_book, read_market, read_tiers, require_symbol
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.cli.levels.study import LevelStudy
 from backtest.cli.levels.tables import cluster_rows, magnet_omitted, magnet_rows, score_rows
+from backtest.engine.sweep.level_drift import CAPPED
 from backtest.engine.sweep.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
 from backtest.market import Market
@@ -38,21 +39,20 @@ def run(options: Namespace) -> None:
     require_symbol("--chart", symbol, market)
     _require_moments(options, market, symbol)
     _choose_population(options, market)
-    tiers = tiers_of_run(options, market)
+    conventions = CAPPED.with_(tiers=read_tiers(options, market))
     with clock.stage("positions"):
-        book = read_book(options, market, venue, tiers)
+        book = read_book(options, market, venue, conventions.tiers)
     with clock.stage("sweep"):
         prices = market if options.drift else market.without_funding()
-        outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=options.threads)
-    swept = Swept(
-        market, venue, book, outcomes, tiers_used(book, market, venue, tiers=tiers), is_invented(options)
-    )
-    study = LevelStudy(options, swept, tiers, symbol)
+        outcomes = sweep(book, prices, venue, conventions=conventions, threads=options.threads)
+    used = tiers_used(book, market, venue, conventions=conventions)
+    swept = Swept(market, venue, book, outcomes, used, is_invented(options))
+    study = LevelStudy(options, swept, conventions, symbol)
     with clock.stage("levels"):
         blocks = [_assumed(study), *_tables(study)]
     with outputs(options.out) as files:
         _write(study, files, clock)
-        files.write_summary(summary_file.summary(options, swept, tiers, clock))
+        files.write_summary(summary_file.summary(options, swept, conventions.tiers, clock))
     print("\n\n".join([*blocks, f"Written: {', '.join(map(str, files.written))}\nSeconds: {clock}"]))
 
 

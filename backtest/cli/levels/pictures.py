@@ -65,7 +65,7 @@ def multiples(study: LevelStudy) -> Any:
     for symbol, (grid, price) in grids.items():
         own = levels_of(
             swept.book, swept.market, swept.venue, grid, half_life=options.half_life, drift=options.drift,
-            unit=swept.unit, tiers=study.tiers,
+            unit=swept.unit, conventions=study.conventions,
         )  # fmt: skip
         bars = column_bars(swept.market, grid)
         panels.append(figures.Panel(symbol, own, [bars]))

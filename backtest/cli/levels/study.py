@@ -14,11 +14,11 @@ from backtest import population
 from backtest.amounts import days
 from backtest.cli.common.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.common.swept import Swept
+from backtest.engine.conventions import Conventions
 from backtest.engine.sweep.level_drift import level_pieces
 from backtest.errors import ArgumentError, DataError
 from backtest.market import Market
 from backtest.market.files import read_frame
-from backtest.rules.timeline import Tiers
 from backtest.study.levels.cluster_tracks import Lives, track
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
@@ -43,7 +43,7 @@ class LevelStudy:
 
     options: Namespace
     swept: Swept  #: without funding unless it moves the levels
-    tiers: Tiers
+    conventions: Conventions
     symbol: str
 
     @cached_property
@@ -94,7 +94,7 @@ class LevelStudy:
             prices = swept.market if self.options.drift else swept.market.without_funding()
             pieces = level_pieces(
                 swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
-                tiers=self.tiers,
+                conventions=self.conventions,
             )  # fmt: skip
         return {"survival": swept.book.survival, "pieces": pieces}
 
@@ -189,7 +189,8 @@ class LevelStudy:
         mix = HIDDEN_MIX[self.options.leverage_mix or LEVERAGE_MIX]
         swept = self.swept
         truth = population.synthetic(
-            swept.market, swept.venue, count=self.options.count or COUNT, seed=self._seed + 1, tiers=self.tiers,
-            leverage_mix={"low": population.LOW, "mixed": population.MIXED}[mix], median_holding=HIDDEN_HOLDING,
+            swept.market, swept.venue, count=self.options.count or COUNT, seed=self._seed + 1,
+            tiers=self.conventions.tiers, leverage_mix={"low": population.LOW, "mixed": population.MIXED}[mix],
+            median_holding=HIDDEN_HOLDING,
         )  # fmt: skip
-        return hidden_events(truth, swept.market, swept.venue, self.symbol, tiers=self.tiers)
+        return hidden_events(truth, swept.market, swept.venue, self.symbol, conventions=self.conventions)

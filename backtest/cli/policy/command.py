@@ -142,7 +142,7 @@ def _of_settlement(file: GridFile) -> list[tuple[str, str]]:
 
 
 def _of_book(file: GridFile, history: History, book: Intended) -> list[tuple[str, str]]:
-    used = tiers_used(book.book, history.market, file.venue, tiers=history.tiers)
+    used = tiers_used(book.book, history.market, file.venue, conventions=history.conventions)
     told = [("" if number else "positions", sentence) for number, sentence in enumerate(book.book.assumptions)]
     left_out = len(book.book) - len(book.admitted)
     if left_out:

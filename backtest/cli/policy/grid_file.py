@@ -23,10 +23,10 @@ from backtest.cli.policy.grid_settlement import (
     read_settlement,
     venue_of,
 )
+from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError, RulesError
-from backtest.market import Market
 from backtest.rules.problems import Problems
-from backtest.rules.timeline import Tiers
+from backtest.rules.timeline import of_symbols
 from backtest.rules.venue import Venue
 from backtest.study.policy.bands import Bands
 from backtest.study.policy.grid import Grid, History, Rules
@@ -79,7 +79,7 @@ class GridFile:
         stand_in = SAMPLE_STAND_IN if "bars" not in entry and self.venue.name == "binance" else "strict"
         tiers = entry.get("tiers", self.settings.get("tiers", stand_in))
         market = read_market(options)
-        return History(name, market, known_tiers(tiers, market))
+        return History(name, market, Conventions(tiers=of_symbols(tiers, market.symbols)))
 
     def book(self, name: str, history: History, threads: int | None) -> Book:
         """Read or invent one book in a history."""
@@ -94,7 +94,7 @@ class GridFile:
             leverage_mix=entry.get("leverage_mix"),
             threads=threads,
         )
-        return read_book(options, history.market, self.venue, history.tiers)
+        return read_book(options, history.market, self.venue, history.conventions.tiers)
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the grid file and of every file it names."""
@@ -149,13 +149,6 @@ def read_grid(path: Path) -> GridFile:
     settings["venue"] = settings.get("venue", "binance")
     question = settings.get("question", DEFAULT_QUESTION)
     return GridFile(path, settings, question, venue, grid, settlement, _bands(settings.get("bands")))
-
-
-def known_tiers(tiers: Tiers, market: Market) -> Tiers:
-    """Return stand-ins for the symbols there are."""
-    if isinstance(tiers, str):
-        return tiers
-    return {symbol: table for symbol, table in tiers.items() if symbol in market.symbols}
 
 
 def _changed(venue: Venue, change: Any) -> Venue:

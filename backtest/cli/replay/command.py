@@ -13,7 +13,7 @@ from backtest.amounts import amount, days, number, percentage
 from backtest.cli.common import assumptions, picture, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.input_warnings import looking_twice
-from backtest.cli.common.inputs import is_invented, read_book, read_market, sweep_rules, tiers_of_run
+from backtest.cli.common.inputs import is_invented, read_book, read_conventions, read_market
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import ERASE_LINE, Clock
 from backtest.cli.common.swept import Swept
@@ -21,6 +21,7 @@ from backtest.cli.common.text import facts, table
 from backtest.cli.replay import policy as replay_policy
 from backtest.cli.replay import trace
 from backtest.cli.replay.summary import done
+from backtest.engine.conventions import Conventions
 from backtest.engine.replay.replay import Replay, replay
 from backtest.engine.sweep.sweep import tiers_used
 from backtest.rules.procedure import Impact
@@ -38,23 +39,23 @@ def run(options: Namespace) -> None:
     tries = replay_policy.is_asked(options)
     with clock.stage("prices"):
         market = read_market(options)
-    tiers = tiers_of_run(options, market)
+    conventions = read_conventions(options, market)
     with clock.stage("positions"):
-        book = read_book(options, market, venue, tiers)
+        book = read_book(options, market, venue, conventions.tiers)
     against = None
     given = not is_invented(options)
     with clock.stage("replay"), looking_twice(book, market, given=given):
         if tries:
             policy = replay_policy.policy_of(options, venue)
             impact = replace(_impact(options), mark=options.strength)
-            against = replay_policy.compare(options, book, market, (venue, policy), impact, tiers, _progress)
+            against = replay_policy.compare(options, book, market, (venue, policy), impact, conventions, _progress)
             found = against.facts
         else:
             found = replay(
-                book, market, venue, tiers=tiers, fund=options.fund, impact=_impact(options),
-                exogenous=options.exogenous, trace=options.trace, progress=_progress, **sweep_rules(options),
+                book, market, venue, fund=options.fund, impact=_impact(options), exogenous=options.exogenous,
+                conventions=conventions, trace=options.trace, threads=options.threads, progress=_progress,
             )  # fmt: skip
-    used = tiers_used(book, market, venue, tiers=tiers)
+    used = tiers_used(book, market, venue, conventions=conventions)
     swept = Swept(market, venue, book, found.outcomes, used, invented=not given)
     blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
     blocks += [trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
@@ -70,7 +71,7 @@ def run(options: Namespace) -> None:
                 _draw_marks(found, swept, files)
             if against is not None:
                 replay_policy.write(against, swept, files, options, policy)
-        told = _summary(options, swept, found, tiers, clock)
+        told = _summary(options, swept, found, conventions, clock)
         if against is not None:
             told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
         files.write_summary(told)
@@ -214,9 +215,11 @@ def _headline(found: Replay, currency: str) -> str:
     return "; ".join(told) or "nobody lost anything beyond the holders' margins"
 
 
-def _summary(options: Namespace, swept: Swept, found: Replay, tiers: Any, clock: Clock) -> dict[str, Any]:
+def _summary(
+    options: Namespace, swept: Swept, found: Replay, conventions: Conventions, clock: Clock
+) -> dict[str, Any]:
     own = swept.venue.procedure
-    summary = summary_file.summary(options, swept, tiers, clock)
+    summary = summary_file.summary(options, swept, conventions.tiers, clock)
     procedure = {item.name: getattr(own, item.name) for item in fields(own)}
     return summary | {
         "procedure": {name: str(value) if value == float("inf") else value for name, value in procedure.items()},

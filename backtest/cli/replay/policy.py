@@ -11,13 +11,12 @@ from backtest.amounts import amount, column, days, number, percentage
 from backtest.book import Book
 from backtest.cli.common import assumptions, picture
 from backtest.cli.common.changed_rules import changed, procedure_rules
-from backtest.cli.common.inputs import sweep_rules
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import table
+from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.procedure import Impact
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.study.policy.counterfactuals import Counterfactual, counterfactual
 
@@ -42,8 +41,6 @@ def is_asked(options: Namespace) -> bool:
         )
     if asked and (options.mark_impact or options.exogenous):
         raise ArgumentError("--policy takes the history's own cascade out: --mark-impact and --exogenous add one")
-    if asked and options.entry_bar == "tested":
-        raise ArgumentError("--policy cannot test entry bars: leave --entry-bar untested")
     return asked
 
 
@@ -55,14 +52,13 @@ def policy_of(options: Namespace, venue: Venue) -> Venue:
 
 
 def compare(
-    options: Namespace, book: Book, market: Market, venues: tuple[Venue, Venue], impact: Impact, tiers: Tiers,
-    progress: Any,
+    options: Namespace, book: Book, market: Market, venues: tuple[Venue, Venue], impact: Impact,
+    conventions: Conventions, progress: Any,
 ) -> Counterfactual:  # fmt: skip
     """Return both worlds: the venue's rules in the history, and the policy's."""
-    rules = {name: value for name, value in sweep_rules(options).items() if name != "entry_bar"}
     return counterfactual(
-        book, market, *venues, impact=impact, fund=options.fund, tiers=tiers, trace=options.trace,
-        progress=progress, **rules,
+        book, market, *venues, impact=impact, fund=options.fund, conventions=conventions, trace=options.trace,
+        threads=options.threads, progress=progress,
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from itertools import chain, repeat
-from typing import Any
 
 import polars as pl
 
@@ -14,17 +13,16 @@ from backtest.cli.common.input_warnings import looking_twice
 from backtest.cli.common.inputs import (
     is_invented,
     read_book,
+    read_conventions,
     read_market,
     require_symbol,
-    sweep_rules,
-    tiers_of_run,
 )
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
+from backtest.engine.conventions import Conventions, PriceSeries
 from backtest.engine.sweep.sweep import sweep, tiers_used
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 
 
@@ -38,26 +36,25 @@ def run(options: Namespace) -> None:
     one_currency(venue, market.symbols)
     if options.chart is not None:
         require_symbol("--chart", options.chart, market)
-    tiers = tiers_of_run(options, market)
+    conventions = read_conventions(options, market)
     with clock.stage("positions"):
-        book = read_book(options, market, venue, tiers)
-    rules = sweep_rules(options)
+        book = read_book(options, market, venue, conventions.tiers)
     given = not is_invented(options)
     with clock.stage("sweep"), looking_twice(book, market, given=given):
-        outcomes = sweep(book, market, venue, tiers=tiers, **rules)
-    used = tiers_used(book, market, venue, tiers=tiers)
+        outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
+    used = tiers_used(book, market, venue, conventions=conventions)
     own = options.bars is not None
     swept = Swept(market, venue, book, outcomes, used, invented=not given, own_prices=own)
     with clock.stage("tables"):
-        blocks = [assumed(swept, rules), *_tables(swept)]
-    blocks += [_triggers(swept, tiers, rules, clock)]
+        blocks = [assumed(swept, conventions), *_tables(swept)]
+    blocks += [_triggers(swept, conventions, options.threads, clock)]
     blocks += [paragraph(f"{tables.headline(swept)} {tables.caveats(swept)}")]
-    written = _write(options, swept, tiers, clock)
+    written = _write(options, swept, conventions, clock)
     blocks += [f"Written: {', '.join(written)}\nSeconds: {clock}"]
     print("\n\n".join(blocks))  # only now: a reader that stops early must not cost the files
 
 
-def assumed(swept: Swept, rules: dict[str, Any]) -> str:
+def assumed(swept: Swept, conventions: Conventions) -> str:
     """Return everything a result rests on: prices, gaps, positions, venue, tiers, rules."""
     first, last = swept.window
     title = f"{', '.join(swept.market.symbols)}, {days(first, last)}, {swept.venue.title}"
@@ -67,7 +64,7 @@ def assumed(swept: Swept, rules: dict[str, Any]) -> str:
         *(("look twice", told) for told in swept.doubts),
         *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),
         *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
-        ("rules", assumptions.rules(rules, swept.venue.trigger_price)),
+        ("rules", assumptions.rules(conventions, swept.venue)),
     ]
     return f"{title}\n\nAssumed\n{facts(named)}"
 
@@ -82,23 +79,26 @@ def _tables(swept: Swept) -> list[str]:
     return [block for block in blocks if block]
 
 
-def _triggers(swept: Swept, tiers: Tiers, rules: dict[str, Any], clock: Clock) -> str:
+def _triggers(swept: Swept, conventions: Conventions, threads: int | None, clock: Clock) -> str:
     """Return the same book under the mark and the last price, where there is a last price."""
     if not swept.market.has("last"):
         return "The bars hold no last price: the same book under a last-price trigger cannot be shown."
-    default = rules["trigger_price"] or swept.venue.trigger_price
     found: dict[str, Swept] = {}
-    for series in ("mark", "last"):
-        if series == default:
+    triggers: tuple[PriceSeries, ...] = ("mark", "last")
+    for series in triggers:
+        if series == conventions.trigger_series(swept.venue):
             found[series] = swept
             continue
         with clock.stage(f"sweep, {series} price"):
-            other = sweep(swept.book, swept.market, swept.venue, tiers=tiers, **{**rules, "trigger_price": series})
+            other = sweep(
+                swept.book, swept.market, swept.venue, conventions=conventions, trigger_price=series,
+                threads=threads,
+            )  # fmt: skip
         found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.invented)
     return f"The same book under two triggers\n{tables.triggers(found)}"
 
 
-def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list[str]:
+def _write(options: Namespace, swept: Swept, conventions: Conventions, clock: Clock) -> list[str]:
     every = options.every or swept.visible
     with outputs(options.out) as files:
         with clock.stage("files"):
@@ -113,5 +113,5 @@ def _write(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> list
             symbol = options.chart or swept.market.symbols[0]
             path = files.path("cascade.png")
             picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
-        files.write_summary(summary_file.summary(options, swept, tiers, clock))
+        files.write_summary(summary_file.summary(options, swept, conventions.tiers, clock))
     return [str(path) for path in files.written]

@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
                 f"--{name.replace('_', '-')} is for --positions: accounts are swept at the mark price"
             )
     clock = Clock()
-    venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
+    venue, tiers = Venue.load(options.venue), read_tiers(options)
     with clock.stage("prices"):
         market = read_market(options)
     with clock.stage("accounts"):

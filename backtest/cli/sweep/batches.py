@@ -12,7 +12,7 @@ import polars as pl
 
 from backtest.amounts import DOLLARS, number, percentage, plural
 from backtest.cli.common import assumptions, summary_file, tables
-from backtest.cli.common.inputs import read_tiers, sweep_rules
+from backtest.cli.common.inputs import read_conventions
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Line
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
@@ -63,12 +63,11 @@ def is_asked_for(options: Namespace) -> bool:
 def run(options: Namespace) -> None:
     """Sweep the positions given in batches, and write their outcomes, their sums and a summary."""
     require_folder(options.out)
-    venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
+    venue, conventions = Venue.load(options.venue), read_conventions(options)
     storage = None if options.storage is None else dict(options.storage)
     prices = _prices(options, storage)
     currency = one_currency(venue, prices.known) or "USD"
     unit = CENT if currency in DOLLARS else SATOSHI
-    rules = {name: value for name, value in sweep_rules(options).items() if name != "threads"}
     with Line() as line:
         result = sweep(
             str(options.positions),
@@ -83,14 +82,13 @@ def run(options: Namespace) -> None:
             executor=_executor(options),
             report=lambda progress: line.show(_told(progress)),
             storage=storage,
-            tiers=tiers,
-            **rules,
+            conventions=conventions,
         )
     told = Totals(result, currency, unit)
     with outputs(options.out) as files:
         for found in result.levels():
             files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
-        files.write_summary(_summary(options, told, tiers))
+        files.write_summary(_summary(options, told, conventions.tiers))
     _print(told, options, [*result.written(), *files.written], storage)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.input_warnings import looking_twice
-from backtest.cli.common.inputs import read_book, read_market, read_tiers, sweep_rules
+from backtest.cli.common.inputs import read_book, read_conventions, read_market
 from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Clock
@@ -36,20 +36,20 @@ def run(options: Namespace) -> None:
     _require_no_folder(options.positions)
     require_folder(options.out)
     clock = Clock()
-    venue, tiers = Venue.load(options.venue), read_tiers(options.tiers)
+    venue, conventions = Venue.load(options.venue), read_conventions(options)
     with clock.stage("prices"):
         market = read_market(options)
     one_currency(venue, market.symbols)
     with clock.stage("positions"):
-        book = read_book(options, market, venue, tiers)
+        book = read_book(options, market, venue, conventions.tiers)
     with clock.stage("sweep"), looking_twice(book, market, given=True):
-        outcomes = sweep(book, market, venue, tiers=tiers, **sweep_rules(options))
-    used = tiers_used(book, market, venue, tiers=tiers)
+        outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
+    used = tiers_used(book, market, venue, conventions=conventions)
     swept = Swept(market, venue, book, outcomes, used, invented=False)
     with outputs(options.out) as files:
         with clock.stage("files"):
             files.write_parquet("outcomes.parquet", outcomes)
-        files.write_summary(summary_file.summary(options, swept, tiers, clock))
+        files.write_summary(summary_file.summary(options, swept, conventions.tiers, clock))
     print(tables.counts(swept))
     print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
     named = [

@@ -11,7 +11,7 @@ from backtest.book.accounts import Accounts
 from backtest.engine import market_arrays
 from backtest.engine.accounts.bar_grid import GridBars, grid_of
 from backtest.engine.accounts.holdings import Held, hold
-from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.arguments import require_threads
 from backtest.errors import DataError, RulesError
 from backtest.kernel.accounts import sweep
 from backtest.kernel.arrays import Funding
@@ -20,7 +20,7 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
-from backtest.rules.timeline import Tiers
+from backtest.rules.timeline import Tiers, by_symbol
 from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
@@ -29,7 +29,6 @@ CONVENTIONS = {
     "C": int(AccountPrices.JOINT_WORST),
     "B": int(AccountPrices.CLOSES),
 }
-HEDGED = ("liquidatable", "exempt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +57,8 @@ def prepare(
     threads: int | None,
 ) -> Prepared:
     """Return everything a sweep of accounts needs, checked."""
-    require_kinds(market, venue, tiers, threads, accounts=(accounts, Accounts, "Accounts(accounts, legs)"))
-    require_choice("convention", convention, CONVENTIONS)
+    require_threads(threads)
     profit, hedged = profit or venue.cross.profit, hedged or venue.cross.hedged
-    require_choice("profit", profit, Profit.names())
-    require_choice("hedged", hedged, HEDGED)
     _check_symbols(accounts, market)
     held_market = _of_symbols(market, accounts)
     contracts = _contracts(held_market, accounts, venue)
@@ -73,7 +69,7 @@ def prepare(
     rules = rulebook(
         replace(venue, contracts={contract.symbol: contract for contract in contracts}),
         held_market.symbols,
-        tiers=tiers,
+        tiers=by_symbol(tiers, traded or contracts),
         first_time=[int(bars.times[0])] * len(contracts),
         last_time=[int(bars.times[-1]) + 1] * len(contracts),
         leverages=_distinct_leverages(accounts, traded),

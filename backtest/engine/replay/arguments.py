@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import Conventions
 from backtest.engine.replay.facts import require_mergeable
 from backtest.errors import ArgumentError
 from backtest.kernel.choices import FlowMode
@@ -29,10 +30,7 @@ class Options:
     fund: float
     deposits: tuple[tuple[datetime, float], ...]
     impact: Impact
-    fill_price: str
-    intrabar: str
-    entry_bar: str
-    stop_trigger: str | None
+    conventions: Conventions
     seed: int
     trace: int  #: row of the traced position, or -1
 

@@ -159,7 +159,8 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     record["remainder"] = Remainder.code(venue.remainder)
     record["takeover_price"] = TakeoverPrice.code(venue.takeover_price)
     record["takeover_discount"] = venue.takeover_discount
-    record["intrabar"], record["test_entry_bar"] = Intrabar.code(options.intrabar), options.entry_bar == "tested"
+    record["intrabar"] = Intrabar.code(options.conventions.intrabar)
+    record["test_entry_bar"] = options.conventions.entry_bar == "tested"
     record["same_series"], record["replaced"] = series == prepared.series, prepared.bars.replaced
     record["trace"], record["seed"], record["unit"] = -1, options.seed, unit
     record["cell_rows"] = record["cell_columns"] = grid_of(venue, len(prepared.market.symbols))

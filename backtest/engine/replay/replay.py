@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Unpack
 
 import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.arguments import require_threads
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.input_warnings import warn_once
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.session import Course, Stage, Watch
-from backtest.engine.sweep.prepare import ENTRY_BAR
 from backtest.errors import ArgumentError
-from backtest.kernel.choices import FlowMode, Intrabar
+from backtest.kernel.choices import FlowMode
 from backtest.kernel.counterfactual import flow
 from backtest.kernel.replay import state
 from backtest.kernel.replay.codes import DEFICIT
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.schemas.frames import PRICE_PREFIX
 from backtest.shown import shown
 
 #: Bars stepped between two reports of progress.
@@ -74,17 +72,12 @@ def replay(
     exogenous: bool = False,
     facts: pl.DataFrame | None = None,
     record_flow: bool = False,
-    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
-    trigger_price: Literal["mark", "last", "index"] | None = None,
-    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
-    entry_bar: Literal["untested", "tested"] = "untested",
-    stop_trigger: Literal["mark", "last", "index"] | None = None,
-    leverage_limit: Literal["error", "cap", "filter"] = "error",
-    tiers: Tiers = "strict",
+    conventions: Conventions = USUAL,
     seed: int = 0,
     trace: int | str | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
+    **changes: Unpack[Changes],
 ) -> Replay:
     """Step a book through a market under a venue's liquidation procedure.
 
@@ -108,10 +101,10 @@ def replay(
         Counterfactuals). Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
     record_flow
         Whether ``flow`` is written down.
-    fill_price
-        The price orders get before impact; run both ``liquidation_price`` and ``last_extreme`` to bracket a fund.
-    trigger_price, intrabar, entry_bar, stop_trigger, leverage_limit, tiers
-        As for :func:`~backtest.sweep`; entry bars are tested only where ``impact`` couples nothing.
+    conventions
+        As for :func:`~backtest.sweep`. ``fill_price`` is what orders get before impact; run both
+        ``liquidation_price`` and ``last_extreme`` to bracket a fund. Entry bars are tested only where ``impact``
+        couples nothing.
     seed
         Of the random rank in auto-deleveraging, below 2**32.
     trace
@@ -120,6 +113,8 @@ def replay(
         For what does not couple positions. Results do not depend on it.
     progress
         Called with the share of bars done.
+    changes
+        Fields of :class:`~backtest.Conventions` that differ from ``conventions``.
 
     Raises
     ------
@@ -128,25 +123,18 @@ def replay(
         no bar, for several settlement currencies, for capacity without volume, for weights and survival, and for
         amounts beyond 64 bits.
     """
-    require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    require_threads(threads)
     warn_once(book, market)
-    require_choice("intrabar", intrabar, Intrabar.names())
-    require_choice("entry_bar", entry_bar, ENTRY_BAR)
-    require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
+    conventions = conventions.with_(**changes)
     found = impact or Impact()
     deposits = arguments.require_money(fund, deposits)
     arguments.require_seed(seed)
-    arguments.require_uncoupled_entry_bars(entry_bar, found)
+    arguments.require_uncoupled_entry_bars(conventions.entry_bar, found)
     mode = arguments.require_mode(found, exogenous, facts is not None, record_flow)
     course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
-    stage = Stage.of(
-        book, market, venue, trigger_price=trigger_price, fill_price=fill_price, leverage_limit=leverage_limit,
-        tiers=tiers, threads=threads,
-    )  # fmt: skip
+    stage = Stage.of(book, market, venue, conventions, threads)
     frame = stage.admitted.frame
-    options = Options(
-        float(fund), deposits, found, fill_price, intrabar, entry_bar, stop_trigger, seed, _row_of(frame, trace)
-    )
+    options = Options(float(fund), deposits, found, conventions, seed, _row_of(frame, trace))
     told = None if progress is None else _telling(progress, stage.bars)
     played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
     world, merge = played.world, played.merge

@@ -32,7 +32,7 @@ def plan_of(
         count,
         threads,
     )
-    ids, tested = entrants.ids, options.entry_bar == "tested"
+    ids, tested = entrants.ids, options.conventions.entry_bar == "tested"
     turn = np.lexsort((ids, admitted.positions.entry_time)) if tested else _by_id(ids)
     entry_first, entry = _by_row(entry_at, rows, turn)
     exit_first, exits = _by_row(exit_at, rows, _by_id(ids))

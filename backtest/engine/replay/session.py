@@ -9,6 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import Conventions
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
@@ -24,7 +25,6 @@ from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import FULL, TABLE_USED, World
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 
 #: Room for queue nodes and rows of the ADL table to begin with. It grows between bars; where one bar needs more
@@ -68,18 +68,14 @@ class Stage:
         book: Book,
         market: Market,
         venue: Venue,
-        *,
-        trigger_price: str | None = None,
-        fill_price: str = "liquidation_price",
-        leverage_limit: str = "error",
-        tiers: Tiers = "strict",
+        conventions: Conventions,
         threads: int | None = None,
     ) -> Stage:
         """Return the stage of a book, or raise for what no replay can serve."""
         arguments.require_single(book)
         arguments.require_free_names(book, frames.REPLAY_COLUMNS)
-        prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-        return cls(prepared, admission.admit(book, prepared, leverage_limit, threads))
+        prepared = prepare(book, market, venue, conventions)
+        return cls(prepared, admission.admit(book, prepared, conventions.leverage_limit, threads))
 
     @property
     def bars(self) -> int:

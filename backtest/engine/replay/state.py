@@ -79,7 +79,7 @@ def _world(
 ) -> state.World:
     market, frame = prepared.market, admitted.frame
     rows, places = market.bars.height, min(PLACES, frame.height)
-    series = options.stop_trigger or ("last" if market.has("last") else "mark")
+    series = options.conventions.stop_series(market)
     settings = replay_records.settings_of(venue, options, prepared, unit, series)
     grid = int(settings[0]["cell_rows"])
     symbols = replay_records.symbols_of(lots, prepared, venue, grid)

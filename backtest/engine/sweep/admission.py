@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.arguments import require_choice
+from backtest.engine.conventions import USUAL, Conventions
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.engine.sweep.refusals import ALWAYS, refuse
 from backtest.engine.sweep.survey import Survey, position_arrays, survey
@@ -19,11 +19,8 @@ from backtest.kernel.sweep.admission import Refusal
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Flags, readonly
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-
-LEVERAGE_LIMITS = ("error", "cap", "filter")
 
 #: Refusals by size and leverage.
 BEYOND = (Refusal.BEYOND_TABLE, Refusal.BEYOND_LEVERAGE)
@@ -41,7 +38,6 @@ class Admitted:
 
 def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | None) -> Admitted:
     """Return the positions to sweep, after refusing, capping or leaving out what the tiers do not allow."""
-    require_choice("leverage_limit", leverage_limit, LEVERAGE_LIMITS)
     frame, adjustments = book.positions, book.adjustments
     positions = position_arrays(frame, prepared)
     if leverage_limit == "cap":
@@ -55,7 +51,7 @@ def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | No
 
 
 @checked
-def admissible(book: Book, market: Market, venue: Venue, tiers: Tiers = "strict") -> Flags:
+def admissible(book: Book, market: Market, venue: Venue, conventions: Conventions = USUAL) -> Flags:
     """Return (positions,) whether the venue's tables allow each position's size and leverage.
 
     Raises
@@ -63,7 +59,7 @@ def admissible(book: Book, market: Market, venue: Venue, tiers: Tiers = "strict"
     TiersError
         For positions opened when no table was in force.
     """
-    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
+    prepared = prepare(book, market, venue, conventions)
     return ~require_tables(book, prepared).refused_for(*BEYOND)
 
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.columns import numbers, times
+from backtest.engine.conventions import Conventions
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import actions_of, prepare
 from backtest.kernel.arrays import Bars, Funding
@@ -15,8 +16,10 @@ from backtest.kernel.study.level_drift import NEVER
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
+
+#: Leverage beyond the limit is lowered: a level map leaves nobody out.
+CAPPED = Conventions(leverage_limit="cap")
 
 
 def level_pieces(
@@ -27,14 +30,14 @@ def level_pieces(
     edges: Floats,
     *,
     logarithmic: bool = False,
-    tiers: Tiers = "strict",
+    conventions: Conventions = CAPPED,
     threads: int | None = None,
 ) -> pl.DataFrame:
     """Return where each level stands through its life, a row for each stretch it spends in one bin.
 
     Parameters
     ----------
-    book, market, venue, tiers : what was swept, with leverage beyond the limit lowered
+    book, market, venue, conventions : what was swept, and how
     outcomes : what the sweep returned
     edges : (bins + 1,) of the bins
     logarithmic : whether they have equal ratios
@@ -46,8 +49,8 @@ def level_pieces(
     ``until_time`` (of the next piece, or the outcome; null while open), ``price`` (null where there is none),
     ``quantity`` (left of the position), ``last`` (of its row).
     """
-    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
-    admitted = admission.admit(book, prepared, "cap", threads)
+    prepared = prepare(book, market, venue, conventions)
+    admitted = admission.admit(book, prepared, conventions.leverage_limit, threads)
     actions = actions_of(admitted.frame, admitted.adjustments)
     ends = readonly(outcomes["outcome_time"].to_physical().fill_null(NEVER).to_numpy())
     charged_at = readonly(_openings_charged(prepared.bars, prepared.funding))

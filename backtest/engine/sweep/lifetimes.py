@@ -11,7 +11,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import market_arrays
-from backtest.engine.arguments import require_kinds
+from backtest.engine.conventions import Conventions
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.errors import ArgumentError, TiersError
 from backtest.kernel.study import lifetimes as kernel
@@ -144,8 +144,7 @@ def _prepared(market: Market, venue: Venue, symbol: str, leverages: Floats, tier
             }
         )
     )
-    require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
-    return prepare(book, market, venue, None, "liquidation_price", tiers)
+    return prepare(book, market, venue, Conventions(tiers=tiers))
 
 
 def _require_tables(found: dict[str, Codes], times: Integers, symbol: str) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import market_arrays
-from backtest.engine.arguments import require_choice
+from backtest.engine.conventions import Conventions
 from backtest.engine.notional import selected_leverage
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
@@ -19,12 +19,9 @@ from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
-from backtest.rules.timeline import Tiers
+from backtest.rules.timeline import Tiers, by_symbol
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.validation import offence
-
-ENTRY_BAR = ("untested", "tested")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +37,9 @@ class Prepared:
     contracts: list[Contract]  #: of the book's symbols
 
 
-def prepare(
-    book: Book, market: Market, venue: Venue, trigger_price: str | None, fill_price: str, tiers: Tiers
-) -> Prepared:
+def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) -> Prepared:
     """Return a market and a venue's rules as the arrays a book needs, or raise for what cannot be served."""
-    series = trigger_price or venue.trigger_price
-    require_choice("trigger_price", series, PRICE_PREFIX)
+    series = conventions.trigger_series(venue)
     unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
     if unknown:
         sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
@@ -54,12 +48,13 @@ def prepare(
         )
     contracts = venue.contracts_of(market.symbols)
     held = [contract for contract in contracts if contract.symbol in book.symbols]
-    bars = market_arrays.bars_of(market, series, fill_price)
+    tiers = _known_tiers(by_symbol(conventions.tiers, held or contracts), market)
+    bars = market_arrays.bars_of(market, series, conventions.fill_price, conventions.gap_limit_of(market))
     market_arrays.check_prices(market, held, series)
     rules = rulebook(
         venue,
         market.symbols,
-        tiers=_known_tiers(tiers, market),
+        tiers=tiers,
         first_time=[int(market.times[a]) for a in market.firsts[:-1]],
         last_time=[
             int(market.times[b - 1] + interval)
@@ -74,9 +69,8 @@ def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
     if not isinstance(tiers, str):
         strangers = [symbol for symbol in tiers if symbol not in market.symbols]
         if strangers:
-            raise ArgumentError(
-                f"tiers names the symbol {strangers[0]!r}: the bars hold {', '.join(market.symbols)}"
-            )
+            sentence = f"names the symbol {strangers[0]!r}: the bars hold {', '.join(market.symbols)}"
+            raise ArgumentError(sentence, argument="tiers")
     return tiers
 
 

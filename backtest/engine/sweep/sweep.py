@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Unpack
 
 import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine import market_arrays, outcomes
-from backtest.engine.arguments import require_choice, require_kinds
+from backtest.engine.arguments import require_threads
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.input_warnings import warn_once
 from backtest.engine.sweep import admission
-from backtest.engine.sweep.prepare import ENTRY_BAR, actions_of, prepare
+from backtest.engine.sweep.prepare import actions_of, prepare
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.kernel.arrays import Outcomes
 from backtest.kernel.choices import Intrabar
@@ -21,10 +22,10 @@ from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import Tiers, milliseconds
+from backtest.rules.timeline import milliseconds
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.schemas.frames import OUTCOME_COLUMNS, PRICE_PREFIX, Outcome
+from backtest.schemas.frames import OUTCOME_COLUMNS, Outcome
 
 
 @checked
@@ -33,14 +34,9 @@ def sweep(
     market: Market,
     venue: Venue,
     *,
-    trigger_price: Literal["mark", "last", "index"] | None = None,
-    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
-    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
-    entry_bar: Literal["untested", "tested"] = "untested",
-    stop_trigger: Literal["mark", "last", "index"] | None = None,
-    leverage_limit: Literal["error", "cap", "filter"] = "error",
-    tiers: Tiers = "strict",
+    conventions: Conventions = USUAL,
     threads: int | None = None,
+    **changes: Unpack[Changes],
 ) -> pl.DataFrame:
     """Return what became of each position of a book, isolated from one another, under a venue's rules.
 
@@ -48,26 +44,12 @@ def sweep(
     ----------
     book, market, venue
         Positions, the prices and funding they live through, and the rules.
-    trigger_price
-        The price series that triggers liquidation; None: the venue's.
-    fill_price
-        What a liquidation gets: its own price (the open where a bar opens beyond it), or the last price's close
-        or worst price of the bar. The first flatters an insurance fund; the last brackets it.
-    intrabar
-        What decides the order of events on opposite sides of a bar's open: against the holder, for the holder,
-        or by the path open, nearer extreme, other extreme, close.
-    entry_bar
-        Whether the bar that an entry falls strictly inside is tested. Rows that depend on it are ``ambiguous``.
-    stop_trigger
-        The price series stops and take-profits watch; None: the last price where there is one, else the mark.
-    leverage_limit
-        What to do with leverage beyond the limit of a position's tier: refuse the book, lower the leverage
-        (raising a margin below the initial margin), or leave out the positions.
-    tiers
-        Positions opened when no table was in force: ``"strict"`` refuses them, ``"nearest"`` uses the nearest
-        table, a mapping of symbol to table name uses that table. :func:`tiers_used` tells which were.
+    conventions
+        What prices and rules leave open: triggers, fills, the order inside bars, substitute tables.
     threads
         How many to use; None: one a core. Results do not depend on it.
+    changes
+        Fields of :class:`~backtest.Conventions` that differ from ``conventions``.
 
     Returns
     -------
@@ -77,35 +59,34 @@ def sweep(
     Raises
     ------
     ArgumentError
-        For unknown choices, or a price series the bars do not hold.
+        For unknown choices and keywords, or a price series the bars do not hold.
     DataError
         For positions the market or the venue cannot take: unknown symbols, entries outside the history,
         leverage or size beyond the tiers.
     TiersError
         For positions opened when no table was in force.
     """
-    require_kinds(market, venue, tiers, threads, book=(book, Book, "Book(positions)"))
+    require_threads(threads)
     warn_once(book, market)
-    require_choice("intrabar", intrabar, Intrabar.names())
-    require_choice("entry_bar", entry_bar, ENTRY_BAR)
-    require_choice("stop_trigger", stop_trigger or "mark", PRICE_PREFIX)
-    prepared = prepare(book, market, venue, trigger_price, fill_price, tiers)
-    admitted = admission.admit(book, prepared, leverage_limit, threads)
+    conventions = conventions.with_(**changes)
+    prepared = prepare(book, market, venue, conventions)
+    admitted = admission.admit(book, prepared, conventions.leverage_limit, threads)
     forest = market_arrays.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
     )
     positions = admitted.positions
     found = Outcomes(**outcomes.empty(Outcomes._fields, admitted.frame.height))
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
-    tested = entry_bar == "tested"
+    tested = conventions.entry_bar == "tested"
 
     if book.has_actions:
-        watched_series = stop_trigger or ("last" if market.has("last") else "mark")
+        watched_series = conventions.stop_series(market)
         watched = market_arrays.watched_of(market, watched_series, watched_series == prepared.series)
         actions = actions_of(admitted.frame, admitted.adjustments)
+        order = Intrabar.code(conventions.intrabar)
 
         def run(begin: int, stop: int) -> None:
-            managed.live(*shared, actions, watched, Intrabar.code(intrabar), tested, found, begin, stop)
+            managed.live(*shared, actions, watched, order, tested, found, begin, stop)
     else:
 
         def run(begin: int, stop: int) -> None:
@@ -118,7 +99,14 @@ def sweep(
 
 
 @checked
-def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
+def tiers_used(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    conventions: Conventions = USUAL,
+    **changes: Unpack[Changes],
+) -> pl.DataFrame:
     """Return the tables of tiers a sweep of the book would use, and whether they were in force.
 
     Returns
@@ -131,8 +119,7 @@ def tiers_used(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "stri
     TiersError
         As :func:`sweep`.
     """
-    require_kinds(market, venue, tiers, None, book=(book, Book, "Book(positions)"))
-    prepared = prepare(book, market, venue, None, "liquidation_price", tiers)
+    prepared = prepare(book, market, venue, conventions.with_(**changes))
     entries = _entries(book)
     rows = []
     for group in prepared.rules.groups:

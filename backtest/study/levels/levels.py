@@ -24,18 +24,18 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.sweep.level_drift import level_pieces
+from backtest.engine.conventions import Changes, Conventions
+from backtest.engine.sweep.level_drift import CAPPED, level_pieces
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
@@ -137,18 +137,22 @@ def levels_of(
     drift: bool = False,
     measure: Measure = "notional",
     unit: float | None = None,
-    tiers: Tiers = "strict",
+    conventions: Conventions = CAPPED,
     threads: int | None = None,
+    **changes: Unpack[Changes],
 ) -> Levels:
-    """Sweep a book and return its levels; leverage beyond a tier's limit is lowered.
+    """Sweep a book and return its levels; by default leverage beyond a tier's limit is lowered.
 
     Parameters
     ----------
-    book, market, venue, tiers, threads : as for ``sweep``
+    book, market, venue, conventions, changes, threads : as for ``sweep``
     half_life, measure, unit : as in :func:`levels`
     drift : follow the levels as the market's funding moves them; otherwise there is none
     """
-    outcomes, pieces = swept_levels(book, market, venue, grid, drift=drift, tiers=tiers, threads=threads)
+    conventions = conventions.with_(**changes)
+    outcomes, pieces = swept_levels(
+        book, market, venue, grid, drift=drift, conventions=conventions, threads=threads
+    )
     return levels(
         outcomes,
         grid,
@@ -170,20 +174,24 @@ def swept_levels(
     grid: LevelGrid,
     *,
     drift: bool = False,
-    tiers: Tiers = "strict",
+    conventions: Conventions = CAPPED,
     threads: int | None = None,
+    **changes: Unpack[Changes],
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Return the outcomes of a book, and where its levels stood while they moved; None where they stand still."""
     prices = market if drift else market.without_funding()
-    outcomes = sweep(book, prices, venue, tiers=tiers, leverage_limit="cap", threads=threads)
+    conventions = conventions.with_(**changes)
+    outcomes = sweep(book, prices, venue, conventions=conventions, threads=threads)
     if not drift and book.adjustments is None:
         return outcomes, None
-    terms: dict[str, Any] = {"logarithmic": grid.logarithmic, "tiers": tiers, "threads": threads}
+    terms: dict[str, Any] = {"logarithmic": grid.logarithmic, "conventions": conventions, "threads": threads}
     return outcomes, level_pieces(book, outcomes, prices, venue, grid.price_edges, **terms)
 
 
 @checked
-def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> pl.DataFrame:
+def without_drift(
+    book: Book, market: Market, venue: Venue, *, conventions: Conventions = CAPPED, **changes: Unpack[Changes]
+) -> pl.DataFrame:
     """Return the outcomes of a book without funding, so that every level stands where it stood at the entry.
 
     Raises
@@ -193,7 +201,7 @@ def without_drift(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "s
     """
     if book.adjustments is not None:
         raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")
-    return sweep(book, market.without_funding(), venue, tiers=tiers, leverage_limit="cap")
+    return sweep(book, market.without_funding(), venue, conventions=conventions.with_(**changes))
 
 
 @checked

@@ -18,16 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Unpack
 
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.replay.replay import Replay, replay
 from backtest.errors import ArgumentError, DataError, TiersError
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.shown import shown
@@ -66,16 +66,12 @@ def counterfactual(
     policy_fund: float | None = None,
     deposits: Iterable[tuple[datetime, float]] = (),
     facts: Replay | None = None,
-    fill_price: Literal["liquidation_price", "last_close", "last_extreme"] = "liquidation_price",
-    trigger_price: Literal["mark", "last", "index"] | None = None,
-    intrabar: Literal["pessimistic", "optimistic", "path"] = "pessimistic",
-    stop_trigger: Literal["mark", "last", "index"] | None = None,
-    leverage_limit: Literal["error", "cap", "filter"] = "error",
-    tiers: Tiers = "strict",
+    conventions: Conventions = USUAL,
     seed: int = 0,
     trace: int | str | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
+    **changes: Unpack[Changes],
 ) -> Counterfactual:
     """Return the outcome of a book in a history, and its outcome there under another policy.
 
@@ -92,8 +88,8 @@ def counterfactual(
     facts
         The ``facts`` of an earlier answer with the same book, history and rules: saves replaying them, as when G
         is varied.
-    deposits, fill_price, trigger_price, intrabar, stop_trigger, leverage_limit, tiers, seed, threads
-        As :func:`~backtest.replay` takes them, the same in both worlds.
+    deposits, conventions, changes, seed, threads
+        As :func:`~backtest.replay` takes them, the same in both worlds; entry bars are not tested.
     trace
         ``position_id`` of a position to follow in both worlds.
     progress
@@ -110,14 +106,16 @@ def counterfactual(
     >>> policy.counterfactual(book, market, venue, venue.with_(rate_scale=2), impact=impact)
     Counterfactual(liquidated: 344 in both, 0 only in fact, 24 only under the policy, 632 in neither)
     """
+    conventions = conventions.with_(**changes)
+    if conventions.entry_bar == "tested":
+        raise ArgumentError("must be 'untested' in a counterfactual, is 'tested'", argument="entry_bar")
     report = progress or _ignore
     deposits = tuple(deposits)
 
     def replayed(venue: Venue, held: float, taken: Impact, known: pl.DataFrame | None, done: float) -> Replay:
         return replay(
             book, market, venue, fund=held, deposits=deposits, impact=taken, facts=known, record_flow=True,
-            fill_price=fill_price, trigger_price=trigger_price, intrabar=intrabar, stop_trigger=stop_trigger,
-            leverage_limit=leverage_limit, tiers=tiers, seed=seed, trace=trace, threads=threads,
+            conventions=conventions, seed=seed, trace=trace, threads=threads,
             progress=lambda share: report(done + share / 2),
         )  # fmt: skip
 

@@ -109,7 +109,7 @@ def intended(name: str, book: Book, history: History, venue: Venue, grid: Grid) 
     kept = np.ones(len(book), np.bool_)
     for change, changes in grid.changes.items():
         strictest = Rules(None, max(grid.rate_scales), change, changes).applied(venue)
-        kept &= admissible(least, history.market, strictest, history.tiers)
+        kept &= admissible(least, history.market, strictest, history.conventions)
     return Intended(name, book, book if kept.all() else restricted(book, book.positions.filter(pl.Series(kept))))
 
 
@@ -158,7 +158,8 @@ def evaluate(
     [(0, 12751.0, 12751.0), (1000, 12751.0, 11751.0)]
     """
     applied = rules.applied(venue)
-    history.market.prices(applied.trigger_price, "open")  # refuses a trigger price the bars do not have
+    trigger = history.conventions.trigger_series(applied)
+    history.market.prices(trigger, "open")  # refuses a trigger price the bars do not have
     market = history.market if rules.fill == "liquidation_price" else history.market.with_last_price()
     binding = binds(book.admitted, venue, rules.cap)
     terms = grid.terms()
@@ -181,13 +182,12 @@ def evaluate(
 def _swept(
     book: Book, market: Market, venue: Venue, rules: Rules, history: History, unit: float, threads: int | None
 ) -> Run:
-    how: dict[str, Any] = {
-        "tiers": history.tiers,
-        "fill_price": "liquidation_price" if rules.fill == "liquidation_price" else "last_extreme",
-        "stop_trigger": "last" if history.market.has("last") else "mark",
-        "threads": threads,
-    }
-    return Run(book, market, venue, sweep(book, market, venue, **how), unit, **how)
+    conventions = history.conventions.with_(
+        fill_price="liquidation_price" if rules.fill == "liquidation_price" else "last_extreme",
+        stop_trigger=history.conventions.stop_series(history.market),
+    )
+    outcomes = sweep(book, market, venue, conventions=conventions, threads=threads)
+    return Run(book, market, venue, outcomes, unit, conventions, threads)
 
 
 def _totals(run: Run, intended: Intended, bands: Bands | None) -> dict[str, float]:

@@ -8,10 +8,10 @@ from itertools import product
 from typing import Any, Literal
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL, Conventions
 from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.rules.procedure import PROCEDURE_RULES
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.shown import shown
 from backtest.study.policy.responses import RESPONSES
@@ -42,18 +42,30 @@ KEYS = (
 @dataclass(frozen=True, eq=False)
 @shown()
 class History:
-    """Prices, and the tier tables to use on dates without a table of their own.
+    """Prices, and the conventions its sweeps follow.
+
+    Raises
+    ------
+    ArgumentError
+        For conventions that a grid decides itself: fills are one of its axes, and its books need every position.
 
     Examples
     --------
     >>> from backtest.study import policy
-    >>> policy.History("May 2021", market).tiers
+    >>> policy.History("May 2021", market).conventions.tiers
     'strict'
     """
 
     name: str
     market: Market
-    tiers: Tiers = "strict"
+    conventions: Conventions = USUAL
+
+    def __post_init__(self) -> None:
+        """Refuse what a grid decides itself."""
+        for name in ("fill_price", "leverage_limit"):
+            default, value = getattr(Conventions, name), getattr(self.conventions, name)
+            if value != default:
+                raise ArgumentError(f"must be {default!r} in a history of a grid, is {value!r}", argument=name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,9 +116,7 @@ class Replayed:
         Replays of different procedures and fees run side by side on ``run.threads`` threads.
         """
         require_procedures(self, terms)
-        stage = Stage.of(
-            run.book, run.market, run.venue, fill_price=run.fill_price, tiers=run.tiers, threads=run.threads
-        )
+        stage = Stage.of(run.book, run.market, run.venue, run.conventions, run.threads)
         alike: dict[Terms, list[float]] = {}
         for each in terms:
             alike.setdefault(replace(each, fund=0.0), []).append(each.fund)
@@ -139,9 +137,7 @@ class Replayed:
         found: dict[Terms, Settled] = {}
         enough: tuple[float, Sums] | None = None
         for fund in sorted(set(funds)):
-            options = Options(
-                fund, (), self.impact, run.fill_price, "pessimistic", "untested", run.stop_trigger, 0, -1
-            )
+            options = Options(fund, (), self.impact, run.conventions, 0, -1)
             more = 0.0 if enough is None else fund - enough[0]
             sums = play(stage, venue, options) if enough is None else enough[1]
             if enough is None and not sums.lacked and venue.procedure.adl_trigger != "fund_drop":

@@ -23,16 +23,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL, Conventions
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
 from backtest.study.liquidations.flow import weight, whole_units
@@ -68,9 +68,7 @@ class Run:
     venue: Venue
     outcomes: pl.DataFrame
     unit: float = 0.01  #: amounts are whole numbers of it
-    tiers: Tiers = "strict"
-    fill_price: Literal["liquidation_price", "last_extreme"] = "liquidation_price"
-    stop_trigger: Literal["mark", "last"] | None = None
+    conventions: Conventions = USUAL  #: that it was swept under
     threads: int | None = None
 
     @cached_property

@@ -11,19 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from math import sqrt
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.shown import shown
@@ -73,12 +73,19 @@ class Levels:
 
 
 @checked
-def levels(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict") -> Levels:
+def levels(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    conventions: Conventions = USUAL,
+    **changes: Unpack[Changes],
+) -> Levels:
     """Return a book's levels.
 
     Parameters
     ----------
-    book, market, venue, tiers : as for ``sweep``; a market of one symbol
+    book, market, venue, conventions, changes : as for ``sweep``; a market of one symbol
 
     Raises
     ------
@@ -88,8 +95,10 @@ def levels(book: Book, market: Market, venue: Venue, *, tiers: Tiers = "strict")
     bar_length(market)
     if book.adjustments is not None:
         raise ArgumentError("levels: the book has adjustments, which move levels after the entry: leave them out")
-    prices = sweep(Book(book.positions), market.without_funding(), venue, tiers=tiers)["liquidation_price"]
-    rows = sweep(book, market, venue, tiers=tiers).with_columns(liquidation_price=prices)
+    conventions = conventions.with_(**changes)
+    unfunded = market.without_funding()
+    prices = sweep(Book(book.positions), unfunded, venue, conventions=conventions)["liquidation_price"]
+    rows = sweep(book, market, venue, conventions=conventions).with_columns(liquidation_price=prices)
     sides = {name: _side(rows.filter(pl.col("side") == name), name, book.survival, market) for name in SIDES}
     return Levels(market, venue.contract(market.symbols[0]).kind, sides, fingerprint(book))
 

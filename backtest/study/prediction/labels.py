@@ -11,14 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+from typing import Unpack
 
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
@@ -77,14 +78,20 @@ def recorded(flow: pl.DataFrame, *, every: timedelta, source: str) -> Labels:
 
 @checked
 def hidden_truth(
-    book: Book, market: Market, venue: Venue, *, every: timedelta = HOUR, tiers: Tiers = "strict"
+    book: Book,
+    market: Market,
+    venue: Venue,
+    *,
+    every: timedelta = HOUR,
+    conventions: Conventions = USUAL,
+    **changes: Unpack[Changes],
 ) -> Labels:
     """Return labels of a book that stands for the truth, and stays hidden from indicators.
 
     Parameters
     ----------
     book : of other leverage mix, entries and seed than any book an indicator is computed from
-    market, venue, tiers : as for ``sweep``; one symbol
+    market, venue, conventions, changes : as for ``sweep``; one symbol
     every : length of an interval, whole bars
 
     Returns
@@ -101,7 +108,8 @@ def hidden_truth(
         raise ArgumentError(f"every must be whole bars of {bar}, is {every}")
     step = f"{every // timedelta(milliseconds=1)}ms"
     start, end = market.bars["time"][0], market.bars["time"][-1]
-    flow = by_interval(sweep(book, market, venue, tiers=tiers), start=start, end=end, every=step)
+    outcomes = sweep(book, market, venue, conventions=conventions.with_(**changes))
+    flow = by_interval(outcomes, start=start, end=end, every=step)
     whole = market.bars.group_by(pl.col("time").dt.truncate(step)).len().filter(pl.col("len") == every // bar)
     covered = flow.select("time", "notional").join(whole, on="time", how="semi", maintain_order="left")
     return Labels(covered, every, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book))

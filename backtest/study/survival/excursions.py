@@ -193,7 +193,7 @@ def windows(market: Market, symbol: int, horizon: timedelta) -> tuple[Integers, 
         raise ArgumentError(f"a horizon must be above zero, is {horizon}")
     times = market.times[market.firsts[symbol] : market.firsts[symbol + 1]]
     end = times + horizon // MILLISECOND
-    gaps = np.append(market.long_gaps(symbol), times.size)
+    gaps = np.append(market.long_gaps(symbol, market.gap_limit), times.size)
     known = gaps[np.searchsorted(gaps, np.arange(times.size), side="right")]
     until = np.minimum(np.searchsorted(times, end), known)
     return until, end <= times[known - 1] + market.intervals[symbol]

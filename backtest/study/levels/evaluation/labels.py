@@ -8,13 +8,15 @@ behind them is refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import Changes, Conventions
+from backtest.engine.sweep.level_drift import CAPPED
 from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
-from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
@@ -67,15 +69,23 @@ def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
 
 
 @checked
-def hidden_events(book: Book, market: Market, venue: Venue, symbol: str, *, tiers: Tiers = "strict") -> MapLabels:
+def hidden_events(
+    book: Book,
+    market: Market,
+    venue: Venue,
+    symbol: str,
+    *,
+    conventions: Conventions = CAPPED,
+    **changes: Unpack[Changes],
+) -> MapLabels:
     """Return labels of a book that stands for the truth, and stays hidden from maps.
 
     Parameters
     ----------
     book : of other leverage mix, entries and seed than any book a map is made of
-    market, venue, tiers : as for ``sweep``; with funding where the truth pays it
+    market, venue, conventions, changes : as for ``sweep``; with funding where the truth pays it
     """
-    outcomes = sweep(book, market, venue, tiers=tiers, leverage_limit="cap")
+    outcomes = sweep(book, market, venue, conventions=conventions.with_(**changes))
     left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else weight(outcomes)
     events = outcomes.filter("liquidated", pl.col("symbol") == symbol).select(
         time="outcome_time", price="liquidation_price", notional=pl.col("fill_notional") * left

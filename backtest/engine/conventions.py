@@ -1,0 +1,125 @@
+"""Conventions of a run: what bars and tables leave open, decided once for sweeps, replays, levels and policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Literal, TypedDict, get_type_hints
+
+from backtest.errors import ArgumentError
+from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
+from backtest.rules.venue import Venue
+from backtest.schemas.arguments import converted, spelled
+
+PriceSeries = Literal["mark", "last", "index"]
+FillPrice = Literal["liquidation_price", "last_close", "last_extreme"]
+Intrabar = Literal["pessimistic", "optimistic", "path"]
+EntryBar = Literal["untested", "tested"]
+LeverageLimit = Literal["error", "cap", "filter"]
+GapLimit = timedelta | Literal["market"] | None
+
+
+class Changes(TypedDict, total=False):
+    """The fields of :class:`Conventions` as keywords."""
+
+    trigger_price: PriceSeries | None
+    fill_price: FillPrice
+    intrabar: Intrabar
+    entry_bar: EntryBar
+    stop_trigger: PriceSeries | None
+    leverage_limit: LeverageLimit
+    tiers: Tiers
+    gap_limit: GapLimit
+
+
+KINDS = get_type_hints(Changes)
+
+
+@spelled
+@dataclass(frozen=True)
+class Conventions:
+    """What a run assumes where prices and rules leave a choice.
+
+    Every function that takes ``conventions`` also takes the fields as keywords, which then change them:
+    ``sweep(book, market, venue, tiers="nearest", intrabar="path")``.
+
+    Parameters
+    ----------
+    trigger_price
+        The price series that triggers liquidation; None: the venue's.
+    fill_price
+        What a liquidation gets: its own price (the open where a bar opens beyond it), or the last price's close
+        or worst price of the bar. The first flatters an insurance fund; the last brackets it.
+    intrabar
+        What decides the order of events on opposite sides of a bar's open: against the holder, for the holder,
+        or by the path open, nearer extreme, other extreme, close.
+    entry_bar
+        Whether the bar that an entry falls strictly inside is tested. Rows that depend on it are ``ambiguous``.
+    stop_trigger
+        The price series stops and take-profits watch; None: the last price where there is one, else the mark.
+    leverage_limit
+        What to do with leverage beyond the limit of a position's tier: refuse the book, lower the leverage
+        (raising a margin below the initial margin), or leave out the positions.
+    tiers
+        Positions opened when no table was in force: ``"strict"`` refuses them, ``"nearest"`` uses the nearest
+        table. The name of a table uses it for every symbol that has one of that name, a mapping of symbol to name
+        for the symbols it holds; others are strict. :func:`~backtest.tiers_used` reports which were used.
+    gap_limit
+        The longest time without bars that a position survives in a known state, None: any; ``"market"``: the
+        market's own.
+
+    Raises
+    ------
+    ArgumentError
+        For values that are none of the choices.
+
+    Examples
+    --------
+    >>> from backtest import Conventions
+    >>> careful = Conventions(fill_price="last_extreme", leverage_limit="cap")
+    >>> careful.with_(intrabar="path").fill_price
+    'last_extreme'
+    """
+
+    trigger_price: PriceSeries | None = None
+    fill_price: FillPrice = "liquidation_price"
+    intrabar: Intrabar = "pessimistic"
+    entry_bar: EntryBar = "untested"
+    stop_trigger: PriceSeries | None = None
+    leverage_limit: LeverageLimit = "error"
+    tiers: Tiers = "strict"
+    gap_limit: GapLimit = "market"
+
+    def __post_init__(self) -> None:
+        """Refuse what is none of the choices."""
+        for name, kind in KINDS.items():
+            converted(getattr(self, name), kind, name)
+        if isinstance(self.gap_limit, timedelta) and self.gap_limit < timedelta(0):
+            raise ArgumentError(f"must not be below zero, is {self.gap_limit}", argument="gap_limit")
+
+    def with_(self, **changes: Any) -> Conventions:
+        """Return the conventions with some of them changed.
+
+        Raises
+        ------
+        ArgumentError
+            For a keyword that is no convention, naming the one that may be meant.
+        """
+        return replace(self, **changes)
+
+    def trigger_series(self, venue: Venue) -> str:
+        """Return the price series that triggers liquidation."""
+        return self.trigger_price or venue.trigger_price
+
+    def stop_series(self, market: Market) -> str:
+        """Return the price series that stops and take-profits watch."""
+        return self.stop_trigger or ("last" if market.has("last") else "mark")
+
+    def gap_limit_of(self, market: Market) -> timedelta | None:
+        """Return the longest time without bars that leaves a state known."""
+        return market.gap_limit if self.gap_limit == "market" else self.gap_limit
+
+
+#: What a run assumes where nothing else is asked for.
+USUAL = Conventions()
