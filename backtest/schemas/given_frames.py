@@ -14,10 +14,15 @@ import numpy as np
 import polars as pl
 
 from backtest.errors import DataError, kind_of
-from backtest.schemas.categories import Outcome, ReplayOutcome, Side
+from backtest.schemas.categories import KindOfContract, Outcome, ReplayOutcome, Side
 
 #: Columns of outcomes whose text is one of few words.
-CATEGORIES = {"side": (Side,), "outcome": (Outcome, ReplayOutcome), "leg_outcome": (Outcome,)}
+CATEGORIES = {
+    "side": (Side,),
+    "outcome": (Outcome, ReplayOutcome),
+    "leg_outcome": (Outcome,),
+    "contract_kind": (KindOfContract,),
+}
 
 
 def as_frame(given: Any, name: str) -> pl.DataFrame:
