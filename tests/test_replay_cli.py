@@ -72,8 +72,10 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
 
 def test_replay__says_on_screen_and_chart_that_the_fund_is_of_an_invented_book(words, capsys, monkeypatch) -> None:
     drawn: list[dict[str, Any]] = []
-    figure = fund.figure
-    monkeypatch.setattr(fund, "figure", lambda *given, **named: drawn.append(named) or figure(*given, **named))
+    figure = fund.fund_figure
+    monkeypatch.setattr(
+        fund, "fund_figure", lambda *given, **named: drawn.append(named) or figure(*given, **named)
+    )
     assert main([*words, "--fund", "1000"]) == 0
     printed = capsys.readouterr().out
     assert "read shares" not in printed
@@ -161,7 +163,7 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--policy", "okx", "--strength", "1e-9", "--exogenous"], "--exogenous add one"),
         (
             ["--policy", "okx", "--strength", "1e-9", "--entry-bar", "tested"],
-            "entry_bar must be .untested. in a counterfactual",
+            "entry_bar must be 'untested' in a counterfactual",
         ),
         (["--trace", "99"], "--trace must be the position_id"),
         (["--count", "5"], "--count is for an invented book"),

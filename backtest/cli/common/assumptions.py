@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from backtest.amounts import day, duration, plural, timestamp
-from backtest.engine.conventions import Conventions
 from backtest.market import Market
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL
 from backtest.rules.venue import Venue
+
+if TYPE_CHECKING:
+    from backtest.engine.conventions import Conventions
 
 #: Tables of one symbol that are told one by one; more are counted.
 MOST_TABLES = 2
