@@ -16,7 +16,7 @@ from backtest.engine.conventions import Changes
 from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.study.levels.grid import grid_of
+from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 
 
@@ -97,7 +97,7 @@ def test_the_name_of_a_table__is_taken_by_the_symbols_that_have_one():
         assert_frame_equal(named, sweep(held(), market(), RULES, tiers={"A": name}))
         assert tiers_used(held(), market(), RULES, tiers=name)["table"].to_list() == [name]
     assert population.synthetic(market(), RULES, count=10, seed=1, tiers="2031").positions.height == 10
-    grid = grid_of(market(), "A", bins=5, columns=5)
+    grid = level_grid(market(), "A", bins=5, columns=5)
     found = levels_of(held(), market(), RULES, grid, tiers="2031")
     np.testing.assert_array_equal(found.long, levels_of(held(), market(), RULES, grid, tiers={"A": "2031"}).long)
 
