@@ -210,7 +210,7 @@ class Case:
             held, prices, venue(tiers), convention=convention, profit=None, hedged=None, bracket=False,
             tiers="strict", threads=1,
         )  # fmt: skip
-        self.linear = tiers == 1 and convention == "A"
+        self.linear = tiers == 1 and convention == "own_worst"
         self.count = len(held)
         leaf = self.prepared.bars.arrays.leaf.reshape(SYMBOLS, -1, LEAF)
         self.columns = np.ascontiguousarray(np.moveaxis(leaf, 2, 1))
@@ -261,7 +261,7 @@ def rates(prices: Market, count: int, rng: np.random.Generator) -> Table:
     )
     for kind in ("mixed", "plain", "pair"):
         held = accounts(prices, count if kind == "mixed" else count // 4, rng, kind)
-        for tiers, convention in ((1, "A"), (TIERS, "C")):
+        for tiers, convention in ((1, "own_worst"), (TIERS, "joint_worst")):
             case = Case(prices, held, tiers, convention)
             case.check()
             fast, slow = in_turns(case.swept, case.scanned, repeats=2)
@@ -283,7 +283,11 @@ def calls(prices: Market, count: int, rng: np.random.Generator) -> Table:
         "names columns.",
     )
     held = accounts(prices, count, rng)
-    for tiers, convention, bracket in ((1, "A", False), (1, "C", True), (TIERS, "C", True)):
+    for tiers, convention, bracket in (
+        (1, "own_worst", False),
+        (1, "joint_worst", True),
+        (TIERS, "joint_worst", True),
+    ):
         rules = venue(tiers)
         (taken,) = in_turns(
             lambda: sweep_accounts(held, prices, rules, convention=convention, bracket=bracket), repeats=2

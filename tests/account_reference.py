@@ -213,10 +213,10 @@ def worst_prices(state: State, grid: Grid, i: int, convention: str, own: Positio
     held = {term.symbol for term in state.terms}
     bars = {symbol: grid.prices(symbol, i) for symbol in held}
     F = {symbol: grid.funding(symbol, i) for symbol in held}
-    if convention == "A":
+    if convention == "own_worst":
         candidates = [{symbol: min(bar, key=lambda P: state.G(symbol, P, own)) for symbol, bar in bars.items()}]
     else:
-        columns = (0, 1, 2) if convention == "C" else (2,)
+        columns = (0, 1, 2) if convention == "joint_worst" else (2,)
         candidates = [{symbol: bar[column] for symbol, bar in bars.items()} for column in columns]
     hits = [Hit(state, own, P, F, state.V(P, F, own, grid.symbols)) for P in candidates]
     return min(hits, key=lambda hit: hit.V)
@@ -289,14 +289,14 @@ def follow(legs: list[Leg], coins: list[Coin], transfers: list[Row], wallet: flo
         if state is None or is_exempt(state, world):
             continue
         for view in state.views():
-            for name in ("A", "C", "B"):
+            for name in ("own_worst", "joint_worst", "closes"):
                 if name not in lives:
                     hit = worst_prices(state, world["grid"], bar, name, view)
                     if (hit.V < 0) if world["strict"] else (hit.V <= 0):
                         lives[name] = ("liquidated", bar, hit)
         if len(lives) == 3:
             break
-    return {name: lives.get(name, end) for name in ("A", "C", "B")}
+    return {name: lives.get(name, end) for name in ("own_worst", "joint_worst", "closes")}
 
 
 def world_of(
@@ -355,7 +355,7 @@ def reference_account_outcomes(
     funding: pl.DataFrame | None,
     venue: Any,
     *,
-    convention: str = "C",
+    convention: str = "joint_worst",
     **options: Any,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return accounts and legs with their outcomes, as ``backtest.sweep_accounts`` must."""
@@ -385,7 +385,7 @@ def framed(rows: list[tuple[Any, ...]], columns: Row) -> pl.DataFrame:
 
 def account_outcome(lives: Row, convention: str, grid: Grid, order_margin: float) -> tuple[Any, ...]:
     outcome, bar, hit = lives[convention]
-    bracket = [grid.times[lives[name][1]] if lives[name][2] else None for name in ("A", "B")]
+    bracket = [grid.times[lives[name][1]] if lives[name][2] else None for name in ("own_worst", "closes")]
     time = None if outcome == "open" else grid.times[bar]
     money: tuple[Any, ...] = (None, None, None, None)
     if hit:
@@ -401,7 +401,7 @@ def account_outcome(lives: Row, convention: str, grid: Grid, order_margin: float
             at_fill = at_fill + (value - term.s * (term.Q * F[term.symbol] - term.anchor))
         at_fill = at_fill + order_margin
         money = (hit.V + mm, mm, at_fill, max(0.0, -at_fill))
-    ambiguous = (lives["A"][2] is None) != (lives["B"][2] is None)
+    ambiguous = (lives["own_worst"][2] is None) != (lives["closes"][2] is None)
     return outcome, outcome == "liquidated", time, *bracket, *money, ambiguous
 
 

@@ -46,7 +46,7 @@ def account_kinds() -> Iterator[tuple[str, str, dict[str, Any]]]:
         {},
     )
     yield "a fill rule for accounts", f"{SWEEP} --fill-price last_close", {}
-    yield "an unknown convention", f"{SWEEP} --convention D", {}
+    yield "an unknown convention", f"{SWEEP} --convention own", {}
     yield "a wallet that is not a number", SWEEP, changed("accounts", wallet=float("nan"))
     yield "an account that stands twice", SWEEP, changed("accounts", account_id=1)
     yield "an account without legs", SWEEP, changed("legs", account_id=1, row=2)

@@ -49,7 +49,7 @@ def random_case(rng: Rng, count: int = 60) -> Case:
     bars = random_bars(rng, length, dyadic)
     venue = random_venue(rng, dyadic)
     options = {
-        "convention": str(rng.choice(["A", "C", "B"])),
+        "convention": str(rng.choice(["own_worst", "joint_worst", "closes"])),
         "profit": str(rng.choice(["usable", "usable", "unusable", "own"])),
         "hedged": str(rng.choice(["liquidatable", "liquidatable", "exempt"])),
         "gap_limit_ms": int(rng.choice([60_000, 180_000, 21_600_000])) if rng.random() < 0.8 else None,
@@ -278,7 +278,7 @@ def with_ties(
             wallets.append(float(rng.exponential(64)))
             continue
         lived = held[: 1 + int(rng.integers(0, len(held)))]
-        convention = str(rng.choice(["A", "C", "B"]))
+        convention = str(rng.choice(["own_worst", "joint_worst", "closes"]))
         wallets.append(account.get("order_margin", 0.0) - least_left_over(lived, world, convention))
     return frames["accounts"].with_columns(wallet=pl.Series(wallets))
 

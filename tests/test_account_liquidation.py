@@ -246,7 +246,7 @@ def test_liquidate_accounts__books_every_change_of_the_wallet(number: int) -> No
         found = liquidate_accounts(
             Accounts(**frames), Market(case.bars, case.funding, gap_limit=limit), case.venue, cross=cross
         )
-        outcomes = swept(case, profit=cross.profit, hedged=cross.hedged, convention="C").accounts
+        outcomes = swept(case, profit=cross.profit, hedged=cross.hedged, convention="joint_worst").accounts
         assert (outcomes["liquidated"] == (found.accounts["triggers"] > 0)).all()
         assert outcomes.filter("liquidated")["outcome_time"].equals(
             found.accounts.filter(pl.col("triggers") > 0)["first_trigger"]

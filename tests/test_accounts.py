@@ -20,6 +20,7 @@ from backtest import Accounts, Market, liquidate_accounts, sweep_accounts
 from backtest.chart.venues.accounts import account, alert_lead_times, hedges
 from backtest.engine.accounts.alerts import replay_alerts
 from backtest.errors import ArgumentError, DataError, RulesError
+from backtest.kernel.choices import AccountPrices
 from backtest.study.holders.account_paths import account_path
 
 OUTCOMES = ["outcome", "outcome_time", "earliest_liquidation", "equity", "maintenance_margin", "shortfall"]
@@ -36,14 +37,14 @@ def market_of(case: Case) -> Market:
 
 def test_sweep_accounts__brackets_every_convention() -> None:
     for case in cases(31, 6):
-        found = {name: swept(case, convention=name).accounts for name in "ACB"}
+        found = {name: swept(case, convention=name).accounts for name in AccountPrices.names()}
         for own in found.values():
-            assert own["earliest_liquidation"].equals(found["A"]["earliest_liquidation"])
-            assert own["latest_liquidation"].equals(found["A"]["latest_liquidation"])
-        assert_not_later(found["A"], found["C"])
-        assert_not_later(found["C"], found["B"])
-        liquidated = found["A"]["liquidated"] != found["B"]["liquidated"]
-        assert (found["C"]["ambiguous"] == liquidated).all()
+            assert own["earliest_liquidation"].equals(found["own_worst"]["earliest_liquidation"])
+            assert own["latest_liquidation"].equals(found["own_worst"]["latest_liquidation"])
+        assert_not_later(found["own_worst"], found["joint_worst"])
+        assert_not_later(found["joint_worst"], found["closes"])
+        liquidated = found["own_worst"]["liquidated"] != found["closes"]["liquidated"]
+        assert (found["joint_worst"]["ambiguous"] == liquidated).all()
 
 
 def assert_not_later(one: pl.DataFrame, other: pl.DataFrame) -> None:
@@ -108,8 +109,8 @@ def test_sweep_accounts__refuses_bars_off_a_common_grid_and_prices_that_trigger_
     mixed = {name: replace(own, settlement=name) for name, own in case.venue.contracts.items()}
     with pytest.raises(RulesError, match="all contracts an account may hold must settle in one currency: AAA AAA"):
         sweep_accounts(accounts, market_of(case), replace(case.venue, contracts=mixed))
-    with pytest.raises(ArgumentError, match="convention must be one of A, C, B, is 'D'"):
-        sweep_accounts(accounts, market_of(case), case.venue, convention="D")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="convention must be one of own_worst"):
+        sweep_accounts(accounts, market_of(case), case.venue, convention="own_wurst")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="accounts must be Accounts"):
         sweep_accounts(case.frames, market_of(case), case.venue)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="ratio must lie between 0 and 1"):
@@ -179,17 +180,17 @@ def test_command__writes_what_became_of_accounts(tmp_path) -> None:
     words = (
         "sweep --bars bars.parquet --funding funding.parquet --accounts accounts.parquet --legs legs.parquet "
         "--collateral collateral.parquet --haircuts haircuts.parquet --transfers transfers.parquet "
-        "--venue venue.toml --convention A --procedure --out out"
+        "--venue venue.toml --convention own_worst --procedure --out out"
     )
     code, out, err = run(words, tmp_path)
     assert (code, err) == (0, "")
-    assert "Under convention A" in out
+    assert "Under convention own_worst" in out
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["accounts.parquet", "closed.parquet", "legs.parquet", "steps.parquet", "summary.json"]
     written = pl.read_parquet(tmp_path / "out" / "accounts.parquet")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert sum(summary["outcomes"].values()) == written.height == 2
-    assert summary["arguments"]["convention"] == "A"
+    assert summary["arguments"]["convention"] == "own_worst"
     assert set(summary["inputs"]) >= {"accounts.parquet", "legs.parquet", "venue.toml"}
 
 

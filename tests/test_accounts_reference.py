@@ -100,7 +100,7 @@ def test_sweep_accounts__equals_the_reference_on_real_hourly_marks() -> None:
     bars = pl.read_parquet(REAL / "mark_1h.parquet").select("symbol", "time", "open", "high", "low", "close")
     funding = pl.read_parquet(REAL / "funding_8h.parquet").select("symbol", "time", "rate")
     case = Case(real_accounts(bars), bars, funding, one_rate(), {"gap_limit_ms": 21_600_000})
-    for convention in ("A", "C", "B"):
+    for convention in ("own_worst", "joint_worst", "closes"):
         expected = reference_account_outcomes(
             case.frames, bars, funding, case.venue, **case.options, convention=convention
         )

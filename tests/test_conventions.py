@@ -38,7 +38,7 @@ RULES = venue("2030", "2031")
 
 
 def held() -> Book:
-    return Book(positions(market()))
+    return Book(positions(market()).drop("weight"))
 
 
 def test_keywords__are_the_fields_of_conventions_with_their_types():

@@ -163,7 +163,7 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--policy", "okx", "--strength", "1e-9", "--exogenous"], "--exogenous add one"),
         (
             ["--policy", "okx", "--strength", "1e-9", "--entry-bar", "tested"],
-            "entry_bar must be 'untested' in a counterfactual",
+            "must be 'untested' in a counterfactual",
         ),
         (["--trace", "99"], "--trace must be the position_id"),
         (["--count", "5"], "--count is for an invented book"),

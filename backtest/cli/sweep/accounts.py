@@ -50,7 +50,7 @@ def run(options: Namespace) -> None:
         market = read_market(options)
     with clock.stage("accounts"):
         accounts = read_accounts(options)
-    rules = {"convention": options.convention or "C", "tiers": tiers, "threads": options.threads}
+    rules = {"convention": options.convention or "joint_worst", "tiers": tiers, "threads": options.threads}
     with clock.stage("sweep"):
         swept = sweep_accounts(accounts, market, venue, profit=options.profit, hedged=options.hedged, **rules)
     followed = None
@@ -69,7 +69,7 @@ def run(options: Namespace) -> None:
         files.write_summary(summary(options, market, venue, currency, swept.accounts, followed, tiers, clock))
     print(counts(swept.accounts) if followed is None else before_and_after(swept.accounts, followed))
     word = "liquidated" if followed is None else "triggered"
-    print(f"\n{paragraph(told(swept.accounts, options.convention or 'C', word))}\n")
+    print(f"\n{paragraph(told(swept.accounts, options.convention or 'joint_worst', word))}\n")
     named = [
         *procedure(followed),
         ("gaps", assumptions.gaps(market)),

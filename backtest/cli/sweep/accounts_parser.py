@@ -30,9 +30,9 @@ def add_accounts(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--transfers", type=Path, metavar="FILE", help="deposits and withdrawals")
     group.add_argument(
         "--convention",
-        choices=("A", "C", "B"),
-        help="inside a bar: each symbol at its own worst (A), all lows, all highs or all closes (C, default), "
-        "closes (B)",
+        choices=("own_worst", "joint_worst", "closes"),
+        help="inside a bar: each symbol at its own worst, the worst of all lows, all highs or all closes "
+        "(default), closes",
     )
     group.add_argument(
         "--profit",

@@ -10,7 +10,7 @@ import polars as pl
 
 from backtest.book.accounts import Accounts
 from backtest.engine import columns
-from backtest.engine.accounts.prepare import prepare
+from backtest.engine.accounts.prepare import Convention, prepare
 from backtest.engine.accounts.run import run, watch
 from backtest.errors import ArgumentError
 from backtest.kernel.choices import OutcomeCode
@@ -30,7 +30,7 @@ def replay_alerts(
     *,
     ratio: float = 0.8,
     quiet: timedelta = timedelta(minutes=30),
-    convention: Literal["A", "C", "B"] = "C",
+    convention: Convention = "joint_worst",
     profit: Literal["usable", "unusable", "own"] | None = None,
     hedged: Literal["liquidatable", "exempt"] | None = None,
     tiers: Tiers = "strict",

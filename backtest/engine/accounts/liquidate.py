@@ -6,7 +6,7 @@ that a step restores lives on with what is left, tested from the next bar, and m
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.engine import columns
 from backtest.engine.accounts.account import Coin, Part
-from backtest.engine.accounts.prepare import Prepared, prepare
+from backtest.engine.accounts.prepare import Convention, Prepared, prepare
 from backtest.engine.accounts.procedure import Account
 from backtest.engine.accounts.run import run
 from backtest.engine.input_warnings import warn_once
@@ -76,7 +76,7 @@ def liquidate_accounts(
     market: Market,
     venue: Venue,
     *,
-    convention: Literal["A", "C", "B"] = "C",
+    convention: Convention = "joint_worst",
     cross: Cross | None = None,
     tiers: Tiers = "strict",
     threads: int | None = None,

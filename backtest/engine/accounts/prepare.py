@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -24,11 +25,7 @@ from backtest.rules.timeline import Tiers, by_symbol
 from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
-CONVENTIONS = {
-    "A": int(AccountPrices.OWN_WORST),
-    "C": int(AccountPrices.JOINT_WORST),
-    "B": int(AccountPrices.CLOSES),
-}
+Convention = Literal["own_worst", "joint_worst", "closes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +72,8 @@ def prepare(
         leverages=_distinct_leverages(accounts, traded),
     )
     held = hold(accounts, held_market, bars, funding, rules)
-    options = sweep.Options(CONVENTIONS[convention], bracket, Profit.code(profit), strict, hedged == "exempt", 1.0)
+    codes = AccountPrices.code(convention), bracket, Profit.code(profit)
+    options = sweep.Options(*codes, strict, hedged == "exempt", 1.0)
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts import frames
 from backtest.engine.accounts.frames import AccountOutcomes
-from backtest.engine.accounts.prepare import prepare
+from backtest.engine.accounts.prepare import Convention, prepare
 from backtest.engine.accounts.run import run
 from backtest.engine.input_warnings import warn_once
 from backtest.market.market import Market
@@ -22,7 +22,7 @@ def sweep_accounts(
     market: Market,
     venue: Venue,
     *,
-    convention: Literal["A", "C", "B"] = "C",
+    convention: Convention = "joint_worst",
     profit: Literal["usable", "unusable", "own"] | None = None,
     hedged: Literal["liquidatable", "exempt"] | None = None,
     bracket: bool = True,
@@ -36,9 +36,9 @@ def sweep_accounts(
     accounts, market, venue
         Wallets and what they stand behind, the mark prices and funding they live through, and the rules.
     convention
-        Where the symbols stand inside a bar, of which only low, high and close are known: each at its own worst
-        (A, liquidates too many hedges), the worst of all lows, all highs, all closes (C), all closes (B, misses
-        some).
+        Where the symbols are inside a bar, of which only low, high and close are known: each at its own worst
+        (``own_worst``, liquidates too many hedges), the worst of all lows, all highs, all closes
+        (``joint_worst``), all closes (``closes``, misses some).
     profit
         Whether a position's unrealised profit is margin: for all, ``unusable`` until settled, or only for its
         ``own`` position; None: as the venue says.
@@ -46,8 +46,8 @@ def sweep_accounts(
         Accounts whose longs and shorts are equal in every symbol are ``liquidatable`` or ``exempt``; None: the
         venue's rule.
     bracket
-        Whether conventions A and B are followed too, for ``earliest_liquidation``, ``latest_liquidation`` and
-        ``ambiguous``, which are null otherwise.
+        Whether ``own_worst`` and ``closes`` are followed too, for ``earliest_liquidation``,
+        ``latest_liquidation`` and ``ambiguous``, which are null otherwise.
     tiers
         Legs entered when no table was in force: as in :func:`~backtest.sweep`.
     threads

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
-from backtest.engine.accounts.prepare import prepare
+from backtest.engine.accounts.prepare import Convention, prepare
 from backtest.engine.accounts.run import followed
 from backtest.market.market import Market
+from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
@@ -23,14 +24,16 @@ def account_path(
     market: Market,
     venue: Venue,
     *,
-    convention: str = "C",
-    **options: Any,
+    convention: Convention = "joint_worst",
+    profit: Literal["usable", "unusable", "own"] | None = None,
+    hedged: Literal["tested", "spared"] | None = None,
+    tiers: Tiers = "strict",
 ) -> pl.DataFrame:
     """Return an account's equity and maintenance margin through the bars it holds legs in, as if never liquidated.
 
     Parameters
     ----------
-    convention, **options
+    convention, profit, hedged, tiers
         As :func:`~backtest.sweep_accounts` takes them.
 
     Returns
@@ -39,10 +42,10 @@ def account_path(
     them, and ``worst_equity``: what was left over at the convention's worst prices in the bar, on top of the same
     margin. The account is used up where ``worst_equity`` is at most ``maintenance_margin``.
     """
-    given = {"profit": None, "hedged": None, "tiers": "strict", **options}
     prepared = prepare(
-        accounts.only(account_id), market, venue, convention=convention, bracket=False, threads=1, **given
-    )
+        accounts.only(account_id), market, venue, convention=convention, profit=profit, hedged=hedged,
+        bracket=False, tiers=tiers, threads=1,
+    )  # fmt: skip
     closes, worst, needed = followed(prepared)
     held = np.flatnonzero(~np.isnan(closes))
     return pl.DataFrame(
