@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from backtest.cli import option_words
+from backtest.cli.common.parser_errors import Parser
 from backtest.cli.common.progress import notices_above_progress
 from backtest.cli.parser import build_parser
-from backtest.errors import BacktestError, IncompleteError, TiersError
+from backtest.errors import BacktestError, IncompleteError
 
 REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
@@ -21,8 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 2: refused, with a line that names the error. 3: parts of a long job are not done, with a line that
     names them.
     """
+    parser = build_parser()
     try:
-        options = build_parser().parse_args(argv)
+        options = parser.parse_args(argv)
+        parser = parser.commands[options.command]
         command = import_module(f"backtest.cli.{options.command}.command")
         notices_above_progress()
         command.run(options)
@@ -33,11 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except IncompleteError as error:
-        return _refuse(str(error), INCOMPLETE)
-    except TiersError as error:
-        return _refuse(f"{error} (--tiers nearest, or --tiers SYMBOL=TABLE)")
+        return _refuse(_message(error, parser), INCOMPLETE)
     except BacktestError as error:
-        return _refuse(str(error))
+        return _refuse(_message(error, parser))
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
@@ -45,8 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _message(error: BacktestError, parser: Parser) -> str:
+    """Return what was refused, arguments named as the options that set them."""
+    return error.message(parser.option_of, parser.setting)
+
+
 def _refuse(message: str, code: int = REFUSED) -> int:
-    print(f"backtest: error: {option_words.told(' '.join(message.split()))}", file=sys.stderr)
+    print(f"backtest: error: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 

@@ -14,7 +14,7 @@ Suspicious positions that are accepted raise an :class:`InputWarning`, once for 
 argument, the rule, how many rows break it and the first of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 class BacktestError(Exception):
@@ -25,13 +25,32 @@ class BacktestError(Exception):
     sentence
         The rule that is broken, the value given, how many do and the first.
     argument
-        The Python argument it is about, which the message then begins with. The command line names its own option.
+        The argument it is about, of which the sentence is said.
+    remedies
+        Arguments and values that would serve instead.
+
+    The message names arguments as Python does; :meth:`message` writes it for those who know them by other names.
     """
 
-    def __init__(self, sentence: str, *, argument: str | None = None) -> None:
-        super().__init__(sentence if argument is None else f"{argument} {sentence}")
-        self.sentence = sentence
-        self.argument = argument
+    def __init__(
+        self, sentence: str, *, argument: str | None = None, remedies: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.sentence, self.argument, self.remedies = sentence, argument, tuple(remedies)
+        super().__init__(self.message())
+
+    def message(self, named: Callable[[str], str | None] = str, setting: str = "{}={!r}") -> str:
+        """Return the message in a caller's words.
+
+        Parameters
+        ----------
+        named
+            What an argument is called; None where it cannot be set, whose remedies are left out.
+        setting
+            How an argument and its value are written, a format.
+        """
+        subject = "" if self.argument is None else f"{named(self.argument) or self.argument} "
+        ways = [setting.format(name, value) for argument, value in self.remedies if (name := named(argument))]
+        return f"{subject}{self.sentence}" + (f" ({' or '.join(ways)})" if ways else "")
 
 
 class DataError(BacktestError, ValueError):
@@ -42,9 +61,14 @@ class RulesError(BacktestError, ValueError):
     """A venue's rules cannot be used; ``problems`` lists each problem as (path of the setting, sentence)."""
 
     def __init__(
-        self, sentence: str, problems: Sequence[tuple[str, str]] = (), *, argument: str | None = None
+        self,
+        sentence: str,
+        problems: Sequence[tuple[str, str]] = (),
+        *,
+        argument: str | None = None,
+        remedies: Sequence[tuple[str, str]] = (),
     ) -> None:
-        super().__init__(sentence, argument=argument)
+        super().__init__(sentence, argument=argument, remedies=remedies)
         self.problems = tuple(problems)
 
 
@@ -63,8 +87,10 @@ class FetchError(BacktestError):
 class IncompleteError(BacktestError):
     """Part of a long job could not be done; the rest is kept. ``failed`` holds the reasons, by the part's name."""
 
-    def __init__(self, message: str, failed: Mapping[str, str]) -> None:
-        super().__init__(message)
+    def __init__(
+        self, sentence: str, failed: Mapping[str, str], *, remedies: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(sentence, remedies=remedies)
         self.failed = dict(failed)
 
 

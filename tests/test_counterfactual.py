@@ -207,7 +207,7 @@ def test_counterfactual__says_what_ran_away() -> None:
         held, path, plain_venue(0.01), plain_venue(0.05), impact=Impact(mark=1e-3, largest_offset=0.2)
     )
     assert found.marks["runaway_bars"][0] > 0
-    assert any("impact.mark is too large" in note for note in found.notes)
+    assert any("the impact on the mark is too large" in note for note in found.notes)
     assert any("moved less than this strength implies" in note for note in found.notes)
 
 

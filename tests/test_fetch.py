@@ -420,7 +420,7 @@ BAD_ARGUMENTS = [
     ({"symbols": "../../etc"}, "symbol must be written as the venue does"),
     ({"interval": "7m"}, "interval of binance mark must be one of 1m, .*, is '7m'"),
     ({"start": "May"}, "start must be a date or a time like 2021-05-19, is 'May'"),
-    ({"end": "2021-05-01"}, "end must lie after start"),
+    ({"end": "2021-05-01"}, "end must lie after the start"),
 ]
 
 

@@ -322,10 +322,10 @@ def test_spread__is_over_books(policies: pl.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Grid(caps=()), "caps of a grid must hold one value or more"),
-        (lambda: Grid(funds=(1.0, 1.0)), "funds of a grid must hold one value or more, each once"),
+        (lambda: Grid(caps=()), "caps must hold one value or more"),
+        (lambda: Grid(funds=(1.0, 1.0)), "funds must hold one value or more, each once"),
         (lambda: Grid(responses=("leave",)), "one is 'leave'"),
-        (lambda: Grid(caps=(0.5,)), "a cap on leverage must be 1 or more, is 0.5"),
+        (lambda: Grid(caps=(0.5,)), "cap must be 1 or more, is 0.5"),
         (lambda: Grid(rate_scales=(0.0,)), "rate_scale must be finite and above zero"),
         (lambda: Grid(fills=("best",)), "fill must be one of liquidation_price, worst_price, is 'best'"),
         (lambda: Grid(liquidation_fees=(1.0,)), "0 <= liquidation_fee < 1"),
@@ -344,7 +344,7 @@ def test_spread__is_over_books(policies: pl.DataFrame) -> None:
             lambda: under_cap(BOOK, venue(), 5.0, "leave"),
             "response must be one of same_size, same_margin, not_opened",
         ),
-        (lambda: under_cap(BOOK, venue(), 0.0, "same_size"), "a cap on leverage must be 1 or more"),
+        (lambda: under_cap(BOOK, venue(), 0.0, "same_size"), "cap must be 1 or more"),
     ],
 )
 def test_wrong_grids__are_refused(make, message: str) -> None:

@@ -34,7 +34,7 @@ bars, funding and positions are Parquet or CSV files; their columns are listed b
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the whole command line."""
     parser = Parser(prog="backtest", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument(
@@ -44,4 +44,5 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (add_run, add_sweep, add_replay, add_levels, add_policy, add_fetch, add_venues, add_price):
         add(commands)
     add_warm(commands)
+    parser.commands = commands.choices
     return parser

@@ -115,12 +115,12 @@ def load(
     if start is None and end is None:
         _require_files(bars, options)
         if not (funding is None or isinstance(funding, str | Path)):
-            raise ArgumentError(f"funding must be a file, is {type(funding).__name__}")
+            raise ArgumentError(f"must be a file, is {type(funding).__name__}", argument="funding")
         return market.load(bars, funding, gap_limit=gap_limit, description=description)
     if start is None or end is None:
         raise ArgumentError(f"{'start' if start is None else 'end'} must be given too: a span needs both")
     if funding is None or isinstance(funding, Path):
-        raise ArgumentError(f"symbols must be text like BTCUSDT or a list of it, is {funding!r}")
+        raise ArgumentError(f"must be text like BTCUSDT or a list of it, is {funding!r}", argument="symbols")
     wanted = history.History(
         venue=str(bars),
         symbols=(funding,) if isinstance(funding, str) else tuple(funding),

@@ -135,8 +135,7 @@ class Market:
             needed = [f"{PRICE_PREFIX[series]}{name}" for name in ("open", "high", "low", "close")]
             missing = [name for name in needed if name not in self.bars.columns]
             raise ArgumentError(
-                f"bars must have columns {', '.join(missing)}: the {series} price is requested "
-                "(trigger_price, fill_price or stop_trigger)"
+                f"bars must have columns {', '.join(missing)}: a trigger or a fill needs the {series} price"
             )
         return readonly(self.bars[f"{PRICE_PREFIX[series]}{part}"].to_numpy())
 
@@ -183,9 +182,8 @@ class Market:
             kept = list(symbols)
             strange = [symbol for symbol in kept if symbol not in self.symbols]
             if strange:
-                raise ArgumentError(
-                    f"symbols: {strange[0]} is not in the bars: there are {', '.join(self.symbols)}"
-                )
+                sentence = f"names {strange[0]}, which is not in the bars: there are {', '.join(self.symbols)}"
+                raise ArgumentError(sentence, argument="symbols")
             rows.append(pl.col("symbol").is_in(kept))
             rates = None if rates is None else rates.filter(pl.col("symbol").is_in(kept))
         if start is not None:
@@ -194,7 +192,8 @@ class Market:
             rows.append(pl.col("time") < end)
         bars = self.bars.filter(rows)
         if bars.is_empty():
-            raise ArgumentError(f"start and end leave no bars of {self!r}")
+            until = f" before {end:%Y-%m-%d %H:%M}" if start is not None and end is not None else ""
+            raise ArgumentError(f"leaves no bars of {self!r}{until}", argument="end" if start is None else "start")
         return self._with(bars, None if rates is None or rates.is_empty() else rates)
 
     def without_funding(self) -> Market:
@@ -254,7 +253,7 @@ class Market:
             if name.removeprefix("last_").removeprefix("index_") in combine
         ]
         if not (isinstance(every, str) and INTERVAL.fullmatch(every)):
-            raise ArgumentError(f"every must be an interval like 5m, 1h or 1d, is {every!r}")
+            raise ArgumentError(f"must be an interval like 5m, 1h or 1d, is {every!r}", argument="every")
         coarse = self.bars.group_by_dynamic("time", every=every, group_by="symbol").agg(values)
         names = [name for name in self.bars.columns if name in coarse.columns]
         return self._with(coarse.select(names), self.funding)
@@ -343,5 +342,5 @@ def _most_common_step(times: Integers) -> int:
 
 def _checked_limit(limit: timedelta | None) -> timedelta | None:
     if limit is not None and (not isinstance(limit, timedelta) or limit < timedelta(0)):
-        raise ArgumentError(f"gap_limit must be a timedelta of zero or more, or None, is {limit!r}")
+        raise ArgumentError(f"must be a timedelta of zero or more, or None, is {limit!r}", argument="gap_limit")
     return limit

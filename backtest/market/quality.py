@@ -65,7 +65,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("flat_bars", "jump_deviations", "jump", "distance", "funding_hours"):
             if not getattr(self, name) > 0:
-                raise ArgumentError(f"{name} must be above zero, is {getattr(self, name)}")
+                raise ArgumentError(f"must be above zero, is {getattr(self, name)}", argument=name)
 
 
 @checked

@@ -103,6 +103,8 @@ def sentences(mix: Mapping[float, float], tilt: float, trader_notional: float) -
 def check_mix(mix: Mapping[float, float]) -> None:
     """Raise unless a mix gives shares that add up to 1 at leverages of 1 or more."""
     if not mix or any(not (leverage >= 1 and share >= 0) for leverage, share in mix.items()):
-        raise ArgumentError(f"leverage_mix must give shares of zero or more at leverages of 1 or more, is {mix!r}")
+        raise ArgumentError(
+            f"must give shares of zero or more at leverages of 1 or more, is {mix!r}", argument="leverage_mix"
+        )
     if abs(sum(mix.values()) - 1) > 1e-9:
-        raise ArgumentError(f"leverage_mix must add up to 1, adds up to {sum(mix.values()):.10g}")
+        raise ArgumentError(f"must add up to 1, adds up to {sum(mix.values()):.10g}", argument="leverage_mix")

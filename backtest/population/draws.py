@@ -12,13 +12,13 @@ from datetime import timedelta
 
 import numpy as np
 
-from backtest.errors import ArgumentError, TiersError
+from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.margin import table_size
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import Tiers, by_symbol, timeline
+from backtest.rules.timeline import Tiers, by_symbol, not_in_force, timeline
 from backtest.rules.venue import Venue
 
 #: Where the Pareto tail of sizes begins, in standard deviations above the median: the largest hundredth.
@@ -123,7 +123,8 @@ class HoldingLaw:
         is_time = isinstance(median, timedelta) and MILLISECOND <= median <= LONGEST_HOLDING
         if median is not None and not is_time:
             raise ArgumentError(
-                f"median_holding must be a timedelta from a millisecond to a century, or None, is {median!r}"
+                f"must be a timedelta from a millisecond to a century, or None, is {median!r}",
+                argument="median_holding",
             )
         require_number("holding_spread", self.holding_spread)
 
@@ -223,7 +224,8 @@ def parts_by_table(market: Market, venue: Venue, tiers: Tiers, rows: Integers) -
         cuts = [first, *(first + np.searchsorted(times[first:stop], line.starts[1:])), stop]
         for table, begin, end in zip(line.tables, cuts[:-1], cuts[1:], strict=True):
             if begin < end and table is None:
-                raise _no_tiers(contract, end - begin, rows.size)
+                told = f"{end - begin:,} of {rows.size:,} have none, all in {contract.symbol}"
+                raise not_in_force(f"positions need margin tiers in force at their entry: {told}", contract)
             if begin < end and table is not None:
                 yield Part(slice(begin, end), contract, table)
 
@@ -233,7 +235,7 @@ def require_number(name: str, value: float, *, above_zero: bool = False) -> None
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not number or not np.isfinite(value) or value < 0 or (above_zero and value == 0):
         rule = "above zero" if above_zero else "not negative"
-        raise ArgumentError(f"{name} must be finite and {rule}, is {value!r}")
+        raise ArgumentError(f"must be finite and {rule}, is {value!r}", argument=name)
 
 
 def require_shares(name: str, shares: list[float]) -> None:
@@ -241,11 +243,4 @@ def require_shares(name: str, shares: list[float]) -> None:
     for share in shares:
         require_number(name, share)
     if abs(sum(shares) - 1) > 1e-9:
-        raise ArgumentError(f"{name} must add up to 1, they add up to {sum(shares):g}")
-
-
-def _no_tiers(contract: Contract, count: int, total: int) -> TiersError:
-    return TiersError(
-        f"positions need margin tiers in force at their entry: {count:,} of {total:,} have none, all in "
-        f"{contract.symbol}, whose tables are {contract.dated_tables}: ask for the nearest, or name a substitute"
-    )
+        raise ArgumentError(f"must add up to 1, they add up to {sum(shares):g}", argument=name)

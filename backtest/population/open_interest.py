@@ -275,4 +275,4 @@ def _require_columns(market: Market, names: tuple[str, ...]) -> None:
 
 def _require_range(name: str, value: float, high: float) -> None:
     if not 0.0 < value <= high and not (value == 0.0 and name in ("turnover", "opening_share")):
-        raise ArgumentError(f"{name} must lie above 0 and at most at {high:g}, is {value!r}")
+        raise ArgumentError(f"must lie above 0 and at most at {high:g}, is {value!r}", argument=name)

@@ -23,12 +23,12 @@ class SideLaw:
         """Raise for shares outside 0 to 1."""
         require_number("long_share", self.long_share)
         if self.long_share > 1:
-            raise ArgumentError(f"long_share must lie from 0 to 1, is {self.long_share!r}")
+            raise ArgumentError(f"must lie from 0 to 1, is {self.long_share!r}", argument="long_share")
         require_number("funding_lean", self.funding_lean)
         if self.funding_lean > min(self.long_share, 1 - self.long_share):
             raise ArgumentError(
-                f"funding_lean must leave shares from 0 to 1 around long_share {self.long_share:g}, "
-                f"is {self.funding_lean!r}"
+                f"must leave shares from 0 to 1 around long_share {self.long_share:g}, is {self.funding_lean!r}",
+                argument="funding_lean",
             )
 
     def __str__(self) -> str:

@@ -145,9 +145,11 @@ class _Laws:
     def __post_init__(self) -> None:
         """Raise for an unknown profile of entries, and for what is no mix."""
         if self.entries not in get_args(Entries):
-            raise ArgumentError(f"entries must be one of {', '.join(get_args(Entries))}, is {self.entries!r}")
+            raise ArgumentError(
+                f"must be one of {', '.join(get_args(Entries))}, is {self.entries!r}", argument="entries"
+            )
         if not isinstance(self.leverage_mix, LeverageMix):
-            raise ArgumentError(f"leverage_mix must be a LeverageMix, is {self.leverage_mix!r}")
+            raise ArgumentError(f"must be a LeverageMix, is {self.leverage_mix!r}", argument="leverage_mix")
 
     def profile(self, market: Market) -> Floats:
         """Return (rows,) weights of an entry in each bar; zeros where all bars are alike."""
@@ -229,4 +231,4 @@ def _assumptions(market: Market, laws: _Laws, drawn: _Drawn) -> Iterator[str]:
 
 def _require_whole(name: str, value: int, *, least: int) -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ArgumentError(f"{name} must be a whole number of at least {least}, is {value!r}")
+        raise ArgumentError(f"must be a whole number of at least {least}, is {value!r}", argument=name)

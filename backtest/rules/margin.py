@@ -257,16 +257,16 @@ def _arrays(**values: Values) -> list[Floats]:
         try:
             array = np.asarray(signs(value) if name == "side" else value, np.float64)
         except (TypeError, ValueError):
-            raise ArgumentError(f"{name} must be a number or an array of them, is {value!r}") from None
+            raise ArgumentError(f"must be a number or an array of them, is {value!r}", argument=name) from None
         if not np.isfinite(array).all():
-            raise ArgumentError(f"{name} must be finite, is {value!r}")
+            raise ArgumentError(f"must be finite, is {value!r}", argument=name)
         if name in ("quantity", "entry_price", "price", "leverage") and not (array > 0).all():
-            raise ArgumentError(f"{name} must be above zero, is {value!r}")
+            raise ArgumentError(f"must be above zero, is {value!r}", argument=name)
         if name == "side" and not (np.abs(array) == 1).all():
-            raise ArgumentError(f"side must be +1 (long) or -1 (short), is {value!r}")
+            raise ArgumentError(f"must be +1 (long) or -1 (short), is {value!r}", argument="side")
         arrays.append(np.atleast_1d(array))
     try:
         return [readonly(array) for array in np.broadcast_arrays(*arrays)]
     except ValueError:
         sizes = ", ".join(f"{name} {array.size}" for name, array in zip(values, arrays, strict=True))
-        raise ArgumentError(f"arrays must have one length: {sizes}") from None
+        raise ArgumentError(f"must have one length: {sizes}", argument="arrays") from None

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, TiersError
 from backtest.kernel.types import Integers
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
@@ -91,6 +91,15 @@ def by_symbol(tiers: Tiers, contracts: Sequence[Contract]) -> Tiers:
 def of_symbols(tiers: Tiers, symbols: Collection[str]) -> Tiers:
     """Return the choice for some symbols alone."""
     return tiers if isinstance(tiers, str) else {symbol: tiers[symbol] for symbol in tiers if symbol in symbols}
+
+
+def not_in_force(sentence: str, contract: Contract) -> TiersError:
+    """Return the refusal of positions opened when no table was in force, with the tables there are."""
+    return TiersError(
+        f"{sentence}; the tables of {contract.symbol} are {contract.dated_tables}: take the nearest, or one by "
+        "its name",
+        remedies=(("tiers", "nearest"), ("tiers", contract.tables[-1].name)),
+    )
 
 
 def milliseconds(moment: datetime) -> int:

@@ -105,9 +105,9 @@ def sweep(
         For what is wrong with the prices, with ids across batches, or with the venue.
     """
     if not INTERVAL.fullmatch(every):
-        raise ArgumentError(f"every must be an interval like 15m, 1h or 1d, is {every!r}")
+        raise ArgumentError(f"must be an interval like 15m, 1h or 1d, is {every!r}", argument="every")
     if not 0 < unit < float("inf"):
-        raise ArgumentError(f"unit must be above zero, is {unit!r}")
+        raise ArgumentError(f"must be above zero, is {unit!r}", argument="unit")
     conventions = conventions.with_(**changes)
     tables = by_symbol(conventions.tiers, [venue.contract(symbol) for symbol in prices.known])
     if conventions.gap_limit != "market":  # gaps are then reported by it too

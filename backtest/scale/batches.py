@@ -71,7 +71,7 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
         Where there is no file, or files differ in their columns.
     """
     if rows < 1:
-        raise ArgumentError(f"batch_rows must be at least 1, is {rows}")
+        raise ArgumentError(f"must be at least 1, is {rows}", argument="batch_rows")
     batches: list[Batch] = []
     columns: tuple[str, pl.Schema] | None = None
     for number, path in enumerate(files(source, "positions")):

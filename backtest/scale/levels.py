@@ -19,7 +19,9 @@ def grids_asked(levels: LevelGrid | Sequence[LevelGrid], drift: bool) -> tuple[L
     grids = (levels,) if isinstance(levels, LevelGrid) else tuple(levels)
     for number, grid in enumerate(grids):
         if not isinstance(grid, LevelGrid):
-            raise ArgumentError(f"levels must be grids, as level_grid makes them: number {number} is {grid!r}")
+            raise ArgumentError(
+                f"must be grids, as level_grid makes them: number {number} is {grid!r}", argument="levels"
+            )
     if drift and not grids:
         raise ArgumentError("drift moves levels: give grids for levels too")
     return grids

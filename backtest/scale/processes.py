@@ -56,7 +56,7 @@ class Processes:
         prepare: Callable[[], object] | None = sweeps,
     ) -> None:
         if workers is not None and workers < 1:
-            raise ArgumentError(f"workers must be at least 1, is {workers}")
+            raise ArgumentError(f"must be at least 1, is {workers}", argument="workers")
         self.workers, self.retries, self._prepare = thread_count(workers), retries, prepare
         self._waiting: deque[Work] = deque()
         self._failures: dict[str, int] = {}

@@ -34,6 +34,7 @@ class Run:
                     (job.folder / file).unlink(missing_ok=True)
         self.missing = [batch for batch in batches if batch.name not in self.records]
         self.failed: dict[str, str] = {}
+        self.remedies: Sequence[tuple[str, str]] = ()  #: of the first that failed
         self.began = time.perf_counter()
         self.done_before = self._done()
 
@@ -56,7 +57,7 @@ class Run:
             self._take(done)
             tell(self.progress())
         if self.failed:
-            raise IncompleteError(self._sentence(), self.failed)
+            raise IncompleteError(self._sentence(), self.failed, remedies=self.remedies)
 
     def progress(self) -> Progress:
         """Return how far it is."""
@@ -100,9 +101,11 @@ class Run:
         if error is not None and is_unwritable(error):
             raise error
         if error is not None:
-            told = (
-                str(error) if isinstance(error, BacktestError | WorkError) else f"{type(error).__name__}: {error}"
-            )
+            if isinstance(error, BacktestError):
+                told = error.message(lambda _: None)
+                self.remedies = self.remedies if self.failed else error.remedies
+            else:
+                told = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
             self.failed[done.name] = f"{self.batches[done.name]}: {told}"
             return
         swept: Swept = done.value

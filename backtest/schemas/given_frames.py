@@ -78,9 +78,8 @@ def _read(given: Any, name: str) -> pl.DataFrame:
     rows = isinstance(given, Sequence) and bool(given) and all(isinstance(row, Mapping) for row in given)
     if rows:
         return pl.DataFrame(given, infer_schema_length=None)
-    raise DataError(
-        f"{name} must be a frame (polars or pandas, columns by name, or rows by column name), is {kind_of(given)}"
-    )
+    sentence = f"must be a frame (polars or pandas, columns by name, or rows by column name), is {kind_of(given)}"
+    raise DataError(sentence, argument=name)
 
 
 def _broadcast(columns: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -29,7 +29,7 @@ def looking_twice(book: Book, market: Market, *, given: bool) -> Iterator[None]:
         why = far(book.positions, market) if given and "positions: " in str(error) else []
         if not why:
             raise
-        raise DataError("; look twice: ".join([str(error), *why])) from None
+        raise DataError("; look twice: ".join([error.sentence, *why]), remedies=error.remedies) from None
 
 
 def _lowered(given: pl.DataFrame, kept: pl.DataFrame) -> list[str]:

@@ -34,13 +34,13 @@ SAMPLE_STAND_IN = {"ETHUSDT": "2022-02-16"}
 def read_market(options: Namespace) -> Market:
     """Return the prices and funding, restricted to the symbols and the window asked for."""
     if options.bars is None and options.funding is not None:
-        raise ArgumentError("--funding needs --bars: the bundled sample has its own")
+        raise ArgumentError("needs bars: the bundled sample has its own", argument="funding")
     if options.bars is None:
         whole = sample(gap_limit=options.gap_limit)
     else:
         whole = load_market(options.bars, options.funding, gap_limit=options.gap_limit)
     for symbol in sorted(options.symbol or ()):
-        require_symbol("--symbol", symbol, whole)
+        require_symbol("symbol", symbol, whole)
     return whole.select(options.symbol or None, options.start, options.end)
 
 
@@ -52,15 +52,14 @@ def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) ->
         invention["population"] = kind
         for name, value in invention.items():
             if value is not None:
-                option = name.replace("_", "-")
-                raise ArgumentError(f"--{option} is for an invented book: --positions gives one already")
+                raise ArgumentError("is for an invented book: positions are given already", argument=name)
         return load_book(options.positions, options.adjustments)
     if options.adjustments is not None:
-        raise ArgumentError("--adjustments needs --positions: an invented book has its own")
+        raise ArgumentError("needs positions: an invented book has its own", argument="adjustments")
     if kind in STANDING:
         return _standing_book(options, market, venue, tiers, invention)
     if options.turnover is not None:
-        raise ArgumentError("--turnover is for --population open-interest or volume")
+        raise ArgumentError("is for a population of open-interest or volume", argument="turnover")
     return population.synthetic(
         market,
         venue,
@@ -82,7 +81,7 @@ def _standing_book(
     """Return the book behind the bars' open interest or volume."""
     for name, value in invention.items():
         if value is not None:
-            raise ArgumentError(f"--{name.replace('_', '-')} is for --population synthetic")
+            raise ArgumentError("is for a synthetic population", argument=name)
     share = {} if options.turnover is None else {STANDING[options.population]: options.turnover}
     if options.population == "volume":
         return population.from_volume(market, venue, tiers=tiers, threads=options.threads, **share).book
@@ -113,8 +112,9 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
         symbol, equals, table = words.partition("=")
         if not (symbol and equals and table):
             raise ArgumentError(
-                f"--tiers must be strict, nearest, the name of a table, or SYMBOL=TABLE as often as needed, is "
-                f"{' '.join(given)!r}"
+                f"must be strict, nearest, the name of a table, or SYMBOL=TABLE as often as needed, is "
+                f"{' '.join(given)!r}",
+                argument="tiers",
             )
         stand_ins[symbol] = table
     return stand_ins
@@ -133,7 +133,8 @@ def input_hashes(options: Namespace) -> dict[str, str]:
     return hashes
 
 
-def require_symbol(option: str, symbol: str, market: Market) -> None:
-    """Raise unless the bars hold a symbol that an option names."""
+def require_symbol(argument: str, symbol: str, market: Market) -> None:
+    """Raise unless the bars hold a symbol that an argument names."""
     if symbol not in market.symbols:
-        raise ArgumentError(f"{option} {symbol} is not in the bars: there are {', '.join(market.symbols)}")
+        sentence = f"{symbol} is not in the bars: there are {', '.join(market.symbols)}"
+        raise ArgumentError(sentence, argument=argument)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from shutil import get_terminal_size
 from typing import Any, NoReturn
 
@@ -14,6 +15,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
+        self.options: dict[str, str] = {}  #: option by the Python argument, where its own name is another
+        self.setting = "{} {}"  #: how an option and its value are written
+        self.commands: Mapping[str, Parser] = {}
+
+    def option_of(self, argument: str) -> str | None:
+        """Return what sets a Python argument here; None where nothing does."""
+        own = {action.dest: [*action.option_strings, str(action.metavar)][0] for action in self._actions}
+        return self.options.get(argument, own.get(argument))
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""

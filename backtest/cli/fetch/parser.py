@@ -32,6 +32,7 @@ def add_fetch(commands: Any) -> None:
         "and for what months lack. Checksums are verified, every repair is counted, gaps are reported.",
         epilog=EPILOG,
     )
+    parser.options = {"hosts": "--host"}
     what = parser.add_argument_group("what")
     what.add_argument("venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit")
     what.add_argument(

@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
         market = read_market(options)
     one_currency(venue, market.symbols)
     symbol = options.chart or market.symbols[0]
-    require_symbol("--chart", symbol, market)
+    require_symbol("chart", symbol, market)
     _require_moments(options, market, symbol)
     _choose_population(options, market)
     conventions = CAPPED.with_(tiers=read_tiers(options, market))

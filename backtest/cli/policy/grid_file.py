@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -31,6 +32,9 @@ from backtest.rules.venue import Venue
 from backtest.study.policy.bands import Bands
 from backtest.study.policy.grid import Grid, History, Rules
 from backtest.study.policy.settlement import Settlement
+
+#: Keys of a grid file for arguments that are called otherwise elsewhere.
+KEYS = {"start": "from", "end": "until", "symbol": "symbols", "gap_limit": "gap_limit_hours"}
 
 DEFAULT_QUESTION = "What would other rules have done to these positions, and what would they have cost?"
 
@@ -67,6 +71,10 @@ class GridFile:
 
     def history(self, name: str) -> History:
         """Read one history."""
+        with self._naming("histories", name):
+            return self._history(name)
+
+    def _history(self, name: str) -> History:
         entry = self._entry("histories", name)
         options = Namespace(
             bars=self._file(entry, "bars"),
@@ -83,6 +91,10 @@ class GridFile:
 
     def book(self, name: str, history: History, threads: int | None) -> Book:
         """Read or invent one book in a history."""
+        with self._naming("books", name):
+            return self._book(name, history, threads)
+
+    def _book(self, name: str, history: History, threads: int | None) -> Book:
         entry = self._entry("books", name)
         options = Namespace(
             positions=self._file(entry, "positions"),
@@ -95,6 +107,18 @@ class GridFile:
             threads=threads,
         )
         return read_book(options, history.market, self.venue, history.conventions.tiers)
+
+    @contextmanager
+    def _naming(self, section: str, name: str) -> Iterator[None]:
+        """Name arguments that are refused by the keys that set them."""
+        try:
+            yield
+        except ArgumentError as error:
+            if error.argument is None:
+                raise
+            entry = self.settings[section].index(self._entry(section, name))
+            key = KEYS.get(error.argument, error.argument)
+            raise ArgumentError(f"{section}[{entry}].{key} {error.sentence} (grid file {self.path})") from None
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the grid file and of every file it names."""
@@ -190,7 +214,9 @@ def _tried(problems: Problems, path: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except (ArgumentError, RulesError) as error:
-        problems.add(path, str(error))
+        axis = f"{error.argument}s"  # of many values, each of which is called as one
+        key = axis if axis in AXES else error.argument
+        problems.add(path if key is None else f"{path}.{key}", error.sentence)
         return None
 
 

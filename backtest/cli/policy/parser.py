@@ -70,6 +70,7 @@ def add_policy(commands: Any) -> None:
         "files, charts and a report that needs nothing but a browser.",
         epilog=GRID,
     )
+    parser.options, parser.setting = {"tiers": "tiers"}, '{} = "{}"'  # as the grid file has it
     parser.add_argument("grid", type=Path, metavar="GRID.toml", help="histories, books and rules, see below")
     parser.add_argument("--out", type=Path, metavar="DIR", default=Path("out"), help="to write to (default: out)")
     parser.add_argument("--threads", type=types.count, metavar="N", help="how many to use (default: one a core)")

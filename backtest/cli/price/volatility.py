@@ -48,7 +48,7 @@ def daily_volatility(path: Path, symbol: str, *, end: datetime | None, window: f
         Where the bars do not hold the symbol, or the window too few returns.
     """
     market = load(path)
-    require_symbol("--symbol", symbol, market)
+    require_symbol("symbol", symbol, market)
     interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(symbol)]))
     closes = market.bars.filter(pl.col("symbol") == symbol).select(time=pl.col("time") + interval, price="close")
     closes = closes if end is None else closes.filter(pl.col("time") <= end)

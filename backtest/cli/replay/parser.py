@@ -42,6 +42,12 @@ def add_replay(commands: Any) -> None:
     _add_waterfall(parser)
     _add_impact(parser)
     _add_policy(parser)
+    parser.options = {
+        "impact.participation": "--participation",
+        "impact.linear": "--impact",
+        "impact.square_root": "--square-root-impact",
+        "impact.mark": "--mark-impact",
+    }
     output = parser.add_argument_group("output")
     output.add_argument("--trace", metavar="ID", help="tell every step of the position with this position_id")
     options.add_out(output, default=Path("out"))

@@ -35,7 +35,7 @@ def run(options: Namespace) -> None:
         market = read_market(options)
     one_currency(venue, market.symbols)
     if options.chart is not None:
-        require_symbol("--chart", options.chart, market)
+        require_symbol("chart", options.chart, market)
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions.tiers)

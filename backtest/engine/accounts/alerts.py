@@ -56,9 +56,11 @@ def replay_alerts(
     came.
     """
     if not (isinstance(ratio, (int, float)) and 0 < ratio < 1):
-        raise ArgumentError(f"ratio must lie between 0 and 1 (maintenance margin over equity), is {ratio!r}")
+        raise ArgumentError(
+            f"must lie between 0 and 1 (maintenance margin over equity), is {ratio!r}", argument="ratio"
+        )
     if not isinstance(quiet, timedelta) or quiet <= timedelta(0):
-        raise ArgumentError(f"quiet must be a timedelta above zero, is {quiet!r}")
+        raise ArgumentError(f"must be a timedelta above zero, is {quiet!r}", argument="quiet")
     prepared = prepare(
         accounts, market, venue, convention=convention, profit=profit, hedged=hedged, bracket=False, tiers=tiers,
         threads=threads,

@@ -10,13 +10,14 @@ import polars as pl
 
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.bar_grid import GridBars
-from backtest.errors import DataError, TiersError
+from backtest.errors import DataError
 from backtest.kernel.accounts.terms import COIN, Holdings
 from backtest.kernel.arrays import Funding
 from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.rulebook import Rulebook
+from backtest.rules.timeline import not_in_force
 from backtest.schemas.validation import offence
 
 
@@ -152,10 +153,7 @@ def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.Da
     if unknown.any():
         contract = rules.groups[group[np.argmax(unknown)]].contract
         told = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
-        raise TiersError(
-            f"{told}; the tables of {contract.symbol} are {contract.dated_tables}: ask for the nearest, or name a "
-            "stand-in"
-        )
+        raise not_in_force(told, contract)
     return group
 
 

@@ -39,14 +39,14 @@ def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...
     """Return the deposits, once read, refusing what is no amount or no time with a time zone."""
     _require_amount("fund", fund)
     if not isinstance(deposits, Iterable):
-        raise ArgumentError(f"deposits must be pairs of a time and an amount, is {deposits!r}")
+        raise ArgumentError(f"must be pairs of a time and an amount, is {deposits!r}", argument="deposits")
     return tuple(_deposit(f"deposits[{number}]", pair) for number, pair in enumerate(deposits))
 
 
 def require_seed(seed: Any) -> None:
     """Refuse what is no seed."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
-        raise ArgumentError(f"seed must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}")
+        raise ArgumentError(f"must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}", argument="seed")
 
 
 def require_single(book: Book) -> None:
@@ -80,8 +80,9 @@ def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
     coupled += ["participation"] if isfinite(impact.participation) else []
     if entry_bar == "tested" and coupled:
         raise ArgumentError(
-            "entry_bar must be 'untested' where liquidations share a market: in the bar of an entry they come in "
-            f"no order; impact has {', '.join(coupled)}"
+            "must be 'untested' where liquidations share a market: in the bar of an entry they come in "
+            f"no order; the impact has {', '.join(coupled)}",
+            argument="entry_bar",
         )
 
 
@@ -89,29 +90,30 @@ def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) ->
     """Return what a replay does beside stepping, refusing a mark moved without saying what the history holds."""
     if impact.mark > 0 and not (exogenous or follows):
         raise ArgumentError(
-            "impact.mark moves a history that already holds its own cascade: say exogenous=True where it holds "
-            "none (a simulated path), or give the facts it holds"
+            "moves a history that already holds its own cascade: call it exogenous where it holds none (a "
+            "simulated path), or give the facts it holds",
+            argument="impact.mark",
         )
     if exogenous and follows:
         raise ArgumentError(
-            "exogenous says that the history holds no liquidations, facts are those it holds: say one"
+            "says that the history holds no liquidations, facts are those it holds: say one", argument="exogenous"
         )
     if follows and impact.mark > 0:
         require_mergeable(impact)
         return FlowMode.FOLLOWING
     if records and impact.mark > 0:
         raise ArgumentError(
-            "record_flow writes down what a history holds or what follows facts, not feedback's waves"
+            "writes down what a history holds or what follows facts, not feedback's waves", argument="record_flow"
         )
     return FlowMode.RECORDING if records else FlowMode.PLAIN
 
 
 def _deposit(name: str, pair: Any) -> tuple[datetime, float]:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise ArgumentError(f"{name} must be a pair of a time and an amount, is {pair!r}")
+        raise ArgumentError(f"must be a pair of a time and an amount, is {pair!r}", argument=name)
     time, amount = pair
     if not isinstance(time, datetime) or time.utcoffset() is None:
-        raise ArgumentError(f"{name} must have a time with a time zone, is {time!r}")
+        raise ArgumentError(f"must have a time with a time zone, is {time!r}", argument=name)
     _require_amount(name, amount)
     return time, float(amount)
 
@@ -119,4 +121,6 @@ def _deposit(name: str, pair: Any) -> tuple[datetime, float]:
 def _require_amount(name: str, amount: Any) -> None:
     number = isinstance(amount, Real) and not isinstance(amount, bool)
     if not number or not 0 <= amount < MOST_MONEY:
-        raise ArgumentError(f"{name} must be an amount of zero or more, below {MOST_MONEY:g}, is {amount!r}")
+        raise ArgumentError(
+            f"must be an amount of zero or more, below {MOST_MONEY:g}, is {amount!r}", argument=name
+        )

@@ -34,9 +34,9 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
         Where capacity, impact or unwinding depend on volume and the bars have none.
     """
     asked = {
-        "impact participation": np.isfinite(impact.participation),
-        "impact square_root": impact.square_root > 0,
-        "unwind 'share'": venue.procedure.unwind == "share",
+        "a limit on participation": np.isfinite(impact.participation),
+        "square-root impact": impact.square_root > 0,
+        "unwinding by shares of it": venue.procedure.unwind == "share",
     }
     wanted = [name for name, needed in asked.items() if needed]
     if not wanted:

@@ -35,7 +35,7 @@ REPORTED = 65_536
 #: What a runaway is, forward and against facts.
 _RUNAWAY = (
     "each wave of liquidations set off one as large (R >= 1)",
-    "the offset met its bound, so that this is no estimate any more: impact.mark is too large",
+    "the offset met its bound, so that this is no estimate any more: the impact on the mark is too large",
 )
 
 
@@ -161,7 +161,9 @@ def _row_of(frame: pl.DataFrame, trace: int | str | None) -> int:
         return -1
     rows = (frame["position_id"].cast(pl.String) == str(trace)).arg_true()
     if rows.is_empty():
-        raise ArgumentError(f"trace must be the position_id of a position, is {trace!r}: there is none of that id")
+        raise ArgumentError(
+            f"must be the position_id of a position, is {trace!r}: there is none of that id", argument="trace"
+        )
     return int(rows[0])
 
 

@@ -170,5 +170,6 @@ def check_feedback(prepared: Prepared, impact: Impact) -> None:
         odds = [g.contract.symbol for g in prepared.rules.groups if g.contract.kind == "face_value"]
         if odds:
             raise ArgumentError(
-                f"impact.mark multiplies prices, which odds between 0 and 1 cannot be: {odds[0]} is face value"
+                f"multiplies prices, which odds between 0 and 1 cannot be: {odds[0]} is face value",
+                argument="impact.mark",
             )

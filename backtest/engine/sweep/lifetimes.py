@@ -113,18 +113,18 @@ def symbol_of(market: Market, symbol: str | None) -> str:
         return market.symbols[0]
     if symbol not in market.symbols:
         known = ", ".join(market.symbols)
-        raise ArgumentError(f"symbol must be one of the bars' ({known}), is {symbol!r}")
+        raise ArgumentError(f"must be one of the bars' ({known}), is {symbol!r}", argument="symbol")
     return symbol
 
 
 def _checked(leverages: Sequence[float], notional: float, horizon: timedelta | None) -> Floats:
     chosen = np.array(leverages, np.float64)
     if chosen.ndim != 1 or not chosen.size or not ((chosen >= 1) & np.isfinite(chosen)).all():
-        raise ArgumentError(f"leverages must be numbers of 1 or more, are {list(leverages)!r}")
+        raise ArgumentError(f"must be numbers of 1 or more, are {list(leverages)!r}", argument="leverages")
     if not 0 < notional < np.inf:
-        raise ArgumentError(f"notional must be finite and above zero, is {notional!r}")
+        raise ArgumentError(f"must be finite and above zero, is {notional!r}", argument="notional")
     if horizon is not None and horizon < MILLISECOND:
-        raise ArgumentError(f"horizon must be above zero, is {horizon}")
+        raise ArgumentError(f"must be above zero, is {horizon}", argument="horizon")
     return chosen
 
 

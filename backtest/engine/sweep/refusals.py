@@ -11,12 +11,12 @@ import polars as pl
 from backtest.engine.notional import selected_leverage
 from backtest.engine.sweep.prepare import Prepared
 from backtest.engine.sweep.survey import Survey
-from backtest.errors import BacktestError, DataError, TiersError
+from backtest.errors import BacktestError, DataError
 from backtest.kernel.arrays import Positions
 from backtest.kernel.sweep.admission import Refusal, cap
 from backtest.rules.margin import table_size
 from backtest.rules.rulebook import Group
-from backtest.rules.timeline import milliseconds
+from backtest.rules.timeline import milliseconds, not_in_force
 from backtest.schemas.validation import breaking, say
 
 #: Refusals that no choice of ``leverage_limit`` leaves out.
@@ -66,25 +66,22 @@ def _error(
     own = [group for group in prepared.rules.groups if group.symbol == number]
     contract = own[0].contract
     if reason == Refusal.NO_TABLE:
-        dates = ", ".join(
-            f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in contract.tables
-        )
-        return TiersError(
-            f"positions: margin tiers must be in force at the entry: {who}entry_time={entry_time}); the tables of "
-            f"{symbol} are {dates}: ask for the nearest, or name a stand-in"
-        )
+        found = f"positions: margin tiers must be in force at the entry: {who}entry_time={entry_time})"
+        return not_in_force(found, contract)
     shown = f"quantity={position['quantity']:,.10g}, entry_price={position['entry_price']:,.10g}"
     if reason == Refusal.BEYOND_TABLE:
         return DataError(
             f"positions: size must be one their tiers cover: {who}{shown}, "
-            f"{_size_and_cap(position, own)}); make it smaller, or leave it out (leverage_limit filter)"
+            f"{_size_and_cap(position, own)}); make it smaller, or leave it out",
+            remedies=(("leverage_limit", "filter"),),
         )
     leverage = frame[row].select(selected_leverage(frame, [contract])).item()
     limits = np.empty((2, frame.height))
     cap(prepared.rules.rules, positions, limits[0], limits[1], row, row + 1)
     return DataError(
         f"positions: leverage must be within the limit of its tier: {who}{shown}, leverage={leverage:.10g}, "
-        f"limit={limits[0][row]:.10g}); lower it (leverage_limit cap) or leave it out (leverage_limit filter)"
+        f"limit={limits[0][row]:.10g}); lower it, or leave it out",
+        remedies=(("leverage_limit", "cap"), ("leverage_limit", "filter")),
     )
 
 

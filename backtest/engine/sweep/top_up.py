@@ -60,7 +60,7 @@ def sweep_with_top_ups(
         For wallets that break their schema or name an account twice, positions without ``account_id``.
     """
     if not (isinstance(share, (int, float)) and 0.001 <= share < np.inf):
-        raise ArgumentError(f"share must be a number of at least 0.001, is {share!r}")
+        raise ArgumentError(f"must be a number of at least 0.001, is {share!r}", argument="share")
     if "account_id" not in book.positions.columns:
         raise DataError("positions need a column account_id, of the wallet that adds margin to them")
     wallets = named_alike(conform(wallets, WALLETS), "account_id", book.positions.schema["account_id"])

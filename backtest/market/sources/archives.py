@@ -225,16 +225,17 @@ def series(venue: str, dataset: str, symbol: str, interval: str = "1m") -> Serie
         For a venue, data set or interval that no archive has, and a symbol that could not be part of a path.
     """
     if venue not in VENUES:
-        raise ArgumentError(f"venue must be one of {', '.join(VENUES)}, is {venue!r}")
+        raise ArgumentError(f"must be one of {', '.join(VENUES)}, is {venue!r}", argument="venue")
     if (venue, dataset) not in ARCHIVES:
         reason = f" ({ABSENT[venue, dataset]})" if (venue, dataset) in ABSENT else ""
-        raise ArgumentError(f"data of {venue} must be one of {', '.join(datasets(venue))}, is {dataset!r}{reason}")
+        known = ", ".join(datasets(venue))
+        raise ArgumentError(f"of {venue} must be one of {known}, is {dataset!r}{reason}", argument="data")
     if not (symbol.replace("_", "").replace("-", "").isalnum() and symbol == symbol.upper()):
-        raise ArgumentError(f"symbol must be written as the venue does, like BTCUSDT, is {symbol!r}")
+        raise ArgumentError(f"must be written as the venue does, like BTCUSDT, is {symbol!r}", argument="symbol")
     intervals = ARCHIVES[venue, dataset].intervals
     if intervals and interval not in intervals:
         raise ArgumentError(
-            f"interval of {venue} {dataset} must be one of {', '.join(intervals)}, is {interval!r}"
+            f"of {venue} {dataset} must be one of {', '.join(intervals)}, is {interval!r}", argument="interval"
         )
     return Series(venue, dataset, symbol, interval if intervals else "")
 

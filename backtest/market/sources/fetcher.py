@@ -48,14 +48,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.parallel <= MOST_PARALLEL:
-            raise ArgumentError(f"parallel must lie between 1 and {MOST_PARALLEL}, is {self.parallel}")
+            raise ArgumentError(f"must lie between 1 and {MOST_PARALLEL}, is {self.parallel}", argument="parallel")
         if self.folder.is_file():
-            raise ArgumentError(f"folder must be one to keep data in: {self.folder} is a file")
+            raise ArgumentError(f"must be one to keep data in: {self.folder} is a file", argument="folder")
         strangers = sorted(set(self.hosts) - set(HOSTS))
         if strangers:
-            raise ArgumentError(f"hosts must name some of {', '.join(HOSTS)}: {strangers[0]!r} is none of them")
+            raise ArgumentError(
+                f"must name some of {', '.join(HOSTS)}: {strangers[0]!r} is none of them", argument="hosts"
+            )
         if self.offline and (self.refresh or self.with_recent):
-            raise ArgumentError("offline asks nobody: refresh and recent rows need a connection")
+            raise ArgumentError("asks nobody: refreshed and recent files need a connection", argument="offline")
 
     def host(self, name: str) -> str:
         """Return the address of a host."""
@@ -106,7 +108,7 @@ def all_series(venue: str, data: str | Sequence[str], symbols: str | Sequence[st
     sets, names = ([given] if isinstance(given, str) else list(given) for given in (data, symbols))
     for name, given in (("data", sets), ("symbols", names)):
         if not given:
-            raise ArgumentError(f"{name} must name at least one, there is none")
+            raise ArgumentError("must name at least one, there is none", argument=name)
     found = (named_series(venue, dataset, symbol, interval) for dataset in sets for symbol in names)
     return list(dict.fromkeys(found))
 

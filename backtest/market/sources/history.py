@@ -51,12 +51,16 @@ class History:
             usual = tuple(name for name in USUAL if (self.venue, name) in ARCHIVES)
             object.__setattr__(self, "also", usual)
         if self.price not in PRICES:
-            raise ArgumentError(f"price must be one of {', '.join(PRICES)}, is {self.price!r}")
+            raise ArgumentError(f"must be one of {', '.join(PRICES)}, is {self.price!r}", argument="price")
         for name in self.also or ():
             if name not in ALSO:
-                raise ArgumentError(f"also must name some of {', '.join(ALSO)}: {name!r} is none of them")
+                raise ArgumentError(
+                    f"must name some of {', '.join(ALSO)}: {name!r} is none of them", argument="also"
+                )
             if name == "open_interest" and self.venue in IN_CONTRACTS:
-                raise ArgumentError(f"open_interest must be in base units, that of {self.venue} is in contracts")
+                raise ArgumentError(
+                    f"must be in base units, that of {self.venue} is in contracts", argument="open_interest"
+                )
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -219,7 +223,7 @@ def _ends(rows: pl.DataFrame, what: str, start: datetime, end: datetime, step: t
 
 def _hints(history: History) -> Iterator[str]:
     if history.span.end > datetime.now(UTC) - plan.RECENT:
-        yield "the newest days are not in the archives: with_recent=True (--recent) asks the venue's interface"
+        yield "the newest days are not in the archives: ask the venue's interface for the recent ones"
 
 
 def _missing(fetched: Fetched) -> Iterator[str]:

@@ -30,7 +30,8 @@ class Span:
     def __post_init__(self) -> None:
         if self.end <= self.start:
             raise ArgumentError(
-                f"end must lie after start ({self.start:%Y-%m-%d %H:%M}), is {self.end:%Y-%m-%d %H:%M}"
+                f"must lie after the start ({self.start:%Y-%m-%d %H:%M}), is {self.end:%Y-%m-%d %H:%M}",
+                argument="end",
             )
 
     def days(self, before: date, ahead: timedelta = timedelta(0)) -> list[date]:
@@ -99,7 +100,7 @@ def _moment(name: str, given: Moment) -> datetime:
         try:
             given = datetime.fromisoformat(given)
         except ValueError:
-            raise ArgumentError(f"{name} must be a date or a time like 2021-05-19, is {given!r}") from None
+            raise ArgumentError(f"must be a date or a time like 2021-05-19, is {given!r}", argument=name) from None
     if not isinstance(given, datetime):
         given = datetime(given.year, given.month, given.day)
     return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)

@@ -86,11 +86,11 @@ def read(
     """
     path = Path(path)
     if kind not in KINDS:
-        raise ArgumentError(f"kind must be one of {', '.join(KINDS)}, is {kind!r}")
+        raise ArgumentError(f"must be one of {', '.join(KINDS)}, is {kind!r}", argument="kind")
     if columns is not None and kind != "table":
-        raise ArgumentError(f"columns are for kind 'table', not {kind!r}")
+        raise ArgumentError(f"are for kind 'table', not {kind!r}", argument="columns")
     if clock is not None and kind != "bybit_klines":
-        raise ArgumentError(f"clock is for kind 'bybit_klines', not {kind!r}")
+        raise ArgumentError(f"is for kind 'bybit_klines', not {kind!r}", argument="clock")
     data = delimited.unpacked(path)
     if kind == "table":
         reading = tables.read_table(data, path, columns)

@@ -142,10 +142,10 @@ def stretches(flow: pl.DataFrame, *, horizon: timedelta, block: timedelta, confi
         the history does not hold.
     """
     if not 0 < confidence < 1:
-        raise ArgumentError(f"confidence must lie between 0 and 1, is {confidence!r}")
+        raise ArgumentError(f"must lie between 0 and 1, is {confidence!r}", argument="confidence")
     step = flow["time"].diff().min()
     if flow.height < 2 or not isinstance(step, timedelta):
-        raise ArgumentError(f"flow must hold at least two intervals, holds {flow.height}")
+        raise ArgumentError(f"must hold at least two intervals, holds {flow.height}", argument="flow")
     length, size = horizon // step, block // step
     if horizon % step or block % step or not 1 <= size <= length <= flow.height:
         raise ArgumentError(
@@ -185,7 +185,7 @@ def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) 
         Column that says who belongs together (``account_id`` where accounts are known).
     """
     if by not in outcomes.columns:
-        raise ArgumentError(f"by must be a column of the outcomes, is {by!r}")
+        raise ArgumentError(f"must be a column of the outcomes, is {by!r}", argument="by")
     losses = outcomes.group_by(by).agg(loss=-pl.col("fund_effect").sum().clip(upper_bound=0.0))
     return float(losses["loss"].top_k(min(largest, losses.height)).sum())
 

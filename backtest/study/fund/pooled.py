@@ -93,7 +93,7 @@ def pooled_funds(
     """
     symbols = [name for name in flows.columns if name != "time"]
     if not symbols:
-        raise ArgumentError("flows must have a column a symbol beside time, has none")
+        raise ArgumentError("must have a column a symbol beside time, has none", argument="flows")
     length, size = stretches(flows, horizon=horizon, block=block, confidence=confidence)
     rng, again = np.random.default_rng(seed), np.random.default_rng(seed + 1)
     values = flows.select(symbols).to_numpy()

@@ -52,7 +52,7 @@ def ways(
     fraction of the mark price, negative beyond it).
     """
     if not 0 < reduced_share < 1:
-        raise ArgumentError(f"reduced_share must lie between 0 and 1, is {reduced_share!r}")
+        raise ArgumentError(f"must lie between 0 and 1, is {reduced_share!r}", argument="reduced_share")
     opened = float(formulas.notional(contract, quantity=quantity, price=entry_price).item())
     leverage = opened / margin
     lower = leverage / 2 if lower_leverage is None else lower_leverage
@@ -118,8 +118,9 @@ def stop_against_liquidation(
     reached = float(formulas.liquidation_price(contract, table, **held).item())
     if not side * entry_price > side * stop_price > side * reached:
         raise ArgumentError(
-            f"stop_price must lie between the entry price {entry_price:g} and the liquidation price {reached:g}, "
-            f"is {stop_price:g}"
+            f"must lie between the entry price {entry_price:g} and the liquidation price {reached:g}, "
+            f"is {stop_price:g}",
+            argument="stop_price",
         )
     worse = np.array([reached * (1 - side * gap), stop_price, stop_price * (1 - side * slippage)])
     fills = np.append(worse, worse[0])

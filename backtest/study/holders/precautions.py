@@ -141,9 +141,11 @@ def stopped(
         ("slippage", slippage, 1.0),
     ):
         if not 0 <= value < top:
-            raise ArgumentError(f"{name} must lie between 0 and 1, is {value!r}")
+            raise ArgumentError(f"must lie between 0 and 1, is {value!r}", argument=name)
     if options.get("leverage_limit") == "filter":
-        raise ArgumentError("leverage_limit must not be filter: every position must have its outcome beside it")
+        raise ArgumentError(
+            "must not be filter: every position must have its outcome beside it", argument="leverage_limit"
+        )
     plain = _with(book, book.positions.drop("stop_price", strict=False))
     bare = sweep(plain, market, venue, **options)
     reached = _liquidation_prices(plain, market, venue, options)

@@ -97,7 +97,7 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
         For an ``every`` below one.
     """
     if every < 1:
-        raise ArgumentError(f"every must be at least 1 column, is {every}")
+        raise ArgumentError(f"must be at least 1 column, is {every}", argument="every")
     bars = column_bars(market, levels.grid)
     everyone = [one for side in SIDES for one in _follow(levels, side, bars, rule, every)]
     seen = [(number, *row) for number, one in enumerate(everyone) for row in one.rows]

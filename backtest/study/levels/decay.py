@@ -44,7 +44,7 @@ def thinning(
     earliest : ms, of the entries
     """
     if half_life is not None and half_life <= timedelta(0):
-        raise ArgumentError(f"half_life must be longer than nothing, is {half_life}")
+        raise ArgumentError(f"must be longer than nothing, is {half_life}", argument="half_life")
     own = None if survival is None else survival.filter(pl.col("symbol") == grid.symbol)
     start, logs = _logs(grid, side, own, half_life, earliest)
     at_ends = logs[np.clip(-((start - grid.ends) // grid.interval), 0, logs.size - 1)]

@@ -52,9 +52,11 @@ class LevelGrid:
     def __post_init__(self) -> None:
         edges = np.array(self.price_edges, np.float64)
         if edges.ndim != 1 or edges.size < 2 or not (np.isfinite(edges).all() and edges[0] > 0):
-            raise ArgumentError(f"price_edges must be two or more positive prices, are {edges}")
+            raise ArgumentError(f"must be two or more positive prices, are {edges}", argument="price_edges")
         if not (np.diff(edges) > 0).all():
-            raise ArgumentError(f"price_edges must rise, first not at {int(np.argmin(np.diff(edges) > 0)) + 1}")
+            raise ArgumentError(
+                f"must rise, first not at {int(np.argmin(np.diff(edges) > 0)) + 1}", argument="price_edges"
+            )
         if min(self.interval, self.bars_a_column, self.columns) < 1:
             raise ArgumentError(
                 f"interval, bars_a_column and columns must be at least 1, are {self.interval}, "
@@ -132,7 +134,9 @@ def level_grid(
         For an unknown symbol, an empty window, prices that are no range.
     """
     if symbol not in market.symbols:
-        raise ArgumentError(f"symbol must be one of the bars' ({', '.join(market.symbols)}), is {symbol!r}")
+        raise ArgumentError(
+            f"must be one of the bars' ({', '.join(market.symbols)}), is {symbol!r}", argument="symbol"
+        )
     bars = market.bars.filter(pl.col("symbol") == symbol)
     if window is not None:
         bars = bars.filter(pl.col("time") >= window[0], pl.col("time") < window[1])
@@ -144,7 +148,9 @@ def level_grid(
     bars_a_column = -(-count // max(columns, 1))
     low, high = prices or _range(bars)
     if not 0 < low < high < math.inf or bins < 1:
-        raise ArgumentError(f"prices must be a positive range and bins at least 1: {low}, {high}, {bins}")
+        raise ArgumentError(
+            f"must be a positive range and bins at least 1: {low}, {high}, {bins}", argument="prices"
+        )
     by_ratio = high > LOGARITHMIC_FROM * low if logarithmic is None else logarithmic
     edges = np.geomspace(low, high, bins + 1) if by_ratio else round_edges(low, high, bins)
     across = -(-count // bars_a_column)

@@ -50,7 +50,9 @@ def mark_at(market: Market, symbol: str, moment: datetime | None = None) -> tupl
         For an unknown symbol, and moments before the end of its first bar.
     """
     if symbol not in market.symbols:
-        raise ArgumentError(f"symbol must be one of the bars' ({', '.join(market.symbols)}), is {symbol!r}")
+        raise ArgumentError(
+            f"must be one of the bars' ({', '.join(market.symbols)}), is {symbol!r}", argument="symbol"
+        )
     interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(symbol)]))
     bars = market.bars.filter(pl.col("symbol") == symbol).select(end=pl.col("time") + interval, close="close")
     if moment is not None:

@@ -263,7 +263,7 @@ def levels(
 
 def _unit_of(measure: Measure, unit: float | None) -> float:
     if measure not in UNITS:
-        raise ArgumentError(f"measure must be one of {', '.join(UNITS)}, is {measure!r}")
+        raise ArgumentError(f"must be one of {', '.join(UNITS)}, is {measure!r}", argument="measure")
     if unit is not None and not 0 < unit < float("inf"):
-        raise ArgumentError(f"unit must be a finite number above zero, is {unit!r}")
+        raise ArgumentError(f"must be a finite number above zero, is {unit!r}", argument="unit")
     return UNITS[measure] if unit is None else unit

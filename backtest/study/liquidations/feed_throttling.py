@@ -101,7 +101,7 @@ def visible_notional_share(rate: npt.ArrayLike, sizes: npt.ArrayLike, dispersion
     _clusters(dispersion)
     descending = -np.sort(-_checked("sizes", sizes).ravel())
     if not descending.size or descending[0] == 0:
-        raise ArgumentError("sizes must hold at least one above zero")
+        raise ArgumentError("must hold at least one above zero", argument="sizes")
     largest = np.linspace(0.0, 1.0, descending.size + 1)
     clusters = np.log1p(dispersion * largest) / dispersion if dispersion > 0 else largest
 
@@ -126,7 +126,7 @@ def implied_rate(share: npt.ArrayLike, dispersion: float = 0.0) -> Floats:
     """
     shares = _checked("share", share)
     if (shares == 0).any():
-        raise ArgumentError("share must be above zero: no rate hides everything")
+        raise ArgumentError("must be above zero: no rate hides everything", argument="share")
     clusters = _clusters(dispersion)
     relative = np.where(shares <= clusters, shares / clusters, np.nan)
 
@@ -185,9 +185,9 @@ def shown(
     """
     seconds = bar // SECOND
     if bar % SECOND or seconds < 2:
-        raise ArgumentError(f"bar must be whole seconds, at least two, is {bar}")
+        raise ArgumentError(f"must be whole seconds, at least two, is {bar}", argument="bar")
     if rule not in RULES:
-        raise ArgumentError(f"rule must be one of {', '.join(RULES)}, is {rule!r}")
+        raise ArgumentError(f"must be one of {', '.join(RULES)}, is {rule!r}", argument="rule")
     _clusters(dispersion)
     gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated").collect()
     feeds, orders = _feeds(gone, bar), gone["weight"].to_numpy()
@@ -274,14 +274,16 @@ def _sum(amount: pl.Expr, unit: float) -> pl.Expr:
 def _clusters(dispersion: float) -> float:
     """Return clusters an order: one over the mean size of a cluster."""
     if not (math.isfinite(dispersion) and dispersion >= 0):
-        raise ArgumentError(f"dispersion must be finite and not negative, is {dispersion!r}")
+        raise ArgumentError(f"must be finite and not negative, is {dispersion!r}", argument="dispersion")
     return math.log1p(dispersion) / dispersion if dispersion > 0 else 1.0
 
 
 def _checked(name: str, values: npt.ArrayLike) -> Floats:
     array = np.asarray(values, np.float64)
     if not (np.isfinite(array).all() and (array >= 0).all()):
-        raise ArgumentError(f"{name} must be finite and not negative, holds {array[~(array >= 0)].ravel()[:1]}")
+        raise ArgumentError(
+            f"must be finite and not negative, holds {array[~(array >= 0)].ravel()[:1]}", argument=name
+        )
     return array
 
 

@@ -350,7 +350,9 @@ def _check_condensed(outcomes: pl.DataFrame, unit: float, *split_by: pl.Expr) ->
         return
     kept = outcomes["unit"].unique().to_list()
     if kept != [unit]:
-        raise ArgumentError(f"unit must be the one the outcomes were condensed in, {kept}, is {unit:g}")
+        raise ArgumentError(
+            f"must be the one the outcomes were condensed in, {kept}, is {unit:g}", argument="unit"
+        )
     ends = [outcomes.with_columns(outcome_time=end).select(split_by) for end in ("first_time", "last_time")]
     if not ends[0].equals(ends[1]):
         raise ArgumentError("intervals and windows must not split those the outcomes were condensed to")

@@ -59,7 +59,7 @@ def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "not
     """
     step(flow)
     if not lags or min(lags) < 1:
-        raise ArgumentError(f"lags must be whole numbers of at least 1, are {list(lags)}")
+        raise ArgumentError(f"must be whole numbers of at least 1, are {list(lags)}", argument="lags")
     now = flow.lazy().select(now=imbalance(measure))
     rows = [
         now.with_columns(before=pl.col("now").shift(lag))
@@ -125,7 +125,9 @@ def step(flow: pl.DataFrame) -> timedelta:
     steps = flow["time"].diff().drop_nulls().unique()
     if len(steps) != 1:
         found = f"{flow.height:,} of {len(steps):,} different lengths"
-        raise ArgumentError(f"flow must hold evenly spaced intervals, as by_interval returns them, has {found}")
+        raise ArgumentError(
+            f"must hold evenly spaced intervals, as by_interval returns them, has {found}", argument="flow"
+        )
     return timedelta(milliseconds=steps.dt.total_milliseconds().item())
 
 

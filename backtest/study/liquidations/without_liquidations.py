@@ -46,13 +46,17 @@ class Impact:
     def __post_init__(self) -> None:
         """Refuse impacts of the wrong sign, and a rest that is not told how to fade."""
         if not (math.isfinite(self.basis_points) and self.basis_points >= 0):
-            raise ArgumentError(f"basis_points must be finite and not negative, is {self.basis_points!r}")
+            raise ArgumentError(
+                f"must be finite and not negative, is {self.basis_points!r}", argument="basis_points"
+            )
         if not 0 < self.power <= 1:
-            raise ArgumentError(f"power must lie above 0, up to 1, is {self.power!r}")
+            raise ArgumentError(f"must lie above 0, up to 1, is {self.power!r}", argument="power")
         if not 0 <= self.permanent <= 1:
-            raise ArgumentError(f"permanent must be a share from 0 to 1, is {self.permanent!r}")
+            raise ArgumentError(f"must be a share from 0 to 1, is {self.permanent!r}", argument="permanent")
         if self.permanent < 1 and not (self.half_life and self.half_life > timedelta(0)):
-            raise ArgumentError(f"half_life must be above zero where permanent is below 1, is {self.half_life}")
+            raise ArgumentError(
+                f"must be above zero where permanent is below 1, is {self.half_life}", argument="half_life"
+            )
 
     def log_price(self, bought: pl.Expr, interval: timedelta) -> pl.Expr:
         """Return by how much the flow up to each interval, its own included, has moved the log price.

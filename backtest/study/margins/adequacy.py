@@ -54,7 +54,7 @@ def period_moves(market: Market, period: timedelta = DAY, *, symbol: str | None 
     name = symbol_of(market, symbol)
     interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(name)]))
     if period < interval or period % interval:
-        raise ArgumentError(f"period must be whole bars of {interval}, is {period}")
+        raise ArgumentError(f"must be whole bars of {interval}, is {period}", argument="period")
     bars = market.bars.lazy().filter(pl.col("symbol") == name).sort("time")
     start = pl.from_epoch(pl.col("time").dt.epoch("ms") // (period // MILLISECOND) * (period // MILLISECOND), "ms")
     opening = pl.col("open").first()
@@ -104,7 +104,7 @@ def initial_margins(
     """
     for probability in probabilities:
         if not 0 < probability < 1:
-            raise ArgumentError(f"probabilities must lie between 0 and 1, one is {probability!r}")
+            raise ArgumentError(f"must lie between 0 and 1, one is {probability!r}", argument="probabilities")
     fits = {(side, name): fit(moves, side, name, choices) for side in MOVES for name in methods}
     rows = [
         {

@@ -85,7 +85,7 @@ def tier_adequacy(
         For a table keyed by leverage, which has no sizes to judge; levels out of their range.
     """
     if not all(0 < each < 1 for each in (*levels, level)):
-        raise ArgumentError(f"levels must lie between 0 and 1, are {[*levels, level]}")
+        raise ArgumentError(f"must lie between 0 and 1, are {[*levels, level]}", argument="levels")
     terms = Exit.of(market, closing, symbol, venue)
     found = venue.contract(terms.market.symbols[0]).table(table)
     if not found.by_size:

@@ -126,7 +126,7 @@ def counterfactual(
     try:
         policy = replayed(policy_venue, fund if policy_fund is None else policy_fund, impact, facts.flow, 0.5)
     except (DataError, TiersError) as error:
-        raise type(error)(f"under the policy: {error}") from None
+        raise type(error)(f"under the policy: {error.sentence}", remedies=error.remedies) from None
     return Counterfactual(
         facts=facts,
         policy=policy,

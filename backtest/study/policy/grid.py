@@ -95,11 +95,11 @@ class Rules:
     def __post_init__(self) -> None:
         """Refuse numbers out of their range and unknown fills."""
         if self.fill not in FILLS:
-            raise ArgumentError(f"fill must be one of {', '.join(FILLS)}, is {self.fill!r}")
+            raise ArgumentError(f"must be one of {', '.join(FILLS)}, is {self.fill!r}", argument="fill")
         if not 0 < self.rate_scale < float("inf"):
-            raise ArgumentError(f"rate_scale must be finite and above zero, is {self.rate_scale!r}")
+            raise ArgumentError(f"must be finite and above zero, is {self.rate_scale!r}", argument="rate_scale")
         if self.cap is not None and not 1 <= self.cap < float("inf"):
-            raise ArgumentError(f"a cap on leverage must be 1 or more, is {self.cap!r}")
+            raise ArgumentError(f"must be 1 or more, is {self.cap!r}", argument="cap")
         elsewhere = [name for name in self.changes if name in OTHER_AXES]
         if elsewhere:
             raise ArgumentError(f"{elsewhere[0]} cannot be part of a change: {OTHER_AXES[elsewhere[0]]}")
@@ -137,10 +137,10 @@ class Grid:
         """Refuse empty axes, repeated values, and values that single rules and terms refuse."""
         for name, values in vars(self).items():
             if not len(values) or len(set(values)) < len(values):
-                raise ArgumentError(f"{name} of a grid must hold one value or more, each once, is {values!r}")
+                raise ArgumentError(f"must hold one value or more, each once, is {values!r}", argument=name)
         unknown = [response for response in self.responses if response not in RESPONSES]
         if unknown:
-            raise ArgumentError(f"responses must be of {', '.join(RESPONSES)}, one is {unknown[0]!r}")
+            raise ArgumentError(f"must be of {', '.join(RESPONSES)}, one is {unknown[0]!r}", argument="responses")
         self.rules(), self.terms()
 
     def rules(self) -> list[Rules]:

@@ -85,8 +85,9 @@ class Replayed:
             raise ArgumentError(f"procedure {taken[0]!r} belongs to every settlement and cannot be redefined")
         if self.impact.mark > 0:
             raise ArgumentError(
-                "impact.mark must be zero here: the history already holds its own cascade; to compare "
-                "policies with a moving mark, use study.policy.counterfactual"
+                "must be zero here: the history already holds its own cascade; to compare policies with a moving "
+                "mark, use study.policy.counterfactual",
+                argument="impact.mark",
             )
 
     @property

@@ -31,9 +31,9 @@ def under_cap(book: Book, venue: Venue, cap: float | None, response: str) -> Boo
     response : one of ``RESPONSES``
     """
     if response not in RESPONSES:
-        raise ArgumentError(f"response must be one of {', '.join(RESPONSES)}, is {response!r}")
+        raise ArgumentError(f"must be one of {', '.join(RESPONSES)}, is {response!r}", argument="response")
     if cap is not None and not 1 <= cap < float("inf"):
-        raise ArgumentError(f"a cap on leverage must be 1 or more, is {cap!r}")
+        raise ArgumentError(f"must be 1 or more, is {cap!r}", argument="cap")
     if cap is None or not binds(book, venue, cap):
         return book
     intended = book.positions

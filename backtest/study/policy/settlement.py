@@ -151,7 +151,9 @@ def require_procedures(settlement: Settlement, terms: Sequence[Terms]) -> None:
     unknown = [each.procedure for each in terms if each.procedure not in settlement.procedures]
     if unknown:
         known = ", ".join(settlement.procedures)
-        raise ArgumentError(f"procedure must be one of {known}, is {unknown[0]!r}, unknown to this settlement")
+        raise ArgumentError(
+            f"must be one of {known}, is {unknown[0]!r}, unknown to this settlement", argument="procedure"
+        )
 
 
 @dataclass(frozen=True)

@@ -107,11 +107,12 @@ def march(
     """
     if not exogenous:
         raise ArgumentError(
-            "exogenous must be True: feeding liquidations forward is for shocks from outside, an observed move "
-            "already contains its cascade; of a history, ask removed_flow"
+            "must be True: feeding liquidations forward is for shocks from outside, an observed move "
+            "already contains its cascade; of a history, ask removed_flow",
+            argument="exogenous",
         )
     if side not in (1, -1):
-        raise ArgumentError(f"side must be +1 (longs) or -1 (shorts), is {side!r}")
+        raise ArgumentError(f"must be +1 (longs) or -1 (shorts), is {side!r}", argument="side")
     _check_levels(levels, width)
     ladder = _ladder(levels, _positive("price", price), side, width, depth)
     stops = [(float(shock), *_stop(ladder, _positive("shock", shock))) for shock in shocks]
@@ -155,7 +156,7 @@ def _stop(ladder: _Ladder, shock: float) -> tuple[float | None, float | None]:
     ends = np.cumsum(ladder.length)
     if shock >= ends[-1]:
         raise ArgumentError(
-            f"shock must be smaller than the {ends[-1]:,.10g} between price and the end, is {shock}"
+            f"must be smaller than the {ends[-1]:,.10g} between price and the end, is {shock}", argument="shock"
         )
     budget = np.interp(shock, np.append(0, ends), np.append(0, np.cumsum(ladder.depth * ladder.length)))
     net = ladder.depth - ladder.density
@@ -191,5 +192,5 @@ def _check_levels(levels: pl.DataFrame, width: float) -> None:
 
 def _positive(name: str, value: float) -> float:
     if not (np.isfinite(value) and value > 0):
-        raise ArgumentError(f"{name} must be finite and above zero, is {value!r}")
+        raise ArgumentError(f"must be finite and above zero, is {value!r}", argument=name)
     return float(value)

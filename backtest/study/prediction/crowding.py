@@ -112,7 +112,7 @@ def crowding(levels: Levels, within: float = 0.05, *, measure: Measure = "notion
     measure : ``notional`` at the mark (settlement currency), or its ``share`` of all that stands
     """
     if not 0 < within <= FURTHEST:
-        raise ArgumentError(f"within must lie above 0, up to {FURTHEST:g}, is {within!r}")
+        raise ArgumentError(f"must lie above 0, up to {FURTHEST:g}, is {within!r}", argument="within")
     distance = np.full(levels.market.bars.height, within)
     near, standing = _within(levels, distance)
     return _indicator(levels, near.sum(axis=0), standing, measure, name or f"crowding within {100 * within:g} %")
@@ -144,7 +144,7 @@ def liquidation_at_risk(
 
 def _indicator(levels: Levels, near: Floats, standing: Floats, measure: Measure, name: str) -> Indicator:
     if measure not in ("notional", "share"):
-        raise ArgumentError(f"measure must be notional or share, is {measure!r}")
+        raise ArgumentError(f"must be notional or share, is {measure!r}", argument="measure")
     bars = levels.market.bars
     close = bars["close"].to_numpy()
     with np.errstate(invalid="ignore"):  # a share of nothing is NaN

@@ -50,9 +50,11 @@ class Trial:
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile < 1:
-            raise ArgumentError(f"quantile must lie between 0 and 1, is {self.quantile!r}")
+            raise ArgumentError(f"must lie between 0 and 1, is {self.quantile!r}", argument="quantile")
         if not 1 <= self.splits <= self.labels.flow.height:
-            raise ArgumentError(f"splits must lie between 1 and the intervals labelled, is {self.splits!r}")
+            raise ArgumentError(
+                f"must lie between 1 and the intervals labelled, is {self.splits!r}", argument="splits"
+            )
         if min(self.purge, self.embargo) < timedelta(0):
             raise ArgumentError(f"purge and embargo must not be negative, are {self.purge} and {self.embargo}")
 

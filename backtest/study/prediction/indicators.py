@@ -87,7 +87,7 @@ def open_interest_over_volume(of: Literal["spot", "futures"] = "spot", window: t
     ``open_interest_over_spot_volume`` or ``open_interest_over_futures_volume``; NaN where there was no volume.
     """
     if of not in ("spot", "futures"):
-        raise ArgumentError(f"of must be spot or futures, is {of!r}")
+        raise ArgumentError(f"must be spot or futures, is {of!r}", argument="of")
     volume = pl.col("spot_volume" if of == "spot" else "volume").rolling_mean_by("time", window)
     ratio = pl.when(volume > 0).then(pl.col("open_interest") / volume).otherwise(NOT_COMPUTED)
     return _covered(window, ratio).alias(f"open_interest_over_{of}_volume")

@@ -105,7 +105,7 @@ def hidden_truth(
     """
     bar = bar_length(market)
     if every < bar or every % bar:
-        raise ArgumentError(f"every must be whole bars of {bar}, is {every}")
+        raise ArgumentError(f"must be whole bars of {bar}, is {every}", argument="every")
     step = f"{every // timedelta(milliseconds=1)}ms"
     start, end = market.bars["time"][0], market.bars["time"][-1]
     outcomes = sweep(book, market, venue, conventions=conventions.with_(**changes))

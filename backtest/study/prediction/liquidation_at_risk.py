@@ -104,7 +104,7 @@ def by_move(
     the whole standing book, both sides, NaN where nothing stands.
     """
     if not moves or not all(low < high for low, high in pairwise((0, *moves))):
-        raise ArgumentError("moves must be fractions above zero, rising")
+        raise ArgumentError("must be fractions above zero, rising", argument="moves")
     book = standing(outcomes, bars, moment)
     units = whole_units(pl.col("notional") * pl.col("weight"), unit)
     rows = book.select("side", "distance", units=units).collect()
@@ -150,9 +150,11 @@ def by_horizon(
     """
     width, rest = divmod(horizon, step(flow))
     if rest or not 1 <= width <= flow.height:
-        raise ArgumentError(f"horizon must be whole intervals of the flow, from one to all of it, is {horizon}")
+        raise ArgumentError(
+            f"must be whole intervals of the flow, from one to all of it, is {horizon}", argument="horizon"
+        )
     if not all(0 < level <= 1 for level in levels):
-        raise ArgumentError(f"levels must lie above 0, up to 1, are {list(levels)}")
+        raise ArgumentError(f"must lie above 0, up to 1, are {list(levels)}", argument="levels")
     columns = [f"{part}notional" for part in PARTS]
     sums = whole_units(pl.col(columns), unit).rolling_sum(width) / (1 / unit)
     windows = flow.lazy().select(sums).slice(width - 1).select(pl.all().sort())

@@ -253,6 +253,7 @@ def _check_weights(weights: Floats, length: timedelta) -> None:
 def _check_whole(values: pl.Series, name: str) -> None:
     if not (values.dtype.is_integer() or values.dtype == pl.Boolean) or values.null_count():
         raise ArgumentError(
-            f"{name} must be whole numbers without nulls, are {values.dtype}: round to a unit and cast to Int64 "
-            "(sums of fractions depend on the order of rows)"
+            f"must be whole numbers without nulls, are {values.dtype}: round to a unit and cast to Int64 "
+            "(sums of fractions depend on the order of rows)",
+            argument=name,
         )

@@ -79,7 +79,7 @@ def probability_surface(
     probability is NaN.
     """
     if not horizons:
-        raise ArgumentError("horizons must hold at least one")
+        raise ArgumentError("must hold at least one", argument="horizons")
     found = lifetimes(
         market, venue, symbol=symbol, leverages=leverages, notional=notional, horizon=max(horizons), tiers=tiers,
         threads=threads,

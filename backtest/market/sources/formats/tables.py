@@ -89,7 +89,7 @@ def _tidied(frame: pl.DataFrame, path: Path) -> Reading:
 def _mapped(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> pl.DataFrame:
     strangers = sorted(set(columns) - set(KNOWN))
     if strangers:
-        raise ArgumentError(f"columns must name {', '.join(KNOWN)}: {strangers[0]!r} is none of them")
+        raise ArgumentError(f"must name {', '.join(KNOWN)}: {strangers[0]!r} is none of them", argument="columns")
     kept = [column.name for column in FUNDING.columns] if "rate" in columns else list(KNOWN)
     columns = {name: columns.get(name, name) for name in kept if name in columns or name in frame.columns}
     columns.setdefault("time", "time")

@@ -267,7 +267,7 @@ def _require_independence(levels: Levels, labels: MapLabels) -> None:
         return
     if levels.book is None:
         raise ArgumentError(
-            "levels must say whose they are, to be scored on a hidden truth: give levels(book=...)"
+            "must say whose they are, to be scored on a hidden truth: give levels(book=...)", argument="levels"
         )
     if fingerprint(levels.book) == labels.book:
         raise ArgumentError(

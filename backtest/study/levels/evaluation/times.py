@@ -49,7 +49,9 @@ def look_times(
     """
     step = every // MILLISECOND // grid.step
     if step < 1:
-        raise ArgumentError(f"every must be a column of the map at least, {grid.step / 60_000:g} min, is {every}")
+        raise ArgumentError(
+            f"must be a column of the map at least, {grid.step / 60_000:g} min, is {every}", argument="every"
+        )
     bars = market.bars.filter(pl.col("symbol") == grid.symbol)
     times = bars["time"].to_physical().to_numpy()
     low, high, close = (bars[name].to_numpy() for name in ("low", "high", "close"))
