@@ -1,4 +1,4 @@
-"""Numbers, money, shares and times as people read them: in charts, tables, messages and headlines."""
+"""Text of numbers, money, shares and times in charts, tables, messages and headlines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOLLARS = ("USD", "USDT", "USDC", "BUSD")
 
 MINUS = "\N{MINUS SIGN}"
 
-#: What a cell shows where there is nothing to show.
+#: Text of a missing value in a table.
 NOTHING = "-"
 
 #: Figures of a price or an amount in a table.
@@ -33,7 +33,7 @@ def amount(value: float, currency: str = "USDT") -> str:
 
 
 def currency_name(currency: str) -> str:
-    """Return how a currency is named on an axis."""
+    """Return the name of a currency on an axis."""
     return "$" if currency in DOLLARS else currency
 
 
@@ -43,12 +43,12 @@ def percent(value: float) -> str:
 
 
 def percentage(value: float | None, decimals: int = 2) -> str:
-    """Return a fraction as per cent without the sign ``%``, which stands in the header; a dash for nothing."""
+    """Return a fraction as per cent without the sign ``%``, which the header holds; a dash for None."""
     return number(None if value is None else 100 * value, decimals)
 
 
 def percentage_decimals(largest: float) -> int:
-    """Return how many decimals show a column of percentages, given its largest fraction."""
+    """Return the number of decimals of a column of percentages, given its largest fraction."""
     return 2 if largest >= 0.01 or largest == 0 else 3 if largest >= 0.001 else 4
 
 
@@ -68,7 +68,7 @@ def distance(value: float) -> str:
 
 
 def three_figures(value: float) -> str:
-    """Return a number in three figures, without zeros that say nothing: 1,230, 12.3, 0.5."""
+    """Return a number in three figures, without trailing zeros: 1,230, 12.3, 0.5."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
@@ -94,17 +94,17 @@ def plain(value: float) -> str:
 
 
 def number(value: float | None, decimals: int = 0) -> str:
-    """Return a number with separators of thousands, or a dash where there is none."""
+    """Return a number with separators of thousands, or a dash for None and NaN."""
     return NOTHING if value is None or value != value else f"{value:,.{decimals}f}"
 
 
 def price(value: float | None) -> str:
-    """Return a price or an amount in seven figures at most, without zeros that say nothing."""
+    """Return a price or an amount in seven figures at most, without trailing zeros."""
     return column([value])[0]
 
 
 def column(values: Sequence[float | None]) -> list[str]:
-    """Return numbers for one column: as many decimals for all as the largest leaves of seven figures."""
+    """Return numbers of one column, all with the decimals that show the largest in seven figures."""
     present = [abs(value) for value in values if value is not None and value == value]
     digits = len(f"{max(present, default=0.0):.0f}") if max(present, default=0.0) >= 1 else 0
     written = [number(value, max(0, FIGURES - digits)) for value in values]
@@ -121,12 +121,12 @@ def plural(count: float, noun: str) -> str:
 
 
 def moment(time: datetime) -> str:
-    """Return a moment in UTC: 19 May 2021 13:10 UTC."""
+    """Return a time in UTC: 19 May 2021 13:10 UTC."""
     return f"{time.day} {time:%b %Y %H:%M} UTC"
 
 
 def timestamp(time: datetime) -> str:
-    """Return a time to the minute, or to the second where it has any: 2021-05-19 13:10."""
+    """Return a time to the minute, or to the second if its seconds are not 0: 2021-05-19 13:10."""
     return f"{time:%Y-%m-%d %H:%M:%S}" if time.second else f"{time:%Y-%m-%d %H:%M}"
 
 
@@ -155,7 +155,7 @@ def duration(span: timedelta) -> str:
 
 
 def per_interval(step: float) -> str:
-    """Return how an interval of so many days is named on an axis: ``per hour``, ``per 15 minutes``."""
+    """Return the name of an interval of so many days on an axis: ``per hour``, ``per 15 minutes``."""
     minutes = round(step * 1440)
     if minutes in INTERVALS:
         return f"per {INTERVALS[minutes]}"
@@ -164,7 +164,7 @@ def per_interval(step: float) -> str:
 
 
 def of_interval(time: datetime, step: float) -> str:
-    """Return when an interval of so many days was, in the words it needs."""
+    """Return the time of an interval of so many days: to the minute below a day, else the date."""
     if step < 1:
         return moment(time)
     date = f"{time.day} {time:%b %Y}"

@@ -1,4 +1,4 @@
-"""Packages that list what they offer and import a name when it is first asked for (PEP 562)."""
+"""Lazy packages: a list of public names, each imported on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def attach(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], 
     package
         Its ``__name__``.
     homes
-        The names each module is home to; the name of a module of the package stands for the module itself.
+        Names defined by each module; the name of a module of the package is the module itself.
 
     Returns
     -------
     callable
-        From a name to what it stands for; AttributeError for a name that is not offered.
+        From a name to its object; AttributeError for a name that is not public.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
 

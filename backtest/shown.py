@@ -1,4 +1,4 @@
-"""How values show themselves: at most three lines of text, and in a notebook a small table."""
+"""Display of values: at most three lines of text, and a small table in a notebook."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, TypeVar
 Class = TypeVar("Class", bound=type)
 
 WIDTH, LINES = 100, 3  # of a text
-LONGEST = 160  # letters of one value
+LONGEST = 160  # characters of one value
 
 
 def shown(*names: str) -> Callable[[Class], Class]:
     """Return a class decorator that gives a ``repr`` and an HTML table of some attributes.
 
-    It stands below ``@dataclass``, which keeps the ``repr`` it finds; so does this where a class has its own.
+    Put it below ``@dataclass``, which keeps the ``repr`` it finds. A class's own ``repr`` stays.
 
     Parameters
     ----------
     *names
-        The attributes to show; none: the fields that differ from their default.
+        Attributes to show; none: the fields that differ from their default.
 
     Returns
     -------
@@ -46,21 +46,21 @@ def shown(*names: str) -> Callable[[Class], Class]:
 
 
 def _text(value: Any, names: tuple[str, ...]) -> str:
-    told = "; ".join(f"{name}: {words}" for name, words in _facts(value, names))
-    lines = textwrap.wrap(f"{type(value).__name__}({told})", WIDTH, max_lines=LINES, placeholder=" …)")
+    content = "; ".join(f"{name}: {words}" for name, words in _entries(value, names))
+    lines = textwrap.wrap(f"{type(value).__name__}({content})", WIDTH, max_lines=LINES, placeholder=" …)")
     return "\n".join(lines)
 
 
 def _table(value: Any, names: tuple[str, ...]) -> str:
     rows = "".join(
         f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(words)}</td></tr>'
-        for name, words in _facts(value, names)
+        for name, words in _entries(value, names)
     )
     return f'<table><caption style="text-align:left">{escape(type(value).__name__)}</caption>{rows}</table>'
 
 
-def _facts(value: Any, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each attribute and what it holds, in words; those that hold nothing are left out."""
+def _entries(value: Any, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the value of each attribute as text; None is left out."""
     for name in names or tuple(_changed(value)):
         if words := _words(getattr(value, name)):
             yield name.replace("_", " "), textwrap.shorten(words, LONGEST, placeholder=" …")

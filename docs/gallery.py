@@ -22,13 +22,13 @@ from backtest.chart.levels import (
     Panel,
     before_after,
     cluster_figure,
-    eaten,
+    film,
     level_heatmap,
     map_figure,
+    score_figure,
     small_multiples,
-    trust_figure,
 )
-from backtest.chart.levels.film import indexed
+from backtest.chart.levels.films import indexed
 from backtest.chart.style import DARK, LIGHT, SIZES, Look, Size
 from backtest.study.levels import (
     Crowding,
@@ -117,7 +117,7 @@ def main(out: Path) -> None:
     told = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
     title = "How far to believe the levels of BTCUSDT, 12 to 21 May 2021"
     few = f"clusters compared on {FEWEST_PAIRS} pairs and {FEWEST_BLOCKS} days or more"
-    save(trust_figure(*tests, title=title, subtitle=told, notes=(*NOTES, few)), "trust")
+    save(score_figure(*tests, title=title, subtitle=told, notes=(*NOTES, few)), "trust")
     panels, maps, lines = [], [], []
     grids = relative_grids(history, window=WINDOW, bins=300)
     for symbol, (own, price) in grids.items():
@@ -135,16 +135,16 @@ def main(out: Path) -> None:
     )
     window = datetime(2021, 5, 17, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
     short = level_grid(history, "BTCUSDT", window=window, prices=(28_000, 48_000), bins=200, columns=288)
-    film = eaten(
+    moving = film(
         levels_of(book, history, venue, short, tiers=TIERS),
         column_bars(history, short),
-        title="17 to 19 May 2021: levels of BTCUSDT being eaten",
+        title="17 to 19 May 2021: liquidation levels of BTCUSDT",
         pictures=40,
         notes=NOTES[:3],
         size=Size(8.0, 5.0, 90),
         price_unit="USDT",
     )
-    (out / "levels.gif").write_bytes(film.gif())
+    (out / "levels.gif").write_bytes(moving.gif())
 
 
 if __name__ == "__main__":

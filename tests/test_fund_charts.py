@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from backtest.chart.venues import loss_waterfall, moved_mark
-from backtest.chart.venues.fund import drawn, fund_figure, fund_path, paid_in
+from backtest.chart.venues.fund import fund_figure, fund_path, paid_in, paid_out
 from backtest.schemas.frames import Time
 from backtest.study.fund import insurance
 

@@ -29,11 +29,11 @@ from backtest.chart.levels.figures import (
     shown_prices,
     small_multiples,
 )
-from backtest.chart.levels.film import eaten, indexed
+from backtest.chart.levels.films import film, indexed
 from backtest.chart.levels.heatmaps import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
 from backtest.chart.levels.level_map import liquidation_map
 from backtest.chart.levels.profiles import profile
-from backtest.chart.levels.score import magnet_differences, scores, trust_figure
+from backtest.chart.levels.score import magnet_differences, score_figure, scores
 from backtest.chart.style import theme
 from backtest.chart.style.looks import DARK, LIGHT, LOOKS, SIZES, Size
 from backtest.errors import ArgumentError
@@ -310,7 +310,7 @@ def test_odd_histories__draw(settings) -> None:
             levels, bars, title="A", clusters=clusters_at(levels, history, outcomes=outcomes), size=SMALL
         ),
         map_figure(level_map(outcomes, history, "A"), title="A", size=SMALL),
-        eaten(levels, bars, title="A", pictures=2, size=SMALL).draw(0),
+        film(levels, bars, title="A", pictures=2, size=SMALL).draw(0),
     ]
     for figure in figures:
         assert len(np.unique(drawn(figure).reshape(-1, 3), axis=0)) > 10
@@ -342,26 +342,26 @@ def test_round_prices__are_labelled_and_ties_on_edges_drawn() -> None:
     assert "40,000" in labels
 
 
-def test_film__shows_more_and_more_and_ends_whole() -> None:
-    film = eaten(LEVELS, BARS, title="Eaten", pictures=5, size=SMALL)
+def test_film__shows_more_and_more_and_ends_with_all_levels() -> None:
+    moving = film(LEVELS, BARS, title="Film", pictures=5, size=SMALL)
     shown = []
-    for number in range(len(film.columns)):
-        film.draw(number)
-        shown.append(np.ma.count(mesh_of(film.main).get_array()))
+    for number in range(len(moving.columns)):
+        moving.draw(number)
+        shown.append(np.ma.count(mesh_of(moving.main).get_array()))
     assert shown == sorted(shown)
     assert shown[-1] == np.count_nonzero(LEVELS.amounts())
-    assert film.columns[-1] == LEVELS.grid.columns - 1
-    told = Image.open(BytesIO(film.gif(a_second=5)))
-    assert (told.n_frames, told.size) == (5, (400, 288))
+    assert moving.columns[-1] == LEVELS.grid.columns - 1
+    picture = Image.open(BytesIO(moving.gif(a_second=5)))
+    assert (picture.n_frames, picture.size) == (5, (400, 288))
     durations = []
     for number in range(5):
-        told.seek(number)
-        durations.append(told.info["duration"])
+        picture.seek(number)
+        durations.append(picture.info["duration"])
     assert durations == [200, 200, 200, 200, 2000]
     with pytest.raises(ArgumentError, match="50 pictures"):
-        film.gif(a_second=80)
+        moving.gif(a_second=80)
     with pytest.raises(ArgumentError, match="bar a column"):
-        eaten(LEVELS, BARS.head(3), title="A")
+        film(LEVELS, BARS.head(3), title="A")
 
 
 def test_indexed_pictures__keep_the_paper_and_come_near_every_other_colour() -> None:
@@ -408,7 +408,7 @@ def test_trust__draws_every_estimate_with_its_band() -> None:
     )
     for given in ((scored, tested), (scored, None), (None, tested)):
         for look in LOOKS.values():
-            inside_of(trust_figure(*given, title="Trust", subtitle="so far", notes=["a note"], look=look))
+            inside_of(score_figure(*given, title="Trust", subtitle="so far", notes=["a note"], look=look))
 
 
 def test_dollars_in_words__are_money_not_mathematics() -> None:

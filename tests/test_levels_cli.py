@@ -148,7 +148,7 @@ def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
 def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, bars_file):
     titles = []
     film = SimpleNamespace(gif=bytes)
-    monkeypatch.setattr("backtest.cli.levels.pictures.eaten", lambda *_, title, **__: titles.append(title) or film)
+    monkeypatch.setattr("backtest.chart.levels.films.film", lambda *_, title, **__: titles.append(title) or film)
     for window, days in (("40d", "10 to 14 May 2021"), ("2d", "13 to 14 May 2021")):
         more = ["--at", "2021-05-15", "--window", window, "--formats", "gif"]
         assert main(words(bars_file, tmp_path / "out", *more)) == 0

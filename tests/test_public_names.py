@@ -61,8 +61,8 @@ OFFERED = {
     ),
     "backtest.chart": "levels liquidations style venues",
     "backtest.chart.levels": (
-        "Panel before_after cluster_figure eaten heatmap level_heatmap liquidation_map map_figure mark_line "
-        "profile small_multiples trust_figure"
+        "Panel before_after cluster_figure film heatmap level_heatmap liquidation_map map_figure mark_line "
+        "profile score_figure small_multiples"
     ),
     "backtest.chart.liquidations": (
         "at_risk by_hour cascade cumulative imbalance probability_surface quality_strip removed_paths "

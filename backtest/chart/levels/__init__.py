@@ -7,25 +7,25 @@ from backtest.lazy import attach
 if TYPE_CHECKING:
     from backtest.chart.levels.clusters import cluster_figure
     from backtest.chart.levels.figures import Panel, before_after, level_heatmap, map_figure, small_multiples
-    from backtest.chart.levels.film import eaten
+    from backtest.chart.levels.films import film
     from backtest.chart.levels.heatmaps import heatmap, mark_line
     from backtest.chart.levels.level_map import liquidation_map
     from backtest.chart.levels.profiles import profile
-    from backtest.chart.levels.score import trust_figure
+    from backtest.chart.levels.score import score_figure
 
 __all__ = [
     "Panel",
     "before_after",
     "cluster_figure",
-    "eaten",
+    "film",
     "heatmap",
     "level_heatmap",
     "liquidation_map",
     "map_figure",
     "mark_line",
     "profile",
+    "score_figure",
     "small_multiples",
-    "trust_figure",
 ]
 __dir__ = __all__.copy
 __getattr__ = attach(
@@ -39,10 +39,10 @@ __getattr__ = attach(
             "map_figure",
             "small_multiples",
         ],
-        "backtest.chart.levels.film": ["eaten"],
+        "backtest.chart.levels.films": ["film"],
         "backtest.chart.levels.heatmaps": ["heatmap", "mark_line"],
         "backtest.chart.levels.level_map": ["liquidation_map"],
         "backtest.chart.levels.profiles": ["profile"],
-        "backtest.chart.levels.score": ["trust_figure"],
+        "backtest.chart.levels.score": ["score_figure"],
     },
 )

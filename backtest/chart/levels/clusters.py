@@ -1,4 +1,4 @@
-"""The table of clusters: where they are, what they hold, of which leverage, and what became of them."""
+"""Table of liquidation clusters: price range, open notional, leverage, and outcome."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from backtest.chart.style.figure import Figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.schemas.arguments import checked
 
-#: Columns of ``clusters_at`` that are no shares of a leverage bucket.
+#: Columns of ``clusters_at`` that are not shares of a leverage bucket.
 KNOWN = {
     *("side", "centre", "price_low", "price_high", "width", "notional", "share", "distance", "days"),
     *("mark_price", "time", "mean_leverage", "reached", "closed", "waiting", "first_reached"),
 }
 
 #: Titles of the columns of stacked bars.
-LEVERAGE, BECAME = "leverage,\nparts of what waits", "what became of it,\nparts"
+LEVERAGE, OUTCOME = "leverage,\nshares of notional", "outcome,\nshares of notional"
 
-#: What became of a cluster, and the part of the ink it is drawn in.
-FATES = {"reached": 1.0, "closed": 0.45, "waiting": 0.15}
+#: Outcomes of a cluster, and the part of the ink each is drawn in.
+OUTCOMES = {"reached": 1.0, "closed": 0.45, "waiting": 0.15}
 
-#: How the key calls it.
-FATE_NAMES = ("reached by the mark", "closed by holders", "still waiting")
+#: Names of the outcomes in the key.
+OUTCOME_NAMES = ("triggered by the mark", "closed by holders", "still open")
 
-#: Most rows, how high one is, in points, and how many of them the heads take.
+#: Most rows, the height of a row in points, and the rows that the column heads take.
 MOST, ROW_HEIGHT, HEADS = 12, 19.0, 1.8
 
-#: Right edge of the centres, of the axes' width, and left one of the keys.
+#: Right edge of the centres and left edge of the keys, as parts of the axes' width.
 CENTRE, KEYS = 0.255, 0.085
 
 #: Inches above and below a table, for its title and notes.
 AROUND = 1.9
 
-#: Points of width that the whole table needs; with less, letters are smaller, and with much less it has no centre.
+#: Width of the full table in points; below it letters shrink, to SMALLEST, and below NO_CENTRE the centres go.
 WIDE, SMALLEST, NO_CENTRE = 660.0, 0.7, 560.0
 
 
@@ -49,7 +49,7 @@ class Cell(NamedTuple):
     """One column of the table."""
 
     title: str
-    at: float  #: of the axes' width; the right edge of numbers, the left one of bars
+    at: float  #: part of the axes' width: right edge of numbers, left edge of bars
     write: Callable[[Mapping[str, Any]], str]
 
 
@@ -67,16 +67,16 @@ def cluster_table(
 
     Parameters
     ----------
-    clusters : as ``study.clusters.clusters_at`` returns them, with leverage or without; with what became of them
-        where ``study.levels.cluster_outcomes`` has added it
-    price_unit : of prices, said in their heads
-    most : how many rows
+    clusters : as ``study.levels.clusters_at`` returns them, with or without leverage buckets; with outcomes where
+        ``study.levels.cluster_outcomes`` added them
+    price_unit : of prices, in the column heads
+    most : rows at most
     """
     ax.set_axis_off()
     ax.set_xlim(0, 1)
     shown = clusters.head(most)
     rows = max(shown.height, 1)
-    buckets, fates = _parts(clusters)
+    buckets, outcomes = _parts(clusters)
     height = min(1.0 / (rows + _around(clusters)), ROW_HEIGHT / theme.height(ax))
     ax.set_ylim(0, 1)
     if shown.is_empty():
@@ -88,26 +88,26 @@ def cluster_table(
     width = ax.bbox.width / ax.figure.dpi * 72
     letters = theme.TEXT * min(1.0, max(SMALLEST, width / WIDE))
     columns = [each for each in _columns(currency, price_unit) if width >= NO_CENTRE or each.at != CENTRE]
-    bars = _bars(bool(buckets), bool(fates))
+    bars = _bars(bool(buckets), bool(outcomes))
     for column in columns:
         _head(ax, column.at, top, column.title, letters, look, "right")
     for title, left, _ in bars:
         _head(ax, left, top, title, letters, look, "left")
-        if title == BECAME:
-            _head(ax, left - 0.008, top, "reached", letters, look, "right")
+        if title == OUTCOME:
+            _head(ax, left - 0.008, top, "triggered", letters, look, "right")
     ax.plot([0, 1], [top, top], color=look.muted, linewidth=0.8)
     largest = float(shown["notional"].max())  # type: ignore[arg-type]
     for number, row in enumerate(shown.iter_rows(named=True)):
         middle = top - (number + 0.5) * height
         _row(ax, row, middle, height, columns, largest, letters, look)
         for title, left, wide in bars:
-            parts = [row[name] for name in (buckets if title == LEVERAGE else fates)]
+            parts = [row[name] for name in (buckets if title == LEVERAGE else outcomes)]
             shades = _shades(look, len(parts)) if title == LEVERAGE else None
             _stacked(ax, parts, left, wide, middle, 0.5 * height, shades, look)
             if shades is None:
                 _write(ax, left - 0.008, middle, amounts.percent(round(row["reached"], 2)), look.ink, letters)
         ax.plot([0, 1], [middle - height / 2] * 2, color=look.faint, linewidth=0.6)
-    for line, (name, names, colours) in enumerate(_keys(buckets, fates, look)):
+    for line, (name, names, colours) in enumerate(_keys(buckets, outcomes, look)):
         _key(ax, top - (shown.height + 0.6 + line) * height, name, names, colours, letters, look)
     return ax
 
@@ -125,7 +125,7 @@ def cluster_figure(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return the table of clusters as a figure, no higher than it needs to be."""
+    """Return the table of clusters as a figure, as high as its rows need."""
     rows = min(max(clusters.height, 1), most)
     height = min(size.height, AROUND + (rows + _around(clusters)) * ROW_HEIGHT / 72)
     size = Size(size.width, height, size.dpi)
@@ -139,15 +139,15 @@ def cluster_figure(
 
 
 def _parts(clusters: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the columns of leverage buckets and of fates."""
+    """Return the columns of leverage buckets and of outcomes."""
     return (
         [name for name in clusters.columns if name not in KNOWN],
-        [name for name in FATES if name in clusters.columns],
+        [name for name in OUTCOMES if name in clusters.columns],
     )
 
 
 def _around(clusters: pl.DataFrame) -> float:
-    """Return how many rows heads and keys are high."""
+    """Return the height of heads and keys, in rows."""
     return HEADS + sum(bool(names) for names in _parts(clusters))
 
 
@@ -165,18 +165,18 @@ def _columns(currency: str, price_unit: str) -> tuple[Cell, ...]:
         Cell(f"centre{unit}", CENTRE, lambda row: amounts.significant(row["centre"])),
         Cell("distance\nfrom price", 0.330, lambda row: amounts.distance(row["distance"])),
         Cell("days of\nvolatility", 0.400, days),
-        Cell("waiting", 0.475, lambda row: amounts.amount(row["notional"], currency)),
-        Cell("of the\nside", 0.590, lambda row: amounts.percent(round(row["share"], 3))),
+        Cell("open\nnotional", 0.475, lambda row: amounts.amount(row["notional"], currency)),
+        Cell("share of\nthe side", 0.590, lambda row: amounts.percent(round(row["share"], 3))),
     )
 
 
-def _bars(leverage: bool, fates: bool) -> list[tuple[str, float, float]]:
-    """Return the title, left edge and width of each column of stacked bars there is."""
+def _bars(leverage: bool, outcomes: bool) -> list[tuple[str, float, float]]:
+    """Return the title, left edge and width of each column of stacked bars."""
     found = []
     if leverage:
-        found.append((LEVERAGE, 0.615, 0.185 if fates else 0.385))
-    if fates:
-        found.append((BECAME, 0.862 if leverage else 0.68, 0.138 if leverage else 0.32))
+        found.append((LEVERAGE, 0.615, 0.185 if outcomes else 0.385))
+    if outcomes:
+        found.append((OUTCOME, 0.862 if leverage else 0.68, 0.138 if leverage else 0.32))
     return found
 
 
@@ -227,13 +227,13 @@ def _head(ax: Axes, at: float, top: float, title: str, letters: float, look: Loo
 
 
 def _keys(
-    buckets: Sequence[str], fates: Sequence[str], look: Look
+    buckets: Sequence[str], outcomes: Sequence[str], look: Look
 ) -> Iterator[tuple[str, Sequence[str], Sequence[Any]]]:
-    """Yield the title, names and colours of the key of each column of stacked bars there is."""
+    """Yield the title, names and colours of the key of each column of stacked bars."""
     if buckets:
         yield "leverage", buckets, _shades(look, len(buckets))
-    if fates:
-        yield "what became", FATE_NAMES, _inks(look)
+    if outcomes:
+        yield "outcome", OUTCOME_NAMES, _inks(look)
 
 
 def _key(
@@ -252,7 +252,7 @@ def _key(
 
 
 def _inks(look: Look) -> list[tuple[str, float]]:
-    return [(look.ink, part) for part in FATES.values()]
+    return [(look.ink, part) for part in OUTCOMES.values()]
 
 
 def _shades(look: Look, count: int) -> list[str]:

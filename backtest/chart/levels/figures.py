@@ -1,4 +1,4 @@
-"""Whole figures of levels: a heatmap with its profile, maps, and several heatmaps in one scale of colours."""
+"""Figures of liquidation levels: heatmap with profile, maps, several heatmaps on one colour scale."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from backtest.study.levels.levels import Levels
 #: Part of the width that a profile beside a heatmap has.
 PROFILE = 0.19
 
-#: Inches: of the colours and their words, between heatmap and profile, and on the sides of a map for its two axes.
+#: Inches: colour bar and its labels, gap between heatmap and profile, margins of a map for its two axes.
 COLOURS, COLOUR_WORDS, BETWEEN = 0.13, 0.62, 0.12
 AT_LEFT, BOTH_SIDES, ABOVE = 0.08, 0.62, 0.1
 
-#: The price axis shows what is within this share of what waits in the window, and the mark's own range.
+#: The price axis spans this share of the open notional in the window, and the range of the mark.
 SHOWN = 0.985
 
 
@@ -36,7 +36,7 @@ class Panel(NamedTuple):
 
     title: str
     levels: Levels
-    bars: Sequence[pl.DataFrame]  #: mark prices to draw, ``time, high, low, close`` each; several in an aggregate
+    bars: Sequence[pl.DataFrame]  #: mark prices, ``time, high, low, close`` each; several for a sum of symbols
 
 
 @checked
@@ -55,21 +55,21 @@ def level_heatmap(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return the figure of one symbol: heatmap and mark price, what waits at its end beside it, colours, footer.
+    """Return the figure of one symbol: heatmap and mark price, profile of the open levels at its end, footer.
 
     Parameters
     ----------
     levels, scale, maximum : as in ``heatmap``
-    bars : ``time, high, low, close`` of one symbol; best those of the map's own columns, ``grid.column_bars``
-    title, subtitle : what is shown, and what to see in it
-    clusters : at the end, for ``profile`` to write out
+    bars : ``time, high, low, close`` of one symbol; best those of the map's columns (``study.levels.column_bars``)
+    title, subtitle : subject and finding
+    clusters : at the end of the window, labelled beside the profile
     notes : for the footer: venue, tiers, population, gaps, a caption
     """
     figure = _figure(size, look)
     (main,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     side, colours = beside(main)
     heatmap(levels, main, scale=scale, maximum=maximum, look=look)
-    main.set_title(_over(price_unit), loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
+    main.set_title(_heading(price_unit), loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
     mark_line(bars, main, look=look)
     prices = shown_prices(levels, bars)
     main.set_ylim(*prices)
@@ -116,15 +116,15 @@ def before_after(
     Parameters
     ----------
     before, after : of one symbol
-    names : of the two; None: their moments
+    names : of the two; None: their times
     """
     figure = _figure(size, look)
     axes = theme.stacked_panels(figure, heights=(1.0, 1.0), title=title, subtitle=subtitle, notes=notes)
     tops = [max(pair) * 1.12 or 1.0 for pair in zip(highest_of(before), highest_of(after), strict=True)]
     prices = [found.cumulative["price"] for found in (before, after)]
     low, high = min(float(each[0]) for each in prices), max(float(each[-1]) for each in prices)
-    told = names or tuple(moment(found.moment) for found in (before, after))
-    for ax, found, name in zip(axes, (before, after), told, strict=True):
+    headings = names or tuple(moment(found.moment) for found in (before, after))
+    for ax, found, name in zip(axes, (before, after), headings, strict=True):
         _narrow(ax, size)
         liquidation_map(
             found,
@@ -160,12 +160,12 @@ def small_multiples(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return several heatmaps in one scale of colours: symbols, venues, policies, and what they add up to.
+    """Return several heatmaps on one colour scale: symbols, venues or policies, and their sum.
 
     Parameters
     ----------
-    across : panels in a row; None: as many as makes them wide rather than high
-    maximum : of the last shade; None: what 99.5 % of all their cells that hold anything stay below
+    across : panels in a row; None: a number that keeps panels wide rather than high
+    maximum : top of the colour scale; None: the 99.5 % quantile of all non-empty cells
     """
     figure = _figure(size, look)
     columns = across or (len(panels) if len(panels) <= 2 else int(np.ceil(np.sqrt(len(panels)))))
@@ -193,7 +193,7 @@ def small_multiples(
 
 @checked
 def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
-    """Return the prices worth showing: all that the mark came through, and nearly all that waits."""
+    """Return the price range to show: the range of the mark and 98.5 % of the open notional."""
     edges = levels.grid.price_edges
     amounts = levels.amounts().sum(axis=1)
     low, high = (float(value) for value in (bars["low"].min(), bars["high"].max()))  # type: ignore[arg-type]
@@ -209,7 +209,7 @@ def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
 
 
 def bin_words(levels: Levels, unit: str = "") -> str:
-    """Return how wide a bin is: 0.25 %, or 100 USDT."""
+    """Return the width of a bin: 0.25 %, or 100 USDT."""
     if levels.grid.logarithmic:
         return levels.grid.width.replace("%", " %")
     return f"{levels.grid.width} {unit}".rstrip()
@@ -226,12 +226,12 @@ def _narrow(ax: Axes, size: Size) -> None:
     ax.set_position((place.x0 + AT_LEFT / size.width, place.y0, width, height))
 
 
-def _over(unit: str) -> str:
-    return f"Mark price{f' ({unit})' if unit else ''} over what waits to be liquidated"
+def _heading(unit: str) -> str:
+    return f"Mark price{f' ({unit})' if unit else ''} over open liquidation levels"
 
 
 def beside(main: Axes) -> tuple[Axes, Axes]:
-    """Make room on the right of axes for a profile and for colours, and return both."""
+    """Make room on the right of axes for a profile and a colour bar, and return both."""
     figure = main.figure
     width, _ = figure.get_size_inches()  # type: ignore[union-attr]
     place = main.get_position()
@@ -253,7 +253,7 @@ def _colour_place(frame: Sequence[Axes], size: Size) -> tuple[float, float, floa
 
 
 def _divided(figure: Figure, frame: Sequence[Axes], columns: int, size: Size) -> list[Axes]:
-    """Put so many axes in the place of each of some stacked ones."""
+    """Replace each of several stacked axes by a row of axes."""
     gap, room = 0.62 / size.width, (COLOUR_WORDS + COLOURS + 0.4) / size.width
     axes: list[Axes] = []
     for row in frame:

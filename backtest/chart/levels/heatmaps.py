@@ -1,7 +1,7 @@
-"""The heatmap: notional waiting at each price through time, under the mark price that eats it.
+"""Liquidation heatmap: open notional at each price through time, and the mark price that triggers it.
 
-A level is a strip that begins where it was opened and ends where the mark reached it. Longs wait below the price,
-shorts above it. A cell in which nothing waits is background; nothing is smoothed.
+A level is a strip from the time its positions opened to the time the mark reached it. Levels of longs lie below
+the price, those of shorts above it. Empty cells are background; nothing is smoothed.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
-from backtest.chart.style.time_axis import openings, time_axis
+from backtest.chart.style.time_axis import open_times, time_axis
 from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
 
 Scale = Literal["auto", "root", "linear", "log"]
 Side = Literal["long", "short"]
 
-#: Without a maximum, this share of the cells that hold anything gets its own shade; the rest the last one.
+#: Without a maximum, the colour scale ends at this quantile of the non-empty cells.
 SHADED = 0.995
 
-#: Where half of the cells that hold anything hold more than this part of the last shade, the scale is linear by
-#: itself, so that most stay dark; the root of a book of few large positions shows the small ones as well.
+#: ``auto`` is linear if the median non-empty cell exceeds this part of the maximum, so that most cells differ;
+#: else root, which shows the small positions of a book with few large ones.
 EVEN = 0.1
 
-#: A log scale spans so much.
+#: Highest over lowest amount of a log scale.
 DECADES = 1e3
 
 #: Least distance between labels of the colour bar, in points.
 APART = 15.0
 
-#: Points that half a label of a moment may reach beyond the axes.
+#: Points that half a time label may reach beyond the axes.
 OVERHANG = 12.0
 
 SCALE_NAMES: dict[type, str] = {PowerNorm: "root scale", LogNorm: "log scale"}
 MILLISECONDS_A_DAY = 86_400_000
 
-#: From this ratio of highest to lowest price on, labels of a log scale are those of decades.
+#: From this ratio of highest to lowest price on, a log scale is labelled by decades.
 WIDE = 6.0
 
-#: First figures of these labels, from the most to the fewest.
+#: First digits of these labels, from the most labels to the fewest.
 FIGURES = ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))
 
 
@@ -63,14 +63,14 @@ def heatmap(
     maximum: float | None = None,
     look: Look = LIGHT,
 ) -> Axes:
-    """Draw what waits in every cell.
+    """Draw the open notional of every cell.
 
     Parameters
     ----------
-    side : one alone; None: both
-    scale : of the colours over the amount; auto: linear where most cells hold much, else their root
-    maximum : settlement currency, of the last shade; give two charts the same one to compare them. None: what
-        99.5 % of the cells that hold anything stay below
+    side : one side; None: both
+    scale : of the colours over the amount; auto: linear if most cells are large, else root
+    maximum : settlement currency, top of the colour scale; charts with the same maximum compare. None: the
+        99.5 % quantile of the non-empty cells
     """
     grid, cells = levels.grid, levels.amounts(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
@@ -85,10 +85,10 @@ def heatmap(
         linewidth=0,
     )
     mesh.set_gid("levels")
-    theme.dress(ax, "Waiting to be liquidated")
+    theme.dress(ax, "Open liquidation levels")
     price_axis(ax, grid.price_edges[0], grid.price_edges[-1], logarithmic=grid.logarithmic)
     time_axis(ax, *grid.window)
-    _quiet_last_label(ax)
+    _drop_last_label(ax)
     recolour(ax, look)
     ax.set_facecolor(look.paper)
     ax.grid(visible=False)
@@ -97,17 +97,18 @@ def heatmap(
 
 @checked
 def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool = True) -> Axes:
-    """Draw the mark price over a heatmap: the range of each bar, so that wicks are seen to touch, and its close.
+    """Draw the mark price over a heatmap: the range of each bar, wicks included, and its close.
 
     Parameters
     ----------
-    bars : ``time, high, low, close`` of one symbol, in order of time; drawn as fine as they are, broken where bars
-        miss or are not ``covered``
+    bars : ``time, high, low, close`` of one symbol, in order of time; the line breaks where bars are missing
+        or not ``covered``
+    wicks : whether the range of each bar is drawn
     """
-    starts, step = openings(bars["time"])
+    starts, step = open_times(bars["time"])
     if "covered" in bars.columns:
         bars = bars.filter("covered")
-        starts = openings(bars["time"])[0]
+        starts = open_times(bars["time"])[0]
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     limits, middle = ax.get_ylim(), starts + step / 2
     halo = [withStroke(linewidth=2.0, foreground=look.edge, alpha=0.7)]
@@ -123,7 +124,7 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool =
 
 
 def colour_bar(ax: Axes, of: Axes, *, currency: str = "USDT", width: str = "", look: Look = LIGHT) -> Axes:
-    """Draw the colours of a heatmap on axes of their own, in money, with their scale in words.
+    """Draw the colour bar of a heatmap on its own axes: amounts, and the name of the scale.
 
     Parameters
     ----------
@@ -141,20 +142,20 @@ def colour_bar(ax: Axes, of: Axes, *, currency: str = "USDT", width: str = "", l
     ax.yaxis.set_major_formatter(FuncFormatter(write))
     ax.tick_params(length=0, labelsize=theme.SMALL, labelcolor=look.muted, pad=2)
     name = SCALE_NAMES.get(type(norm), "linear scale")
-    each = f"waiting per {width} of price, " if width else ""
+    each = f"open notional per {width} of price, " if width else ""
     ax.yaxis.set_label_position("left")
     ax.set_ylabel(f"{each}{name}", color=look.muted, fontsize=theme.SMALL, labelpad=2)
     return ax
 
 
 def fullest(ax: Axes) -> float:
-    """Return what waits in the fullest cell of a heatmap; 0 where nothing does."""
+    """Return the largest open notional of a cell of a heatmap; 0 if all are empty."""
     held: Any = next(found for found in ax.collections if isinstance(found, QuadMesh)).get_array()
     return float(np.ma.max(held)) if np.ma.count(held) else 0.0
 
 
 def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
-    """Span the y axis over prices, with as many round labels as can be read."""
+    """Span the y axis over prices, with as many round labels as fit."""
     theme.price_axis(ax, logarithmic=logarithmic)
     if logarithmic:
         ax.yaxis.set_major_locator(FixedLocator(_round_prices(low, high, theme.height(ax))))
@@ -162,7 +163,7 @@ def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
 
 
 def _round_prices(low: float, high: float, height: float) -> list[float]:
-    """Return round prices on a log scale, as many as can be read: equal steps, or those of each decade."""
+    """Return round prices on a log scale, as many as fit: equal steps, or those of each decade."""
     decades = 10.0 ** np.arange(floor(log10(low)), floor(log10(high)) + 1)
     steps = [1, 2, 2.5, 5, 10]
     choices = [np.asarray(MaxNLocator(count, steps=steps).tick_values(low, high)) for count in range(12, 2, -1)]
@@ -177,12 +178,12 @@ def _round_prices(low: float, high: float, height: float) -> list[float]:
 
 
 def scale_of(norm: Normalize) -> Scale:
-    """Return the scale that a norm has, for other heatmaps to share."""
+    """Return the name of a norm's scale, for other heatmaps to share."""
     return "root" if isinstance(norm, PowerNorm) else "log" if isinstance(norm, LogNorm) else "linear"
 
 
-def _quiet_last_label(ax: Axes) -> None:
-    """Leave out the label of a moment near the end, which would reach into what stands beside the axes."""
+def _drop_last_label(ax: Axes) -> None:
+    """Drop a time label near the end, which would reach into the axes on the right."""
     labels = [label.get_text() for label in ax.get_xticklabels()]
     ticks, (start, end) = ax.get_xticks(), ax.get_xlim()
     points = ax.bbox.width / ax.figure.dpi * 72
@@ -191,7 +192,7 @@ def _quiet_last_label(ax: Axes) -> None:
 
 
 def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum: float | None) -> Normalize:
-    """Return the scale of the colours; the same one for cells of several charts makes them comparable."""
+    """Return the colour scale; charts that share it compare."""
     held = cells[cells > 0]
     top = maximum or (float(np.quantile(held, SHADED)) if held.size else 1.0)
     if scale == "auto":
@@ -202,7 +203,7 @@ def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum:
 
 
 def _ticks(norm: Normalize, ax: Axes) -> list[float]:
-    """Return round amounts below the last shade, no closer together than can be read, and that shade itself."""
+    """Return the ends of the colour scale, and round amounts between, as close together as fits."""
     top, low = float(norm.vmax or 1.0), float(norm.vmin or 0.0)
     unit = 10.0 ** floor(log10(top))
     rounds = [unit * 10.0**-power * figure for power in range(4) for figure in (5.0, 2.0, 1.0)]

@@ -1,8 +1,8 @@
-"""The liquidation map: what waits around the price now, by distance and leverage.
+"""Liquidation map: open liquidation levels around the price at one time, by distance and leverage.
 
-Stacked bars tell what waits in each bin, stronger the higher the leverage; lines tell how much lies between the
-price and each distance: all that a move so far would reach. Both lines are zero at the price; no long stands above
-it and no short below.
+Stacked bars show the open notional of each bin, stronger for higher leverage. Lines show the cumulative notional
+between the price and each distance: all that a move so far would trigger. Both lines are zero at the price; levels
+of longs lie below it, those of shorts above.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def liquidation_map(
 
     Parameters
     ----------
-    maximum, cumulative_maximum : settlement currency, of the axes; give two maps the same ones to compare them
+    maximum, cumulative_maximum : settlement currency, ends of the two axes; maps with the same ones compare
     """
     _stack(found, ax, look)
     width = found.cumulative["price"][1] - found.cumulative["price"][0]
@@ -59,23 +59,23 @@ def liquidation_map(
     ax.grid(visible=False, axis="x")
     _legend(found, ax, look)
     ax.set_ylabel(
-        f"waiting per {significant(width, 3)} of price", color=look.muted, fontsize=theme.SMALL, labelpad=3
+        f"open notional per {significant(width, 3)} of price", color=look.muted, fontsize=theme.SMALL, labelpad=3
     )
     twin = _cumulative(found, ax, currency, cumulative_maximum, look)
     _price(found, ax, look)
     if not highest:
-        twin.text(0.5, 0.5, "nothing waits within reach", transform=ax.transAxes, ha="center", color=look.muted)
+        twin.text(0.5, 0.5, "no open levels within reach", transform=ax.transAxes, ha="center", color=look.muted)
     return ax
 
 
 def highest_of(found: LevelMap) -> tuple[float, float]:
-    """Return the highest bar and the highest end of a cumulative line, for axes that several maps share."""
+    """Return the highest bar and the highest cumulative amount, for axes that several maps share."""
     ends = found.cumulative.select(pl.max_horizontal(pl.max("long"), pl.max("short"))).item()
     return _highest(found.bars), float(ends)
 
 
 def _stack(found: LevelMap, ax: Axes, look: Look) -> None:
-    """Draw the bars of each leverage on top of those of lower ones, one collection a leverage."""
+    """Stack the bars of each leverage bucket on those of lower ones, one collection a bucket."""
     names = _leverages(found.bars)
     bottoms: dict[tuple[str, float], float] = {}
     for name, colour in zip(names, _shades(look, len(names)), strict=True):
@@ -124,7 +124,7 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
     )
     twin.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency) if value else ""))
     twin.tick_params(length=0, labelsize=theme.TEXT, labelcolor=look.muted)
-    twin.set_ylabel("between the price and here", color=look.muted, fontsize=theme.SMALL, labelpad=3)
+    twin.set_ylabel("cumulative from the price", color=look.muted, fontsize=theme.SMALL, labelpad=3)
     return twin
 
 

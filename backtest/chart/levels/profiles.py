@@ -1,4 +1,4 @@
-"""The profile: what is alive now, along the price axis of the heatmap it stands beside."""
+"""Profile of open liquidation levels at one time, along the price axis of the heatmap beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from backtest.study.levels.levels import Levels
 #: Least distance between labels, in points.
 APART = 20.0
 
-#: How much wider than the longest bar the axes are where clusters are written beside it.
+#: Width of the axes over the longest bar where clusters are labelled beside it.
 ROOM = 2.4
 
 
@@ -37,15 +37,15 @@ def profile(
     currency: str = "USDT",
     look: Look = LIGHT,
 ) -> Axes:
-    """Draw what waits at each price at the end of a column, and write beside the largest clusters what they hold.
+    """Draw the open notional at each price at the end of a column, and label the largest clusters.
 
     Parameters
     ----------
-    price : mark price then, drawn across
-    column : the last by default
+    price : mark price then, drawn as a line across
+    column : of the grid, the last by default
     prices : lowest and highest on the axis; None: all bins
-    clusters : as ``study.clusters.clusters_at`` returns them, the largest first
-    most : how many clusters are written out
+    clusters : as ``study.levels.clusters_at`` returns them, the largest first
+    most : clusters labelled at most
     """
     edges = levels.grid.price_edges
     for side in ("long", "short"):
@@ -59,7 +59,7 @@ def profile(
     fullest = float(both.max(initial=0.0)) or 1.0
     written = clusters is not None and not clusters.is_empty()
     ax.set_xlim(0, fullest * (ROOM if written else 1.08))
-    theme.dress(ax, "Waiting now")
+    theme.dress(ax, "Open now")
     ax.tick_params(labelleft=False)
     ax.xaxis.set_major_locator(FixedLocator([_round_below(fullest)]))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -103,7 +103,7 @@ def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, c
 def _readable(
     ax: Axes, clusters: pl.DataFrame, price: float, most: int
 ) -> Iterator[tuple[dict[str, float], float]]:
-    """Yield the largest clusters, and how high up the axes their labels lie on no other, nor on the price."""
+    """Yield the largest clusters and the height of each label, so that it overlaps no other and not the price."""
     height = theme.height(ax)
 
     def up(value: float) -> float:

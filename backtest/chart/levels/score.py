@@ -1,4 +1,4 @@
-"""How far to believe a level map: its score beside the baselines, and the magnet test."""
+"""Score of a level map against its baselines, and the magnet test of its clusters."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from backtest.chart.style.figure import Figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recolour_figure
 from backtest.schemas.arguments import checked
 
-TITLES = {"all": "Every bin within reach", "touched": "Bins the price touched"}
-NAMES = {"mirror": "as far on the other side", "elsewhen": "as far at other times"}
+TITLES = {"all": "Every bin within reach", "touched": "Bins the price reached"}
+NAMES = {"mirror": "same distance, other side", "elsewhen": "same distance, other times"}
 
-#: Inches: left of the names of rows, between panels, and the height of a row.
+#: Inches: room for the names of rows, gap between panels, height of a row.
 NAMED, BETWEEN, ROW = 1.55, 0.35, 0.36
 
 
 @checked
 def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIGHT) -> Axes:
-    """Draw how much emptier than the bin of a liquidated dollar a predictor holds the others, with bands.
+    """Draw the score of each predictor: the share of bins it ranks below that of a liquidated dollar, with bands.
 
     Parameters
     ----------
-    found : as ``study.map_score.score`` returns it
-    bins : ``all`` within reach, or those the price ``touched``
+    found : as ``study.levels.evaluation.score`` returns it
+    bins : ``all`` within reach, or those the price reached (``touched``)
     """
     own = found.filter(pl.col("bins") == bins)
     names = own["predictor"].to_list()
@@ -39,23 +39,21 @@ def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIG
     low, high = own["area_low"].fill_nan(None).min(), own["area_high"].fill_nan(None).max()
     ax.set_xlim(min(0.4, float(low or 0.5) - 0.05), max(0.6, min(float(high or 0.5) + 0.05, 1.0)))  # type: ignore[arg-type]
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(round(value, 6))))
-    ax.set_xlabel(
-        "bins held emptier than a liquidated dollar's", color=theme.MUTED, fontsize=theme.SMALL, labelpad=2
-    )
+    ax.set_xlabel("bins ranked below a liquidated dollar's", color=theme.MUTED, fontsize=theme.SMALL, labelpad=2)
     return _rows(ax, names, look)
 
 
 @checked
 def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> Axes:
-    """Draw how much more often clusters were reached than their placebos, with bands.
+    """Draw the share of clusters reached less that of their placebos, with bands.
 
     Parameters
     ----------
-    found : as ``study.magnet.magnet`` returns it
+    found : as ``study.levels.evaluation.magnet`` returns it
     """
     names = [f"{row['prices']} prices, {NAMES[row['placebo']]}" for row in found.iter_rows(named=True)]
-    told = found.select("difference_low", "difference", "difference_high")
-    _dots(ax, told, [name.startswith("all") for name in names], look)
+    bands = found.select("difference_low", "difference", "difference_high")
+    _dots(ax, bands, [name.startswith("all") for name in names], look)
     ax.axvline(0.0, color=look.muted, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     theme.dress(ax, "Clusters reached more often than placebos")
     ax.margins(x=0.12)
@@ -64,7 +62,7 @@ def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> 
 
 
 @checked
-def trust_figure(
+def score_figure(
     score: pl.DataFrame | None,
     magnet: pl.DataFrame | None,
     *,
@@ -74,7 +72,7 @@ def trust_figure(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return the score of a map and the magnet test, as far as there are any, one above the other."""
+    """Return the score of a map above its magnet test; either may be None."""
     rows = (0 if score is None else 6) + (0 if magnet is None else 6)
     size = Size(size.width, min(size.height, 2.1 + ROW * rows + (0.5 if rows > 6 else 0.0)), size.dpi)
     figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)

@@ -1,4 +1,4 @@
-"""Charts of what was liquidated: cascades, exposure, indicators, survival."""
+"""Charts of liquidations: cascades, exposure, indicators, survival."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""The cascade: mark price above what was liquidated on each side, through time.
+"""Cascade figure: mark price, and below it the liquidations of each side through time.
 
-Two panels on one time axis. Long liquidations stand above zero and short ones below; an interval in which
-nothing was liquidated is background.
+Two panels on one time axis. Liquidations of longs are above zero, those of shorts below; intervals without
+liquidations are background.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from backtest import amounts
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure
-from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
+from backtest.chart.style.time_axis import DAY, EPOCH, days, open_times, time_axis
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import heaviest
 
@@ -28,23 +28,23 @@ Measure = Literal["notional", "share"]
 #: Above this ratio of highest to lowest price the axis is logarithmic: equal distances are equal returns.
 LOGARITHMIC_FROM = 4.0
 
-#: The lighter side gets at least this part of the heavier one's height, however little it was.
+#: The smaller side gets at least this part of the larger side's height.
 LEAST_HEIGHT = 0.1
 
-#: Points beyond the longest bar, where it is written how much it was, and beyond the other side's.
+#: Points beyond the longest bar, for its label, and beyond the longest of the other side.
 ROOM, LITTLE_ROOM = 20.0, 4.0
 
 
 @checked
 def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
-    """Draw the mark price of one symbol: a line from open to close, the range of each bar behind it.
+    """Draw the mark price of one symbol: a line from open to close over the range of each bar.
 
     Parameters
     ----------
-    bars : ``time, open, high, low, close`` of one symbol, in order of time; the line breaks where bars miss
+    bars : ``time, open, high, low, close`` of one symbol, in order of time; the line breaks where bars are missing
     unit : of the price
     """
-    starts, step = openings(bars["time"])
+    starts, step = open_times(bars["time"])
     after_gaps = np.flatnonzero(np.diff(starts) > 1.5 * step) + 1
 
     def path(first: Any, second: Any) -> Any:
@@ -63,15 +63,15 @@ def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
 
 @checked
 def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT") -> Axes:
-    """Draw what was liquidated in every interval: longs above zero, shorts below.
+    """Draw the liquidations of each interval: longs above zero, shorts below.
 
     Parameters
     ----------
-    flow : as ``study.flow.by_interval`` returns it
+    flow : as ``study.liquidations.by_interval`` returns it
     measure : ``notional`` at the fill, or ``share`` of the book
     currency : settlement currency of the notional
     """
-    starts, step = openings(flow["time"])
+    starts, step = open_times(flow["time"])
     edges = np.append(starts, starts[-1] + step)
     longs, shorts = (flow[f"{side}_{measure}"].to_numpy() for side in theme.SIDE_COLOURS)
     for side, heights in (("long", longs), ("short", -shorts)):
@@ -90,7 +90,7 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
         _set_heights(ax, longs.max(), shorts.max())
     else:
         ax.set_yticks([0])
-        ax.text(0.5, 0.6, "nothing liquidated", transform=ax.transAxes, ha="center", color=theme.MUTED)
+        ax.text(0.5, 0.6, "no liquidations", transform=ax.transAxes, ha="center", color=theme.MUTED)
     return ax
 
 
@@ -98,8 +98,8 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
 def annotate_heaviest(
     flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT"
 ) -> Axes:
-    """Write above (or below) the heaviest interval what was liquidated in it, when, and on which side."""
-    _, step = openings(flow["time"])
+    """Label the largest interval: amount, time, and larger side."""
+    _, step = open_times(flow["time"])
     left, right = ax.get_xlim()
     above, below = (float(flow[f"{side}_{measure}"].to_numpy().max()) for side in theme.SIDE_COLOURS)
     for row in heaviest(flow, 1, measure).iter_rows(named=True):
@@ -109,7 +109,7 @@ def annotate_heaviest(
         written = (
             writer(measure, currency)(row[measure]),
             amounts.of_interval(row["time"], step),
-            _lean(longs, shorts),
+            _larger_side(longs, shorts),
         )
         ax.annotate(
             ", ".join(written),
@@ -127,7 +127,7 @@ def annotate_heaviest(
 
 @checked
 def missing(gaps: pl.DataFrame, ax: Axes) -> Axes:
-    """Shade the stretches from ``start`` to ``end`` that hold no bars."""
+    """Shade the spans from ``start`` to ``end`` without bars."""
     for start, end in gaps.select("start", "end").iter_rows():
         ax.axvspan(days(start), days(end), color=theme.MISSING, linewidth=0, zorder=0)
     return ax
@@ -148,14 +148,14 @@ def cascade(
     notes: Sequence[str] = (),
     size: tuple[float, float] = theme.SIZE,
 ) -> Figure:
-    """Return the figure of one symbol: mark price above liquidations, title, heaviest interval, footer.
+    """Return the figure of one symbol: mark price above liquidations, with the largest interval labelled.
 
     Parameters
     ----------
     flow, bars, measure, currency : as in :func:`liquidations` and :func:`mark_price`
-    title, subtitle : what is shown, and what to see in it
+    title, subtitle : subject and finding
     price_unit : of the mark price
-    gaps : ``start, end`` of stretches without bars, to shade
+    gaps : ``start, end`` of spans without bars, to shade
     quality : as :func:`~backtest.chart.liquidations.quality.quality_strip` takes it, for a strip below
     notes : for the footer: venue, tiers, population, gaps, a caption
     size : inches
@@ -167,7 +167,7 @@ def cascade(
     upper, lower = panels[:2]
     mark_price(bars, upper, unit=price_unit)
     liquidations(flow, lower, measure=measure, currency=currency)
-    starts, step = openings(flow["time"])
+    starts, step = open_times(flow["time"])
     start, end = EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY
     if quality is not None and strip:
         quality_strip(quality, panels[-1], start=start, end=end)
@@ -192,8 +192,8 @@ def _set_heights(ax: Axes, longs: float, shorts: float) -> None:
     ax.set_ylim(-below - little * a_point, above + room * a_point)
 
 
-def _lean(longs: float, shorts: float) -> str:
-    """Return which side was most of it, and how much of it."""
+def _larger_side(longs: float, shorts: float) -> str:
+    """Return the larger side and its share."""
     name = "longs" if longs >= shorts else "shorts"
     share = 100 * max(longs, shorts) / (longs + shorts)
     return f"{'>99' if 99.5 <= share < 100 else f'{share:.0f}'} % {name}"

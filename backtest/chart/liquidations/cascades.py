@@ -1,4 +1,4 @@
-"""Cascades: when they were, how the flow adds up, how sizes are distributed, at what hours it comes."""
+"""Cascades: timeline, cumulative liquidations, distribution of sizes, liquidations by hour of day."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from backtest.amounts import amount, currency_name, moment, percent
 from backtest.chart.style import theme
-from backtest.chart.style.time_axis import DAY, EPOCH, days, openings, time_axis
+from backtest.chart.style.time_axis import DAY, EPOCH, days, open_times, time_axis
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.tails import Tail
 
-#: Square points, of the marks of the smallest cascade that is drawn and of the largest.
+#: Square points: area of the smallest and the largest mark.
 SMALLEST, LARGEST = 1.5, 150.0
 
-#: Parts of the axes' height and width beyond the marks: above, the largest is written.
+#: Parts of the axes' height and width beyond the marks; the largest is labelled above.
 HEADROOM, EDGE = 0.12, 0.01
 
 #: Points, of the marks of sizes.
 DOT = 3.0
 
-#: On a log axis, at most so many powers of ten are written, and more than these between so close a range.
+#: Powers of ten labelled on a log axis at most; 2 and 5 times them too below this ratio of highest to lowest.
 MOST_POWERS, NARROW = 7, 200.0
 
 #: Part of an hour that its bar fills.
@@ -36,20 +36,20 @@ FILLED = 0.86
 
 HOURS = range(24)
 
-#: Points from which on every third hour is written, below every sixth.
+#: Width in points from which every third hour is labelled, below it every sixth.
 WIDE = 320.0
 
 
 @checked
 def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw each cascade at its start, as high as its notional, in the colour of the side that was most of it.
+    """Draw each cascade at its start and its notional, in the colour of its larger side.
 
-    A line runs from its start to its end, where that is long enough to be seen. Marks grow with the square root of
-    the notional, so that the eye finds the cascades that matter among the many that do not.
+    A line runs from start to end of each. The area of a mark grows with the square root of the notional, so that
+    large cascades stand out.
 
     Parameters
     ----------
-    cascades : as ``study.cascades.find`` returns them
+    cascades : as ``study.liquidations.cascades.find`` returns them
     currency : settlement currency of the notional
     """
     theme.dress(ax, f"Notional of each cascade, {currency_name(currency)}")
@@ -79,14 +79,14 @@ def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
 
 @checked
 def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw how much has been liquidated so far, of each side.
+    """Draw the cumulative liquidated notional of each side.
 
     Parameters
     ----------
-    totals : as ``study.cascades.running_totals`` returns them
+    totals : as ``study.liquidations.cascades.running_totals`` returns them
     currency : settlement currency of the notional
     """
-    starts, step = openings(totals["time"])
+    starts, step = open_times(totals["time"])
     edges = np.append(starts, starts[-1] + step)
     ends = {side: totals[f"{side}_notional"].to_numpy() for side in theme.SIDE_COLOURS}
     for side, amounts in ends.items():
@@ -96,7 +96,7 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     theme.amount_axis(ax, partial(amount, currency=currency))
     ax.set_ylim(0, max(1.12 * max(amounts[-1] for amounts in ends.values()), 1e-9))
     time_axis(ax, _moment(edges[0]), _moment(edges[-1]))
-    for side, amounts in ends.items():  # written above the line's end: it only rises, so there is room
+    for side, amounts in ends.items():  # labelled above the line's end: it only rises, so there is room
         colour = theme.SIDE_COLOURS[side]
         _write(ax, amount(amounts[-1], currency), (edges[-1], amounts[-1]), offset=(-4, 5), color=colour)
     return ax
@@ -116,8 +116,8 @@ def size_distribution(
 
     Parameters
     ----------
-    exceedance : ``size, share`` as ``study.tails.exceedance`` returns them
-    tail : a line from where it begins on, with its exponent written beside it
+    exceedance : ``size, share`` as ``study.liquidations.tails.exceedance`` returns them
+    tail : drawn as a line from its least size on, labelled with its exponent
     currency : settlement currency of the sizes
     colour, label : of the marks; call again with others to compare runs on one panel
     """
@@ -136,11 +136,11 @@ def size_distribution(
 
 @checked
 def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw what is liquidated in a mean hour of each hour of the day: longs above zero, shorts below.
+    """Draw the mean liquidated notional of each hour of the day: longs above zero, shorts below.
 
     Parameters
     ----------
-    hours : as ``study.cascades.by_hour_of_day`` returns them
+    hours : as ``study.liquidations.cascades.by_hour_of_day`` returns them
     currency : settlement currency of the notional
     """
     for side, sign in (("long", 1), ("short", -1)):
@@ -160,17 +160,17 @@ def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
 
 
 def _name(row: dict[str, Any], ax: Axes, *, currency: str, part: float) -> None:
-    """Write above a cascade's mark, at some part of the axes' width, how much it was, when, and of which side."""
+    """Label a cascade's mark, at some part of the axes' width: notional, time, larger side."""
     longs = row["long_share"]
     side, share = ("longs", longs) if longs >= 0.5 else ("shorts", 1 - longs)
-    whole = 100 if share == 1 else min(round(100 * share), 99)
-    written = f"{amount(row['notional'], currency)}, {moment(row['start'])}, {whole} % {side}"
+    per_cent = 100 if share == 1 else min(round(100 * share), 99)
+    written = f"{amount(row['notional'], currency)}, {moment(row['start'])}, {per_cent} % {side}"
     towards = "left" if part < 1 / 3 else "right" if part > 2 / 3 else "center"
     _write(ax, written, (days(row["start"]), row["notional"]), offset=(0, LARGEST**0.5 / 2 + 1), ha=towards)
 
 
 def _draw_tail(tail: Tail, ax: Axes, *, largest: float, currency: str, colour: str, label: str) -> None:
-    """Draw the fitted line, and write it in the corner that no such curve reaches, above what stands there."""
+    """Draw the fitted line, and label it in the lower left corner, which no curve reaches, above other labels."""
     ends = np.array([tail.least_size, largest])
     ax.plot(ends, tail.exceedance(ends), color=colour, linewidth=1.4)
     exponent = f"tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f}"
@@ -188,7 +188,7 @@ def _write(ax: Axes, text: str, at: tuple[float, float], *, offset: tuple[float,
 
 
 def _log_axis(axis: Axis, values: Any, write: Callable[[float], str]) -> None:
-    """Write a logarithmic axis at powers of ten; at 2 and 5 times them too, where values span few."""
+    """Label a logarithmic axis at powers of ten; at 2 and 5 times them too if values span few."""
     narrow = values.max() / values.min() < NARROW
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=MOST_POWERS))
     axis.set_minor_locator(NullLocator())
@@ -196,7 +196,7 @@ def _log_axis(axis: Axis, values: Any, write: Callable[[float], str]) -> None:
 
 
 def _days(times: pl.Series) -> Any:
-    return openings(times)[0]
+    return open_times(times)[0]
 
 
 def _moment(at: float) -> datetime:

@@ -1,4 +1,4 @@
-"""What stood at risk, which side went, what a feed showed of it, and what the price would have been without it."""
+"""Liquidation at risk, imbalance of sides, share shown by a throttled feed, price paths without liquidations."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
+from backtest.chart.style.time_axis import DAY, EPOCH, open_times, time_axis
 from backtest.schemas.arguments import checked
 
-#: The faintest interval of an imbalance, that almost nothing was liquidated in.
+#: Opacity of an interval of an imbalance with next to no liquidations.
 FAINTEST = 0.12
 
-#: Colours of what has no side.
+#: Colours of lines without a side.
 LINES = {"uniform": theme.INK, "clustered": "#8A5A9E"}
 REMOVED = "#2E8B74"
 
 
 @checked
 def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.4)) -> Axes:
-    """Draw what a price move liquidates: longs to the left of no move, shorts to the right.
+    """Draw the share of open notional that a price move liquidates: longs left of zero, shorts right.
 
     Parameters
     ----------
-    curve : ``move, long_share, short_share``, as ``study.at_risk.by_move`` returns it
-    marked : moves whose shares are written out; those the curve does not hold are left out
+    curve : ``move, long_share, short_share``, as ``study.prediction.liquidation_at_risk.by_move``
+        returns it
+    marked : moves whose shares are labelled; moves that the curve lacks are left out
     """
     moves = np.append(0.0, curve["move"].to_numpy())
     for sign, (side, colour) in zip((-1, 1), theme.SIDE_COLOURS.items(), strict=True):
@@ -42,7 +43,7 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
             point = sign * moves[at], shares[at]
             ax.plot(*point, marker="o", markersize=4, color=colour)
             _beside(ax, amounts.percent(shares[at]), point, colour, (-sign, 1))
-    theme.dress(ax, "Liquidated, % of the standing book")
+    theme.dress(ax, "Liquidated, % of open notional")
     _below(ax, "move of the mark price")
     theme.side_names(ax)
     ax.axvline(0, color=theme.MUTED, linewidth=0.8)
@@ -55,14 +56,15 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
 
 @checked
 def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Axes:
-    """Draw (longs - shorts) / both in every interval: upwards longs, downwards shorts, darker the more it was.
+    """Draw (longs - shorts) / both in every interval: longs upwards, shorts downwards, darker for larger amounts.
 
     Parameters
     ----------
-    frame : ``time, imbalance`` and the measure, as ``study.imbalance.by_interval`` returns them
-    measure : decides how dark an interval is, by the root of its amount; an empty interval is background
+    frame : ``time, imbalance`` and the measure, as ``study.liquidations.imbalance.by_interval``
+        returns them
+    measure : sets how dark an interval is, by the root of its amount; an empty interval is background
     """
-    starts, step = openings(frame["time"])
+    starts, step = open_times(frame["time"])
     height, amount = frame["imbalance"].to_numpy(), frame[measure].to_numpy()
     there = np.isfinite(height)
     left, tip = starts[there], height[there]
@@ -74,7 +76,7 @@ def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Ax
     # one collection: thousands of bars are slow
     ax.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none"), autolim=False)
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, f"Imbalance {amounts.per_interval(step)}, darker: more")
+    theme.dress(ax, f"Imbalance {amounts.per_interval(step)}, darker: larger")
     theme.side_names(ax)
     ax.set_ylim(-1.05, 1.05)
     ax.yaxis.set_major_locator(FixedLocator([-1, -0.5, 0, 0.5, 1]))
@@ -91,14 +93,15 @@ def throttle(
     source: str = "",
     implied: Mapping[str, float] | None = None,
 ) -> Axes:
-    """Draw the share of liquidations that a feed of one a second shows, against how many there are.
+    """Draw the share of liquidations that a feed of one a second shows, against their true rate.
 
     Parameters
     ----------
-    curve : ``rate`` (a second) and a column of shares for each way of arriving, as ``study.throttle.curve``
-    published : a share that was observed, to draw across
-    source : of the published share, in words
-    implied : rate at which each column of the curve equals the published share, to mark
+    curve : ``rate`` (a second) and a column of shares for each arrival process, as
+        ``study.liquidations.feed_throttling.curve`` returns it
+    published : an observed share, drawn as a line across
+    source : of the published share, for its label
+    implied : rate at which each column of the curve equals the published share, marked
     """
     rates = curve["rate"].to_numpy()
     ax.set_xscale("log")
@@ -108,18 +111,18 @@ def throttle(
         _beside(ax, name, (rates[0], curve[name][0]), colour, (1, 1))
     if published is not None:
         ax.axhline(published, color=theme.MUTED, linewidth=0.9, zorder=1)
-        # above the line's right end, that every curve has come below: else to the left, below it
+        # above the right end of the line if every curve is below it there, else below the left end
         free = curve.select(pl.max_horizontal(pl.all().exclude("rate").last())).item() < published
         end, where = (rates[-1], (-1, 1)) if free else (rates[0], (1, -1))
         _beside(ax, f"{amounts.percent(published)} {source}".rstrip(), (end, published), theme.MUTED, where)
-        # the lowest rate is written at the foot, to the left, the others at the foot to the right
+        # labels at the foot: the lowest rate to the left of its line, the others to the right
         for place, (name, rate) in enumerate(sorted((implied or {}).items(), key=lambda item: item[1])):
             colour = LINES.get(name, theme.MUTED)
             ax.plot([rate, rate], [0, published], color=colour, linewidth=0.9, linestyle=(0, (3, 3)))
             ax.plot(rate, published, marker="o", markersize=4, color=colour)
             where = (1, 1) if place else (-1, 1)
             _beside(ax, f"{amounts.three_figures(rate)} a second", (rate, 0.0), colour, where)
-    theme.dress(ax, "Seen in a feed of one a second, % of their number")
+    theme.dress(ax, "Shown by a feed of one a second, % of liquidations")
     _below(ax, "liquidations a second, of one symbol")
     ax.set_xlim(rates[0], rates[-1])
     ax.set_ylim(0, 1.08)
@@ -132,14 +135,15 @@ def throttle(
 
 @checked
 def removed_paths(paths: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
-    """Draw a history, and the range it would have run in without its liquidations.
+    """Draw the price, and the range of prices without liquidations under assumed impacts.
 
     Parameters
     ----------
-    paths : ``time, history`` and a price for each assumed impact, as ``study.removed_flow.paths`` returns them
+    paths : ``time, history`` and a price for each assumed impact, as
+        ``study.liquidations.without_liquidations.paths`` returns them
     unit : of the price
     """
-    starts, step = openings(paths["time"])
+    starts, step = open_times(paths["time"])
     names = paths.columns[2:]
     history, without = paths["history"].to_numpy(), paths.select(names).to_numpy()
     ax.fill_between(starts, without.min(axis=1), without.max(axis=1), color=REMOVED, alpha=0.15, linewidth=0)

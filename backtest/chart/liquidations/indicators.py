@@ -1,4 +1,4 @@
-"""Indicators: how well each told what came next, beside the baseline it has to beat."""
+"""Indicators: area under the curve of each, with bands, against a baseline."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from backtest.amounts import per_interval, signed
 from backtest.chart.style import theme
 from backtest.schemas.arguments import checked
 
-#: No information: an event ranks above another interval as often as below it.
+#: Area without information: an event ranks above another interval as often as below it.
 CHANCE = 0.5
 
-#: Rows left free above the first, for the words on the baseline, and below the last, for those on one half.
+#: Rows left free above the first, for the label of the baseline, and below the last, for that of one half.
 ABOVE, BELOW = 1.3, 1.1
 HEADING = 0.95
 
-#: A letter's width in points, and what the columns of words leave to the dots at least.
+#: A letter's width in points, and the least part of the width between the columns of words, for the dots.
 LETTER, LEAST_MIDDLE = 0.53 * theme.TEXT, 0.3
 
 
@@ -30,9 +30,8 @@ LETTER, LEAST_MIDDLE = 0.53 * theme.TEXT, 0.3
 def areas(scores: pl.DataFrame, ax: Axes) -> Axes:
     """Draw the area under the curve of each indicator with its band, the best on top.
 
-    The baseline and its band run through all rows, and so does one half, where there is no information. On the
-    right stands the difference to the baseline with its band (on narrow axes without); the dot is full where that
-    band leaves out zero.
+    The baseline with its band, and one half (no information), are lines through all rows. On the right is the
+    difference to the baseline with its band (on narrow axes without); the dot is full if that band excludes zero.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def areas(scores: pl.DataFrame, ax: Axes) -> Axes:
 
 
 def _frame(ax: Axes, rows: list[dict[str, Any]], left: Iterable[str], right: Iterable[str]) -> None:
-    """Give axes a middle for the dots, between columns wide enough for the words on either side."""
+    """Set the limits, so that the columns of words fit left and right of the dots."""
     one = rows[0]
     ends = [row[name] for row in rows for name in ("area", "area_low", "area_high")]
     ends += [one["baseline_area"], one["baseline_area_low"], one["baseline_area_high"], CHANCE]
@@ -83,13 +82,13 @@ def _frame(ax: Axes, rows: list[dict[str, Any]], left: Iterable[str], right: Ite
 
 
 def _parts(ax: Axes, left: Iterable[str], right: Iterable[str]) -> tuple[float, float, float]:
-    """Return the parts of the width that words take on the left and on the right, and what they leave between."""
+    """Return the parts of the width of the left words, the right words, and the room between."""
     before, after = ((max(map(len, texts)) + 3) * LETTER / theme.width(ax) for texts in (left, right))
     return before, after, 1 - before - after
 
 
 def _baseline(ax: Axes, one: dict[str, Any], rows: int) -> None:
-    """Draw what every row is measured against: the baseline with its band, and one half."""
+    """Draw the baseline with its band, and one half."""
     at, low, high = (one[f"baseline_area{part}"] for part in ("", "_low", "_high"))
     bottom, top = -BELOW / 2, rows - 1 + ABOVE / 2
     if math.isfinite(low) and math.isfinite(high):

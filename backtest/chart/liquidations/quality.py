@@ -1,4 +1,4 @@
-"""The strip: where a price history has gaps, flat runs, jumps and disagreement, to stand under another chart."""
+"""Data quality strip, to go below another chart: gaps, flat runs, jumps and deviations of a price history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backtest.chart.style import theme
 from backtest.chart.style.time_axis import days
 from backtest.schemas.arguments import checked
 
-#: What a check is called on the axis, and its colour; what is missing looks as it does on every other chart.
+#: Name of each check on the axis, and its colour.
 ROWS = {
     "gap": ("gaps", theme.INK),
     "funding": ("unfunded", "#7A5C3E"),
@@ -22,24 +22,24 @@ ROWS = {
     "reference": ("off other", "#2F6F8F"),
 }
 
-#: Height of a row beside a panel of height 1.
+#: Height of a row relative to a panel of height 1.
 A_ROW = 0.095
 
-#: Of a row, how much is filled; the rest is air.
+#: Part of a row's height that its marks fill.
 FILLED = 0.7
 
-#: Points that even a single bar of a long history is wide.
+#: Least width of a mark in points, so that a single bar of a long history shows.
 LEAST_WIDTH = 1.2
 
 
 @checked
 def quality_strip(found: pl.DataFrame, ax: Axes, *, start: datetime, end: datetime) -> Axes:
-    """Draw the stretches that a quality report found for one symbol: a row a check, time along the axis.
+    """Draw the findings of a quality report for one symbol: a row a check, time along the axis.
 
     Parameters
     ----------
-    found : ``check, start, end`` as ``market.quality.report`` returns them; stretches without times are not drawn
-    start, end : what the axis spans, as ``chart.times.time_axis`` sets it
+    found : ``check, start, end`` as ``market.quality.report`` returns them; findings without times are not drawn
+    start, end : ends of the time axis
     """
     timed = found.drop_nulls("start")
     checks = [check for check in ROWS if check in timed["check"]]
@@ -52,7 +52,7 @@ def quality_strip(found: pl.DataFrame, ax: Axes, *, start: datetime, end: dateti
         row = (place - FILLED / 2, FILLED)
         ax.broken_barh(spans, row, facecolor=colour, edgecolor=colour, linewidth=LEAST_WIDTH)
         _write_count(ax, own.height, place)
-    theme.dress(ax, "Data quality: stretches found" if checks else "Data quality: nothing found")
+    theme.dress(ax, "Data quality: findings" if checks else "Data quality: no findings")
     ax.set_yticks(range(len(checks)), [ROWS[check][0] for check in checks])
     ax.grid(visible=False, axis="y")
     return ax
@@ -60,13 +60,13 @@ def quality_strip(found: pl.DataFrame, ax: Axes, *, start: datetime, end: dateti
 
 @checked
 def strip_height(found: pl.DataFrame) -> float:
-    """Return how high a strip is beside a panel of height 1: by its rows; 0 where nothing was found."""
+    """Return the height of a strip relative to a panel of height 1: by its rows; 0 without findings."""
     rows = found.drop_nulls("start")["check"].n_unique()
     return A_ROW * max(rows, 2) if rows else 0.0
 
 
 def _write_count(ax: Axes, count: int, place: int) -> None:
-    """Write how many stretches a row holds, right of it: of many, some share a pixel."""
+    """Write the number of findings of a row on its right: of many, some share a pixel."""
     ax.annotate(
         f"{count:,}",
         (1, place),

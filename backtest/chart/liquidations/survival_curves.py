@@ -1,4 +1,4 @@
-"""Survival: how many positions were still standing after how long, and how likely liquidation was from any bar."""
+"""Survival of positions since their entry, and the probability of liquidation by horizon and leverage."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from backtest.schemas.arguments import checked
 #: A letter's width in points, bold.
 LETTER = 0.62 * theme.TEXT
 
-#: How many times the shortest duration shown goes into the longest.
+#: Longest over shortest duration shown, at most.
 WIDEST = 3_000.0
 
-#: Part of the colour map that is dark enough to be read as lines on paper.
+#: Part of the colour map that is dark enough for lines on paper.
 LINES_FROM, LINES_TO = 0.92, 0.12
 
-#: Probabilities that lines of equal probability are drawn at.
+#: Probabilities of the lines of equal probability.
 ISO_LINES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 
 #: Paper at zero, then ever darker in one hue.
 RISK = LinearSegmentedColormap.from_list("risk", [theme.PAPER, "#F9D9C8", "#E9885A", "#B23A12", "#5A1606"])
 
-#: Lines of equal probability are white from this one on: the colours below them are dark.
+#: Lines of equal probability are white from this one on, where the cells are dark.
 DARK_FROM = 0.5
 
 A_DAY = np.timedelta64(1, "D")
@@ -49,14 +49,14 @@ LEVERAGE_TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 125)
 def survival(
     curves: pl.DataFrame, ax: Axes, *, by: str, bands: pl.DataFrame | None = None, label: str = "{}"
 ) -> Axes:
-    """Draw the share of positions not yet liquidated against the time since their entry, a line a group.
+    """Draw the share of positions not yet liquidated against the time since entry, a line a group.
 
     Parameters
     ----------
     curves : ``duration, survival`` and the group, in order of duration, as ``study.survival.kaplan_meier``
     by : column of the group; lines are darker from one group to the next, in order of appearance
     bands : ``duration, low, high`` and the group, as ``study.survival.bands``, to shade
-    label : how a group is named, ``{}`` its value
+    label : name of a group, ``{}`` its value
     """
     parts = curves.partition_by(by, maintain_order=True)
     names = [label.format(part[by][0]) for part in parts]
@@ -96,10 +96,10 @@ def probability_surface(
 
     Parameters
     ----------
-    surface : ``side, leverage, horizon, probability`` as ``study.surface.probability_surface``; cells without a
-        probability are left as paper, hatched
-    side : to draw
-    iso_lines : probabilities that lines are drawn at
+    surface : ``side, leverage, horizon, probability`` as ``study.survival.probability_surface``; cells without
+        a probability are grey
+    side : drawn side
+    iso_lines : probabilities of the lines of equal probability
     """
     own = surface.filter(pl.col("side") == side).sort("horizon", "leverage")
     days = own["horizon"].unique(maintain_order=True).to_numpy() / A_DAY
@@ -123,7 +123,7 @@ def probability_surface(
 
 
 def shades(count: int) -> list[tuple[float, ...]]:
-    """Return as many colours in order, the later the darker, all readable as lines."""
+    """Return so many colours in order, from light to dark, all readable as lines."""
     scale: Colormap = colormaps["viridis"]
     return [tuple(scale(place)) for place in np.linspace(LINES_FROM - 0.22, LINES_TO, count)]
 
@@ -138,7 +138,7 @@ def edges(values: Floats) -> Floats:
 
 
 def spread_out(values: Sequence[float], ax: Axes) -> list[float]:
-    """Return heights for labels beside values: as near as they can be without touching one another."""
+    """Return heights of labels beside values: as near as possible without overlap."""
     low, high = ax.get_ylim()
     gap = 1.35 * theme.TEXT / theme.height(ax) * (high - low)
     order = sorted(range(len(values)), key=lambda at: values[at])
@@ -155,7 +155,7 @@ def spread_out(values: Sequence[float], ax: Axes) -> list[float]:
 
 
 def _iso_lines(ax: Axes, days: Floats, leverages: Floats, chance: Floats, levels: Sequence[float]) -> None:
-    """Draw and label the levels that occur."""
+    """Draw and label the lines that occur."""
     inside = [level for level in levels if np.nanmin(chance) < level < np.nanmax(chance)]
     if not inside:
         return
@@ -170,7 +170,7 @@ def _days(frame: pl.DataFrame) -> Floats:
 
 
 def _log_ticks(ax: Axes, name: str, ticks: Sequence[float], write: Callable[[float], str]) -> None:
-    """Put ticks at the values that are in sight, written by a function of them."""
+    """Put ticks at the values inside the limits, labelled by a function of them."""
     axis = getattr(ax, f"{name}axis")
     getattr(ax, f"set_{name}scale")("log")
     low, high = getattr(ax, f"get_{name}lim")()

@@ -1,4 +1,4 @@
-"""The look of every chart: theme, colours, axes of time."""
+"""Look of the charts: theme, colours, sizes."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The figure every chart is drawn on: matplotlib's, and it shows itself in a notebook."""
+"""Figure of every chart: matplotlib's, with a display in notebooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from io import BytesIO
 
 from matplotlib import figure
 
-#: Dots of the page that a notebook gives an inch.
+#: Pixels an inch of the page of a notebook.
 ON_PAGE = 96
 
 
@@ -14,7 +14,7 @@ class Figure(figure.Figure):
     """A figure that a notebook shows at the end of a cell, without ``%matplotlib inline``."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """Return the picture, and how large a page shows it."""
+        """Return the picture as PNG, and its size on the page."""
         drawn = BytesIO()
         self.savefig(drawn, format="png")
         width, height = (round(ON_PAGE * inches) for inches in self.get_size_inches())

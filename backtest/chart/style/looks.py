@@ -1,7 +1,7 @@
-"""Light and dark, and sizes: the same chart on paper, on a dark screen, on a slide.
+"""Looks (light, dark) and sizes of figures: for paper, a dark screen, a slide.
 
-Charts are drawn in the light look; :func:`recolour` changes the colours of what is there already, so a panel on
-the caller's own axes can be dark as well.
+Charts are drawn in the light look; :func:`recolour` then changes the colours, so that a panel on the caller's own
+axes can be dark as well.
 """
 
 from __future__ import annotations
@@ -54,33 +54,33 @@ class Look:
     faint: str
     paper: str
     sides: Mapping[str, str]
-    heat: Colormap  #: from little to much; nothing at all is the background
+    heat: Colormap  #: from low to high; empty cells are the background
     leverages: tuple[str, ...]  #: from low to high, six
     edge: str  #: around the mark price, so that it is seen on every colour
 
-    #: What each colour of the light look becomes.
-    becomes: Mapping[str, str] = field(init=False)
+    #: From each colour of the light look to that of this look.
+    translation: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         own = (self.ink, self.muted, self.faint, self.paper, *self.sides.values())
         light = (theme.INK, theme.MUTED, theme.FAINT, theme.PAPER, *theme.SIDE_COLOURS.values())
         pairs = {old.lower(): new for old, new in zip(light, own, strict=True)}
-        object.__setattr__(self, "becomes", pairs)
+        object.__setattr__(self, "translation", pairs)
 
 
 def _rising_from(paper: str, name: str, low: float) -> Colormap:
-    """Return a part of a colour map whose first shades come out of the background, so that little stays quiet."""
-    whole, ground = colormaps[name], np.array(to_rgba(paper))
+    """Return a part of a colour map whose first shades blend into the background: small amounts stay faint."""
+    shades_of, ground = colormaps[name], np.array(to_rgba(paper))
     steps = np.linspace(0.0, 1.0, 256)
-    shades = np.array([whole(low + (1.0 - low) * step) for step in steps])
+    shades = np.array([shades_of(low + (1.0 - low) * step) for step in steps])
     mixed = np.clip(FAINTEST + (1 - FAINTEST) * steps / OUT_OF_PAPER, 0.0, 1.0)[:, None]
     return ListedColormap((ground + (shades - ground) * mixed).tolist())
 
 
-#: Share of its own colour that the faintest shade has, and the part of the scale by which all are themselves.
+#: Share of the faintest shade's own colour, and the part of the scale from which shades are not blended.
 FAINTEST, OUT_OF_PAPER = 0.35, 0.3
 
-#: Both maps rise evenly in lightness, which holds in every colour blindness and in grey.
+#: Both colour maps change evenly in lightness, so that they read in every colour blindness and in grey.
 LIGHT = Look(
     ink=theme.INK,
     muted=theme.MUTED,
@@ -106,10 +106,10 @@ LOOKS = {"light": LIGHT, "dark": DARK}
 
 
 def recolour(ax: Axes, look: Look) -> Axes:
-    """Give what axes were dressed in (words, ticks, lines of the grid, axes) the colours of a look."""
+    """Give the text, ticks, grid and spines of axes the colours of a look."""
     ax.tick_params(labelcolor=look.muted)
     for artist in ax.findobj():
-        _become(artist, look)
+        _translate(artist, look)
     ax.grid(color=look.faint)
     return ax
 
@@ -118,13 +118,13 @@ def recolour_figure(figure: Figure, look: Look) -> Figure:
     """Give a figure's paper, titles and notes the colours of a look."""
     figure.set_facecolor(look.paper)
     for text in figure.texts:
-        _become(text, look)
+        _translate(text, look)
     return figure
 
 
-def _become(artist: Artist, look: Look) -> None:
+def _translate(artist: Artist, look: Look) -> None:
     if isinstance(artist, Text | Line2D):
-        artist.set_color(look.becomes.get(to_hex(artist.get_color()), artist.get_color()))
+        artist.set_color(look.translation.get(to_hex(artist.get_color()), artist.get_color()))
     elif isinstance(artist, Spine):
         edge = artist.get_edgecolor()
-        artist.set_edgecolor(look.becomes.get(to_hex(edge), edge))
+        artist.set_edgecolor(look.translation.get(to_hex(edge), edge))

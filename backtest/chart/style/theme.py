@@ -1,7 +1,7 @@
-"""What every chart shares: colours, sizes, how axes and figures look.
+"""Theme of the charts: colours, sizes, axes, panels.
 
-Nothing here touches matplotlib's global settings: looks are set on the artists themselves, so a chart looks
-the same in anyone's notebook.
+Matplotlib's global settings stay as they are: the theme is set on each artist, so a chart looks the same in every
+notebook.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 __dir__ = __all__.copy
 
-#: A colour a side, everywhere. Orange and blue stay apart in every common colour blindness, and in grey.
+#: One colour a side in all charts. Orange and blue stay apart in every common colour blindness, and in grey.
 SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
 
 INK, MUTED, FAINT, PAPER = "#1B1F24", "#5B6470", "#E3E6EA", "#FFFFFF"
@@ -49,7 +49,7 @@ MARGIN = 0.2
 
 
 def dress(ax: Axes, title: str) -> Axes:
-    """Give axes the common look: what they show above them, no box, faint lines behind the data."""
+    """Give axes the common look: title above, no box, faint grid behind the data."""
     ax.set_title(title, loc="left", color=MUTED, fontsize=TEXT, pad=5)
     ax.set_facecolor("none")
     for name, spine in ax.spines.items():
@@ -80,23 +80,23 @@ def side_names(ax: Axes) -> Axes:
 
 
 def height(ax: Axes) -> float:
-    """Return how high axes stand, in points."""
+    """Return the height of axes in points."""
     return float(ax.bbox.height / ax.figure.dpi * 72)
 
 
 def width(ax: Axes) -> float:
-    """Return how wide axes are, in points."""
+    """Return the width of axes in points."""
     return float(ax.bbox.width / ax.figure.dpi * 72)
 
 
 def amount_axis(ax: Axes, write: Callable[[float], str]) -> None:
-    """Write the y axis with a function of the value; below zero as above, for panels mirrored at zero."""
+    """Label the y axis with a function of the absolute value, for panels mirrored at zero."""
     ax.yaxis.set_major_locator(_round_steps(ax))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(abs(value))))
 
 
 def price_axis(ax: Axes, *, logarithmic: bool) -> None:
-    """Write the y axis as prices, on a log scale where asked."""
+    """Label the y axis as prices, on a log scale on request."""
     if logarithmic:
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -122,9 +122,9 @@ def stacked_panels(
     ----------
     figure : empty
     heights : of the panels from the top, relative to one another
-    title, subtitle : what is shown, and what to see in it
+    title, subtitle : subject and finding
     notes : small, along the bottom
-    shared : whether the panels share their x axis; where not, each has its own labels
+    shared : whether the panels share their x axis; if not, each has its own labels
     left : inches for the labels of the y axes
     """
     width, height = figure.get_size_inches()
@@ -192,7 +192,7 @@ def below(ax: Axes, text: str) -> None:
 
 
 def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[str]) -> tuple[float, float]:
-    """Write title, subtitle and notes, and return how many inches they take at the top and at the bottom."""
+    """Write title, subtitle and notes, and return their heights at the top and the bottom, in inches."""
     width, height = figure.get_size_inches()
     head = _lines_down(
         figure, _wrapped(title, width, TITLE * 1.15), top=0.18, size=TITLE, color=INK, weight="bold"
@@ -205,7 +205,7 @@ def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[st
 
 
 def _round_steps(ax: Axes) -> MaxNLocator:
-    """Return ticks at round values, no closer together than their labels can be read."""
+    """Return ticks at round values, as close together as their labels fit."""
     return MaxNLocator(max(2, int(height(ax) / (2.3 * TEXT))), steps=[1, 2, 2.5, 5, 10])
 
 

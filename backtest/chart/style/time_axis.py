@@ -1,4 +1,4 @@
-"""A time axis in UTC that reads well from minutes to decades: at most ten ticks, at round moments, that fit."""
+"""Time axis in UTC, for windows from minutes to decades: at most ten ticks, at round times."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ STEPS = (
 MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
 MOST_TICKS = 10
 
-#: Points between ticks at least: of hours, whose first carries a date and a year that the next one's date may
-#: follow, and of days, months and years.
+#: Least distance between ticks in points: of hours, whose labels may carry a date and a year, and of days, months
+#: and years.
 HOUR_APART, DAY_APART = 56.0, 44.0
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,18 +36,18 @@ MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 def days(moment: datetime) -> float:
-    """Return a moment as matplotlib counts time, in days since 1970."""
+    """Return a time as matplotlib counts it, in days since 1970."""
     return (moment - EPOCH) / DAY
 
 
-def openings(times: pl.Series) -> tuple[Floats, float]:
-    """Return opening times in days, and the distance between them: an hour where there is only one."""
+def open_times(times: pl.Series) -> tuple[Floats, float]:
+    """Return open times in days, and the interval between them: an hour if there is only one."""
     starts = times.dt.epoch("ms").to_numpy() / (DAY / timedelta(milliseconds=1))
     return starts, float(np.diff(starts).min()) if len(starts) > 1 else HOUR / DAY
 
 
 def time_axis(ax: Axes, start: datetime, end: datetime) -> Axes:
-    """Span the x axis over a window and write its ticks: under the first, and every new year, the year."""
+    """Span the x axis over a window and label its ticks, the first and each new year with the year."""
     ax.set_xlim(days(start), days(end))
     ticks, size = time_ticks(start, end, room=width(ax)), TEXT
     if len(ticks) < 2:  # the next finer step, in smaller letters
@@ -59,7 +59,7 @@ def time_axis(ax: Axes, start: datetime, end: datetime) -> Axes:
 
 
 def time_ticks(start: datetime, end: datetime, *, room: float = math.inf) -> list[datetime]:
-    """Return at most ten round moments inside a window, the closest together that fit into so many points."""
+    """Return at most ten round times inside a window, as close together as fit into so many points."""
     window = end - start
     of_hours, of_days = (max(2, min(MOST_TICKS, room / apart)) for apart in (HOUR_APART, DAY_APART))
     step = next((step for step in STEPS if window / step <= (of_hours if step < DAY else of_days)), None)
@@ -71,7 +71,7 @@ def time_ticks(start: datetime, end: datetime, *, room: float = math.inf) -> lis
 
 
 def tick_labels(ticks: list[datetime]) -> list[str]:
-    """Return two lines for each tick: hour, day, month or year; below it what changed, and once the zone."""
+    """Return two lines for each tick: hour, day, month or year; below it a changed date or year, and UTC once."""
     if any(tick.hour or tick.minute for tick in ticks):
         lines = [(f"{tick:%H:%M}", f"{tick.day} {tick:%b}", f"{tick.year}") for tick in ticks]
     elif any(tick.day > 1 for tick in ticks):

@@ -1,4 +1,4 @@
-"""Charts of venues: insurance funds, margins, policies, procedures, who pays."""
+"""Charts of venues and accounts: insurance funds, margins, policies, procedures, losses, hedges."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Accounts in cross margin: equity against what it must keep, what alerts gave, what hedges were worth."""
+"""Accounts in cross margin: equity and maintenance margin, lead times of alerts, liquidations of hedges."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from backtest.amounts import amount, percent
 from backtest.chart.style import theme
-from backtest.chart.style.time_axis import days, openings, time_axis
+from backtest.chart.style.time_axis import days, open_times, time_axis
 from backtest.schemas.arguments import checked
 
-#: Equity, and what must be kept of it: no colour of a side, and apart from both in common colour blindness.
-EQUITY, NEEDED = theme.INK, "#8E3B8A"
+#: Colours of equity and maintenance margin: no side's, and distinct in common colour blindness.
+EQUITY, MAINTENANCE = theme.INK, "#8E3B8A"
 
-#: Times to act in that are written on the axis of :func:`alert_lead_times`.
+#: Lead times labelled on the axis of :func:`alert_lead_times`.
 LEADS = {
     timedelta(minutes=1): "1 min",
     timedelta(minutes=5): "5 min",
@@ -38,35 +38,35 @@ ISOLATED, CROSS = "#9AA3AD", theme.INK
 
 @checked
 def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, currency: str = "USDT") -> Axes:
-    """Draw an account's equity against its maintenance margin, and where it was liquidated.
+    """Draw an account's equity against its maintenance margin, and mark its liquidation.
 
-    Equity is the line, at the closes; the band below it reaches to the worst inside each bar. After the event the
-    lines go on faintly: what would have been without it.
+    The line is equity at the closes; the band reaches down to the lowest equity inside each bar. After the event
+    the lines are faint: the path without it.
 
     Parameters
     ----------
-    path : as ``study.account_path.path`` returns it
-    event : opening of the bar that liquidates, if any
+    path : as ``study.holders.account_path`` returns it
+    event : open time of the bar that liquidates, if any
     currency : of the amounts
     """
     theme.dress(ax, f"Equity and maintenance margin ({currency})")
-    starts, step = openings(path["time"])
+    starts, step = open_times(path["time"])
     ends = starts + step
-    equity, worst, needed = (path[name].to_numpy() for name in ("equity", "worst_equity", "maintenance_margin"))
-    gone = len(path) if event is None else int((path["time"] <= event).sum())
-    for rows, strength in ((slice(0, gone), 1.0), (slice(max(gone - 1, 0), None), 0.28)):
+    equity, worst, required = (path[name].to_numpy() for name in ("equity", "worst_equity", "maintenance_margin"))
+    before = len(path) if event is None else int((path["time"] <= event).sum())
+    for rows, strength in ((slice(0, before), 1.0), (slice(max(before - 1, 0), None), 0.28)):
         ax.fill_between(
             ends[rows], worst[rows], equity[rows], color=EQUITY, alpha=0.18 * strength, linewidth=0, step="pre"
         )
         ax.plot(ends[rows], equity[rows], color=EQUITY, linewidth=1.3, alpha=strength)
-        ax.plot(ends[rows], needed[rows], color=NEEDED, linewidth=1.3, alpha=strength)
+        ax.plot(ends[rows], required[rows], color=MAINTENANCE, linewidth=1.3, alpha=strength)
     ax.axhline(0.0, color=theme.MUTED, linewidth=0.8)
     theme.amount_axis(ax, lambda value: amount(value, currency))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))  # with its sign
     time_axis(ax, path["time"][0], path["time"][-1] + timedelta(days=step))
     _name_lines(ax)
     if event is not None:
-        _mark(ax, event, step, float(needed[gone - 1]))
+        _mark(ax, event, step, float(required[before - 1]))
     return ax
 
 
@@ -74,26 +74,26 @@ def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, curr
 def alert_lead_times(
     replays: Mapping[float, pl.DataFrame], ax: Axes, *, bar: timedelta = timedelta(minutes=1)
 ) -> Axes:
-    """Draw, for alerts at several margin ratios, who of the liquidated could still act after a time.
+    """Draw the share of liquidated accounts that had at least each lead time, for alerts at several margin ratios.
 
-    A line falls from those that had any warning at all to none; beside its ratio stands how many of the accounts
-    it alerted were never liquidated.
+    A line falls from the share with any warning to zero. Its label holds the share of alerted accounts that were
+    never liquidated.
 
     Parameters
     ----------
-    replays : by ratio, as ``engine.alerts.alerts`` returns them
-    bar : how long a bar lasts: where the axis begins, since shorter warnings cannot be told from none
+    replays : by margin ratio (maintenance margin over equity), as ``study.holders.replay_alerts`` returns them
+    bar : length of a bar; the axis begins there, since shorter lead times cannot be measured
     """
-    theme.dress(ax, "Share of liquidated accounts that an alert left at least so much time")
+    theme.dress(ax, "Share of liquidated accounts with at least this lead time")
     begin = _in_milliseconds(bar) / 2
     longest = max([_in_milliseconds(_longest(one) or bar) for one in replays.values()] + [8 * begin])
     shades = np.linspace(0.4, 1.0, len(replays))
     for (ratio, replayed), shade in zip(sorted(replays.items()), shades, strict=True):
         at, share = _left_at_least(replayed, begin)
         alerted = replayed.filter(pl.col("alerts") > 0)
-        in_vain = int((alerted["outcome"] != "liquidated").sum()) / max(alerted.height, 1)
-        name = f"alert at {100 * ratio:g} %: {percent(in_vain)} of those alerted in vain"
-        ax.step(at, share, where="pre", color=NEEDED, alpha=float(shade), linewidth=1.6, label=name)
+        spared = int((alerted["outcome"] != "liquidated").sum()) / max(alerted.height, 1)
+        name = f"alert at {100 * ratio:g} %: {percent(spared)} of alerted never liquidated"
+        ax.step(at, share, where="pre", color=MAINTENANCE, alpha=float(shade), linewidth=1.6, label=name)
     ax.set_xscale("log")
     ticks = {lead: name for lead, name in LEADS.items() if bar <= lead and _in_milliseconds(lead) <= longest}
     ax.xaxis.set_major_locator(FixedLocator([_in_milliseconds(lead) for lead in ticks]))
@@ -103,7 +103,9 @@ def alert_lead_times(
     ax.set_ylim(0, 1.08)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     ax.set_xlabel(
-        "from the end of the first alert's bar to the bar that liquidates", color=theme.MUTED, fontsize=theme.TEXT
+        "lead time: from the end of the first alert's bar to the bar that liquidates",
+        color=theme.MUTED,
+        fontsize=theme.TEXT,
     )
     ax.legend(loc="upper right", frameon=False, fontsize=theme.TEXT, labelcolor=theme.INK)
     return ax
@@ -111,14 +113,14 @@ def alert_lead_times(
 
 @checked
 def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
-    """Draw how many hedged pairs were liquidated in each event: as isolated legs, and in cross margin.
+    """Draw the share of hedged pairs liquidated in each event: as isolated legs, and in cross margin.
 
-    In cross margin the bar between closes alone (least) and each symbol at its own worst (most) is what a bar's
-    unknown inside leaves open; the dot is the common move.
+    The order of prices inside a bar is unknown. In cross margin the wide bar spans its range, from closes alone
+    (least) to each symbol at its own worst (most); the dot is the common move.
 
     Parameters
     ----------
-    rows : ``event`` (words), ``isolated`` (share that lost at least one leg), ``least``, ``common``, ``most``;
+    rows : ``event`` (name), ``isolated`` (share that lost at least one leg), ``least``, ``common``, ``most``;
         in order from the top
     """
     theme.dress(ax, "Hedged pairs liquidated: either leg in isolated margin, the account in cross margin")
@@ -171,7 +173,7 @@ def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
     for name, colour in (("isolated", ISOLATED), ("common", CROSS)):
         ax.plot(leverage, rows[name], "o-", color=colour, linewidth=1.6, markersize=4)
         ax.annotate(
-            "isolated: a leg" if name == "isolated" else "cross: the account",
+            "isolated, either leg" if name == "isolated" else "cross, the account",
             (leverage[-1], rows[name][-1]), xytext=(6, 0), textcoords="offset points", color=colour, va="center",
             fontsize=theme.TEXT, weight="bold",
         )  # fmt: skip
@@ -185,21 +187,21 @@ def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
 
 
 def _name_lines(ax: Axes) -> None:
-    """Write what the lines are above the axes, in their colours."""
-    for name, colour, at in (("equity", EQUITY, -122), ("maintenance margin", NEEDED, 0)):
+    """Write the names of the lines above the axes, in their colours."""
+    for name, colour, at in (("equity", EQUITY, -122), ("maintenance margin", MAINTENANCE, 0)):
         ax.annotate(
             name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
             color=colour, fontsize=theme.TEXT, weight="bold",
         )  # fmt: skip
 
 
-def _mark(ax: Axes, event: datetime, step: float, needed: float) -> None:
+def _mark(ax: Axes, event: datetime, step: float, margin: float) -> None:
     """Mark the bar that liquidates."""
     at = days(event) + step
     left, right = ax.get_xlim()
     toward = "right" if at > (left + right) / 2 else "left"
     ax.axvline(at, color=theme.INK, linewidth=0.8, linestyle=(0, (2, 3)))
-    ax.plot(at, needed, "o", color=NEEDED, markersize=7, markeredgecolor=theme.PAPER, zorder=4)
+    ax.plot(at, margin, "o", color=MAINTENANCE, markersize=7, markeredgecolor=theme.PAPER, zorder=4)
     ax.annotate(
         f"liquidated {event:%-d %b %H:%M}", (at, 1.0), xycoords=("data", "axes fraction"),
         xytext=(-6 if toward == "right" else 6, -4), textcoords="offset points", ha=toward, va="top",
@@ -208,7 +210,7 @@ def _mark(ax: Axes, event: datetime, step: float, needed: float) -> None:
 
 
 def _left_at_least(replayed: pl.DataFrame, begin: float) -> tuple[list[float], list[float]]:
-    """Return times, and the share of the liquidated that had at least as long."""
+    """Return lead times, and the share of liquidated accounts with at least each."""
     liquidated = replayed.filter(pl.col("outcome") == "liquidated")
     leads = liquidated["warning"].drop_nulls().dt.total_milliseconds().to_numpy()
     at = np.unique(leads[leads > begin])

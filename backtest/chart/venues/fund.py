@@ -1,4 +1,4 @@
-"""The insurance fund through time: what it holds, what is paid in and what is drawn."""
+"""Insurance fund through time: balance, payments in, payments out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure
-from backtest.chart.style.time_axis import Floats, openings, time_axis
+from backtest.chart.style.time_axis import Floats, open_times, time_axis
 from backtest.schemas.arguments import checked
 
-#: What flows in and what flows out; the sides' colours mean longs and shorts.
+#: Colours of payments in and out; the sides' colours mean longs and shorts.
 IN_COLOUR, OUT_COLOUR = "#2E8B57", "#B03A48"
 
 
@@ -31,36 +31,36 @@ def fund_figure(
     notes: Sequence[str] = (),
     currency: str = "USDT",
 ) -> Figure:
-    """Return the fund above, and below what was paid in and what was drawn, each at its own scale.
+    """Return the fund's balance above, payments in and out below, each at its own scale.
 
     Parameters
     ----------
     fund, flow : as :func:`fund_path` and :func:`paid_in` take them
-    window : first and last moment shown
+    window : first and last time shown
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
     panels = theme.stacked_panels(found, heights=[3, 1.2, 1.2], title=title, subtitle=subtitle, notes=notes)
     fund_path(fund, panels[0], currency=currency)
     paid_in(flow, panels[1], currency=currency)
-    drawn(flow, panels[2], currency=currency)
+    paid_out(flow, panels[2], currency=currency)
     time_axis(panels[2], *window)
     return found
 
 
 @checked
 def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h") -> Axes:
-    """Draw the fund through time as a line of steps, from zero.
+    """Draw the fund's balance through time as steps, from zero.
 
     Parameters
     ----------
     fund : ``time, fund`` of a replay
     currency : settlement currency
-    every : interval; the fund is drawn as it stood at the end of each
+    every : interval; each step is the balance at its end
     """
     path = fund.sort("time").group_by_dynamic("time", every=every).agg(pl.col("fund").last())
     path = path.upsample("time", every=every).with_columns(pl.col("fund").forward_fill())
-    starts, step = openings(path["time"])
+    starts, step = open_times(path["time"])
     edges = np.append(starts, starts[-1] + step)
     ax.add_artist(
         StepPatch(
@@ -78,18 +78,19 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: st
 
 @checked
 def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw what went into the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
+    """Draw payments into the fund by hour; ``flow`` as ``study.fund.fund_flow`` returns it."""
     return _flow(flow, "paid_in", ax, f"Paid in, {amounts.currency_name(currency)} per hour", IN_COLOUR, currency)
 
 
 @checked
-def drawn(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw what came out of the fund, hour by hour; ``flow`` as ``study.insurance.fund_flow`` returns it."""
-    return _flow(flow, "paid_out", ax, f"Drawn, {amounts.currency_name(currency)} per hour", OUT_COLOUR, currency)
+def paid_out(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+    """Draw payments out of the fund by hour; ``flow`` as ``study.fund.fund_flow`` returns it."""
+    title = f"Paid out, {amounts.currency_name(currency)} per hour"
+    return _flow(flow, "paid_out", ax, title, OUT_COLOUR, currency)
 
 
 def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, currency: str) -> Axes:
-    starts, step = openings(flow["time"])
+    starts, step = open_times(flow["time"])
     edges, heights = np.append(starts, starts[-1] + step), flow[name].to_numpy()
     ax.add_artist(StepPatch(heights, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
     ax.set_xlim(edges[0], edges[-1])
@@ -100,7 +101,7 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
     else:
         ax.set_yticks([0], ["0"])
     ax.annotate(
-        f"{amounts.amount(float(heights.sum()), currency)} in all", (1, 1), xytext=(0, 5),
+        f"{amounts.amount(float(heights.sum()), currency)} in total", (1, 1), xytext=(0, 5),
         xycoords="axes fraction", textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT,
         weight="bold",
     )  # fmt: skip
@@ -108,7 +109,7 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
 
 
 def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> None:
-    """Point at the lowest the fund stood, where it was not empty and lower than at its beginning."""
+    """Mark the lowest balance, unless the fund was empty or never below its beginning."""
     at = int(path["fund"].arg_min() or 0)
     lowest = float(path["fund"][at])
     if 0 < lowest < 0.99 * float(path["fund"][0]):
@@ -121,7 +122,7 @@ def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> 
 
 
 def _empty_spans(path: pl.DataFrame, ax: Axes, edges: Floats) -> None:
-    """Mark where the fund was empty."""
+    """Shade the spans in which the fund was empty."""
     empty = (path["fund"] <= 0).to_numpy()
     change = np.diff(np.concatenate([[0], empty.astype(np.int64), [0]]))
     for start, end in zip(np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True):

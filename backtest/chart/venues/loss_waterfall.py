@@ -1,4 +1,4 @@
-"""Who bore the losses of liquidated positions: all on one bar, and what lay beyond margins at its own scale."""
+"""Loss waterfall of liquidated positions: all losses on one bar, those beyond margins at a scale of their own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure
 from backtest.schemas.arguments import checked
 
-#: What is lost and what is gained; the sides' colours mean longs and shorts.
+#: Colours of losses and gains; the sides' colours mean longs and shorts.
 LOSS_COLOUR, GAIN_COLOUR, MARGIN_COLOUR = "#B03A48", "#2E8B57", "#AEB6C0"
 
-#: Whose loss it is, in amounts.
+#: Names of the bearers of losses.
 BEARERS = {
     "margins": "holders' margins",
     "fund": "insurance fund",
     "backstop": "backstop",
-    "counterparties": "deleveraged counterparties\n(profit given up)",
+    "counterparties": "counterparties hit by ADL\n(profit given up)",
     "clawback": "profits of others\n(clawed back)",
-    "nobody": "nobody (deficit)",
+    "nobody": "uncovered deficit",
 }
 
-#: Share of the bar of all losses that what is written in it needs; with less it stands beside it.
+#: Share of the bar of all losses from which its label fits inside; below it the label is beside it.
 ROOM_FOR_WORDS = 0.35
 
 
@@ -35,49 +35,49 @@ ROOM_FOR_WORDS = 0.35
 def waterfall_figure(
     found: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), currency: str = "USDT"
 ) -> Figure:
-    """Return all losses on one bar above, and what lay beyond margins below it at a scale of its own.
+    """Return all losses on one bar above, and losses beyond margins below at a scale of their own.
 
     Parameters
     ----------
-    found : as ``study.waterfall.who_bore`` returns it
+    found : as ``study.fund.who_bore`` returns it
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
     """
     width, height = theme.SIZE
     drawn = Figure(figsize=(width, height * 0.78), dpi=theme.DPI)
-    whole, beyond = theme.stacked_panels(
+    total, beyond = theme.stacked_panels(
         drawn, heights=[0.7, 4], title=title, subtitle=subtitle, notes=notes, shared=False, left=2.1
     )
-    losses_as_one(found, whole, currency=currency)
+    losses_as_one(found, total, currency=currency)
     waterfall(
         found.filter(pl.col("bearer") != "margins"), beyond, currency=currency, title="Beyond margins, enlarged"
     )
-    _enlarge(found, whole, beyond, drawn)
+    _enlarge(found, total, beyond, drawn)
     return drawn
 
 
 @checked
 def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
-    """Draw all losses as one bar, what margins bore and what lay beyond them.
+    """Draw all losses as one bar: those within margins and those beyond.
 
     Parameters
     ----------
-    found : as ``study.waterfall.who_bore`` returns it; gains are left out
+    found : as ``study.fund.who_bore`` returns it; gains are left out
     """
     margins, beyond = _parts(found)
     total = max(margins + beyond, 1e-12)
     ax.barh([0], [margins], height=0.8, color=MARGIN_COLOUR)
     ax.barh([0], [beyond], left=[margins], height=0.8, color=LOSS_COLOUR)
-    told = f"holders' margins {amount(margins, currency)}, {percent(margins / total)}"
+    label = f"holders' margins {amount(margins, currency)}, {percent(margins / total)}"
     inside = margins >= ROOM_FOR_WORDS * total or not beyond
-    told = told if inside else told.replace("margins ", "margins\n")
+    label = label if inside else label.replace("margins ", "margins\n")
     ax.annotate(
-        told, (0, 0), xytext=(7 if inside else -7, 0), textcoords="offset points", va="center",
+        label, (0, 0), xytext=(7 if inside else -7, 0), textcoords="offset points", va="center",
         ha="left" if inside else "right", fontsize=theme.TEXT, color=theme.INK if inside else theme.MUTED,
     )  # fmt: skip
     more = (
         f"beyond margins {amount(beyond, currency)}, {percent(beyond / total)}"
         if beyond
-        else "nothing lost beyond margins"
+        else "no loss beyond margins"
     )
     ax.annotate(
         more, (1, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
@@ -91,11 +91,11 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
 
 @checked
 def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: str = "Who bore the loss") -> Axes:
-    """Draw who bore the losses of liquidated positions, a bar a bearer, from the first to the last to pay.
+    """Draw the losses of liquidated positions by bearer, from the first to the last to pay.
 
     Parameters
     ----------
-    found : rows of ``study.waterfall.who_bore``; gains point left of zero
+    found : rows of ``study.fund.who_bore``; gains point left of zero
     """
     losses = found["amount"].to_numpy()
     at = np.arange(losses.size)[::-1]
@@ -104,13 +104,13 @@ def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: s
     ax.axvline(0, color=theme.MUTED, linewidth=0.8)
     span = max(float(np.abs(losses).max()), 1e-12)
     for place, loss in zip(at, losses, strict=True):
-        told = "0" if abs(loss) < span * 1e-9 else amount(abs(float(loss)), currency)
-        told = f"gained {told}" if loss < -span * 1e-9 else told
+        label = "0" if abs(loss) < span * 1e-9 else amount(abs(float(loss)), currency)
+        label = f"gained {label}" if loss < -span * 1e-9 else label
         ax.annotate(
-            told, (max(loss, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
+            label, (max(loss, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=theme.TEXT, color=theme.INK,
         )  # fmt: skip
-    right = max(1.35 * max(float(losses.max()), 0.0), 0.25 * span)  # room for what is written there
+    right = max(1.35 * max(float(losses.max()), 0.0), 0.25 * span)  # room for labels
     ax.set_xlim(min(1.1 * float(losses.min()), -0.02 * span), right)
     theme.dress(ax, f"{title}, {currency_name(currency)}")
     _bare(ax)
@@ -119,7 +119,7 @@ def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: s
 
 
 def _bare(ax: Axes) -> Axes:
-    """Take the scales away: every bar says what it is."""
+    """Remove the scales: every bar is labelled."""
     ax.grid(visible=False)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -128,17 +128,17 @@ def _bare(ax: Axes) -> Axes:
 
 
 def _parts(found: pl.DataFrame) -> tuple[float, float]:
-    """Return what margins bore and what others lost."""
+    """Return the losses within margins and those of others."""
     lost = dict(found.with_columns(pl.col("amount").clip(lower_bound=0.0)).iter_rows())
     margins = float(lost.pop("margins", 0.0))
     return margins, float(sum(lost.values()))
 
 
-def _enlarge(found: pl.DataFrame, whole: Axes, beyond: Axes, drawn: Figure) -> None:
-    """Shade the way from the end of the bar above to the panel below that enlarges it."""
+def _enlarge(found: pl.DataFrame, total: Axes, beyond: Axes, drawn: Figure) -> None:
+    """Shade the area from the end of the bar above to the panel below that enlarges it."""
     margins, rest = _parts(found)
     if rest > 0:
-        ends = whole.transData.transform([(margins, -0.4), (margins + rest, -0.4)])
+        ends = total.transData.transform([(margins, -0.4), (margins + rest, -0.4)])
         corners = beyond.transAxes.transform([(1, 1), (0, 1)])
         shape = drawn.transFigure.inverted().transform(np.vstack([ends, corners]))
         drawn.add_artist(

@@ -1,4 +1,4 @@
-"""Margins: what was asked through time beside what happened, and what each tier asks beside what it needs."""
+"""Margins through time against moves, and each tier's maintenance rate against the rate required."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.time_axis import DAY, EPOCH, openings, time_axis
+from backtest.chart.style.time_axis import DAY, EPOCH, open_times, time_axis
 from backtest.schemas.arguments import checked
 
 #: Lines of margins, by method, in order of appearance.
 LINES = (theme.INK, "#8A5A9E", "#2E8B74", "#B58900")
 
-#: What a move beyond the margin is marked with.
+#: Colour of moves beyond the margin.
 BEYOND = "#C2185B"
 
 #: Part of the width that the names of tiers take.
 NAMES = 0.17
 
-#: Rates that a logarithmic axis of them is ticked at.
+#: Ticks of a logarithmic axis of rates.
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -33,7 +33,7 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
 
     Parameters
     ----------
-    rolling : ``side, method, time, margin, move, exceeded`` as ``study.adequacy.rolling_margins``, of one or
+    rolling : ``side, method, time, margin, move, exceeded`` as ``study.margins.rolling_margins``, of one or
         several methods
     counted : method whose exceeded moves are marked; the first by default
     """
@@ -43,22 +43,22 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
     for side, sign in (("long", -1.0), ("short", 1.0)):
         own = rolling.filter(pl.col("side") == side)
         moves = own.filter(pl.col("method") == counted)
-        days, step = openings(moves["time"])
+        days, step = open_times(moves["time"])
         height = sign * moves["move"].to_numpy()
         ax.vlines(days + step / 2, 0, height, color=theme.SIDE_COLOURS[side], linewidth=0.7, alpha=0.75)
-        gone = moves["exceeded"].to_numpy()
-        ax.plot(days[gone] + step / 2, height[gone], "o", color=BEYOND, markersize=3.5, markeredgewidth=0)
+        exceeded = moves["exceeded"].to_numpy()
+        ax.plot(days[exceeded] + step / 2, height[exceeded], "o", color=BEYOND, markersize=3.5, markeredgewidth=0)
         bottom, top = min(bottom, height.min()), max(top, height.max())
         for method, colour in zip(methods, LINES, strict=False):
             line = own.filter(pl.col("method") == method)
-            asked = sign * line["margin"].to_numpy()
-            ax.step(openings(line["time"])[0], asked, where="post", color=colour, linewidth=1.3)
+            margin = sign * line["margin"].to_numpy()
+            ax.step(open_times(line["time"])[0], margin, where="post", color=colour, linewidth=1.3)
     room = 1.5 * theme.TEXT * (len(methods) + 1.5) / theme.height(ax)  # of the axes, for the names
     ax.set_ylim(1.04 * bottom, top + room / (1 - room) * (top - 1.04 * bottom))
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, "Worst move of each period, against longs below zero and shorts above, and the margin asked")
+    theme.dress(ax, "Worst move of each period and margin: against longs below zero, against shorts above")
     theme.amount_axis(ax, amounts.percent)
-    days, step = openings(rolling.filter(pl.col("side") == "long", pl.col("method") == counted)["time"])
+    days, step = open_times(rolling.filter(pl.col("side") == "long", pl.col("method") == counted)["time"])
     time_axis(ax, EPOCH + days[0] * DAY, EPOCH + (days[-1] + step) * DAY)
     _names(rolling, ax, methods, counted)
     return ax
@@ -66,14 +66,14 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
 
 @checked
 def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
-    """Draw each tier's maintenance rate beside the rates that closing its largest position needs.
+    """Draw each tier's maintenance rate against the rate required to close its largest position.
 
-    A bar runs from the lowest to the highest level required; the upright stroke is the rate now. Thin bars are
-    moves from every opening, thick ones those after liquidations at the tier's highest leverage.
+    A bar runs from the lowest to the highest level required; the upright stroke is the present rate. Thin bars
+    are moves from every bar, thick ones those after liquidations at the tier's highest leverage.
 
     Parameters
     ----------
-    adequacy : as ``study.maintenance.tier_adequacy`` returns it
+    adequacy : as ``study.margins.tier_adequacy`` returns it
     """
     levels = [name for name in adequacy.columns if name.startswith("required_")]
     tiers = adequacy["tier"].unique(maintain_order=True).to_list()
@@ -92,7 +92,7 @@ def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
             fontsize=theme.TEXT,
         )  # fmt: skip
     span = f"{levels[0].removeprefix('required_')} to {levels[-1].removeprefix('required_')} %"
-    theme.dress(ax, f"Rate now (stroke) and needed at {span}: thin at every opening, thick after liquidation")
+    theme.dress(ax, f"Present rate (stroke), required at {span}: thin from every bar, thick after liquidation")
     theme.side_names(ax)
     theme.below(ax, "maintenance rate, of the notional")
     ax.set_ylim(0.4, len(tiers) + 0.6)
@@ -103,27 +103,27 @@ def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def _draw_required(row: dict[str, Any], ax: Axes, place: float, needed: list[float]) -> None:
+def _draw_required(row: dict[str, Any], ax: Axes, place: float, required: list[float]) -> None:
     after = row["condition"] == "after liquidation"
     width, shift = (4.5, -0.055) if after else (1.6, 0.055)
     place += shift + (0.16 if row["side"] == "long" else -0.16)
     colour = theme.SIDE_COLOURS[row["side"]]
-    span = [max(min(needed), RATES[0]), max(needed)]
+    span = [max(min(required), RATES[0]), max(required)]
     ax.plot(span, [place] * 2, color=colour, linewidth=width, solid_capstyle="butt", alpha=0.85)
 
 
 def _tier_name(row: dict[str, Any]) -> str:
     size, lasts = amounts.amount(row["size"], "").strip(), amounts.duration(row["time_to_close"])
-    leverage = f"{row['max_leverage']:g}x" if np.isfinite(row["max_leverage"]) else "not told"
+    leverage = f"{row['max_leverage']:g}x" if np.isfinite(row["max_leverage"]) else "leverage unknown"
     return f"to {size}, {leverage}\nclosed in {lasts}"
 
 
 def _names(rolling: pl.DataFrame, ax: Axes, methods: list[str], counted: str) -> None:
-    """Write each method in its colour, and how often the counted one was exceeded, above zero on the left."""
+    """Write each method in its colour, and the number of moves beyond the counted one, on the upper left."""
     beyond = rolling.filter(pl.col("method") == counted)["exceeded"]
-    words_ = [(method, colour) for method, colour in zip(methods, LINES, strict=False)]
-    words_.append((f"{int(beyond.sum()):,} of {beyond.len():,} moves beyond {counted}", BEYOND))
-    for number, (text, colour) in enumerate(words_):
+    labels = [(method, colour) for method, colour in zip(methods, LINES, strict=False)]
+    labels.append((f"{int(beyond.sum()):,} of {beyond.len():,} moves beyond {counted}", BEYOND))
+    for number, (text, colour) in enumerate(labels):
         ax.text(
             0.01, 0.97 - 1.5 * theme.TEXT * number / theme.height(ax), text, transform=ax.transAxes, va="top",
             color=colour, fontsize=theme.TEXT, weight="bold",

@@ -1,4 +1,4 @@
-"""A history against the mark that liquidations moved: prices, how far apart, and what was executed in between."""
+"""Mark price moved by liquidations, against the history: prices, offset, liquidations executed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure
-from backtest.chart.style.time_axis import openings, time_axis
+from backtest.chart.style.time_axis import open_times, time_axis
 from backtest.schemas.arguments import checked
 
-#: Bars of executed liquidations are at most this many, so that they can be told apart.
+#: Most bars of executed liquidations, so that each can be seen.
 MOST_BARS = 240
 
-#: What a history and the mark that liquidations moved are called.
-NAMES = ("without liquidations", "with them")
+#: Names of the history and of the mark moved by liquidations.
+NAMES = ("without liquidations", "with liquidations")
 
-#: How long one of them may be, in words and in seconds.
+#: Lengths of such bars, in words and in seconds.
 LENGTHS = {
     "1m": ("minute", 60),
     "5m": ("5 minutes", 300),
@@ -51,16 +51,16 @@ def moved_mark_figure(
     facts: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
 ) -> Figure:
-    """Return prices above, below them the mark's offset and what was executed, on one time axis.
+    """Return prices, the offset of the mark, and liquidations executed, on one time axis.
 
     Parameters
     ----------
     bars, impact : as the panels take them, of one symbol
-    window : first and last moment shown
+    window : first and last time shown
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
     unit : of prices
     names : of the history and of the moved mark
-    facts : as ``impact``, what was executed in the history itself: a panel more
+    facts : as ``impact``, liquidations executed in the history itself: one more panel
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
     heights = [3, 1.4, 1.4] if facts is None else [3, 1.4, 1.2, 1.2]
@@ -77,16 +77,16 @@ def moved_mark_figure(
 
 
 def length_of(window: tuple[datetime, datetime]) -> str:
-    """Return the shortest length of bars of which not too many cover a window, as polars writes it."""
-    wanted = (window[1] - window[0]) / timedelta(seconds=1) / MOST_BARS
-    return next((name for name, (_, seconds) in LENGTHS.items() if seconds >= wanted), "7d")
+    """Return the shortest length of bars that covers a window with ``MOST_BARS`` at most, as polars writes it."""
+    shortest = (window[1] - window[0]) / timedelta(seconds=1) / MOST_BARS
+    return next((name for name, (_, seconds) in LENGTHS.items() if seconds >= shortest), "7d")
 
 
 @checked
 def history_and_mark(
     bars: pl.DataFrame, impact: pl.DataFrame, ax: Axes, *, unit: str = "", names: tuple[str, str] = NAMES
 ) -> Axes:
-    """Draw the close of the history and of the mark that liquidations moved.
+    """Draw the closes of the history and of the mark moved by liquidations.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def history_and_mark(
     names : of the history and of the moved mark
     """
     both = bars.join(impact.select("time", "offset"), on="time").sort("time")
-    starts, step = openings(both["time"])
+    starts, step = open_times(both["time"])
     close, moved = both["close"].to_numpy(), both["close"].to_numpy() * np.exp(both["offset"].to_numpy())
     ends = starts + step
     ax.fill_between(ends, close, moved, color=theme.SIDE_COLOURS["long"], alpha=0.25, linewidth=0)
@@ -105,13 +105,13 @@ def history_and_mark(
     theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
     theme.price_axis(ax, logarithmic=False)
     history, mark = names
-    _name(ax, ((history, "#7C8692", -62 - 8 * max(0, len(mark) - len(NAMES[1]))), (mark, theme.INK, 0)))
+    _name(ax, ((history, "#7C8692", -110 - 8 * max(0, len(mark) - len(NAMES[1]))), (mark, theme.INK, 0)))
     return ax
 
 
 @checked
 def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
-    """Draw how far liquidations have moved the mark, in per cent of the history's price.
+    """Draw the offset of the mark from the history, per cent of the history's price.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     mark : name of the moved mark
     """
     path = impact.sort("time")
-    starts, step = openings(path["time"])
+    starts, step = open_times(path["time"])
     ends, moved = starts + step, 100 * np.expm1(path["offset"].to_numpy())
     ax.fill_between(ends, 0, moved, color=theme.SIDE_COLOURS["long"], alpha=0.25, linewidth=0)
     ax.plot(ends, moved, color=theme.INK, linewidth=0.9)
@@ -152,17 +152,17 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
 def executed(
     impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h", where: str = ""
 ) -> Axes:
-    """Draw the notional that liquidations executed in the book, of shorts above zero and of longs below it.
+    """Draw the notional of liquidations executed in the order book: shorts above zero, longs below.
 
     Parameters
     ----------
     impact : ``time, long_executed, short_executed`` of one symbol
     every : length of a bar, one of ``LENGTHS``
-    where : in which world, in words
+    where : of which of two runs, for the title
     """
     sums = impact.sort("time").group_by_dynamic("time", every=every).agg(pl.col("^(long|short)_executed$").sum())
     sums = sums.upsample("time", every=every).with_columns(pl.exclude("time").fill_null(0.0))
-    starts, step = openings(sums["time"])
+    starts, step = open_times(sums["time"])
     edges = np.append(starts, starts[-1] + step)
     heights = {"short": sums["short_executed"].to_numpy(), "long": -sums["long_executed"].to_numpy()}
     for side, values in heights.items():
@@ -183,7 +183,7 @@ def executed(
 
 
 def _name(ax: Axes, names: Sequence[tuple[str, str, int]]) -> None:
-    """Write what lines show in their colours, above the axes on the right."""
+    """Write the names of lines in their colours, above the axes on the right."""
     for name, colour, at in names:
         ax.annotate(
             name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",

@@ -1,4 +1,4 @@
-"""Policies: what a cap on leverage changes under each response, and freedom against loss."""
+"""Policies: effect of a cap on leverage under each response, and the frontier of freedom against loss."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from backtest.schemas.arguments import checked
 __all__ = ["MEASURES", "Measure", "by_cap", "frontier", "frontiers", "small_multiples"]
 __dir__ = __all__.copy
 
-#: One colour a response, everywhere; no side's.
+#: One colour a response in all charts; no side's.
 RESPONSE_COLOURS = {"same_size": "#2E8B74", "same_margin": "#8A5A9E", "not_opened": "#B58900"}
 RESPONSE_MARKS = {"same_size": "o", "same_margin": "s", "not_opened": "^"}
 RESPONSE_WIDTHS = {"same_size": 3.2, "same_margin": 1.4, "not_opened": 1.6}
 RESPONSE_DASHES = {"same_size": "-", "same_margin": (0, (4, 2)), "not_opened": "-"}
-#: Lines of a frontier under the rules as they are, and under each other set of them.
+#: Lines of a frontier under the current rules, and under each other set of rules.
 RULE_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 RESPONSE_WORDS = {
     "same_size": "same size, more margin",
     "same_margin": "same margin, smaller size",
-    "not_opened": "not opened at all",
+    "not_opened": "not opened",
 }
 
-#: Points that the names of caps keep from one another, across and up.
+#: Least distance between the names of caps in points, across and up.
 NAME_SPACE = np.array([34.0, 13.0])
 
-#: Up to so many policies in one panel those that another one beats are named too.
+#: Up to so many policies in a panel, dominated ones are named too.
 FEW = 8
 
-#: Axes reach so far beyond the highest value.
+#: End of the axes over the highest value.
 HEADROOM = 1.08
 
 
 class Measure(NamedTuple):
-    """A column of the policies, and how it is written."""
+    """A column of the policies, its title, and the function that writes its values."""
 
     column: str
     title: str
@@ -64,7 +64,7 @@ MEASURES = (
 
 @checked
 def by_cap(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
-    """Draw one measure against the cap on leverage, a line a response, with its bands where there are any.
+    """Draw one measure against the cap on leverage, a line a response, with bands if present.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def by_cap(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
         if f"{measure.column}_low" in own.columns:
             low, high = (own[f"{measure.column}_{end}"].to_numpy()[order] for end in ("low", "high"))
             ax.fill_between(place[order], low, high, color=colour, alpha=0.12, linewidth=0)
-        # lines of two responses may lie on one another: one is wide, the next dashed on top of it
+        # lines of two responses may coincide: one is wide, the next dashed on top of it
         ax.plot(
             place[order], own[measure.column].to_numpy()[order], color=colour, linewidth=RESPONSE_WIDTHS[response],
             linestyle=RESPONSE_DASHES[response], marker=RESPONSE_MARKS[response], markersize=4.5,
@@ -138,14 +138,14 @@ def frontier(
     loss: Measure = MEASURES[2],
     freedom: str = "freedom",
 ) -> Axes:
-    """Draw what policies leave of traders' freedom against the loss they leave to others.
+    """Draw the freedom of traders under each policy against the loss it leaves to others.
 
-    Of each response, policies that another one beats are faint; the rest stand out, joined under the same rates
-    and other rules (told apart by dashes), with their caps where there is room.
+    Dominated policies of each response are faint; a line joins the others that share rates and other rules (one
+    kind of dashes each), labelled with their caps where there is room.
 
     Parameters
     ----------
-    policies : ``dominated`` as ``study.frontier.frontier`` tells it, ``cap``, ``response``, freedom and loss;
+    policies : ``dominated`` as ``study.policy.frontier`` returns it, ``cap``, ``response``, freedom and loss;
         ``label`` where a policy is more than its cap; ``rate_scale`` and ``change`` where these differ
     """
     rules = [name for name in ("change", "rate_scale") if name in policies.columns]
@@ -230,12 +230,12 @@ def cap_order(policies: pl.DataFrame) -> list[float | None]:
 
 
 def cap_name(cap: float | None) -> str:
-    """Return how a cap is written."""
+    """Return the name of a cap."""
     return "none" if cap is None else f"{cap:g}x"
 
 
 def _name_caps(policies: pl.DataFrame, ax: Axes, freedom: str, loss: str) -> None:
-    """Write the caps of policies, the dominated last, from the freest on, where no other name stands."""
+    """Label policies with their caps where there is room, from the most freedom on, dominated ones last."""
     taken: list[np.ndarray] = []
     order = ["dominated", freedom, loss]
     for row in policies.sort(order, descending=[False, True, True]).iter_rows(named=True):

@@ -1,4 +1,4 @@
-"""Procedures side by side: what each takes of the liquidated and leaves to others, from one fill to the other."""
+"""Procedures side by side: losses of the liquidated and of others, at two fill prices."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ __dir__ = __all__.copy
 
 
 def written(value: float) -> str:
-    """Return an amount per million to a tenth, or whole where it is large; a rounding is nothing."""
+    """Return an amount per million to a tenth, or to the unit from a hundred on."""
     return f"{value + 0.0:,.1f}".removesuffix(".0") if abs(value) < 99.95 else f"{value:,.0f}"
 
 
 MEASURES = (
-    Measure("losses_per_million", "Lost by those liquidated", written),
-    Measure("shortfall_per_million", "Lacking beyond their margins", written),
-    Measure("adl_per_million", "Left to counterparties or nobody", written),
-    Measure("adl_notional_per_million", "Notional deleveraged", written),
+    Measure("losses_per_million", "Losses of the liquidated", written),
+    Measure("shortfall_per_million", "Shortfall beyond margins", written),
+    Measure("adl_per_million", "Left to ADL or uncovered", written),
+    Measure("adl_notional_per_million", "Notional closed by ADL", written),
 )
 
-NAMES = {"returned": "closed whole, rest returned", "to_fund": "closed whole, rest to the fund"}
+NAMES = {"returned": "fully closed, rest returned", "to_fund": "fully closed, rest to the fund"}
 
-#: Fills as they are marked: hollow where the fund is flattered, full at the other end.
-FLATTERING, WORST = "liquidation_price", "worst_price"
+#: Fills: hollow marks at the one best for the fund, full ones at the other.
+BEST, WORST = "liquidation_price", "worst_price"
 
-#: Inches a procedure stands high, and a letter of its name is wide.
+#: Inches: height of a procedure's row, width of a letter of its name.
 ROW, LETTER = 0.34, 0.078
 
-#: Part of the width beyond the highest value, for what is written there.
+#: Part of the width beyond the highest value, for labels.
 BEYOND = 0.7
 
 
 @checked
 def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
-    """Draw one measure of each procedure, a line from its value at one fill to that at the other.
+    """Draw one measure of each procedure, a line between its values at two fill prices.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
         values = list(ends.values())
         ax.plot([min(values), max(values)], [place, place], color=theme.MUTED, linewidth=2.2, zorder=2)
         for fill, value in ends.items():
-            face = theme.PAPER if fill == FLATTERING else theme.INK
+            face = theme.PAPER if fill == BEST else theme.INK
             ax.plot(
                 value, place, "o", color=theme.INK, markerfacecolor=face, markersize=6, zorder=3, clip_on=False
             )  # fmt: skip
-        told = list(dict.fromkeys(measure.write(value) for value in sorted(values)))
+        labels = list(dict.fromkeys(measure.write(value) for value in sorted(values)))
         ax.annotate(
-            " to ".join(told), (max(values), place), xytext=(8, 0), textcoords="offset points", va="center",
+            " to ".join(labels), (max(values), place), xytext=(8, 0), textcoords="offset points", va="center",
             fontsize=theme.TEXT, color=theme.INK,
         )  # fmt: skip
     theme.dress(ax, measure.title)
@@ -88,14 +88,14 @@ def side_by_side(
     measures: Sequence[Measure] = MEASURES,
     width: float = 3.0,
 ) -> Figure:
-    """Return the figure of procedures: a row a history, a column a measure that says something.
+    """Return the figure of procedures: a row a history, a column a measure that is not zero everywhere.
 
     Parameters
     ----------
     policies : as :func:`brackets` takes them, with ``history``
     width : of a panel, inches
     """
-    shown = [measure for measure in measures if _says_something(policies, measure)]
+    shown = [measure for measure in measures if _is_anywhere(policies, measure)]
     parts = policies.partition_by("history", maintain_order=True)
     names = policies["procedure"].unique(maintain_order=True).to_list()
     left = 0.45 + LETTER * max(len(NAMES.get(name, name)) for name in names)
@@ -114,6 +114,6 @@ def side_by_side(
     return figure
 
 
-def _says_something(policies: pl.DataFrame, measure: Measure) -> bool:
-    """Return whether any procedure has anything of a measure."""
+def _is_anywhere(policies: pl.DataFrame, measure: Measure) -> bool:
+    """Return whether a measure is other than zero for any procedure."""
     return bool(policies.select((pl.col(measure.column).fill_null(0.0) != 0).any()).item())

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from backtest.amounts import amount, moment, percentage
-from backtest.chart.levels import figures
+from backtest.chart.levels import figures, films
 from backtest.chart.levels.clusters import cluster_figure
-from backtest.chart.levels.film import Film, eaten
-from backtest.chart.levels.score import trust_figure
+from backtest.chart.levels.score import score_figure
 from backtest.chart.style.looks import LOOKS, SIZES
 from backtest.cli.common import assumptions, picture
 from backtest.cli.levels.study import LevelStudy
@@ -89,14 +88,14 @@ def trust(study: LevelStudy) -> Any:
     omitted = magnet_omitted(study.magnet, study.told_magnet)
     dress["notes"] = [*dress["notes"], *([omitted.rstrip(".")] if omitted else [])]
     title = f"How far to believe the levels of {study.symbol}, {study.span}"
-    return trust_figure(scored, study.told_magnet, title=title, subtitle=source, **dress)
+    return score_figure(scored, study.told_magnet, title=title, subtitle=source, **dress)
 
 
-def film(study: LevelStudy) -> Film:
-    """Return the heatmap being eaten."""
+def film(study: LevelStudy) -> films.Film:
+    """Return the film of the heatmap."""
     dress = _dress(study)
     dress.pop("size")
-    return eaten(
+    return films.film(
         study.levels, study.bars, title=_title(study), scale=study.options.scale, maximum=study.options.maximum,
         price_unit=_quote(study), **dress,
     )  # fmt: skip

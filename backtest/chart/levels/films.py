@@ -1,7 +1,7 @@
-"""A level map being eaten, as a film: the mark price walks on, and what it reaches is gone.
+"""Film of a liquidation heatmap: the mark price moves on and triggers levels.
 
-Each picture shows the heatmap up to a moment and, beside it, what waits then. Pictures are drawn one at a time and
-never all held; :meth:`Film.gif` makes the file's bytes with Pillow, which matplotlib brings along.
+Each picture shows the heatmap up to a time and, beside it, the levels open then. Pictures are drawn one at a time
+and are not kept; :meth:`Film.gif` returns the bytes of a file, made with Pillow, which matplotlib depends on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from backtest.study.levels.levels import Levels
 #: 960 x 600.
 FILM = Size(8.0, 5.0, 120)
 
-#: Shades of the heatmap in a picture with a palette.
+#: Shades of the heatmap in the palette of a picture.
 HEAT_COLOURS = 112
 
 PICTURES, A_SECOND, LAST_SECONDS = 60, 10.0, 2.0
@@ -47,7 +47,7 @@ PICTURES, A_SECOND, LAST_SECONDS = 60, 10.0, 2.0
 
 @dataclass(eq=False)
 class Film:
-    """A figure and the columns it is drawn at, one after another."""
+    """A figure, and the columns of the grid at which it is drawn in turn."""
 
     figure: Figure
     levels: Levels
@@ -95,7 +95,7 @@ class Film:
         return self.figure
 
     def pictures(self) -> Iterator[Image.Image]:
-        """Yield the pictures in order, each drawn when it is asked for."""
+        """Yield the pictures in order, each drawn on demand."""
         canvas: Any = FigureCanvasAgg(self.figure)
         for number in range(len(self.columns)):
             self.draw(number)
@@ -103,11 +103,11 @@ class Film:
             yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
     def gif(self, *, a_second: float = A_SECOND) -> bytes:
-        """Return the film as the bytes of a GIF; the last picture stands for two seconds.
+        """Return the film as the bytes of a GIF; the last picture stays for two seconds.
 
         Parameters
         ----------
-        a_second : pictures; GIF counts in hundredths of a second
+        a_second : pictures a second, up to 50; GIF counts in hundredths of a second
         """
         if not 0 < a_second <= 50:
             raise ArgumentError(f"a GIF shows up to 50 pictures a second, more than 0: {a_second:g}")
@@ -121,12 +121,12 @@ class Film:
         return file.getvalue()
 
     def write_mp4(self, path: Path) -> None:
-        """Write the film as an MP4, with the program ffmpeg; the last picture stands for two seconds.
+        """Write the film as an MP4 with the program ffmpeg; the last picture stays for two seconds.
 
         Raises
         ------
         BacktestError
-            Where ffmpeg fails, with its last line.
+            If ffmpeg fails, with the last line it printed.
         """
         writer = FFMpegWriter(fps=int(A_SECOND), codec="h264", extra_args=["-movflags", "+faststart"])
         try:
@@ -142,7 +142,7 @@ class Film:
 
 
 @checked
-def eaten(
+def film(
     levels: Levels,
     bars: pl.DataFrame,
     *,
@@ -161,26 +161,26 @@ def eaten(
 
     Parameters
     ----------
-    levels, scale, maximum : as in ``heatmap``; the whole map decides the colours of every picture
-    bars : of the map's own columns, as ``study.grid.column_bars`` returns them
-    pictures : at most; evenly spaced, the last one is the end
+    levels, scale, maximum : as in ``heatmap``; all pictures share the colours of the full map
+    bars : of the map's columns, as ``study.levels.column_bars`` returns them
+    pictures : at most, evenly spaced; the last one is the end of the window
 
     Raises
     ------
     ArgumentError
-        For no pictures, or bars of other columns.
+        For less than one picture, or bars that do not match the map's columns.
     """
     if pictures < 1 or bars.height != levels.grid.columns:
         raise ArgumentError(
-            f"a film needs pictures (1 or more) and a bar a column: {pictures}, and {bars.height:,} bars for "
-            f"{levels.grid.columns:,} columns"
+            f"a film needs 1 picture or more and a bar a column: {pictures} pictures, and {bars.height:,} bars "
+            f"for {levels.grid.columns:,} columns"
         )
     figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
     (main,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     side, colours = beside(main)
     heatmap(levels, main, scale=scale, maximum=maximum, look=look)
-    told = f"Mark price{f' ({price_unit})' if price_unit else ''} eating what waits"
-    main.set_title(told, loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
+    heading = f"Mark price{f' ({price_unit})' if price_unit else ''} over open liquidation levels"
+    main.set_title(heading, loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
     colour_bar(colours, main, currency=currency, width=bin_words(levels, price_unit), look=look)
     side.set_xlim(0, _longest(levels))
     recolour_figure(figure, look)
@@ -193,15 +193,15 @@ def eaten(
 
 
 def _longest(levels: Levels) -> float:
-    """Return the x axis of the profile: nearly the longest bar there ever is."""
+    """Return the end of the profile's x axis: 5 % beyond the 98 % quantile of the longest bar of each column."""
     longest = levels.amounts().max(axis=0)
     return float(np.quantile(longest, 0.98)) * 1.05 or 1.0
 
 
 def indexed(picture: Image.Image, look: Look) -> Image.Image:
-    """Return a picture in the colours that charts of a look are made of: a third of its size as a file.
+    """Return a picture in the palette of a look: a third of the file size.
 
-    Each colour becomes the nearest of 250; those of the paper, the words and the sides stay exactly what they are.
+    Each colour becomes the nearest of 250; the colours of paper, text and sides stay exact.
     """
     palette = _palette(look)
     red, green, blue = (np.asarray(picture.convert("RGB"))[..., part].astype(np.int64) for part in range(3))
@@ -217,7 +217,7 @@ def indexed(picture: Image.Image, look: Look) -> Image.Image:
 
 
 def _palette(look: Look) -> Bytes:
-    """Return (colours, 3) what charts of a look are made of, the paper first."""
+    """Return the palette of a look, (colours, 3), the paper first."""
     ground = np.array(to_rgb(look.paper))
     shades = [np.array(look.heat(place)[:3]) for place in np.linspace(0, 1, HEAT_COLOURS)]
     for colour, steps in (
