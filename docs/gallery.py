@@ -1,8 +1,7 @@
-"""Make the pictures of docs/levels.md and the README.
+"""Pictures of docs/levels.md and the README.
 
-``python docs/gallery.py`` writes them anew to docs/images; with ``--out DIR`` to a folder, so that they can be
-compared. Everything is the bundled reconstruction of May 2021 and an invented book; the same seeds give the same
-pictures.
+``python docs/gallery.py`` draws them anew into docs/images, with ``--out DIR`` into another folder, to compare.
+They show the bundled reconstruction of May 2021 and a synthetic book; the same seeds give the same pictures.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}
 WINDOW = datetime(2021, 5, 12, tzinfo=UTC), datetime(2021, 5, 22, tzinfo=UTC)
 BEFORE, AFTER = datetime(2021, 5, 18, 12, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
-#: Of maps and clusters, around the price: the shorts were far away after the fall.
+#: Reach of maps and clusters around the price: after the fall the shorts were far away.
 REACH = 0.28
 NOTES = (
     "prices: bundled reconstruction between published figures",
     "rules: Binance USD-M futures, table 2021-03-18, in force",
-    "estimated from an invented book of 1,000,000 positions (read shares, not dollars)",
+    "estimated from a synthetic book of 1,000,000 positions (read shares, not dollars)",
     "levels at the entry, without funding",
     "no gaps",
 )
@@ -67,7 +66,7 @@ NAME = "Liquidation levels of BTCUSDT, 12 to 21 May 2021"
 
 
 def folder(words: Sequence[str] | None = None) -> Path:
-    """Return the folder that a command line names, made where it is missing."""
+    """Return the folder that a command line names; it is made if missing."""
     parser = ArgumentParser(description="Make the pictures of docs/levels.md and the README.")
     parser.add_argument("--out", type=Path, default=IMAGES, metavar="DIR", help="(default: docs/images)")
     out: Path = parser.parse_args(words).out
@@ -76,7 +75,7 @@ def folder(words: Sequence[str] | None = None) -> Path:
 
 
 def write(out: Path, figure: Figure, name: str, look: Look = LIGHT) -> None:
-    """Write a figure as a PNG with a palette, which makes it three times smaller."""
+    """Write a figure as a PNG with a palette, a third of the size."""
     drawn = BytesIO()
     figure.savefig(drawn, format="png")
     indexed(Image.open(drawn), look).save(out / f"{name}.png", optimize=True)
@@ -91,33 +90,33 @@ def main(out: Path) -> None:
     levels, bars = levels_of(book, history, venue, grid, tiers=TIERS), column_bars(history, grid)
     outcomes = without_drift(book, history, venue, tiers=TIERS)
     clusters = clusters_at(levels, history, rule=Crowding(reach=REACH))
-    told = "What waits below the price are longs, above it shorts. A strip ends where the mark reached it."
+    subtitle = "Longs below the price, shorts above. A level ends where the mark reached it."
     common = {"price_unit": "USDT", "notes": NOTES}
     for look, name in ((DARK, "levels_dark"), (LIGHT, "levels_light")):
-        figure = level_heatmap(levels, bars, title=NAME, subtitle=told, clusters=clusters, look=look, **common)
+        figure = level_heatmap(levels, bars, title=NAME, subtitle=subtitle, clusters=clusters, look=look, **common)
         save(figure, name, look)
     before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=REACH) for at in (BEFORE, AFTER))
     title = f"Liquidation map of BTCUSDT, {amounts.moment(BEFORE)}"
     save(
-        map_figure(before, title=title, subtitle="What a move so far would reach", look=DARK, **common),
+        map_figure(before, title=title, subtitle="Lines: notional a move so far triggers", look=DARK, **common),
         "map_dark",
         DARK,
     )
     title = "The fall of 19 May took most longs, and the lower price left the shorts far away"
     save(before_after(before, after, title=title, **common), "map_before_after")
     former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
-    became = cluster_outcomes(former, outcomes, "BTCUSDT", AFTER)
-    title = f"Clusters of BTCUSDT, and what became of them by {amounts.moment(AFTER)}"
-    told = f"Within {100 * REACH:g} % of the price, {amounts.moment(BEFORE)}"
-    save(cluster_figure(became, title=title, subtitle=told, most=10, price_unit="USDT", notes=NOTES), "clusters")
+    past = cluster_outcomes(former, outcomes, "BTCUSDT", AFTER)
+    title = f"Clusters of BTCUSDT, and their outcomes by {amounts.moment(AFTER)}"
+    subtitle = f"Within {100 * REACH:g} % of the price, {amounts.moment(BEFORE)}"
+    save(cluster_figure(past, title=title, subtitle=subtitle, most=10, price_unit="USDT", notes=NOTES), "clusters")
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
     labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
     tests = score(levels, history, labels, seed=1), telling(magnet(levels, history, seed=1))
-    told = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
-    title = "How far to believe the levels of BTCUSDT, 12 to 21 May 2021"
+    subtitle = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
+    title = "Score of the levels of BTCUSDT, 12 to 21 May 2021"
     few = f"clusters compared on {FEWEST_PAIRS} pairs and {FEWEST_BLOCKS} days or more"
-    save(score_figure(*tests, title=title, subtitle=told, notes=(*NOTES, few)), "trust")
+    save(score_figure(*tests, title=title, subtitle=subtitle, notes=(*NOTES, few)), "score")
     panels, maps, lines = [], [], []
     grids = relative_grids(history, window=WINDOW, bins=300)
     for symbol, (own, price) in grids.items():
@@ -126,10 +125,10 @@ def main(out: Path) -> None:
         lines.append(
             panels[-1].bars[0].with_columns(panels[-1].bars[0].select("high", "low", "close") * (100 / price))
         )
-    whole = combined(maps, symbol="all", references=[price for _, price in grids.values()])
-    panels.append(Panel("together, % of the first price", whole, lines))
+    together = combined(maps, symbol="all", references=[price for _, price in grids.values()])
+    panels.append(Panel("together, % of the first price", together, lines))
     size = Size(10.0, 4.6, 144)
-    title = "Two symbols and what they add up to, in one scale of colours"
+    title = "Two symbols and their sum, on one colour scale"
     save(
         small_multiples(panels, title=title, across=3, notes=NOTES, look=DARK, size=size), "levels_multiples", DARK
     )

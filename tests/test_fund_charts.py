@@ -46,15 +46,15 @@ def test_fund_path__marks_the_lowest_where_it_is_not_empty(fund: pl.DataFrame) -
 
 def test_paid_in_and_drawn__have_a_scale_of_their_own_each(fund: pl.DataFrame) -> None:
     flow = insurance.fund_flow(fund)
-    for draw, expected, told in (
-        (paid_in, [0, 20, 0, 0, 0, 10], "$30 in all"),
-        (drawn, [0, 0, 60, 60, 0, 0], "$120 in all"),
+    for draw, expected, total in (
+        (paid_in, [0, 20, 0, 0, 0, 10], "$30 in total"),
+        (paid_out, [0, 0, 60, 60, 0, 0], "$120 in total"),
     ):
         ax = draw(flow, Figure().subplots())
         (steps,) = (part.get_data().values for part in ax.get_children() if isinstance(part, StepPatch))
         assert steps.tolist() == expected
         assert ax.get_ylim() == pytest.approx((0, 1.15 * max(expected)))
-        assert [text.get_text() for text in ax.texts] == [told]
+        assert [text.get_text() for text in ax.texts] == [total]
 
 
 def test_figures__are_drawn_where_nothing_flowed_or_was_lost(fund: pl.DataFrame) -> None:

@@ -164,9 +164,9 @@ def test_profile__is_the_last_column_on_each_side() -> None:
         steps = next(artist for artist in ax.patches if artist.get_gid() == side)
         np.testing.assert_allclose(steps.get_data().values, LEVELS.amounts(side)[:, -1])
         assert to_hex(steps.get_facecolor()) == LIGHT.sides[side].lower()
-    told = [text.get_text() for text in ax.texts]
-    assert told
-    assert amount(CLUSTERS["notional"][0]) in told[0]
+    labels = [text.get_text() for text in ax.texts]
+    assert labels
+    assert amount(CLUSTERS["notional"][0]) in labels[0]
 
 
 def test_profile_labels__do_not_lie_on_one_another() -> None:
@@ -223,30 +223,30 @@ def test_small_multiples__have_one_scale_of_colours() -> None:
     assert 777.0 in {mesh_of(ax).norm.vmax for ax in fixed.axes if ax.collections}
 
 
-def test_cluster_table__writes_each_cluster_with_its_leverage_and_what_became_of_it() -> None:
+def test_cluster_table__writes_each_cluster_with_its_leverage_and_outcome() -> None:
     former = clusters_at(
         LEVELS, HISTORY, START + timedelta(hours=120), rule=Crowding(times=1.5), outcomes=OUTCOMES
     )
-    became = cluster_outcomes(former, OUTCOMES, "A", START + timedelta(hours=240))
+    past = cluster_outcomes(former, OUTCOMES, "A", START + timedelta(hours=240))
     ax = axes((10, 4))
-    assert cluster_table(became, ax) is ax
-    told = [text.get_text() for text in ax.texts]
-    for row in became.iter_rows(named=True):
-        assert amount(row["notional"]) in told
-        assert f"{round(100 * row['reached']):g} %" in told
+    assert cluster_table(past, ax) is ax
+    labels = [text.get_text() for text in ax.texts]
+    for row in past.iter_rows(named=True):
+        assert amount(row["notional"]) in labels
+        assert f"{round(100 * row['reached']):g} %" in labels
     width = max(patch.get_x() + patch.get_width() for patch in ax.patches)
     assert width <= 1.0 + 1e-9
-    buckets = [name for name in became.columns if name.endswith(("x", "more"))]
+    buckets = [name for name in past.columns if name.endswith(("x", "more"))]
     keys = {
         text.get_text(): to_hex(patch.get_facecolor(), keep_alpha=True)
         for legend in ax.findobj(Legend)
         for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
     }
-    assert list(keys) == [*buckets, "reached by the mark", "closed by holders", "still waiting"]
+    assert list(keys) == [*buckets, "triggered by the mark", "closed by holders", "still open"]
     drawn = {to_hex(patch.get_facecolor(), keep_alpha=True) for patch in ax.patches}
     assert {keys["reached by the mark"], keys["closed by holders"], keys["10x to 20x"]} <= drawn
-    assert "prices" in told
-    named = cluster_table(became, axes((10, 4)), price_unit="USDT")
+    assert "prices" in labels
+    named = cluster_table(past, axes((10, 4)), price_unit="USDT")
     assert "prices,\nUSDT" in [text.get_text() for text in named.texts]
     alone = cluster_table(CLUSTERS.head(1).select(CLUSTERS.columns[:11]), axes())
     assert not any("leverage" in text.get_text() for text in alone.texts)
@@ -257,7 +257,7 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_what_became_of
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("size", SIZES)
 def test_figures__hold_their_words_at_every_size_and_in_both_looks(look: str, size: str) -> None:
-    settings = {"title": "Liquidation levels of A", "subtitle": "What waits", "notes": ["a note"] * 5}
+    settings = {"title": "Liquidation levels of A", "subtitle": "Open levels", "notes": ["a note"] * 5}
     settings |= {"look": LOOKS[look], "size": SIZES[size]}
     for figure in (
         level_heatmap(LEVELS, BARS, clusters=CLUSTERS, price_unit="USDT", **settings),
@@ -330,7 +330,7 @@ def test_empty_sides_and_empty_maps__draw() -> None:
         drawn(map_figure(level_map(without_drift(book, HISTORY, venue()), HISTORY, "A"), title="A", size=SMALL))
     nothing = level_map(OUTCOMES.clear(), HISTORY, "A")
     figure = map_figure(nothing, title="A", size=SMALL)
-    assert any("nothing waits" in text.get_text() for ax in figure.axes for text in ax.texts)
+    assert any("no open levels" in text.get_text() for ax in figure.axes for text in ax.texts)
     drawn(figure)
 
 
@@ -380,7 +380,7 @@ def test_svg__is_written_with_the_cells_as_one_picture() -> None:
     assert len(text) < 2_000_000
 
 
-def trust_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
+def score_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
     names = ["map", "map x volatility", "uniform", "volatility", "round", "shifted"]
     area = np.linspace(0.8, 0.3, 12)
     scored = pl.DataFrame({"predictor": names * 2, "bins": ["all"] * 6 + ["touched"] * 6, "area": area,
@@ -394,8 +394,8 @@ def trust_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
     )
 
 
-def test_trust__draws_every_estimate_with_its_band() -> None:
-    scored, tested = trust_frames()
+def test_score__draws_every_estimate_with_its_band() -> None:
+    scored, tested = score_frames()
     ax = scores(scored, axes(), bins="touched")
     middles = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
     assert middles == pytest.approx(scored["area"][6:].to_list())
@@ -408,12 +408,12 @@ def test_trust__draws_every_estimate_with_its_band() -> None:
     )
     for given in ((scored, tested), (scored, None), (None, tested)):
         for look in LOOKS.values():
-            inside_of(score_figure(*given, title="Trust", subtitle="so far", notes=["a note"], look=look))
+            inside_of(score_figure(*given, title="Score", subtitle="so far", notes=["a note"], look=look))
 
 
 def test_dollars_in_words__are_money_not_mathematics() -> None:
-    told = "$1 bn waits, $2 bn was reached"
-    figure = small_multiples([Panel(told, LEVELS, [])], title=told, subtitle=told, notes=[told], size=SMALL)
+    words = "$1 bn open, $2 bn triggered"
+    figure = small_multiples([Panel(words, LEVELS, [])], title=words, subtitle=words, notes=[words], size=SMALL)
     assert len(np.unique(drawn(figure))) > 10
 
 

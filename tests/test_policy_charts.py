@@ -209,7 +209,7 @@ def test_the_margin_table__draws_rates_and_what_is_required():
     bars = [tuple(line.get_xdata()) for line in ax.lines if line.get_color() != theme.INK]
     assert bars == [(row["required_99"], row["required_99.9"]) for row in frame.iter_rows(named=True)]
     assert texts(ax)[0] == "to 100 k, 100x\nclosed in 10 min"
-    assert "not told" in texts(ax)[2]
+    assert "leverage unknown" in texts(ax)[2]
 
 
 def test_by_cap__goes_from_no_cap_to_the_lowest():
@@ -311,12 +311,12 @@ def test_brackets__reach_from_one_fill_to_the_other_and_say_both() -> None:
     assert ax.get_ylim() == (2.5, -0.5)  # the first on top
 
 
-def test_procedures_side_by_side__leave_out_what_nobody_has_and_lie_inside_the_figure() -> None:
+def test_procedures_side_by_side__leave_out_measures_of_zero_and_lie_inside_the_figure() -> None:
     figure = side_by_side(procedures(), title="Title", subtitle="what", notes=["a note"])
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert len(figure.axes) == 2 * 3
-    assert not any("deleveraged" in title for title in titles)
+    assert not any("ADL" in title for title in titles)
     assert titles[0].startswith("May\n")
     for ax in figure.axes:
         assert_whole(ax)
-    assert figure.axes[0].get_yticklabels()[0].get_text() == "closed whole, rest returned"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "fully closed, rest returned"

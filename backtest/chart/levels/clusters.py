@@ -125,7 +125,16 @@ def cluster_figure(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return the table of clusters as a figure, as high as its rows need."""
+    """Return the table of clusters as a figure, as high as its rows need.
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import cluster_figure
+    >>> from backtest.study.levels import clusters_at
+    >>> figure = cluster_figure(clusters_at(open_levels, market), title="Clusters of BTCUSDT")
+    >>> figure.get_size_inches().round(1).tolist()
+    [10.0, 2.9]
+    """
     rows = min(max(clusters.height, 1), most)
     height = min(size.height, AROUND + (rows + _around(clusters)) * ROW_HEIGHT / 72)
     size = Size(size.width, height, size.dpi)

@@ -64,6 +64,14 @@ def level_heatmap(
     title, subtitle : subject and finding
     clusters : at the end of the window, labelled beside the profile
     notes : for the footer: venue, tiers, population, gaps, a caption
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import level_heatmap
+    >>> from backtest.study.levels import column_bars
+    >>> figure = level_heatmap(open_levels, column_bars(market, grid), title="BTCUSDT", price_unit="USDT")
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['Mark price (USDT) over open liquidation levels', 'Open now', '']
     """
     figure = _figure(size, look)
     (main,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
@@ -90,7 +98,18 @@ def map_figure(
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
 ) -> Figure:
-    """Return the figure of one liquidation map."""
+    """Return the figure of one liquidation map.
+
+    Examples
+    --------
+    >>> import backtest
+    >>> from backtest.chart.levels import map_figure
+    >>> from backtest.study.levels import level_map
+    >>> unfunded = backtest.sweep(book, market.without_funding(), venue)
+    >>> figure = map_figure(level_map(unfunded, market, "BTCUSDT", noon), title="BTCUSDT at noon")
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['open notional per 161 of price', 'cumulative from the price']
+    """
     figure = _figure(size, look)
     (ax,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     _narrow(ax, size)
@@ -117,6 +136,17 @@ def before_after(
     ----------
     before, after : of one symbol
     names : of the two; None: their times
+
+    Examples
+    --------
+    >>> import backtest
+    >>> from backtest.chart.levels import before_after
+    >>> from backtest.study.levels import level_map
+    >>> unfunded = backtest.sweep(book, market.without_funding(), venue)
+    >>> before, after = (level_map(unfunded, market, "BTCUSDT", noon + timedelta(days=days)) for days in (-1, 1))
+    >>> figure = before_after(before, after, title="The fall of 19 May")
+    >>> figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    True
     """
     figure = _figure(size, look)
     axes = theme.stacked_panels(figure, heights=(1.0, 1.0), title=title, subtitle=subtitle, notes=notes)
@@ -166,6 +196,15 @@ def small_multiples(
     ----------
     across : panels in a row; None: a number that keeps panels wide rather than high
     maximum : top of the colour scale; None: the 99.5 % quantile of all non-empty cells
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import Panel, small_multiples
+    >>> from backtest.study.levels import column_bars
+    >>> panel = Panel("BTCUSDT", open_levels, [column_bars(market, grid)])
+    >>> figure = small_multiples([panel, panel], title="The same levels twice")
+    >>> len(figure.axes)
+    3
     """
     figure = _figure(size, look)
     columns = across or (len(panels) if len(panels) <= 2 else int(np.ceil(np.sqrt(len(panels)))))

@@ -169,6 +169,14 @@ def film(
     ------
     ArgumentError
         For less than one picture, or bars that do not match the map's columns.
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import film
+    >>> from backtest.study.levels import column_bars
+    >>> moving = film(open_levels, column_bars(market, grid), title="BTCUSDT", pictures=4)
+    >>> moving.columns
+    [0, 15, 30, 45]
     """
     if pictures < 1 or bars.height != levels.grid.columns:
         raise ArgumentError(

@@ -71,6 +71,13 @@ def heatmap(
     scale : of the colours over the amount; auto: linear if most cells are large, else root
     maximum : settlement currency, top of the colour scale; charts with the same maximum compare. None: the
         99.5 % quantile of the non-empty cells
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import heatmap
+    >>> ax = heatmap(open_levels, ax, side="long")
+    >>> ax.get_title(loc="left")
+    'Open liquidation levels'
     """
     grid, cells = levels.grid, levels.amounts(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
@@ -104,6 +111,14 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool =
     bars : ``time, high, low, close`` of one symbol, in order of time; the line breaks where bars are missing
         or not ``covered``
     wicks : whether the range of each bar is drawn
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import mark_line
+    >>> from backtest.study.levels import column_bars
+    >>> ax = mark_line(column_bars(market, grid), ax)
+    >>> [artist.get_gid() for artist in (*ax.collections, *ax.lines)]
+    ['wicks', 'mark price']
     """
     starts, step = open_times(bars["time"])
     if "covered" in bars.columns:

@@ -41,6 +41,16 @@ def liquidation_map(
     Parameters
     ----------
     maximum, cumulative_maximum : settlement currency, ends of the two axes; maps with the same ones compare
+
+    Examples
+    --------
+    >>> import backtest
+    >>> from backtest.chart.levels import liquidation_map
+    >>> from backtest.study.levels import level_map
+    >>> unfunded = backtest.sweep(book, market.without_funding(), venue)
+    >>> ax = liquidation_map(level_map(unfunded, market, "BTCUSDT", noon), ax, price_unit="USDT")
+    >>> ax.get_xlabel(), ax.texts[0].get_text()
+    ('mark price (USDT)', 'mark 38,710')
     """
     _stack(found, ax, look)
     width = found.cumulative["price"][1] - found.cumulative["price"][0]

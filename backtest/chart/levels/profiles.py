@@ -46,6 +46,13 @@ def profile(
     prices : lowest and highest on the axis; None: all bins
     clusters : as ``study.levels.clusters_at`` returns them, the largest first
     most : clusters labelled at most
+
+    Examples
+    --------
+    >>> from backtest.chart.levels import profile
+    >>> ax = profile(open_levels, ax, price=market.bars["close"][-1])
+    >>> [patch.get_gid() for patch in ax.patches]
+    ['long', 'short']
     """
     edges = levels.grid.price_edges
     for side in ("long", "short"):

@@ -159,6 +159,15 @@ def cascade(
     quality : as :func:`~backtest.chart.liquidations.quality.quality_strip` takes it, for a strip below
     notes : for the footer: venue, tiers, population, gaps, a caption
     size : inches
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import cascade
+    >>> from backtest.study.liquidations import flow
+    >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
+    >>> figure = cascade(hourly, bars, title="BTCUSDT in May 2021", price_unit="USDT")
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['Liquidated per hour, $', 'Mark price, USDT']
     """
     figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
     strip = 0.0 if quality is None else strip_height(quality)

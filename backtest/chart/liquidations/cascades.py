@@ -51,6 +51,15 @@ def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     ----------
     cascades : as ``study.liquidations.cascades.find`` returns them
     currency : settlement currency of the notional
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import timeline
+    >>> from backtest.study.liquidations import cascades
+    >>> rule = cascades.GapRule(timedelta(hours=2), bar=timedelta(hours=1))
+    >>> ax = timeline(cascades.find(cascades.pulses(outcomes), rule), ax)
+    >>> ax.get_title(loc="left")
+    'Notional of each cascade, $'
     """
     theme.dress(ax, f"Notional of each cascade, {currency_name(currency)}")
     theme.side_names(ax)
@@ -85,6 +94,15 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     ----------
     totals : as ``study.liquidations.cascades.running_totals`` returns them
     currency : settlement currency of the notional
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import cumulative
+    >>> from backtest.study.liquidations import cascades, flow
+    >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
+    >>> ax = cumulative(cascades.running_totals(hourly), ax)
+    >>> [text.get_text() for text in ax.texts]
+    ['longs', 'shorts', '$1.04 m', '$658 k']
     """
     starts, step = open_times(totals["time"])
     edges = np.append(starts, starts[-1] + step)
@@ -120,6 +138,14 @@ def size_distribution(
     tail : drawn as a line from its least size on, labelled with its exponent
     currency : settlement currency of the sizes
     colour, label : of the marks; call again with others to compare runs on one panel
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import size_distribution
+    >>> from backtest.study.liquidations import tails
+    >>> ax = size_distribution(tails.exceedance(pl.Series([1e4, 5e4, 2e5, 1e6])), ax)
+    >>> ax.get_xlabel()
+    'notional of a cascade, $'
     """
     sizes, shares = exceedance["size"].to_numpy(), exceedance["share"].to_numpy()
     ax.plot(sizes, shares, "o", color=colour, markersize=DOT, alpha=0.5, markeredgewidth=0, label=label)
@@ -142,6 +168,15 @@ def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     ----------
     hours : as ``study.liquidations.cascades.by_hour_of_day`` returns them
     currency : settlement currency of the notional
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import by_hour
+    >>> from backtest.study.liquidations import cascades, flow
+    >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
+    >>> ax = by_hour(cascades.by_hour_of_day(hourly), ax)
+    >>> ax.get_xlabel()
+    'hour of day, UTC, mean of 17 days'
     """
     for side, sign in (("long", 1), ("short", -1)):
         heights = sign * hours[f"{side}_notional"].to_numpy()

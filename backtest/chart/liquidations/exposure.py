@@ -33,6 +33,14 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
     curve : ``move, long_share, short_share``, as ``study.prediction.liquidation_at_risk.by_move``
         returns it
     marked : moves whose shares are labelled; moves that the curve lacks are left out
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import at_risk
+    >>> from backtest.study.prediction import liquidation_at_risk
+    >>> ax = at_risk(liquidation_at_risk.by_move(outcomes, bars, noon), ax)
+    >>> [text.get_text() for text in ax.texts]
+    ['9.29 %', '70.4 %', '9.96 %', '18 %', 'longs', 'shorts']
     """
     moves = np.append(0.0, curve["move"].to_numpy())
     for sign, (side, colour) in zip((-1, 1), theme.SIDE_COLOURS.items(), strict=True):
@@ -63,6 +71,16 @@ def imbalance(frame: pl.DataFrame, ax: Axes, *, measure: str = "notional") -> Ax
     frame : ``time, imbalance`` and the measure, as ``study.liquidations.imbalance.by_interval``
         returns them
     measure : sets how dark an interval is, by the root of its amount; an empty interval is background
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import imbalance
+    >>> from backtest.study.liquidations import flow
+    >>> from backtest.study.liquidations.imbalance import by_interval
+    >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
+    >>> ax = imbalance(by_interval(hourly), ax)
+    >>> ax.get_title(loc="left")
+    'Imbalance per hour, darker: larger'
     """
     starts, step = open_times(frame["time"])
     height, amount = frame["imbalance"].to_numpy(), frame[measure].to_numpy()
@@ -102,6 +120,14 @@ def throttle(
     published : an observed share, drawn as a line across
     source : of the published share, for its label
     implied : rate at which each column of the curve equals the published share, marked
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import throttle
+    >>> from backtest.study.liquidations import feed_throttling
+    >>> ax = throttle(feed_throttling.curve([0.1, 1.0, 10.0], dispersion=2.0), ax)
+    >>> [text.get_text() for text in ax.texts]
+    ['uniform', 'clustered']
     """
     rates = curve["rate"].to_numpy()
     ax.set_xscale("log")
@@ -142,6 +168,15 @@ def removed_paths(paths: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     paths : ``time, history`` and a price for each assumed impact, as
         ``study.liquidations.without_liquidations.paths`` returns them
     unit : of the price
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import removed_paths
+    >>> from backtest.study.liquidations import flow, without_liquidations
+    >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
+    >>> ax = removed_paths(without_liquidations.paths(bars, hourly), ax, unit="USDT")
+    >>> ax.get_title(loc="left")
+    'Mark price, and without liquidations (assumed impacts), USDT'
     """
     starts, step = open_times(paths["time"])
     names = paths.columns[2:]

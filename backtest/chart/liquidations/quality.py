@@ -40,6 +40,14 @@ def quality_strip(found: pl.DataFrame, ax: Axes, *, start: datetime, end: dateti
     ----------
     found : ``check, start, end`` as ``market.quality.report`` returns them; findings without times are not drawn
     start, end : ends of the time axis
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import quality_strip
+    >>> from backtest.market import quality
+    >>> ax = quality_strip(quality.report(market), ax, start=bars["time"][0], end=bars["time"][-1])
+    >>> ax.get_title(loc="left")
+    'Data quality: no findings'
     """
     timed = found.drop_nulls("start")
     checks = [check for check in ROWS if check in timed["check"]]

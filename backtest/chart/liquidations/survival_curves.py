@@ -57,6 +57,14 @@ def survival(
     by : column of the group; lines are darker from one group to the next, in order of appearance
     bands : ``duration, low, high`` and the group, as ``study.survival.bands``, to shade
     label : name of a group, ``{}`` its value
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import survival
+    >>> from backtest.study.survival import kaplan_meier, lives
+    >>> ax = survival(kaplan_meier(lives(outcomes, market), by=["side"]), ax, by="side")
+    >>> [text.get_text() for text in ax.texts]
+    ['long', 'short']
     """
     parts = curves.partition_by(by, maintain_order=True)
     names = [label.format(part[by][0]) for part in parts]
@@ -100,6 +108,15 @@ def probability_surface(
         a probability are grey
     side : drawn side
     iso_lines : probabilities of the lines of equal probability
+
+    Examples
+    --------
+    >>> from backtest.chart.liquidations import probability_surface
+    >>> horizons = [timedelta(hours=8)] * 2 + [timedelta(days=1)] * 2
+    >>> chances = {"leverage": [5.0, 20.0] * 2, "horizon": horizons, "probability": [0.0, 0.1, 0.01, 0.3]}
+    >>> ax = probability_surface(pl.DataFrame({"side": ["long"] * 4, **chances}), ax, side="long")
+    >>> ax.get_title(loc="left")
+    'Probability that a long is liquidated, from any bar'
     """
     own = surface.filter(pl.col("side") == side).sort("horizon", "leverage")
     days = own["horizon"].unique(maintain_order=True).to_numpy() / A_DAY

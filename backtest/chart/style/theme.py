@@ -49,7 +49,14 @@ MARGIN = 0.2
 
 
 def dress(ax: Axes, title: str) -> Axes:
-    """Give axes the common look: title above, no box, faint grid behind the data."""
+    """Give axes the common look: title above, no box, faint grid behind the data.
+
+    Examples
+    --------
+    >>> from backtest.chart.style import theme
+    >>> theme.dress(ax, "Mark price, USDT").get_title(loc="left")
+    'Mark price, USDT'
+    """
     ax.set_title(title, loc="left", color=MUTED, fontsize=TEXT, pad=5)
     ax.set_facecolor("none")
     for name, spine in ax.spines.items():
@@ -63,7 +70,14 @@ def dress(ax: Axes, title: str) -> Axes:
 
 
 def side_names(ax: Axes) -> Axes:
-    """Write the names of the sides in their colours, above the axes on the right."""
+    """Write the names of the sides in their colours, above the axes on the right.
+
+    Examples
+    --------
+    >>> from backtest.chart.style import theme
+    >>> [text.get_text() for text in theme.side_names(ax).texts]
+    ['longs', 'shorts']
+    """
     for name, colour, at in (("longs", SIDE_COLOURS["long"], -42), ("shorts", SIDE_COLOURS["short"], 0)):
         ax.annotate(
             name,
@@ -126,6 +140,12 @@ def stacked_panels(
     notes : small, along the bottom
     shared : whether the panels share their x axis; if not, each has its own labels
     left : inches for the labels of the y axes
+
+    Examples
+    --------
+    >>> from backtest.chart.style import Figure, theme
+    >>> len(theme.stacked_panels(Figure(), heights=[3, 1], title="BTCUSDT"))
+    2
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)
@@ -162,6 +182,13 @@ def panel_grid(
 
     Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is
     the room for the names of the y axis, inches.
+
+    Examples
+    --------
+    >>> from backtest.chart.style import Figure, theme
+    >>> panels = theme.panel_grid(Figure(figsize=(10, 6)), rows=2, columns=3, title="BTCUSDT")
+    >>> [len(row) for row in panels]
+    [3, 3]
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)
@@ -187,7 +214,15 @@ def panel_grid(
 
 
 def below(ax: Axes, text: str) -> None:
-    """Name the x axis."""
+    """Name the x axis.
+
+    Examples
+    --------
+    >>> from backtest.chart.style import theme
+    >>> theme.below(ax, "maintenance rate")
+    >>> ax.get_xlabel()
+    'maintenance rate'
+    """
     ax.set_xlabel(text, color=MUTED, fontsize=TEXT)
 
 

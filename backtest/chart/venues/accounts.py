@@ -48,6 +48,15 @@ def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, curr
     path : as ``study.holders.account_path`` returns it
     event : open time of the bar that liquidates, if any
     currency : of the amounts
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import account
+    >>> from backtest.study.holders import account_path
+    >>> path = account_path(accounts, accounts.legs["account_id"][0], market, venue)
+    >>> ax = account(path, ax)
+    >>> ax.get_title(loc="left")
+    'Equity and maintenance margin (USDT)'
     """
     theme.dress(ax, f"Equity and maintenance margin ({currency})")
     starts, step = open_times(path["time"])
@@ -83,6 +92,15 @@ def alert_lead_times(
     ----------
     replays : by margin ratio (maintenance margin over equity), as ``study.holders.replay_alerts`` returns them
     bar : length of a bar; the axis begins there, since shorter lead times cannot be measured
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import alert_lead_times
+    >>> from backtest.study.holders import replay_alerts
+    >>> replays = {ratio: replay_alerts(accounts, market, venue, ratio=ratio) for ratio in (0.5, 0.8)}
+    >>> ax = alert_lead_times(replays, ax, bar=timedelta(hours=1))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['alert at 50 %: 25 % of alerted never liquidated', 'alert at 80 %: 5.26 % of alerted never liquidated']
     """
     theme.dress(ax, "Share of liquidated accounts with at least this lead time")
     begin = _in_milliseconds(bar) / 2
@@ -122,6 +140,14 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     ----------
     rows : ``event`` (name), ``isolated`` (share that lost at least one leg), ``least``, ``common``, ``most``;
         in order from the top
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import hedges
+    >>> shares = {"isolated": [0.41], "least": [0.02], "common": [0.03], "most": [0.06]}
+    >>> ax = hedges(pl.DataFrame({"event": ["19 May 2021"], **shares}), ax)
+    >>> [text.get_text() for text in ax.texts]
+    ['19 May 2021', 'isolated', 'cross']
     """
     theme.dress(ax, "Hedged pairs liquidated: either leg in isolated margin, the account in cross margin")
     count, across = len(rows), ax.get_yaxis_transform()
@@ -166,6 +192,14 @@ def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
     Parameters
     ----------
     rows : ``leverage`` (gross), ``isolated``, ``least``, ``common``, ``most``, in order of leverage
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import hedges_by_leverage
+    >>> shares = {"isolated": [0.1, 0.6], "least": [0.0, 0.1], "common": [0.0, 0.2], "most": [0.1, 0.3]}
+    >>> ax = hedges_by_leverage(pl.DataFrame({"leverage": [5, 20], **shares}), ax)
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['5x', '20x']
     """
     theme.dress(ax, "Pairs liquidated, by gross leverage")
     leverage = rows["leverage"].to_numpy()

@@ -38,6 +38,15 @@ def fund_figure(
     fund, flow : as :func:`fund_path` and :func:`paid_in` take them
     window : first and last time shown
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import fund_figure
+    >>> from backtest.study.fund import fund_flow
+    >>> flow = fund_flow(replayed.fund)
+    >>> figure = fund_figure(replayed.fund, flow, (bars["time"][0], bars["time"][-1]), title="Insurance fund")
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['Paid out, $ per hour', 'Insurance fund, $', 'Paid in, $ per hour']
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
     panels = theme.stacked_panels(found, heights=[3, 1.2, 1.2], title=title, subtitle=subtitle, notes=notes)

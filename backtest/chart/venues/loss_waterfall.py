@@ -41,6 +41,14 @@ def waterfall_figure(
     ----------
     found : as ``study.fund.who_bore`` returns it
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import waterfall_figure
+    >>> from backtest.study.fund import who_bore
+    >>> figure = waterfall_figure(who_bore(replayed), title="Losses of liquidated positions")
+    >>> len(figure.axes)
+    2
     """
     width, height = theme.SIZE
     drawn = Figure(figsize=(width, height * 0.78), dpi=theme.DPI)

@@ -36,6 +36,16 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
     rolling : ``side, method, time, margin, move, exceeded`` as ``study.margins.rolling_margins``, of one or
         several methods
     counted : method whose exceeded moves are marked; the first by default
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import margins
+    >>> from backtest.study.margins import period_moves, rolling_margins
+    >>> moves = period_moves(market, timedelta(hours=8))
+    >>> rolling = rolling_margins(moves, "normal", window=timedelta(days=5), refit=3)
+    >>> ax = margins(rolling, ax)
+    >>> ax.get_title(loc="left")
+    'Worst move of each period and margin: against longs below zero, against shorts above'
     """
     methods = rolling["method"].unique(maintain_order=True).to_list()
     counted = methods[0] if counted is None else counted
@@ -74,6 +84,14 @@ def margin_table(adequacy: pl.DataFrame, ax: Axes) -> Axes:
     Parameters
     ----------
     adequacy : as ``study.margins.tier_adequacy`` returns it
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import margin_table
+    >>> from backtest.study.margins import Closing, tier_adequacy
+    >>> ax = margin_table(tier_adequacy(market, venue, table="2021-03-18", closing=Closing(daily_volume=5e9)), ax)
+    >>> ax.get_xlabel()
+    'maintenance rate, of the notional'
     """
     levels = [name for name in adequacy.columns if name.startswith("required_")]
     tiers = adequacy["tier"].unique(maintain_order=True).to_list()

@@ -61,6 +61,14 @@ def moved_mark_figure(
     unit : of prices
     names : of the history and of the moved mark
     facts : as ``impact``, liquidations executed in the history itself: one more panel
+
+    Examples
+    --------
+    >>> from backtest.chart.venues import moved_mark_figure
+    >>> window = bars["time"][0], bars["time"][-1]
+    >>> figure = moved_mark_figure(bars, replayed.impact, window, title="Liquidations move the mark")
+    >>> figure.axes[1].get_title(loc="left"), figure.axes[0].get_title(loc="left")
+    ('Mark price', 'Liquidations executed, $ per 2 hours')
     """
     found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
     heights = [3, 1.4, 1.4] if facts is None else [3, 1.4, 1.2, 1.2]

@@ -70,6 +70,15 @@ def by_cap(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     ----------
     policies : ``cap`` (null: none), ``response`` and the measure's column, optionally with ``_low`` and ``_high``:
         one row a cap and response
+
+    Examples
+    --------
+    >>> from backtest.chart.venues.policy import MEASURES, by_cap
+    >>> shares = {"response": ["same_size"] * 3, "liquidated_share": [0.34, 0.21, 0.09]}
+    >>> policies = pl.DataFrame({"cap": [None, 20.0, 10.0], **shares})
+    >>> ax = by_cap(policies, ax, measure=MEASURES[0])
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['none', '20x', '10x']
     """
     caps = cap_order(policies)
     for response, colour in RESPONSE_COLOURS.items():
@@ -111,6 +120,15 @@ def small_multiples(
     ----------
     policies : one row a ``history``, ``cap`` and ``response``
     width, height : of a panel, inches
+
+    Examples
+    --------
+    >>> from backtest.chart.venues.policy import MEASURES, small_multiples
+    >>> shares = {"response": ["same_size"] * 3, "liquidated_share": [0.34, 0.21, 0.09]}
+    >>> policies = pl.DataFrame({"history": ["May 2021"] * 3, "cap": [None, 20.0, 10.0], **shares})
+    >>> figure = small_multiples(policies, title="Caps on leverage", measures=MEASURES[:1])
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['Liquidated, % of positions opened']
     """
     histories = policies["history"].unique(maintain_order=True).to_list()
     size = max(width * len(histories) + 1.0, 8.0), height * len(measures) + 1.9
@@ -147,6 +165,15 @@ def frontier(
     ----------
     policies : ``dominated`` as ``study.policy.frontier`` returns it, ``cap``, ``response``, freedom and loss;
         ``label`` where a policy is more than its cap; ``rate_scale`` and ``change`` where these differ
+
+    Examples
+    --------
+    >>> from backtest.chart.venues.policy import frontier
+    >>> policies = pl.DataFrame({"cap": [None, 20.0, 10.0], "response": ["same_size"] * 3})
+    >>> values = {"freedom": [0.9, 0.8, 0.5], "shortfall_per_million": [400.0, 150.0, 160.0]}
+    >>> ax = frontier(policies.with_columns(pl.DataFrame(values), dominated=pl.Series([False, False, True])), ax)
+    >>> [text.get_text() for text in ax.texts]
+    ['none', '20x', '10x', 'same size, more margin']
     """
     rules = [name for name in ("change", "rate_scale") if name in policies.columns]
     sets = policies.select(rules).unique(maintain_order=True).rows() if rules else [()]
@@ -184,6 +211,15 @@ def frontiers(
     ----------
     policies : as :func:`frontier` takes them, with ``history``
     width : of a panel, inches
+
+    Examples
+    --------
+    >>> from backtest.chart.venues.policy import frontiers
+    >>> known = {"history": ["May 2021"] * 2, "cap": [None, 20.0], "response": ["same_size"] * 2}
+    >>> values = {"freedom": [0.9, 0.8], "shortfall_per_million": [400.0, 150.0], "dominated": [False] * 2}
+    >>> figure = frontiers(pl.DataFrame({**known, **values}), title="Freedom against shortfall")
+    >>> figure.axes[0].get_xlabel()
+    'freedom: intended notional that is opened, over the margin required'
     """
     parts = policies.partition_by("history", maintain_order=True)
     size = max((width + 0.4) * len(parts), 9.0), 5.6

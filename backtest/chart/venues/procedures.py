@@ -50,6 +50,15 @@ def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     ----------
     policies : ``procedure``, ``fill`` and the measure's column: one row a procedure and fill, the first procedure
         on top
+
+    Examples
+    --------
+    >>> from backtest.chart.venues.procedures import MEASURES, brackets
+    >>> fills = {"procedure": ["returned"] * 2, "fill": ["liquidation_price", "worst_price"]}
+    >>> policies = pl.DataFrame({**fills, "shortfall_per_million": [0.0, 310.0]})
+    >>> ax = brackets(policies, ax, measure=MEASURES[1])
+    >>> ax.get_title(loc="left"), ax.texts[0].get_text()
+    ('Shortfall beyond margins', '0 to 310')
     """
     names = policies["procedure"].unique(maintain_order=True).to_list()
     for place, name in enumerate(names):
@@ -94,6 +103,15 @@ def side_by_side(
     ----------
     policies : as :func:`brackets` takes them, with ``history``
     width : of a panel, inches
+
+    Examples
+    --------
+    >>> from backtest.chart.venues.procedures import MEASURES, side_by_side
+    >>> fills = {"procedure": ["returned"] * 2, "fill": ["liquidation_price", "worst_price"]}
+    >>> policies = pl.DataFrame({"history": ["May 2021"] * 2, **fills, "shortfall_per_million": [0.0, 310.0]})
+    >>> figure = side_by_side(policies, title="Procedures", measures=MEASURES[1:2])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['fully closed, rest returned']
     """
     shown = [measure for measure in measures if _is_anywhere(policies, measure)]
     parts = policies.partition_by("history", maintain_order=True)
