@@ -89,7 +89,7 @@ def rgba(colour: str) -> tuple[float, ...]:
 
 def test_liquidations__of_nothing_say_so():
     ax = liquidations(random_flow(long=0, short=0), axes())
-    assert "nothing liquidated" in texts(ax)
+    assert "no liquidations" in texts(ax)
     assert list(ax.get_yticks()) == [0]
 
 

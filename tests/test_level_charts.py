@@ -244,7 +244,7 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_outcome() -> N
     }
     assert list(keys) == [*buckets, "triggered by the mark", "closed by holders", "still open"]
     drawn = {to_hex(patch.get_facecolor(), keep_alpha=True) for patch in ax.patches}
-    assert {keys["reached by the mark"], keys["closed by holders"], keys["10x to 20x"]} <= drawn
+    assert {keys["triggered by the mark"], keys["closed by holders"], keys["10x to 20x"]} <= drawn
     assert "prices" in labels
     named = cluster_table(past, axes((10, 4)), price_unit="USDT")
     assert "prices,\nUSDT" in [text.get_text() for text in named.texts]

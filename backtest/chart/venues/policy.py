@@ -219,7 +219,7 @@ def frontiers(
     >>> values = {"freedom": [0.9, 0.8], "shortfall_per_million": [400.0, 150.0], "dominated": [False] * 2}
     >>> figure = frontiers(pl.DataFrame({**known, **values}), title="Freedom against shortfall")
     >>> figure.axes[0].get_xlabel()
-    'freedom: intended notional that is opened, over the margin required'
+    'freedom: intended notional that is opened, over the margin required for it'
     """
     parts = policies.partition_by("history", maintain_order=True)
     size = max((width + 0.4) * len(parts), 9.0), 5.6
