@@ -1,9 +1,9 @@
-"""The insurance fund: its path, its worst fall, and how large it must be.
+"""Insurance fund: flow, drawdown, and required size.
 
-A fund's *flow* is what goes in less what comes out, interval by interval. The *need* of a stretch is how far the
-running sum of its flow falls below where the stretch began: a fund of that size at the beginning would not have
-run dry. Sizes for a confidence are quantiles of the need over many stretches, taken from history as they are
-(rolling windows) or put together from calendar blocks drawn with replacement, the same blocks for all symbols.
+A fund's *flow* is its inflow less its outflow, interval by interval. The *need* of a stretch is the largest drop of
+the cumulative flow below its start: a fund of that size at the start would not have run dry. The size for a
+confidence is a quantile of the need over many stretches, taken from history as they are (rolling windows) or
+assembled from calendar blocks drawn with replacement, the same blocks for all symbols.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from backtest.schemas.arguments import checked
 
 @checked
 def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
-    """Return the fund's flow by interval, intervals without any included.
+    """Return the fund's flow by interval, intervals without payments included.
 
     Parameters
     ----------
@@ -33,6 +33,12 @@ def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
     Returns
     -------
     ``time, paid_in, paid_out, flow``.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> fund.fund_flow(replayed.fund, every="1d").shape
+    TODO
     """
     sums = (
         fund.sort("time")
@@ -45,17 +51,23 @@ def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
 
 
 def need(flow: Floats) -> float:
-    """Return how far the running sum of a flow falls below zero, at its lowest."""
+    """Return the largest drop of the cumulative flow below zero."""
     return float(max(0.0, -np.min(np.cumsum(flow), initial=0.0)))
 
 
 @checked
 def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
-    """Return the fund's path with its highest so far, what it began with included, and how far below that it is.
+    """Return the fund's path with its running maximum, the initial amount included, and the drawdown from it.
 
     Returns
     -------
     The frame in order of time with ``highest`` and ``drawdown`` (zero or more, settlement currency).
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> round(fund.drawdown(replayed.fund)["drawdown"].max(), 2)
+    TODO
     """
     path = fund.sort("time", maintain_order=True)
     return path.with_columns(
@@ -65,23 +77,31 @@ def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
 
 @checked
 def start_of(fund: pl.DataFrame) -> float:
-    """Return what a fund held before the first bar of its path, in order of time."""
+    """Return the fund before the first bar of its path; rows in order of time."""
     return float(fund["fund"][0] - fund["paid_in"][0] + fund["paid_out"][0])
 
 
 @dataclass(frozen=True)
 class FundSize:
-    """How large a fund must be, two ways, and how much that rests on."""
+    """Required size of a fund, estimated in two ways, and the number of windows behind it.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> flow = fund.fund_flow(replayed.fund)
+    >>> fund.fund_size(flow, horizon=timedelta(days=2), paths=200).windows
+    TODO
+    """
 
     confidence: float
     horizon: timedelta
     rolling: float  #: quantile of the need over all windows of the history
     bootstrap: float  #: quantile of the need over paths of drawn blocks
-    low: float  #: of a 95 % band of the latter, by drawing the paths again
+    low: float  #: 95 % band of ``bootstrap``, by drawing the paths again
     high: float
     worst: float  #: largest need of any window
     windows: int  #: overlapping ones
-    independent: float  #: length of the history over the horizon: how many do not overlap
+    independent: float  #: length of the history over the horizon: the number that do not overlap
 
 
 @checked
@@ -94,15 +114,15 @@ def fund_size(
     paths: int = 2_000,
     seed: int = 0,
 ) -> FundSize:
-    """Return the fund that suffices over a horizon with a confidence.
+    """Return the fund size that suffices over a horizon with a given confidence.
 
     Parameters
     ----------
     flow
-        As :func:`fund_flow` returns it, of a replay in which the fund never ran dry (else what it could not pay is
-        missing from its flow).
+        As :func:`fund_flow` returns it, of a replay in which the fund never ran dry (otherwise the uncovered deficit
+        is missing from the flow).
     horizon, block
-        Whole intervals of the flow; blocks keep together what came together.
+        Whole intervals of the flow; payments within a block stay together.
     confidence
         Share of stretches the fund must outlast.
     paths, seed
@@ -111,7 +131,14 @@ def fund_size(
     Raises
     ------
     ArgumentError
-        For a confidence outside 0 to 1, or a horizon or a block the history does not hold.
+        For a confidence outside 0 to 1, or a horizon or a block longer than the history.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> flow = fund.fund_flow(replayed.fund)
+    >>> round(fund.fund_size(flow, horizon=timedelta(days=2), paths=200).worst, 2)
+    TODO
     """
     length, size = stretches(flow, horizon=horizon, block=block, confidence=confidence)
     values = flow["flow"].to_numpy()
@@ -133,13 +160,13 @@ def fund_size(
 
 @checked
 def stretches(flow: pl.DataFrame, *, horizon: timedelta, block: timedelta, confidence: float) -> tuple[int, int]:
-    """Return how many intervals a horizon and a block are of.
+    """Return the lengths of a horizon and a block, in intervals.
 
     Raises
     ------
     ArgumentError
-        For a confidence outside 0 to 1, and for a horizon or a block that is no whole number of intervals or that
-        the history does not hold.
+        For a confidence outside 0 to 1, and for a horizon or a block that is not a whole number of intervals or
+        is longer than the history.
     """
     if not 0 < confidence < 1:
         raise ArgumentError(f"must lie between 0 and 1, is {confidence!r}", argument="confidence")
@@ -156,13 +183,13 @@ def stretches(flow: pl.DataFrame, *, horizon: timedelta, block: timedelta, confi
 
 
 def drawn_rows(count: int, length: int, size: int, paths: int, rng: np.random.Generator) -> Integers:
-    """Return (paths, length) the intervals of paths put together from blocks of a history, with replacement."""
+    """Return (paths, length) intervals of paths assembled from blocks of a history, drawn with replacement."""
     starts = rng.integers(0, count - size + 1, (paths, -(-length // size)))
     return np.asarray((starts[:, :, None] + np.arange(size)).reshape(paths, -1)[:, :length])
 
 
 def needs(flows: Floats) -> Floats:
-    """Return (paths,) how far each path's running sum falls below its beginning."""
+    """Return (paths,) the largest drop of each path's cumulative flow below its start."""
     return np.asarray(np.maximum(0.0, -np.cumsum(flows, axis=1).min(axis=1)))
 
 
@@ -175,14 +202,20 @@ def band(drawn: Floats, confidence: float, rng: np.random.Generator) -> tuple[fl
 
 @checked
 def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) -> float:
-    """Return the losses beyond margin of the ``largest`` holders that lost most: cover-1, cover-2.
+    """Return the losses beyond margin of the ``largest`` holders with the largest losses: cover-1, cover-2.
 
     Parameters
     ----------
     outcomes
-        As a replay returns them; ``fund_effect`` below zero is what the fund paid.
+        As a replay returns them; a negative ``fund_effect`` is a payment of the fund.
     by
-        Column that says who belongs together (``account_id`` where accounts are known).
+        Column that identifies a holder (``account_id`` where accounts are known).
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> round(fund.cover(replayed.outcomes, largest=2), 2)
+    TODO
     """
     if by not in outcomes.columns:
         raise ArgumentError(f"must be a column of the outcomes, is {by!r}", argument="by")
@@ -192,13 +225,19 @@ def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) 
 
 @checked
 def fund_adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: float) -> pl.DataFrame:
-    """Return what is commonly held against a fund, one row.
+    """Return the usual measures of a fund's adequacy, one row.
 
     Returns
     -------
     ``fund, open_interest, over_open_interest, worst_day, over_worst_day, cover_1, cover_2``: the fund at the
-    start, the notional held as given, their ratio, the largest draw of one day, the fund over it (null where none
-    is), and the losses of the one and the two holders that lost most.
+    start, the open interest as given, their ratio, the largest net outflow of one day, the fund over it (null where
+    there is none), and the losses of the one and the two holders with the largest losses.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> fund.fund_adequacy(replayed.fund, replayed.outcomes, 1e7).select("fund", "over_open_interest")
+    TODO
     """
     path = fund.sort("time", maintain_order=True)
     start = start_of(path)

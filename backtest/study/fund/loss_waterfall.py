@@ -1,4 +1,4 @@
-"""Who bore the loss: the waterfall of a replay as a table."""
+"""Loss waterfall of a replay: margins, fund, backstop, counterparties, clawback, uncovered deficit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from backtest.engine.replay.replay import Replay
 
 
 def who_bore(found: Replay) -> pl.DataFrame:
-    """Return who bore the losses of liquidated positions, in the order of the waterfall.
+    """Return the losses of liquidated positions by bearer, in the order of the waterfall.
 
     Returns
     -------
-    ``bearer, amount`` (settlement currency, a loss positive, a gain negative): the holders' own margins (what they
-    lost but for fees and for what others' shortfalls took from them), the fund (with the fees that go to it), the
-    backstop, counterparties that were deleveraged (profit given up at the mark), profits that were clawed back,
-    and what nobody covered.
+    ``bearer, amount`` (settlement currency, a loss positive, a gain negative): the holders' own margins (their
+    losses without fees and without clawback for others' shortfalls), the fund (with the fees paid into it), the
+    backstop, counterparties hit by ADL (profit given up at the mark), clawed back profits, and ``nobody``: the
+    uncovered deficit.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> fund.who_bore(replayed).with_columns(pl.col("amount").round())
+    TODO
     """
     liquidated = found.outcomes.filter(pl.col("liquidated"))
     cash = {row["account"]: row["total"] / found.unit for row in found.ledger.iter_rows(named=True)}

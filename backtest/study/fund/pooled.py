@@ -1,9 +1,9 @@
-"""One fund for several symbols, or one each: how large, and what pooling saves.
+"""Pooled insurance funds: one fund for several symbols against one each, and the saving from pooling.
 
-Paths are put together from calendar blocks of the history drawn with replacement, *the same blocks for all*
-symbols: those that ran dry together do so in every path. A pooled fund needs to cover the sum of the flows,
-separate funds each its own symbol's, so that their needs add up. Drawing each symbol's blocks by itself tells what
-the pooled fund would need if symbols had nothing to do with one another.
+Paths are assembled from calendar blocks of the history drawn with replacement, *the same blocks for all*
+symbols: losses that came together do so in every path. A pooled fund has to cover the sum of the flows, separate
+funds each their own symbol's, so that their needs add up. Drawing each symbol's blocks by itself gives the need of
+the pooled fund if symbols were independent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from backtest.study.fund.insurance import band, drawn_rows, fund_flow, needs, st
 
 @checked
 def symbol_flows(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
-    """Return what went into a fund less what came out, by interval and symbol of the bar it came with.
+    """Return the net inflow of a fund, by interval and by symbol of the bar it came with.
 
     Parameters
     ----------
@@ -34,8 +34,14 @@ def symbol_flows(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
 
     Returns
     -------
-    ``time`` and a column a symbol, in order of name; every interval from the first to the last, 0 where nothing
-    flowed. A deposit counts to the symbol whose bar was the first after it.
+    ``time`` and a column a symbol, in order of name; every interval from the first to the last, 0 without
+    payments. A deposit counts to the symbol whose bar was the first after it.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> fund.symbol_flows(replayed.fund, every="1d").columns
+    TODO
     """
     times = fund_flow(fund, every=every).select("time")
     for (symbol,), own in sorted(fund.partition_by("symbol", as_dict=True).items()):
@@ -47,7 +53,15 @@ def symbol_flows(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class PooledFunds:
-    """How large one fund for all symbols must be, and one each."""
+    """Required size of one fund for all symbols, and of one each.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> flows = fund.symbol_flows(replayed.fund).with_columns(OTHER=pl.col("BTCUSDT").reverse())
+    >>> list(fund.pooled_funds(flows, horizon=timedelta(days=2), paths=200).separate)
+    TODO
+    """
 
     confidence: float
     horizon: timedelta
@@ -58,12 +72,12 @@ class PooledFunds:
 
     @property
     def apart(self) -> float:
-        """What separate funds need together."""
+        """Sum of the separate funds."""
         return float(sum(self.separate.values()))
 
     @property
     def saved(self) -> float:
-        """The part of separate funds that one for all saves; NaN where none needs anything."""
+        """Share of the separate funds that pooling saves; NaN where they are zero."""
         return 1.0 - self.pooled / self.apart if self.apart > 0 else float("nan")
 
 
@@ -77,7 +91,7 @@ def pooled_funds(
     paths: int = 2_000,
     seed: int = 0,
 ) -> PooledFunds:
-    """Return what one fund for all symbols and what a fund each must hold over a horizon.
+    """Return the required size over a horizon of one fund for all symbols, and of one fund each.
 
     Parameters
     ----------
@@ -90,6 +104,14 @@ def pooled_funds(
     ------
     ArgumentError
         For a frame without symbols, and as ``fund_size`` does.
+
+    Examples
+    --------
+    >>> from backtest.study import fund
+    >>> flows = fund.symbol_flows(replayed.fund).with_columns(OTHER=pl.col("BTCUSDT").reverse())
+    >>> found = fund.pooled_funds(flows, horizon=timedelta(days=2), paths=200)
+    >>> found.pooled <= found.apart
+    TODO
     """
     symbols = [name for name in flows.columns if name != "time"]
     if not symbols:

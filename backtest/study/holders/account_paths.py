@@ -1,4 +1,4 @@
-"""One account through time: its equity beside what it must keep, bar by bar."""
+"""Path of an account: equity and maintenance margin, bar by bar."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def account_path(
     hedged: Literal["tested", "spared"] | None = None,
     tiers: Tiers = "strict",
 ) -> pl.DataFrame:
-    """Return an account's equity and maintenance margin through the bars it holds legs in, as if never liquidated.
+    """Return an account's equity and maintenance margin over the bars with open legs, as if never liquidated.
 
     Parameters
     ----------
@@ -38,9 +38,16 @@ def account_path(
 
     Returns
     -------
-    A row a bar: ``time`` (opening), ``equity`` and ``maintenance_margin`` at the closes, as the profit rule counts
-    them, and ``worst_equity``: what was left over at the convention's worst prices in the bar, on top of the same
-    margin. The account is used up where ``worst_equity`` is at most ``maintenance_margin``.
+    A row a bar: ``time`` (open time), ``equity`` and ``maintenance_margin`` at the closes, as the profit rule counts
+    them, and ``worst_equity``: the equity at the convention's worst prices in the bar, against the same
+    margin. The account is liquidatable where ``worst_equity`` is at most ``maintenance_margin``.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> path = holders.account_path(accounts, 0, market, venue)
+    >>> path.columns
+    TODO
     """
     prepared = prepare(
         accounts.only(account_id), market, venue, convention=convention, profit=profit, hedged=hedged,

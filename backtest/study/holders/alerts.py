@@ -1,4 +1,4 @@
-"""What margin-ratio alerts were worth: how much warning, how often in vain, whom acting would have saved."""
+"""Value of margin-ratio alerts: warning time, alerts in vain, accounts saved by acting on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @checked
 def worth(replayed: pl.DataFrame) -> pl.DataFrame:
-    """Return how an alert did, in one row.
+    """Return the performance of an alert, in one row.
 
     Parameters
     ----------
@@ -26,11 +26,18 @@ def worth(replayed: pl.DataFrame) -> pl.DataFrame:
 
     Returns
     -------
-    ``accounts, alerts`` (given, over all lives), ``alerted`` (accounts with at least one),
+    ``accounts, alerts`` (given, over all holding periods), ``alerted`` (accounts with at least one),
     ``liquidated``, ``warned`` (liquidated after an alert in an earlier bar), ``in_vain`` (alerted, not
     liquidated), ``warned_share`` of the liquidated, ``in_vain_share`` of the alerted, and quantiles of the
     warning among the liquidated that were alerted, ``warning_10`` ... ``warning_90``. Shares are NaN where
     nothing was liquidated or alerted, quantiles null.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=2)
+    >>> holders.alerts.worth(alerts).select("liquidated", "warned", "in_vain").row(0)
+    TODO
     """
     liquidated, alerted = pl.col("outcome") == "liquidated", pl.col("alerts") > 0
     earlier = liquidated & (pl.col("first_alert") < pl.col("outcome_time"))
@@ -53,14 +60,21 @@ def worth(replayed: pl.DataFrame) -> pl.DataFrame:
 
 @checked
 def saved(replayed: pl.DataFrame, within: Iterable[timedelta]) -> pl.DataFrame:
-    """Return how many of the liquidated would have got out by closing within a time of their first alert.
+    """Return how many liquidated accounts closing within a time of the first alert would have saved.
 
-    An alert is taken to come at the end of its bar, the latest it may have; whoever closes by the opening of the
-    bar that liquidates is saved.
+    An alert is assumed to come at the end of its bar, the latest possible time; an account closed by the open of
+    the bar that liquidates it is saved.
 
     Returns
     -------
     ``within, saved, saved_share`` (of the liquidated, NaN where there are none), a row a time.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=2)
+    >>> holders.alerts.saved(alerts, [timedelta(hours=1), timedelta(hours=12)])
+    TODO
     """
     rows = [
         {"within": time, "saved": int(replayed.select((pl.col("warning") >= time).sum()).item())}
@@ -73,6 +87,14 @@ def saved(replayed: pl.DataFrame, within: Iterable[timedelta]) -> pl.DataFrame:
 
 @checked
 def vigilance(replays: dict[float, pl.DataFrame]) -> pl.DataFrame:
-    """Return :func:`worth` of several ratios, a row each: early alerts warn longer and cry wolf."""
+    """Return :func:`worth` of several ratios, a row each: early alerts warn longer and are more often in vain.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=2)
+    >>> holders.alerts.vigilance({2.0: alerts}).select("ratio", "accounts", "alerted").row(0)
+    TODO
+    """
     rows = [worth(replayed).select(pl.lit(ratio).alias("ratio"), pl.all()) for ratio, replayed in replays.items()]
     return pl.concat(rows)

@@ -1,4 +1,4 @@
-"""Does a hedge save its holder? Pairs of a long and a short, in isolated and in cross margin, on one history."""
+"""Hedges: liquidations of long-short pairs in isolated and in cross margin, on one history."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __dir__ = __all__.copy
 
 @shown()
 class Pairs(NamedTuple):
-    """The same pairs twice."""
+    """The same pairs as cross-margin accounts and as isolated positions."""
 
     accounts: Accounts  #: both legs behind one wallet
-    positions: pl.DataFrame  #: each leg with half of the wallet as its own margin; ``pair`` says which
+    positions: pl.DataFrame  #: each leg with half of the wallet as its own margin; ``pair`` numbers them
 
 
 @checked
@@ -43,7 +43,7 @@ def pairs(
     rng: np.random.Generator,
     same_symbol: bool = False,
 ) -> Pairs:
-    """Return pairs of one notional long and short, opened at openings in [start, end) and closed at ``until``.
+    """Return pairs of one notional long and short, opened at bar opens in [start, end) and closed at ``until``.
 
     Parameters
     ----------
@@ -58,11 +58,22 @@ def pairs(
     ------
     ArgumentError
         Where the market has no two symbols with bars in the window.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> days = [datetime(2021, 5, day, tzinfo=UTC) for day in (11, 18, 25)]
+    >>> span = dict(zip(("start", "end", "until"), days))
+    >>> both = holders.hedges.pairs(
+    ...     market2, **span, count=100, leverage=20, rng=np.random.default_rng(1)
+    ... )
+    >>> both.positions.height
+    TODO
     """
-    openings = market.bars.filter(pl.col("time").is_between(start, end, closed="left")).select(
+    opens = market.bars.filter(pl.col("time").is_between(start, end, closed="left")).select(
         "symbol", "time", "open"
     )
-    both = openings.group_by("time").agg("symbol", "open").filter(pl.col("symbol").list.len() > 1).sort("time")
+    both = opens.group_by("time").agg("symbol", "open").filter(pl.col("symbol").list.len() > 1).sort("time")
     if both.is_empty():
         raise ArgumentError(f"pairs need two symbols with bars between {start:%Y-%m-%d} and {end:%Y-%m-%d}")
     drawn = both[rng.integers(0, both.height, count).tolist()]
@@ -85,7 +96,7 @@ def pairs(
 
 @checked
 def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.DataFrame:
-    """Return which share of pairs is liquidated: a leg or both in isolated margin, the account in cross margin.
+    """Return the share of pairs liquidated: a leg or both in isolated margin, the account in cross margin.
 
     Parameters
     ----------
@@ -96,6 +107,17 @@ def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.Da
     -------
     One row: ``pairs``, ``isolated`` (at least one leg), ``isolated_both``, and in cross margin ``least`` (closes
     alone), ``common`` (a common move), ``most`` (each symbol at its own worst).
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> days = [datetime(2021, 5, day, tzinfo=UTC) for day in (11, 18, 25)]
+    >>> span = dict(zip(("start", "end", "until"), days))
+    >>> both = holders.hedges.pairs(
+    ...     market2, **span, count=100, leverage=20, rng=np.random.default_rng(1)
+    ... )
+    >>> holders.hedges.liquidated(both, market2, venue).select("isolated", "common").row(0)
+    TODO
     """
     alone = sweep(Book(of.positions), market, venue, **options)
     legs = alone.group_by("pair").agg(pl.col("liquidated").sum())["liquidated"]

@@ -1,6 +1,6 @@
-"""What a holder can do about liquidation: add margin, lower the leverage, reduce, set a stop.
+"""Options of a holder near liquidation: add margin, lower the leverage, reduce, set a stop.
 
-At one moment, from the margin formulas alone; ``study.precautions`` replays the same over a history.
+At one moment, from the margin formulas alone; ``study.holders.precautions`` replays the same over a history.
 """
 
 from __future__ import annotations
@@ -30,26 +30,34 @@ def ways(
     lower_leverage: float | None = None,
     reduced_share: float = 0.5,
 ) -> pl.DataFrame:
-    """Return one position at a mark price as it is, and after each thing its holder can do.
+    """Return a position at a mark price as it is, and after each option of its holder.
 
     Parameters
     ----------
     side, quantity, entry_price, margin
         The position; +1 long, -1 short.
     price
-        The mark price now. What is reduced is closed at it, and its result becomes part of the margin.
+        The mark price now. A reduction closes at it, and its realised PnL is added to the margin.
     added_margin
         Settlement currency put in.
     lower_leverage
-        What the position would have been opened with; None: half of what it was.
+        Leverage the position would have been opened with; None: half of the actual one.
     reduced_share
-        Of the quantity closed, between 0 and 1.
+        Share of the quantity closed, between 0 and 1.
 
     Returns
     -------
     ``way`` (as it is, margin added, leverage lowered, reduced), ``quantity, margin, equity, maintenance_margin``,
     ``margin_ratio`` (equity over maintenance margin: 1 is liquidation), ``liquidation_price`` and ``distance`` (a
     fraction of the mark price, negative beyond it).
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> held = {"side": 1, "quantity": 0.1, "entry_price": 40_000, "margin": 200}
+    >>> found = holders.options.ways(contract, table, **held, price=39_000, added_margin=100)
+    >>> found.select("way", pl.col("liquidation_price").round())
+    TODO
     """
     if not 0 < reduced_share < 1:
         raise ArgumentError(f"must lie between 0 and 1, is {reduced_share!r}", argument="reduced_share")
@@ -57,8 +65,8 @@ def ways(
     leverage = opened / margin
     lower = leverage / 2 if lower_leverage is None else lower_leverage
     kept = quantity * (1 - reduced_share)
-    gone = {"side": side, "quantity": quantity - kept, "entry_price": entry_price}
-    booked = formulas.equity(contract, **gone, margin=0.0, price=price).item()
+    closed = {"side": side, "quantity": quantity - kept, "entry_price": entry_price}
+    booked = formulas.equity(contract, **closed, margin=0.0, price=price).item()
     rows = {
         "as it is": (quantity, margin, leverage),
         "margin added": (quantity, margin + added_margin, leverage),
@@ -97,14 +105,14 @@ def stop_against_liquidation(
     penalty_rate: float = 0.0,
     gap: float = 0.0,
 ) -> pl.DataFrame:
-    """Return forced liquidation beside a stop: who sets it, where it comes, what it costs, what it leaves.
+    """Return liquidation against a stop: trigger, fill, cost and remaining margin of each.
 
     Parameters
     ----------
     slippage
         How much worse than its price the stop fills, a fraction of it.
     penalty_rate
-        The venue's fee on a liquidation, a fraction of the notional closed, taken from what is left at most.
+        The venue's fee on a liquidation, a fraction of the notional closed, at most the remaining margin.
     gap
         How much worse than its own price the liquidation fills, a fraction of it.
 
@@ -113,6 +121,16 @@ def stop_against_liquidation(
     ``way`` (liquidation, stop as intended, stop as filled, stop that failed), ``set_by`` (venue,
     holder), ``price`` (that triggers), ``fill_price, loss`` (of the position), ``penalty``, ``remaining_margin``
     (at least 0) and ``remaining_share`` of the margin. A stop that fails leaves the liquidation to come.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> held = {"side": 1, "quantity": 0.1, "entry_price": 40_000, "margin": 200}
+    >>> found = holders.options.stop_against_liquidation(
+    ...     contract, table, **held, stop_price=39_000, slippage=0.002
+    ... )
+    >>> found.select("way", pl.col("remaining_margin").round())
+    TODO
     """
     held = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin}
     reached = float(formulas.liquidation_price(contract, table, **held).item())

@@ -1,6 +1,6 @@
-"""What holders could have done before, replayed: more margin, lower leverage, less of it, stops that may fail.
+"""Precautions of holders, replayed: more margin, lower leverage, smaller size, stops that may fail.
 
-Each way is a changed book, swept on the same prices.
+Each precaution is a changed book, swept on the same prices.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ Change = Callable[[Book, Venue], Book]
 
 
 def adding_margin(share: float) -> Change:
-    """Return the change of a book whose holders put in more margin from the start, a share of the first."""
+    """Return the change of a book whose holders put in more margin from the start, a share of the first.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> change = holders.precautions.adding_margin(0.5)
+    >>> holders.precautions.compared(book, market, venue, {"half as much again": change})["liquidated"].to_list()
+    TODO
+    """
 
     def change(book: Book, venue: Venue) -> Book:
         whole = _completed(book, venue)
@@ -36,7 +44,15 @@ def adding_margin(share: float) -> Change:
 
 
 def lowering_leverage(factor: float) -> Change:
-    """Return the change of a book whose holders chose a leverage lower by a factor, on the same quantity."""
+    """Return the change of a book whose holders chose a leverage lower by a factor, on the same quantity.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> change = holders.precautions.lowering_leverage(2)
+    >>> holders.precautions.compared(book, market, venue, {"half the leverage": change})["liquidated"].to_list()
+    TODO
+    """
 
     def change(book: Book, venue: Venue) -> Book:
         lower = pl.max_horizontal(pl.col("leverage") / factor, pl.lit(1.0))
@@ -50,7 +66,15 @@ def lowering_leverage(factor: float) -> Change:
 
 
 def reducing(share: float) -> Change:
-    """Return the change of a book whose holders opened less of it, on the same margin."""
+    """Return the change of a book whose holders opened a smaller quantity, on the same margin.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> change = holders.precautions.reducing(0.5)
+    >>> holders.precautions.compared(book, market, venue, {"half the size": change})["liquidated"].to_list()
+    TODO
+    """
 
     def change(book: Book, venue: Venue) -> Book:
         return _with(
@@ -63,7 +87,17 @@ def reducing(share: float) -> Change:
 
 @checked
 def stopping(prices: pl.Series) -> Change:
-    """Return the change of a book whose holders set stops: one price a position, null for none."""
+    """Return the change of a book whose holders set stops: one price a position, null for none.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> way = pl.when(pl.col("side") == "long").then(0.98).otherwise(1.02)
+    >>> prices = book.positions.select(pl.col("entry_price") * way).to_series()
+    >>> changes = {"stop at 2 %": holders.precautions.stopping(prices)}
+    >>> holders.precautions.compared(book, market, venue, changes)["stopped"].to_list()
+    TODO
+    """
 
     def change(book: Book, _: Venue) -> Book:
         return _with(book, book.positions.with_columns(stop_price=prices))
@@ -75,13 +109,20 @@ def stopping(prices: pl.Series) -> Change:
 def compared(
     book: Book, market: Market, venue: Venue, changes: Mapping[str, Change], **options: Any
 ) -> pl.DataFrame:
-    """Return what became of a book as it is and under each change, on the same prices.
+    """Return the outcome of a book as it is and under each change, on the same prices.
 
     Returns
     -------
     A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts),
     ``liquidated_share``, ``margin`` (put in, sum), ``realised_pnl`` (of those that ended, sum), ``lost_share``:
-    what those that lost lost, of the margin put in. NaN where nothing was put in.
+    the sum of losses over the margin put in. NaN without margin.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> changes = {"half the leverage": holders.precautions.lowering_leverage(2)}
+    >>> holders.precautions.compared(book, market, venue, changes).select("way", "liquidated_share")
+    TODO
     """
     rows = []
     for way, change in {"as it is": _same, **changes}.items():
@@ -121,7 +162,7 @@ def stopped(
     Parameters
     ----------
     distance
-        Where the stop stands: 0 at the entry, 1 at the liquidation price (at the entry, without funding).
+        Place of the stop: 0 at the entry, 1 at the liquidation price (at the entry, without funding).
     slippage
         How much worse a stop fills than the history's price for it, a fraction.
     failing
@@ -134,6 +175,14 @@ def stopped(
     The positions' columns, ``stop_price`` (intended), ``failed`` (bool), ``outcome,
     outcome_time`` with the stop, ``fill_price`` (filled), ``realised_pnl``, and ``outcome_without,
     realised_pnl_without``. Where no positive price liquidates there is no stop (null).
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> rng = np.random.default_rng(1)
+    >>> found = holders.precautions.stopped(book, market, venue, distance=0.5, failing=0.1, rng=rng)
+    >>> found["outcome"].value_counts(sort=True).rows()
+    TODO
     """
     for name, value, top in (
         ("distance", distance, 1.0),
@@ -189,7 +238,7 @@ def _completed(book: Book, venue: Venue) -> pl.DataFrame:
 
 
 def _liquidation_prices(book: Book, market: Market, venue: Venue, options: Mapping[str, Any]) -> pl.Series:
-    """Return where each position is liquidated at its entry, before any funding: a sweep without any says it."""
+    """Return the liquidation prices at the entry, before any funding, by a sweep without funding."""
     return sweep(book, market.without_funding(), venue, **options)["liquidation_price"]
 
 

@@ -1,7 +1,7 @@
-"""Initial margin: how much of the notional covers the worst move within a liquidation period.
+"""Initial margin: share of the notional that covers the worst move within a liquidation period.
 
 Moves are those within whole calendar periods that do not overlap, from the period's open to its low (long) or high
-(short): what a margin must survive is the extreme inside, not the close. A margin m(p) is exceeded in a share p of
+(short): the margin must survive the extreme inside, not the close. A margin m(p) is exceeded in a share p of
 the periods; the laws it is read from are those of :mod:`backtest.study.margins.tail_laws`. Bands draw calendar
 blocks.
 
@@ -31,7 +31,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 PROBABILITIES = (0.05, 0.02, 0.01, 0.005, 0.001)
 
-#: Periods of a rise of margin that is looked for.
+#: Numbers of periods over which rises of margin are measured.
 RISES = (1, 5, 30)
 
 
@@ -41,7 +41,7 @@ def period_moves(market: Market, period: timedelta = DAY, *, symbol: str | None 
 
     Returns
     -------
-    ``time`` (opening of the period), ``open``, ``down`` = 1 - low / open, ``up`` = high / open - 1, ``change`` =
+    ``time`` (open time of the period), ``open``, ``down`` = 1 - low / open, ``up`` = high / open - 1, ``change`` =
     close / open - 1. Periods that miss any bar are left out.
 
     Raises
@@ -49,7 +49,13 @@ def period_moves(market: Market, period: timedelta = DAY, *, symbol: str | None 
     ArgumentError
         For a period that is not whole bars.
     DataError
-        Where no period is whole.
+        Where no period is complete.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> margins.period_moves(market)["down"].max()
+    TODO
     """
     name = symbol_of(market, symbol)
     interval = timedelta(milliseconds=int(market.intervals[market.symbols.index(name)]))
@@ -72,7 +78,7 @@ def period_moves(market: Market, period: timedelta = DAY, *, symbol: str | None 
         .collect()
     )
     if found.is_empty():
-        raise DataError(f"no period of {period} is whole: the bars of {name} are too few")
+        raise DataError(f"no period of {period} is complete: the bars of {name} are too few")
     return found
 
 
@@ -87,12 +93,12 @@ def initial_margins(
     draws: int = 199,
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """Return the margin each method asks for at each probability, with bands over calendar blocks.
+    """Return the margin each method requires at each probability, with bands over calendar blocks.
 
     Parameters
     ----------
     moves : as :func:`period_moves` returns them
-    methods : of those the module tells; laws of extremes and Student's need scipy
+    methods : of ``tail_laws.METHODS``; laws of extremes and Student's need scipy
     probabilities : of a move beyond the margin within one period
     length, draws, confidence, seed : of the bands; no draws, no bands. A draw that cannot be fitted has no margin,
         and makes the band NaN
@@ -101,6 +107,14 @@ def initial_margins(
     -------
     ``side, method, probability, margin`` (fraction of the notional), ``leverage`` = 1 / margin, ``shape``,
     ``extremal_index`` and, with draws, ``low, high`` of the margin.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> moves = margins.period_moves(market, timedelta(hours=4))
+    >>> found = margins.initial_margins(moves, methods=["empirical"], probabilities=[0.01], draws=0, seed=1)
+    >>> found.select("side", pl.col("margin").round(3)).rows()
+    TODO
     """
     for probability in probabilities:
         if not 0 < probability < 1:
@@ -143,22 +157,30 @@ def rolling_margins(
     refit: int = 7,
     choices: Choices = DEFAULT,
 ) -> pl.DataFrame:
-    """Return the margin that was known before each period, and what came of it.
+    """Return the margin known before each period, and whether the period's move exceeded it.
 
     Parameters
     ----------
     moves : as :func:`period_moves` returns them
-    window : that a margin is fitted on, wholly before the period it is for
-    refit : periods that a fit serves
+    window : history a margin is fitted on, wholly before its period
+    refit : periods for which a fit is kept
 
     Returns
     -------
-    ``side, method, time, margin, move, exceeded``, from the first period a whole window lies before.
+    ``side, method, time, margin, move, exceeded``, from the first period preceded by a whole window.
 
     Raises
     ------
     DataError
         For a history no longer than the window.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> moves = margins.period_moves(market, timedelta(hours=4))
+    >>> found = margins.rolling_margins(moves, "empirical", probability=0.05, window=timedelta(days=7))
+    >>> found.group_by("side", maintain_order=True).agg(pl.len(), pl.col("exceeded").sum()).rows()
+    TODO
     """
     times = moves["time"].dt.epoch("ms").to_numpy()
     step = window // MILLISECOND
@@ -183,7 +205,16 @@ def rolling_margins(
 
 @checked
 def coverage_table(margins: pl.DataFrame, probability: float) -> pl.DataFrame:
-    """Return the tests of rolling margins, a row a method and side: see :func:`exceedances.coverage`."""
+    """Return the tests of rolling margins, a row a method and side: see :func:`exceedances.coverage`.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> moves = margins.period_moves(market, timedelta(hours=4))
+    >>> rolling = margins.rolling_margins(moves, "empirical", probability=0.05, window=timedelta(days=7))
+    >>> margins.coverage_table(rolling, 0.05).select("side", "exceedances", "expected", "light").rows()
+    TODO
+    """
     rows = [
         {"method": method, "side": side, **coverage(part["exceeded"].to_numpy(), probability)}
         for (method, side), part in margins.group_by("method", "side", maintain_order=True)
@@ -193,12 +224,20 @@ def coverage_table(margins: pl.DataFrame, probability: float) -> pl.DataFrame:
 
 @checked
 def procyclicality(margins: pl.DataFrame) -> pl.DataFrame:
-    """Return how much margins moved with the market: what a rule costs in calm, and asks for in a storm.
+    """Return how much margins moved with the market: the cost of a rule in calm, its rises in turbulence.
 
     Returns
     -------
     ``method, side, mean`` (its cost), ``peak_to_trough`` = highest / lowest, and for some numbers of periods
     ``rise_N``, the largest rise within so many, as a fraction of the notional.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> moves = margins.period_moves(market, timedelta(hours=4))
+    >>> rolling = margins.rolling_margins(moves, "empirical", probability=0.05, window=timedelta(days=7))
+    >>> margins.procyclicality(rolling).select("side", pl.col("peak_to_trough").round(2)).rows()
+    TODO
     """
     margin = pl.col("margin")
     rises = {f"rise_{periods}": (margin - margin.shift(periods)).max() for periods in RISES}

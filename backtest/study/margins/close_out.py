@@ -1,4 +1,4 @@
-"""How a venue closes what it takes over: how long it takes, what it costs, how the price moves on meanwhile."""
+"""Close-out of liquidated positions: duration, cost, and adverse price moves meanwhile."""
 
 from __future__ import annotations
 
@@ -24,19 +24,26 @@ from backtest.study.survival.excursions import excursions, first_lowest, windows
 
 DAY = timedelta(days=1)
 
-#: Entries that are swept for the moves after liquidations: spread evenly where there are more bars.
+#: Most entries swept for the moves after liquidations; spread evenly where there are more bars.
 MOST_ENTRIES = 100_000
 
 
 @dataclass(frozen=True)
 class Closing:
-    """How a venue closes what it takes over."""
+    """Terms on which a venue closes liquidated positions.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> margins.Closing(participation=0.05).fee
+    TODO
+    """
 
     participation: float = 0.1  #: share of the volume it trades
     fee: float = 0.0005  #: of the notional closed
-    impact: float = 0.9  #: Y of the impact
-    daily_volume: float | None = None  #: settlement currency; None: what the bars traded a day on average
-    depth: float = 1.0  #: what is left of the volume when it is needed: 0.1 for a crisis
+    impact: float = 0.9  #: Y of the square-root impact
+    daily_volume: float | None = None  #: settlement currency; None: the bars' average volume of a day
+    depth: float = 1.0  #: share of the volume available at the time: 0.1 for a crisis
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""
@@ -56,7 +63,7 @@ class Exit:
 
     market: Market  #: of one symbol
     closing: Closing
-    volume: float  #: a day, settlement currency, as far as it is there
+    volume: float  #: available volume a day, settlement currency
     volatility: float  #: of a day
     price: float  #: median close, at which contracts are turned into settlement currency
 
@@ -87,7 +94,7 @@ class Exit:
         return interval * max(math.ceil(self.time(size) / interval), 1)
 
     def moves(self, side: str, horizon: timedelta) -> Floats:
-        """Return the adverse moves within a horizon from every opening."""
+        """Return the adverse moves within a horizon from every open."""
         moved: Floats = excursions(self.market, horizon)[MOVES[side]].to_numpy()
         return moved
 
@@ -104,10 +111,19 @@ def after_liquidation(
     horizon: timedelta,
     counted: Literal["notional", "quantity"] = "notional",
 ) -> Floats:
-    """Return how far the price went on against liquidated positions, from their fills, within a horizon.
+    """Return the further adverse moves after liquidations, from their fills, within a horizon.
 
     The positions, of one size (notional, or quantity) and leverage under one table, are opened at every bar, or
-    evenly at fewer. Moves whose horizon is not known whole are left out.
+    evenly at fewer. Moves whose horizon is not fully observed are left out.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> moves = margins.after_liquidation(
+    ...     market, venue, "2021-03-18", 10_000, side="long", leverage=50, horizon=timedelta(hours=4)
+    ... )
+    >>> moves.size, round(float(np.median(moves)), 4)
+    TODO
     """
     symbol = market.symbols[0]
     every = max(math.ceil(market.bars.height / MOST_ENTRIES), 1)
@@ -136,7 +152,7 @@ def after_liquidation(
 
 
 def _volume(bars: pl.DataFrame, closing: Closing, bars_a_day: float, kind: str) -> float:
-    """Return what is traded a day in settlement currency: base times price, or base itself where coins settle."""
+    """Return the volume a day in settlement currency: base times price, or base itself where coins settle."""
     if closing.daily_volume is not None:
         return closing.daily_volume
     if "volume" not in bars.columns:

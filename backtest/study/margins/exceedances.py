@@ -1,4 +1,4 @@
-"""Whether a margin was exceeded as often as it said, and at times that tell nothing about one another.
+"""Backtests of a margin: number of exceedances, and their independence.
 
 Kupiec's test of the count, the exact binomial beside it (Kupiec's is an approximation for many windows), the Basel
 traffic light, and Christoffersen's tests of independence and of both. Windows must not overlap.
@@ -43,6 +43,13 @@ def coverage(exceeded: Flags | Sequence[bool], probability: float) -> dict[str, 
     Kupiec's test does not refuse at 95 %), ``kupiec, kupiec_p, exact_p, light``, Christoffersen's
     ``independence, independence_p, conditional, conditional_p``. Statistics are likelihood ratios; those of
     independence are NaN for fewer than two windows.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> found = margins.exceedances.coverage([False] * 98 + [True] * 2, 0.01)
+    >>> found["light"], found["accepted_to"]
+    TODO
     """
     flags = np.asarray(exceeded, np.bool_)
     count, total = int(flags.sum()), flags.size
@@ -69,35 +76,72 @@ def coverage(exceeded: Flags | Sequence[bool], probability: float) -> dict[str, 
 
 
 def kupiec(count: int, windows: int, probability: float) -> float:
-    """Return Kupiec's likelihood ratio of a count, chi-squared with one degree of freedom."""
+    """Return Kupiec's likelihood ratio of a count, chi-squared with one degree of freedom.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> round(margins.exceedances.kupiec(5, 250, 0.01), 2)
+    TODO
+    """
     _check(count, windows, probability)
     rate = count / windows
     return -2 * (_likelihood(count, windows, probability) - _likelihood(count, windows, rate))
 
 
 def kupiec_range(windows: int, probability: float) -> tuple[int, int]:
-    """Return the least and greatest count that Kupiec's test at 95 % accepts; (-1, -1) where it refuses all."""
+    """Return the least and greatest count that Kupiec's test at 95 % accepts; (-1, -1) where it refuses all.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> margins.exceedances.kupiec_range(250, 0.01)
+    TODO
+    """
     limit = NormalDist().inv_cdf(0.975) ** 2
     kept = [count for count in range(windows + 1) if kupiec(count, windows, probability) <= limit]
     return (kept[0], kept[-1]) if kept else (-1, -1)
 
 
 def exact_binomial(count: int, windows: int, probability: float) -> float:
-    """Return the two-sided p-value: the probability of all counts that are no likelier than this one."""
+    """Return the two-sided p-value: the probability of all counts that are no likelier than this one.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> round(margins.exceedances.exact_binomial(5, 250, 0.01), 3)
+    TODO
+    """
     _check(count, windows, probability)
     chances = _binomial(windows, probability)
     return float(min(chances[chances <= chances[count] * (1 + EQUAL)].sum(), 1.0))
 
 
 def traffic_light(count: int, windows: int, probability: float) -> str:
-    """Return green, yellow or red: by the binomial probability of at most this count."""
+    """Return green, yellow or red: by the binomial probability of at most this count.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> [margins.exceedances.traffic_light(count, 250, 0.01) for count in (4, 5, 10)]
+    TODO
+    """
     _check(count, windows, probability)
     below = float(_binomial(windows, probability)[: count + 1].sum())
     return "green" if below < YELLOW else "yellow" if below < RED else "red"
 
 
 def independence(exceeded: Flags | Sequence[bool]) -> float:
-    """Return Christoffersen's likelihood ratio: whether an exceedance is likelier after another one."""
+    """Return Christoffersen's likelihood ratio: whether an exceedance is likelier after another one.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> apart, together = [False] * 100, [False] * 100
+    >>> apart[10::20], together[10:15] = [True] * 5, [True] * 5
+    >>> [round(margins.exceedances.independence(flags), 1) for flags in (apart, together)]
+    TODO
+    """
     flags = np.asarray(exceeded, np.bool_)
     if flags.size < 2:
         return math.nan

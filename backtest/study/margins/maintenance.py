@@ -1,15 +1,15 @@
-"""Maintenance margin, the venue's real test: does it cover closing a liquidated position of a tier's size?
+"""Maintenance margin: whether a tier's rate covers closing a liquidated position of its size.
 
 Closing a notional Q takes tau = Q / (participation x volume a unit of time) and costs a fee and the impact
 Y sigma sqrt(Q / V), sigma the volatility of a day and V the volume of one (Donier and Bonart 2015 on BTC). While
-it lasts the price moves on against the position. So a rate of the notional suffices at level q when
+closing lasts, the price moves further against the position. So a rate of the notional suffices at level q when
 
     required = fee + impact(Q) + q-quantile of the adverse move within tau
 
-and where it does not, the venue bears the difference. The adverse move is taken from every opening, and, as venues
-close positions only when markets fall, from the fills of liquidations at the tier's highest leverage: positions
-opened at every bar (or every few), one like another, that the sweep liquidates. Whole bars are the resolution: a
-position that takes less than one is exposed for one.
+and where it does not, the venue bears the difference. The adverse move is taken from every open, and also, because
+venues close positions only when markets move against them, from the fills of liquidations at the tier's highest
+leverage: equal positions opened at every bar (or every few) that the sweep liquidates. The resolution is whole
+bars: a position that takes less than one is exposed for one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from backtest.schemas.frames import Side
 from backtest.study.margins.close_out import USUAL, Closing, Exit, after_liquidation
 from backtest.study.margins.tail_laws import MOVES
 
-#: A notional at a tier's end is still in it when the price has been divided out and multiplied again.
+#: Keeps a notional at a tier's end inside it after dividing by the price and multiplying again.
 WITHIN = 1 - 1e-9
 
 LEVELS = (0.99, 0.995, 0.999)
@@ -41,7 +41,7 @@ LEVELS = (0.99, 0.995, 0.999)
 #: Rates are suggested in steps of it.
 RATE_STEP = 0.0005
 
-#: Sizes that a suggested cap is looked for among.
+#: Candidate sizes for a suggested cap.
 SIZES = tuple(digit * 10.0**power for power in range(3, 10) for digit in (1, 2, 5))
 
 
@@ -57,32 +57,39 @@ def tier_adequacy(
     level: float = 0.995,
     open_end: float = 10_000_000.0,
 ) -> pl.DataFrame:
-    """Return whether each tier's maintenance rate covers closing the largest position it is for.
+    """Return whether each tier's maintenance rate covers closing its largest position.
 
     Parameters
     ----------
-    market : bars with ``volume`` in base units, unless ``closing`` says what is traded
+    market : bars with ``volume`` in base units, unless ``closing`` gives the volume
     venue, table : the table of tiers of the symbol's contract; sizes in contracts are turned into settlement
-        currency at the median close of the bars, and moves after liquidation are those of so many contracts
-    levels : of the required rates; ``level`` is that of what is suggested
-    open_end : size at which a last tier without an end is judged
+        currency at the median close of the bars, and moves after liquidation are for that number of contracts
+    levels : of the required rates; ``level`` is that of the suggestions
+    open_end : size assumed for a last tier without an end
 
     Returns
     -------
     A row a tier, side and ``condition`` (``every opening``, or ``after liquidation`` at the tier's highest
-    leverage; none where the table does not tell it or nothing was liquidated): ``floor, size`` (judged at) in
+    leverage; none where the table lacks it or nothing was liquidated): ``floor, size`` (assumed) in
     settlement currency, ``contracts`` (null where the table does not count them), ``rate, max_leverage,
     time_to_close, cost`` (fee and impact), ``moves`` (their number), ``required_L`` for each level in per cent,
     ``shortfall_share`` of moves, ``bad_debt`` expected per million closed, ``suggested_rate``, the required one at
     ``level`` in steps of 0.05 %, and ``suggested_cap``, the largest round size up to which the rate suffices at
-    every opening: null where none does.
+    every open: null where none does.
 
     Raises
     ------
     DataError
         For bars without volume where none is given.
     ArgumentError
-        For a table keyed by leverage, which has no sizes to judge; levels out of their range.
+        For a table keyed by leverage, which has no sizes; levels out of their range.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> found = margins.tier_adequacy(market, venue, table="2021-03-18", closing=margins.Closing(daily_volume=1e10))
+    >>> found.filter(side="long", condition="every opening").select("tier", "rate", "required_99").head(2)
+    TODO
     """
     if not all(0 < each < 1 for each in (*levels, level)):
         raise ArgumentError(f"must lie between 0 and 1, are {[*levels, level]}", argument="levels")
@@ -113,17 +120,25 @@ def bad_debt(
     closing: Closing = USUAL,
     venue: Venue | None = None,
 ) -> pl.DataFrame:
-    """Return the frontier of size and rate: what closing positions of each size at each rate leaves unpaid.
+    """Return the expected bad debt of closing positions, by size and maintenance rate.
 
     Parameters
     ----------
     sizes : notional in settlement currency
-    venue : says what kind of contract it is; linear without one
+    venue : gives the kind of contract; linear without one
 
     Returns
     -------
-    ``side, size, rate, time_to_close, shortfall_share`` of moves from every opening that the rate does not cover,
+    ``side, size, rate, time_to_close, shortfall_share`` of moves from every open that the rate does not cover,
     ``bad_debt`` expected per million of notional closed.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> terms = margins.Closing(daily_volume=1e10)
+    >>> found = margins.bad_debt(market, sizes=[1e5], rates=[0.005, 0.05], closing=terms)
+    >>> found.select("side", "rate", pl.col("shortfall_share").round(3)).rows()
+    TODO
     """
     terms = Exit.of(market, closing, symbol, venue)
     needed = {
@@ -140,9 +155,9 @@ def bad_debt(
 
 
 def _tier_rows(
-    terms: Exit, venue: Venue, table: TierTable, tier: int, side: str, asked: tuple[Sequence[float], float, float]
+    terms: Exit, venue: Venue, table: TierTable, tier: int, side: str, settings: tuple[Sequence[float], float, float]
 ) -> Iterator[dict[str, Any]]:
-    levels, level, open_end = asked
+    levels, level, open_end = settings
     worth, quantity = _contract(terms, venue, table)
     ends = [*table.floors[1:], table.cap if math.isfinite(table.cap) else max(open_end / worth, table.floors[-1])]
     size, rate, leverage = float(ends[tier]) * worth, float(table.rates[tier]), float(table.max_leverages[tier])
@@ -158,7 +173,7 @@ def _tier_rows(
         if not moves.size:
             continue
         needed = moves + cost
-        wanted = float(np.quantile(needed, level))
+        required = float(np.quantile(needed, level))
         yield {
             "tier": tier + 1,
             "side": side,
@@ -172,13 +187,13 @@ def _tier_rows(
             "moves": moves.size,
             **{f"required_{100 * each:g}": float(np.quantile(needed, each)) for each in levels},
             **_beyond(needed, rate),
-            "suggested_rate": math.ceil(wanted / RATE_STEP - 1e-9) * RATE_STEP,
+            "suggested_rate": math.ceil(required / RATE_STEP - 1e-9) * RATE_STEP,
             "suggested_cap": _suggested_cap(terms, side, rate, level),
         }
 
 
 def _contract(terms: Exit, venue: Venue, table: TierTable) -> tuple[float, float | None]:
-    """Return what one of the table's units of size is worth, and its quantity where it is a contract."""
+    """Return the value of the table's unit of size, and its quantity where it is a contract."""
     if table.size == "notional":
         return 1.0, None
     kind = ContractKind.code(venue.contract(terms.market.symbols[0]).kind)
@@ -186,7 +201,7 @@ def _contract(terms: Exit, venue: Venue, table: TierTable) -> tuple[float, float
 
 
 def _beyond(needed: Floats, rate: float) -> dict[str, float]:
-    """Return how often closing needed more than a rate, and how much more per million."""
+    """Return how often closing cost more than a rate, and the expected excess per million."""
     beyond = np.maximum(needed - rate, 0.0)
     return {"rate": rate, "shortfall_share": float((beyond > 0).mean()), "bad_debt": float(beyond.mean()) * 1e6}
 

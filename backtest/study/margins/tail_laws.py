@@ -1,4 +1,4 @@
-"""The laws a margin is read from: how far a price moves against one side within a period, once in 1 / p periods.
+"""Tail laws of adverse moves: the move exceeded once in 1 / p periods, from which a margin is read.
 
 - ``peaks``: a generalised Pareto law over the excess of cluster peaks above a threshold, m = u + sigma / xi
   ((zeta / p)^xi - 1), zeta the share of periods above u. Excesses at most ``run`` periods apart are one cluster;
@@ -6,9 +6,9 @@
 - ``blocks``: a generalised extreme-value law of the maxima of n periods,
   m = mu + sigma / xi ((-n ln(1 - p))^-xi - 1);
 - ``empirical``: the quantile of the moves;
-- ``normal`` and ``student``: laws of the period's return from open to close, as is usual and beside the point.
+- ``normal`` and ``student``: laws of the period's return from open to close, in common use; they miss the extreme inside the period.
 
-Fits are scipy's maximum likelihood; it is imported only when one is asked for.
+Fits are scipy's maximum likelihood; it is imported only when one is requested.
 
 References: McNeil and Frey (2000); Longin (1999).
 """
@@ -27,7 +27,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Flags, Floats
 
-#: By which side each move is against.
+#: Column of the adverse move of each side.
 MOVES = {"long": "down", "short": "up"}
 
 #: Fewer extremes than this fit nothing.
@@ -38,7 +38,14 @@ Moves = pl.DataFrame
 
 @dataclass(frozen=True)
 class Choices:
-    """What the laws of extremes are fitted to."""
+    """Data selection for the laws of extremes.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> margins.Choices(threshold=0.9)
+    TODO
+    """
 
     threshold: float = 0.95  #: share of the moves below the threshold of ``peaks``
     run: int = 2  #: periods at or below the threshold that end a cluster
@@ -71,6 +78,13 @@ def fit(moves: Moves, side: str, method: str, choices: Choices = DEFAULT) -> Fit
         For an unknown method, or one that needs scipy where it is not installed.
     DataError
         For too few extremes.
+
+    Examples
+    --------
+    >>> from backtest.study import margins
+    >>> moves = margins.period_moves(market, timedelta(hours=4))
+    >>> round(margins.fit(moves, "long", "empirical").margin(0.01), 4)
+    TODO
     """
     if method not in METHODS or side not in MOVES:
         known = f"{', '.join(METHODS)} and a side of {', '.join(MOVES)}"
