@@ -50,6 +50,9 @@ def world() -> dict[str, Any]:
         "accounts": backtest.Accounts.isolated(wallets.head(100)),
         "impact": impact,
         "replayed": backtest.replay(book, market, venue, fund=1e5, impact=impact),
+        "strained": backtest.replay(
+            book, market.with_last_price(), venue, fund=1e5, fill_price="last_extreme", impact=impact
+        ),
         "grid": grid,
         "open_levels": levels_of(book, market, venue, grid),
         "noon": datetime(2021, 5, 19, 12, tzinfo=UTC),

@@ -1,7 +1,7 @@
 """Insurance fund: flow, drawdown, and required size.
 
-A fund's *flow* is its inflow less its outflow, interval by interval. The *need* of a stretch is the largest drop of
-the cumulative flow below its start: a fund of that size at the start would not have run dry. The size for a
+A fund's *flow* is its inflow less its outflow, interval by interval. The *need* of a stretch is the largest drop
+of the cumulative flow below its start: a fund of that size at the start would not have run dry. The size for a
 confidence is a quantile of the need over many stretches, taken from history as they are (rolling windows) or
 assembled from calendar blocks drawn with replacement, the same blocks for all symbols.
 """
@@ -37,8 +37,8 @@ def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
     Examples
     --------
     >>> from backtest.study import fund
-    >>> fund.fund_flow(replayed.fund, every="1d").shape
-    TODO
+    >>> fund.fund_flow(strained.fund, every="1d").shape
+    (17, 4)
     """
     sums = (
         fund.sort("time")
@@ -66,8 +66,8 @@ def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
     Examples
     --------
     >>> from backtest.study import fund
-    >>> round(fund.drawdown(replayed.fund)["drawdown"].max(), 2)
-    TODO
+    >>> round(fund.drawdown(strained.fund)["drawdown"].max())
+    12264
     """
     path = fund.sort("time", maintain_order=True)
     return path.with_columns(
@@ -88,9 +88,9 @@ class FundSize:
     Examples
     --------
     >>> from backtest.study import fund
-    >>> flow = fund.fund_flow(replayed.fund)
+    >>> flow = fund.fund_flow(strained.fund)
     >>> fund.fund_size(flow, horizon=timedelta(days=2), paths=200).windows
-    TODO
+    361
     """
 
     confidence: float
@@ -119,8 +119,8 @@ def fund_size(
     Parameters
     ----------
     flow
-        As :func:`fund_flow` returns it, of a replay in which the fund never ran dry (otherwise the uncovered deficit
-        is missing from the flow).
+        As :func:`fund_flow` returns it, of a replay in which the fund never ran dry (otherwise the uncovered
+        deficit is missing from the flow).
     horizon, block
         Whole intervals of the flow; payments within a block stay together.
     confidence
@@ -136,9 +136,9 @@ def fund_size(
     Examples
     --------
     >>> from backtest.study import fund
-    >>> flow = fund.fund_flow(replayed.fund)
-    >>> round(fund.fund_size(flow, horizon=timedelta(days=2), paths=200).worst, 2)
-    TODO
+    >>> flow = fund.fund_flow(strained.fund)
+    >>> round(fund.fund_size(flow, horizon=timedelta(days=2), paths=200).worst)
+    5705
     """
     length, size = stretches(flow, horizon=horizon, block=block, confidence=confidence)
     values = flow["flow"].to_numpy()
@@ -214,8 +214,8 @@ def cover(outcomes: pl.DataFrame, *, by: str = "position_id", largest: int = 1) 
     Examples
     --------
     >>> from backtest.study import fund
-    >>> round(fund.cover(replayed.outcomes, largest=2), 2)
-    TODO
+    >>> round(fund.cover(strained.outcomes, largest=2))
+    5798
     """
     if by not in outcomes.columns:
         raise ArgumentError(f"must be a column of the outcomes, is {by!r}", argument="by")
@@ -230,14 +230,15 @@ def fund_adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: flo
     Returns
     -------
     ``fund, open_interest, over_open_interest, worst_day, over_worst_day, cover_1, cover_2``: the fund at the
-    start, the open interest as given, their ratio, the largest net outflow of one day, the fund over it (null where
-    there is none), and the losses of the one and the two holders with the largest losses.
+    start, the open interest as given, their ratio, the largest net outflow of one day, the fund over it (null
+    where there is none), and the losses of the one and the two holders with the largest losses.
 
     Examples
     --------
     >>> from backtest.study import fund
-    >>> fund.fund_adequacy(replayed.fund, replayed.outcomes, 1e7).select("fund", "over_open_interest")
-    TODO
+    >>> found = fund.fund_adequacy(strained.fund, strained.outcomes, 1e7)
+    >>> found.select(pl.col("fund", "worst_day", "cover_1").round()).row(0)
+    (100000.0, 5586.0, 4101.0)
     """
     path = fund.sort("time", maintain_order=True)
     start = start_of(path)

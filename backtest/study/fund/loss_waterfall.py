@@ -20,8 +20,20 @@ def who_bore(found: Replay) -> pl.DataFrame:
     Examples
     --------
     >>> from backtest.study import fund
-    >>> fund.who_bore(replayed).with_columns(pl.col("amount").round())
-    TODO
+    >>> fund.who_bore(strained).with_columns(pl.col("amount").round())
+    shape: (6, 2)
+    ┌────────────────┬──────────┐
+    │ bearer         ┆ amount   │
+    │ ---            ┆ ---      │
+    │ str            ┆ f64      │
+    ╞════════════════╪══════════╡
+    │ margins        ┆ 131291.0 │
+    │ fund           ┆ 11661.0  │
+    │ backstop       ┆ 0.0      │
+    │ counterparties ┆ 0.0      │
+    │ clawback       ┆ 0.0      │
+    │ nobody         ┆ 0.0      │
+    └────────────────┴──────────┘
     """
     liquidated = found.outcomes.filter(pl.col("liquidated"))
     cash = {row["account"]: row["total"] / found.unit for row in found.ledger.iter_rows(named=True)}

@@ -38,8 +38,8 @@ def account_path(
 
     Returns
     -------
-    A row a bar: ``time`` (open time), ``equity`` and ``maintenance_margin`` at the closes, as the profit rule counts
-    them, and ``worst_equity``: the equity at the convention's worst prices in the bar, against the same
+    A row a bar: ``time`` (open time), ``equity`` and ``maintenance_margin`` at the closes, as the profit rule
+    counts them, and ``worst_equity``: the equity at the convention's worst prices in the bar, against the same
     margin. The account is liquidatable where ``worst_equity`` is at most ``maintenance_margin``.
 
     Examples
@@ -47,7 +47,7 @@ def account_path(
     >>> from backtest.study import holders
     >>> path = holders.account_path(accounts, 0, market, venue)
     >>> path.columns
-    TODO
+    ['time', 'equity', 'maintenance_margin', 'worst_equity']
     """
     prepared = prepare(
         accounts.only(account_id), market, venue, convention=convention, profit=profit, hedged=hedged,

@@ -35,9 +35,9 @@ def worth(replayed: pl.DataFrame) -> pl.DataFrame:
     Examples
     --------
     >>> from backtest.study import holders
-    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=2)
+    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=0.8)
     >>> holders.alerts.worth(alerts).select("liquidated", "warned", "in_vain").row(0)
-    TODO
+    (18, 2, 1)
     """
     liquidated, alerted = pl.col("outcome") == "liquidated", pl.col("alerts") > 0
     earlier = liquidated & (pl.col("first_alert") < pl.col("outcome_time"))
@@ -72,9 +72,17 @@ def saved(replayed: pl.DataFrame, within: Iterable[timedelta]) -> pl.DataFrame:
     Examples
     --------
     >>> from backtest.study import holders
-    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=2)
+    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=0.8)
     >>> holders.alerts.saved(alerts, [timedelta(hours=1), timedelta(hours=12)])
-    TODO
+    shape: (2, 3)
+    ┌──────────────┬───────┬─────────────┐
+    │ within       ┆ saved ┆ saved_share │
+    │ ---          ┆ ---   ┆ ---         │
+    │ duration[ms] ┆ i64   ┆ f64         │
+    ╞══════════════╪═══════╪═════════════╡
+    │ 1h           ┆ 2     ┆ 0.111111    │
+    │ 12h          ┆ 0     ┆ 0.0         │
+    └──────────────┴───────┴─────────────┘
     """
     rows = [
         {"within": time, "saved": int(replayed.select((pl.col("warning") >= time).sum()).item())}
@@ -92,9 +100,9 @@ def vigilance(replays: dict[float, pl.DataFrame]) -> pl.DataFrame:
     Examples
     --------
     >>> from backtest.study import holders
-    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=2)
-    >>> holders.alerts.vigilance({2.0: alerts}).select("ratio", "accounts", "alerted").row(0)
-    TODO
+    >>> alerts = holders.replay_alerts(accounts, market, venue, ratio=0.8)
+    >>> holders.alerts.vigilance({0.8: alerts}).select("ratio", "accounts", "alerted").row(0)
+    (0.8, 100, 19)
     """
     rows = [worth(replayed).select(pl.lit(ratio).alias("ratio"), pl.all()) for ratio, replayed in replays.items()]
     return pl.concat(rows)

@@ -61,14 +61,14 @@ def pairs(
 
     Examples
     --------
+    >>> import backtest
     >>> from backtest.study import holders
+    >>> two = backtest.market.sample().resample("1h")
     >>> days = [datetime(2021, 5, day, tzinfo=UTC) for day in (11, 18, 25)]
     >>> span = dict(zip(("start", "end", "until"), days))
-    >>> both = holders.hedges.pairs(
-    ...     market2, **span, count=100, leverage=20, rng=np.random.default_rng(1)
-    ... )
+    >>> both = holders.hedges.pairs(two, **span, count=100, leverage=20, rng=np.random.default_rng(1))
     >>> both.positions.height
-    TODO
+    200
     """
     opens = market.bars.filter(pl.col("time").is_between(start, end, closed="left")).select(
         "symbol", "time", "open"
@@ -110,14 +110,14 @@ def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.Da
 
     Examples
     --------
+    >>> import backtest
     >>> from backtest.study import holders
+    >>> two = backtest.market.sample().resample("1h")
     >>> days = [datetime(2021, 5, day, tzinfo=UTC) for day in (11, 18, 25)]
     >>> span = dict(zip(("start", "end", "until"), days))
-    >>> both = holders.hedges.pairs(
-    ...     market2, **span, count=100, leverage=20, rng=np.random.default_rng(1)
-    ... )
-    >>> holders.hedges.liquidated(both, market2, venue).select("isolated", "common").row(0)
-    TODO
+    >>> both = holders.hedges.pairs(two, **span, count=100, leverage=20, rng=np.random.default_rng(1))
+    >>> holders.hedges.liquidated(both, two, venue, tiers="nearest").select("isolated", "common").row(0)
+    (1.0, 0.63)
     """
     alone = sweep(Book(of.positions), market, venue, **options)
     legs = alone.group_by("pair").agg(pl.col("liquidated").sum())["liquidated"]

@@ -57,7 +57,17 @@ def ways(
     >>> held = {"side": 1, "quantity": 0.1, "entry_price": 40_000, "margin": 200}
     >>> found = holders.options.ways(contract, table, **held, price=39_000, added_margin=100)
     >>> found.select("way", pl.col("liquidation_price").round())
-    TODO
+    shape: (4, 2)
+    ┌──────────────────┬───────────────────┐
+    │ way              ┆ liquidation_price │
+    │ ---              ┆ ---               │
+    │ str              ┆ f64               │
+    ╞══════════════════╪═══════════════════╡
+    │ as it is         ┆ 38153.0           │
+    │ margin added     ┆ 37149.0           │
+    │ leverage lowered ┆ 36145.0           │
+    │ reduced          ┆ 37149.0           │
+    └──────────────────┴───────────────────┘
     """
     if not 0 < reduced_share < 1:
         raise ArgumentError(f"must lie between 0 and 1, is {reduced_share!r}", argument="reduced_share")
@@ -130,7 +140,17 @@ def stop_against_liquidation(
     ...     contract, table, **held, stop_price=39_000, slippage=0.002
     ... )
     >>> found.select("way", pl.col("remaining_margin").round())
-    TODO
+    shape: (4, 2)
+    ┌──────────────────┬──────────────────┐
+    │ way              ┆ remaining_margin │
+    │ ---              ┆ ---              │
+    │ str              ┆ f64              │
+    ╞══════════════════╪══════════════════╡
+    │ liquidation      ┆ 15.0             │
+    │ stop as intended ┆ 100.0            │
+    │ stop as filled   ┆ 92.0             │
+    │ stop that failed ┆ 15.0             │
+    └──────────────────┴──────────────────┘
     """
     held = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin}
     reached = float(formulas.liquidation_price(contract, table, **held).item())

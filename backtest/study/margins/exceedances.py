@@ -49,7 +49,7 @@ def coverage(exceeded: Flags | Sequence[bool], probability: float) -> dict[str, 
     >>> from backtest.study import margins
     >>> found = margins.exceedances.coverage([False] * 98 + [True] * 2, 0.01)
     >>> found["light"], found["accepted_to"]
-    TODO
+    ('green', 3)
     """
     flags = np.asarray(exceeded, np.bool_)
     count, total = int(flags.sum()), flags.size
@@ -82,7 +82,7 @@ def kupiec(count: int, windows: int, probability: float) -> float:
     --------
     >>> from backtest.study import margins
     >>> round(margins.exceedances.kupiec(5, 250, 0.01), 2)
-    TODO
+    1.96
     """
     _check(count, windows, probability)
     rate = count / windows
@@ -96,7 +96,7 @@ def kupiec_range(windows: int, probability: float) -> tuple[int, int]:
     --------
     >>> from backtest.study import margins
     >>> margins.exceedances.kupiec_range(250, 0.01)
-    TODO
+    (1, 6)
     """
     limit = NormalDist().inv_cdf(0.975) ** 2
     kept = [count for count in range(windows + 1) if kupiec(count, windows, probability) <= limit]
@@ -110,7 +110,7 @@ def exact_binomial(count: int, windows: int, probability: float) -> float:
     --------
     >>> from backtest.study import margins
     >>> round(margins.exceedances.exact_binomial(5, 250, 0.01), 3)
-    TODO
+    0.108
     """
     _check(count, windows, probability)
     chances = _binomial(windows, probability)
@@ -124,7 +124,7 @@ def traffic_light(count: int, windows: int, probability: float) -> str:
     --------
     >>> from backtest.study import margins
     >>> [margins.exceedances.traffic_light(count, 250, 0.01) for count in (4, 5, 10)]
-    TODO
+    ['green', 'yellow', 'red']
     """
     _check(count, windows, probability)
     below = float(_binomial(windows, probability)[: count + 1].sum())
@@ -140,7 +140,7 @@ def independence(exceeded: Flags | Sequence[bool]) -> float:
     >>> apart, together = [False] * 100, [False] * 100
     >>> apart[10::20], together[10:15] = [True] * 5, [True] * 5
     >>> [round(margins.exceedances.independence(flags), 1) for flags in (apart, together)]
-    TODO
+    [0.5, 23.5]
     """
     flags = np.asarray(exceeded, np.bool_)
     if flags.size < 2:

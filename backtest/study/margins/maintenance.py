@@ -87,9 +87,18 @@ def tier_adequacy(
     Examples
     --------
     >>> from backtest.study import margins
-    >>> found = margins.tier_adequacy(market, venue, table="2021-03-18", closing=margins.Closing(daily_volume=1e10))
+    >>> terms = margins.Closing(daily_volume=1e10)
+    >>> found = margins.tier_adequacy(market, venue, table="2021-03-18", closing=terms)
     >>> found.filter(side="long", condition="every opening").select("tier", "rate", "required_99").head(2)
-    TODO
+    shape: (2, 3)
+    ┌──────┬───────┬─────────────┐
+    │ tier ┆ rate  ┆ required_99 │
+    │ ---  ┆ ---   ┆ ---         │
+    │ i64  ┆ f64   ┆ f64         │
+    ╞══════╪═══════╪═════════════╡
+    │ 1    ┆ 0.004 ┆ 0.067576    │
+    │ 2    ┆ 0.005 ┆ 0.06779     │
+    └──────┴───────┴─────────────┘
     """
     if not all(0 < each < 1 for each in (*levels, level)):
         raise ArgumentError(f"must lie between 0 and 1, are {[*levels, level]}", argument="levels")
@@ -138,7 +147,7 @@ def bad_debt(
     >>> terms = margins.Closing(daily_volume=1e10)
     >>> found = margins.bad_debt(market, sizes=[1e5], rates=[0.005, 0.05], closing=terms)
     >>> found.select("side", "rate", pl.col("shortfall_share").round(3)).rows()
-    TODO
+    [('long', 0.005, 0.733), ('long', 0.05, 0.027), ('short', 0.005, 0.735), ('short', 0.05, 0.017)]
     """
     terms = Exit.of(market, closing, symbol, venue)
     needed = {
@@ -155,7 +164,12 @@ def bad_debt(
 
 
 def _tier_rows(
-    terms: Exit, venue: Venue, table: TierTable, tier: int, side: str, settings: tuple[Sequence[float], float, float]
+    terms: Exit,
+    venue: Venue,
+    table: TierTable,
+    tier: int,
+    side: str,
+    settings: tuple[Sequence[float], float, float],
 ) -> Iterator[dict[str, Any]]:
     levels, level, open_end = settings
     worth, quantity = _contract(terms, venue, table)

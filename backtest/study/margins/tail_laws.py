@@ -6,7 +6,8 @@
 - ``blocks``: a generalised extreme-value law of the maxima of n periods,
   m = mu + sigma / xi ((-n ln(1 - p))^-xi - 1);
 - ``empirical``: the quantile of the moves;
-- ``normal`` and ``student``: laws of the period's return from open to close, in common use; they miss the extreme inside the period.
+- ``normal`` and ``student``: laws of the period's return from open to close, in common use; they miss the
+  extreme inside the period.
 
 Fits are scipy's maximum likelihood; it is imported only when one is requested.
 
@@ -44,7 +45,7 @@ class Choices:
     --------
     >>> from backtest.study import margins
     >>> margins.Choices(threshold=0.9)
-    TODO
+    Choices(threshold=0.9, run=2, block=20)
     """
 
     threshold: float = 0.95  #: share of the moves below the threshold of ``peaks``
@@ -84,7 +85,7 @@ def fit(moves: Moves, side: str, method: str, choices: Choices = DEFAULT) -> Fit
     >>> from backtest.study import margins
     >>> moves = margins.period_moves(market, timedelta(hours=4))
     >>> round(margins.fit(moves, "long", "empirical").margin(0.01), 4)
-    TODO
+    0.1274
     """
     if method not in METHODS or side not in MOVES:
         known = f"{', '.join(METHODS)} and a side of {', '.join(MOVES)}"

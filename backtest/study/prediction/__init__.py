@@ -1,4 +1,4 @@
-"""Whether liquidations can be foreseen: indicators, labels, evaluation."""
+"""Prediction of liquidations: indicators, labels, evaluation."""
 
 from typing import TYPE_CHECKING
 

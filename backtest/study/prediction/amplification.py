@@ -1,14 +1,14 @@
-"""How far a shock carries once it liquidates: what waits at each price over what the book takes in there.
+"""Amplification of price shocks by liquidations: open liquidation levels against order-book depth.
 
-Passing one unit of price liquidates the notional that waits there, and the book takes in the notional that lies
-there: R(p) = liquidation notional per unit price / book depth per unit price. A shock d moves the price by d, what
-that liquidates by R d, and so on: d (1 + R + R^2 + ...) = d / (1 - R). From R = 1 on the sum has no end; that is
-said (``runaway``) and no number given. (After Bankman-Fried, 13 March 2020, of BitMEX: $1 m for 25 basis points of
+When the price passes one unit, the open notional at that price is liquidated, and the order book absorbs its
+depth there: R(p) = liquidation notional per unit price / book depth per unit price. A shock d moves the price by
+d, the liquidations it triggers by R d, and so on: d (1 + R + R^2 + ...) = d / (1 - R). From R = 1 on the sum
+diverges: marked ``runaway``, without a number. (After Bankman-Fried, 13 March 2020, of BitMEX: $1 m for 25 basis points of
 book against a constant $10 m of liquidations.)
 
-This looks forward, from a shock that comes from outside. A real history already contains its cascade: feeding it
-forward again would count the cascade twice, so :func:`march` refuses what is not declared exogenous. What can be
-asked of a history is how it would have run without its liquidations: ``removed_flow``.
+This looks forward, from an exogenous shock. An observed move already contains its cascade: feeding it forward
+would count the cascade twice, so :func:`march` refuses shocks not declared exogenous. For a history, study its
+path without its liquidations: ``study.liquidations.without_liquidations``.
 """
 
 from __future__ import annotations
@@ -28,35 +28,68 @@ __dir__ = __all__.copy
 
 MILLION, BASIS_POINT = 1e6, 1e-4
 
-#: How deep a book is, in notional a unit of price: an expression of ``price``, or a frame ``price, depth``.
+#: Depth of an order book, in notional a unit of price: an expression of ``price``, or a frame ``price, depth``.
 Depth = pl.Expr | pl.DataFrame
 
 
 def constant_depth(notional: float) -> pl.Expr:
-    """Return the same depth at every price, in quote a unit of price."""
+    """Return the same depth at every price, in quote a unit of price.
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> depth = prediction.amplification.constant_depth(1e6)
+    >>> pl.DataFrame({"price": [40_000.0, 50_000.0]}).select(depth).to_series().unique().to_list()
+    [1000000.0]
+    """
     return pl.lit(_positive("notional", notional)).alias("depth")
 
 
 def relative_depth(basis_points_per_million: float) -> pl.Expr:
-    """Return the depth of a book that a million quote moves by so many basis points wherever the price is."""
+    """Return the depth of an order book that a million quote moves by this many basis points at any price.
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> depth = prediction.amplification.relative_depth(25)
+    >>> pl.DataFrame({"price": [40_000.0, 50_000.0]}).select(depth).to_series().round().to_list()
+    [10000.0, 8000.0]
+    """
     points = _positive("basis_points_per_million", basis_points_per_million)
     return (MILLION / (points * BASIS_POINT * pl.col("price"))).alias("depth")
 
 
 @checked
 def by_level(levels: pl.DataFrame, *, width: float, depth: Depth) -> pl.DataFrame:
-    """Return how much the liquidations of each level add to a move that passes it.
+    """Return the amplification of a move by the liquidations of each level it passes.
 
     Parameters
     ----------
-    levels : ``price_bin`` (lower edge), ``notional`` that waits in [edge, edge + width), a row a side
+    levels : ``price_bin`` (lower edge), open ``notional`` in [edge, edge + width), a row a side
     width : quote per base
-    depth : of the side that liquidations trade into; a frame is read along straight lines, level beyond its ends
+    depth : of the side that liquidations trade into; a frame is interpolated linearly, constant beyond its ends
 
     Returns
     -------
     The levels with ``depth`` at their middle, ``ratio``, ``runaway`` (ratio of 1 or more) and ``amplification``,
     null where runaway.
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> levels = pl.DataFrame({"price_bin": [39_000.0, 38_000.0], "notional": [4e6, 2e7]})
+    >>> depth = prediction.amplification.constant_depth(1e4)
+    >>> found = prediction.amplification.by_level(levels, width=1_000, depth=depth)
+    >>> found.select("ratio", "runaway", "amplification")
+    shape: (2, 3)
+    ┌───────┬─────────┬───────────────┐
+    │ ratio ┆ runaway ┆ amplification │
+    │ ---   ┆ ---     ┆ ---           │
+    │ f64   ┆ bool    ┆ f64           │
+    ╞═══════╪═════════╪═══════════════╡
+    │ 0.4   ┆ false   ┆ 1.666667      │
+    │ 2.0   ┆ true    ┆ null          │
+    └───────┴─────────┴───────────────┘
     """
     _check_levels(levels, width)
     middles = levels.select(price=pl.col("price_bin") + width / 2)
@@ -80,15 +113,16 @@ def march(
     depth: Depth,
     exogenous: bool = False,
 ) -> pl.DataFrame:
-    """Return how far shocks carry the price through levels: the chain summed where levels and depth vary.
+    """Return the moves that shocks end with: the chain summed where levels and depth vary.
 
-    A shock is the notional that alone would move the price so far. To pass dp the book takes in D dp of what is
-    sold and liquidations add L dp to it, so the price stops where the sum of (D - L) dp is the shock's notional.
+    A shock is the notional that alone would move the price so far. To pass dp the order book absorbs D dp of the
+    sales and liquidations add L dp to them, so the price stops where the sum of (D - L) dp is the shock's
+    notional.
     With L and D the same everywhere that is shock / (1 - R).
 
     Parameters
     ----------
-    levels : ``price_bin``, ``notional``, and ``side`` where both are there; no row where nothing waits
+    levels : ``price_bin``, ``notional``, and ``side`` where both are there; no row without open notional
     shocks : quote per base, above zero: moves without any liquidation
     price : at the start, quote per base; levels on its other side are left alone
     side : +1 longs, the price falls; -1 shorts, it rises
@@ -104,6 +138,17 @@ def march(
     ------
     ArgumentError
         Unless exogenous: an observed move already contains the liquidations it caused.
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> levels = pl.DataFrame({"price_bin": [39_000.0, 38_000.0], "notional": [4e6, 2e6]})
+    >>> depth = prediction.amplification.constant_depth(1e4)
+    >>> found = prediction.amplification.march(
+    ...     levels, [500], price=40_000, side=1, width=1_000, depth=depth, exogenous=True
+    ... )
+    >>> found.select("shock", pl.col("move").round(1), "runaway").row(0)
+    (500.0, 833.3, False)
     """
     if not exogenous:
         raise ArgumentError(
@@ -133,7 +178,7 @@ class _Ladder:
 
     length: Floats  #: quote per base
     depth: Floats  #: quote a unit of price
-    density: Floats  #: quote a unit of price that waits
+    density: Floats  #: open notional, quote a unit of price
 
 
 def _ladder(levels: pl.DataFrame, price: float, side: int, width: float, depth: Depth) -> _Ladder:
@@ -141,10 +186,12 @@ def _ladder(levels: pl.DataFrame, price: float, side: int, width: float, depth: 
         levels = levels.filter(pl.col("side").cast(pl.String) == ("long" if side == 1 else "short"))
     first = int(price // width)
     bins = np.arange(first, -1, -1) if side == 1 else np.arange(first, 2 * first + 1)
-    waiting = levels.group_by(bin=(pl.col("price_bin") / width).round().cast(pl.Int64)).agg(
+    open_notional = levels.group_by(bin=(pl.col("price_bin") / width).round().cast(pl.Int64)).agg(
         pl.col("notional").sum()
     )
-    grid = pl.DataFrame({"bin": bins}).join(waiting, on="bin", how="left", maintain_order="left").fill_null(0.0)
+    grid = (
+        pl.DataFrame({"bin": bins}).join(open_notional, on="bin", how="left", maintain_order="left").fill_null(0.0)
+    )
     length = np.full(bins.size, width)
     length[0] = price - first * width if side == 1 else (first + 1) * width - price
     middles = grid.select(price=(pl.col("bin") + 0.5) * width)
@@ -179,7 +226,7 @@ def _depths(prices: pl.DataFrame, depth: Depth) -> pl.Series:
         known = curve["price"].to_numpy(), curve["depth"].to_numpy()
         found = pl.Series("depth", np.interp(prices["price"].to_numpy(), *known))
     if not (found.is_finite() & (found > 0)).all():
-        raise DataError("depth must be finite and above zero at every price that is looked at")
+        raise DataError("depth must be finite and above zero at every price used")
     return found
 
 

@@ -1,9 +1,9 @@
-"""Crowding: how much of a book would be liquidated by a small move, bar by bar, known only what was known then.
+"""Crowding: notional of a book that a small move would liquidate, bar by bar, from information known then.
 
-A position counts from the first close at or after its entry until the bar its outcome falls in, with what its
-side's holders have left standing by then. Its level is the liquidation price *at its entry*: funding, which moves
+A position counts from the first close at or after its entry until the bar of its outcome, with the part not yet
+closed by its holder. Its level is the liquidation price *at its entry*: funding, which moves
 that price later (30 days at 0.01 % by about 1 %), is left out. Levels are gathered in steps of a thousandth of the
-price, and a range of prices counts the steps that its ends fall in whole.
+price, and a range of prices includes the whole steps at both ends.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NOWHERE = np.iinfo(np.int64).min
 #: Longs cannot lose more than all of the price.
 FURTHEST = 0.99
 
-SIDES = {"long": -1.0, "short": 1.0}  # which way from the mark a side's levels lie
+SIDES = {"long": -1.0, "short": 1.0}  # direction from the mark to the levels of a side
 
 Measure = Literal["notional", "share"]
 
@@ -54,17 +54,17 @@ class SideLevels:
 
     step: Integers  #: (n,) of the level, or ``NOWHERE``
     quantity: Floats  #: (n,) base (quote for inverse) that entered
-    leaving: Floats  #: (n,) of it, what was left when the outcome came
+    leaving: Floats  #: (n,) of it, the quantity left at the outcome
     enters: Integers  #: (bars + 1,) row that each bar's entries begin at
     order: Integers  #: (n,) rows in the order they leave
     leaves: Integers  #: (bars + 1,) place in ``order`` that each bar's leavers begin at
-    shares: Floats  #: (bars,) what holders' own closing leaves of the side in each bar
+    shares: Floats  #: (bars,) share of the side not closed by its holders in each bar
 
 
 @dataclass(frozen=True, eq=False)
 @shown()
 class Levels:
-    """Where the positions of a book would be liquidated, when each stood there, and which book it was."""
+    """Liquidation levels of a book, the bars each is open in, and the fingerprint of the book."""
 
     market: Market
     kind: str
@@ -90,7 +90,14 @@ def levels(
     Raises
     ------
     ArgumentError
-        For a market of several symbols, and books with adjustments: the level at entry does not know them.
+        For a market of several symbols, and books with adjustments: the level at entry does not include them.
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> held = prediction.crowding.levels(book, market, venue)
+    >>> {side: found.quantity.size for side, found in held.sides.items()}
+    {'long': 514, 'short': 486}
     """
     bar_length(market)
     if book.adjustments is not None:
@@ -104,18 +111,26 @@ def levels(
 
 
 def crowding(levels: Levels, within: float = 0.05, *, measure: Measure = "notional", name: str = "") -> Indicator:
-    """Return what stands with its liquidation price within a fraction of the mark, on either side of it.
+    """Return the open positions whose liquidation price lies within a fraction of the mark, on either side of it.
 
     Parameters
     ----------
     within : fraction of each close, above 0
-    measure : ``notional`` at the mark (settlement currency), or its ``share`` of all that stands
+    measure : ``notional`` at the mark (settlement currency), or its ``share`` of all open positions
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> held = prediction.crowding.levels(book, market, venue)
+    >>> near = prediction.crowding.crowding(held, 0.05, measure="share")
+    >>> near.name, round(near.values["value"].max(), 2)
+    ('crowding within 5 %', 0.59)
     """
     if not 0 < within <= FURTHEST:
         raise ArgumentError(f"must lie above 0, up to {FURTHEST:g}, is {within!r}", argument="within")
     distance = np.full(levels.market.bars.height, within)
-    near, standing = _within(levels, distance)
-    return _indicator(levels, near.sum(axis=0), standing, measure, name or f"crowding within {100 * within:g} %")
+    near, everything = _within(levels, distance)
+    return _indicator(levels, near.sum(axis=0), everything, measure, name or f"crowding within {100 * within:g} %")
 
 
 def liquidation_at_risk(
@@ -132,23 +147,30 @@ def liquidation_at_risk(
     Parameters
     ----------
     deviations : of returns over the horizon: realised volatility times the root of its bars
-    window : that volatility is measured over
+    window : over which volatility is measured
     measure : as in :func:`crowding`
+
+    Examples
+    --------
+    >>> from backtest.study import prediction
+    >>> held = prediction.crowding.levels(book, market, venue)
+    >>> prediction.crowding.liquidation_at_risk(held, 2).name
+    'liquidation at risk, 2 deviations'
     """
     bars = sqrt(horizon / bar_length(levels.market))
     moves = levels.market.bars.select(deviations * bars * realised_volatility(window)).to_series().to_numpy()
-    near, standing = _within(levels, moves)
+    near, everything = _within(levels, moves)
     called = name or f"liquidation at risk, {deviations:g} deviations"
-    return _indicator(levels, near.max(axis=0), standing, measure, called)
+    return _indicator(levels, near.max(axis=0), everything, measure, called)
 
 
-def _indicator(levels: Levels, near: Floats, standing: Floats, measure: Measure, name: str) -> Indicator:
+def _indicator(levels: Levels, near: Floats, everything: Floats, measure: Measure, name: str) -> Indicator:
     if measure not in ("notional", "share"):
         raise ArgumentError(f"must be notional or share, is {measure!r}", argument="measure")
     bars = levels.market.bars
     close = bars["close"].to_numpy()
     with np.errstate(invalid="ignore"):  # a share of nothing is NaN
-        value = near / standing if measure == "share" else near * _notional_of_one(levels.kind, close)
+        value = near / everything if measure == "share" else near * _notional_of_one(levels.kind, close)
     known_at = bars["time"] + bar_length(levels.market)
     return Indicator(name, pl.DataFrame({"known_at": known_at, "value": value}), frozenset({levels.book}))
 
@@ -158,30 +180,30 @@ def _notional_of_one(kind: str, price: Floats) -> Floats:
 
 
 def _within(levels: Levels, distance: Floats) -> tuple[Floats, Floats]:
-    """Return what stands within a distance of each close, and all that stands: (2, bars) a side, and (bars,)."""
+    """Return open positions within a distance of each close, (2, bars) by side, and all open ones, (bars,)."""
     close = levels.market.bars["close"].to_numpy()
     known = np.isfinite(distance)
-    near, standing = np.empty((2, close.size)), np.zeros(close.size)
+    near, everything = np.empty((2, close.size)), np.zeros(close.size)
     for row, (name, outward) in enumerate(SIDES.items()):
         far = close * (1 + outward * np.minimum(np.where(known, distance, 0.0), FURTHEST))
         ends = np.sort([_step_of(close), _step_of(far)], axis=0)
-        near[row], own = _stand(levels.sides[name], ends[0], ends[1])
-        standing += own
+        near[row], own = _open_between(levels.sides[name], ends[0], ends[1])
+        everything += own
     near[:, ~known] = np.nan
-    return near, standing
+    return near, everything
 
 
-def _stand(side: SideLevels, low: Integers, high: Integers) -> tuple[Floats, Floats]:
-    """Return (bars,) what stands between two steps at each close, both included, and all that stands.
+def _open_between(side: SideLevels, low: Integers, high: Integers) -> tuple[Floats, Floats]:
+    """Return (bars,) open positions between two steps at each close, both included, and all open ones.
 
-    Bar by bar: who met an outcome leaves, of the others a share closes, who entered is added. 0.6 s for 43,000
-    bars and 300,000 levels.
+    Bar by bar: positions with an outcome leave, a share of the others is closed, new entries are added. 0.6 s for
+    43,000 bars and 300,000 levels.
     """
     somewhere = side.step > NOWHERE
     before = side.step[somewhere].min(initial=low.min()) - 1  # no range reaches it
     held = np.zeros(side.step.max(initial=high.max()) - before + 1)
     step, first, beyond = np.where(somewhere, side.step - before, 0), low - before, high - before + 1
-    near, standing = np.empty(low.size), np.empty(low.size)
+    near, everything = np.empty(low.size), np.empty(low.size)
     total = 0.0
     for bar in range(low.size):
         left = side.order[side.leaves[bar] : side.leaves[bar + 1]]
@@ -190,8 +212,8 @@ def _stand(side: SideLevels, low: Integers, high: Integers) -> tuple[Floats, Flo
         held *= side.shares[bar]
         np.add.at(held, step[entered], side.quantity[entered])
         total = (total - side.leaving[left].sum()) * side.shares[bar] + side.quantity[entered].sum()
-        near[bar], standing[bar] = held[first[bar] : beyond[bar]].sum(), total
-    return np.maximum(near, 0.0), np.maximum(standing, 0.0)
+        near[bar], everything[bar] = held[first[bar] : beyond[bar]].sum(), total
+    return np.maximum(near, 0.0), np.maximum(everything, 0.0)
 
 
 def _side(rows: pl.DataFrame, name: str, survival: pl.DataFrame | None, market: Market) -> SideLevels:
@@ -200,7 +222,7 @@ def _side(rows: pl.DataFrame, name: str, survival: pl.DataFrame | None, market: 
     enters = np.searchsorted(closes, rows["entry_time"].to_physical().to_numpy())
     ends = rows["outcome_time"].to_physical().fill_null(np.iinfo(np.int64).max).to_numpy()
     leaves = np.searchsorted(openings, ends)
-    seen = np.flatnonzero(enters < leaves)  # the others are gone before any close sees them
+    seen = np.flatnonzero(enters < leaves)  # the others are closed before any bar closes
     seen = seen[np.argsort(enters[seen], kind="stable")]
     quantity = rows["quantity"].to_numpy()
     weight = rows["weight"].to_numpy() if "weight" in rows.columns else np.ones(rows.height)
@@ -219,7 +241,7 @@ def _side(rows: pl.DataFrame, name: str, survival: pl.DataFrame | None, market: 
 
 
 def _shares(survival: pl.DataFrame | None, name: str, market: Market) -> Floats:
-    """Return (bars,) the share of a side that holders' own closing leaves in each bar."""
+    """Return (bars,) the share of a side not closed by its holders in each bar."""
     ends = np.append(market.times, market.times[-1] + market.intervals[0])
     if survival is None:
         return np.ones(market.times.size)

@@ -1,13 +1,12 @@
-"""Does an indicator tell of liquidations to come, and more than realised volatility alone does?
+"""Evaluation of indicators: do they predict liquidations better than realised volatility alone?
 
-The area under the curve is the chance that the indicator stood higher before an interval whose liquidations exceed
+The area under the curve is the chance that the indicator was higher before an interval whose liquidations exceed
 their quantile than before one whose do not: Mann-Whitney's U over the number of such pairs, ties at half. One half
-is no information; below it, the indicator ranks the other way round, and nothing here turns it.
+is no information; below it, the indicator ranks the other way round, and is not inverted here.
 
 Time is cut into parts, and only pairs within a part are compared: the level of an era is not mistaken for
 foresight, and what is fitted is fitted outside the part it is scored on, at a distance. A band draws calendar
-blocks again (:mod:`backtest.study.stats.bootstrap`), the same ones for the indicator and for the baseline beside
-it, so
+blocks again (:mod:`backtest.study.stats.bootstrap`), the same ones for the indicator and for the baseline, so
 their difference has a band too. Splits, quantile and blocks are choices: each row of the result carries them.
 
 References: Mann and Whitney (1947); Hanley and McNeil (1982) on U as the area; López de Prado (2018), "Advances in
@@ -34,19 +33,27 @@ from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed, blocks, 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Labels, what counts as an event, and how time is cut.
+    """Labels, the definition of an event, and the split of time.
 
     Raises
     ------
     ArgumentError
         For a quantile outside (0, 1), splits below one, a negative purge or embargo.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import Trial, indicators, labels
+    >>> truth = labels.hidden_truth(book, market, venue)
+    >>> trial = Trial(truth, quantile=0.9)
+    >>> trial.events["exceeds"].sum(), trial.events.height
+    (40, 408)
     """
 
     labels: Labels
     quantile: float = 0.95  #: of the notionals of all intervals; an event exceeds it
     splits: int = 5  #: parts of as many intervals each, in order of time
-    purge: timedelta = DAY  #: training before a part ends its intervals this long before it, at least
-    embargo: timedelta = DAY  #: training after a part begins this long after its last interval's end, at least
+    purge: timedelta = DAY  #: least gap between training before a part and the part
+    embargo: timedelta = DAY  #: least gap between the part and training after it
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile < 1:
@@ -109,7 +116,7 @@ class Trial:
         draws: int = 999,
         confidence: float = 0.95,
     ) -> pl.DataFrame:
-        """Return how well each indicator tells events apart, beside the baseline.
+        """Return the area under the curve of each indicator, and its difference from the baseline.
 
         Parameters
         ----------
@@ -131,13 +138,13 @@ class Trial:
         DataError
             For indicators and labels with no interval in common.
         """
-        everyone = [*indicators, baseline]
-        rows = self._beside(everyone)
+        compared = [*indicators, baseline]
+        rows = self._beside(compared)
         exceeds = rows["exceeds"].cast(pl.Int64)
         plan = resampling(
             rows["known_at"], weights=exceeds, seed=seed, length=length, draws=draws, confidence=confidence
         )
-        *areas, beside = (_areas(rows, column, plan) for column in _columns(rows, everyone).T)
+        *areas, beside = (_areas(rows, column, plan) for column in _columns(rows, compared).T)
         base = _named("baseline_area", plan, beside)
         common = {
             "intervals": rows.height,
@@ -167,8 +174,8 @@ class Trial:
         for indicator in indicators:
             if self.labels.book in indicator.books:
                 raise ArgumentError(
-                    f"{indicator.name} was computed from the very book behind the labels ({self.labels.source}): "
-                    "it would foretell itself. Take recorded liquidations, or a hidden truth of other mix, "
+                    f"{indicator.name} was computed from the book behind the labels ({self.labels.source}): "
+                    "it would predict itself. Use recorded liquidations, or a hidden truth of another mix, "
                     "entries and seed"
                 )
         rows = self.events.lazy()
@@ -184,7 +191,14 @@ class Trial:
 
 
 def area_under_curve(value: Floats, exceeds: Flags) -> float:
-    """Return the chance that a value of an event exceeds one of another row; NaN where either kind is missing."""
+    """Return the chance that a value of an event exceeds one of another row; NaN where either kind is missing.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import area_under_curve
+    >>> area_under_curve(np.array([0.1, 0.4, 0.3, 0.9]), np.array([False, True, False, True]))
+    1.0
+    """
     won, pairs = _won(value, exceeds, np.zeros(value.size, np.int64), 1)
     return float(won[0, 0]) / (2 * float(pairs[0, 0])) if pairs[0, 0] else float("nan")
 

@@ -1,9 +1,8 @@
-"""Indicators: what might tell of liquidations to come, each strictly from the past.
+"""Indicators of liquidations to come, each strictly from the past.
 
 A value uses bars up to and including one, and funding stamps up to its close. It carries that close as
-``known_at``, so that :mod:`backtest.study.prediction.evaluate` can lay what came next beside it. Indicators that
-look at a
-book stand in :mod:`backtest.study.prediction.crowding`.
+``known_at``, so that :mod:`backtest.study.prediction.evaluate` can compare it with the next interval. Indicators
+computed from a book are in :mod:`backtest.study.prediction.crowding`.
 
 Statistics are expressions over the rows of one symbol in order of time; ``from_bars`` and ``from_funding`` turn
 them into values::
@@ -12,8 +11,8 @@ them into values::
     stretched = from_bars(market, open_interest_over_volume("futures"))
     funding = from_funding(market, funding_z_score())
 
-Whether a bar holds nothing but the past is the caller's affair: open interest interpolated between two daily
-figures knows, at noon, the next midnight's.
+The caller must make sure that a bar contains only the past: open interest interpolated between two daily figures
+already contains, at noon, the next midnight's.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ __dir__ = __all__.copy
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)
 
-#: A funding stamp older than this tells nothing of the present.
+#: Funding stamps older than this are not used.
 STALE = timedelta(days=1)
 
 #: Rates are quoted to eight decimals: deviations below one are rounding.
@@ -70,21 +69,35 @@ class Indicator:
 
 
 def realised_volatility(window: timedelta = DAY) -> pl.Expr:
-    """Return the root mean square of log returns from close to close over a window, per bar."""
+    """Return the root mean square of log returns from close to close over a window, per bar.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import indicators
+    >>> found = indicators.from_bars(market, indicators.realised_volatility())
+    >>> round(found.values["value"].drop_nans().max(), 3)
+    0.035
+    """
     returns = (pl.col("close") / pl.col("close").shift(1)).log()
     return _covered(window, returns.pow(2).rolling_mean_by("time", window).sqrt()).alias("realised_volatility")
 
 
 def open_interest_over_volume(of: Literal["spot", "futures"] = "spot", window: timedelta = DAY) -> pl.Expr:
-    """Return how many bars of the window's mean volume would turn over what stands open.
+    """Return open interest over the window's mean volume: the bars it would take to turn it over.
 
     Parameters
     ----------
-    of : whose volume: ``spot_volume``, or the contract's own ``volume`` standing in for it and named so
+    of : whose volume: ``spot_volume``, or the contract's own ``volume`` as a substitute, named so
 
     Returns
     -------
     ``open_interest_over_spot_volume`` or ``open_interest_over_futures_volume``; NaN where there was no volume.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import indicators
+    >>> indicators.open_interest_over_volume("futures").meta.output_name()
+    'open_interest_over_futures_volume'
     """
     if of not in ("spot", "futures"):
         raise ArgumentError(f"must be spot or futures, is {of!r}", argument="of")
@@ -94,7 +107,16 @@ def open_interest_over_volume(of: Literal["spot", "futures"] = "spot", window: t
 
 
 def funding_z_score(window: timedelta = MONTH) -> pl.Expr:
-    """Return by how many standard deviations funding exceeds the window's mean; NaN where rates are constant."""
+    """Return by how many standard deviations funding exceeds the window's mean; NaN where rates are constant.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import indicators
+    >>> days = pl.datetime_range(noon, noon + timedelta(days=3), "1d", eager=True)
+    >>> funding = pl.DataFrame({"time": days, "rate": [1e-4, 1e-4, 1e-4, 7e-4]})
+    >>> round(funding.select(indicators.funding_z_score(timedelta(days=3))).to_series()[-1], 2)
+    1.15
+    """
     rate = pl.col("rate")
     deviation = rate.rolling_std_by("time", window)
     score = (rate - rate.rolling_mean_by("time", window)) / deviation
@@ -117,6 +139,13 @@ def from_bars(market: Market, statistic: pl.Expr, *, name: str = "") -> Indicato
         For a market of several symbols.
     DataError
         For bars without a column the statistic needs.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import indicators
+    >>> found = indicators.from_bars(market, indicators.realised_volatility(timedelta(hours=8)))
+    >>> found.name, found.values.height
+    ('realised volatility', 408)
     """
     missing = [column for column in statistic.meta.root_names() if column not in market.bars.columns]
     if missing:
@@ -144,6 +173,12 @@ def from_funding(market: Market, statistic: pl.Expr, *, name: str = "") -> Indic
         For a market of several symbols.
     DataError
         For a market without funding.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import indicators
+    >>> indicators.from_funding(market, indicators.funding_z_score(timedelta(days=7))).values.columns
+    ['known_at', 'value']
     """
     if market.funding is None:
         raise DataError("the market needs funding for this indicator")
@@ -159,7 +194,7 @@ def from_funding(market: Market, statistic: pl.Expr, *, name: str = "") -> Indic
 
 @checked
 def bar_length(market: Market) -> timedelta:
-    """Return what a bar of a market covers.
+    """Return the length of a market's bars.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Labels: how much was liquidated next, from a source that no indicator scored on them has seen.
+"""Labels: notional liquidated in each interval, from a source independent of the indicators scored on it.
 
-A map of invented positions foretells its own liquidations, whatever the market does. So labels are either recorded
+A map of synthetic positions predicts its own liquidations, whatever the market does. So labels are either recorded
 liquidations, or those of a *hidden truth* book of other leverage mix, entries and seed; they carry their source,
-and an indicator computed from the very book behind them is refused
+and an indicator computed from the book behind them is refused
 (:class:`backtest.study.prediction.evaluate.Trial`).
 """
 
@@ -33,7 +33,7 @@ __dir__ = __all__.copy
 
 HOUR = timedelta(hours=1)
 
-#: Columns that make a book what it is.
+#: Columns that identify a book.
 COUNTED = {column.name for column in (*POSITIONS.columns, *ADJUSTMENTS.columns)} - {"position_id"}
 COUNTED |= {"long", "short"}
 
@@ -43,7 +43,7 @@ FLOW = Schema("flow", (Column("time", Time), Column("notional", pl.Float64, NOT_
 @dataclass(frozen=True, eq=False)
 @shown()
 class Labels:
-    """What was liquidated in each interval, and who says so.
+    """Notional liquidated in each interval, and its source.
 
     Raises
     ------
@@ -69,9 +69,16 @@ def recorded(flow: pl.DataFrame, *, every: timedelta, source: str) -> Labels:
 
     Parameters
     ----------
-    flow : ``time`` (opening of the interval), ``notional``; intervals nobody recorded are absent, not zero
+    flow : ``time`` (opening of the interval), ``notional``; unrecorded intervals are absent, not zero
     every : length of an interval
-    source : who recorded them, and what is wrong with them
+    source : who recorded them, and their known defects
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import labels
+    >>> flow = pl.DataFrame({"time": [noon, noon + timedelta(hours=1)], "notional": [3e6, 5e5]})
+    >>> labels.recorded(flow, every=timedelta(hours=1), source="a throttled feed").flow.height
+    2
     """
     return Labels(flow, every, source)
 
@@ -86,7 +93,7 @@ def hidden_truth(
     conventions: Conventions = USUAL,
     **changes: Unpack[Changes],
 ) -> Labels:
-    """Return labels of a book that stands for the truth, and stays hidden from indicators.
+    """Return labels from a book taken as the truth and hidden from indicators.
 
     Parameters
     ----------
@@ -102,6 +109,13 @@ def hidden_truth(
     ------
     ArgumentError
         For an interval that is not whole bars, a market of several symbols.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import labels
+    >>> truth = labels.hidden_truth(book, market, venue)
+    >>> truth.flow.height, round(truth.flow["notional"].max())
+    (408, 294989)
     """
     bar = bar_length(market)
     if every < bar or every % bar:
@@ -117,10 +131,10 @@ def hidden_truth(
 
 @checked
 def fingerprint(book: Book) -> str:
-    """Return what identifies a book: a hash of its positions and adjustments, and of its survival.
+    """Return the fingerprint of a book: a hash of its positions and adjustments, and of its survival.
 
-    Ids, the order of rows and columns, and columns merely carried along do not matter; every other value does,
-    however small its effect: a book that is *almost* another has another fingerprint.
+    Ids, the order of rows and columns, and columns without effect do not matter; every other value does, however
+    small its effect: a book that is *almost* another has another fingerprint.
     """
     found = sha256()
     for frame in (book.positions, book.adjustments, book.survival):

@@ -1,8 +1,8 @@
-"""Liquidation at risk: what stands so close to the price that a move would liquidate it.
+"""Liquidation at risk: open positions that a price move of a given size would liquidate.
 
-Two readings of the word. By price move, after the liquidation sensitivity of lending protocols (Perez et al.,
-Financial Cryptography 2021, arXiv 2009.13235): LaR(d), the notional of positions standing at a moment that a move
-of d against them liquidates. By history, as value at risk: the quantile of what was liquidated within a horizon.
+There are two definitions. By price move, after the liquidation sensitivity of lending protocols (Perez et al.,
+Financial Cryptography 2021, arXiv 2009.13235): LaR(d), the notional of open positions that a move of d
+against them liquidates. By history, as value at risk: the quantile of the notional liquidated within a horizon.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOVES = tuple(percent / 200 for percent in range(1, 101))
 #: Shares of the windows that a quantile is not exceeded in.
 LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)
 
-#: Outcomes that can come about after a bar's opening. An exit does so at it.
+#: Outcomes that can occur after a bar's open. An exit occurs at the open.
 INSIDE_A_BAR = ("liquidated", "stopped", "took_profit")
 
 
@@ -39,11 +39,11 @@ def standing(
     bars: pl.DataFrame,
     moment: datetime,
 ) -> pl.LazyFrame:
-    """Return the positions that stand at a moment, with their distance to liquidation.
+    """Return the positions open at a moment, with their distance to liquidation.
 
-    The moment is the opening of each symbol's last bar to open at or before it, valued at that open. A position
-    stands that was entered by then and met its outcome later; one liquidated or stopped inside that bar still
-    stands at its opening.
+    The moment is the open of each symbol's last bar to open at or before it, valued at that open. A position is
+    open if it was entered by then and had its outcome later; one liquidated or stopped inside that bar is still
+    open at its open.
 
     Outcomes carry one liquidation price, that of the last bar tested, and the quantity as entered. So the price
     is not that of the moment: the funding charged since has moved it, as a share of the price by about the sum of
@@ -58,9 +58,16 @@ def standing(
 
     Returns
     -------
-    The rows standing, with ``mark_price``, ``weight``, ``notional`` at the mark (settlement currency) and
+    The open rows, with ``mark_price``, ``weight``, ``notional`` at the mark (settlement currency) and
     ``distance``: the move against the holder, as a fraction of the mark, that liquidates. Negative where the bar
     opened beyond the liquidation price; null where no positive price liquidates.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import liquidation_at_risk
+    >>> found = liquidation_at_risk.standing(outcomes, bars, noon).collect()
+    >>> found.height, round(found["distance"].median(), 3)
+    (26, 0.15)
     """
     require(outcomes, "contract_kind")
     known = bars.lazy().filter(pl.col("time") <= moment).sort("time").group_by("symbol")
@@ -101,7 +108,14 @@ def by_move(
     Returns
     -------
     ``move``; ``long_notional``, ``short_notional`` (at the mark of the moment); ``long_share``, ``short_share`` of
-    the whole standing book, both sides, NaN where nothing stands.
+    all open positions, both sides, NaN without open positions.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import liquidation_at_risk
+    >>> found = liquidation_at_risk.by_move(outcomes, bars, noon - timedelta(days=1), [0.02, 0.1])
+    >>> found.select("move", pl.col("long_share").round(3)).rows()
+    [(0.02, 0.0), (0.1, 0.015)]
     """
     if not moves or not all(low < high for low, high in pairwise((0, *moves))):
         raise ArgumentError("must be fractions above zero, rising", argument="moves")
@@ -147,6 +161,16 @@ def by_horizon(
     -------
     ``level``; ``long_notional``, ``short_notional``, ``notional``, each its own quantile, so that sides do not add
     up; ``windows``, ``independent``.
+
+    Examples
+    --------
+    >>> from backtest.study.prediction import liquidation_at_risk
+    >>> from backtest.study import liquidations
+    >>> start, end = bars["time"].min(), bars["time"].max()
+    >>> flow = liquidations.by_interval(outcomes, start=start, end=end, every="1h")
+    >>> found = liquidation_at_risk.by_horizon(flow, timedelta(hours=4), [0.5, 0.99])
+    >>> found.select("level", pl.col("notional").round()).rows()
+    [(0.5, 1892.0), (0.99, 298471.0)]
     """
     width, rest = divmod(horizon, step(flow))
     if rest or not 1 <= width <= flow.height:
@@ -159,7 +183,7 @@ def by_horizon(
     sums = whole_units(pl.col(columns), unit).rolling_sum(width) / (1 / unit)
     windows = flow.lazy().select(sums).slice(width - 1).select(pl.all().sort())
     count = flow.height - width + 1
-    # a hair below, so that 0.95 of 100 windows is the 95th
+    # within rounding, so that 0.95 of 100 windows is the 95th
     ranks = [max(0, math.ceil(level * count - 1e-9) - 1) for level in levels]
     return (
         windows.select(pl.all().gather(ranks))

@@ -1,4 +1,4 @@
-"""A statistic with its band, and how wide a band has to be for few blocks of unequal weight.
+"""Confidence bands, widened for few blocks of unequal weight.
 
 References: Hesterberg (2015), "What Teachers Should Know About the Bootstrap", on the width of percentile
 intervals for few observations; Kish (1965) on the effective number.
@@ -15,9 +15,17 @@ from backtest.kernel.types import Floats
 
 @dataclass(frozen=True)
 class Band:
-    """A statistic, the range it moves in, and what that range rests on.
+    """A statistic, its confidence band, and the blocks behind the band.
 
-    ``low`` and ``high`` are NaN where any draw's statistic is, the estimate where it cannot be computed itself.
+    ``low`` and ``high`` are NaN where any draw's statistic is NaN, the estimate where it cannot be computed.
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> share, days = lambda frame: frame["liquidated"].mean(), timedelta(days=2)
+    >>> found = stats.band(outcomes, share, time="entry_time", length=days, seed=1)
+    >>> round(found.estimate, 3), found.blocks
+    (0.344, 9)
     """
 
     estimate: float
@@ -38,13 +46,20 @@ class Band:
 
 
 def effective_number(weights: Floats) -> float:
-    """Return how many blocks of equal weight would tell as much: (Σ w)² / Σ w² (Kish 1965)."""
+    """Return the equivalent number of blocks of equal weight: (Σ w)² / Σ w² (Kish 1965).
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> round(stats.effective_number(np.array([1.0, 1.0, 2.0])), 2)
+    2.67
+    """
     shares = weights / weights.max()
     return float(shares.sum() ** 2 / (shares**2).sum())
 
 
 def tail(outside: float, effective: float) -> float:
-    """Return the probability below a band's lower end: ``outside``, less what few blocks ask for."""
+    """Return the probability below a band's lower end: ``outside``, lowered for few blocks."""
     if effective <= 1:
         return 0.0
     normal = NormalDist()

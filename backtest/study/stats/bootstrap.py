@@ -1,9 +1,9 @@
-"""Bands: how far a statistic moves when history is drawn again from its own calendar blocks.
+"""Block bootstrap: variation of a statistic when history is drawn again from its own calendar blocks.
 
-All positions of a run live through one price path, so rows near in time are no independent evidence. What is
-drawn again, with replacement, is whole calendar blocks: [k L, (k + 1) L) since 1970, k an integer, L the stated
+All positions of a run share one price path, so rows near in time are not independent. Drawn again, with
+replacement, are whole calendar blocks: [k L, (k + 1) L) since 1970, k an integer, L the stated
 length. Within a block everything stays as it was; between blocks independence is assumed, so a block should be
-several times longer than anything lasts that ties rows together. A calendar block without rows, between the first
+several times longer than any dependence between rows. A calendar block without rows, between the first
 and the last, is drawn as an empty one: nothing happened in it. Edge blocks may be shorter than the rest.
 
 A :class:`Resampling` holds the blocks drawn, and serves any number of statistics, so that differences between two
@@ -15,8 +15,8 @@ of them get a band too::
 
 How often bands of 95 % held the true mean, of 1,000 simulated histories in blocks of 336 hours: 93 to 95 % where
 neighbouring hours correlate by 0.9 or 0.97 (6, 13, 26 or 52 blocks), 90 to 91 % at 0.99, where correlation lasts a
-third of a block; of ratios over blocks that share a fate and differ in weight, 95 to 97 %. Bands from independent
-errors held it 10 to 40 % of the time.
+third of a block; of ratios over blocks with common shocks and different weights, 95 to 97 %. Bands from
+independent errors held it 10 to 40 % of the time.
 
 References: Künsch (1989), Carlstein (1986) on blocks; of the width of bands, see ``stats.bands``.
 """
@@ -44,14 +44,21 @@ FunctionOfSums = Callable[[Floats], Floats]
 
 
 def blocks(times: pl.Expr, length: timedelta = FORTNIGHT) -> pl.Expr:
-    """Return the calendar block [k length, (k + 1) length) since 1970 that each time falls in, as ``block``."""
+    """Return the calendar block [k length, (k + 1) length) since 1970 that each time falls in, as ``block``.
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> outcomes.select(stats.blocks(pl.col("entry_time"), timedelta(days=2)))["block"].n_unique()
+    9
+    """
     return times.dt.epoch("ms").floordiv(_milliseconds(length)).alias("block")
 
 
 @dataclass(frozen=True, eq=False)
 @shown()
 class Resampling:
-    """Calendar blocks drawn again and again: the same ones for every statistic.
+    """Draws of calendar blocks: the same ones for every statistic.
 
     Raises
     ------
@@ -59,9 +66,16 @@ class Resampling:
         For fewer than two blocks, and weights that are negative, not finite, or zero throughout.
     ArgumentError
         For a length that is not positive, a confidence outside (0, 1), no draws.
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> plan = stats.Resampling(np.array([3.0, 1.0, 2.0]), seed=1, draws=99)
+    >>> plan.counts.shape
+    (100, 3)
     """
 
-    weights: Floats  #: (blocks,) what each block contributes: rows, or notional
+    weights: Floats  #: (blocks,) weight of each block: rows, or notional
     _: KW_ONLY
     seed: Seed
     first: int = 0  #: number of the first block, as :func:`blocks` counts
@@ -122,7 +136,7 @@ class Resampling:
 
         Parameters
         ----------
-        sums : (blocks, k) what each block adds; add columns to see two runs in the same blocks
+        sums : (blocks, k) sums of each block; add columns to compare two runs in the same blocks
         function : takes sums over drawn blocks, (1 + draws, k), and returns (1 + draws,)
 
         Returns
@@ -138,7 +152,7 @@ class Resampling:
     def of_frame(self, frame: pl.DataFrame, statistic: Statistic, *, time: str) -> Floats:
         """Return a statistic of a frame, for history and for each draw.
 
-        Rows stand in order of block, and as often as their block was drawn: a statistic must not take rows with
+        Rows come in order of block, and as often as their block was drawn: a statistic must not take rows with
         equal times for the same event.
 
         Returns
@@ -198,12 +212,19 @@ def resampling(
     draws: int = 999,
     confidence: float = 0.95,
 ) -> Resampling:
-    """Return blocks drawn from the time that some rows span.
+    """Return draws of the calendar blocks that the rows span.
 
     Parameters
     ----------
-    times : of the rows; of all of them, where several frames are to be compared
-    weights : whole numbers, what each row counts for the effective number of blocks; one by default
+    times : of the rows; of all frames together, if several are compared
+    weights : whole numbers, weight of each row in the effective number of blocks; one by default
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> plan = stats.resampling(outcomes["entry_time"], seed=1, length=timedelta(days=2), draws=99)
+    >>> plan.weights.size
+    9
     """
     if times.is_empty() or times.null_count():
         raise DataError(f"a band needs rows with times: {times.null_count():,} of {times.len():,} are null")
@@ -226,7 +247,16 @@ def band(
     draws: int = 999,
     confidence: float = 0.95,
 ) -> Band:
-    """Return the band of one statistic of a frame; see :class:`Resampling` for several, and for sums."""
+    """Return the band of one statistic of a frame; see :class:`Resampling` for several, and for sums.
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> share, days = lambda frame: frame["liquidated"].mean(), timedelta(days=2)
+    >>> found = stats.band(outcomes, share, time="entry_time", length=days, seed=1)
+    >>> round(found.low, 2), round(found.high, 2)
+    (0.23, 0.45)
+    """
     plan = resampling(frame[time], seed=seed, length=length, draws=draws, confidence=confidence)
     return plan.band(plan.of_frame(frame, statistic, time=time))
 

@@ -16,7 +16,7 @@ CLOSE_ENOUGH = 1e-10
 
 
 def fitted(training: Floats, exceeds: Flags, test: Floats) -> Floats:
-    """Return the log-odds of an event in test rows, by what training rows teach.
+    """Return the log-odds of an event in test rows, fitted on training rows.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def fitted(training: Floats, exceeds: Flags, test: Floats) -> Floats:
 
 
 def coefficients(design: Floats, exceeds: Flags) -> Floats:
-    """Return what maximises the log-likelihood less half a squared length, of all but the first coefficient.
+    """Return the coefficients of the largest log-likelihood less half their squared length, the first excepted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Rates of yes-or-no events over openings, with bands over calendar blocks: one frame for any number of them."""
+"""Rates of yes-or-no events with bands over calendar blocks, one frame for any number of rates."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ MILLISECOND = timedelta(milliseconds=1)
 @dataclass(frozen=True, eq=False)
 @shown()
 class Rate:
-    """Cases in order of time, and which of them an event befell."""
+    """Cases in order of time, and the flags of those with an event.
 
-    keys: Mapping[str, Any]  #: columns that name the rate
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> times = outcomes["entry_time"].to_physical().to_numpy()
+    >>> rate = stats.Rate({"of": "positions"}, times, outcomes["liquidated"].to_numpy())
+    >>> int(rate.events.sum()), rate.events.size
+    (344, 1000)
+    """
+
+    keys: Mapping[str, Any]  #: columns that identify the rate
     times: Integers  #: (cases,) ms
     events: Flags  #: (cases,)
 
@@ -47,11 +56,19 @@ def banded_rates(
     ------
     DataError
         Where no rate has any case, or they lie in fewer than two blocks.
+
+    Examples
+    --------
+    >>> from backtest.study import stats
+    >>> times = outcomes["entry_time"].to_physical().to_numpy()
+    >>> rate = stats.Rate({"of": "positions"}, times, outcomes["liquidated"].to_numpy())
+    >>> stats.banded_rates([rate], seed=1, length=timedelta(days=2), draws=99).columns
+    ['of', 'cases', 'events', 'rate', 'low', 'high', 'effective_blocks']
     """
     lasting = length // MILLISECOND
     spans = [(rate.times[0] // lasting, rate.times[-1] // lasting) for rate in rates if rate.times.size]
     if not spans:
-        raise DataError("rates need cases: no horizon is observed whole from any opening")
+        raise DataError("rates need cases: no horizon is fully observed from any open")
     first, last = min(span[0] for span in spans), max(span[1] for span in spans)
     sums = np.zeros((last - first + 1, len(rates), 2), np.int64)
     for number, rate in enumerate(rates):

@@ -1,8 +1,8 @@
-"""How far the price went from each opening within a horizon, and what leverage that allows.
+"""Excursions: largest price moves from each open within a horizon, and the leverage they allow.
 
-An excursion is the largest move against a position opened at a bar's opening: down, 1 - lowest low / open, to a
-long; up, highest high / open - 1, to a short. From it follow the chance of touching a price so far away, the
-largest move of a crash, and the leverage that a move just liquidates under one maintenance rate m on the notional
+An excursion is the largest move against a position opened at a bar's open: down, 1 - lowest low / open, to a
+long; up, highest high / open - 1, to a short. From it follow the probability of touching a price at a given
+distance, the largest move of a crash, and the least leverage that a move liquidates under one maintenance rate m on the notional
 at the mark:
 
     long   L* = 1 / (1 - (1 - m) (1 - move))        short   L* = 1 / ((1 + m) (1 + move) - 1)
@@ -39,18 +39,25 @@ MILLISECOND = timedelta(milliseconds=1)
 def excursions(
     market: Market, horizon: timedelta, *, symbol: str | None = None, whole: bool = True
 ) -> pl.DataFrame:
-    """Return how far the mark price went from each opening within a horizon.
+    """Return the largest moves of the mark price from each open within a horizon.
 
     Parameters
     ----------
     market : mark prices
-    horizon : from the opening on; bars that open before its end count whole
-    whole : leave out openings whose horizon runs into a long gap or beyond the history
+    horizon : from the open on; bars that open before its end count whole
+    whole : leave out opens whose horizon runs into a long gap or beyond the history
 
     Returns
     -------
-    ``time, open, down, up`` (fractions of the open), ``low_time, high_time`` (openings of the bars of the first
+    ``time, open, down, up`` (fractions of the open), ``low_time, high_time`` (open times of the bars of the first
     extremes).
+
+    Examples
+    --------
+    >>> from backtest.study.survival import excursions
+    >>> found = excursions.excursions(market, timedelta(days=1))
+    >>> round(found["down"].max(), 3), round(found["up"].max(), 3)
+    (0.348, 0.256)
     """
     name = symbol_of(market, symbol)
     number = market.symbols.index(name)
@@ -85,16 +92,23 @@ def touching(
     draws: int = 999,
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """Return how often the mark price went so far against a position, from any opening, within each horizon.
+    """Return how often the mark price moved a distance against a position, from any open, within each horizon.
 
     Parameters
     ----------
-    distances : fractions of the opening price
+    distances : fractions of the price at the open
     length, draws, confidence, seed : of the bands over calendar blocks; no draws, no bands
 
     Returns
     -------
     ``side, distance, horizon, openings, touched, chance`` and, with draws, ``low, high, effective_blocks``.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import excursions
+    >>> found = excursions.touching(market, [0.05], [timedelta(days=1)], draws=0, seed=1)
+    >>> found.select("side", pl.col("chance").round(2)).rows()
+    [('long', 0.62), ('short', 0.39)]
     """
     rates = []
     for horizon in horizons:
@@ -120,6 +134,12 @@ def critical_leverage(move: Floats | float, maintenance_rate: float, side: str =
     Returns
     -------
     As many as moves; infinite where no leverage is liquidated.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import excursions
+    >>> excursions.critical_leverage(np.array([0.05, 0.31]), 0.004).round(1)
+    array([18.6,  3.2])
     """
     moves = np.asarray(move, np.float64)
     if side not in ("long", "short") or not 0 < maintenance_rate < 1:
@@ -143,11 +163,11 @@ def crashes(
     symbol: str | None = None,
     horizon: timedelta = CRASH_WINDOW,
 ) -> pl.DataFrame:
-    """Return the largest fall and rise within each span, and the leverage each of them just liquidates.
+    """Return the largest fall and rise within each span, and the least leverage each of them liquidates.
 
     Parameters
     ----------
-    spans : first and last moment of each by name; a move begins at an opening inside and ends within ``horizon``
+    spans : first and last moment of each by name; a move begins at an open inside and ends within ``horizon``
     maintenance_rate : see :func:`critical_leverage`
 
     Returns
@@ -159,6 +179,14 @@ def crashes(
     ------
     DataError
         For a span in which no bar opens.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import excursions
+    >>> span = {"midday crash": (noon - timedelta(hours=6), noon + timedelta(hours=6))}
+    >>> found = excursions.crashes(market, span, maintenance_rate=0.004)
+    >>> found.select(pl.col("fall").round(3), pl.col("long_leverage").round(1)).row(0)
+    (0.27, 3.7)
     """
     moved = excursions(market, horizon, symbol=symbol, whole=False)
     rows = []

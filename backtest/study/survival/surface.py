@@ -1,8 +1,8 @@
-"""The probability surface: how often a position opened at any bar was liquidated, by leverage, side and horizon.
+"""Probability surface: share of positions liquidated, by leverage, side and horizon.
 
-Every opening of the history is an entry, at each leverage and on both sides; a year of minutes at 20 leverages is
-21 million searches of the sweep's own trees. Openings a minute apart live through nearly the same prices, so their
-number says nothing about certainty: the bands over calendar blocks do.
+Every bar of the history is an entry at its open, at each leverage and on both sides; a year of minutes at 20
+leverages is 21 million searches of the sweep's own trees. Entries a minute apart see nearly the same prices, so their
+number is no measure of certainty: use the bands over calendar blocks.
 """
 
 from __future__ import annotations
@@ -62,21 +62,30 @@ def probability_surface(
     confidence: float = 0.95,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Return how often a position opened at a bar's opening was liquidated within each horizon.
+    """Return how often a position opened at a bar's open was liquidated within each horizon.
 
     Parameters
     ----------
     market, venue, tiers, threads : as for ``sweep``
     symbol : of the market; may be left out where there is only one
-    leverages, notional : of what is opened at every bar, the notional in settlement currency
-    horizons : from the entry; openings whose horizon is not known whole are left out
+    leverages, notional : of the position opened at every bar, the notional in settlement currency
+    horizons : from the entry; entries whose horizon is not fully observed are left out
     length, draws, confidence, seed : of the bands over calendar blocks; no draws, no bands
 
     Returns
     -------
     ``side, leverage, horizon, entries, liquidated, probability`` and, with draws, ``low, high,
-    effective_blocks``. Openings at which the tier did not allow the leverage are left out; where none did, the
+    effective_blocks``. Entries at which the tier did not allow the leverage are left out; where none did, the
     probability is NaN.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> found = survival.probability_surface(
+    ...     market, venue, leverages=[20], horizons=[timedelta(days=1)], draws=0, seed=1
+    ... )
+    >>> found.select("side", "entries", pl.col("probability").round(3)).rows()
+    [('long', 385, 0.662), ('short', 385, 0.434)]
     """
     if not horizons:
         raise ArgumentError("must hold at least one", argument="horizons")

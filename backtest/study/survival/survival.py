@@ -1,14 +1,14 @@
-"""Survival: how long positions lived before they were liquidated, and what else ended them.
+"""Survival analysis of positions: time to liquidation, with other outcomes as competing risks.
 
-A life runs from the entry. A liquidation, stop or take-profit is known only to its bar, so its duration is to the
-end of that bar; an exit is at an opening. What is still open when the history ends, and what a long gap hides, is
+A holding period runs from the entry. A liquidation, stop or take-profit is known only to its bar, so its duration is
+to the end of that bar; an exit is at an open. Positions still open when the history ends, or hidden by a long gap, are
 censored there. Positions are censored or end otherwise for reasons that depend on the price (a take-profit is a
 price), so Kaplan-Meier with exits as censoring answers "what if holders had never closed", and only where closing
-tells nothing about liquidation; Aalen-Johansen answers "what share had been liquidated by then", exits as they
+is independent of liquidation; Aalen-Johansen answers "what share had been liquidated by then", exits as they
 were.
 
 Ties are exact: all that ends at one duration left the same number at risk. Weights are counted in millionths of a
-trader, as whole numbers. Standard errors are Greenwood's, for independent lives, and stand there for comparison:
+trader, as whole numbers. Standard errors are Greenwood's, for independent positions, and are given for comparison:
 all positions of a run share one price path, and :func:`bands` draws calendar blocks of entry times.
 
 References: Kaplan and Meier (1958); Aalen and Johansen (1978); Greenwood (1926).
@@ -30,11 +30,11 @@ from backtest.schemas.frames import Time
 from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed, blocks, resampling
 
-#: What can end a life, and what merely hides its end.
+#: Events that end a holding period; otherwise it is censored.
 CAUSES = ("liquidated", "stopped", "took_profit", "exited")
 End = pl.Enum([*CAUSES, "censored"])
 
-#: Outcomes that came about after the opening of their bar.
+#: Outcomes that occur after the open of their bar.
 INSIDE_A_BAR = ("liquidated", "stopped", "took_profit")
 
 #: Cells of draws times durations worked on at once.
@@ -45,12 +45,12 @@ DAY = timedelta(days=1)
 
 @checked
 def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
-    """Return outcomes with how long each position lived and what ended it.
+    """Return outcomes with the duration of each holding period and the event that ended it.
 
     Parameters
     ----------
     outcomes : as ``sweep`` returns them
-    market : the one they were swept in, which says when bars and history end
+    market : the one they were swept in, which gives the ends of bars and history
 
     Returns
     -------
@@ -59,7 +59,14 @@ def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
     Raises
     ------
     DataError
-        For books whose rows thin out: what their holders closed within a row is no event of its own.
+        For books whose rows decay: partial closes by holders within a row are not events.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> held = survival.lives(outcomes, market)
+    >>> held["ended"].value_counts(sort=True).rows()
+    [('exited', 591), ('liquidated', 344), ('censored', 65)]
     """
     require_whole(outcomes)
     ends = {"interval": market.intervals, "last": market.times[market.firsts[1:] - 1] + market.intervals}
@@ -92,9 +99,9 @@ def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
 
 @checked
 def require_whole(outcomes: pl.DataFrame) -> None:
-    """Refuse books whose rows thin out."""
+    """Refuse books whose rows decay."""
     if "surviving_weight" in outcomes.columns:
-        raise DataError("lives need rows that end at once: rows with a surviving_weight thin out before they end")
+        raise DataError("lives need rows that end at once: rows with a surviving_weight decay before they end")
 
 
 @checked
@@ -104,12 +111,21 @@ def kaplan_meier(frame: pl.DataFrame, by: Sequence[str] = (), *, cause: str = "l
     Parameters
     ----------
     frame : as :func:`lives` returns it
-    by : columns to tell apart
+    by : columns to group by
 
     Returns
     -------
     The keys, ``duration``, and at each: ``at_risk`` just before it, ``events``, ``survival`` S = prod(1 - d/n)
-    from then on, and Greenwood's ``standard_error``, NaN once nobody is left.
+    from then on, and Greenwood's ``standard_error``, NaN once none is left.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> held = survival.lives(outcomes, market)
+    >>> survival.kaplan_meier(held, ["side"]).group_by("side", maintain_order=True).agg(
+    ...     pl.col("survival").last().round(2)
+    ... ).rows()
+    [('long', 0.25), ('short', 0.59)]
     """
     counted = _counted(frame, by, (cause,))
     step, left = pl.col(cause) / pl.col("at_risk"), pl.col("at_risk") - pl.col(cause)
@@ -136,6 +152,13 @@ def aalen_johansen(frame: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
     -------
     The keys, ``duration``, ``at_risk``, ``survival`` of all causes, and a column a cause: its cumulative
     incidence, the sum of S(just before) x events of the cause / at risk. They and the survival add up to one.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> held = survival.lives(outcomes, market)
+    >>> round(survival.aalen_johansen(held)["liquidated"].last(), 3)
+    0.355
     """
     every = pl.sum_horizontal(CAUSES) / pl.col("at_risk")
     before = pl.col("survival").shift(1, fill_value=1.0)
@@ -151,7 +174,7 @@ def aalen_johansen(frame: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
 
 @checked
 def restricted_mean(curve: pl.DataFrame, horizon: timedelta, by: Sequence[str] = ()) -> pl.DataFrame:
-    """Return the mean time alive within a horizon: the area under survival up to it, in days.
+    """Return the mean time to the event within a horizon: the area under survival up to it, in days.
 
     Parameters
     ----------
@@ -159,7 +182,15 @@ def restricted_mean(curve: pl.DataFrame, horizon: timedelta, by: Sequence[str] =
 
     Returns
     -------
-    The keys and ``mean_days``, NaN where everybody still alive was lost from sight before the horizon.
+    The keys and ``mean_days``, NaN where all remaining positions were censored before the horizon.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> held = survival.lives(outcomes, market)
+    >>> curve = survival.kaplan_meier(held)
+    >>> round(survival.restricted_mean(curve, timedelta(days=1))["mean_days"].item(), 2)
+    0.71
     """
     if horizon <= timedelta(0):
         raise ArgumentError(f"the horizon of a restricted mean must be above zero, is {horizon}")
@@ -196,6 +227,14 @@ def bands(
     Returns
     -------
     The keys, ``duration``, ``survival``, ``low``, ``high``, ``effective_blocks``.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> held = survival.lives(outcomes, market)
+    >>> found = survival.bands(held, [timedelta(days=1)], seed=1, length=timedelta(days=2), draws=99)
+    >>> found.select("survival", "low", "high").select(pl.all().round(2)).row(0)
+    (0.59, 0.49, 0.74)
     """
     plan = resampling(
         frame["entry_time"], seed=seed, length=length, draws=draws, confidence=confidence

@@ -1,6 +1,6 @@
-"""Volatility as it was known, and how far liquidation was away in days of it.
+"""Trailing volatility, and the distance to liquidation in daily standard deviations.
 
-Daily volatility at an opening is the standard deviation of log returns from close to close over a trailing window,
+Daily volatility at an open is the standard deviation of log returns from close to close over a trailing window,
 scaled by the root of bars a day. Only bars that had closed by then count; returns across missing bars do not.
 """
 
@@ -19,7 +19,7 @@ __dir__ = __all__.copy
 
 DAY = timedelta(days=1)
 
-#: Fewer returns say nothing about volatility.
+#: Least number of returns for a volatility.
 FEWEST_RETURNS = 20
 
 Regime = pl.Enum(["calm", "middle", "turbulent"])
@@ -27,11 +27,18 @@ Regime = pl.Enum(["calm", "middle", "turbulent"])
 
 @checked
 def trailing_volatility(market: Market, window: timedelta = 30 * DAY) -> pl.DataFrame:
-    """Return the daily volatility known at each opening.
+    """Return the daily volatility known at each open.
 
     Returns
     -------
     ``symbol, time, volatility``; null before ``FEWEST_RETURNS`` returns lie in the window.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import volatility
+    >>> known = volatility.trailing_volatility(market, timedelta(days=7))
+    >>> round(known["volatility"].max(), 3)
+    0.117
     """
     if window <= timedelta(0):
         raise ArgumentError(f"the window of a volatility must be above zero, is {window}")
@@ -57,7 +64,15 @@ def trailing_volatility(market: Market, window: timedelta = 30 * DAY) -> pl.Data
 def known_at_entry(
     positions: pl.DataFrame, market: Market, window: timedelta = 30 * DAY
 ) -> pl.DataFrame:  # fmt: skip
-    """Return positions or outcomes with the daily ``volatility`` known at the last opening by their entry."""
+    """Return positions or outcomes with the daily ``volatility`` known at the last open by their entry.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import volatility
+    >>> found = volatility.known_at_entry(outcomes, market)
+    >>> found["volatility"].null_count()
+    48
+    """
     known = trailing_volatility(market, window).sort("time")
     ordered = positions.with_row_index("row").sort("entry_time", maintain_order=True)
     joined = ordered.join_asof(
@@ -68,12 +83,19 @@ def known_at_entry(
 
 @checked
 def distance_in_days(outcomes: pl.DataFrame, market: Market, window: timedelta = 30 * DAY) -> pl.DataFrame:
-    """Return outcomes with how far liquidation lay from the entry, in standard deviations of a day.
+    """Return outcomes with the distance from entry to liquidation, in standard deviations of a day.
 
     Returns
     -------
     The outcomes with ``volatility`` and ``distance_days`` = abs(ln(liquidation price / entry price)) / volatility,
     null where either does not exist. The liquidation price is the outcome's, funding included.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import volatility
+    >>> found = volatility.distance_in_days(outcomes, market)
+    >>> found.group_by("liquidated").agg(pl.col("distance_days").median().round(2)).sort("liquidated").rows()
+    [(False, 1.51), (True, 0.36)]
     """
     move = (pl.col("liquidation_price") / pl.col("entry_price")).log().abs()
     return known_at_entry(outcomes, market, window).with_columns(distance_days=move / pl.col("volatility"))
@@ -85,6 +107,13 @@ def entry_regime(outcomes: pl.DataFrame, market: Market, window: timedelta = 7 *
 
     A label in hindsight: the volatility was known at the entry, the thirds are those of the whole history, of
     each symbol for itself. Null where no volatility was known.
+
+    Examples
+    --------
+    >>> from backtest.study.survival import volatility
+    >>> found = volatility.entry_regime(outcomes, market)
+    >>> found.group_by("entry_regime").agg(pl.col("liquidated").mean().round(2)).sort("entry_regime").rows()
+    [(None, 0.19), ('calm', 0.32), ('middle', 0.44), ('turbulent', 0.31)]
     """
     known = trailing_volatility(market, window).drop_nulls()
     thirds = known.group_by("symbol").agg(
