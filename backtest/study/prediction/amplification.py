@@ -1,9 +1,9 @@
 """Amplification of price shocks by liquidations: open liquidation levels against order-book depth.
 
-When the price passes one unit, the open notional at that price is liquidated, and the order book absorbs its
-depth there: R(p) = liquidation notional per unit price / book depth per unit price. A shock d moves the price by
-d, the liquidations it triggers by R d, and so on: d (1 + R + R^2 + ...) = d / (1 - R). From R = 1 on the sum
-diverges: marked ``runaway``, without a number. (After Bankman-Fried, 13 March 2020, of BitMEX: $1 m for 25 basis points of
+When the price passes one unit, the open notional at that price is liquidated, and the order book absorbs its depth
+there: R(p) = liquidation notional per unit price / book depth per unit price. A shock d moves the price by d, the
+liquidations it triggers by R d, and so on: d (1 + R + R^2 + ...) = d / (1 - R). From R = 1 on the sum diverges:
+marked ``runaway``, without a number. (After Bankman-Fried, 13 March 2020, of BitMEX: $1 m for 25 basis points of
 book against a constant $10 m of liquidations.)
 
 This looks forward, from an exogenous shock. An observed move already contains its cascade: feeding it forward

@@ -1,9 +1,9 @@
 """Excursions: largest price moves from each open within a horizon, and the leverage they allow.
 
-An excursion is the largest move against a position opened at a bar's open: down, 1 - lowest low / open, to a
-long; up, highest high / open - 1, to a short. From it follow the probability of touching a price at a given
-distance, the largest move of a crash, and the least leverage that a move liquidates under one maintenance rate m on the notional
-at the mark:
+An excursion is the largest move against a position opened at a bar's open: down, 1 - lowest low / open, to a long;
+up, highest high / open - 1, to a short. From it follow the probability of touching a price at a given distance,
+the largest move of a crash, and the least leverage that a move liquidates under one maintenance rate m on the
+notional at the mark:
 
     long   L* = 1 / (1 - (1 - m) (1 - move))        short   L* = 1 / ((1 + m) (1 + move) - 1)
 

@@ -1,8 +1,8 @@
 """Probability surface: share of positions liquidated, by leverage, side and horizon.
 
 Every bar of the history is an entry at its open, at each leverage and on both sides; a year of minutes at 20
-leverages is 21 million searches of the sweep's own trees. Entries a minute apart see nearly the same prices, so their
-number is no measure of certainty: use the bands over calendar blocks.
+leverages is 21 million searches of the sweep's own trees. Entries a minute apart see nearly the same prices, so
+their number is no measure of certainty: use the bands over calendar blocks.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Survival analysis of positions: time to liquidation, with other outcomes as competing risks.
 
-A holding period runs from the entry. A liquidation, stop or take-profit is known only to its bar, so its duration is
-to the end of that bar; an exit is at an open. Positions still open when the history ends, or hidden by a long gap, are
-censored there. Positions are censored or end otherwise for reasons that depend on the price (a take-profit is a
-price), so Kaplan-Meier with exits as censoring answers "what if holders had never closed", and only where closing
-is independent of liquidation; Aalen-Johansen answers "what share had been liquidated by then", exits as they
-were.
+A holding period runs from the entry. A liquidation, stop or take-profit is known only to its bar, so its duration
+is to the end of that bar; an exit is at an open. Positions still open when the history ends, or hidden by a long
+gap, are censored there. Positions are censored or end otherwise for reasons that depend on the price (a
+take-profit is a price), so Kaplan-Meier with exits as censoring answers "what if holders had never closed", and
+only where closing is independent of liquidation; Aalen-Johansen answers "what share had been liquidated by then",
+exits as they were.
 
 Ties are exact: all that ends at one duration left the same number at risk. Weights are counted in millionths of a
 trader, as whole numbers. Standard errors are Greenwood's, for independent positions, and are given for comparison:
