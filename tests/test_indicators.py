@@ -376,7 +376,7 @@ def test_trial__refuses_an_indicator_computed_from_the_book_behind_the_labels():
         lambda: trial.scores([volatility], baseline=crowd, seed=1),
         lambda: trial.combined("both", [volatility, crowd]),
     ):
-        with pytest.raises(ArgumentError, match="from the very book behind the labels"):
+        with pytest.raises(ArgumentError, match="from the book behind the labels"):
             score()
 
 

@@ -92,7 +92,7 @@ def test_the_surface__rises_with_leverage_and_with_the_horizon_over_the_same_ent
 
 
 def test_a_horizon_beyond_the_history__is_refused() -> None:
-    with pytest.raises(DataError, match="no horizon is observed whole"):
+    with pytest.raises(DataError, match="no horizon is fully observed"):
         probability_surface(random_market(), one_tier(), horizons=[365 * DAY], seed=0)
 
 

@@ -205,6 +205,6 @@ def test_lives__end_with_their_bar_their_gap_or_the_history() -> None:
     assert frame["ended"].to_list() == ["liquidated", "exited", "censored", "censored"]
     assert [lasted // timedelta(minutes=1) for lasted in frame["duration"]] == [4, 2, 4, 2]
     assert frame.select(outcomes.columns).equals(outcomes)
-    with pytest.raises(DataError, match="thin out"):
+    with pytest.raises(DataError, match="decay before they end"):
         lives(outcomes.with_columns(surviving_weight=1.0), market)
     assert set(Outcome.categories) - {"open", "unknown"} == set(CAUSES)
