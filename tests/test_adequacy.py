@@ -61,7 +61,7 @@ def test_period_moves__are_those_inside_whole_calendar_periods() -> None:
     assert found.select("down", "up", "change").row(0) == expected
     with pytest.raises(ArgumentError, match="whole bars of 1:00:00"):
         period_moves(market, timedelta(minutes=90))
-    with pytest.raises(DataError, match="is whole"):
+    with pytest.raises(DataError, match="is complete"):
         period_moves(market, 30 * DAY)
 
 
