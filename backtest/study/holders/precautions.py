@@ -201,7 +201,7 @@ def stopped(
             raise ArgumentError(f"must lie between 0 and 1, is {value!r}", argument=name)
     if options.get("leverage_limit") == "filter":
         raise ArgumentError(
-            "must not be filter: every position must have its outcome beside it", argument="leverage_limit"
+            "must not be filter: every position needs its outcome without the stop", argument="leverage_limit"
         )
     plain = _with(book, book.positions.drop("stop_price", strict=False))
     bare = sweep(plain, market, venue, **options)

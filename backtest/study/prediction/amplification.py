@@ -153,7 +153,7 @@ def march(
     if not exogenous:
         raise ArgumentError(
             "must be True: feeding liquidations forward is for shocks from outside, an observed move "
-            "already contains its cascade; of a history, ask removed_flow",
+            "already contains its cascade; for a history, see study.liquidations.without_liquidations",
             argument="exogenous",
         )
     if side not in (1, -1):
