@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from backtest.schemas.frames import ContractKind
+from backtest.schemas.frames import KindOfContract
 
 
 def with_kinds(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.DataFrame:
     """Return outcomes with ``contract_kind`` by symbol, linear where it is not told, and ``entry_notional``."""
-    told = pl.col("symbol").replace_strict(kinds or {}, default="linear", return_dtype=ContractKind)
+    told = pl.col("symbol").replace_strict(kinds or {}, default="linear", return_dtype=KindOfContract)
     named = outcomes.with_columns(contract_kind=told)
     if "entry_price" not in named.columns:
         return named

@@ -309,6 +309,62 @@ def test_a_position_twice__is_told_before_any_work(tmp_path, made):
     assert not (tmp_path / "out" / "outcomes").exists()
 
 
+TEXT, NUMBERS = pl.concat_str(pl.lit("p"), "position_id"), pl.col("position_id")
+DIGITS, CATEGORIES = NUMBERS.cast(pl.String), TEXT.cast(pl.Categorical)
+
+
+@pytest.mark.parametrize(
+    ("ids", "adjusted"),
+    [(TEXT, TEXT), (CATEGORIES, TEXT), (DIGITS, NUMBERS), (NUMBERS, DIGITS), (NUMBERS.cast(pl.Int32), NUMBERS)],
+    ids=["text", "categories", "text and numbers", "numbers and text", "short numbers"],
+)
+def test_ids_of_any_type__give_the_rows_of_one_sweep(tmp_path, made, ids, adjusted):
+    positions, changes = named(tmp_path, made, ids), made.book.adjustments.drop("row")
+    changes.with_columns(position_id=adjusted).write_parquet(tmp_path / "changes.parquet")
+    result = sweep_batches(
+        positions,
+        made.prices,
+        made.venue,
+        tmp_path / "out",
+        adjustments=tmp_path / "changes.parquet",
+        batch_rows=400,
+    )
+    book = Book(pl.read_parquet(positions), pl.read_parquet(tmp_path / "changes.parquet"))
+    expected = sweep(book, made.market, made.venue)
+    assert_frame_equal(result.outcomes().collect(), expected, check_exact=True)
+
+
+def test_positions_without_ids__are_numbered_through_all_files(tmp_path, made):
+    positions = named(tmp_path, made, None)
+    result = sweep_batches(positions, made.prices, made.venue, tmp_path / "out", batch_rows=400)
+    expected = sweep(pl.read_parquet(positions), made.market, made.venue)
+    assert_frame_equal(result.outcomes().collect(), expected, check_exact=True)
+    assert expected["position_id"].to_list() == list(range(expected.height))
+
+
+def test_text_ids__are_checked_across_batches(tmp_path, made):
+    positions, changes = named(tmp_path, made, TEXT), made.book.adjustments.drop("row")
+    changes.with_columns(position_id=pl.lit("stranger")).write_parquet(tmp_path / "changes.parquet")
+    options = {"batch_rows": 400, "adjustments": tmp_path / "changes.parquet"}
+    with pytest.raises(DataError, match=r"1 of 1 ids are not, the lowest 'stranger'"):
+        sweep_batches(positions, made.prices, made.venue, tmp_path / "out", **options)
+    with pytest.raises(DataError, match=r"position_id must be one of those there are, which are whole numbers"):
+        sweep_batches(made.positions, made.prices, made.venue, tmp_path / "out", **options)
+    pl.read_parquet(positions / "0.parquet").head(2).write_parquet(positions / "3.parquet")
+    with pytest.raises(DataError, match=r"position_id must not repeat, .* 2 or more are used again, .* 'p\d+'"):
+        sweep_batches(positions, made.prices, made.venue, tmp_path / "out", batch_rows=400)
+
+
+def named(folder: Path, made: Case, ids: pl.Expr | None) -> Path:
+    """Write the positions with other ids, or without."""
+    (folder / "positions").mkdir()
+    for path in made.positions.glob("*.parquet"):
+        own = pl.read_parquet(path)
+        changed = own.drop("position_id") if ids is None else own.with_columns(position_id=ids)
+        changed.write_parquet(folder / "positions" / path.name)
+    return folder / "positions"
+
+
 def test_an_adjustment_of_nobody__is_told_before_any_work(tmp_path, made):
     stranger = pl.read_parquet(made.adjustments).head(1).with_columns(position_id=pl.lit(9_999_999, pl.Int64))
     pl.concat([pl.read_parquet(made.adjustments), stranger]).write_parquet(tmp_path / "more.parquet")

@@ -1,7 +1,7 @@
-"""What must hold across batches: no position twice, no adjustment of a position there is not.
+"""Checks across batches: no id used twice, no adjustment of an unknown position.
 
-Told before any work is done. Rising ids cost one look at each batch; others are compared a share of them at a
-time, so that memory stays bounded.
+They run before any batch is swept. Rising ids need only the lowest and highest id of each batch; others are
+compared a share of them at a time, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from polars.exceptions import PanicException, PolarsError
 from backtest.errors import DataError
 from backtest.market.files import readable
 from backtest.scale.batches import Batch, StorageOptions, ids_of, scan
+from backtest.schemas.validation import named_alike
 
 #: The lowest and highest id of a batch, whole numbers or text.
 Span = tuple[Any, Any, Batch]
@@ -24,12 +25,12 @@ AT_ONCE = 10_000_000
 
 
 def check(batches: Sequence[Batch], adjustments: str | None, storage: StorageOptions | None) -> None:
-    """Refuse ids used twice, and adjustments of unknown positions; leave to each batch what it can tell itself.
+    """Raise for ids used twice in different batches, and for adjustments of unknown positions.
 
     Raises
     ------
     DataError
-        For either, with how many and the first of them.
+        For either, with the number of ids and the lowest of them.
     """
     spans = [span for batch in batches if (span := _span(batch, storage)) is not None]
     for group in _overlapping(spans):
@@ -80,8 +81,9 @@ def _require_distinct(group: Sequence[Span], storage: StorageOptions | None) -> 
 
 def _require_known(adjustments: str, spans: Sequence[Span], storage: StorageOptions | None) -> None:
     with readable(f"adjustments file {adjustments}", "Parquet"):
-        kind = ids_of(spans[0][2].scan(storage)).collect_schema()["position_id"] if spans else pl.Int64
-        changes = scan(adjustments, False, storage).select(pl.col("position_id").cast(kind)).unique().collect()
+        kind = ids_of(spans[0][2].scan(storage)).collect_schema()["position_id"] if spans else pl.Int64()
+        changes = ids_of(scan(adjustments, False, storage)).unique().collect()
+    changes = named_alike(changes, "position_id", kind)
     total, left = changes.height, changes
     for lowest, highest, batch in spans:
         if left["position_id"].is_between(lowest, highest).any():

@@ -1,4 +1,4 @@
-"""What one worker does with one batch: read, sweep, add up, write. Only paths come in and only sums go out."""
+"""Sweep of one batch by a worker: read, sweep, add up, write. It receives paths and returns sums."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ COMPRESSION: dict[str, Any] = {"compression": "lz4"}
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all batches of a run have in common."""
+    """Settings shared by all batches of a run."""
 
     folder: Path
     prices: Prices
-    stamps: Mapping[str, Any]  #: of the price files, so that a worker that lives on reads changed ones again
+    stamps: Mapping[str, Any]  #: of the price files, so that a worker reads changed ones again
     venue: Venue
     conventions: Conventions  #: tables by symbol, of all that the prices hold
     adjustments: str | None
@@ -55,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Swept:
-    """What became of a batch: how many rows it gave, the files it left, where its time went."""
+    """Result of a batch: rows, files with checksums, seconds by stage."""
 
     rows: int
     files: Mapping[str, str]  #: checksum by path below the folder
@@ -82,7 +82,7 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
     Raises
     ------
     BacktestError
-        For positions that cannot be read, or that the market or the venue cannot take.
+        For positions that cannot be read, or are invalid for the market or the venue.
     OSError
         Where its files cannot be written.
     """
@@ -112,7 +112,7 @@ def _book(job: Job, batch: Batch) -> Book:
     if job.adjustments is None or "position_id" not in positions.columns:
         return Book(positions)
     own = ids_of(positions.lazy()).collect()
-    lowest, highest = own["position_id"].min(), own["position_id"].max()
+    lowest, highest = pl.lit(own["position_id"].min()), pl.lit(own["position_id"].max())
     with readable_parquet("adjustments", job.adjustments):
         rows = scan(job.adjustments, False, job.storage)
         rows = rows.with_columns(pl.col("position_id").cast(own.schema["position_id"]))
@@ -121,7 +121,7 @@ def _book(job: Job, batch: Batch) -> Book:
     return Book(positions, changes.join(own, on="position_id", how="semi", maintain_order="left"))
 
 
-#: The market read last, and of what; batches come in the order of their files, mostly symbol by symbol.
+#: The last market and its key; batches come in the order of their files, mostly symbol by symbol.
 _last: list[tuple[Any, Market]] = []
 
 
@@ -143,7 +143,7 @@ def _market(job: Job, book: Book) -> Market:
 
 
 def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return what is added up over batches, by kind."""
+    """Return the sums that are added up over batches, by kind."""
     stamps = condense(outcomes, None, unit=job.unit)
     found = {
         FLOW: coarsen(stamps, job.every),
@@ -156,7 +156,7 @@ def _parts(job: Job, book: Book, market: Market, outcomes: pl.DataFrame) -> dict
 
 
 def _levels(job: Job, book: Book, market: Market) -> pl.DataFrame:
-    """Return what the book adds to each grid's cells."""
+    """Return the book's contribution to the cells of each grid."""
     held = [(number, replace(grid)) for number, grid in enumerate(job.grids) if grid.symbol in book.symbols]
     parts = []
     for number, grid in held:  # built anew: arrays that came from another process can be written to
@@ -169,7 +169,7 @@ def _levels(job: Job, book: Book, market: Market) -> pl.DataFrame:
 
 
 def _of_symbol(book: Book, symbol: str) -> Book:
-    """Return the positions of a symbol, and what their holders did."""
+    """Return the positions of a symbol and their adjustments."""
     if book.symbols == (symbol,):
         return book
     own = book.positions.filter(pl.col("symbol") == symbol)
