@@ -67,7 +67,7 @@ def test_recent__traded_prices_come_with_their_amounts_in_base(
 def test_recent__an_answer_that_is_no_json_fails_that_and_nothing_else(archive, tmp_path):
     archive.files["fapi/v1/markPriceKlines"] = b"<html>"
     fetched = fetch(archive, tmp_path, "2021-06-19", "2021-06-20", with_recent=True)
-    assert "answered what is no JSON" in fetched.failures[0].entry.note
+    assert "did not answer in JSON" in fetched.failures[0].entry.note
 
 
 def test_recent__fills_the_hole_between_the_archive_and_what_came_before(archive, tmp_path):

@@ -136,7 +136,7 @@ def test_retry__pauses_longer_each_time_within_a_bound_and_by_chance(archive, co
 def test_retry__ends_after_some_attempts_with_the_reason(archive):
     archive.moods["file"] = [("status", 503)] * 9
     clock = Clock()
-    with pytest.raises(FetchError, match=r"file could not be had in 6 attempts: 503"):
+    with pytest.raises(FetchError, match=r"file could not be fetched in 6 attempts: 503"):
         Client(clock.patience()).get(f"{archive.address}/file")
     assert len(archive.requests) == 6
 

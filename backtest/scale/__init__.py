@@ -1,4 +1,4 @@
-"""Books larger than memory, and machines beyond one: batches, a manifest of what is finished, executors."""
+"""Sweeps of books larger than memory, on one machine or a cluster: batches, a manifest, executors."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Writing files that are there whole or not at all, and saying in the system's words why one cannot be written."""
+"""Atomic files: complete or absent, with the system's own error where one cannot be written."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from polars.exceptions import PolarsError
 
 DRAFTS = ".drafts"
 
-#: Bytes that a disk is asked to take to learn what is wrong with it.
-MORE = 1_000_000
+#: Bytes written as a trial, to learn the system's error.
+TRIAL_BYTES = 1_000_000
 
 
 @contextmanager
 def draft(folder: Path, file: str) -> Iterator[Path]:
-    """Yield where to write a file that takes its name, below the folder, once it is whole.
+    """Yield a temporary path for a file, which is renamed to its place below the folder when complete.
 
     Raises
     ------
     OSError
-        Where it cannot be written, with the name it was to have; nothing of it stays.
+        Where it cannot be written, under its final name; the temporary file is removed.
     """
     target = folder / file
     path = folder / DRAFTS / f"{uuid.uuid4().hex}-{target.name}"
@@ -40,11 +40,11 @@ def draft(folder: Path, file: str) -> Iterator[Path]:
 
 
 def settle(path: Path) -> None:
-    """See a file onto the disk and out of memory.
+    """Flush a file to the disk and drop it from the system's cache.
 
-    What is written once and not read again need not push out what others read, and memory that the system has to
-    find for file after file costs more than they do: on a virtual machine 2.4 s of a CPU a gigabyte, 0.3 s where
-    the last file's serves the next.
+    A file that is written once and not read again should not displace others in the cache, and finding new memory
+    for file after file costs more than flushing: on a virtual machine 2.4 s of a CPU a gigabyte, 0.3 s where the
+    memory of the last file is used again.
     """
     with path.open("r+b") as file:
         os.fsync(file.fileno())
@@ -53,12 +53,12 @@ def settle(path: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the drafts of whoever was killed over them."""
+    """Remove temporary files of processes that were killed."""
     shutil.rmtree(folder / DRAFTS, ignore_errors=True)
 
 
 def _system_error(error: Exception, path: Path, target: Path) -> OSError | None:
-    """Return the system's error behind one of polars', under the name of the file that was to be."""
+    """Return the system's error behind one of polars', under the final name of the file."""
     found = error if isinstance(error, OSError) else _refusal(path)
     if found is None or found.errno is None:
         return None
@@ -66,10 +66,10 @@ def _system_error(error: Exception, path: Path, target: Path) -> OSError | None:
 
 
 def _refusal(path: Path) -> OSError | None:
-    """Return what the system says to more of a file (polars does not always tell); None where it takes it."""
+    """Return the system's error on writing more of a file (polars does not always give it); None if it works."""
     try:
         with path.open("ab") as file:
-            file.write(bytes(MORE))
+            file.write(bytes(TRIAL_BYTES))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The sweep of a book that need not fit in memory: batch by batch, anywhere, with the outcomes of one sweep."""
+"""Sweep of a book that need not fit in memory: batch by batch, with the outcomes of a single sweep."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from backtest.scale.worker import Job, conventions_of
 from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import LevelGrid
 
-#: What prices are, beside their files.
+#: Settings of prices other than their files.
 WINDOW = ("gap_limit", "symbols", "start", "end")
 
 #: Positions a batch: about 0.9 GB a worker; smaller ones spend more of their time on opening files.
@@ -61,34 +61,34 @@ def sweep(
     conventions: Conventions = USUAL,
     **changes: Unpack[Changes],
 ) -> Result:
-    """Sweep a data set of positions batch by batch, and leave their outcomes and their sums in a folder.
+    """Sweep a book that need not fit in memory, batch by batch, and write outcomes and sums to a folder.
 
-    Row for row the outcomes are those of ``backtest.sweep`` over the whole book, whatever the batches and wherever
-    they are swept. A run that was stopped, however it was stopped, goes on where it stood when it is called again.
+    Row for row the outcomes equal those of ``backtest.sweep`` over the whole book, whatever the batches and
+    wherever they are swept. A run that was stopped, in any way, continues from its last finished batch when it is
+    called again.
 
     Parameters
     ----------
     positions, adjustments
         Parquet: a file, a folder of files (hive or not), a pattern, or an address of object storage.
     prices, venue
-        Where the market is read from, and the rules.
+        Files of prices, and the rules.
     folder
-        Where everything goes, of this run alone: ``outcomes/`` (a file a batch, in order), ``flow.parquet``,
-        ``lives.parquet``, ``tiers.parquet``, ``gaps.parquet``, ``pulses/``, ``levels.parquet`` where asked
-        for, and the manifest.
+        Results of this run: ``outcomes/`` (a file a batch, in order), ``flow.parquet``, ``lives.parquet``,
+        ``tiers.parquet``, ``gaps.parquet``, ``pulses/``, ``levels.parquet`` where requested, and the manifest.
     batch_rows
-        Positions a batch, at most. Memory grows with it, and with the symbols of a batch.
+        Most positions in a batch. Memory grows with it, and with the symbols of a batch.
     every, unit
-        Finest interval of the flow, and what amounts are rounded to before they are added up.
+        Finest interval of the flow, and the unit that amounts are rounded to before they are added up.
     keep_outcomes
-        Whether to write the outcomes, or their sums alone.
+        Whether to write the outcomes, or their sums only.
     levels, drift
-        Grids to count waiting notional in, as ``study.levels.levels_of`` does with the whole book, and whether
-        funding moves it; they sweep the positions of their symbols once more.
+        Grids to count open liquidation levels in, as ``study.levels.levels_of`` does for the whole book, and
+        whether funding moves the levels; this sweeps the positions of their symbols once more.
     executor
-        Where batches are swept; None: here, one after another. It is closed at the end.
+        Where batches are swept; None: in this process, one after another. It is closed at the end.
     report
-        Told how far the run is, at the beginning and after every batch.
+        Called with the :class:`Progress` at the start and after every batch.
     storage
         Options of polars' readers of object storage.
     conventions, **changes
@@ -97,12 +97,22 @@ def sweep(
     Raises
     ------
     IncompleteError
-        Where some batches could not be swept, because of a damaged file or positions that are refused, or results
-        could not be written. All other batches are swept; the next run does those that are missing.
+        Where some batches could not be swept, because of a damaged file or invalid positions, or results could not
+        be written. All other batches are swept; the next run sweeps the missing ones.
     ArgumentError
-        For options that cannot be served, a folder that holds another run, or one being written right now.
+        For invalid options, a folder that holds another run, or one that another process writes to.
     DataError, RulesError
-        For what is wrong with the prices, with ids across batches, or with the venue.
+        For invalid prices, ids used twice across batches, or an invalid venue.
+
+    Examples
+    --------
+    >>> from backtest.scale import Prices, sweep
+    >>> prices = Prices(folder / "bars.parquet")
+    >>> result = sweep(folder / "positions.parquet", prices, venue, folder / "run", batch_rows=400)
+    >>> result.batches, result.rows
+    (3, 1000)
+    >>> result.outcomes().filter("liquidated").collect().height
+    344
     """
     if not INTERVAL.fullmatch(every):
         raise ArgumentError(f"must be an interval like 15m, 1h or 1d, is {every!r}", argument="every")
@@ -152,7 +162,7 @@ def sweep(
 
 
 def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
-    """Sweep no position, so that options no batch could be swept with are told once and at once."""
+    """Sweep no position, so that options invalid for every batch raise once, before the first."""
     market = job.prices.market(job.prices.known[:1])
     whole = next((batch for batch in batches if batch.rows is not None), None)
     if whole is not None:
@@ -161,7 +171,7 @@ def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
 
 
 def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, Any]:
-    """Return all that outcomes and sums depend on, except where the work is done."""
+    """Return all inputs that outcomes and sums depend on, which do not include the executor."""
     prices = dataclasses.replace(job.prices, storage=None)
     stamps = {_resolved(path): found for path, found in job.stamps.items()}
     changes = [] if job.adjustments is None else files(job.adjustments, "adjustments")

@@ -1,4 +1,4 @@
-"""A data set of positions cut into batches: which rows of which file, never the rows themselves."""
+"""Batches of a data set of positions: row ranges of files, without the rows themselves."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ StorageOptions = Mapping[str, str]
 class Batch:
     """Consecutive rows of one file."""
 
-    name: str  #: of the shard it becomes: number of the file and of the batch in it
+    name: str  #: of its results: number of the file and of the batch in it
     path: str
     first: int  #: row
-    rows: int | None  #: None: the file does not say, because it is damaged
+    rows: int | None  #: None: unknown, because the file is damaged
     hive: bool  #: whether folders of the path name columns
     unnamed_before: int | None = None  #: rows of files before this one, where the files have no position_id
 
@@ -43,7 +43,7 @@ class Batch:
         Raises
         ------
         DataError
-            For a file that is damaged, or gone.
+            For a file that is damaged or missing.
         """
         with readable_parquet("positions", self.path):
             return self.scan(storage).collect().rechunk()
@@ -60,8 +60,8 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
     Parameters
     ----------
     source
-        A Parquet file, a folder of them (hive or not), a pattern, or an address of object storage, which is taken
-        for one file whatever stands behind it.
+        A Parquet file, a folder of them (hive or not), a pattern, or an address of object storage, which is read
+        as one file.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
         try:
             found = scan(path, hive, storage)
             count, schema = int(found.select(pl.len()).collect().item()), found.collect_schema()
-        except (PolarsError, OSError):  # its batch tells what is wrong with it, and the others go on
+        except (PolarsError, OSError):  # its batch reports the error, and the others are swept
             batches.append(Batch(f"{number:05d}-{0:05d}", path, 0, None, hive))
             continue
         columns = _same(columns, path, schema)
@@ -127,7 +127,7 @@ def is_remote(source: str) -> bool:
 
 
 def scan(source: str, hive: bool, storage: StorageOptions | None) -> pl.LazyFrame:
-    """Return a Parquet file or data set, unread; what exists under its name is no pattern."""
+    """Return a Parquet file or data set, unread; the name of an existing file is no pattern."""
     pattern = is_remote(source) or not Path(source).exists()
     options = dict(storage) if storage and is_remote(source) else None
     return pl.scan_parquet(source, glob=pattern, hive_partitioning=hive, storage_options=options)
@@ -145,15 +145,15 @@ def readable_parquet(what: str, path: str) -> AbstractContextManager[None]:
 
 
 def stamp(path: str) -> list[int]:
-    """Return what tells that a local file has changed: size and time of the last change, ns."""
+    """Return size and time of the last change (ns) of a local file, by which a change is noticed."""
     found = Path(path)
     return [found.stat().st_size, found.stat().st_mtime_ns] if found.exists() else []
 
 
 def _same(known: tuple[str, pl.Schema] | None, path: str, schema: pl.Schema) -> tuple[str, pl.Schema]:
-    """Return the first file and its columns, and refuse others."""
+    """Return the first file and its columns; raise where others differ."""
     if known is None or known[1] == schema:
         return known or (path, schema)
-    first, wanted = known
-    differing = sorted(name for name in {**wanted, **schema} if wanted.get(name) != schema.get(name))
+    first, expected = known
+    differing = sorted(name for name in {**expected, **schema} if expected.get(name) != schema.get(name))
     raise DataError(f"positions files must have the same columns: {path} differs from {first} in {differing[0]}")

@@ -1,7 +1,7 @@
-"""Workers of a dask cluster: one somewhere by its scheduler's address, or one of this machine.
+"""Executor on a dask cluster: an existing one by its scheduler's address, or a local one on this machine.
 
-The scheduler gives the work of a lost worker to another; what has cost several workers their lives is given up.
-Workers of a cluster that is there already should be started with one thread each and ``POLARS_MAX_THREADS=1``.
+The scheduler gives the work of a lost worker to another; work that several workers died over fails. Workers of an
+existing cluster should be started with one thread each and ``POLARS_MAX_THREADS=1``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LOCAL = "local"
 
 
 class Cluster:
-    """A dask cluster.
+    """An executor on a dask cluster.
 
     Parameters
     ----------
     address
-        Of its scheduler, like ``tcp://10.0.0.1:8786``; ``local`` starts one on this machine.
+        Of its scheduler, like ``tcp://10.0.0.1:8786``; ``local`` starts a cluster on this machine.
     workers
-        How many a local one has; None: one a core.
+        Workers of a local cluster; None: one a core.
 
     Raises
     ------
@@ -48,7 +48,7 @@ class Cluster:
         self._warmed = False
 
     def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:
-        """Take a piece of work on."""
+        """Submit a piece of work."""
         if not self._warmed:
             self._warm()
         work = Work(name, function, arguments)
@@ -56,13 +56,13 @@ class Cluster:
         self._names[future] = name
 
     def gather(self) -> Iterator[Done]:
-        """Yield results as they come, until there is nothing left to do."""
-        waiting, self._names = self._names, {}
-        for future in self._distributed.as_completed(list(waiting)):
-            yield self._done(waiting.pop(future), future)
+        """Yield results as they are finished, until all are."""
+        pending, self._names = self._names, {}
+        for future in self._distributed.as_completed(list(pending)):
+            yield self._done(pending.pop(future), future)
 
     def close(self) -> None:
-        """Give up what is not done, and a cluster of our own."""
+        """Cancel unfinished work, and stop a local cluster."""
         if self.client.status == "closed":
             return
         self.client.cancel(list(self._names))
@@ -89,7 +89,7 @@ class Cluster:
 
 
 def _do(work: Work) -> Done:
-    """Do a piece of work; raise only what may be tried again."""
+    """Do a piece of work; raise only errors after which it may be tried again."""
     done = portable(attempt(work))
     if done.error is not None and not is_final(done.error):
         raise done.error

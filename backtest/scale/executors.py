@@ -1,7 +1,7 @@
-"""Where the work of a long job is done: here, in processes of this machine, or on a cluster.
+"""Executors of a long job: in this process, in several processes of this machine, or on a cluster.
 
-Work is a function of a module with small arguments and a small result: paths and ranges go out, sums come back.
-Every executor gives the same results; what differs is what is left to do when a worker dies. ::
+Work is a function of a module with small arguments and a small result: paths and ranges are sent, sums return.
+Every executor gives the same results; they differ in how much work is lost when a worker dies. ::
 
     with closing(Processes(4)) as executor:
         for name in names:
@@ -21,24 +21,24 @@ from polars.exceptions import PanicException
 
 from backtest.errors import BacktestError
 
-#: How often work is tried again that failed for no reason of its own: a lost worker, a file system that was away.
+#: Retries of work that failed for an external reason: a lost worker, an unavailable file system.
 RETRIES = 2
 
-#: Errors of the system that will meet every other shard as well: full, over the quota, too large, not allowed.
+#: Errors of the system that stop every other batch as well: full, over the quota, too large, not allowed.
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class WorkError(Exception):
-    """What went wrong elsewhere, told in words: not every error can be sent from process to process."""
+    """An error of another process, as text: not every error can be sent between processes."""
 
 
 class LostError(BacktestError):
-    """Every worker that was given a piece of work died over it."""
+    """A piece of work failed because every worker that tried it died."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A call to be made somewhere."""
+    """A call to be made by a worker."""
 
     name: str
     function: Callable[..., Any]
@@ -47,7 +47,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a piece of work: a value, or the error it ended in."""
+    """Result of a piece of work: its value, or its error."""
 
     name: str
     value: Any = None
@@ -62,41 +62,41 @@ class Done:
 
 @runtime_checkable
 class Executor(Protocol):
-    """Does what is submitted, in any order, and hands over each result when it is there."""
+    """Does submitted work in any order, and yields each result when it is finished."""
 
     @property
     def threads(self) -> int | None:
-        """How many threads a piece of work may use; None: all there are."""
+        """Threads a piece of work may use; None: all."""
 
     def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:
-        """Take a piece of work on."""
+        """Submit a piece of work."""
 
     def gather(self) -> Iterator[Done]:
-        """Yield the results of all that was submitted, as they come."""
+        """Yield the results of all submitted work, as they are finished."""
 
     def close(self) -> None:
-        """Give up what is not done, and every worker."""
+        """Cancel unfinished work, and stop every worker."""
 
 
 class Serial:
-    """One piece of work after another, in this process, with so many threads (None: all)."""
+    """An executor that does one piece of work after another in this process, with so many threads (None: all)."""
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
-        self._waiting: list[Work] = []
+        self._pending: list[Work] = []
 
     def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:
-        """Take a piece of work on."""
-        self._waiting.append(Work(name, function, arguments))
+        """Submit a piece of work."""
+        self._pending.append(Work(name, function, arguments))
 
     def gather(self) -> Iterator[Done]:
         """Do the work, and yield each result."""
-        while self._waiting:
-            yield self._do(self._waiting.pop(0))
+        while self._pending:
+            yield self._do(self._pending.pop(0))
 
     def close(self) -> None:
-        """Give up what is not done."""
-        self._waiting.clear()
+        """Cancel unfinished work."""
+        self._pending.clear()
 
     def _do(self, work: Work) -> Done:
         for _ in range(RETRIES + 1):
@@ -107,7 +107,7 @@ class Serial:
 
 
 def attempt(work: Work) -> Done:
-    """Do a piece of work, and say how it ended."""
+    """Do a piece of work, and return its value or its error."""
     try:
         return Done(work.name, work.function(*work.arguments))
     except (Exception, PanicException) as error:  # a panic of polars is no Exception
@@ -115,10 +115,10 @@ def attempt(work: Work) -> Done:
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether trying again is in vain: what is refused stays refused, and a full disk is full."""
+    """Whether a retry cannot help: invalid input stays invalid, and a full disk full."""
     return isinstance(error, BacktestError) or is_unwritable(error)
 
 
 def is_unwritable(error: BaseException) -> bool:
-    """Whether an error says that results cannot be written: to no shard then, as they go to one place."""
+    """Whether an error says that results cannot be written, which holds for every batch: they share a disk."""
     return isinstance(error, OSError) and error.errno in UNWRITABLE

@@ -1,4 +1,4 @@
-"""Jobs of one position each, which between them use every kernel and so compile what is not kept yet."""
+"""Small jobs that compile the kernels: one position each, together using every kernel."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sweeps() -> None:
 
 
 def studies() -> None:
-    """Count levels and lifetimes, draw a book from volume, look through a throttled feed, work out prices."""
+    """Count levels and lifetimes, estimate a book from volume, throttle a feed, compute prices."""
     market, book = _market(), Book(_positions())
     levels_of(book, market, VENUE, level_grid(market, "X"), drift=True, threads=1)
     lifetimes(market, VENUE, leverages=[2.0], threads=1)
@@ -81,7 +81,7 @@ def replays() -> None:
 
 
 def counterfactuals() -> None:
-    """Replay a position beside what a feed recorded."""
+    """Replay a position together with recorded liquidations."""
     event = {"symbol": ["X"], "time": [START], "stage": ["low"], "side": ["long"], "position_id": [None]}
     facts = pl.DataFrame({**event, "price": [1.0], "notional": [1.0]})
     replay(Book(_positions()), _market(), VENUE, facts=facts, threads=1)

@@ -1,4 +1,4 @@
-"""Which maps of levels a run over batches can add up."""
+"""Checks of the level grids of a run over batches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from backtest.study.levels.grid import LevelGrid
 
 
 def grids_asked(levels: LevelGrid | Sequence[LevelGrid], drift: bool) -> tuple[LevelGrid, ...]:
-    """Return the grids that levels are asked for in.
+    """Return the grids that levels are requested for.
 
     Raises
     ------
     ArgumentError
-        For what is no grid, and drift of none.
+        For values that are no grids, and drift without grids.
     """
     grids = (levels,) if isinstance(levels, LevelGrid) else tuple(levels)
     for number, grid in enumerate(grids):
@@ -28,7 +28,7 @@ def grids_asked(levels: LevelGrid | Sequence[LevelGrid], drift: bool) -> tuple[L
 
 
 def require_known(grids: Sequence[LevelGrid], known: Sequence[str]) -> None:
-    """Refuse grids of symbols that there are no bars of."""
+    """Raise for grids of symbols without bars."""
     unknown = [grid.symbol for grid in grids if grid.symbol not in known]
     if unknown:
         raise ArgumentError(

@@ -1,15 +1,15 @@
-"""Which shards of a job are finished: a folder of files with their checksums, that a killed job is taken up from.
+"""Manifest of a job's finished shards: files with checksums, from which a killed job continues.
 
 A job is anything whose result is one file a shard: cells of a grid, batches of a book. The folder holds
 
 - ``manifest.jsonl``: first the job it belongs to, then a line a finished shard: its name, its file, the file's
   SHA-256;
-- the shards' files, each written under another name and renamed when whole;
-- ``lock``: held while somebody works here, so that no second one does.
+- the shards' files, each written under another name and renamed when complete;
+- ``lock``: held while a process works here, so that no second one does.
 
-A shard counts as finished when its line is whole and its file has the checksum the line tells. Lines are appended
-after their file is in place, so a kill at any moment loses no more than the shard in progress. The lock is the
-operating system's and goes with its process: a killed job leaves none behind.
+A shard is finished when its line is complete and its file has the checksum of the line. Lines are appended after
+their file is in place, so a kill at any moment loses no more than the shard in progress. The lock is the operating
+system's and ends with its process: a killed job leaves none behind.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Manifest:
         return self.folder / self._finished[shard][0]
 
     def forget(self, shard: str) -> None:
-        """Take a finished shard for unfinished: what it was made from has changed."""
+        """Mark a finished shard as unfinished, because its inputs have changed."""
         self.file(shard).unlink(missing_ok=True)
         del self._finished[shard]
 
@@ -81,13 +81,13 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
     Parameters
     ----------
     folder : made where there is none
-    job : what decides every shard's contents, as JSON: settings, hashes of inputs, versions
+    job : everything that the shards depend on, as JSON: settings, hashes of inputs, versions
     suffix : of the shards' files
 
     Raises
     ------
     ArgumentError
-        Where somebody else works in the folder, or it holds shards of another job.
+        Where another process works in the folder, or it holds shards of another job.
     """
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _held(folder: Path) -> Iterator[None]:
         with FileLock(folder / LOCK, blocking=False):
             yield
     except Timeout:
-        raise ArgumentError(f"{folder} is being worked in by another process: wait for it, or end it") from None
+        raise ArgumentError(f"{folder} is in use by another process: wait for it, or end it") from None
 
 
 def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
@@ -140,7 +140,7 @@ def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
 
 
 def _leave_nothing(made: list[Path]) -> None:
-    """Take away the folders that a job made before it failed to finish anything."""
+    """Remove the folders of a job that finished nothing."""
     for name in (MANIFEST, LOCK):
         (made[0] / name).unlink(missing_ok=True)
     for path in made:
@@ -149,7 +149,7 @@ def _leave_nothing(made: list[Path]) -> None:
 
 
 def is_whole(path: Path, checksum: str) -> bool:
-    """Whether a file is there as it was left."""
+    """Whether a file exists and has its checksum."""
     of = quick_checksum_of if checksum.startswith(QUICK) else checksum_of
     return path.is_file() and of(path) == checksum
 
@@ -161,7 +161,7 @@ def checksum_of(path: Path) -> str:
 
 
 def quick_checksum_of(path: Path) -> str:
-    """Return the CRC-32 of a file, which finds damage as well in a third of the time, and forgery not at all."""
+    """Return the CRC-32 of a file: it finds damage in a third of the time of SHA-256, but no forgery."""
     found, block = 0, memoryview(bytearray(1 << 18))
     with path.open("rb", buffering=0) as file:
         while size := file.readinto(block):

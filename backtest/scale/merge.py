@@ -1,4 +1,4 @@
-"""The sums of all batches made one, with memory for one symbol's at a time."""
+"""Merging the sums of all batches, with memory for one symbol at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backtest.study.partial_sums.outcomes import merge_lives, merge_pulses
 
 
 def merge(folder: Path, batches: Collection[str], unit: float, *, levels: bool) -> None:
-    """Write the sums of all batches, and remove what earlier runs left of batches that are no more."""
+    """Write the sums of all batches, and remove results of earlier batches that no longer exist."""
     for kind in (OUTCOMES, *(f"{PARTS}/{kind}" for kind in (FLOW, LIVES, TIERS, GAPS, PULSES, LEVELS))):
         for path in (folder / kind).glob("*.parquet"):
             if path.stem not in batches:
@@ -38,7 +38,7 @@ def merge(folder: Path, batches: Collection[str], unit: float, *, levels: bool) 
 
 
 def forget(folder: Path) -> None:
-    """Remove the sums of all batches, which no longer hold."""
+    """Remove the sums of all batches, which are outdated."""
     for kind in (FLOW, LIVES, TIERS, GAPS, LEVELS):
         (folder / f"{kind}.parquet").unlink(missing_ok=True)
     shutil.rmtree(folder / PULSES, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Compiling every kernel beforehand, in this process or in several: a process compiles one function at a time."""
+"""Compilation of every kernel beforehand, in this process or in several."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ from backtest.scale.processes import Processes
 
 
 def warm(processes: int | None = None, *, report: Callable[[], object] = lambda: None) -> Path | None:
-    """Compile every kernel that is not kept yet, so that nothing has to be compiled later.
+    """Compile every kernel that is not on the disk yet, so that later calls start at once.
 
     Parameters
     ----------
     processes
-        How many to start for it; None: this one compiles. A script that starts processes guards its own work by
-        ``if __name__ == "__main__":``.
+        Processes to start, each of which compiles one function at a time; None: compile in this one. A script that
+        starts processes guards its own work by ``if __name__ == "__main__":``.
     report
         Called after each of the ``JOBS``.
 
     Returns
     -------
-    The folder that kernels are kept in; None where none is writable, so that this process alone has them.
+    The folder of compiled kernels; None where none is writable, so that only this process has them.
 
     Raises
     ------
     ArgumentError
-        For fewer than one process, or where what they compile could not be kept.
+        For fewer than one process, or where compiled kernels could not be stored.
+
+    Examples
+    --------
+    >>> from backtest import warm
+    >>> warm()  # minutes on a new machine, once  # doctest: +SKIP
+    PosixPath('/home/me/.cache/liquidation-backtest/ab2f9dc555f019f3')
     """
     if processes is not None and COMPILED and CACHE_FOLDER is None:
         raise ArgumentError("no folder to keep compiled kernels in is writable: NUMBA_CACHE_DIR can name one")
@@ -46,6 +52,6 @@ def warm(processes: int | None = None, *, report: Callable[[], object] = lambda:
 
 
 def _silently(job: Callable[[], None]) -> None:
-    """Do a job in a process of its own, where notices would only repeat what was asked for."""
+    """Do a job in a separate process, without the notices of compilation."""
     logging.getLogger("backtest").setLevel(logging.ERROR)
     job()

@@ -1,4 +1,4 @@
-"""Where a market is read from: paths and a window, shipped in place of the bars themselves."""
+"""Files of a market: paths and a window, sent to workers in place of the bars themselves."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from backtest.schemas.validation import Schema, conform
 
 @dataclass(frozen=True)
 class Prices:
-    """Files of bars and funding, and what part of them makes the market.
+    """Files of bars and funding, and the symbols and span to read of them.
 
-    A worker reads the symbols its positions are in, and all of their history: sums of funding depend in their last
-    digits on where they begin. Bars of symbols without positions are not read.
+    A worker reads the symbols of its positions, with all of their history: the last digits of sums of funding
+    depend on where they begin. Bars of symbols without positions are not read.
     """
 
-    bars: str  #: Parquet file, folder, pattern or address; or a CSV file
-    funding: str | None = None
+    bars: str | Path  #: Parquet file, folder, pattern or address; or a CSV file
+    funding: str | Path | None = None
     gap_limit: timedelta | None = GAP_LIMIT
-    symbols: tuple[str, ...] = ()  #: none: all
-    start: datetime | None = None  #: first opening, included
-    end: datetime | None = None  #: last opening, not included
+    symbols: tuple[str, ...] = ()  #: empty: all
+    start: datetime | None = None  #: open time of the first bar
+    end: datetime | None = None  #: bars open before it
     storage: StorageOptions | None = None  #: options of polars' readers of object storage
 
     @cached_property
@@ -41,7 +41,7 @@ class Prices:
         Raises
         ------
         DataError
-            Where there are no bars, or none in the window, or funding of other symbols only.
+            For no bars, none in the window, or funding of other symbols only.
         """
         known = tuple(_symbols(self._bars()))
         if not known:
@@ -58,19 +58,19 @@ class Prices:
         return known
 
     def market(self, symbols: tuple[str, ...]) -> Market:
-        """Read the market of some symbols: of each it is what it is in the market of all."""
-        asked = pl.col("symbol").cast(pl.String).is_in(symbols)
-        bars = _collected(self._bars().filter(asked), BARS, self.bars)
+        """Read the market of some symbols; each is as in the market of all."""
+        own = pl.col("symbol").cast(pl.String).is_in(symbols)
+        bars = _collected(self._bars().filter(own), BARS, self.bars)
         if set(symbols) < set(self.known) and bars.group_by("symbol").len()["len"].min() == 1:
             return self.market(self.known)  # a lone bar is as long as the longest of the other symbols
         funding = None
         if self.funding is not None:
-            charges = _scanned(self.funding, FUNDING, self.storage).filter(asked)
+            charges = _scanned(self.funding, FUNDING, self.storage).filter(own)
             funding = _collected(charges, FUNDING, self.funding)
         return Market(bars, None if funding is None or funding.is_empty() else funding, gap_limit=self.gap_limit)
 
     def stamps(self) -> dict[str, Any]:
-        """Return what tells that a file has changed, by path."""
+        """Return size and time of the last change of each file, by path."""
         paths = _files(self.bars, "bars") + ([] if self.funding is None else _files(self.funding, "funding"))
         return {path: [] if is_remote(path) else stamp(path) for path in paths}
 
@@ -84,12 +84,14 @@ class Prices:
         return rows if self.end is None else rows.filter(time < self.end)
 
 
-def _files(source: str, what: str) -> list[str]:
+def _files(source: str | Path, what: str) -> list[str]:
+    source = str(source)
     return [source] if source.endswith(".csv") else files(source, what)
 
 
-def _scanned(source: str, schema: Schema, storage: StorageOptions | None) -> pl.LazyFrame:
-    """Return the rows of a source, unread; a CSV file has no other way than to be read."""
+def _scanned(source: str | Path, schema: Schema, storage: StorageOptions | None) -> pl.LazyFrame:
+    """Return the rows of a source, unread; a CSV file is read."""
+    source = str(source)
     if not is_remote(source) and Path(source).suffix == ".csv":
         return read_frame(source, schema).lazy()
     hive = not is_remote(source) and Path(source).is_dir()
@@ -99,9 +101,9 @@ def _scanned(source: str, schema: Schema, storage: StorageOptions | None) -> pl.
     return rows
 
 
-def _collected(rows: pl.LazyFrame, schema: Schema, source: str) -> pl.DataFrame:
+def _collected(rows: pl.LazyFrame, schema: Schema, source: str | Path) -> pl.DataFrame:
     """Return rows, read and checked."""
-    with readable_parquet(schema.name, source):
+    with readable_parquet(schema.name, str(source)):
         frame = rows.collect()
     return conform(frame.rechunk(), schema)
 

@@ -1,4 +1,4 @@
-"""Workers on this machine: processes of their own, one thread each, whose death costs what they were doing."""
+"""Executor in processes of this machine: one thread each; a process that dies loses only its current work."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, 
 from backtest.scale.kernel_jobs import sweeps
 
 #: Read once, when numpy, polars and numba are first imported: one thread each, and memory that is kept from batch
-#: to batch instead of being given back and asked for anew page by page, a tenth of the time. Polars' allocator
-#: keeps it for ten seconds, the system's for good.
+#: to batch instead of being returned and allocated again page by page, which saves a tenth of the time. Polars'
+#: allocator keeps it for ten seconds, the system's for good.
 ENVIRONMENT = {
     "POLARS_MAX_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
@@ -31,19 +31,19 @@ ENVIRONMENT = {
 
 
 class Processes:
-    """Processes that each do one piece of work at a time.
+    """An executor in several processes, each of which does one piece of work at a time.
 
-    They are started anew rather than forked (threads do not survive a fork), and end by themselves when this
-    process does, however it does. The first compiles the kernels, and the others find them on the disk.
+    They are spawned rather than forked (threads do not survive a fork), and end when this process ends, however it
+    ends. The first compiles the kernels, and the others load them from the disk.
 
     Parameters
     ----------
     workers
-        How many; None: one a core.
+        Number of processes; None: one a core.
     retries
-        How often work is tried again whose worker died, or that failed for no reason of its own.
+        Retries of work whose worker died, or that failed for an external reason.
     prepare
-        What the first worker does before there are others.
+        Called in the first worker before the others start.
     """
 
     threads = 1
@@ -63,11 +63,11 @@ class Processes:
         self._hired: list[Worker] = []
 
     def submit(self, name: str, function: Callable[..., Any], *arguments: Any) -> None:
-        """Take a piece of work on."""
+        """Submit a piece of work."""
         self._waiting.append(Work(name, function, arguments))
 
     def gather(self) -> Iterator[Done]:
-        """Yield results as they come, until there is nothing left to do."""
+        """Yield results as they are finished, until all are."""
         while self._waiting or any(worker.work for worker in self._hired):
             self._hand_out()
             busy = {worker.connection: worker for worker in self._hired if worker.work}
@@ -77,7 +77,7 @@ class Processes:
                     yield done
 
     def close(self) -> None:
-        """End every worker, in the middle of what it does."""
+        """Stop every worker, also in the middle of its work."""
         self._waiting.clear()
         for worker in self._hired:
             worker.end()
@@ -85,7 +85,7 @@ class Processes:
 
     @property
     def pids(self) -> list[int]:
-        """The numbers of the processes at work."""
+        """Process ids of the workers."""
         return [worker.process.pid for worker in self._hired if worker.process.pid is not None]
 
     def _hand_out(self) -> None:
@@ -99,12 +99,12 @@ class Processes:
                 worker.give(self._waiting.popleft())
 
     def _receive(self, worker: Worker) -> Done | None:
-        """Return what a worker is done with; None where it is to be done again."""
+        """Return a worker's result; None where the work is to be tried again."""
         work, worker.work = worker.work, None
         assert work is not None
         try:
             done: Done = worker.connection.recv()
-        except (EOFError, OSError):  # it is gone
+        except (EOFError, OSError):  # the worker has died
             worker.end()
             self._hired.remove(worker)
             times = self._failures.get(work.name, 0) + 1
@@ -121,7 +121,7 @@ class Processes:
 
 
 class Worker:
-    """One process and what it is working on."""
+    """One process and its current work."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
@@ -133,7 +133,7 @@ class Worker:
         self.work: Work | None = None
 
     def give(self, work: Work) -> None:
-        """Hand over a piece of work; that the worker is gone shows when its result is asked for."""
+        """Send a piece of work; a dead worker is noticed when its result is received."""
         self.work = work
         try:
             self.connection.send(work)
@@ -141,14 +141,14 @@ class Worker:
             return
 
     def prepare(self, prepare: Callable[[], object]) -> None:
-        """Have something done first; how that went shows in the worker's work."""
+        """Have a call made first; its errors show again in the worker's work."""
         self.give(Work("", prepare, ()))
         with suppress(EOFError, OSError):
             self.connection.recv()
         self.work = None
 
     def end(self) -> None:
-        """Stop the process, whatever it does."""
+        """Stop the process."""
         self.process.terminate()
         self.process.join()
         self.connection.close()
@@ -161,7 +161,7 @@ class Worker:
 
 
 def _serve(connection: Connection[Done, Work]) -> None:
-    """Do what comes until nobody sends any more."""
+    """Do the work received until the driver closes the connection."""
     signal(SIGINT, SIG_IGN)  # the driver is interrupted, and ends its workers
     try:
         while True:

@@ -1,4 +1,4 @@
-"""How far a run over batches is, and what it left."""
+"""Progress and results of a run over batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOW, LIVES, TIERS, PULSES, LEVELS, GAPS = "flow", "lives", "tiers", "pulses", "
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is."""
+    """Progress of a run."""
 
     batches: int
     finished: int  #: batches, of earlier calls too
@@ -36,28 +36,28 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
-        """How long the rest takes at the rate so far; NaN before the first."""
+        """Seconds for the remaining positions at the rate so far; NaN before the first."""
         return (self.positions - self.done) / self.rate
 
 
 @dataclass(frozen=True)
 @shown()
 class Result:
-    """What a finished run left in its folder."""
+    """Results of a finished run, in its folder."""
 
     folder: Path
     positions: int
     rows: int  #: outcomes: fewer than positions where some were filtered out
     batches: int
-    swept: int  #: batches of this call; others were there already
+    swept: int  #: batches of this call; the others were finished before
     seconds: Mapping[str, float]  #: of all workers together: read, sweep, sums, write
     wall_seconds: float  #: of this call
-    grids: tuple[LevelGrid, ...] = ()  #: that levels were counted in
+    grids: tuple[LevelGrid, ...] = ()  #: grids of levels
     unit: float = 0.01  #: of amounts
-    moved: bool = False  #: whether levels were, by funding or holders
+    moved: bool = False  #: whether funding or holders moved levels
 
     def written(self) -> list[Path]:
-        """Return the files and folders it is in."""
+        """Return its files and folders."""
         sums = (f"{kind}.parquet" for kind in (FLOW, LIVES, TIERS, GAPS))
         names = (OUTCOMES, *sums, PULSES, *([f"{LEVELS}.parquet"] if self.grids else []))
         return [self.folder / name for name in names if (self.folder / name).exists()]
@@ -67,27 +67,27 @@ class Result:
         return pl.scan_parquet(self.folder / OUTCOMES, glob=False)
 
     def flow(self) -> pl.DataFrame:
-        """Return the outcomes condensed, which every function of ``study.flow`` takes in their place."""
+        """Return sums of the outcomes, which every function of ``study.liquidations.flow`` accepts as outcomes."""
         return pl.read_parquet(self.folder / f"{FLOW}.parquet", glob=False)
 
     def lives(self) -> pl.DataFrame:
-        """Return how many lived how long, which ``study.survival`` takes in place of each life."""
+        """Return counts of holding periods, which ``study.survival`` accepts as single ones."""
         return pl.read_parquet(self.folder / f"{LIVES}.parquet", glob=False)
 
     def tiers(self) -> pl.DataFrame:
-        """Return the tables of tiers that were used, as ``tiers_used`` does."""
+        """Return the tier tables used, as ``tiers_used`` does."""
         return pl.read_parquet(self.folder / f"{TIERS}.parquet", glob=False)
 
     def pulses(self) -> pl.LazyFrame:
-        """Return what was liquidated at each stamp, as ``study.cascades.pulses`` does, unread."""
+        """Return the liquidations at each time, as ``study.liquidations.cascades.pulses`` does, unread."""
         return pl.scan_parquet(self.folder / PULSES, glob=False)
 
     def gaps(self) -> pl.DataFrame:
-        """Return where bars of the symbols held are missing, as ``Market.gaps`` does."""
+        """Return the gaps of the symbols held, as ``Market.gaps`` does."""
         return pl.read_parquet(self.folder / f"{GAPS}.parquet", glob=False)
 
     def levels(self) -> list[Levels]:
-        """Return what waited in each cell of the grids that were asked for, in their order."""
+        """Return the open liquidation levels in each grid, in their order."""
         if not self.grids:
             return []
         changes = pl.read_parquet(self.folder / f"{LEVELS}.parquet", glob=False)

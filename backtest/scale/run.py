@@ -51,11 +51,11 @@ class Run:
         forget(self.job.folder)
         for batch in self.missing:
             executor.submit(batch.name, sweep_batch, self.job, batch)
-        tell = report or (lambda _: None)
-        tell(self.progress())
+        report = report or (lambda _: None)
+        report(self.progress())
         for done in executor.gather():
             self._take(done)
-            tell(self.progress())
+            report(self.progress())
         if self.failed:
             raise IncompleteError(self._sentence(), self.failed, remedies=self.remedies)
 
@@ -89,24 +89,24 @@ class Run:
         )
 
     def unwritable(self, error: OSError) -> IncompleteError:
-        """Return what to say where results cannot be written."""
+        """Return the error where results cannot be written."""
         where = f"{error.filename or self.manifest.folder}: {error.strerror or error}"
         finished = f"{len(self.records):,} of {len(self.batches):,} batches are finished and stay"
         message = f"results cannot be written: {where}; {finished}: run the same again once they can"
         return IncompleteError(message, self.failed)
 
     def _take(self, done: Done) -> None:
-        """Record what became of a batch."""
+        """Record the result of a batch."""
         error = done.error
         if error is not None and is_unwritable(error):
             raise error
         if error is not None:
             if isinstance(error, BacktestError):
-                told = error.message(lambda _: None)
+                reason = error.message(lambda _: None)
                 self.remedies = self.remedies if self.failed else error.remedies
             else:
-                told = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
-            self.failed[done.name] = f"{self.batches[done.name]}: {told}"
+                reason = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
+            self.failed[done.name] = f"{self.batches[done.name]}: {reason}"
             return
         swept: Swept = done.value
         record = {**vars(swept), "input": self.inputs[done.name]}
@@ -114,12 +114,12 @@ class Run:
         self.records[done.name] = record
 
     def _record(self, name: str) -> dict[str, Any]:
-        """Return what the manifest keeps of a finished batch."""
+        """Return the manifest's record of a finished batch."""
         record: dict[str, Any] = json.loads(self.manifest.file(name).read_text("utf-8"))
         return record
 
     def _holds(self, name: str) -> bool:
-        """Whether a batch was swept from the file as it now is, and its own files are as they were left."""
+        """Whether neither the input nor the results of a batch have changed since it was swept."""
         record, folder = self.records[name], self.job.folder
         whole = (is_whole(folder / file, checksum) for file, checksum in record["files"].items())
         return record["input"] == self.inputs[name] and all(whole)
@@ -137,6 +137,6 @@ class Run:
 
 
 def _inputs(batch: Batch) -> list[int]:
-    """Return what tells that a batch's rows have changed: its file, and the rows before it that number its own."""
+    """Return what shows a change of a batch's rows: size and time of its file, and the rows numbered before it."""
     numbered = [] if batch.unnamed_before is None else [batch.unnamed_before]
     return numbered if is_remote(batch.path) else stamp(batch.path) + numbered

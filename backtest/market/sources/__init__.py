@@ -1,4 +1,4 @@
-"""Exchanges' archives: read by hand, fetched, checked and kept. Nothing is fetched unless it is asked for."""
+"""Venues' public archives: files read, fetched, verified and stored. Nothing is fetched without a request."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
-"""Where venues keep what: hosts, paths, data sets. A change of theirs is a change of one line here.
+"""Addresses of venues' archives: hosts, paths and data sets, a line each.
 
-As read in public sources, the newest of August 2026; no line has been tried by the authors.
+As read in public sources, the newest of August 2026; the authors have tried none of the addresses.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ BYBIT_INTERVALS = ("1m", "5m", "15m", "30m", "1h")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address that answers with the newest rows, a page at a time."""
+    """A public interface of a venue that returns the newest rows, a page at a time."""
 
     host: str
     path: str
     limit: int  #: rows a page
-    symbol: str = "symbol"  #: what the parameter is called
+    symbol: str = "symbol"  #: name of the parameter for the symbol
     fixed: tuple[tuple[str, str], ...] = ()  #: parameters that are always the same
     days: int = 0  #: how far it reaches back; 0: to the beginning
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One data set of one venue: how its files are called, and what reads them."""
+    """One data set of one venue: the names of its files, and their reader."""
 
     kind: str  #: as in ``reading.READERS``
     host: str
@@ -50,14 +50,14 @@ class Archive:
     monthly: bool = True
     daily: bool = True
     intervals: tuple[str, ...] = ()  #: none: the data set has no interval
-    checksum: bool = True  #: whether a .CHECKSUM stands beside each file
+    checksum: bool = True  #: whether the venue publishes a .CHECKSUM for each file
     recent: Endpoint | None = None
     ahead: timedelta = timedelta(0)  #: how far the clock that files are cut by is ahead of the rows' times
 
 
 @dataclass(frozen=True, order=True)
 class Series:
-    """One data set of one symbol: what is fetched, stored and read together."""
+    """One data set of one symbol, fetched, stored and read together."""
 
     venue: str
     dataset: str
@@ -71,7 +71,7 @@ class Series:
 
     @property
     def archive(self) -> Archive:
-        """Where this data set is kept."""
+        """The archive of this data set."""
         return ARCHIVES[self.venue, self.dataset]
 
     @property
@@ -146,7 +146,7 @@ def _pages(host: str, path: str, symbol: str = "symbol", limit: int = 1500) -> E
 
 UM, CM = "binance-futures", "binance-coin-futures"
 OPEN_INTEREST = Endpoint(UM, "futures/data/openInterestHist", 500, fixed=(("period", "5m"),), days=30)
-#: What was known at midnight closes the file of the day before.
+#: The value known at midnight is the last row of the file of the day before.
 LATE = -PERIOD
 
 ARCHIVES: Mapping[tuple[str, str], Archive] = {
@@ -202,7 +202,7 @@ ARCHIVES: Mapping[tuple[str, str], Archive] = {
 
 VENUES = tuple(dict.fromkeys(venue for venue, _ in ARCHIVES))
 
-#: Why what one would look for is not there.
+#: Data sets that one would expect, and the reason they are absent.
 ABSENT = {
     (
         "binance",
@@ -212,17 +212,24 @@ ABSENT = {
 
 
 def datasets(venue: str) -> tuple[str, ...]:
-    """Return the data sets of a venue."""
+    """Return the data sets of a venue.
+
+    Examples
+    --------
+    >>> from backtest.market.sources import datasets
+    >>> datasets("bybit")
+    ('last', 'trades', 'spot-trades', 'index', 'premium')
+    """
     return tuple(dataset for known, dataset in ARCHIVES if known == venue)
 
 
 def series(venue: str, dataset: str, symbol: str, interval: str = "1m") -> Series:
-    """Return a series, or say what is wrong with its name.
+    """Return a series by its names.
 
     Raises
     ------
     ArgumentError
-        For a venue, data set or interval that no archive has, and a symbol that could not be part of a path.
+        For an unknown venue, data set or interval, and a symbol that could not be part of a path.
     """
     if venue not in VENUES:
         raise ArgumentError(f"must be one of {', '.join(VENUES)}, is {venue!r}", argument="venue")
@@ -240,14 +247,14 @@ def series(venue: str, dataset: str, symbol: str, interval: str = "1m") -> Serie
     return Series(venue, dataset, symbol, interval if intervals else "")
 
 
-def path_of(wanted: Series, period: Period) -> str:
+def path_of(series: Series, period: Period) -> str:
     """Return the path of a file below its host."""
-    return wanted.archive.path.format(
+    return series.archive.path.format(
         files="monthly" if period.monthly else "daily",
-        symbol=wanted.symbol,
-        pair=wanted.symbol.partition("_")[0],
-        interval=wanted.interval,
-        minutes=wanted.step // 60_000,
+        symbol=series.symbol,
+        pair=series.symbol.partition("_")[0],
+        interval=series.interval,
+        minutes=series.step // 60_000,
         period=period,
         dash="-" if period.monthly else "_",
         year=period.first.year,

@@ -1,4 +1,4 @@
-"""One file of an archive: from the venue to the disk, verified and read."""
+"""Download of one file of an archive: fetched, verified, read and stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from backtest.market.sources.http import AbsentError, Client
 from backtest.market.sources.manifest import Entry, Manifest
 from backtest.market.sources.reader import READERS
 
-#: How often a file that does not fit its checksum is downloaded anew.
+#: Downloads of a file that does not match its checksum.
 TRIALS = 3
 DAY = timedelta(days=1)
 #: A file's rows lie in its period, give or take another clock and stamps at a period's end.
@@ -30,7 +30,7 @@ SLACK = DAY
 
 
 class Bringer:
-    """Brings files one by one; used by several threads, each with files of its own."""
+    """Downloads files one by one; used by several threads, each with files of its own."""
 
     def __init__(
         self, folder: Path, host: Callable[[str], str], client: Client, now: datetime, *, refresh: bool
@@ -41,7 +41,7 @@ class Bringer:
         self.received = 0  #: bytes, by all threads
 
     def bring(self, series: Series, period: Period, manifest: Manifest) -> File:
-        """Return a file that is on the disk now, or is missing or damaged at the venue.
+        """Download a file unless it is on the disk; the result may be missing or damaged at the venue.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class Bringer:
             return File(series, period, "kept", known)
         entry = self._fetched(series, period)
         if known is not None and known.status == "stored" and entry.status != "stored":
-            return File(series, period, "kept", known)  # what the venue has lost since stays here
+            return File(series, period, "kept", known)  # the venue has removed it since; the copy here is kept
         manifest.record(entry)
         return File(series, period, "fetched" if entry.status == "stored" else entry.status, entry)
 
@@ -120,10 +120,10 @@ class Bringer:
     def _checksum(self, address: str) -> str:
         """Return the SHA-256 that the venue publishes beside a file, or nothing where it publishes none."""
         try:
-            told = self._client.get(f"{address}.CHECKSUM").decode("ascii", "replace").split()
+            words = self._client.get(f"{address}.CHECKSUM").decode("ascii", "replace").split()
         except AbsentError:
             return ""
-        return told[0].lower() if told else "nothing"
+        return words[0].lower() if words else "nothing"
 
     def _address(self, series: Series, file: str) -> str:
         return f"{self._host(series.archive.host)}/{quote(file)}"

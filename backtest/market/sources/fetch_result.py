@@ -1,4 +1,4 @@
-"""What a call of ``fetch`` found: every file of the span, and what became of it."""
+"""Result of ``fetch``: every file of the span, with its outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backtest.market.sources.archives import Period, Series
 from backtest.market.sources.manifest import Entry
 from backtest.schemas.frames import Time
 
-#: ``kept``: on the disk already, or known to be missing. ``failed``: not to be had now, the next call tries again.
+#: ``kept``: on the disk already, or known to be missing. ``failed``: not available now, the next call tries again.
 Outcome = Literal["fetched", "kept", "missing", "damaged", "failed"]
 
 
@@ -41,7 +41,7 @@ class Fetched:
 
     @property
     def frame(self) -> pl.DataFrame:
-        """One row a file: where it belongs, what became of it, size, rows, first and last time, repairs."""
+        """One row a file: venue, data, symbol, period, outcome, size, rows, first and last time, repairs."""
         return pl.DataFrame(
             [_row(file) for file in self.files],
             schema={
@@ -64,17 +64,17 @@ class Fetched:
 
     @property
     def repairs(self) -> Repairs:
-        """What had to be put right in all files together."""
+        """Repairs in all files together."""
         return sum((file.entry.repairs for file in self.files), start=Repairs())
 
     def repairs_of(self, symbol: str, name: str | None = None) -> Repairs:
-        """Return what had to be put right in the files of a symbol, of all its series or the one of a name."""
+        """Return the repairs in the files of a symbol, of all its series or of one by name."""
         files = (file for file in self.files if file.series.symbol == symbol and name in (None, file.series.name))
         return sum((file.entry.repairs for file in files), start=Repairs())
 
     @property
     def wanting(self) -> tuple[File, ...]:
-        """The files that are missing or damaged at the venue; a missing month that has days is told by them."""
+        """The files missing or damaged at the venue; of a missing month with daily files, the days."""
         return tuple(
             file
             for file in self.files
@@ -84,13 +84,13 @@ class Fetched:
 
     @property
     def failures(self) -> tuple[File, ...]:
-        """The files that could not be had; the next call tries them again."""
+        """The files that could not be fetched; the next call tries them again."""
         return tuple(file for file in self.files if file.outcome == "failed")
 
     def __repr__(self) -> str:
         counts = {name: sum(file.outcome == name for file in self.files) for name in get_args(Outcome)}
-        told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-        return f"Fetched({told or 'no files'}; {self.folder})"
+        files = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        return f"Fetched({files or 'no files'}; {self.folder})"
 
 
 def _row(file: File) -> tuple[object, ...]:

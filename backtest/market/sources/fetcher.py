@@ -1,9 +1,9 @@
-"""``fetch``: what a span needs and the disk does not hold, downloaded, verified, read, and stored.
+"""Fetching: the files of a span that are not on the disk are downloaded, verified, read and stored.
 
 Months first; then, in a second round, the days whose month is not there or lacks rows. Each file goes through the
-same steps: onto the disk under a name of its own, resumed if it broke off; its checksum; read, with every repair
-counted; stored as a part by one renaming; a line in the manifest; the download removed. A process killed between
-any two of these steps leaves what was stored before it and at most a download to go on with.
+same steps: downloaded to the disk, resumed if it broke off; checksum verified; read, with every repair counted;
+stored as a part by one renaming; a line in the manifest; the download removed. A process killed between any two of
+these steps leaves the files stored before and at most a download to resume.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fetch, the same for every file."""
+    """Settings of a fetch, the same for every file."""
 
     folder: Path = field(default_factory=data_folder)  #: where data are kept
     hosts: Mapping[str, str] = field(default_factory=dict)  #: other addresses for names in ``archives.HOSTS``
-    refresh: bool = False  #: ask the venue if files on the disk have changed since
-    with_recent: bool = False  #: fill what no archive holds yet from the venue's public interface
-    offline: bool = False  #: ask nobody
+    refresh: bool = False  #: check whether the venue has changed files that are on the disk
+    with_recent: bool = (
+        False  #: fetch the newest days, which no archive holds yet, from the venue's public interface
+    )
+    offline: bool = False  #: use files on the disk only
     parallel: int = PARALLEL  #: downloads at a time
-    patience: Patience = field(default_factory=Patience)  #: how to try again
+    patience: Patience = field(default_factory=Patience)  #: retries and pauses
     now: datetime = field(default_factory=manifest.now)
     progress: Progress = lambda *_: None
     waiting: Callable[[], None] = lambda: None  #: called once where another process is fetching
@@ -74,7 +76,7 @@ def fetch(
     interval: str = "1m",
     settings: Settings | None = None,
 ) -> Fetched:
-    """Fetch the files of a span that are not on the disk yet.
+    """Download the files of a span from a venue's archive, unless they are on the disk.
 
     Parameters
     ----------
@@ -85,19 +87,28 @@ def fetch(
     interval
         Of data sets that have one.
     settings
-        Where to keep files, whether to refresh them, and how to fetch.
+        Folder, refreshing, parallel downloads and retries.
 
     Returns
     -------
     Fetched
-        Every file of the span and what became of it. Missing files are no error.
+        Every file of the span with its outcome. Missing files are no error.
 
     Raises
     ------
     ArgumentError
         For names and spans that are wrong.
     FetchError
-        Where a host cannot be reached. What was stored before stays, and the next call goes on from there.
+        Where a host cannot be reached. Files stored before stay, and the next call continues from there.
+
+    Examples
+    --------
+    >>> from backtest.market.sources import Settings, fetch
+    >>> fetch("binance", ["mark", "funding"], "BTCUSDT", "2021-05-01", "2021-06-01")  # doctest: +SKIP
+    Fetched(2 fetched; /home/me/.cache/backtest/data)
+    >>> fetch("binance", "mark", "BTCUSDT", "2021-05-19", "2021-05-20", settings=Settings(folder, offline=True))
+    Traceback (most recent call last):
+    backtest.errors.FetchError: 1 of 1 files are not in ..., first binance mark-1m BTCUSDT 2021-05: ...
     """
     wanted = all_series(venue, data, symbols, interval)
     return fetch_series(wanted, plan.span(start, end), settings or Settings())
@@ -143,7 +154,7 @@ def _second(
 
 
 def _kept(wanted: Sequence[Series], span: plan.Span, settings: Settings) -> Fetched | None:
-    """Return what is on the disk if the span needs nothing else; else None, and offline an error."""
+    """Return the files on the disk if the span needs no others; else None, or an error where offline."""
     manifests = {series: Manifest.of(settings.folder, series) for series in wanted}
     files: list[File] = []
     lacking: list[tuple[Series, Period]] = []
@@ -173,7 +184,7 @@ def _offline(lacking: Sequence[tuple[Series, Period]], total: int, folder: Path)
 
 
 def _recent(series: Series, span: plan.Span, settings: Settings, client: Client, files: Sequence[File]) -> File:
-    """Fill the end of the span, which no file covers, from the venue's interface."""
+    """Fetch the end of the span, which no file covers, from the venue's interface."""
     endpoint = series.archive.recent
     if endpoint is None:
         note = "no public interface for it is known here"
@@ -202,7 +213,7 @@ def _stored(series: Series, files: Sequence[File]) -> list[Period]:
 
 
 class _Crew:
-    """Threads that bring files, and what became of each."""
+    """Threads that download files, and the outcome of each file."""
 
     def __init__(self, settings: Settings, manifests: Mapping[Series, Manifest]) -> None:
         self._settings, self._manifests = settings, manifests
@@ -213,7 +224,7 @@ class _Crew:
         self._done = self._total = 0
 
     def run(self, jobs: Sequence[tuple[Series, Period]]) -> list[File]:
-        """Bring files, some at a time; a host that cannot be reached ends it, a file that fails does not."""
+        """Download files, some at a time; an unreachable host ends it, a file that fails does not."""
         self._total += len(jobs)
         done: dict[tuple[Series, Period], File] = {}
         with ThreadPoolExecutor(self._settings.parallel) as pool:
@@ -237,8 +248,8 @@ class _Crew:
             return future.result()
         except UnreachableError as error:
             raise FetchError(
-                f"{error}. What was fetched is kept, and the next call goes on from there; without a connection, "
-                f"offline uses what is in {self._settings.folder}"
+                f"{error}. Fetched files are kept, and the next call continues from there; without a connection, "
+                f"offline uses the files in {self._settings.folder}"
             ) from None
         except FetchError as error:
             file = path_of(series, period)

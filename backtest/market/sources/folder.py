@@ -1,4 +1,4 @@
-"""Where data are kept: the platform's folder for caches, or the one ``BACKTEST_DATA`` names."""
+"""Folder of fetched data: the platform's folder for caches, or the one ``BACKTEST_DATA`` names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ VARIABLE = "BACKTEST_DATA"
 def data_folder() -> Path:
     """Return the folder of fetched data; it need not exist yet.
 
-    Linux: ``$XDG_CACHE_HOME`` or ``~/.cache``; macOS: ``~/Library/Caches``; Windows: ``%LOCALAPPDATA%``; in it
-    ``backtest/data``. ``BACKTEST_DATA`` replaces all of it.
+    ``backtest/data`` in, on Linux, ``$XDG_CACHE_HOME`` or ``~/.cache``; on macOS ``~/Library/Caches``; on Windows
+    ``%LOCALAPPDATA%``. The variable ``BACKTEST_DATA`` names another folder.
+
+    Examples
+    --------
+    >>> from backtest.market.sources import data_folder
+    >>> data_folder()  # doctest: +SKIP
+    PosixPath('/home/me/.cache/backtest/data')
+    >>> data_folder().is_absolute()
+    True
     """
     from platformdirs import user_cache_path
 
-    asked = os.environ.get(VARIABLE)
-    return Path(asked).expanduser() if asked else user_cache_path("backtest", False, opinion=False) / "data"
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser() if named else user_cache_path("backtest", False, opinion=False) / "data"

@@ -1,4 +1,4 @@
-"""A market out of archives: mark prices joined with last and index prices, volumes, open interest and funding."""
+"""A market from archives: mark prices joined with last and index prices, volumes, open interest and funding."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from backtest.market.sources.fetch_result import Fetched
 from backtest.market.sources.formats.tidy import OHLC
 from backtest.schemas.validation import breaking, say
 
-#: What can stand for the mark price, and what can be joined to it, by the data set it comes from.
+#: Substitutes for the mark price, and data that can be joined to it, by their data set.
 PRICES = ("mark", "last", "index", "spot")
 ALSO = {"last": "last", "index": "index", "spot": "spot", "funding": "funding", "open_interest": "metrics"}
 
 #: Venues whose archives count open interest in contracts.
 IN_CONTRACTS = ("binance-coin",)
 
-#: Joined where the venue has them and nothing else is asked for.
+#: Joined by default, where the venue has them.
 USUAL = ("last", "funding")
 
 #: The longest a venue goes between two funding stamps.
 FUNDED = timedelta(hours=8)
 
-#: The longest that open interest, published every five minutes, is carried on; beyond it is not known.
+#: The longest that open interest, published every five minutes, is carried forward; later it is unknown.
 CARRIED = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class History:
-    """What to load, and how; see :func:`backtest.market.load`."""
+    """A history to load; see :func:`backtest.market.load`."""
 
     venue: str
     symbols: tuple[str, ...]
@@ -64,11 +64,11 @@ class History:
 
     @property
     def joined(self) -> tuple[str, ...]:
-        """What is joined to the price; a price is not joined to itself."""
+        """Data joined to the price; a price is not joined to itself."""
         return tuple(dict.fromkeys(name for name in self.also or () if name != self.price))
 
     def series(self, name: str) -> list[Series]:
-        """Return the series of what can be joined, or of the price."""
+        """Return the series of joined data, or of the price, one a symbol."""
         return fetcher.all_series(self.venue, ALSO.get(name, name), self.symbols, self.interval)
 
     @property
@@ -89,7 +89,7 @@ def load(
     Raises
     ------
     FetchError
-        Where something is missing and cannot be had; the message says what to do.
+        Where something is missing and cannot be fetched; the message says what to do.
     DataError
         Where nothing is published for the span, or open interest is not known for it.
     """
@@ -97,10 +97,10 @@ def load(
     if fetched.failures:
         first = fetched.failures[0]
         raise FetchError(
-            f"{len(fetched.failures):,} of {len(fetched.files):,} files could not be had, "
+            f"{len(fetched.failures):,} of {len(fetched.files):,} files could not be fetched, "
             f"first {first.series} {first.period}: {first.entry.note}"
         )
-    notes = [*_missing(fetched), *_put_right(fetched)]
+    notes = [*_missing(fetched), *_repaired(fetched)]
     market = from_disk(history, settings.folder, gap_limit=gap_limit, notes=notes)
     market.description = description or market.description
     return market
@@ -109,7 +109,7 @@ def load(
 def from_disk(
     history: History, folder: Path, *, gap_limit: timedelta | None = GAP_LIMIT, notes: Iterable[str] = ()
 ) -> Market:
-    """Return the market as it is stored, whether or not all of it is; ``notes`` join its description.
+    """Return the market as stored, complete or not; ``notes`` are added to its description.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def from_disk(
 
 
 def _bars(history: History, folder: Path) -> tuple[pl.DataFrame, list[str]]:
-    """Return the price's bars with everything that is joined to them, and what that cost."""
+    """Return the bars of the price with all joined data, and notes on bars left out."""
     bars, notes = _rows(history, folder, history.price).drop("trades", strict=False), []
     if history.price == "spot":
         bars = bars.drop("taker_buy_volume").rename({"volume": "spot_volume"})
@@ -151,7 +151,7 @@ def _bars(history: History, folder: Path) -> tuple[pl.DataFrame, list[str]]:
 
 
 def _rows(history: History, folder: Path, name: str, before: timedelta = timedelta(0)) -> pl.DataFrame:
-    """Return what is stored of the span, and of so long before it."""
+    """Return the stored rows of the span and of a time before it."""
     return store.read(folder, history.series(name), history.span.start - before, history.span.end)
 
 
@@ -164,7 +164,7 @@ def _renamed(rows: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _with_open_interest(bars: pl.DataFrame, metrics: pl.DataFrame) -> pl.DataFrame:
-    """Give each bar the open interest that was known at its opening.
+    """Give each bar the open interest known at its open.
 
     Raises
     ------
@@ -188,14 +188,14 @@ def _with_open_interest(bars: pl.DataFrame, metrics: pl.DataFrame) -> pl.DataFra
 
 
 def _described(history: History) -> str:
-    stands_in = "" if history.price == "mark" else ", in place of the mark price"
+    substitute = "" if history.price == "mark" else ", in place of the mark price"
     return (
         f"{history.venue} {', '.join(history.symbols)}: {history.price} price, {history.interval} bars from the "
-        f"venue's archive{stands_in}"
+        f"venue's archive{substitute}"
     )
 
 
-def _put_right(fetched: Fetched) -> Iterator[str]:
+def _repaired(fetched: Fetched) -> Iterator[str]:
     if fetched.repairs:
         yield f"repaired in its files: {str(fetched.repairs).replace('; ', ', ')}"
 

@@ -1,7 +1,7 @@
-"""Getting bytes over HTTP with patience: resumed where they broke off, retried with growing pauses.
+"""HTTP downloads: resumed where they broke off, retried with growing pauses.
 
 A pause is drawn between zero and a bound that doubles (full jitter), so that clients that failed together do not
-come back together. What a venue asks for in ``Retry-After`` is kept by all threads.
+retry together. All threads wait as long as a venue requests in ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ from backtest.errors import BacktestError, FetchError
 Result = TypeVar("Result")
 
 NOT_FOUND, NOT_MODIFIED, RANGE_REFUSED, PARTIAL_CONTENT = 404, 304, 416, 206
-#: Answers that ask for a pause: the venue's own ban, too many requests, overload.
+#: Status codes that request a pause: the venue's own ban, too many requests, overload.
 PAUSED = (418, 429, 503)
 RETRIED = (*PAUSED, 408, 500, 502, 504)
 CHUNK = 65_536
 
 
 class AbsentError(BacktestError):
-    """The venue has no such file (404); a fact to record."""
+    """The venue has no such file (404), which the manifest records."""
 
 
 class UnreachableError(FetchError):
-    """The host cannot be reached at all: most likely there is no connection."""
+    """The host cannot be reached; most likely there is no connection."""
 
 
 class DroppedError(OSError):
-    """A connection ended before everything had come."""
+    """A connection ended before the whole file had arrived."""
 
 
 class StoppedError(BacktestError):
-    """The downloads have been called off."""
+    """The downloads were cancelled."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often and how long to try; seconds."""
+    """Numbers of attempts, pauses and timeouts; seconds."""
 
     attempts: int = 6
     attempts_unreachable: int = 2
     first_pause: float = 1.0
     longest_pause: float = 60.0
-    longest_asked_pause: float = 600.0  #: a venue may ask for more; then the file fails
+    longest_asked_pause: float = 600.0  #: where a venue requests a longer pause, the file fails
     timeout: float = 30.0  #: without a byte
-    sleep: Callable[[float], None] | None = None  #: other than to wait until the downloads are called off
+    sleep: Callable[[float], None] | None = None  #: for tests; None: wait, until the downloads are cancelled
     clock: Callable[[], float] = time.time
     draw: Callable[[], float] = field(default_factory=lambda: random.Random().random)
 
     def pause(self, failures: int) -> float:
-        """Return how long to wait after so many failures in a row."""
+        """Return the pause after so many failures in a row."""
         return self.draw() * min(self.longest_pause, self.first_pause * 2.0 ** (failures - 1))
 
 
@@ -78,24 +78,24 @@ class Client:
         self._not_before = 0.0
 
     def stop(self) -> None:
-        """Call off every request, those that wait for another try too."""
+        """Cancel every request, also those waiting for another attempt."""
         self._stopped.set()
 
     def download(self, address: str, partial: Path, received: Callable[[int], None] = lambda _: None) -> str:
-        """Fetch a file onto the disk, going on where ``partial`` ends, and return its etag.
+        """Download a file, resuming where ``partial`` ends, and return its etag.
 
         Raises
         ------
         AbsentError
             Where the venue has no such file.
         FetchError
-            Where it cannot be had.
+            Where it cannot be fetched.
         """
         partial.parent.mkdir(parents=True, exist_ok=True)
         return self._insist(address, lambda: self._append(address, partial, received))
 
     def get(self, address: str) -> bytes:
-        """Return a small answer; raises as :meth:`download`."""
+        """Return the content of a small file; raises as :meth:`download`."""
 
         def answer() -> bytes:
             with self._open(address, {}) as response:
@@ -121,7 +121,7 @@ class Client:
         return self._insist(address, ask)
 
     def _insist(self, address: str, attempt: Callable[[], Result]) -> Result:
-        """Return what an attempt returns, trying again after what may pass."""
+        """Return the result of an attempt, trying again after errors that may pass."""
         failures = 0
         while True:
             self._wait_for_turn()
@@ -138,11 +138,11 @@ class Client:
             failures += 1
             if failures >= (self.patience.attempts_unreachable if unreachable else self.patience.attempts):
                 kind = UnreachableError if unreachable else FetchError
-                raise kind(f"{address} could not be had in {failures} attempts: {reason}")
+                raise kind(f"{address} could not be fetched in {failures} attempts: {reason}")
             self._rest(self.patience.pause(failures) if asked is None else asked, everyone=asked is not None)
 
     def _append(self, address: str, partial: Path, received: Callable[[int], None]) -> str:
-        """Fetch what is missing of a file, or all of it where the venue does not go on."""
+        """Download the missing part of a file, or all of it where the venue does not resume."""
         have = partial.stat().st_size if partial.exists() else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
         try:
@@ -155,15 +155,15 @@ class Client:
             if total == str(have):  # all of it was here already
                 return str(error.headers.get("ETag", ""))
             partial.unlink()
-            raise DroppedError("what was here of the file is not its beginning") from None
+            raise DroppedError("the part on the disk is not the beginning of the file") from None
         with response, partial.open("ab") as file:
             if not _goes_on(response, have):
                 file.truncate(0)
                 if response.status == PARTIAL_CONTENT:
-                    raise DroppedError("what came is another part of the file than the one asked for")
+                    raise DroppedError("the venue sent another part of the file than the one requested")
                 have = 0
             size = have
-            while chunk := response.read1(CHUNK):  # what is there, so that a stall loses nothing of it
+            while chunk := response.read1(CHUNK):  # as it arrives, so that a stall loses nothing
                 self._require_going()
                 file.write(chunk)
                 size += len(chunk)
@@ -177,12 +177,12 @@ class Client:
         return response
 
     def _read_refusal(self, error: urllib.error.HTTPError, address: str) -> tuple[str, float | None]:
-        """Return the reason of a refusal that may pass, and the pause it asks for; raise for others."""
+        """Return the reason of a refusal that may pass, and the pause it requests; raise for others."""
         with error:
-            told = error.read(200).decode("utf-8", "replace") if error.code == 400 else ""
+            answer = error.read(200).decode("utf-8", "replace") if error.code == 400 else ""
         if error.code == NOT_FOUND:
             raise AbsentError(f"{address} is not there")
-        reason = " ".join(f"{error.code} {error.reason} {told}".split())
+        reason = " ".join(f"{error.code} {error.reason} {answer}".split())
         if error.code not in RETRIED:
             raise FetchError(f"{address} was refused: {reason}")
         asked = self._asked_pause(error.headers.get("Retry-After")) if error.code in PAUSED else None
@@ -191,7 +191,7 @@ class Client:
         return reason, asked
 
     def _asked_pause(self, header: str | None) -> float | None:
-        """Return the seconds that ``Retry-After`` asks for, written as seconds or as a date."""
+        """Return the seconds of ``Retry-After``, written as seconds or as a date."""
         if header is None:
             return None
         if header.strip().isdigit():
@@ -211,7 +211,7 @@ class Client:
             self._sleep(seconds)
 
     def _wait_for_turn(self) -> None:
-        """Wait until the pause that a venue asked for is over."""
+        """Wait until the pause that a venue requested is over."""
         with self._guard:
             seconds = self._not_before - self.patience.clock()
         if seconds > 0:
@@ -226,11 +226,11 @@ class Client:
 
     def _require_going(self) -> None:
         if self._stopped.is_set():
-            raise StoppedError("the downloads were called off")
+            raise StoppedError("the downloads were cancelled")
 
 
 def _is_unreachable(cause: object) -> bool:
-    """Whether a host cannot be talked to at all, so that its other files need not be tried either."""
+    """Whether a host cannot be reached, so that its other files need not be tried either."""
     if isinstance(cause, socket.gaierror | ConnectionRefusedError | ssl.SSLCertVerificationError):
         return True
     return isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)

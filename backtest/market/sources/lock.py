@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file that the system takes back when its holder dies, however it dies."""
+"""File lock: one process at a time; the system releases it when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a file; ``waiting`` is called once if somebody else holds it."""
+    """Hold the lock of a file; ``waiting`` is called once if another process holds it."""
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)

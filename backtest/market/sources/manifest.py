@@ -1,7 +1,7 @@
-"""What was fetched, file by file: a line of JSON each, so that a line is there whole or not at all.
+"""Manifest of fetched files: a line of JSON each.
 
-The last line about a file holds. A process that dies while it writes leaves half a line at most, at the end; it is
-dropped when the manifest is next opened for writing.
+The last line about a file is valid. A process that dies while it writes leaves half a line at most, at the end; it
+is dropped when the manifest is next opened for writing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Status = Literal["stored", "missing", "damaged"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of an archive, as it was found."""
+    """One file of an archive: its status, checksum, rows and repairs."""
 
     file: str  #: path below its host
     status: Status
-    asked: datetime
-    address: str = ""  #: where it was asked for
+    asked: datetime  #: time of the request
+    address: str = ""  #: of the request
     bytes: int = 0
     sha256: str = ""
     verified: bool = False  #: against the venue's checksum
@@ -38,7 +38,7 @@ class Entry:
     last: datetime | None = None
     short_days: tuple[date, ...] = ()  #: of a month: days that lack rows
     repairs: Repairs = field(default_factory=Repairs)
-    note: str = ""  #: what is wrong with a damaged one
+    note: str = ""  #: the reason, where damaged
 
 
 class Manifest:
@@ -66,7 +66,7 @@ class Manifest:
             self.entries[entry.file] = entry
 
     def _read(self) -> bool:
-        """Read the lines and return whether any does not hold any more."""
+        """Read the lines and return whether any is torn or outdated."""
         if not self._path.is_file():
             return False
         data = self._path.read_bytes()

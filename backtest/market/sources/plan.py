@@ -1,4 +1,4 @@
-"""Which files a span needs: months first, days for what has no month yet, and days to repair months with."""
+"""Files needed for a span: months, days that have no month yet, and days that complete months."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from backtest.errors import ArgumentError
 from backtest.market.sources.archives import Period, Series, path_of
 from backtest.market.sources.manifest import Entry, Manifest
 
-#: After these days a venue has published what it will; a file missing then is missing for good.
+#: A file still missing this long after its period is never published.
 PUBLISHED_AFTER = timedelta(days=40)
-#: What a venue's interface is asked for at most: the archives are this far behind at worst.
+#: Longest span fetched from a venue's interface: the archives are at most this far behind.
 RECENT = timedelta(days=45)
-#: A file that was missing or damaged is asked for again after this.
+#: A file that was missing or damaged is requested again after this time.
 ASKED_AGAIN_AFTER = timedelta(hours=6)
 
 Moment = str | date | datetime
@@ -22,7 +22,7 @@ Moment = str | date | datetime
 
 @dataclass(frozen=True)
 class Span:
-    """From ``start`` up to ``end``, which it does not hold; UTC."""
+    """Times from ``start`` to before ``end``; UTC."""
 
     start: datetime
     end: datetime
@@ -35,14 +35,14 @@ class Span:
             )
 
     def days(self, before: date, ahead: timedelta = timedelta(0)) -> list[date]:
-        """Return the days it touches on a clock that is ahead of UTC, those before a day."""
+        """Return its days, on a clock that is ahead of UTC, up to before a day."""
         last = min((self.end + ahead - timedelta(milliseconds=1)).date(), before - timedelta(days=1))
         first = (self.start + ahead).date()
         return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def span(start: Moment, end: Moment) -> Span:
-    """Return a span from dates, times, or their text; what has no zone is UTC.
+    """Return a span from dates, times, or their text; times without a zone are UTC.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def span(start: Moment, end: Moment) -> Span:
 
 
 def files(series: Series, wanted: Span, today: date) -> Iterator[Period]:
-    """Yield the months and days of files that should exist and that the span needs."""
+    """Yield the months and days of the files that the span needs and that should exist."""
     archive = series.archive
     days = wanted.days(today, archive.ahead)
     for month in dict.fromkeys(Period.month(day) for day in days):
@@ -77,7 +77,7 @@ def mending_days(series: Series, wanted: Span, today: date, manifest: Manifest) 
 
 
 def uncovered(series: Series, span: Span, now: datetime, stored: Iterable[Period]) -> tuple[datetime, datetime]:
-    """Return from when to when a span lies behind the last file that is stored, within what is recent."""
+    """Return start and end of the part of a span after the last stored file, within ``RECENT``."""
     last = max((period.last for period in stored), default=None)
     start = max(span.start, now - RECENT)
     if last is not None:
@@ -87,12 +87,12 @@ def uncovered(series: Series, span: Span, now: datetime, stored: Iterable[Period
 
 
 def settled(entry: Entry | None, period: Period, now: datetime) -> bool:
-    """Whether a file need not be asked for: it is stored, gone for good, or was asked for just now."""
+    """Whether a file need not be requested: it is stored, never published, or was requested recently."""
     if entry is None:
         return False
     published = datetime(period.last.year, period.last.month, period.last.day, tzinfo=UTC) + PUBLISHED_AFTER
-    gone = entry.status == "missing" and entry.asked > published
-    return entry.status == "stored" or gone or now - entry.asked < ASKED_AGAIN_AFTER
+    never = entry.status == "missing" and entry.asked > published
+    return entry.status == "stored" or never or now - entry.asked < ASKED_AGAIN_AFTER
 
 
 def _moment(name: str, given: Moment) -> datetime:

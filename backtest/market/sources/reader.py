@@ -1,4 +1,4 @@
-"""``read``: one file of an archive, by hand, as the downloader reads it."""
+"""Reading one file of an archive, as the downloader does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from backtest.market.sources.formats import binance, bybit, delimited, hyperliqu
 
 Reader = Callable[[bytes, Path], Reading]
 
-#: What a file can be, and what reads it.
+#: Kinds of files, and the reader of each.
 READERS: dict[str, Reader] = {
     **{kind: partial(klines.read, kind=kind) for kind in klines.AMOUNTS},
     "funding": binance.read_funding,
@@ -53,7 +53,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     clock: timedelta | None = None,
 ) -> Reading:
-    """Read one file of an archive, packed or not.
+    r"""Read one file of an archive, packed or not.
 
     Parameters
     ----------
@@ -65,24 +65,32 @@ def read(
         ``bybit_trades``, ``bybit_spot_trades``, ``bybit_klines``, ``bybit_index``, ``bybit_premium``, ``candles``
         (ccxt and freqtrade), ``hyperliquid_fills``, ``table`` (CSV with a header, Parquet, feather).
     symbol
-        Whose rows these are, whatever the file says; None: the file's own column of symbols, else as its name
-        begins.
+        Symbol of all rows, whatever the file says; None: the file's own column of symbols, else the beginning of
+        its name.
     columns
-        For a ``table``: the package's name of a column, and the file's.
+        For a ``table``: the file's name of each column, by the package's name.
     clock
         For ``bybit_klines``: how far the file's clock is ahead of UTC (3 hours, as was once reported).
 
     Returns
     -------
     Reading
-        ``rows``: ``symbol, time`` and values, sorted, each time once; ``repairs``: what had to be put right.
+        ``rows``: ``symbol, time`` and values, sorted, each time once; ``repairs``: the counts of repairs.
 
     Raises
     ------
     ArgumentError
         For another kind, and options of another kind.
     DataError
-        For a file that is absent, damaged, or not what it should be.
+        For a file that is absent, damaged, or of another kind than given.
+
+    Examples
+    --------
+    >>> from backtest.market.sources import read
+    >>> row = "1621425600000,38000,38100,37900,38050,1.5,1621425659999,57000,10,0.5,19000,0\n"
+    >>> _ = (folder / "BTCUSDT-1m-2021-05-19.csv").write_text(row + row)
+    >>> read(folder / "BTCUSDT-1m-2021-05-19.csv", "klines").repairs.counts
+    {'duplicate': 1}
     """
     path = Path(path)
     if kind not in KINDS:

@@ -1,6 +1,6 @@
 """The newest days, which no archive holds yet, from the venues' public interfaces.
 
-Rows are asked for in windows no longer than a page, so that nothing depends on which end of a window a venue cuts.
+Rows are requested in windows no longer than a page, so that it does not matter which end of a window a venue cuts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def ask(client: Client, host: str, series: Series, start: datetime, end: datetim
     Raises
     ------
     FetchError
-        Where the venue cannot be reached, refuses, or answers something else.
+        Where the venue cannot be reached, refuses, or answers in another shape.
     """
     endpoint = series.archive.recent
     if endpoint is None:
@@ -62,7 +62,7 @@ def _page(client: Client, address: str) -> list[Any]:
     try:
         rows = json.loads(client.get(address))
     except ValueError as error:
-        raise FetchError(f"{address} answered what is no JSON: {error}") from None
+        raise FetchError(f"{address} did not answer in JSON: {error}") from None
     if not isinstance(rows, list):
         raise FetchError(f"{address} answered no list of rows: {str(rows)[:100]}")
     return rows

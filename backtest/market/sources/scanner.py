@@ -1,4 +1,4 @@
-"""``scan``: what is on the disk of one data set, lazily, without a look at anything else."""
+"""Lazy reading of the stored rows of one data set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scan(
 ) -> pl.LazyFrame:
     """Return the stored rows of a data set from ``start`` up to ``end``, by symbol and time; nothing is fetched.
 
-    Filters and selections on what is returned reach the files: of other symbols, years and columns nothing is
+    Filters and selections on the result are pushed down to the files: other symbols, years and columns are not
     read.
 
     Parameters
@@ -38,8 +38,16 @@ def scan(
     ArgumentError
         For names and spans that are wrong.
     DataError
-        Where nothing of them is stored.
+        Where none of these rows are stored.
+
+    Examples
+    --------
+    >>> from backtest.market.sources import scan
+    >>> scan("binance", "mark", "BTCUSDT", "2021-05-10", "2021-05-26").head().collect()  # doctest: +SKIP
+    >>> scan("binance", "mark", "BTCUSDT", "2021-05-10", "2021-05-26", folder=folder)
+    Traceback (most recent call last):
+    backtest.errors.DataError: nothing is stored of binance mark-1m BTCUSDT from 2021-05-10 to 2021-05-26 in ...
     """
-    wanted = fetcher.all_series(venue, data, symbols, interval)
-    asked = plan.span(start, end)
-    return store.scan(data_folder() if folder is None else Path(folder), wanted, asked.start, asked.end)
+    every = fetcher.all_series(venue, data, symbols, interval)
+    span = plan.span(start, end)
+    return store.scan(data_folder() if folder is None else Path(folder), every, span.start, span.end)

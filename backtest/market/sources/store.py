@@ -1,8 +1,8 @@
 """Rows on the disk: Parquet by ``venue=/dataset=/symbol=/year=``, a part for each file of the archive.
 
-A part is written under a name of its own and renamed, so it is there whole or not at all. A month and the days
-that repair it may hold the same bars: what is read is each time once, and the month's row goes before the day's,
-the day's before a recent one from the venue's interface.
+A part is written under another name and renamed, so it is complete or absent. A month and the days that complete
+it may hold the same bars: each time is read once, the month's row before the day's, the day's before a recent one
+from the venue's interface.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from backtest.market.sources.archives import Period, Series
 from backtest.market.sources.manifest import Entry
 
 Origin = Literal["month", "day", "recent"]
-#: What goes before what, where several parts hold a time.
+#: Precedence where several parts hold the same time; the lowest wins.
 RANKS: dict[Origin, int] = {"month": 0, "day": 1, "recent": 2}
 
-#: When a download that broke off is given up: by then its month has come in its place.
+#: Age at which a broken download is removed: by then its month is published.
 FORGOTTEN = timedelta(days=7)
 
-#: How far the rows of a file may lie from the days it is called by.
+#: How far the rows of a file may lie outside the days in its name.
 ASIDE = timedelta(days=2)
 
 PARTITIONS = {"venue": pl.String, "dataset": pl.String, "symbol": pl.String, "year": pl.Int32}
@@ -53,7 +53,7 @@ def write(folder: Path, series: Series, part: str, origin: Origin, rows: pl.Data
 
 
 def holds(folder: Path, series: Series, period: Period, entry: Entry) -> bool:
-    """Whether the rows that a file of the archive had are on the disk; somebody may have removed them."""
+    """Whether the rows of a file of the archive are still on the disk."""
     if entry.status != "stored" or not entry.rows:
         return True
     return any(folder_of(folder, series).glob(f"year=*/{period}.parquet"))
@@ -83,7 +83,7 @@ def scan(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime)
     Raises
     ------
     DataError
-        Where nothing of these series and years is stored.
+        Where no rows of these series and years are stored.
     """
     last = end.year if end > datetime(end.year, 1, 1, tzinfo=end.tzinfo) else end.year - 1
     parts = [
@@ -117,19 +117,19 @@ def read(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime)
     except (PolarsError, PanicException, OSError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise DataError(
-            f"what is stored of {wanted[0]} cannot be read ({reason}): remove {folder_of(folder, wanted[0])} and "
-            "fetch it again"
+            f"the stored rows of {wanted[0]} cannot be read ({reason}): remove {folder_of(folder, wanted[0])} and "
+            "fetch them again"
         ) from None
 
 
 def _may_hold(part: str, start: datetime, end: datetime) -> bool:
-    """Whether a part, named by its month or day, may hold rows of a span; rows may lie a day beside their file."""
+    """Whether a part, named by its month or day, may hold rows of a span; rows may lie a day outside it."""
     first, last = (f"{moment:%Y-%m-%d}"[: len(part)] for moment in (start - ASIDE, end + ASIDE))
     return part == "recent" or first <= part <= last
 
 
 def sweep_up(folder: Path, now: datetime) -> None:
-    """Remove what a process that died left half-written, and downloads that nobody went on with.
+    """Remove half-written files of a process that died, and abandoned downloads.
 
     Only the holder of the folder's lock may call this.
     """

@@ -59,7 +59,7 @@ def unpacked(path: Path) -> bytes:
 
 
 def unwrapped(data: bytes, path: Path) -> bytes:
-    """Return what a zip or gzip holds, told by its first bytes, or plain bytes as they are.
+    """Return the content of a zip or gzip, recognised by its first bytes, or plain bytes as they are.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def unwrapped(data: bytes, path: Path) -> bytes:
             with zipfile.ZipFile(BytesIO(data)) as archive:
                 names = [name for name in archive.namelist() if not name.endswith("/")]
                 if len(names) != 1:
-                    told = ", ".join(names[:3])
-                    raise DataError(f"file {path} must hold one file, holds {len(names)}: {told}")
+                    first = ", ".join(names[:3])
+                    raise DataError(f"file {path} must hold one file, holds {len(names)}: {first}")
                 return archive.read(names[0])
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" or path.suffix == ".gz" else data
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
@@ -113,7 +113,7 @@ def plain_lines(data: bytes) -> bytes:
 def stamps(times: pl.Series, path: Path) -> tuple[pl.Series, int]:
     """Return written times as UTC milliseconds, and how many were written in microseconds or nanoseconds.
 
-    Whole numbers tell their unit by their size. Text is ``2021-05-19 13:10:00`` in UTC, or a day.
+    The unit of whole numbers follows from their size. Text is ``2021-05-19 13:10:00`` in UTC, or a day.
 
     Raises
     ------

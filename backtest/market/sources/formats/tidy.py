@@ -1,4 +1,4 @@
-"""Putting rows in order: sorted, each time once, every row that is left out counted."""
+"""Sorting of rows, each time once; every row left out is counted."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def _rises(times: pl.Series) -> bool:
 
 
 def _unsorted(frame: pl.DataFrame, keys: Sequence[str]) -> int:
-    """Return how many rows stand after one that belongs behind them, by the time alone."""
+    """Return the number of rows that follow a row with a later time."""
     time = pl.col("time" if "time" in keys else keys[0])
     return int(frame.select((time < time.cum_max().shift(1)).sum()).item())
