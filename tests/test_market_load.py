@@ -238,7 +238,7 @@ def test_load__of_a_damaged_part_says_which_folder_to_remove(archive, tmp_path):
     load(archive, tmp_path)
     place = tmp_path / "venue=binance" / "dataset=mark-1h" / "symbol=BTCUSDT"
     (place / "year=2021" / "2021-05.parquet").write_bytes(b"damaged")
-    with pytest.raises(DataError, match=f"cannot be read .*: remove {place} and fetch it again"):
+    with pytest.raises(DataError, match=f"cannot be read .*: remove {place} and fetch them again"):
         load(archive, tmp_path)
 
 
