@@ -209,7 +209,7 @@ def test_command__tells_what_followed_the_first_trigger_beside_it(tmp_path) -> N
     code, out, err = run(f"{words} --procedure", tmp_path)
     assert (code, err) == (0, "")
     assert out.index("At the first trigger") < out.index("After the procedure")
-    assert "1 accounts triggered; no position is left of 1, 1 of them short by" in " ".join(out.split())
+    assert "1 accounts triggered; 1 of them fully closed, 1 with a shortfall, " in " ".join(out.split())
     written = pl.read_parquet(tmp_path / "out" / "accounts.parquet")
     steps = pl.read_parquet(tmp_path / "out" / "steps.parquet")
     first, second = written.to_dicts()

@@ -128,7 +128,7 @@ def test_run__of_own_files_prints_tables_whose_figures_are_those_of_the_outcomes
     assert cascade["notional"] == pytest.approx(amount, abs=0.01)
     assert cascade["start"] == outcomes.filter("liquidated")["outcome_time"].item()
     assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
-    assert "invented" not in printed
+    assert "synthetic" not in printed
 
 
 def test_run__shows_the_book_under_mark_and_last_triggers(tmp_path, capsys, bars_file, positions_file):
@@ -141,14 +141,14 @@ def test_run__shows_the_book_under_mark_and_last_triggers(tmp_path, capsys, bars
     assert rows[1][-2:] < rows[0][-2:]
 
 
-def test_run__of_the_sample_declares_its_stand_in_and_its_invention(tmp_path, capsys):
+def test_run__of_the_sample_declares_its_substitute_table_and_its_synthetic_book(tmp_path, capsys):
     out = tmp_path / "out"
     words = ["run", "--count", "2000", "--leverage-mix", "low", "--seed", "1", "--out", str(out)]
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "reconstruction" in printed
-    assert "tiers of 2022-02-16, not in force" in printed
-    assert "The book is invented" in " ".join(printed.split())
+    assert "substitute table 2022-02-16, not in force" in printed
+    assert "The book is synthetic" in " ".join(printed.split())
     summary = json.loads((out / "summary.json").read_text())
     assert summary["tiers"]["rule"] == {"ETHUSDT": "2022-02-16"}
     assert summary["book"]["seed"] == 1
@@ -207,9 +207,9 @@ def test_run__says_where_one_position_makes_an_hour_heavy(tmp_path, capsys, bars
     words = ["run", "--bars", str(bars_file), "--positions", str(tmp_path / "held.parquet"), "--tiers", "nearest"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert "In 1 of these 1 a single position is over half of it" in printed
+    assert "In 1 of these 1 hour a single position is more than half of the amount" in " ".join(printed.split())
     assert " 75\n" in printed
-    assert "Most positions: " in printed
+    assert "Hour with the most positions liquidated: " in printed
 
 
 def test_price__answers_the_example_of_the_document(capsys):
@@ -283,9 +283,9 @@ def test_price__counts_the_distance_in_days_of_volatility(capsys, bars_file):
     ("words", "said"),
     [
         ("--date 2021-05-19 --leverage 10", "2021-03-18, in force 2021-03-18 to 2021-06-22"),
-        ("--date 2019-01-01 --leverage 10", "tiers of 2020-08-01, not in force on 2019-01-01: the nearest"),
+        ("--date 2019-01-01 --leverage 10", "2020-08-01, not in force on 2019-01-01: the nearest in time"),
         ("--date 2021-05-19 --leverage 10", "125x at this size"),
-        ("--date 2021-05-19 --leverage 200", "200x is beyond the limit: the venue would refuse it"),
+        ("--date 2021-05-19 --leverage 200", "200x is above the limit: the venue would refuse it"),
         ("--date 2021-05-19 --margin 60000", "no positive price liquidates it"),
         ("--date 2021-05-19 --leverage 10 --margin 100", "could not be opened"),
         ("--date 2021-05-19 --leverage 10 --margin 100", "liquidated at its own entry price"),
@@ -308,7 +308,7 @@ def test_venues__lists_every_bundled_venue(capsys):
 def test_venues__tells_rules_sources_tables_and_unknowns(capsys, name):
     assert main(["venues", name]) == 0
     printed = capsys.readouterr().out
-    for heading in ("Rules", "Tables of tiers", "Not known", "trigger"):
+    for heading in ("Rules", "Tier tables", "Not known", "trigger"):
         assert f"\n{heading}" in printed or f"\n  {heading}" in printed
 
 
@@ -336,9 +336,9 @@ REFUSALS = [
     ("run --venue nowhere", "venue 'nowhere' is neither a file nor one of"),
     ("run --funding f.parquet", "--funding needs bars"),
     ("run --adjustments a.parquet", "--adjustments needs positions"),
-    ("run --positions p.parquet --count 5", "--count is for an invented book"),
+    ("run --positions p.parquet --count 5", "--count is for a synthetic book"),
     ("run --bars missing.parquet", "missing.parquet"),
-    ("run --symbol XRPUSDT", "--symbol XRPUSDT is not in the bars: there are BTCUSDT, ETHUSDT"),
+    ("run --symbol XRPUSDT", "--symbol XRPUSDT is not in the bars, which hold BTCUSDT, ETHUSDT"),
     ("run --chart XRPUSDT", "--chart XRPUSDT is not in the bars"),
     ("run --tiers sometimes", "--tiers must be strict, nearest or the name of a table, is 'sometimes'"),
     ("run --tiers strict --count 10", "ETHUSDT"),
@@ -522,7 +522,7 @@ def test_run__tells_how_heavy_the_tail_of_cascades_is(tmp_path, capsys):
     sizes = pl.read_parquet(tmp_path / "out" / "cascades.parquet")["notional"]
     tail = tails.fit(sizes)
     told = f"tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f} from"
-    assert told in capsys.readouterr().out
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("kind", ["open-interest", "volume"])
@@ -534,7 +534,7 @@ def test_run__estimates_a_book_and_leads_with_dollars(tmp_path, capsys, kind):
     assert "liquidated a day, of open interest:" in " ".join(told.split())
     assert "liquidated with other shares of the volume" in " ".join(told.split())
     assert "Largest cascades" in told
-    assert "The book is invented" not in told
+    assert "The book is synthetic" not in told
     outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
     lost = (
         outcomes.filter("liquidated").select((pl.col("fill_notional") * pl.col("surviving_weight")).sum()).item()

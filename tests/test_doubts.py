@@ -1,4 +1,4 @@
-"""What a command tells of a given book that looks wrong, without refusing it."""
+"""Warnings about a given book that looks wrong, which is not refused for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, sweep
-from backtest.cli.common.input_warnings import doubts, looking_twice
+from backtest.cli.common.input_warnings import book_warnings, with_price_warnings
 from backtest.engine.input_warnings import far_entries, unread
-from backtest.errors import DataError
+from backtest.errors import DataError, InputWarning
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 
@@ -36,6 +36,7 @@ def test_unread__names_what_a_column_may_have_meant():
     told = unread(["position_id", "entry_price", "stop_prise", "take_profit", "Margin", "desk", "leverage"])
     assert told == [
         "column stop_prise is carried along unread: is it stop_price?",
+        "column take_profit is carried along unread: is it take_profit_price?",
         "column Margin is carried along unread: is it margin?",
     ]
 
@@ -49,34 +50,35 @@ def test_far_entries__more_than_a_tenth_beyond_the_bar_of_the_entry():
     assert far_entries(given.positions, market()).tolist() == [False, False, True, False, True]
 
 
-def test_doubts__of_a_book_in_other_units_and_over_the_limit():
+def test_book_warnings__of_a_book_in_other_units_and_over_the_limit():
     given = book(entry_price=[100.0, 1_000.0], leverage=[500.0, 5.0])
-    outcomes = sweep(given, market(), Venue.load("binance"), leverage_limit="cap", tiers="nearest")
-    assert doubts(given, market(), outcomes) == [
+    with pytest.warns(InputWarning):
+        outcomes = sweep(given, market(), Venue.load("binance"), leverage_limit="cap", tiers="nearest")
+    assert book_warnings(given, market(), outcomes) == [
         "1 entry price more than 10 % beyond the mark's bar (first position 1, BTCUSDT at 1,000): "
         "are symbol, unit and time right?",
         "leverage lowered to the limit of the tier: 1 position",
     ]
 
 
-def test_doubts__none_of_a_sound_book():
+def test_book_warnings__none_of_a_sound_book():
     given = book(entry_price=[100.0, 95.0])
     outcomes = sweep(given, market(), Venue.load("binance"), tiers="nearest")
-    assert doubts(given, market(), outcomes) == []
+    assert book_warnings(given, market(), outcomes) == []
 
 
 @pytest.mark.parametrize(("message", "told"), [("positions: size", True), ("bars: low", False)])
-def test_looking_twice__adds_to_what_positions_are_refused_for_that_their_prices_are_far(message, told):
+def test_with_price_warnings__adds_to_a_refusal_of_positions_that_their_prices_are_far(message, told):
     given = book(entry_price=[1_000.0])
-    with pytest.raises(DataError) as refused, looking_twice(given, market(), given=True):
+    with pytest.raises(DataError) as refused, with_price_warnings(given, market(), given=True):
         raise DataError(message)
     assert str(refused.value).startswith(message)
-    assert ("; look twice: 1 entry price more than 10 %" in str(refused.value)) is told
+    assert ("; warning: 1 entry price more than 10 %" in str(refused.value)) is told
 
 
-def test_looking_twice__says_nothing_of_an_invented_book():
+def test_with_price_warnings__says_nothing_of_a_synthetic_book():
     with (
         pytest.raises(DataError, match=r"^positions: size$"),
-        looking_twice(book(entry_price=[1_000.0]), market(), given=False),
+        with_price_warnings(book(entry_price=[1_000.0]), market(), given=False),
     ):
         raise DataError("positions: size")

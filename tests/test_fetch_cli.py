@@ -99,7 +99,7 @@ def test_fetch__that_fails_in_part_keeps_the_rest_and_returns_2(archive, tmp_pat
     out, err = capsys.readouterr()
     assert table_row(out, "mark-1h", "BTCUSDT")[3] == "1"
     assert err.startswith(
-        "backtest: error: 1 of 4 files could not be had, the next call tries again; first binance "
+        "backtest: error: 1 of 4 files could not be downloaded; run the command again to retry; first binance "
     )
     assert not (tmp_path / "out").exists()
 

@@ -70,9 +70,14 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
     ]
     assert main(words(bars_file, out, *more, "--caption", "mine", "--look", "dark", "--size", "slide")) == 0
     pictures = {
-        f"{name}.{kind}" for name in ("levels", "map", "clusters", "aftermath", "trust") for kind in ("png", "svg")
+        f"{name}.{kind}"
+        for name in ("levels", "map", "clusters", "cluster_outcomes", "score")
+        for kind in ("png", "svg")
     }
-    frames = {f"{name}.parquet" for name in ("levels", "map", "clusters", "lives", "aftermath", "magnet", "score")}
+    frames = {
+        f"{name}.parquet"
+        for name in ("levels", "map", "clusters", "tracks", "cluster_outcomes", "magnet", "score")
+    }
     assert {path.name for path in out.iterdir()} == pictures | frames | {"levels.json", "map.json", "summary.json"}
     with Image.open(out / "levels.png") as picture:
         assert picture.size == (1920, 1080)
@@ -93,7 +98,7 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
     for part in (
         "estimated from open interest",
         "Clusters within 25 % of the price, 2021-05-22",
-        "what became of them",
+        "and their outcome",
         "Magnet test",
         "Score of",
     ):
@@ -140,7 +145,7 @@ def test_at__uses_nothing_that_comes_after_it(tmp_path, monkeypatch, bars_file):
     for bars in (bars_file, shorter):
         assert main(words(bars, tmp_path / "out", *more)) == 0
     whole, cut = studies
-    for name in ("clusters", "aftermath", "magnet", "bars"):
+    for name in ("clusters", "cluster_outcomes", "magnet", "bars"):
         pl.testing.assert_frame_equal(getattr(whole, name), getattr(cut, name))
     np.testing.assert_array_equal(whole.levels.amounts(), cut.levels.amounts())
 
@@ -159,17 +164,17 @@ def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, ba
 @pytest.mark.parametrize(
     ("window", "sentence"),
     [
-        ("4d", "Magnet test: none: fewer than 30 pairs, or pairs on fewer than 5 days, tell nothing."),
-        ("9d", "comparisons are left out: fewer than 30 pairs, or pairs on fewer than 5 days, tell nothing."),
+        ("4d", "Magnet test left out: fewer than 30 pairs, or pairs on fewer than 5 days."),
+        ("9d", "comparisons are left out: fewer than 30 pairs, or pairs on fewer than 5 days."),
     ],
 )
-def test_magnet_test__of_few_pairs_is_not_told(tmp_path, capsys, bars_file, window, sentence):
+def test_magnet_test__of_few_pairs_is_left_out(tmp_path, capsys, bars_file, window, sentence):
     out = tmp_path / "out"
     assert main(words(bars_file, out, "--window", window, "--formats", "parquet", "png")) == 0
     found = pl.read_parquet(out / "magnet.parquet")
     enough = found.filter(pl.col("pairs") >= 30, pl.col("blocks_held") >= 5)
     assert enough.height < found.height
-    assert (out / "trust.png").exists() == (enough.height > 0) == (window == "9d")
+    assert (out / "score.png").exists() == (enough.height > 0) == (window == "9d")
     printed = capsys.readouterr().out
     assert sentence in " ".join(printed.split())
     rows = [line for line in printed.splitlines() if line.startswith(("mirror ", "elsewhen "))]
@@ -279,12 +284,12 @@ def test_mp4__says_why_it_cannot_be_made(tmp_path, capsys, bars_file, monkeypatc
     [
         (["--at", "2020-01-01"], "no bar of BTCUSDT has ended"),
         (["--at", "2021-05-22T12:01"], "after the end of the bars of BTCUSDT, 2021-05-22 12:00"),
-        (["--at", "2021-05-14", "--since", "2021-05-15"], "after the moment of the map, 2021-05-14 00:00"),
+        (["--at", "2021-05-14", "--since", "2021-05-15"], "after the time of the map, 2021-05-14 00:00"),
         (["--window", "7"], "must be like 12h"),
         (["--reach", "2"], "between 0 and 1"),
         (["--formats", "bmp"], "bmp"),
         (["--chart", "DOGEUSDT"], "not in the bars"),
-        (["--recorded", "nowhere.parquet"], "is no file"),
+        (["--recorded", "nowhere.parquet"], "is not a file"),
         (["--recorded", "a", "--hidden-truth"], "not allowed with"),
         (["--since", "2020-01-01"], "before the end of the first column"),
         (["--at", "yesterday"], "must be a date"),

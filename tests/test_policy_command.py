@@ -119,7 +119,8 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     printed = capsys.readouterr()
     assert printed.err == ""  # nobody watches
     assert (
-        "Caps on leverage, falls, filled at the worst price of the bar, closed whole, the rest returned, fund 0, "
+        "Caps on leverage, falls, filled at the worst price of the bar, fully closed, remaining margin "
+        "returned, fund 0, "
         "fee 0.00 %; each figure is the median over 2 books, column by column; in brackets their range"
         in printed.out
     )
@@ -135,7 +136,7 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     assert all(picture["alt"] for picture in page.pictures)
     assert "What <if>?" in page.words
     told = " ".join(page.words)
-    for sentence in (*summary["answer"], *summary["what_would_change_it"]):
+    for sentence in (*summary["answer"], *summary["sensitivity"]):
         assert sentence in told
 
 
@@ -145,11 +146,11 @@ def test_policy__says_what_its_figures_are_the_middle_of(tmp_path, grid_file) ->
     summary = json.loads((out / "summary.json").read_text())
     for sentence in summary["answer"][:2]:
         assert "Each figure is the median over 2 books, column by column" in sentence
-    changes = summary["what_would_change_it"]
-    whose = [sentence for sentence in changes if sentence.startswith("Whose positions: ")]
+    changes = summary["sensitivity"]
+    whose = [sentence for sentence in changes if sentence.startswith("Book: ")]
     assert whose
     assert all(told.endswith(": medians of the changes within each history and response.") for told in whose)
-    responses = [sentence for sentence in changes if sentence.startswith("How traders respond: ")]
+    responses = [sentence for sentence in changes if sentence.startswith("Traders' response: ")]
     told = ": medians of the changes within each history and book, not of the tables' medians."
     assert responses
     assert all(sentence.endswith(told) for sentence in responses)
@@ -162,7 +163,7 @@ def test_policy__tells_a_cap_that_changes_nothing_once(tmp_path, capsys, grid_fi
     for block in blocks:
         rows = [line for line in block.splitlines() if line.startswith(("none ", "20x "))]
         assert [line.split("  ")[0] for line in rows] == ["none", "20x", "20x", "20x"]
-        assert "whichever it is" in rows[0]
+        assert rows[0].split()[1] == "any"
 
 
 def test_policy__of_one_book_has_no_median_to_tell(tmp_path, capsys, grid_file) -> None:
@@ -256,7 +257,7 @@ def test_every_mistake__is_told_at_once(grid_file) -> None:
 def test_the_example_grid__is_read() -> None:
     file = read_grid(Path(__file__).parent.parent / "docs" / "july_2021.toml")
     assert file.grid.caps[:3] == (None, 50, 20)
-    assert file.invented
+    assert file.synthetic
 
 
 def test_progress__tells_what_is_left_and_counts_only_what_was_worked(monkeypatch) -> None:

@@ -68,7 +68,7 @@ def test_the_example__runs_and_tells_procedures_apart(tmp_path: Path, capsys: py
     ):
         assert words in told
     assert (
-        "Caps on leverage, May 2021, reconstructed, filled at the worst price of the bar, closed whole" in printed
+        "Caps on leverage, May 2021, reconstructed, filled at the worst price of the bar, fully closed" in printed
     )
     assert "least is left to others under current rules (0)" in told.replace("\n", " ")
     shown = shown_by_a_browser(out / "report.html", tmp_path / "page.png")
@@ -121,7 +121,12 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "path", "told"),
     [
-        ('settlement = "replay"', "", "grid.procedures", 'needs settlement = "replay": the fund path closes'),
+        (
+            'settlement = "replay"',
+            "",
+            "grid.procedures",
+            'needs settlement = "replay": the fund path fully closes',
+        ),
         ('settlement = "replay"', 'settlement = "simple"', "settlement", "must be one of fund path, replay"),
         (
             '"mexc"',
@@ -129,7 +134,7 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
             "grid.procedures",
             "'mexico' is neither 'current rules', returned, to_fund, a venue",
         ),
-        ('"own", ', "", "procedures.own", "is not tried: grid.procedures are returned"),
+        ('"own", ', "", "procedures.own", "is not used: grid.procedures are returned"),
         ('like = "ascend"', 'like = "own"', "procedures.own.like", "'own' is neither 'current rules'"),
         ('like = "ascend"', 'like = ["okx"]', "procedures.own.like", "['okx'] is neither 'current rules'"),
         ("step_fraction = 0.5", "step_fraction = 1.5", "procedures.own.step_fraction", "must lie between 0 and 1"),
@@ -137,7 +142,7 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
             "step_fraction = 0.5",
             "steps = 2",
             "procedures.own.steps",
-            "is no setting of a procedure: there are like",
+            "is not a setting of a procedure: there are like",
         ),
         (
             'remainder = "shared"',
@@ -157,7 +162,7 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
             "linear = 1e-8",
             "mark = 1e-8",
             "impact.mark",
-            "the mark stays the history's, which holds its own cascade",
+            "the mark price stays that of the history, which contains its own cascade",
         ),
         (
             '"current rules", 0.005',
@@ -169,7 +174,7 @@ def test_a_venue_file_beside_the_grid__is_a_procedure(replays: Path) -> None:
             'leverage_mix = "high"',
             'population = "volume"',
             "books[1].population",
-            "a replay steps single positions",
+            "a replay needs single positions",
         ),
         ("[bands]", '[changes.x]\nstep = "tier"\n[bands]', "changes.x", "procedures are an axis of their own"),
     ],

@@ -1,4 +1,4 @@
-"""A procedure told in a sentence."""
+"""A procedure in one sentence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from backtest.rules.procedure import CHOICES, Procedure
 
 
 @pytest.mark.parametrize("rank", CHOICES["adl_rank"])
-def test_every_rank_of_deleveraging__is_told_in_words(rank):
+def test_every_adl_ranking__is_described_in_words(rank):
     told = sentence({"procedure": Procedure(adl_rank=rank), "remainder": "returned"})
-    assert f"deleveraging when the fund is empty, {RANKS[rank]}, at the bankruptcy price" in told
+    assert f"; auto-deleveraging when the fund is empty, {RANKS[rank]}, at the bankruptcy price" in told

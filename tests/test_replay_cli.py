@@ -54,9 +54,9 @@ def words(tmp_path: Path) -> list[str]:
 def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path, capsys) -> None:
     assert main([*words, "--fund", "1000", "--trace", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "ledger sums to 0" in printed
-    assert "closed whole, by orders that fill what they can at once" in printed
-    assert "The procedure closed all or a part of 1 position: " in printed
+    assert "the ledger sums to 0" in printed
+    assert "fully closed, by immediate-or-cancel orders" in printed
+    assert "The procedure closed 1 position in whole or in part: " in printed
     assert "entered at 45,000" in printed
     assert "triggered" in printed
     names = {"outcomes", "fund", "adl", "impact", "ledger", "trace"}
@@ -70,7 +70,7 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
     assert summary["fund"]["end"] > 1000
 
 
-def test_replay__says_on_screen_and_chart_that_the_fund_is_of_an_invented_book(words, capsys, monkeypatch) -> None:
+def test_replay__says_on_screen_and_chart_that_the_fund_is_of_a_synthetic_book(words, capsys, monkeypatch) -> None:
     drawn: list[dict[str, Any]] = []
     figure = fund.fund_figure
     monkeypatch.setattr(
@@ -82,11 +82,11 @@ def test_replay__says_on_screen_and_chart_that_the_fund_is_of_an_invented_book(w
     assert re.search(r"^fund +gained \$", printed, re.MULTILINE)
     at = words.index("--positions")
     assert main([*words[:at], *words[at + 2 :], "--count", "50"]) == 0
-    assert "The book is invented, and so is its fund: read shares, not dollars." in capsys.readouterr().out
-    given, invented = drawn
+    assert "The book is synthetic, and so are its losses and its fund" in capsys.readouterr().out
+    given, synthetic = drawn
     assert given["subtitle"].startswith("the fund gained ")
-    assert invented["subtitle"].startswith("of an invented book: the fund ")
-    assert "estimated from an invented book of 50 positions (read shares, not dollars)" in invented["notes"]
+    assert synthetic["subtitle"].startswith("of a synthetic book: the fund ")
+    assert "synthetic book of 50 positions (read shares, not amounts)" in synthetic["notes"]
 
 
 def test_replay__set_changes_a_rule(words, tmp_path) -> None:
@@ -114,9 +114,9 @@ def test_replay__compares_another_policy_with_the_history(words, tmp_path, capsy
     ]
     assert main([*words, *asked]) == 0
     printed = capsys.readouterr().out
-    assert "in fact" in printed
+    assert "history" in printed
     assert "only under the policy" in printed
-    assert "would be" in printed
+    assert "an estimate, not a measurement" in printed
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"policy_outcomes.parquet", "policy_impact.parquet", "flow.parquet", "mark_BTCUSDT.png"} <= names
     assert {f"comparison_{name}.parquet" for name in ("positions", "totals", "marks")} <= names
@@ -153,20 +153,20 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--set", "rounds=many"], "must be a whole number"),
         (["--set", "clawback=yes"], "must be true or false"),
         (["--set", "step=half"], "must be one of all, fraction, tier, enough"),
-        (["--mark-impact", "1e-9"], "say --exogenous where"),
+        (["--mark-impact", "1e-9"], "add --exogenous where"),
         (["--participation", "0.1"], "column volume, they have none: --participation"),
         (["--fund", "-1"], "zero or more"),
-        (["--policy", "binance"], "--policy needs --strength"),
+        (["--policy", "binance"], "--policy and --policy-set need --strength"),
         (["--strength", "1e-9"], "name it with --policy"),
         (["--policy", "nowhere.toml", "--strength", "1e-9"], "nowhere.toml"),
         (["--policy-set", "colour=red", "--strength", "1e-9"], "--policy-set must be RULE=VALUE"),
-        (["--policy", "okx", "--strength", "1e-9", "--exogenous"], "--exogenous add one"),
+        (["--policy", "okx", "--strength", "1e-9", "--exogenous"], "leave out --mark-impact and --exogenous"),
         (
             ["--policy", "okx", "--strength", "1e-9", "--entry-bar", "tested"],
             "must be 'untested' in a counterfactual",
         ),
         (["--trace", "99"], "--trace must be the position_id"),
-        (["--count", "5"], "--count is for an invented book"),
+        (["--count", "5"], "--count is for a synthetic book"),
     ],
 )
 def test_replay__refuses_in_one_line(words, tmp_path, capsys, more, told) -> None:

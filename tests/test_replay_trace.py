@@ -1,4 +1,4 @@
-"""A traced position told in sentences."""
+"""Steps of a traced position in sentences."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_replay import book, market, plain_venue, replay
 
-from backtest.cli.replay.trace import SENTENCES, narrated, told
-from backtest.engine.replay.frames import STEPS
+from backtest.cli.replay.trace import SENTENCES, narrated, step_text
+from backtest.kernel.replay.state import STEPS
 
 NOW = datetime(2021, 5, 19, 12, tzinfo=UTC)
 ROW = {
@@ -30,8 +30,12 @@ def test_sentences__are_of_every_step() -> None:
 @pytest.mark.parametrize(
     ("step", "more", "sentence"),
     [
-        ("filled", {}, "an order closed 0.4 at 90.5; holds 0.6, equity $25 against $15 of maintenance; fund $7"),
-        ("taken over", {"price": None, "held": 0.0}, "0.4 taken over at no price there can be; fund $7"),
+        (
+            "filled",
+            {},
+            "an order closed 0.4 at 90.5; holds 0.6, equity $25 against $15 of maintenance margin; fund $7",
+        ),
+        ("taken over", {"price": None, "held": 0.0}, "0.4 taken over at no possible price; fund $7"),
         (
             "clawed back",
             {"quantity": 1_500.0},
@@ -39,8 +43,8 @@ def test_sentences__are_of_every_step() -> None:
         ),
     ],
 )
-def test_told__is_a_step_in_a_sentence(step: str, more: dict[str, Any], sentence: str) -> None:
-    assert told({**ROW, "step": step, **more}, "USDT").startswith(f"2021-05-19 12:00  {sentence}")
+def test_step_text__is_a_step_in_a_sentence(step: str, more: dict[str, Any], sentence: str) -> None:
+    assert step_text({**ROW, "step": step, **more}, "USDT").startswith(f"2021-05-19 12:00  {sentence}")
 
 
 def test_narrated__ends_with_why_it_stopped() -> None:
@@ -51,4 +55,4 @@ def test_narrated__ends_with_why_it_stopped() -> None:
     assert lines[0] == "Trace"
     assert "triggered at 94.7" in lines[2]
     assert "control returned" in lines[4]
-    assert "equity is above what ends the procedure" in lines[-1]
+    assert "equity is high enough to end the procedure" in lines[-1]

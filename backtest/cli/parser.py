@@ -1,4 +1,4 @@
-"""What the command line accepts. Nothing but argparse is imported here: ``--help`` must come at once."""
+"""Parser of the whole command line. Nothing but argparse is imported here: ``--help`` must come at once."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from backtest.cli.venues.parser import add_venues
 from backtest.cli.warm.parser import add_warm
 
 DESCRIPTION = """\
-Which leveraged positions would a price history have liquidated, when, at what price -
-and what would other rules have changed?"""
+Backtest liquidations on crypto perpetuals: which positions get liquidated, when, and how
+other margin rules would change that."""
 
 EXAMPLES = """\
 examples:
-  backtest run                       May 2021 on the bundled reconstruction, a million invented positions
+  backtest run                       May 2021 on the bundled reconstruction, a million synthetic positions
   backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
+  backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
+  backtest venues binance            every rule of one venue with its source, and what is not known
+  backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest replay --venue mexc --symbol BTCUSDT --tiers nearest --fund 1e6
   backtest levels --bars bars.parquet --population open-interest --at now --window 7d --formats png json
-  backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
-  backtest venues binance            every rule with its source, and what is not known
-  backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
 
-bars, funding and positions are Parquet or CSV files; their columns are listed by `backtest sweep --help`.
+Bars, funding and positions are Parquet or CSV files; `backtest sweep --help` lists their columns.
 """
 
 
@@ -38,11 +38,20 @@ def build_parser() -> Parser:
     """Return the parser of the whole command line."""
     parser = Parser(prog="backtest", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument(
-        "--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="print the version and leave"
+        "--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="print the version and exit"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for add in (add_run, add_sweep, add_replay, add_levels, add_policy, add_fetch, add_venues, add_price):
+    for add in (
+        add_run,
+        add_sweep,
+        add_price,
+        add_venues,
+        add_fetch,
+        add_replay,
+        add_levels,
+        add_policy,
+        add_warm,
+    ):
         add(commands)
-    add_warm(commands)
     parser.commands = commands.choices
     return parser

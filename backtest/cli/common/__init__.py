@@ -1,1 +1,1 @@
-"""What commands share: options, inputs, outputs, tables."""
+"""Options, inputs, outputs and tables that commands share."""

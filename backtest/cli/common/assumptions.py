@@ -1,4 +1,4 @@
-"""What is said about a run in words: its window, its tiers, its gaps, its rules."""
+"""Assumptions of a run in words: tiers, gaps, conventions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from backtest.rules.venue import Venue
 if TYPE_CHECKING:
     from backtest.engine.conventions import Conventions
 
-#: Tables of one symbol that are told one by one; more are counted.
+#: Tables of one symbol that are named one by one; more are counted.
 MOST_TABLES = 2
 
 QUOTES = ("USDT", "USDC", "BUSD", "USD")
 
 
 def tiers(used: pl.DataFrame) -> list[tuple[str, str]]:
-    """Return each symbol with the tables of tiers it fell under, and which were not in force."""
-    told = []
+    """Return each symbol with the tier tables its entries used, and which were not in force."""
+    texts = []
     for (symbol,), tables in used.group_by("symbol", maintain_order=True):
         rows = tables.to_dicts()
         if len(rows) <= MOST_TABLES:
-            told.append((str(symbol), "; ".join(_table(row) for row in rows)))
+            texts.append((str(symbol), "; ".join(_table(row) for row in rows)))
         else:
-            told.append((str(symbol), _tables(rows)))
-    return told
+            texts.append((str(symbol), _tables(rows)))
+    return texts
 
 
 def gaps(market: Market, symbol: str | None = None) -> str:
-    """Return how many bars are missing where, and what that did to positions."""
+    """Return the number of gaps and missing bars, the longest gap, and the effect on positions."""
     found = market.gaps()
     if symbol is not None:
         found = found.filter(pl.col("symbol") == symbol)
@@ -43,7 +43,7 @@ def gaps(market: Market, symbol: str | None = None) -> str:
 
 
 def gaps_found(found: pl.DataFrame, gap_limit: timedelta | None) -> str:
-    """Return the same of gaps as ``Market.gaps`` returns them."""
+    """Return the same from a frame of gaps, as ``Market.gaps`` returns it."""
     if found.is_empty():
         return "no gaps"
     row = found.sort(pl.col("end") - pl.col("start"), descending=True, maintain_order=True).row(0, named=True)
@@ -53,40 +53,45 @@ def gaps_found(found: pl.DataFrame, gap_limit: timedelta | None) -> str:
     counted = f"{which}, {bars} missing"
     beyond = int(found["long"].sum())
     limit = "" if gap_limit is None else f" the limit of {duration(gap_limit)}"
-    return f"{counted}; {beyond:,} beyond{limit}: positions open across end unknown" if beyond else counted
+    return f"{counted}; {beyond:,} beyond{limit}: positions open then end unknown" if beyond else counted
 
 
 def rules(conventions: Conventions, venue: Venue) -> str:
     """Return the conventions of a sweep that decide its numbers."""
     trigger = conventions.trigger_series(venue)
     fill = conventions.fill_price.replace("_", " ").replace("last", "last price's", 1)
-    told = [f"the {trigger} price triggers", f"liquidations fill at the {fill}"]
-    told.append(f"order inside bars {conventions.intrabar}, entry bar {conventions.entry_bar}")
+    texts = [f"the {trigger} price triggers", f"liquidations fill at the {fill}"]
+    texts.append(f"order of events inside bars: {conventions.intrabar}, entry bar: {conventions.entry_bar}")
     if conventions.leverage_limit != "error":
-        told.append(f"leverage beyond the limit: {conventions.leverage_limit}")
-    return "; ".join(told)
+        texts.append(f"leverage above the limit: {conventions.leverage_limit}")
+    return "; ".join(texts)
 
 
 def dates(start: datetime, end: datetime) -> str:
     """Return when a table was in force."""
     if start <= ALWAYS_FROM and end >= ALWAYS_UNTIL:
-        return "always in force"
+        return "date unknown"
     if start <= ALWAYS_FROM:
         return f"until {day(end)}"
     return f"from {day(start)}" if end >= ALWAYS_UNTIL else f"{day(start)} to {day(end)}"
 
 
+def dated(table: str, when: str) -> str:
+    """Return the name of a table with the dates it was in force, once where the name says as much."""
+    return when if table == when else f"{table}, {when}"
+
+
 def quote(symbol: str, currency: str) -> str:
-    """Return the currency a symbol is priced in where its name tells, else another one."""
+    """Return the quote currency that a symbol's name ends with, else another currency."""
     return next((name for name in QUOTES if symbol.endswith(name)), currency)
 
 
 def _table(row: dict[str, Any]) -> str:
     if row["start"] <= ALWAYS_FROM and row["end"] >= ALWAYS_UNTIL:
-        return f"table {row['table']}, always in force ({row['confidence']})"
+        return f"table {dated(row['table'], 'date unknown')} ({row['confidence']})"
     if row["in_force"]:
         return f"table {row['table']}, in force ({row['confidence']})"
-    return f"tiers of {row['table']}, not in force ({row['confidence']})"
+    return f"substitute table {row['table']}, not in force ({row['confidence']})"
 
 
 def _tables(rows: Iterable[dict[str, Any]]) -> str:

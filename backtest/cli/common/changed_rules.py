@@ -1,4 +1,4 @@
-"""Rules that are changed on the command line, written RULE=VALUE."""
+"""Changes of rules on the command line, written RULE=VALUE."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from backtest.schemas.arguments import meant
 
 
 def procedure_rules() -> dict[str, type]:
-    """Return the rules of a procedure and what each must be written as."""
+    """Return the rules of a procedure and the type of each."""
     return {name: rule_type(name) for name in PROCEDURE_RULES}
 
 
 def changed(venue: Venue, rules: list[str], option: str, known: Mapping[str, type]) -> Venue:
-    """Return the venue with the rules that were set by an option."""
+    """Return the venue with the rules changed by an option."""
     changes: dict[str, Any] = {}
     for words in rules:
         name, equals, value = words.partition("=")
@@ -38,5 +38,5 @@ def _read(words: str, value: str, kind: type) -> Any:
             return {"true": True, "false": False}[value]
         return kind(value)
     except (KeyError, ValueError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
-        raise ArgumentError(f"{words}: the value must be {wanted}") from None
+        expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[kind]
+        raise ArgumentError(f"{words}: the value must be {expected}") from None

@@ -1,4 +1,4 @@
-"""What in a given book should make its owner look twice. Nothing is refused for it."""
+"""Warnings about a given book: misspelt columns, prices far from the mark, lowered leverage."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from backtest.errors import DataError
 from backtest.market import Market
 
 
-def doubts(book: Book, market: Market, outcomes: pl.DataFrame) -> list[str]:
-    """Return what looks wrong in a book that was given, a sentence each."""
+def book_warnings(book: Book, market: Market, outcomes: pl.DataFrame) -> list[str]:
+    """Return what looks wrong in a given book, one sentence each."""
     return [*unread(book.positions.columns), *far(book.positions, market), *_lowered(book.positions, outcomes)]
 
 
 @contextmanager
-def looking_twice(book: Book, market: Market, *, given: bool) -> Iterator[None]:
-    """Add to what a given book is refused for that its prices are far off, which may be why."""
+def with_price_warnings(book: Book, market: Market, *, given: bool) -> Iterator[None]:
+    """Add to a refusal of a given book that its prices are far from the mark, a likely cause."""
     try:
         yield
     except DataError as error:
         why = far(book.positions, market) if given and "positions: " in str(error) else []
         if not why:
             raise
-        raise DataError("; look twice: ".join([error.sentence, *why]), remedies=error.remedies) from None
+        raise DataError("; warning: ".join([error.sentence, *why]), remedies=error.remedies) from None
 
 
 def _lowered(given: pl.DataFrame, kept: pl.DataFrame) -> list[str]:

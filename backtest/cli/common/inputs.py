@@ -1,4 +1,4 @@
-"""What a command works on, from its options: prices, rules, positions."""
+"""Inputs of a command from its options: prices, rules, positions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from backtest.market import load as load_market
 from backtest.rules.timeline import Tiers, of_symbols
 from backtest.rules.venue import Venue, venue_files
 
-#: The invented book where nothing else is asked for.
+#: The default synthetic book.
 COUNT, SEED, LEVERAGE_MIX = 1_000_000, 20210519, "mixed"
 LEVERAGE_MIXES = {"mixed": population.MIXED, "low": population.LOW, "high": population.HIGH}
 
-#: Populations that stand behind the market's own figures, and what ``--turnover`` is called there.
-STANDING = {"open-interest": "turnover", "volume": "opening_share"}
+#: Populations estimated from the bars, and the parameter that ``--turnover`` sets there.
+ESTIMATED = {"open-interest": "turnover", "volume": "opening_share"}
 
-#: No table of ETHUSDT is known before this one; declared to stand in for May 2021 on the bundled sample.
-SAMPLE_STAND_IN = {"ETHUSDT": "2022-02-16"}
+#: No table of ETHUSDT is known before this one: the declared substitute for May 2021 on the bundled sample.
+SAMPLE_SUBSTITUTES = {"ETHUSDT": "2022-02-16"}
 
 
 def read_market(options: Namespace) -> Market:
-    """Return the prices and funding, restricted to the symbols and the window asked for."""
+    """Return the prices and funding, restricted to the requested symbols and window."""
     if options.bars is None and options.funding is not None:
         raise ArgumentError("needs bars: the bundled sample has its own", argument="funding")
     if options.bars is None:
@@ -45,51 +45,51 @@ def read_market(options: Namespace) -> Market:
 
 
 def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) -> Book:
-    """Return the positions given, or an invented book where none are."""
-    invention = {name: getattr(options, name, None) for name in ("count", "seed", "leverage_mix")}
+    """Return the given positions, or a synthetic or estimated book."""
+    draw = {name: getattr(options, name, None) for name in ("count", "seed", "leverage_mix")}
     kind = getattr(options, "population", None)
     if options.positions is not None:
-        invention["population"] = kind
-        for name, value in invention.items():
+        draw["population"] = kind
+        for name, value in draw.items():
             if value is not None:
-                raise ArgumentError("is for an invented book: positions are given already", argument=name)
+                raise ArgumentError("is for a synthetic book: positions are given already", argument=name)
         return load_book(options.positions, options.adjustments)
     if options.adjustments is not None:
-        raise ArgumentError("needs positions: an invented book has its own", argument="adjustments")
-    if kind in STANDING:
-        return _standing_book(options, market, venue, tiers, invention)
+        raise ArgumentError("needs positions: a synthetic book takes none", argument="adjustments")
+    if kind in ESTIMATED:
+        return _estimated_book(options, market, venue, tiers, draw)
     if options.turnover is not None:
         raise ArgumentError("is for a population of open-interest or volume", argument="turnover")
     return population.synthetic(
         market,
         venue,
-        count=invention["count"] or COUNT,
-        seed=SEED if invention["seed"] is None else invention["seed"],
-        leverage_mix=LEVERAGE_MIXES[invention["leverage_mix"] or LEVERAGE_MIX],
+        count=draw["count"] or COUNT,
+        seed=SEED if draw["seed"] is None else draw["seed"],
+        leverage_mix=LEVERAGE_MIXES[draw["leverage_mix"] or LEVERAGE_MIX],
         tiers=tiers,
     )
 
 
-def is_invented(options: Namespace) -> bool:
-    """Whether the dollars of a run mean nothing: its book was neither given nor taken from market figures."""
-    return options.positions is None and options.population not in STANDING
+def is_synthetic(options: Namespace) -> bool:
+    """Whether the book is synthetic, so that amounts are arbitrary: neither given nor estimated from the bars."""
+    return options.positions is None and options.population not in ESTIMATED
 
 
-def _standing_book(
-    options: Namespace, market: Market, venue: Venue, tiers: Tiers, invention: Mapping[str, Any]
+def _estimated_book(
+    options: Namespace, market: Market, venue: Venue, tiers: Tiers, draw: Mapping[str, Any]
 ) -> Book:
-    """Return the book behind the bars' open interest or volume."""
-    for name, value in invention.items():
+    """Return the book estimated from the bars' open interest or volume."""
+    for name, value in draw.items():
         if value is not None:
             raise ArgumentError("is for a synthetic population", argument=name)
-    share = {} if options.turnover is None else {STANDING[options.population]: options.turnover}
+    share = {} if options.turnover is None else {ESTIMATED[options.population]: options.turnover}
     if options.population == "volume":
         return population.from_volume(market, venue, tiers=tiers, threads=options.threads, **share).book
     return population.from_open_interest(market, venue, tiers=tiers, threads=options.threads, **share).book
 
 
 def read_conventions(options: Namespace, market: Market | None = None) -> Conventions:
-    """Return the conventions asked for; given the market of a run, with the bundled sample's substitute tables.
+    """Return the requested conventions; given the market of a run, with the bundled sample's substitute tables.
 
     ``--gap-limit`` belongs to the market, which reports its gaps by it.
     """
@@ -102,12 +102,12 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
     """Return the rule for entries without a table in force, from the words after ``--tiers``."""
     given: list[str] | None = options.tiers
     if not given and market is not None and options.bars is None and options.venue == "binance":
-        return of_symbols(SAMPLE_STAND_IN, market.symbols)
+        return of_symbols(SAMPLE_SUBSTITUTES, market.symbols)
     if not given:
         return "strict"
     if len(given) == 1 and "=" not in given[0]:
         return given[0]
-    stand_ins = {}
+    substitutes = {}
     for words in given:
         symbol, equals, table = words.partition("=")
         if not (symbol and equals and table):
@@ -116,12 +116,12 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
                 f"{' '.join(given)!r}",
                 argument="tiers",
             )
-        stand_ins[symbol] = table
-    return stand_ins
+        substitutes[symbol] = table
+    return substitutes
 
 
 def input_hashes(options: Namespace) -> dict[str, str]:
-    """Return the SHA-256 of each file that was read, by path; of a bundled venue by its name."""
+    """Return the SHA-256 of each input file by path; of a bundled venue by its name."""
     named = ("bars", "funding", "positions", "adjustments", "recorded", *FILES)
     read = (getattr(options, name, None) for name in named)
     files = {str(path): Path(path) for path in read if path is not None}
@@ -134,7 +134,7 @@ def input_hashes(options: Namespace) -> dict[str, str]:
 
 
 def require_symbol(argument: str, symbol: str, market: Market) -> None:
-    """Raise unless the bars hold a symbol that an argument names."""
+    """Raise unless the bars hold the symbol of an argument."""
     if symbol not in market.symbols:
-        sentence = f"{symbol} is not in the bars: there are {', '.join(market.symbols)}"
+        sentence = f"{symbol} is not in the bars, which hold {', '.join(market.symbols)}"
         raise ArgumentError(sentence, argument=argument)

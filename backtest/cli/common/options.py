@@ -16,7 +16,7 @@ SAMPLE = "the bundled reconstruction of May 2021"
 
 
 def add_market(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """Add where prices come from: the bundled sample unless they are required."""
+    """Add the options of prices; the bundled sample is the default unless they are required."""
     market = parser.add_argument_group("prices")
     default = "" if required else f" (default: {SAMPLE})"
     market.add_argument(
@@ -28,62 +28,65 @@ def add_market(parser: argparse.ArgumentParser, *, required: bool = False) -> No
         type=types.gap_limit,
         default=timedelta(hours=6),
         metavar="HOURS",
-        help="longest gap a position survives in a known state: hours (default: 6), or none",
+        help="positions open across a longer gap end unknown: hours (default: 6), or none",
     )
     market.add_argument(
         "--symbol", action="append", metavar="SYMBOL", help="use only this symbol (may be repeated; default: all)"
     )
     market.add_argument(
-        "--from", dest="start", type=types.time, metavar="TIME", help="use bars from here on (UTC)"
+        "--from", dest="start", type=types.time, metavar="TIME", help="use bars from this time on (UTC)"
     )
-    market.add_argument("--until", dest="end", type=types.time, metavar="TIME", help="use bars before this (UTC)")
+    market.add_argument(
+        "--until", dest="end", type=types.time, metavar="TIME", help="use bars before this time (UTC)"
+    )
 
 
-def add_book(parser: argparse.ArgumentParser, *, instead: str = "default: an invented book") -> None:
-    """Add where positions come from; ``instead`` says what stands in where none are given."""
+def add_book(parser: argparse.ArgumentParser, *, instead: str = "default: a synthetic book") -> None:
+    """Add the options of positions; ``instead`` says what is used where none are given."""
     book = parser.add_argument_group("positions")
-    book.add_argument("--positions", type=types.source, metavar="FILE", help=f"your own ({instead})")
+    book.add_argument("--positions", type=types.source, metavar="FILE", help=f"your positions ({instead})")
     book.add_argument(
-        "--adjustments", type=types.source, metavar="FILE", help="margin added or taken, parts closed"
+        "--adjustments", type=types.source, metavar="FILE", help="margin added or withdrawn, partial closes"
     )
 
 
 def add_estimated(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """Add the options of an invented or estimated book; ``default`` says which is drawn."""
-    estimated = parser.add_argument_group("an invented or estimated book (where no positions are given)")
+    """Add the options of a synthetic or estimated book; ``default`` says when which is the default."""
+    estimated = parser.add_argument_group("synthetic or estimated book (where no positions are given)")
     estimated.add_argument(
         "--population",
         choices=("synthetic", "open-interest", "volume"),
-        help=f"{default}, or what must have stood behind the bars' open_interest and volume, or volume alone",
+        help=f"synthetic: drawn from stated distributions ({default}); open-interest: estimated from the bars' "
+        "open_interest and volume; volume: estimated from their volume alone",
     )
     estimated.add_argument(
         "--turnover",
         type=types.share,
         metavar="SHARE",
-        help="of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
+        help="share of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
     )
     add_draw(estimated)
 
 
-def add_invented(parser: argparse.ArgumentParser) -> None:
-    """Add the options of an invented book."""
-    add_draw(parser.add_argument_group("an invented book (where no positions are given)"))
+def add_synthetic(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a synthetic book."""
+    add_draw(parser.add_argument_group("synthetic book (where no positions are given)"))
     parser.set_defaults(population=None, turnover=None)
 
 
-def add_draw(invented: Any) -> None:
-    """Add what an invented book is drawn by."""
-    invented.add_argument("--count", type=types.count, metavar="N", help="positions (default: 1,000,000)")
-    invented.add_argument(
+def add_draw(group: Any) -> None:
+    """Add size, leverage and seed of a synthetic book."""
+    group.add_argument("--count", type=types.count, metavar="N", help="number of positions (default: 1,000,000)")
+    group.add_argument(
         "--leverage-mix",
         choices=("mixed", "low", "high"),
-        help="2 to 125 times as on a retail venue (default), 2 to 5, or 20 to 125",
+        help="mixed: 2x to 125x, as on a retail venue (default); low: 2x to 5x; high: 20x to 125x",
     )
-    invented.add_argument("--seed", type=types.seed, metavar="N", help="of the draw (default: 20210519)")
+    group.add_argument("--seed", type=types.seed, metavar="N", help="random seed (default: 20210519)")
 
 
 def add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> None:
-    """Add the venue and how it is read; it must be given where there is no default."""
+    """Add the venue and the conventions of a run; the venue is required where it has no default."""
     rules = parser.add_argument_group("rules")
     add_venue(rules, default=venue_default)
     rules.add_argument(
@@ -95,30 +98,32 @@ def add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> 
         "--fill-price",
         choices=("liquidation_price", "last_close", "last_extreme"),
         default="liquidation_price",
-        help="price a liquidation gets (default: liquidation_price)",
+        help="fill price of a liquidation (default: liquidation_price)",
     )
     rules.add_argument(
         "--intrabar",
         choices=("pessimistic", "optimistic", "path"),
         default="pessimistic",
-        help="order of events on opposite sides of a bar's open (default: pessimistic)",
+        help="order of events on opposite sides of a bar's open, which bars leave unknown (default: pessimistic)",
     )
     rules.add_argument(
         "--entry-bar",
         choices=("untested", "tested"),
         default="untested",
-        help="whether the bar an entry falls inside is tested (default: untested)",
+        help="whether a position entered inside a bar can be liquidated in that bar: untested (default), it "
+        "cannot",
     )
     rules.add_argument(
         "--leverage-limit",
         choices=("error", "cap", "filter"),
         default="error",
-        help="leverage beyond the tier's limit: refuse the book (default), lower it, or leave the position out",
+        help="leverage above the tier's limit: refuse the book (default), lower the leverage, or drop the "
+        "position",
     )
 
 
 def add_venue(rules: Any, *, default: str | None) -> None:
-    """Add the venue, required where there is no default, and which of its tables count."""
+    """Add the venue, required where it has no default, and the choice of its tier tables."""
     rules.add_argument(
         "--venue",
         metavar="NAME_OR_FILE",
@@ -131,19 +136,22 @@ def add_venue(rules: Any, *, default: str | None) -> None:
         "--tiers",
         action="append",
         metavar="RULE",
-        help="where no table was in force at an entry: strict refuses (default), nearest takes the nearest in "
-        "time, TABLE takes the table of that name, SYMBOL=TABLE for one symbol (may be repeated)",
+        help="entries at a time for which no tier table is known: strict refuses them (default), nearest takes "
+        "the table nearest in time, TABLE takes the table of that name, SYMBOL=TABLE for one symbol (may be "
+        "repeated)",
     )
 
 
 def add_out(group: Any, *, default: Path | None) -> None:
-    """Add where to write, and with how many threads."""
+    """Add the output folder and the number of threads."""
     group.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
         required=default is None,
         default=default,
-        help="folder to write to" + (f" (default: {default})" if default else ""),
+        help="output folder" + (f" (default: {default})" if default else ""),
     )
-    group.add_argument("--threads", type=types.count, metavar="N", help="how many to use (default: one a core)")
+    group.add_argument(
+        "--threads", type=types.count, metavar="N", help="number of threads (default: one per core)"
+    )

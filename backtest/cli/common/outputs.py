@@ -1,4 +1,4 @@
-"""Writing results: all of them or none, and never half a file."""
+"""Output files of a command: all are written or none."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from backtest.errors import ArgumentError
 
 
 class Outputs:
-    """Files on their way into a folder, under names of their own until all are written."""
+    """Output files, kept in a temporary folder until all are written."""
 
-    def __init__(self, folder: Path, workshop: Path) -> None:
-        self.folder, self._workshop = folder, workshop
+    def __init__(self, folder: Path, temporary: Path) -> None:
+        self.folder, self._temporary = folder, temporary
         self.names: list[str] = []
 
     def path(self, name: str) -> Path:
-        """Return where to write a file that is to be called so in the folder."""
+        """Return the temporary path of an output file."""
         self.names.append(name)
-        return self._workshop / name
+        return self._temporary / name
 
     def write_parquet(self, name: str, frame: pl.DataFrame) -> None:
         """Write a frame as Parquet, by lz4: half of zstd's time for outcomes, an eighth more bytes."""
@@ -38,23 +38,23 @@ class Outputs:
         self.path("summary.json").write_text(text + "\n", "utf-8")
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
-        """Write data for a machine as JSON, without spaces."""
+        """Write compact JSON."""
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         self.path(name).write_text(text, "utf-8")
 
     @property
     def written(self) -> list[Path]:
-        """Where the files end up."""
+        """The final paths of the files."""
         return [self.folder / name for name in self.names]
 
 
 def require_folder(folder: Path) -> None:
-    """Raise unless results can go into a folder, before any work is done.
+    """Raise unless a folder can be written to; called before any work.
 
     Raises
     ------
     ArgumentError
-        Where a file stands in its place, or it cannot be written to.
+        Where a file has its name, or it cannot be written to.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
@@ -65,20 +65,20 @@ def require_folder(folder: Path) -> None:
 
 @contextmanager
 def outputs(folder: Path) -> Iterator[Outputs]:
-    """Collect files beside their folder, and move them in once every one of them is written."""
+    """Collect output files in a temporary folder, and move them once all are written."""
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     beside = folder if folder.exists() else folder.parent
     beside.mkdir(parents=True, exist_ok=True)
-    workshop = Path(tempfile.mkdtemp(prefix=".partial-", dir=beside))
+    temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=beside))
     try:
-        collected = Outputs(folder, workshop)
+        collected = Outputs(folder, temporary)
         yield collected
         folder.mkdir(exist_ok=True)
         for name in collected.names:
-            (workshop / name).replace(folder / name)
+            (temporary / name).replace(folder / name)
         made = []
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         for path in made:
             if path.is_dir():
                 path.rmdir()

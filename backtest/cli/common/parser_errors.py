@@ -1,4 +1,4 @@
-"""An argument parser that raises what it refuses, so that it ends as one line like any other refusal."""
+"""Argument parser whose errors are exceptions, so that they print as one line like any other error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backtest.errors import ArgumentError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose refusals are exceptions, and whose help is as wide as the terminal."""
+    """Parser whose errors are exceptions, and whose help is as wide as the terminal."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
@@ -25,11 +25,11 @@ class Parser(argparse.ArgumentParser):
         return self.options.get(argument, own.get(argument))
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and leaving."""
+        """Raise instead of printing the usage and exiting."""
         raise ArgumentError(f"{message} (see {self.prog} --help)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse what there is; refuse what a command does not know as that command."""
+        """Parse the arguments; an unknown one is an error of its command."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             from backtest.schemas.arguments import meant  # numpy, which help does without
@@ -40,10 +40,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """Print the version, which is looked up only now."""
+    """Print the version, looked up only when requested."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Print and leave."""
+        """Print and exit."""
         import backtest
 
         print(f"backtest {backtest.__version__}")

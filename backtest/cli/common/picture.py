@@ -1,4 +1,4 @@
-"""The chart of a study: which symbol, how fine, and every sentence that belongs beside it."""
+"""Chart of ``backtest run``: symbol, resolution, title, subtitle and footer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from backtest.cli.common.swept import Swept
 from backtest.market import quality
 from backtest.study.liquidations import flow
 
-#: Finer bars than this many would share pixels: the mark price is drawn in the finest that are fewer.
+#: More bars than this would share pixels: the mark price is drawn in the finest resolution with fewer.
 MOST_BARS = 4_000
 RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080}
 
 
 def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
-    """Draw the cascade of one symbol, below it what its prices look like, and save it."""
+    """Draw and save the cascade chart of one symbol, with a strip of price quality below it."""
     from backtest.chart.liquidations.cascade_figures import cascade
 
     figure = cascade(
@@ -27,7 +27,7 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
         _drawable(swept, symbol),
         title=f"Liquidations of {symbol}, {days(*swept.window)}",
         subtitle=_subtitle(swept, symbol),
-        measure="share" if swept.invented else "notional",
+        measure="share" if swept.synthetic else "notional",
         currency=swept.currency,
         price_unit=assumptions.quote(symbol, swept.currency),
         gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
@@ -39,29 +39,29 @@ def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = ""
 
 
 def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
-    """Return the footer: venue and tiers, whose positions, whose prices, gaps, and the caller's own words."""
+    """Return the footer: prices, venue and tiers, positions, gaps, caption."""
     used = dict(assumptions.tiers(swept.tiers))
     assumed = "; ".join(swept.book.assumptions[:2])
     given = assumed if swept.book.survival is not None else f"{len(swept.book):,} {assumed or 'positions'}"
-    told = [
+    lines = [
         f"prices: {swept.market.description}",
         f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
-        estimated(swept) if swept.invented else given,
+        synthetic_note(swept) if swept.synthetic else given,
         assumptions.gaps(swept.market, symbol),
         caption,
     ]
-    return [note for note in told if note]
+    return [note for note in lines if note]
 
 
 def sources(swept: Swept) -> list[str]:
-    """Return whose prices and whose positions a chart is made of."""
-    whose = [estimated(swept)] if swept.invented else list(swept.book.assumptions[:1])
-    return [f"prices: {swept.market.description}", *whose]
+    """Return the sources of a chart's prices and positions."""
+    book = [synthetic_note(swept)] if swept.synthetic else list(swept.book.assumptions[:1])
+    return [f"prices: {swept.market.description}", *book]
 
 
-def estimated(swept: Swept) -> str:
-    """Return what to make of amounts whose book is invented."""
-    return f"estimated from an invented book of {len(swept.book):,} positions (read shares, not dollars)"
+def synthetic_note(swept: Swept) -> str:
+    """Return the note on a synthetic book: its amounts are arbitrary."""
+    return f"synthetic book of {len(swept.book):,} positions (read shares, not amounts)"
 
 
 def _subtitle(swept: Swept, symbol: str) -> str:
@@ -70,7 +70,7 @@ def _subtitle(swept: Swept, symbol: str) -> str:
     if not totals["liquidated"]:
         return "nothing was liquidated"
     share = f"{percentage(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
-    if swept.invented:
+    if swept.synthetic:
         return f"{share}, {percentage(totals['long_part'], 0)} % of it longs"
     money = amount(totals["liquidated_notional"], swept.currency)
     return f"{share} ({money}, {percentage(totals['long_share'], 0)} % of them longs)"

@@ -1,4 +1,4 @@
-"""What a procedure does, in a sentence for the assumptions of a run."""
+"""A venue's liquidation procedure in one sentence."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from backtest.amounts import plural
 from backtest.rules.procedure import Procedure
 
 REMAINDERS = {
-    "returned": "the rest of the margin returned",
-    "fund": "the rest of the margin to the fund",
-    "shared": "the rest of the margin to fund and backstop",
+    "returned": "the remaining margin returned",
+    "fund": "the remaining margin to the fund",
+    "shared": "the remaining margin to fund and backstop",
 }
 ORDERS = {
     "resting": "",
-    "immediate_or_cancel": ", by orders that fill what they can at once",
-    "fill_or_kill": ", by orders that fill whole or not at all",
+    "immediate_or_cancel": ", by immediate-or-cancel orders",
+    "fill_or_kill": ", by fill-or-kill orders",
 }
 
 RANKS = {
-    "profit_leverage": "those of the highest profit times leverage first",
+    "profit_leverage": "the highest profit times leverage first",
     "binance": "ranked as at Binance",
     "bitmex": "ranked as at BitMEX",
     "size": "the largest first",
     "random": "in random order",
-    "pro_rata": "everybody pro rata",
-    "top_ten": "ten largest at a time",
-    "water_filling": "the most leveraged levelled down",
+    "pro_rata": "all pro rata",
+    "top_ten": "the ten largest at a time",
+    "water_filling": "the most leveraged reduced first, to equal leverage",
 }
 
 
 def sentence(changes: Mapping[str, Any]) -> str:
-    """Return what a procedure does.
+    """Return a sentence on what a procedure does.
 
     Parameters
     ----------
@@ -48,22 +48,22 @@ def sentence(changes: Mapping[str, Any]) -> str:
 
 def _steps(own: Procedure) -> str:
     if own.step == "all":
-        return "closed whole"
+        return "fully closed"
     tiers = "one tier" if own.tier_step == 1 else f"{own.tier_step} tiers"
     steps = {
         "fraction": f"closed by {100 * own.step_fraction:g} % of the position at a time",
         "tier": f"closed down {tiers} at a time",
-        "enough": "closed as far as is enough",
+        "enough": "closed by as much as is enough",
     }[own.step]
-    from_ = f" from {own.partial_from:,.0f} on" if own.partial_from else ""
+    from_ = f" from a size of {own.partial_from:,.0f} on" if own.partial_from else ""
     return f"{steps}{from_}{', each step taken over' if own.slices == 'takeover' else ''}"
 
 
 def _ends(own: Procedure, price: str) -> Iterator[str]:
-    """Yield when a procedure ends, and how."""
+    """Yield when and how a procedure ends."""
     if own.step != "all":
         yield "until equity exceeds the initial margin" if own.until == "initial" else "until it is healthy"
-    last = f"taken over at {price}" if own.last == "takeover" else "sold whatever it costs"
+    last = f"taken over at {price}" if own.last == "takeover" else "sold at any price"
     if own.rounds:
         yield f"after {plural(own.rounds, 'order')} {last}"
     if own.step == "tier" and own.in_lowest == "last":
@@ -84,9 +84,9 @@ def _price(changes: Mapping[str, Any]) -> str:
 
 def _deleveraging(own: Procedure) -> str:
     if own.adl_trigger == "never":
-        return "nobody is deleveraged"
+        return "no auto-deleveraging"
     when = "when the fund is empty"
     if own.adl_trigger == "fund_drop":
         when = f"when the fund has fallen by {100 * own.adl_drop:g} % in {own.adl_hours:g} h"
     rank = RANKS.get(own.adl_rank, f"ranked by {own.adl_rank.replace('_', ' ')}")
-    return f"deleveraging {when}, {rank}, at the {own.adl_price} price"
+    return f"auto-deleveraging {when}, {rank}, at the {own.adl_price} price"

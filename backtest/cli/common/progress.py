@@ -1,4 +1,4 @@
-"""Steps of long work: shown while they run where someone is watching, timed either way."""
+"""Progress of long work: shown on a terminal, timed in any case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ERASE_LINE = "\r\x1b[K"
 
 
 def notices_above_progress() -> None:
-    """Let notices replace the line of progress on a terminal instead of continuing it."""
+    """Print log messages over the progress line on a terminal instead of after it."""
     import logging
 
     logger = logging.getLogger("backtest")
@@ -22,7 +22,7 @@ def notices_above_progress() -> None:
 
 
 class Line:
-    """One line on the error stream that says how far long work is; nothing where nobody watches."""
+    """A progress line on the error stream of a terminal; nothing elsewhere."""
 
     def __enter__(self) -> Line:
         return self
@@ -37,14 +37,14 @@ class Line:
 
 
 class Clock:
-    """Times the stages of a command, in seconds by name."""
+    """Times of the stages of a command, in seconds by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a stage; on a terminal its name stands on the error stream until it ends."""
+        """Time a stage; on a terminal its name is shown until it ends."""
         watched = sys.stderr.isatty()
         if watched:
             print(f"{name} ...", end="", file=sys.stderr, flush=True)
@@ -61,7 +61,7 @@ class Clock:
 
 
 class Progress:
-    """How far many equal steps have come: one line on a terminal's error stream, nothing where nobody watches."""
+    """Progress of many equal steps: one line on the error stream of a terminal; nothing elsewhere."""
 
     def __init__(self, total: int, what: str) -> None:
         self.total, self.what = total, what
@@ -70,7 +70,7 @@ class Progress:
         self._watched = sys.stderr.isatty()
 
     def step(self, *, worked: bool = True) -> None:
-        """Note a step as done, by work or because it was done before."""
+        """Count a step as done; ``worked``: now, not in an earlier run."""
         self._done += 1
         self._worked += worked
         if self._watched:

@@ -1,4 +1,4 @@
-"""The summary of a run as data: enough to know what was done, with what, and to do it again."""
+"""``summary.json``: arguments, versions, inputs and results of a run, enough to repeat it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_GAPS = 100
 
 
 def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dict[str, Any]:
-    """Return what goes into ``summary.json``: arguments, versions, seeds, hashes, tiers, gaps, counts, timings."""
+    """Return the contents of ``summary.json``: arguments, versions, inputs, book, tiers, gaps, counts, timings."""
     counts = flow.tally(swept.outcomes)
     return {
         **circumstances(options, swept.market, swept.venue, swept.currency, clock),
@@ -38,10 +38,10 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
 
 
 def circumstances(options: Namespace, market: Market, venue: Venue, currency: str, clock: Clock) -> dict[str, Any]:
-    """Return what was asked for, with what, on which prices: what every summary tells."""
+    """Return arguments, versions, inputs, prices, gaps, venue and timings, which every summary has."""
     first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     return {
-        **asked(options),
+        **request(options),
         "inputs": input_hashes(options),
         "prices": {
             "description": market.description,
@@ -57,7 +57,7 @@ def circumstances(options: Namespace, market: Market, venue: Venue, currency: st
 
 
 def gaps(found: pl.DataFrame) -> dict[str, Any]:
-    """Return how many gaps there are, how many beyond the limit, and the first of them."""
+    """Return the number of gaps, the number beyond the limit, and the first gaps."""
     return {
         "count": found.height,
         "long": int(found["long"].sum()),
@@ -65,8 +65,8 @@ def gaps(found: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def asked(options: Namespace) -> dict[str, Any]:
-    """Return what was asked for, and of which versions."""
+def request(options: Namespace) -> dict[str, Any]:
+    """Return command, arguments and versions."""
     return {
         "command": options.command,
         "arguments": {name: _plain(value) for name, value in vars(options).items() if name != "command"},
@@ -76,19 +76,19 @@ def asked(options: Namespace) -> dict[str, Any]:
 
 def _book(options: Namespace, swept: Swept) -> dict[str, Any]:
     book = {
-        "invented": swept.invented,
+        "synthetic": swept.synthetic,
         "positions": len(swept.book),
         "assumptions": list(swept.book.assumptions),
-        "look_twice": swept.doubts,
+        "warnings": swept.warnings,
     }
-    if swept.invented:
+    if swept.synthetic:
         book["seed"] = SEED if options.seed is None else options.seed
         book["leverage_mix"] = options.leverage_mix or LEVERAGE_MIX
     return book
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of this package, of Python, and of what numbers depend on."""
+    """Return the versions of this package, of Python, and of the packages that numbers depend on."""
     found = {name: metadata.version(name) for name in PACKAGES}
     return {"backtest": backtest.__version__, "python": platform.python_version(), **found}
 

@@ -1,4 +1,4 @@
-"""One swept book: everything that a summary, a table or a chart says about it, gathered once."""
+"""One swept book with the results that summary, tables and charts share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from backtest.amounts import DOLLARS
 from backtest.book import Book
-from backtest.cli.common.input_warnings import doubts
+from backtest.cli.common.input_warnings import book_warnings
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
@@ -20,19 +20,19 @@ from backtest.study.liquidations import flow
 from backtest.study.liquidations.cascades import find, pulses, with_price_moves
 from backtest.study.liquidations.segmentation import ThresholdRule
 
-#: What amounts are rounded to before they are added up: cents, or the smallest unit of a coin.
+#: Units that amounts are rounded to before they are added up: a cent, or the smallest unit of a coin.
 CENT, SATOSHI = 0.01, 1e-8
 
-#: Longest window, in days, that is told by day; by week; longer ones by month.
+#: Longest window, in days, of a table by day; by week; longer ones are by month.
 BY_DAY, BY_WEEK = 45, 300
 
-#: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week: bars must be seen.
+#: Longest window, in days, whose flow is drawn by hour; by day; longer ones by week, so that bars stay visible.
 HOURS_TO_SEE, DAYS_TO_SEE = 45, 1_000
 
-#: Cascades: how heavy an interval must be among those with any liquidation.
+#: Quantile of the liquidated notional, among intervals with any liquidation, from which one is in a cascade.
 HEAVY_QUANTILE = 0.95
 
-#: Finer intervals cut one fall into many cascades: some minute of any fall is quiet.
+#: Shortest interval of cascades: any fall has quiet minutes, which would cut it into many cascades.
 FINEST = timedelta(minutes=15)
 
 
@@ -46,21 +46,21 @@ def one_currency(venue: Venue, symbols: Iterable[str]) -> str:
     """
     by_symbol = {symbol: venue.settlement_of(symbol) for symbol in symbols}
     if len(set(by_symbol.values())) > 1:
-        told = ", ".join(
-            f"{symbol} in {currency or 'a currency not told'}" for symbol, currency in by_symbol.items()
+        listed = ", ".join(
+            f"{symbol} in {currency or 'an unknown currency'}" for symbol, currency in by_symbol.items()
         )
         raise ArgumentError(
-            f"amounts in several currencies cannot be added up ({told}): take one currency at a time"
+            f"amounts in several currencies cannot be added up ({listed}): take one currency at a time"
         )
     return next(iter(by_symbol.values()))
 
 
-class Told(Protocol):
-    """What the totals of a run are told from."""
+class Totalled(Protocol):
+    """A run with totals: of a whole book, or of batches."""
 
     @property
     def outcomes(self) -> pl.DataFrame:
-        """Outcomes, or what they are condensed to."""
+        """Outcomes, or their sums."""
 
     @property
     def totals(self) -> dict[str, Any]:
@@ -68,11 +68,11 @@ class Told(Protocol):
 
     @property
     def currency(self) -> str:
-        """What margins and notionals are in."""
+        """The settlement currency."""
 
     @property
-    def invented(self) -> bool:
-        """Whether dollars mean nothing."""
+    def synthetic(self) -> bool:
+        """Whether the book is synthetic, so that amounts are arbitrary."""
 
     @property
     def left_out(self) -> int:
@@ -81,29 +81,29 @@ class Told(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Swept:
-    """A book, what it lived through, and what became of it."""
+    """A book with its market, venue and outcomes."""
 
     market: Market
     venue: Venue
     book: Book
     outcomes: pl.DataFrame
     tiers: pl.DataFrame  #: as ``tiers_used`` returns them
-    invented: bool
-    own_prices: bool = False  #: given, not the bundled reconstruction: worth a look at their quality
+    synthetic: bool
+    own_prices: bool = False  #: whether prices were given, so that their quality is checked
 
     @property
     def unit(self) -> float:
-        """What amounts are rounded to."""
+        """The unit that amounts are rounded to."""
         return CENT if self.currency in DOLLARS else SATOSHI
 
     @property
     def currency(self) -> str:
-        """What margins and notionals are in; dollars where the venue does not say."""
+        """The settlement currency; dollars where the venue does not name one."""
         return one_currency(self.venue, self.market.symbols) or "USD"
 
     @cached_property
     def window(self) -> tuple[datetime, datetime]:
-        """Opening of the first bar and of the last."""
+        """Open times of the first and the last bar."""
         first, last = self.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
         return first, last
 
@@ -118,9 +118,9 @@ class Swept:
         return len(self.book) - self.outcomes.height
 
     @cached_property
-    def doubts(self) -> list[str]:
-        """What looks wrong in the book, a sentence each; nothing where it is invented."""
-        return [] if self.invented else doubts(self.book, self.market, self.outcomes)
+    def warnings(self) -> list[str]:
+        """What looks wrong in the book, one sentence each; nothing of a synthetic book."""
+        return [] if self.synthetic else book_warnings(self.book, self.market, self.outcomes)
 
     def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
         """Return the liquidated flow over the whole window, of one symbol and its book or of all."""
@@ -135,7 +135,7 @@ class Swept:
 
     @property
     def cascade_bar(self) -> timedelta:
-        """The interval that cascades are runs of."""
+        """The interval of cascades."""
         return max(timedelta(milliseconds=int(self.market.intervals.max())), FINEST)
 
     @cached_property
@@ -148,7 +148,7 @@ class Swept:
 
     @property
     def period(self) -> tuple[str, str]:
-        """The interval a table of the whole window has, as polars writes it and in a word."""
+        """The interval of the table by period, as polars writes it and in a word."""
         days = (self.window[1] - self.window[0]).days
         if days <= BY_DAY:
             return "1d", "day"
@@ -156,6 +156,6 @@ class Swept:
 
     @property
     def visible(self) -> str:
-        """The finest interval whose bars can be told apart in a chart of the whole window."""
+        """The finest interval whose bars are visible in a chart of the whole window."""
         days = (self.window[1] - self.window[0]).days
         return "1h" if days <= HOURS_TO_SEE else "1d" if days <= DAYS_TO_SEE else "1w"

@@ -1,4 +1,4 @@
-"""The tables of a study: by day, the heaviest hours, one book under two triggers."""
+"""Tables and sentences of ``backtest run``: by period, heaviest hours, cascades, two triggers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from backtest.amounts import (
     plural,
     timestamp,
 )
-from backtest.cli.common.swept import HEAVY_QUANTILE, Swept, Told
-from backtest.cli.common.text import table
+from backtest.cli.common.swept import HEAVY_QUANTILE, Swept, Totalled
+from backtest.cli.common.text import paragraph, table
 from backtest.errors import DataError
 from backtest.study.liquidations import flow, tails
 
 HEAVIEST = 10
 HALF = 0.5
-#: Length of the heaviest run that is told.
+#: Length of the heaviest run of hours.
 HOURS = 3
-#: Cascades that are told.
+#: Cascades that are printed.
 LARGEST = 5
-#: Amounts are told in the largest unit that leaves them two figures before the point.
+#: Amounts are printed in the largest unit that leaves two figures before the point.
 SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
 
 
@@ -48,13 +48,13 @@ def by_period(swept: Swept) -> str:
 
 
 def heaviest_hours(swept: Swept) -> str:
-    """Return the heaviest hours, heaviest first, with how much of each is one position."""
+    """Return the heaviest hours, heaviest first, with the share of the largest position in each."""
     largest = flow.concentration(swept.outcomes, unit=swept.unit)
     rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept)).join(
         largest, on="time", how="left", maintain_order="left"
     )
     size, money = _scale(swept, rows)
-    header = ["rank", "hour from\n(UTC)", *_headings(swept, money), "largest\n% of hour"]
+    header = ["rank", "hour from\n(UTC)", *_headings(swept, money), "largest\nposition, %"]
     fine = percentage_decimals(max(rows["share"].to_list(), default=0.0))
     lines = [
         [
@@ -69,27 +69,28 @@ def heaviest_hours(swept: Swept) -> str:
     weighted = swept.book.survival is not None or "weight" in swept.outcomes.columns
     one = "row of the book" if weighted else "position"
     warning = (
-        f"\nIn {alone} of these {rows.height} a single {one} is over half of it: their ranks by amount tell of "
-        "the book, not of the market."
+        f"In {alone} of these {plural(rows.height, 'hour')} a single {one} is more than half of the "
+        f"amount: ranks by "
+        "amount then depend on the book more than on the market."
     )
-    return table(header, lines, left=0) + (warning if alone else "")
+    return table(header, lines, left=0) + (f"\n{paragraph(warning)}" if alone else "")
 
 
 def heaviest_by_count(swept: Swept) -> str:
-    """Return the hour that took most positions, in a sentence: no single large one decides it."""
+    """Return the hour with the most liquidated positions in a sentence; no single large one decides it."""
     rows = flow.heaviest(swept.hourly, 1, "count")
     if rows.is_empty():
         return ""
     row = rows.row(0, named=True)
     place = flow.ranks(swept.hourly, measure=_measure(swept)).filter(pl.col("time") == row["time"])["rank"][0]
     return (
-        f"Most positions: {timestamp(row['time'])}, {number(row['count'])} of them "
+        f"Hour with the most positions liquidated: {timestamp(row['time'])}, {number(row['count'])} of them "
         f"({percentage(row['count'] / swept.totals['positions'])} %), rank {number(place)} by amount."
     )
 
 
 def heaviest_run(swept: Swept) -> str:
-    """Return the heaviest hours that follow one another, in a sentence; nothing where nothing was liquidated."""
+    """Return the heaviest consecutive hours in a sentence; nothing where nothing was liquidated."""
     runs = flow.run_ranks(swept.hourly, HOURS, _measure(swept)).filter(pl.col("rank") == 1)
     if runs.is_empty():
         return ""
@@ -102,28 +103,36 @@ def heaviest_run(swept: Swept) -> str:
 
 
 def cascades(swept: Swept) -> str:
-    """Return the largest cascades, the rule that cut them out, and how heavy the tail of their sizes is."""
+    """Return the largest cascades, their definition, and the tail of their sizes."""
     found = swept.cascades
     rows = found.sort("notional", descending=True).head(LARGEST)
     size, money = _scale(swept, rows)
-    size_words = "% of book" if swept.invented else money
+    size_words = "% of book" if swept.synthetic else money
     book = swept.totals["book_notional"]
-    header = ["from\n(UTC)", "symbol", "lasted", f"liquidated\n{size_words}", "longs\n%", "price\n%", "lowest\n%"]
+    header = [
+        "from\n(UTC)",
+        "symbol",
+        "lasted",
+        f"liquidated\n{size_words}",
+        "longs\n%",
+        "price\nmove, %",
+        "lowest\nmove, %",
+    ]
     lines = [
         [
             timestamp(row["start"]),
             row["symbol"],
             duration(row["duration"]),
-            percentage(row["notional"] / book) if swept.invented else number(row["notional"] / size, 1),
+            percentage(row["notional"] / book) if swept.synthetic else number(row["notional"] / size, 1),
             percentage(row["long_share"], 0),
             percentage(row["price_move"], 1),
             percentage(row["lowest_move"], 1),
         ]
         for row in rows.iter_rows(named=True)
     ]
-    counted = f"{plural(found.height, 'cascade')}: runs of intervals of {duration(swept.cascade_bar)}"
-    heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE)} of its symbol's that hold any liquidation"
-    return f"{table(header, lines, left=2)}\n{counted}, {heavy}.{_tail(swept)}"
+    counted = f"{plural(found.height, 'cascade')}: runs of consecutive intervals of {duration(swept.cascade_bar)}"
+    heavy = f"each among the heaviest {percent(1 - HEAVY_QUANTILE)} of its symbol's intervals with any liquidation"
+    return f"{table(header, lines, left=2)}\n{paragraph(f'{counted}, {heavy}.{_tail(swept)}')}"
 
 
 def triggers(swept: Mapping[str, Swept]) -> str:
@@ -149,7 +158,7 @@ def triggers(swept: Mapping[str, Swept]) -> str:
                 percentage(each.totals["notional_share"]),
                 percentage(each.totals["liquidated_share"]),
                 number(each.totals["liquidated_notional"] / size, 1),
-                percentage(each.totals["long_part" if each.invented else "long_share"], 1),
+                percentage(each.totals["long_part" if each.synthetic else "long_share"], 1),
                 number(each.totals["shortfall"] / size, 1),
                 timestamp(top["time"][0]) if top.height else "-",
             ]
@@ -157,35 +166,40 @@ def triggers(swept: Mapping[str, Swept]) -> str:
     return table(header, lines)
 
 
-def headline(swept: Told) -> str:
+def headline(swept: Totalled) -> str:
     """Return the result in a sentence or two."""
     totals = swept.totals
     if not totals["liquidated"]:
-        return f"Nothing of {plural(totals['positions'], 'position')} was liquidated."
+        return f"None of {plural(totals['positions'], 'position')} was liquidated."
     money = amount(totals["liquidated_notional"], swept.currency)
     of_notional = f"{percentage(totals['notional_share'])} % of the book's entry notional"
     of_positions = f"{percentage(totals['liquidated_share'])} % of its positions"
-    if swept.invented:
+    if swept.synthetic:
         longs = f"{percentage(totals['long_part'], 1)} % of it longs"
-        told = f"{of_notional} ({longs}), {of_positions}"
-        return f"Liquidated: {told}. The book is invented: read its shares, not its {money}."
+        return (
+            f"Liquidated: {of_notional} ({longs}), {of_positions}. The book is synthetic: read shares, not "
+            f"amounts "
+            f"({money})."
+        )
     longs = f"{percentage(totals['long_share'], 1)} % of it longs"
     return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}."
 
 
-def caveats(swept: Told) -> str:
-    """Return how many positions are known less well than the others, or nothing."""
-    told = {
+def caveats(swept: Totalled) -> str:
+    """Return how many positions have an uncertain outcome or were left out, or nothing."""
+    counts = {
         "ended unknown, across a long gap": swept.totals["unknown"],
-        "ambiguous: the order inside a bar, or the entry bar, decided": swept.totals["ambiguous"],
-        "left out: leverage beyond the limit": swept.left_out,
+        "ambiguous: the order of prices inside a bar, or the entry bar, decides the outcome": swept.totals[
+            "ambiguous"
+        ],
+        "left out: leverage above the limit": swept.left_out,
     }
-    found = [f"{plural(count, 'position')} {what}" for what, count in told.items() if count]
+    found = [f"{plural(count, 'position')} {what}" for what, count in counts.items() if count]
     return f"{'; '.join(found)}." if found else ""
 
 
-def counts(swept: Told) -> str:
-    """Return how many positions came to which outcome."""
+def counts(swept: Totalled) -> str:
+    """Return the number of positions by outcome."""
     rows = flow.tally(swept.outcomes)
     lines = [
         [row["outcome"], number(row["count"]), percentage(row["share"])] for row in rows.iter_rows(named=True)
@@ -194,15 +208,17 @@ def counts(swept: Told) -> str:
 
 
 def _tail(swept: Swept) -> str:
-    """Return how heavy the tail of cascade sizes is, or nothing where they are too few to tell."""
+    """Return the tail exponent of cascade sizes, or nothing where there are too few."""
     try:
         tail = tails.fit(swept.cascades["notional"])
     except DataError:
         return ""
     least = amount(tail.least_size, swept.currency)
     return (
-        f"\nTheir sizes: tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f} from {least} on "
-        f"({tail.tail_count:,} of {tail.count:,}; the error is that of independent sizes, so too small)."
+        f" Their sizes: tail exponent {tail.exponent:.2f} ± {tail.standard_error:.2f} from {least} on "
+        f"({tail.tail_count:,} of {tail.count:,} cascades; the standard error assumes independent sizes, so "
+        f"it is too "
+        "small)."
     )
 
 
@@ -213,24 +229,24 @@ def _period(start: datetime, word: str) -> str:
 def _headings(swept: Swept, money: str) -> list[str]:
     share = ["liquidated\n% of book", "longs\n% of book", "shorts\n% of book"]
     amounts = [f"longs\n{money}", f"shorts\n{money}"]
-    people = ["longs\npositions", "shorts\npositions"]
-    return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
+    positions = ["longs\npositions", "shorts\npositions"]
+    return [*share, *amounts, *positions] if swept.synthetic else [*amounts, *positions, *share]
 
 
 def _cells(swept: Swept, row: Mapping[str, Any], size: float, fine: int) -> list[str]:
     share = [percentage(row[name], fine) for name in ("share", "long_share", "short_share")]
     amounts = [number(row[name] / size, 1) for name in ("long_notional", "short_notional")]
-    people = [number(row[name]) for name in ("long_count", "short_count")]
-    return [*share, *amounts, *people] if swept.invented else [*amounts, *people, *share]
+    positions = [number(row[name]) for name in ("long_count", "short_count")]
+    return [*share, *amounts, *positions] if swept.synthetic else [*amounts, *positions, *share]
 
 
 def _scale(swept: Swept, rows: pl.DataFrame) -> tuple[float, str]:
-    """Return what amounts are divided by, and the unit that is left."""
+    """Return the divisor of amounts and their unit."""
     largest = max(rows["notional"].to_list(), default=0.0)
     size, unit = next(((size, unit) for size, unit in SCALES if largest >= 10 * size), (1.0, ""))
     return size, f"{currency_name(swept.currency)}{unit}"
 
 
 def _measure(swept: Swept) -> str:
-    """Return what ranks intervals: shares where the book is invented."""
-    return "share" if swept.invented else "notional"
+    """Return the measure that ranks intervals: shares where the book is synthetic."""
+    return "share" if swept.synthetic else "notional"

@@ -17,9 +17,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
 
     Parameters
     ----------
-    header : one a column
-    rows : cells as they are to be read
-    left : how many columns, from the first, are aligned to the left; numbers stand to the right
+    header : one per column
+    rows : cells as text
+    left : how many columns, from the first, are aligned to the left; numbers to the right
     """
     titles = [title.split("\n") for title in header]
     deepest = max(map(len, titles))
@@ -65,5 +65,5 @@ def paragraph(text: str) -> str:
 
 
 def width() -> int:
-    """Return how many letters a line has."""
+    """Return the width of a line."""
     return min(get_terminal_size((100, 24)).columns, WIDEST)

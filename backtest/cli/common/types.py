@@ -1,4 +1,4 @@
-"""Turning the words of a command line into values, or saying what they must be."""
+"""Types of command-line arguments, with error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``backtest fetch`` accepts. Nothing but argparse is imported here, as in ``parser``."""
+"""Options of ``backtest fetch``. Nothing but argparse is imported here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ examples:
   backtest run --bars may/bars.parquet --funding may/funding.parquet
   backtest fetch binance mark funding metrics --symbol BTCUSDT --from 2026-11-01 --recent
 
-Files go to the platform's cache folder, or the one that BACKTEST_DATA names. A second call fetches nothing.
+Files are kept in the platform's cache folder, or in the folder that the environment variable BACKTEST_DATA
+names. Files that are there already are not downloaded again.
 """
 
 
@@ -27,47 +28,58 @@ def add_fetch(commands: Any) -> None:
     """Add the command to the parser's commands."""
     parser = commands.add_parser(
         "fetch",
-        help="real prices, funding and open interest from a venue's public archive, checked and kept",
-        description="Fetch the files of a span that are not on the disk yet: by month, then by day for the rest\n"
-        "and for what months lack. Checksums are verified, every repair is counted, gaps are reported.",
+        help="download prices, funding and open interest from a venue's public archive",
+        description="Download the files of a period that are not on disk yet: by month, then by day for the "
+        "rest and\n"
+        "for incomplete months. Checksums are verified, every repair is counted, gaps are reported.",
         epilog=EPILOG,
     )
     parser.options = {"hosts": "--host"}
-    what = parser.add_argument_group("what")
-    what.add_argument("venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit")
-    what.add_argument(
-        "data", nargs="*", metavar="DATA", help="data sets (default: mark last funding, those there are)"
+    data = parser.add_argument_group("data")
+    data.add_argument("venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit")
+    data.add_argument(
+        "data", nargs="*", metavar="DATA", help="data sets (default: mark last funding, where the venue has them)"
     )
-    what.add_argument(
+    data.add_argument(
         "--symbol",
         action="append",
         required=True,
         metavar="SYMBOL",
-        help="as the venue writes it (may be repeated)",
+        help="symbol as the venue writes it (may be repeated)",
     )
-    what.add_argument(
-        "--from", dest="start", type=types.time, required=True, metavar="TIME", help="from here on (UTC)"
+    data.add_argument("--from", dest="start", type=types.time, required=True, metavar="TIME", help="start (UTC)")
+    data.add_argument(
+        "--until", dest="end", type=types.time, metavar="TIME", help="end, exclusive (UTC; default: now)"
     )
-    what.add_argument("--until", dest="end", type=types.time, metavar="TIME", help="before this (default: now)")
-    what.add_argument("--interval", default="1m", metavar="INTERVAL", help="of klines (default: 1m)")
-    what.add_argument(
-        "--recent", action="store_true", help="fill the last days, which no archive has, from the public interface"
+    data.add_argument("--interval", default="1m", metavar="INTERVAL", help="interval of klines (default: 1m)")
+    data.add_argument(
+        "--recent",
+        action="store_true",
+        help="download the latest days, which the archive lacks, from the venue's public API",
     )
-    how = parser.add_argument_group("how")
-    how.add_argument("--refresh", action="store_true", help="ask which files the venue has replaced, fetch those")
-    how.add_argument("--offline", action="store_true", help="ask nobody: report what is on the disk")
-    how.add_argument("--folder", type=Path, metavar="DIR", help="keep data here")
+    how = parser.add_argument_group("download and output")
     how.add_argument(
-        "--parallel", type=types.count, default=6, metavar="N", help="downloads at a time (default: 6)"
+        "--refresh", action="store_true", help="check which files the venue has replaced, and download those again"
+    )
+    how.add_argument("--offline", action="store_true", help="download nothing, report what is on disk")
+    how.add_argument("--folder", type=Path, metavar="DIR", help="folder to keep the data in")
+    how.add_argument(
+        "--parallel", type=types.count, default=6, metavar="N", help="simultaneous downloads (default: 6)"
     )
     how.add_argument(
-        "--host", action="append", type=_mirror, default=[], metavar="NAME=ADDRESS", help="a mirror, or a proxy"
+        "--host",
+        action="append",
+        type=_mirror,
+        default=[],
+        metavar="NAME=ADDRESS",
+        help="use a mirror or proxy for a host, as binance-archive=https://...",
     )
     how.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="also write bars.parquet and funding.parquet, for `run`, and quality.parquet to DIR",
+        help="also write bars.parquet and funding.parquet, as `backtest run` reads them, and quality.parquet "
+        "to DIR",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a fetch says: files by series, what is missing at the venue, what was put right, how good prices are."""
+"""Report of a fetch: files by series, files missing at the venue, repairs, quality of prices."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from backtest.market.sources.archives import Series
 from backtest.market.sources.fetch_result import Fetched, File
 from backtest.market.sources.fetcher import Settings
 
-#: What can be the price of a history, best first.
+#: Data sets that can be the price of a history, best first.
 PRICES = ("mark", "last", "index", "spot")
-#: What is checked against the price, and by which check.
+#: Data sets that are checked against the price, and by which check.
 AGAINST = {"funding": "funding", "last": "last", "index": "index", "spot": "reference"}
-#: How many missing or damaged files are named.
+#: Missing or damaged files that are named; more are counted.
 NAMED = 10
 ABSENT = {"missing": "Not at the venue", "damaged": "Damaged at the venue"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What a fetch was asked for."""
 
     venue: str
@@ -44,7 +44,7 @@ class Asked:
         return next((name for name in PRICES if name in self.data), None)
 
     def market(self, symbols: tuple[str, ...], also: tuple[str, ...] = (), price: str | None = None) -> Market:
-        """Return a market from the disk, as it is."""
+        """Return a market from the files on disk."""
         price = price or self.price or PRICES[0]
         wanted = history.History(self.venue, symbols, self.span, self.interval, price, also)
         return history.from_disk(wanted, self.settings.folder)
@@ -52,26 +52,26 @@ class Asked:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the checks found, as a frame and in words."""
+    """Results of the checks, as a frame and as text."""
 
     frame: pl.DataFrame
     text: str
 
 
 def files(fetched: Fetched, wanted: Sequence[Series]) -> str:
-    """Return a table of what became of the files of each series."""
-    header = ["data", "symbol", "files", "fetched", "kept", "missing", "damaged", "failed", "MB", "rows"]
+    """Return a table of the files of each series by outcome."""
+    header = ["data", "symbol", "files", "fetched", "on disk", "missing", "damaged", "failed", "MB", "rows"]
     header += ["first\n(UTC)", "last\n(UTC)"]
     rows = [_row(series, [file for file in fetched.files if file.series == series]) for series in wanted]
     return table(header, rows, left=2)
 
 
 def absent(fetched: Fetched) -> str:
-    """Return the files the venue lacks or has damaged, and how many it has no checksum of."""
+    """Return the files that are missing or damaged at the venue, and the number without a checksum."""
     named: list[tuple[str, str]] = []
     for status, heading in ABSENT.items():
         found = [file for file in fetched.wanting if file.entry.status == status]
-        lines = [_told(file) for file in found[:NAMED]]
+        lines = [_named(file) for file in found[:NAMED]]
         if len(found) > NAMED:
             lines.append(f"and {len(found) - NAMED:,} more")
         named += zip(chain([heading], repeat("")), lines, strict=False)
@@ -84,7 +84,7 @@ def absent(fetched: Fetched) -> str:
 
 
 def repairs(fetched: Fetched, wanted: Sequence[Series]) -> str:
-    """Return what had to be put right in the files of each series."""
+    """Return the repairs in the files of each series."""
     rows = [
         (f"{series.name} {series.symbol}", f"{row['meaning']}: {row['rows']:,}")
         for series in wanted
@@ -93,48 +93,48 @@ def repairs(fetched: Fetched, wanted: Sequence[Series]) -> str:
     return f"Repairs\n{facts(rows)}" if rows else ""
 
 
-def quality_of(asked: Asked, fetched: Fetched) -> Quality:
-    """Return what the checks found in the prices of each symbol; one symbol is in memory at a time.
+def quality_of(request: Request, fetched: Fetched) -> Quality:
+    """Return the results of the checks of each symbol; one symbol is in memory at a time.
 
-    Repairs stand in the frame; in words they are told by series.
+    The frame includes repairs; the text does not, as they are printed by series.
     """
     frames, notes = [pl.DataFrame(schema=quality.SCHEMA)], []
-    if asked.price is not None:
-        for symbol in asked.symbols:
-            for other in (None, *(name for name in asked.data if name in AGAINST and name != asked.price)):
+    if request.price is not None:
+        for symbol in request.symbols:
+            for other in (None, *(name for name in request.data if name in AGAINST and name != request.price)):
                 try:
-                    frames.append(_checked(asked, symbol, other, fetched))
+                    frames.append(_checked(request, symbol, other, fetched))
                 except DataError as error:
                     notes.append(f"  {error}")
     every = pl.concat(frames)
-    if asked.price is None:
+    if request.price is None:
         return Quality(every, "")
     found = every.drop_nulls("start")
-    title = f"Quality of the {asked.price} price"
-    told = [title if found.height or notes else f"{title}: nothing found", *dict.fromkeys(notes)]
-    return Quality(every, "\n".join([*told, _table(found)] if found.height else told))
+    title = f"Quality of the {request.price} price"
+    lines = [title if found.height or notes else f"{title}: no problem found", *dict.fromkeys(notes)]
+    return Quality(every, "\n".join([*lines, _table(found)] if found.height else lines))
 
 
-def _told(file: File) -> str:
+def _named(file: File) -> str:
     name = f"{file.series.name} {file.series.symbol} {file.period or 'recent'}"
     return f"{name}: {file.entry.note}" if file.entry.note else name
 
 
-def _checked(asked: Asked, symbol: str, other: str | None, fetched: Fetched) -> pl.DataFrame:
-    """Return what the price itself shows, or what it shows against another data set."""
-    end = min(asked.span.end, asked.settings.now)
+def _checked(request: Request, symbol: str, other: str | None, fetched: Fetched) -> pl.DataFrame:
+    """Return the checks of the price itself, or against another data set."""
+    end = min(request.span.end, request.settings.now)
     if other is None:
         repairs = {symbol: fetched.repairs_of(symbol)}
-        return quality.report(asked.market((symbol,)), span=(asked.span.start, end), repairs=repairs)
+        return quality.report(request.market((symbol,)), span=(request.span.start, end), repairs=repairs)
     if other == "spot":
-        found = quality.report(asked.market((symbol,)), reference=asked.market((symbol,), price="spot"))
+        found = quality.report(request.market((symbol,)), reference=request.market((symbol,), price="spot"))
     else:
-        found = quality.report(asked.market((symbol,), (other,)))
+        found = quality.report(request.market((symbol,), (other,)))
     return found.filter(pl.col("check") == AGAINST[other])
 
 
 def _table(found: pl.DataFrame) -> str:
-    header = ["symbol", "check", "stretches", "bars", "longest", "worst\n%", "first\n(UTC)", "meaning"]
+    header = ["symbol", "check", "periods", "bars", "longest", "worst\n%", "first\n(UTC)", "meaning"]
     return table(header, list(_lines(found)), left=2)
 
 

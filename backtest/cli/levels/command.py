@@ -1,4 +1,4 @@
-"""``backtest levels``: liquidation heatmap, map and clusters, as pictures, film and data."""
+"""``backtest levels``: liquidation heatmap, map and clusters, as charts, film and data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, summary_file
-from backtest.cli.common.inputs import is_invented, read_book, read_market, read_tiers, require_symbol
+from backtest.cli.common.inputs import is_synthetic, read_book, read_market, read_tiers, require_symbol
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
@@ -28,7 +28,7 @@ PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
 
 
 def run(options: Namespace) -> None:
-    """Work out levels, write what was asked for, and print the clusters."""
+    """Work out the levels, write the requested files, and print the clusters."""
     _prepare(options)
     clock = Clock()
     venue = Venue.load(options.venue)
@@ -46,7 +46,7 @@ def run(options: Namespace) -> None:
         prices = market if options.drift else market.without_funding()
         outcomes = sweep(book, prices, venue, conventions=conventions, threads=options.threads)
     used = tiers_used(book, market, venue, conventions=conventions)
-    swept = Swept(market, venue, book, outcomes, used, is_invented(options))
+    swept = Swept(market, venue, book, outcomes, used, is_synthetic(options))
     study = LevelStudy(options, swept, conventions, symbol)
     with clock.stage("levels"):
         blocks = [_assumed(study), *_tables(study)]
@@ -57,15 +57,15 @@ def run(options: Namespace) -> None:
 
 
 def _prepare(options: Namespace) -> None:
-    """Refuse before any work what cannot be served."""
+    """Refuse before any work what cannot be written or read."""
     require_folder(options.out)
     if "mp4" in options.formats and shutil.which("ffmpeg") is None:
         raise ArgumentError(
             "--formats mp4 needs the program ffmpeg, which is not found: install it, or take gif, "
-            "which needs nothing"
+            "which does not need it"
         )
     if options.recorded is not None and not options.recorded.is_file():
-        raise ArgumentError(f"--recorded {options.recorded} is no file")
+        raise ArgumentError(f"--recorded {options.recorded} is not a file")
 
 
 def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
@@ -78,12 +78,12 @@ def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
         )
     if options.since is not None and options.since > moment:
         raise ArgumentError(
-            f"--since {timestamp(options.since)} lies after the moment of the map, {timestamp(moment)}"
+            f"--since {timestamp(options.since)} lies after the time of the map, {timestamp(moment)}"
         )
 
 
 def _choose_population(options: Namespace, market: Market) -> None:
-    """Take the book behind open interest where the bars tell it and nothing else is asked for."""
+    """Estimate the book from open interest where the bars have it and no option says otherwise."""
     asked = (options.positions, options.population, options.count, options.seed, options.leverage_mix)
     if all(each is None for each in asked) and {"open_interest", "volume"} <= set(market.bars.columns):
         options.population = "open-interest"
@@ -95,40 +95,41 @@ def _assumed(study: LevelStudy) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", assumptions.gaps(swept.market)),
-        *(("look twice", told) for told in swept.doubts),
-        *(("positions" if not number else "", told) for number, told in enumerate(study.levels.assumptions)),
-        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
+        *(("warning", text) for text in swept.warnings),
+        *(("positions" if not number else "", text) for number, text in enumerate(study.levels.assumptions)),
+        *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(swept.tiers)),
         (
-            "bins",
-            f"{study.levels.grid.bins:,} of {study.levels.grid.width} by {study.levels.grid.columns:,} columns",
+            "grid",
+            f"{study.levels.grid.bins:,} price bins of {study.levels.grid.width}, "
+            f"{study.levels.grid.columns:,} time columns",
         ),
     ]
-    return f"{title}\n\nAssumed\n{facts(named)}"
+    return f"{title}\n\nAssumptions\n{facts(named)}"
 
 
 def _tables(study: LevelStudy) -> list[str]:
     swept, options = study.swept, study.options
     money = swept.currency
-    told = cluster_rows(study.clusters, money, swept.invented)
-    blocks = [f"Clusters {study.reach}, {timestamp(study.moment)} UTC\n{told}"]
+    rows = cluster_rows(study.clusters, money, swept.synthetic)
+    blocks = [f"Clusters {study.reach}, {timestamp(study.moment)} UTC\n{rows}"]
     if options.since is not None:
-        told = cluster_rows(study.aftermath, money, swept.invented)
-        blocks.append(f"Clusters of {timestamp(study.since)} UTC {study.reach}, and what became of them\n{told}")
-    if study.told_magnet is not None:
-        rows = magnet_rows(study.told_magnet)
-        blocks.append(f"Magnet test: reached within a day, clusters against placebos\n{rows}")
-    if omitted := magnet_omitted(study.magnet, study.told_magnet):
+        rows = cluster_rows(study.cluster_outcomes, money, swept.synthetic)
+        blocks.append(f"Clusters of {timestamp(study.since)} UTC {study.reach}, and their outcome\n{rows}")
+    if study.reliable_magnet is not None:
+        rows = magnet_rows(study.reliable_magnet)
+        blocks.append(f"Magnet test: share reached by the price within a day, clusters against placebos\n{rows}")
+    if omitted := magnet_omitted(study.magnet, study.reliable_magnet):
         blocks.append(paragraph(omitted))
     if study.is_scored:
         source = study.score["labels"][0].split(";")[0]
-        blocks.append(f"Score of the map against {source}\n{score_rows(study.score)}")
+        blocks.append(f"Score of the heatmap against {source}\n{score_rows(study.score)}")
     return blocks
 
 
 def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
     formats = dict.fromkeys(study.options.formats)
     if {*PICTURES, *FILMS} & set(formats):
-        with clock.stage("pictures"):
+        with clock.stage("charts"):
             _draw(study, files, [name for name in formats if name in PICTURES])
             _film(study, files, [name for name in formats if name in FILMS])
     with clock.stage("files"):
@@ -149,9 +150,9 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
         "clusters": pictures.clusters,
     }
     if study.options.since is not None:
-        drawn["aftermath"] = pictures.aftermath
-    if study.is_scored or study.told_magnet is not None:
-        drawn["trust"] = pictures.trust
+        drawn["cluster_outcomes"] = pictures.cluster_outcomes
+    if study.is_scored or study.reliable_magnet is not None:
+        drawn["score"] = pictures.score
     if len(study.swept.market.symbols) > 1:
         drawn["multiples"] = pictures.multiples
     for name, draw in drawn.items():
@@ -176,10 +177,10 @@ def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
         "levels": study.levels.to_frame(),
         "map": study.map.bars,
         "clusters": study.clusters,
-        "lives": study.lives.lives,
+        "tracks": study.tracks.lives,
     }
     if study.options.since is not None:
-        frames["aftermath"] = study.aftermath
+        frames["cluster_outcomes"] = study.cluster_outcomes
     if study.magnet is not None:
         frames["magnet"] = study.magnet
     if study.is_scored:

@@ -1,4 +1,4 @@
-"""What ``backtest levels`` accepts."""
+"""Options of ``backtest levels``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from backtest.cli.common import options, types
 FORMATS = ("png", "svg", "gif", "mp4", "json", "parquet")
 
 EPILOG = """\
-writes to DIR, in the formats asked for (png, svg: pictures; json: for charting front ends; parquet: tables):
-  levels     the heatmap: what waits at each price through time (gif, mp4: being eaten)
-  map        what waits around the price at --at, by leverage
-  clusters   where levels crowd at --at; aftermath: those of --since, and what became of them
-  trust      how far to believe it: the score against liquidations from elsewhere, and the magnet test
-  multiples  all symbols of the bars in one scale, and their sum by distance from the price
-  lives, magnet, score   (parquet) clusters through time, the magnet test, the score of the map
-  summary.json           arguments, versions, hashes, tiers, gaps, timings
+writes to DIR, in the requested formats (png, svg: charts; gif, mp4: film; json: for charting front ends;
+parquet: tables):
+  levels            heatmap: open liquidation levels by price and time
+  map               liquidation map: open levels around the price at --at, by leverage
+  clusters          clusters of levels at --at
+  cluster_outcomes  clusters at --since, and their outcome by --at
+  score             score of the heatmap against other liquidations, and the magnet test
+  multiples         all symbols of the bars in one scale, and their sum by distance from the price
+  tracks, magnet    (parquet) clusters through time; the magnet test
+  summary.json      arguments, versions, hashes, tiers, gaps, timings
 
 examples:
   backtest levels                                           May 2021 on the bundled reconstruction
@@ -30,28 +32,27 @@ def add_levels(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "levels",
-        help="liquidation heatmap, map and clusters, as pictures, film and data",
-        description="What waits to be liquidated at each price, through time and now. Without options: May 2021\n"
-        "on the bundled reconstruction, with a million invented positions.",
+        help="liquidation heatmap, liquidation map and clusters, as charts, film and data",
+        description="Open liquidation levels by price, through time and now. Without options: May 2021 on "
+        "the bundled\n"
+        "reconstruction, under Binance's rules, with a million synthetic positions.",
         epilog=EPILOG,
     )
     options.add_market(parser)
     options.add_book(parser)
-    options.add_estimated(
-        parser, default="drawn from stated laws (default; with open_interest in the bars: open-interest)"
-    )
+    options.add_estimated(parser, default="default, unless the bars have both open_interest and volume")
     rules = parser.add_argument_group("rules")
     options.add_venue(rules, default="binance")
     rules.add_argument(
         "--drift",
         action="store_true",
-        help="let funding move the levels of the heatmap (default: none is charged)",
+        help="let funding move the levels of the heatmap (default: no funding is charged)",
     )
     rules.add_argument(
         "--half-life",
         type=types.span,
         metavar="SPAN",
-        help="in which a level fades to a half: 12h, 7d (default: never)",
+        help="time in which a level decays to a half: 12h, 7d (default: no decay)",
     )
     _add_view(parser)
     _add_looks(parser)
@@ -75,47 +76,60 @@ def _add_view(parser: Any) -> None:
         type=types.time_or_now,
         default="now",
         metavar="TIME",
-        help="moment of the map, where the heatmap ends: a time (UTC) in the bars, or now, their end (default)",
+        help="time of the map and end of the heatmap: a time (UTC) within the bars, or now, their end (default)",
     )
     view.add_argument(
-        "--window", type=types.span, metavar="SPAN", help="of the heatmap before it: 12h, 7d (default: all)"
+        "--window",
+        type=types.span,
+        metavar="SPAN",
+        help="length of the heatmap: 12h, 7d (default: all bars before --at)",
     )
     view.add_argument(
-        "--since", type=types.time, metavar="TIME", help="tell what became of the clusters of this moment by --at"
+        "--since",
+        type=types.time,
+        metavar="TIME",
+        help="also show the clusters at this time and their outcome by --at",
     )
     view.add_argument(
-        "--bins", type=types.count, default=400, metavar="N", help="of price, at most (default: 400)"
+        "--bins", type=types.count, default=400, metavar="N", help="price bins, at most (default: 400)"
     )
     view.add_argument(
         "--price-scale",
         choices=("linear", "log"),
-        help="bins of equal width or of equal ratios (default: log where prices more than double)",
+        help="price bins of equal width or equal ratio (default: log where prices more than double)",
     )
     view.add_argument(
-        "--columns", type=types.count, default=960, metavar="N", help="of time, at most (default: 960)"
+        "--columns", type=types.count, default=960, metavar="N", help="time columns, at most (default: 960)"
     )
     view.add_argument(
         "--reach",
         type=types.reach,
         default=0.25,
         metavar="PART",
-        help="of the map and of clusters, as a part of the price (default: 0.25)",
+        help="range of the map and the clusters around the price, as a fraction of it (default: 0.25)",
     )
     against = view.add_mutually_exclusive_group()
     against.add_argument(
         "--recorded",
         type=Path,
         metavar="FILE",
-        help="score the heatmap against liquidations: time, price, notional",
+        help="score the heatmap against these recorded liquidations: time, price, notional",
     )
     against.add_argument(
-        "--hidden-truth", action="store_true", help="score it against an invented book of another mix and seed"
+        "--hidden-truth",
+        action="store_true",
+        help="score it against a synthetic book of another leverage mix and seed",
     )
 
 
 def _add_looks(parser: Any) -> None:
-    looks = parser.add_argument_group("looks")
-    looks.add_argument("--look", choices=("light", "dark"), default="light", help="(default: light)")
+    looks = parser.add_argument_group("appearance")
+    looks.add_argument(
+        "--look",
+        choices=("light", "dark"),
+        default="light",
+        help="colours on a light or dark background (default: light)",
+    )
     looks.add_argument(
         "--size",
         choices=("screen", "slide", "print", "square"),
@@ -126,12 +140,13 @@ def _add_looks(parser: Any) -> None:
         "--scale",
         choices=("auto", "root", "linear", "log"),
         default="auto",
-        help="of the colours (default: linear where most cells hold much, else root)",
+        help="colour scale (default: linear where most cells hold much, else root)",
     )
     looks.add_argument(
         "--maximum",
         type=types.positive,
         metavar="AMOUNT",
-        help="of the last shade; the same one makes two charts comparable (default: 99.5 %% of cells stay below)",
+        help="amount of the strongest colour, the same to compare two charts (default: 99.5 %% of cells stay "
+        "below)",
     )
-    looks.add_argument("--caption", default="", metavar="TEXT", help="for the footer of every picture")
+    looks.add_argument("--caption", default="", metavar="TEXT", help="text for the footer of every chart")

@@ -1,4 +1,4 @@
-"""The pictures of ``backtest levels``: what each is called, and every sentence that belongs beside it."""
+"""Charts of ``backtest levels`` with their titles, subtitles and footers."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.grid import column_bars
 from backtest.study.levels.levels import levels_of
 
-#: Moves that the map's subtitle tells.
+#: Price move in the subtitle of the map.
 MOVE = 0.05
 
 
 def heatmap(study: LevelStudy) -> Any:
     """Return the heatmap with its profile."""
     return figures.level_heatmap(
-        study.levels, study.bars, title=_title(study), subtitle=_waiting(study), clusters=study.clusters,
-        scale=study.options.scale, maximum=study.options.maximum, price_unit=_quote(study), **_dress(study),
+        study.levels, study.bars, title=_title(study), subtitle=_open_and_triggered(study),
+        clusters=study.clusters, scale=study.options.scale, maximum=study.options.maximum,
+        price_unit=_quote(study), **_dress(study),
     )  # fmt: skip
 
 
@@ -47,17 +48,17 @@ def clusters(study: LevelStudy) -> Any:
     )
 
 
-def aftermath(study: LevelStudy) -> Any:
-    """Return the table of former clusters and what became of them."""
+def cluster_outcomes(study: LevelStudy) -> Any:
+    """Return the table of past clusters and their outcome."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
-    subtitle = f"{study.reach}, and what became of them by {moment(study.moment)}"
+    subtitle = f"Clusters {study.reach}, and their outcome by {moment(study.moment)}"
     return cluster_figure(
-        study.aftermath, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
+        study.cluster_outcomes, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
     )
 
 
 def multiples(study: LevelStudy) -> Any:
-    """Return the heatmaps of all symbols and what they add up to, by distance from the first price."""
+    """Return the heatmaps of all symbols and their sum, by distance from the first price."""
     swept, options = study.swept, study.options
     grids = relative_grids(swept.market, window=study.window, bins=options.bins, columns=options.columns)
     panels, maps, lines, prices = [], [], [], []
@@ -79,16 +80,16 @@ def multiples(study: LevelStudy) -> Any:
     )
 
 
-def trust(study: LevelStudy) -> Any:
+def score(study: LevelStudy) -> Any:
     """Return the score of the map, where there is one, and the magnet test."""
     scored = study.score if study.is_scored else None
     source = "" if scored is None else f"Scored against {scored['labels'][0].split(';')[0]}; bands over days, 95 %"
     dress = _dress(study)
     dress.pop("currency")
-    omitted = magnet_omitted(study.magnet, study.told_magnet)
+    omitted = magnet_omitted(study.magnet, study.reliable_magnet)
     dress["notes"] = [*dress["notes"], *([omitted.rstrip(".")] if omitted else [])]
-    title = f"How far to believe the levels of {study.symbol}, {study.span}"
-    return score_figure(scored, study.told_magnet, title=title, subtitle=source, **dress)
+    title = f"Score of the liquidation levels of {study.symbol}, {study.span}"
+    return score_figure(scored, study.reliable_magnet, title=title, subtitle=source, **dress)
 
 
 def film(study: LevelStudy) -> films.Film:
@@ -102,10 +103,10 @@ def film(study: LevelStudy) -> films.Film:
 
 
 def notes(study: LevelStudy) -> list[str]:
-    """Return the footer: prices, rules, positions, what moves levels, gaps, and the caller's own words."""
-    *told, last = picture.notes(study.swept, study.symbol, study.options.caption or " ")
+    """Return the footer: prices, rules, positions, moves and decay of levels, gaps, caption."""
+    *texts, last = picture.notes(study.swept, study.symbol, study.options.caption or " ")
     moved = study.levels.assumptions[len(study.swept.book.assumptions) :]
-    return [*told, *moved, *([last] if last.strip() else [])]
+    return [*texts, *moved, *([last] if last.strip() else [])]
 
 
 def _dress(study: LevelStudy) -> dict[str, Any]:
@@ -126,12 +127,12 @@ def _quote(study: LevelStudy) -> str:
     return assumptions.quote(study.symbol, study.swept.currency)
 
 
-def _waiting(study: LevelStudy) -> str:
-    """Return what waits and what was reached; without money where the book is invented."""
+def _open_and_triggered(study: LevelStudy) -> str:
+    """Return the open levels at the end and those triggered; without amounts where the book is synthetic."""
     totals = study.levels.totals()
     last = totals.row(-1, named=True)
-    reached = {side: float(totals[f"{side}_erased"].sum()) for side in ("long", "short")}
-    return f"Waiting at the end: {_shared(study, last)}. Reached in this window: {_shared(study, reached)}."
+    triggered = {side: float(totals[f"{side}_erased"].sum()) for side in ("long", "short")}
+    return f"Open at the end: {_shared(study, last)}. Triggered in this window: {_shared(study, triggered)}."
 
 
 def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
@@ -139,19 +140,19 @@ def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
     if not total:
         return "nothing"
     longs = f"{percentage(sides['long'] / total, 0)} % longs"
-    return longs if study.swept.invented else f"{amount(total, study.swept.currency)}, {longs}"
+    return longs if study.swept.synthetic else f"{amount(total, study.swept.currency)}, {longs}"
 
 
 def _reachable(study: LevelStudy) -> str:
-    """Return how much of either side's map a move of five per cent would reach."""
+    """Return how much of each side's map a move of five per cent would trigger."""
     found = study.map
     prices = found.cumulative["price"].to_numpy()
-    told = []
+    parts = []
     for side, sign, word in (("long", -1, "fall"), ("short", 1, "rise")):
         amounts = found.cumulative[side].to_numpy()
         order = slice(None) if sign > 0 else slice(None, None, -1)
         at = float(np.interp(sign * found.mark_price * (1 + sign * MOVE), (sign * prices)[order], amounts[order]))
         share = f"{percentage(at / amounts.max(), 0)} %" if at > 0 else "none"
-        money = "" if study.swept.invented or not at else f" ({amount(at, study.swept.currency)})"
-        told.append(f"a {word} of {percentage(MOVE, 0)} % would reach {share} of the {side}s shown{money}")
-    return f"A{told[0][1:]}; {told[1]}."
+        money = "" if study.swept.synthetic or not at else f" ({amount(at, study.swept.currency)})"
+        parts.append(f"a {word} of {percentage(MOVE, 0)} % would trigger {share} of the {side}s shown{money}")
+    return f"A{parts[0][1:]}; {parts[1]}."

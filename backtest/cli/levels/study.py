@@ -1,4 +1,4 @@
-"""Everything ``backtest levels`` works out before it draws: one book's levels, map and clusters, gathered once."""
+"""Results of ``backtest levels`` before drawing: levels, map and clusters of one book."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
 from backtest.study.levels.levels import Levels, levels
 from backtest.study.levels.past_clusters import cluster_outcomes
 
-#: Whose levels the hidden truth has: another mix and seed, held longer.
+#: Leverage mix of the hidden truth: another mix and seed, held longer.
 HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}
 HIDDEN_HOLDING = timedelta(hours=24)
 
@@ -39,7 +39,7 @@ DRAWS = 499
 
 @dataclass(frozen=True, eq=False)
 class LevelStudy:
-    """One symbol of a swept book, and how it is to be seen."""
+    """One symbol of a swept book, with the options of its view."""
 
     options: Namespace
     swept: Swept  #: without funding unless it moves the levels
@@ -87,7 +87,7 @@ class LevelStudy:
 
     @cached_property
     def _book(self) -> dict[str, Any]:
-        """What the book's levels do beside waiting: they thin out, and move."""
+        """Decay and moves of the book's levels."""
         swept, grid = self.swept, self.grid
         pieces = None
         if self.options.drift or swept.book.adjustments is not None:
@@ -114,7 +114,7 @@ class LevelStudy:
 
     @cached_property
     def map(self) -> LevelMap:
-        """What waits around the price."""
+        """The open levels around the price."""
         swept = self.swept
         return level_map(
             swept.outcomes, swept.market, self.symbol, self.options.at, reach=self.options.reach,
@@ -123,7 +123,7 @@ class LevelStudy:
 
     @property
     def rule(self) -> Crowding:
-        """What counts as crowded: as far around the price as the map reaches."""
+        """The rule of a cluster, as far around the price as the map reaches."""
         return Crowding(reach=self.options.reach)
 
     @property
@@ -133,18 +133,18 @@ class LevelStudy:
 
     @cached_property
     def clusters(self) -> pl.DataFrame:
-        """Where levels crowd at the end of the heatmap."""
+        """The clusters at the end of the heatmap."""
         return self._clusters_at(None)
 
     @cached_property
-    def aftermath(self) -> pl.DataFrame:
-        """The clusters of ``--since``, and what became of them."""
+    def cluster_outcomes(self) -> pl.DataFrame:
+        """The clusters of ``--since`` and their outcome."""
         swept = self.swept
         found = self._clusters_at(self.since)
         return cluster_outcomes(found, swept.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
-    def lives(self) -> Lives:
+    def tracks(self) -> Lives:
         """The clusters through time."""
         return track(self.levels, self.swept.market, rule=self.rule)
 
@@ -157,8 +157,8 @@ class LevelStudy:
             return None
 
     @cached_property
-    def told_magnet(self) -> pl.DataFrame | None:
-        """Its comparisons that rest on enough to be told; None without any."""
+    def reliable_magnet(self) -> pl.DataFrame | None:
+        """Its comparisons with enough pairs and days; None without any."""
         found = None if self.magnet is None else telling(self.magnet)
         return None if found is None or found.is_empty() else found
 

@@ -8,18 +8,18 @@ from backtest.amounts import amount, number, percentage, significant, timestamp
 from backtest.cli.common.text import table
 from backtest.study.levels.evaluation.magnet_test import FEWEST_BLOCKS, FEWEST_PAIRS
 
-#: Clusters that are told.
+#: Clusters that are printed.
 MOST = 10
 
 
-def cluster_rows(clusters: pl.DataFrame, currency: str, invented: bool) -> str:
-    """Return clusters, the largest first; shares where the book is invented, and what became of them if known."""
+def cluster_rows(clusters: pl.DataFrame, currency: str, synthetic: bool) -> str:
+    """Return clusters, the largest first; without amounts of a synthetic book, with outcomes where known."""
     if clusters.is_empty():
         return "none within reach"
-    fates = "reached" in clusters.columns
+    has_outcomes = "reached" in clusters.columns
     header = ["side", "prices", "distance\n%", "days of\nvolatility", "of the side\n%", "mean\nleverage"]
-    header += [] if invented else ["waiting"]
-    header += ["reached\n%", "closed\n%", "waiting\n%", "first reached\n(UTC)"] if fates else []
+    header += [] if synthetic else ["open"]
+    header += ["triggered\n%", "closed\n%", "still open\n%", "first triggered\n(UTC)"] if has_outcomes else []
     lines = []
     for row in clusters.head(MOST).iter_rows(named=True):
         line = [
@@ -30,8 +30,8 @@ def cluster_rows(clusters: pl.DataFrame, currency: str, invented: bool) -> str:
             percentage(row["share"], 1),
             number(row["mean_leverage"], 1),
         ]
-        line += [] if invented else [amount(row["notional"], currency)]
-        if fates:
+        line += [] if synthetic else [amount(row["notional"], currency)]
+        if has_outcomes:
             line += [percentage(row[name], 0) for name in ("reached", "closed", "waiting")]
             line += [timestamp(row["first_reached"]) if row["first_reached"] else "-"]
         lines.append(line)
@@ -64,14 +64,14 @@ def magnet_rows(found: pl.DataFrame) -> str:
     return table(header, lines, left=2)
 
 
-def magnet_omitted(found: pl.DataFrame | None, told: pl.DataFrame | None) -> str:
-    """Return which comparisons of the magnet test are not told, and why; nothing where all are."""
+def magnet_omitted(found: pl.DataFrame | None, reliable: pl.DataFrame | None) -> str:
+    """Return which comparisons of the magnet test are left out, and why; nothing where none is."""
     if found is None:
-        return "Magnet test: none, too few looks with a known volatility and a cluster near."
-    count = found.height - (0 if told is None else told.height)
-    which = "none" if told is None else f"{count} of {found.height} comparisons are left out"
-    why = f"fewer than {FEWEST_PAIRS} pairs, or pairs on fewer than {FEWEST_BLOCKS} days, tell nothing"
-    return f"Magnet test: {which}: {why}." if count else ""
+        return "Magnet test left out: too few moments have a known volatility and a cluster near the price."
+    count = found.height - (0 if reliable is None else reliable.height)
+    which = " left out" if reliable is None else f": {count} of {found.height} comparisons are left out"
+    why = f"fewer than {FEWEST_PAIRS} pairs, or pairs on fewer than {FEWEST_BLOCKS} days"
+    return f"Magnet test{which}: {why}." if count else ""
 
 
 def score_rows(found: pl.DataFrame) -> str:

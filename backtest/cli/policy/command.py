@@ -19,7 +19,7 @@ from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.policy import findings
 from backtest.cli.policy.grid_file import GridFile, read_grid
-from backtest.cli.policy.grid_settlement import told
+from backtest.cli.policy.grid_settlement import procedure_texts
 from backtest.cli.policy.html_report import Picture, Report
 from backtest.cli.policy.pictures import draw_frontier, draw_multiples, draw_procedures
 from backtest.cli.policy.results import Table, Tried
@@ -38,7 +38,7 @@ Assumed = dict[str, list[tuple[str, str]]]
 
 
 def run(options: Namespace) -> None:
-    """Try a grid, print what came of it, and write it down; what was finished before is not done again."""
+    """Evaluate a grid, print the results, and write the files; cells finished before are kept."""
     require_folder(options.out)
     clock = Clock()
     file = read_grid(options.grid)
@@ -49,21 +49,21 @@ def run(options: Namespace) -> None:
     tried = Tried(file.grid, policies)
     with clock.stage("tables"):
         shown = list(tables(tried))
-        answer, changes = list(findings.answer(tried)), list(findings.what_would_change_it(tried))
+        answer, changes = list(findings.answer(tried)), list(findings.sensitivity(tried))
     with outputs(options.out) as files:
         _write(files, file, tried, (shown, answer, changes), assumed, options, clock)
     blocks = [f"{file.question}\n\n{_named(assumed)}", *(_printed(each) for each in shown)]
     blocks += [paragraph(sentence) for sentence in answer]
     blocks += ["What would change the conclusion\n" + facts(("-", sentence) for sentence in changes)]
-    taken_up = f" ({plural(before, 'cell')} finished before)" if before else ""
+    kept = f" ({plural(before, 'cell')} finished before)" if before else ""
     count = plural(file.grid.policies, "policy").replace("policys", "policies")
     written = ", ".join(str(path) for path in files.written)
-    blocks += [f"{count}, {plural(len(_shards(file)), 'cell')}{taken_up}\nWritten: {written}\nSeconds: {clock}"]
+    blocks += [f"{count}, {plural(len(_shards(file)), 'cell')}{kept}\nWritten: {written}\nSeconds: {clock}"]
     print("\n\n".join(blocks))
 
 
 def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) -> Assumed:
-    """Finish every cell, one history in memory at a time, and return what the results rest on."""
+    """Finish every cell, one history in memory at a time, and return the assumptions."""
     progress = Progress(len(_shards(file)), "cell")
     assumed: Assumed = {"settlement": _of_settlement(file)}
     for history_name in file.histories:
@@ -92,7 +92,7 @@ def _work(file: GridFile, cells: Manifest, threads: int | None, clock: Clock) ->
 
 
 def _require_settled(file: GridFile, name: str, book: Book) -> None:
-    """Refuse a book that the settlement cannot take, by its name."""
+    """Refuse a book that the settlement cannot use, by its name."""
     if isinstance(file.settlement, Replayed):
         try:
             require_single(book)
@@ -115,7 +115,7 @@ def _shard(history: str, book: str, rules: Rules) -> str:
 
 
 def _job(file: GridFile) -> dict[str, Any]:
-    """Return what decides the contents of cells: settings but for words, inputs, and this version."""
+    """Return the key of the cells: settings except the question, inputs, and this version."""
     settings = {name: value for name, value in file.settings.items() if name != "question"}
     inputs = {name: checksum for name, checksum in file.hashes().items() if name != str(file.path)}
     bundled = venue_files().get(str(file.settings["venue"]))
@@ -137,17 +137,19 @@ def _of_history(file: GridFile, history: History) -> list[tuple[str, str]]:
 
 
 def _of_settlement(file: GridFile) -> list[tuple[str, str]]:
-    """Return who pays, and what each procedure does."""
-    return [("label", file.settlement.label), *told(file.settlement, file.grid.procedures)]
+    """Return the settlement, and each procedure in a sentence."""
+    return [("label", file.settlement.label), *procedure_texts(file.settlement, file.grid.procedures)]
 
 
 def _of_book(file: GridFile, history: History, book: Intended) -> list[tuple[str, str]]:
     used = tiers_used(book.book, history.market, file.venue, conventions=history.conventions)
-    told = [("" if number else "positions", sentence) for number, sentence in enumerate(book.book.assumptions)]
+    lines = [("" if number else "positions", sentence) for number, sentence in enumerate(book.book.assumptions)]
     left_out = len(book.book) - len(book.admitted)
     if left_out:
-        told.append(("left out", f"{plural(left_out, 'position')} larger than some rule of the grid takes"))
-    return [*told, *((f"tiers {symbol}", sentence) for symbol, sentence in assumptions.tiers(used))]
+        lines.append(
+            ("left out", f"{plural(left_out, 'position')} too large for the tiers of some rules of the grid")
+        )
+    return [*lines, *((f"tiers {symbol}", sentence) for symbol, sentence in assumptions.tiers(used))]
 
 
 def _write(
@@ -159,11 +161,11 @@ def _write(
     pictures = []
     with clock.stage("charts"):
         drawn = [
-            ("policies.png", draw_multiples, "What each cap changed, by traders' response."),
-            ("frontier.png", draw_frontier, "What policies leave of freedom, and the shortfall."),
+            ("policies.png", draw_multiples, "Effect of each cap, by traders' response."),
+            ("frontier.png", draw_frontier, "Freedom that each policy leaves to traders, against its shortfall."),
         ]
         if len(file.grid.procedures) > 1:
-            words = "What each procedure takes of the liquidated, and leaves to others."
+            words = "Losses of the liquidated under each procedure, and losses left to others."
             drawn.append(("procedures.png", draw_procedures, words))
         for name, draw, caption in drawn:
             path = files.path(name)
@@ -186,26 +188,26 @@ def _write(
             "policies": file.grid.policies,
             "rows": tried.policies.height,
             "answer": answer,
-            "what_would_change_it": changes,
-            "assumed": assumed,
+            "sensitivity": changes,
+            "assumptions": assumed,
             "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
         },
     )
 
 
 def _notes(file: GridFile, tried: Tried) -> list[str]:
-    invented = "estimated from invented books: read shares and amounts per million" if file.invented else ""
+    synthetic = "synthetic books: read shares and amounts per million" if file.synthetic else ""
     notes = [
         f"rules: {file.venue.title}",
         tried.settlement,
-        invented,
+        synthetic,
         "books: " + "; ".join(file.books),
     ]
     return [note for note in notes if note]
 
 
 def _named(assumed: Assumed) -> str:
-    return "\n\n".join(f"Assumed: {name}\n{facts(named)}" for name, named in assumed.items())
+    return "\n\n".join(f"Assumptions: {name}\n{facts(named)}" for name, named in assumed.items())
 
 
 def _printed(shown: Table) -> str:

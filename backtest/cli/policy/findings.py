@@ -1,4 +1,4 @@
-"""What a grid of policies says in sentences: the question's answer, what it rests on, what would change it."""
+"""Findings of a grid of policies in sentences: the answer, and what would change it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, procedure_
 
 Row = dict[str, Any]
 
-#: What a case is, of which two caps are compared.
+#: Columns of a case, within which two caps are compared.
 CASE = ("history", "book", "fill", "response", "procedure")
 
-#: Columns that a cap is judged by, and how they are called.
+#: Columns that caps are compared by, with their names.
 JUDGED = {"liquidated_share": "the share of positions liquidated", "shortfall": "the shortfall"}
 
 
 def answer(tried: Tried) -> Iterator[str]:
-    """Yield what the grid says, the caps first."""
+    """Yield the findings, the caps first."""
     for history in tried.histories:
         own = tried.banded(tried.base().filter(history=history))
         loose, tight = (_rows(own, cap) for cap in (tried.loosest, tried.tightest))
@@ -33,26 +33,26 @@ def answer(tried: Tried) -> Iterator[str]:
     yield (
         f"Of {number(total)} rows (policies under each response, history, book and fill), {number(lost)} are "
         "dominated: under the same maintenance rates, terms and other rules, another one leaves as much freedom "
-        "for less shortfall, or more for no more."
+        "for less shortfall, or more freedom for no more shortfall."
     )
     yield from who_pays.sentences(tried)
 
 
-def what_would_change_it(tried: Tried) -> Iterator[str]:
-    """Yield how far the effect of the tightest cap depends on assumptions: responses, fills, books."""
+def sensitivity(tried: Tried) -> Iterator[str]:
+    """Yield how far the effect of the tightest cap depends on the assumed responses, fills and books."""
     if tried.loosest == tried.tightest:
-        yield "The grid holds one cap: how far its effect depends on anything cannot be told."
+        yield "The grid has one cap, so no effect of a cap can be compared."
         yield from who_pays.caveats(tried)
         return
     what = f"from {cap_words(tried.loosest)} to {cap_words(tried.tightest)}"
     for axis, words in (
-        ("response", "How traders respond"), ("fill", "What liquidations are filled at"),
-        ("book", "Whose positions"), ("history", "Which history"), ("procedure", "How positions are liquidated"),
+        ("response", "Traders' response"), ("fill", "Fill price"),
+        ("book", "Book"), ("history", "History"), ("procedure", "Procedure"),
     ):  # fmt: skip
         frame = tried.base(axis) if axis in ("fill", "procedure") else tried.base()
         for column, name in JUDGED.items():
             if column == "liquidated_share" and axis in ("fill", "procedure"):
-                continue  # without feedback neither decides whose liquidation begins
+                continue  # without feedback neither changes which positions are triggered
             changes = _changes(tried, frame, column, axis)
             if len(changes) > 1:
                 yield f"{words}: {what}, {name} changes by {_from_to(changes, axis)}{_of_each(frame, axis)}."
@@ -70,28 +70,28 @@ def _of_caps(tried: Tried, history: str, loose: dict[str, Row], tight: dict[str,
     terms = f" ({tried.terms})" if tried.terms else ""
     return (
         f"{history}: with {cap_words(tried.loosest)}, {ranged(first, 'liquidated_share')} % of positions were "
-        f"liquidated and liquidations fell short by {number(first['shortfall_per_million'], 1)} per million, "
+        f"liquidated and the shortfall was {number(first['shortfall_per_million'], 1)} per million, "
         f"{FILL_WORDS[tried.fill]}{terms}. With {cap_words(tried.tightest)} it is {'; '.join(parts)}."
         f"{_basis(tried)}"
     )
 
 
 def _basis(tried: Tried) -> str:
-    """Return the sentence that says what each figure of the caps is, where there are several books."""
+    """Return the sentence on the basis of the figures, where there are several books."""
     if not tried.basis:
         return ""
-    return f" Each figure is {tried.basis}, so figures side by side may be of different books."
+    return f" Each figure is {tried.basis}, so figures in one row may be of different books."
 
 
 def _of_bands(tried: Tried) -> Iterator[str]:
     if "liquidated_share_low" not in tried.policies.columns:
-        yield "Bands: none were asked for, so how far history itself could have come out otherwise is not shown."
+        yield "Bands: none requested, so the sampling uncertainty of the history is not shown."
         return
     rows = tried.base().filter(same("cap", tried.loosest))
     for row in rows.unique(["history", "book"], maintain_order=True).iter_rows(named=True):
         yield (
-            f"Chance, {row['history']}, {row['book']}: with {cap_words(tried.loosest)} the share of positions "
-            f"liquidated is {ranged(row, 'liquidated_share')} % over calendar blocks drawn again "
+            f"Sampling, {row['history']}, {row['book']}: with {cap_words(tried.loosest)} the share of positions "
+            f"liquidated is {ranged(row, 'liquidated_share')} % over resampled calendar blocks "
             f"({row['effective_blocks']:.1f} effective blocks)."
         )
 
@@ -109,12 +109,12 @@ def _changes(tried: Tried, frame: pl.DataFrame, column: str, axis: str) -> list[
 
 
 def _of_each(frame: pl.DataFrame, axis: str) -> str:
-    """Return what the changes are medians of, where each value of an axis has several cases."""
+    """Return the cases that the changes are medians over, where each value of an axis has several."""
     names = [name for name in CASE if name != axis and frame[name].n_unique() > 1]
     if not names:
         return ""
-    told = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
-    return f": medians of the changes within each {told}" + (
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return f": medians of the changes within each {listed}" + (
         ", not of the tables' medians" if "book" in names else ""
     )
 
@@ -122,7 +122,7 @@ def _of_each(frame: pl.DataFrame, axis: str) -> str:
 def _from_to(changes: list[tuple[str, float]], axis: str) -> str:
     low, high = min(changes, key=lambda pair: pair[1]), max(changes, key=lambda pair: pair[1])
     if _signed(low[1]) == _signed(high[1]):
-        return f"{_signed(low[1])} whichever it is"
+        return f"{_signed(low[1])} in every case"
     return f"{_signed(low[1])} ({_named(axis, low[0])}) to {_signed(high[1])} ({_named(axis, high[0])})"
 
 

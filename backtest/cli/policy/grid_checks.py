@@ -1,4 +1,4 @@
-"""What a grid file must look like: every mistake noted by its path."""
+"""Checks of a grid file: every mistake noted by its path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from backtest.cli.common.inputs import LEVERAGE_MIXES, STANDING
+from backtest.cli.common.inputs import ESTIMATED, LEVERAGE_MIXES
 from backtest.rules.problems import Problems
 
 AXES = (
@@ -38,7 +38,7 @@ KNOWN = (
 
 
 def check(settings: dict[str, Any], problems: Problems) -> None:
-    """Note everything that is wrong with the settings of a grid file, but for what single rules refuse."""
+    """Note all mistakes in the settings of a grid file, except those found by single rules."""
     _refuse_unknown(problems, "", settings, KNOWN)
     if "question" in settings and not isinstance(settings["question"], str):
         problems.add("question", f"must be text, is {settings['question']!r}")
@@ -52,30 +52,30 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
             problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
     for number, entry in enumerate(_dicts(settings.get("books"))):
         _check_book(problems, f"books[{number}]", entry)
-        if settings.get("settlement") == "replay" and entry.get("population") in STANDING:
+        if settings.get("settlement") == "replay" and entry.get("population") in ESTIMATED:
             problems.add(
                 f"books[{number}].population",
-                f"{entry['population']!r} gives rows that stand for many traders and thin out, and a replay steps "
-                "single positions: settle this book by the fund path, or invent one",
+                f"{entry['population']!r} estimates rows of many traders that decay, and a replay needs single "
+                "positions: settle this book by the fund path, or use a synthetic one",
             )
     if "bands" in settings:
         _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
 
 
 def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None:
-    """Note settings of a book that do not go together, in the words of a grid file."""
+    """Note settings of a book that contradict each other."""
     problems.require_choice(f"{path}.leverage_mix", entry.get("leverage_mix", "mixed"), LEVERAGE_MIXES)
     kind = entry.get("population", "synthetic")
-    problems.require_choice(f"{path}.population", kind, ("synthetic", *STANDING))
+    problems.require_choice(f"{path}.population", kind, ("synthetic", *ESTIMATED))
     if "adjustments" in entry and "positions" not in entry:
-        problems.add(f"{path}.adjustments", "needs positions: an invented book has its own")
-    if "turnover" in entry and kind not in STANDING:
-        problems.add(f"{path}.turnover", f"needs a population of {' or '.join(STANDING)}")
-    invented = ("leverage_mix", "count", "seed")
-    given = "positions" if "positions" in entry else "population" if kind in STANDING else None
-    for name in (*invented, "population") if given == "positions" else invented:
+        problems.add(f"{path}.adjustments", "needs positions: a synthetic book takes none")
+    if "turnover" in entry and kind not in ESTIMATED:
+        problems.add(f"{path}.turnover", f"needs a population of {' or '.join(ESTIMATED)}")
+    synthetic = ("leverage_mix", "count", "seed")
+    given = "positions" if "positions" in entry else "population" if kind in ESTIMATED else None
+    for name in (*synthetic, "population") if given == "positions" else synthetic:
         if given and name in entry:
-            problems.add(f"{path}.{name}", f"is for an invented book: {given} gives one already")
+            problems.add(f"{path}.{name}", f"is for a synthetic book: {given} is given already")
 
 
 def _check_axes(problems: Problems, axes: Any) -> None:
@@ -117,17 +117,17 @@ def _check_entry(problems: Problems, path: str, entry: Any, known: Mapping[str, 
         return
     _refuse_unknown(problems, path, entry, tuple(known))
     for name, value in entry.items():
-        wanted = known.get(name, object)
-        good = (int, float) if wanted is float else wanted
-        if not isinstance(value, good) or (isinstance(value, bool) and wanted not in (bool, object)):
-            problems.add(f"{path}.{name}", f"must be {WORDS[wanted]}, is {value!r}")
+        kind = known.get(name, object)
+        good = (int, float) if kind is float else kind
+        if not isinstance(value, good) or (isinstance(value, bool) and kind not in (bool, object)):
+            problems.add(f"{path}.{name}", f"must be {WORDS[kind]}, is {value!r}")
 
 
 def _refuse_unknown(problems: Problems, path: str, settings: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for name in settings:
         if name not in known:
             where = f"{path}.{name}" if path else name
-            problems.add(where, f"is no setting: there are {', '.join(known)}")
+            problems.add(where, f"is not a setting: there are {', '.join(known)}")
 
 
 def _dicts(entries: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Reading a grid file: what is to be tried, all that is wrong with it told at once."""
+"""Grid files, read and checked; all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from backtest.book import Book
-from backtest.cli.common.inputs import SAMPLE_STAND_IN, read_book, read_market
+from backtest.cli.common.inputs import SAMPLE_SUBSTITUTES, read_book, read_market
 from backtest.cli.policy.grid_checks import ABSENT, AXES, check
 from backtest.cli.policy.grid_settlement import (
     CURRENT_RULES,
     files_of,
     is_replay,
-    procedures_asked,
+    procedure_names,
     read_settlement,
     venue_of,
 )
@@ -33,18 +33,18 @@ from backtest.study.policy.bands import Bands
 from backtest.study.policy.grid import Grid, History, Rules
 from backtest.study.policy.settlement import Settlement
 
-#: Keys of a grid file for arguments that are called otherwise elsewhere.
+#: Keys of a grid file for arguments with other names elsewhere.
 KEYS = {"start": "from", "end": "until", "symbol": "symbols", "gap_limit": "gap_limit_hours"}
 
-DEFAULT_QUESTION = "What would other rules have done to these positions, and what would they have cost?"
+DEFAULT_QUESTION = "How would other rules have changed liquidations of these positions, and who would have paid?"
 
 
 @dataclass(frozen=True, eq=False)
 class GridFile:
-    """A grid file, read and checked; prices and positions are read when they are asked for."""
+    """A grid file, read and checked; prices and positions are read on demand."""
 
     path: Path
-    settings: Mapping[str, Any]  #: as they stand in the file
+    settings: Mapping[str, Any]  #: as in the file
     question: str
     venue: Venue
     grid: Grid
@@ -62,8 +62,8 @@ class GridFile:
         return [entry["name"] for entry in self.settings["books"]]
 
     @property
-    def invented(self) -> bool:
-        """Whether any book's dollars mean nothing."""
+    def synthetic(self) -> bool:
+        """Whether any book is synthetic, so that its amounts are arbitrary."""
         return any(
             "positions" not in entry and entry.get("population", "synthetic") == "synthetic"
             for entry in self.settings["books"]
@@ -84,13 +84,13 @@ class GridFile:
             end=_utc(entry.get("until")),
             gap_limit=timedelta(hours=entry.get("gap_limit_hours", 6)),
         )
-        stand_in = SAMPLE_STAND_IN if "bars" not in entry and self.venue.name == "binance" else "strict"
-        tiers = entry.get("tiers", self.settings.get("tiers", stand_in))
+        substitutes = SAMPLE_SUBSTITUTES if "bars" not in entry and self.venue.name == "binance" else "strict"
+        tiers = entry.get("tiers", self.settings.get("tiers", substitutes))
         market = read_market(options)
         return History(name, market, Conventions(tiers=of_symbols(tiers, market.symbols)))
 
     def book(self, name: str, history: History, threads: int | None) -> Book:
-        """Read or invent one book in a history."""
+        """Read, draw or estimate one book in a history."""
         with self._naming("books", name):
             return self._book(name, history, threads)
 
@@ -148,7 +148,7 @@ def read_grid(path: Path) -> GridFile:
     ArgumentError
         For a file that is absent or not TOML.
     RulesError
-        For settings that break a rule: all of them, by path.
+        For invalid settings: all of them, by path.
     """
     if not path.is_file():
         raise ArgumentError(f"grid file {path} does not exist")
@@ -182,9 +182,9 @@ def _changed(venue: Venue, change: Any) -> Venue:
 
 
 def _axes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the axes of a grid, with the defaults that the settlement asks for."""
+    """Return the axes of a grid, with the defaults of its settlement."""
     axes = {name: _values(name, values) for name, values in _table(settings, "grid").items() if name in AXES}
-    axes.setdefault("procedures", tuple(procedures_asked(settings)))
+    axes.setdefault("procedures", tuple(procedure_names(settings)))
     if is_replay(settings):
         axes.setdefault("liquidation_fees", (None,))
     return axes
@@ -208,7 +208,7 @@ def _values(name: str, values: Any) -> Any:
 
 
 def _tried(problems: Problems, path: str, make: Callable[[], Any]) -> Any:
-    """Return what a function makes, or None and a problem."""
+    """Return the result of a function, or None and a problem."""
     if any(found == path or found.startswith(f"{path}.") for found, _ in problems.found):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The part of a grid file that says who pays: the settlement, its procedures, and how the market takes orders."""
+"""Settlement of a grid file: who pays, by which procedures, with which market impact."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from backtest.study.policy.settlement import FundPath, Settlement
 
 SETTLEMENTS = ("fund path", "replay")
 
-#: The procedure, the fee, of the grid's venue and of each procedure itself.
+#: Name of the procedure of the grid's venue, and of the fee of each procedure.
 CURRENT_RULES = "current rules"
 
-#: What a table of a procedure may set beside the rules of one.
+#: Settings of a procedure's table besides the rules of a procedure.
 BESIDE = ("remainder", "takeover_price", "takeover_discount")
 
-#: What of an impact a grid may set: the mark stays the history's.
+#: Settings of impact in a grid: the mark price stays that of the history.
 IMPACT = ("participation", "linear", "square_root", "order")
 
 
 def is_replay(settings: Mapping[str, Any]) -> bool:
-    """Whether a grid file asks for replays."""
+    """Whether a grid file is settled by replays."""
     return bool(settings.get("settlement", SETTLEMENTS[0]) == "replay")
 
 
-def procedures_asked(settings: Mapping[str, Any]) -> list[str]:
-    """Return the procedures of a grid file's axis, as far as they are words."""
+def procedure_names(settings: Mapping[str, Any]) -> list[str]:
+    """Return the procedure names of a grid file's axis."""
     axes = settings.get("grid", {})
     default = [CURRENT_RULES if is_replay(settings) else "returned"]
-    asked = axes.get("procedures", default) if isinstance(axes, dict) else default
-    return [name for name in asked if isinstance(name, str)] if isinstance(asked, list) else []
+    names = axes.get("procedures", default) if isinstance(axes, dict) else default
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def venue_of(path: Path, name: object) -> Venue:
@@ -50,18 +50,18 @@ def venue_of(path: Path, name: object) -> Venue:
 def read_settlement(
     path: Path, settings: Mapping[str, Any], venue: Venue | None, problems: Problems
 ) -> Settlement:
-    """Return the settlement of a grid file, noting everything that is wrong with it."""
+    """Return the settlement of a grid file, noting all mistakes in it."""
     problems.require_choice("settlement", settings.get("settlement", SETTLEMENTS[0]), SETTLEMENTS)
-    asked = procedures_asked(settings)
+    asked = procedure_names(settings)
     tables = _table(problems, "procedures", settings)
     if not is_replay(settings):
         _require_simple(problems, settings, asked)
         return FundPath()
     for name in tables:
         if name in (*UNCOUPLED, CURRENT_RULES, *venue_files()):
-            problems.add(f"procedures.{name}", "is the name of another procedure: choose one of its own")
+            problems.add(f"procedures.{name}", "is the name of another procedure: choose a different name")
         elif name not in asked:
-            problems.add(f"procedures.{name}", f"is not tried: grid.procedures are {', '.join(asked)}")
+            problems.add(f"procedures.{name}", f"is not used: grid.procedures are {', '.join(asked)}")
     named = {}
     for name in asked:
         if name not in UNCOUPLED:
@@ -75,7 +75,7 @@ def files_of(path: Path, settings: Mapping[str, Any]) -> list[Path]:
     """Return the venue files beside a grid file that it names."""
     tables = settings.get("procedures", {})
     like = [table.get("like") for table in tables.values()]
-    named = [settings.get("venue"), *procedures_asked(settings), *like]
+    named = [settings.get("venue"), *procedure_names(settings), *like]
     beside = [path.parent / name for name in named if isinstance(name, str)]
     return [file for file in beside if file.is_file()]
 
@@ -85,8 +85,8 @@ def _require_simple(problems: Problems, settings: Mapping[str, Any], asked: Iter
         if name not in UNCOUPLED:
             problems.add(
                 "grid.procedures",
-                f'{name!r} needs settlement = "replay": the fund path closes every position whole and at once, '
-                f"and knows {' and '.join(UNCOUPLED)} alone",
+                f'{name!r} needs settlement = "replay": the fund path fully closes every position at once, '
+                f"and has only {' and '.join(UNCOUPLED)}",
             )
     for name in ("procedures", "impact"):
         if name in settings:
@@ -96,7 +96,7 @@ def _require_simple(problems: Problems, settings: Mapping[str, Any], asked: Iter
 def _procedure(
     path: Path, name: str, tables: Mapping[str, Any], venue: Venue | None, problems: Problems, where: str
 ) -> dict[str, Any] | None:
-    """Return what a procedure changes of the grid's venue, or None and a problem."""
+    """Return the changes of a procedure to the grid's venue, or None and a problem."""
     table = tables.get(name)
     base = (
         name if table is None else table.get("like", CURRENT_RULES) if isinstance(table, dict) else CURRENT_RULES
@@ -111,8 +111,8 @@ def _procedure(
 
 
 def _known(path: Path, name: object, venue: Venue | None, problems: Problems, where: str) -> dict[str, Any] | None:
-    """Return the procedure of a name that needs no table."""
-    given = str(name)  # of a list, say, no name there is
+    """Return the procedure of a name without a table."""
+    given = str(name)  # a list, for example, matches no name
     if given in UNCOUPLED:
         return dict(UNCOUPLED[given])
     if given == CURRENT_RULES:
@@ -139,7 +139,7 @@ def _changed(
     before = len(problems.found)
     for name, value in settings.items():
         if name not in known:
-            problems.add(f"{where}.{name}", f"is no setting of a procedure: there are like, {', '.join(known)}")
+            problems.add(f"{where}.{name}", f"is not a setting of a procedure: there are like, {', '.join(known)}")
         elif name in CHOICES:
             problems.require_choice(f"{where}.{name}", value, CHOICES[name])
     discount = settings.get("takeover_discount", 0.0)
@@ -156,11 +156,11 @@ def _changed(
 
 
 def _impact(settings: Mapping[str, Any], problems: Problems) -> Impact:
-    strangers = [name for name in settings if name not in IMPACT]
-    for name in strangers:
+    unknown = [name for name in settings if name not in IMPACT]
+    for name in unknown:
         marks = [item.name for item in fields(Impact)]
-        why = "the mark stays the history's, which holds its own cascade: " if name in marks else ""
-        problems.add(f"impact.{name}", f"is no setting: {why}there are {', '.join(IMPACT)}")
+        why = "the mark price stays that of the history, which contains its own cascade: " if name in marks else ""
+        problems.add(f"impact.{name}", f"is not a setting: {why}there are {', '.join(IMPACT)}")
     try:
         return Impact(**{name: value for name, value in settings.items() if name in IMPACT})
     except RulesError as error:
@@ -176,8 +176,8 @@ def _table(problems: Problems, name: str, settings: Mapping[str, Any]) -> Mappin
     return found
 
 
-def told(settlement: Settlement, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return what each procedure of a replay does, a sentence each, for the assumptions."""
+def procedure_texts(settlement: Settlement, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each procedure of a replay in a sentence, for the assumptions."""
     if not isinstance(settlement, Replayed):
         return []
     every = {**UNCOUPLED, **settlement.named}

@@ -1,4 +1,4 @@
-"""A report on a grid of policies in one file: a committee needs a browser and nothing else."""
+"""Report on a grid of policies in one HTML file."""
 
 from __future__ import annotations
 
@@ -37,23 +37,22 @@ nav a { margin-right: 1rem; color: #2468B4; } footer { margin-top: 2.5rem; color
 """
 
 
-#: Words that only a replay has a meaning for.
+#: Explanations that apply to replays only.
 REPLAYED = (
-    "Liquidation began: equity met the maintenance margin. Given back: the procedure closed a part and left the "
-    "rest to its holder. Liquidated shares in the tables by cap are of those whose liquidation would begin, each "
-    "closed whole.",
-    "Losses of those liquidated: margins put in less what they got back, or still hold at the last mark, fees "
+    "Triggered: equity fell to the maintenance margin. Restored: the procedure closed a part and left the rest "
+    "to its holder. The liquidated shares in the tables by cap count every triggered position as fully closed.",
+    "Losses of the liquidated: margins paid in, less what was paid back or is still held at the last mark, fees "
     "included.",
-    "Deleveraged: counterparties in profit whose positions were closed for what nobody else could bear. Profit "
-    "given up: what they got less than the mark at the worst price of that bar.",
-    "Clawed back: taken from others' unrealised profits. Backstop's result: what it gained or lost, what it still "
-    "holds at the last mark; it is in no other column.",
+    "ADL notional: positions of counterparties in profit, closed because neither market, fund nor backstop took "
+    "the liquidated ones. Profit given up: what they received below the mark at the worst price of that bar.",
+    "Clawed back: taken from others' unrealised profits. Backstop's result: its gain or loss, open positions at "
+    "the last mark; no other column contains it.",
 )
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart on the disk, and what it shows in words for those who cannot see it."""
+    """A chart file with its caption, which is also its text for screen readers."""
 
     path: Path
     caption: str
@@ -61,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the report says, in order."""
+    """Contents of the report, in order."""
 
     question: str
     answer: Sequence[str]
@@ -74,10 +73,10 @@ class Report:
     replayed: bool = False  #: whether amounts are of replays
 
     def html(self) -> str:
-        """Return the report as a page that holds its own style and pictures."""
+        """Return the report as a page with its style and pictures inside."""
         sections = (
-            ("answer", "What the grid says", _list(self.answer)),
-            ("assumed", "What was assumed", self._assumed()),
+            ("answer", "Findings", _list(self.answer)),
+            ("assumed", "Assumptions", self._assumed()),
             ("tables", "Tables", "".join(_table(table) for table in self.tables)),
             ("charts", "Charts", "".join(_picture(picture) for picture in self.pictures)),
             ("changes", "What would change the conclusion", _list(self.changes)),
@@ -92,15 +91,15 @@ class Report:
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{escape(self.question)}</title><style>{STYLE}</style></head><body><main>"
-            f'<h1>{escape(self.question)}</h1><p class="lead">A counterfactual on stated books in stated '
-            f"histories, not a forecast: {escape(self.settlement)}.</p><nav>{links}</nav>{body}</main>"
+            f'<h1>{escape(self.question)}</h1><p class="lead">A backtest on the books and histories below, '
+            f"not a forecast: {escape(self.settlement)}.</p><nav>{links}</nav>{body}</main>"
             f"<footer>{escape(self.footer)}</footer></body></html>\n"
         )
 
     def _assumed(self) -> str:
         parts = []
         for name, named in self.assumed.items():
-            rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(told)}</dd>" for term, told in named)
+            rows = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in named)
             parts.append(f"<h3>{escape(name)}</h3><dl>{rows}</dl>")
         return "".join(parts)
 
@@ -108,14 +107,16 @@ class Report:
         return [
             "Freedom: the share of the intended notional that is opened, divided by how many times the intended "
             "margin is required for it. 100 % is what traders intended.",
-            "Traders' response to a cap is not known. Same size: they put up more margin. Same margin: they open "
-            "less. Not opened: they stay away. The truth lies between.",
-            "Shortfall: what liquidated positions lacked beyond their margin, which the fund or those deleveraged "
-            "pay. Per million of the notional that traders intended.",
-            "A fill at the liquidation price flatters every fund; the worst price of the bar is the other end. "
-            "Where two figures stand in one cell, they are these two.",
-            "Beaten: another cap leaves as much freedom for less shortfall, or more for no more, under the same "
-            "rates, terms and other rules.",
+            "Traders' response to a cap is not known. Same size: they post more margin. Same margin: they open a "
+            "smaller position. Not opened: they do not trade. The truth lies between.",
+            "Shortfall: losses of liquidated positions beyond their margin, which the fund or counterparties "
+            "hit by "
+            "ADL pay. Per million of the notional that traders intended.",
+            "Fills at the liquidation price are the best case of every fund, fills at the worst price of the "
+            "bar the "
+            "worst. A cell with two figures shows these two.",
+            "Dominated: another cap leaves as much freedom for less shortfall, or more freedom for no more "
+            "shortfall, under the same rates, terms and other rules.",
             *(REPLAYED if self.replayed else ()),
         ]
 
@@ -144,7 +145,7 @@ def _table(table: Table) -> str:
 
 
 def _cells(kind: str, texts: Sequence[str], left: int) -> str:
-    """Return cells, the first of them words to be read from the left."""
+    """Return cells; the first columns are words, aligned to the left."""
     marks = [' class="word"' if place < left else "" for place in range(len(texts))]
     lines = [escape(text).replace("\n", "<br>") for text in texts]
     return "".join(f"<{kind}{mark}>{line}</{kind}>" for mark, line in zip(marks, lines, strict=True))

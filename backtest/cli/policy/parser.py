@@ -1,4 +1,4 @@
-"""What ``backtest policy`` accepts."""
+"""Options of ``backtest policy`` and the format of its grid file."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from backtest.cli.common import types
 
 GRID = """\
 a grid file (TOML):
-  question = "What would a cap of 20x have changed?"   for the report
+  question = "What would a cap of 20x have changed?"   title of the report
   venue = "binance"                  a bundled venue or a venue file
   tiers = "nearest"                  strict (default), nearest, or { SYMBOL = "TABLE" }
-  settlement = "fund path"           every position closed whole and at once (default), or
-                                     "replay": step by step in time order, with deleveraging
+  settlement = "fund path"           every position fully closed at once (default), or
+                                     "replay": step by step in time order, with auto-deleveraging
 
-  [grid]                             every combination is tried; what is left out has one value, the current rules
+  [grid]                             every combination is tried; an axis left out has one value: the current rules
   caps = ["none", 50, 20, 10]        highest leverage
   rate_scales = [1, 1.5]             factors on every maintenance rate
-  liquidation_fees = [0, 0.005]      of the notional closed, as far as equity reaches; of replays also
+  liquidation_fees = [0, 0.005]      share of the closed notional, as far as equity covers it; for replays also
                                      "current rules": each procedure's own (their default)
-  funds = [0, 1e6]                   insurance fund at the beginning, settlement currency
-  procedures = ["returned"]          where the rest of the margin goes: returned, to_fund; of replays also
+  funds = [0, 1e6]                   insurance fund at the start, in settlement currency
+  procedures = ["returned"]          remaining margin: returned, to_fund; for replays also
                                      "current rules" (the venue's own, their default), a venue, or a table below
   fills = ["liquidation_price", "worst_price"]
-                                     what a liquidation gets: both, unless told otherwise
+                                     fill price of liquidations (default: both)
   responses = ["same_size", "same_margin", "not_opened"]
 
-  [changes."entry basis"]            other rules changed, by name; "current rules" stays beside them
+  [changes."entry basis"]            other changed rules, by name; "current rules" is always tried too
   basis = "entry"
 
-  [procedures."in quarters"]         of replays: a procedure changed, settings as in a venue's [procedure],
-  like = "mexc"                      remainder, takeover_price, takeover_discount; like: whose (default: the
-  step = "fraction"                  grid's venue)
+  [procedures."in quarters"]         for replays: a changed procedure; settings of a venue's [procedure], and
+  like = "mexc"                      remainder, takeover_price, takeover_discount; like: the venue it starts
+  step = "fraction"                  from (default: the grid's venue)
   step_fraction = 0.25
 
-  [impact]                           of replays: how the market takes orders; left out: at the price, no limit
-  participation = 0.1                share of a bar's volume at most
-  linear = 5e-10                     fraction of the price a unit of notional; or square_root
+  [impact]                           for replays: market impact (default: no impact, no limit)
+  participation = 0.1                at most this share of a bar's volume
+  linear = 5e-10                     fraction of the price per unit of notional; or square_root
 
   [[histories]]
   name = "May 2021"
@@ -48,16 +48,16 @@ a grid file (TOML):
   leverage_mix = "mixed"             mixed, low, high; with count and seed; or positions = "FILE"
                                      or population = "open-interest" (or "volume"), turnover
 
-  [bands]                            over calendar blocks of entry time; leave out for none
+  [bands]                            bands over calendar blocks of entry time (default: none)
   block_days = 14
   draws = 499
   seed = 1
 
-paths are relative to the grid file. Finished cells are kept in DIR/cells: a command that was stopped goes on
-where it was.
+Paths are relative to the grid file. Finished cells are kept in DIR/cells: a command that was stopped
+continues when it is given again.
 
-writes DIR/policies.parquet (one row a combination), DIR/policies.png, DIR/frontier.png, with several procedures
-DIR/procedures.png, DIR/report.html and DIR/summary.json
+writes to DIR: policies.parquet (one row per combination), policies.png, frontier.png, report.html and
+summary.json; with several procedures also procedures.png
 """
 
 
@@ -65,12 +65,18 @@ def add_policy(commands: Any) -> None:
     """Add the command to a parser's commands."""
     parser = commands.add_parser(
         "policy",
-        help="what other rules would have done, and cost: a grid of caps, rates, fees and funds",
-        description="Try every combination of a grid of rules on stated books in stated histories: a table,\n"
-        "files, charts and a report that needs nothing but a browser.",
+        help="compare margin rules: leverage caps, maintenance rates, fees, funds and procedures",
+        description="Evaluate every combination of a grid of rules on your books and histories: tables, files,\n"
+        "charts and a report in one HTML file.",
         epilog=GRID,
     )
     parser.options, parser.setting = {"tiers": "tiers"}, '{} = "{}"'  # as the grid file has it
-    parser.add_argument("grid", type=Path, metavar="GRID.toml", help="histories, books and rules, see below")
-    parser.add_argument("--out", type=Path, metavar="DIR", default=Path("out"), help="to write to (default: out)")
-    parser.add_argument("--threads", type=types.count, metavar="N", help="how many to use (default: one a core)")
+    parser.add_argument(
+        "grid", type=Path, metavar="GRID.toml", help="file with histories, books and rules, see below"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", default=Path("out"), help="output folder (default: out)"
+    )
+    parser.add_argument(
+        "--threads", type=types.count, metavar="N", help="number of threads (default: one per core)"
+    )

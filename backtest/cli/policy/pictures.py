@@ -1,4 +1,4 @@
-"""The charts of a grid of policies."""
+"""Charts of a grid of policies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, same
 
 
 def draw_multiples(tried: Tried, path: Path, notes: Sequence[str]) -> None:
-    """Draw what each cap changed, a column a history, and save it."""
+    """Draw and save the effect of each cap, one column per history."""
     from backtest.chart.venues.policy import small_multiples
 
-    bands = "" if tried.books == 1 else ": lines are the middle of the books, shades their range"
+    bands = "" if tried.books == 1 else ": lines are medians over the books, shades their range"
     if tried.books == 1 and "liquidated_share_low" in tried.policies.columns:
         bands = ": shades are bands over calendar blocks"
     figure = small_multiples(
         tried.banded(tried.base()),
-        title="What a cap on leverage would have changed",
+        title="Effect of a cap on leverage",
         subtitle=f"{FILL_WORDS[tried.fill].capitalize()}{_terms(tried)}{bands}",
         notes=notes,
     )
@@ -29,13 +29,13 @@ def draw_multiples(tried: Tried, path: Path, notes: Sequence[str]) -> None:
 
 
 def draw_frontier(tried: Tried, path: Path, notes: Sequence[str]) -> None:
-    """Draw freedom against shortfall, a panel a history, and save it."""
+    """Draw and save freedom against shortfall, one panel per history."""
     from backtest.chart.venues.policy import frontiers
 
     book = tried.policies["book"][0]
     figure = frontiers(
         tried.base("change", "rate_scale").filter(book=book).with_columns(label=_labels(tried)),
-        title="Freedom against loss",
+        title="Freedom of traders against shortfall",
         subtitle=f"{book}, {FILL_WORDS[tried.fill]}{_terms(tried)}; faint: dominated by another cap, same rates",
         notes=notes,
     )
@@ -44,7 +44,7 @@ def draw_frontier(tried: Tried, path: Path, notes: Sequence[str]) -> None:
 
 
 def draw_procedures(tried: Tried, path: Path, notes: Sequence[str]) -> None:
-    """Draw what each procedure takes of the liquidated and leaves to others, a row a history, and save it."""
+    """Draw and save the losses of the liquidated and of others by procedure, one row per history."""
     from backtest.chart.venues.procedures import MEASURES, side_by_side
 
     own = tried.base("procedure", "fill").filter(same("cap", tried.loosest), response=tried.grid.responses[0])
@@ -54,7 +54,7 @@ def draw_procedures(tried: Tried, path: Path, notes: Sequence[str]) -> None:
     basis = f"; medians over {tried.books} books" if tried.books > 1 else ""
     figure = side_by_side(
         middle,
-        title="How positions are liquidated, and who pays",
+        title="Liquidation procedures, and who pays",
         subtitle=f"With {cap_words(tried.loosest)}, fund {number(tried.grid.funds[0])}; {_marks(tried)}{basis}",
         notes=notes,
     )
@@ -63,9 +63,9 @@ def draw_procedures(tried: Tried, path: Path, notes: Sequence[str]) -> None:
 
 
 def _marks(tried: Tried) -> str:
-    """Return what marks mean."""
+    """Return the meaning of the marks."""
     if len(tried.grid.fills) == 1:
-        return f"{FILL_WORDS[tried.fill]} alone"
+        return f"{FILL_WORDS[tried.fill]} only"
     return "hollow: filled at the liquidation price, full: at the worst price of the bar"
 
 
@@ -74,7 +74,7 @@ def _terms(tried: Tried) -> str:
 
 
 def _labels(tried: Tried) -> pl.Expr:
-    """Return the name of each policy: its cap, and what else differs from the first values of its axes."""
+    """Return the name of each policy: its cap, and other values that differ from the first of their axes."""
     cap = pl.when(pl.col("cap").is_null()).then(pl.lit("none")).otherwise(pl.format("{}x", _short("cap")))
     scaled = pl.when(pl.col("rate_scale") == tried.grid.rate_scales[0]).then(pl.lit(""))
     changed = pl.when(pl.col("change") == next(iter(tried.grid.changes))).then(pl.lit(""))
@@ -86,5 +86,5 @@ def _labels(tried: Tried) -> pl.Expr:
 
 
 def _short(name: str) -> pl.Expr:
-    """Return a number without zeros that say nothing, as text."""
+    """Return a number as text without trailing zeros."""
     return pl.col(name).cast(pl.String).str.strip_suffix(".0")

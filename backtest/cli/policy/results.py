@@ -1,4 +1,4 @@
-"""What came of a grid of policies, and the slices of it that tables, sentences and charts show."""
+"""Results of a grid of policies, and the slices that tables, sentences and charts show."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from backtest.chart.venues.policy import cap_name, cap_order
 from backtest.study.policy.frontier import frontier, per_million, spread
 from backtest.study.policy.grid import Grid
 
-#: Values that are told with the range they move in.
+#: Values printed with their range.
 BANDED = ("liquidated_share", "notional_share")
 
 #: Other values of the tables by cap.
 PLAIN = ("freedom", "turnover_given_up", "shortfall_per_million", "losses_per_million")
 
-#: Whose response a row tells of where all of them come to the same.
-ANY_RESPONSE = "whichever it is"
+#: Response of a row that is the same under all responses.
+ANY_RESPONSE = "any"
 
 FILL_WORDS = {
     "liquidation_price": "filled at the liquidation price",
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A grid and what came of it, with the slices that tables and charts show."""
+    """A grid and its results, with the slices that tables and charts show."""
 
     grid: Grid
     policies: pl.DataFrame  #: as ``study.policy.evaluate`` returns them, all cells
@@ -54,7 +54,7 @@ class Tried:
 
     @property
     def fill(self) -> str:
-        """The fill that charts show: the one that flatters least."""
+        """The fill that charts show: the worst price where it was tried."""
         return "worst_price" if "worst_price" in self.grid.fills else self.grid.fills[0]
 
     @property
@@ -64,11 +64,11 @@ class Tried:
 
     @property
     def books(self) -> int:
-        """How many books there are."""
+        """The number of books."""
         return self.policies["book"].n_unique()
 
     def base(self, *but: str) -> pl.DataFrame:
-        """Return the policies that have the first value on every axis but the cap, the response and some more."""
+        """Return the policies with the first value on every axis except cap, response and those named."""
         firsts: dict[str, Any] = {
             "fill": self.fill,
             "change": next(iter(self.grid.changes)),
@@ -82,12 +82,12 @@ class Tried:
 
     @property
     def settlement(self) -> str:
-        """What amounts rest on and leave out."""
+        """The settlement of amounts and its limits."""
         return str(self.policies["settlement"][0])
 
     @property
     def replayed(self) -> bool:
-        """Whether amounts are of replays, which alone know positions that are given back or deleveraged."""
+        """Whether amounts are of replays, which alone have restored positions and ADL."""
         return self.policies["begun"].null_count() == 0
 
     @property
@@ -96,24 +96,24 @@ class Tried:
         if len(self.grid.terms()) == 1 and not self.replayed:
             return ""
         fee, fund = self.grid.liquidation_fees[0], self.grid.funds[0]
-        told = [procedure_called(self.grid.procedures[0]), f"fund {number(fund)}"]
-        told += [] if fee is None else [f"fee {percentage(fee)} %"]
-        return ", ".join(told)
+        terms = [procedure_called(self.grid.procedures[0]), f"fund {number(fund)}"]
+        terms += [] if fee is None else [f"fee {percentage(fee)} %"]
+        return ", ".join(terms)
 
     def banded(self, policies: pl.DataFrame) -> pl.DataFrame:
-        """Return one row a policy: the middle of several books and their range, or the one book and its bands."""
+        """Return one row per policy: median and range of several books, or the one book and its bands."""
         if self.books == 1:
             return policies
         return spread(policies, [*BANDED, *PLAIN])
 
     @property
     def basis(self) -> str:
-        """What each figure is, where there are several books."""
+        """The basis of each figure, where there are several books."""
         return f"the median over {self.books} books, column by column" if self.books > 1 else ""
 
     @property
     def ranges(self) -> str:
-        """What each figure is, and what stands in brackets behind a share."""
+        """The basis of each figure, and the meaning of brackets after a share."""
         if self.books > 1:
             return f"; each figure is {self.basis}; in brackets their range"
         return (
@@ -132,19 +132,22 @@ class Tried:
 
 
 def same(name: str, value: object) -> pl.Expr:
-    """Return whether a key has a value; null is a value of keys."""
+    """Return whether a key equals a value, which may be null."""
     return pl.col(name).is_null() if value is None else pl.col(name).eq(value)
 
 
 def cap_words(cap: float | None) -> str:
-    """Return how a cap is called in a sentence."""
+    """Return the name of a cap in a sentence."""
     return "no cap" if cap is None else f"a cap of {cap_name(cap)}"
 
 
 def procedure_called(name: str) -> str:
-    """Return how a procedure is called in a sentence."""
-    told = {"returned": "closed whole, the rest returned", "to_fund": "closed whole, the rest to the fund"}
-    return told.get(name, f"procedure {name}")
+    """Return the name of a procedure in a sentence."""
+    names = {
+        "returned": "fully closed, remaining margin returned",
+        "to_fund": "fully closed, remaining margin to the fund",
+    }
+    return names.get(name, f"procedure {name}")
 
 
 def ranged(row: dict[str, float], name: str) -> str:

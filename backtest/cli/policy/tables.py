@@ -1,4 +1,4 @@
-"""The tables of a grid of policies: what each axis changed, in the same rows for the terminal and the report."""
+"""Tables of a grid of policies, the same for terminal and report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backtest.study.policy.frontier import laws
 
 
 def tables(tried: Tried) -> Iterator[Table]:
-    """Yield every table that says something."""
+    """Yield every table that the grid has values for."""
     for history in tried.histories:
         for fill in tried.grid.fills:
             yield _by_cap(tried, history, fill)
@@ -59,7 +59,7 @@ def _by_cap(tried: Tried, history: str, fill: str) -> Table:
 
 
 def _alike_once(cells: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
-    """Yield the rows of caps and responses; one row of a cap under which no response makes a difference."""
+    """Yield the rows of caps and responses; one row for a cap whose responses are all alike."""
     for cap, group in groupby(cells, key=lambda row: row[0]):
         rows = list(group)
         alike = len(rows) > 1 and all(row[2:] == rows[0][2:] for row in rows)
@@ -100,5 +100,5 @@ def _by_law(tried: Tried) -> Table:
         ]
         for row in laws(tried.policies).filter(pl.col("compared") > 0).iter_rows(named=True)
     ]
-    header = ["law", "", "pairs\ncompared", "broken", "at most by\n%"]
-    return Table("What held, pair by pair of neighbouring values", header, rows, left=2)
+    header = ["expectation", "", "pairs\ncompared", "violated", "largest\nviolation, %"]
+    return Table("Checks of the results, by pairs of neighbouring values", header, rows, left=2)

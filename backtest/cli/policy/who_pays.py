@@ -1,4 +1,4 @@
-"""Who pays under each procedure, fee and fund: tables and sentences, bracketed by the fills that were tried."""
+"""Who pays under each procedure, fee and fund: tables and sentences, from the best to the worst fill."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from backtest.study.policy.grid import FILLS
 #: A case of terms: by fill, the rows of each book.
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
-#: Amounts per million below it are written as nothing.
+#: Amounts per million below it are written as 0.
 LEAST = 0.05
 
-#: What tells cases of terms apart.
+#: Columns of the terms of a case.
 TERMS = ("procedure", "liquidation_fee", "fund")
 
 
 def tables(tried: Tried, history: str) -> Iterator[Table]:
-    """Yield who pays under each of several terms, and what procedures do to those they liquidate."""
+    """Yield who pays under each of several terms, and the costs of procedures to the liquidated."""
     if tried.replayed:
         yield _procedures(tried, history)
     if len(tried.grid.terms()) > 1 or tried.replayed:
@@ -33,15 +33,15 @@ def tables(tried: Tried, history: str) -> Iterator[Table]:
 
 
 def bracket_words(tried: Tried) -> str:
-    """Return what the two ends of an amount are, or that it has one end alone."""
+    """Return the meaning of the two ends of an amount, or that it has only one."""
     fills = tried.grid.fills
     if len(fills) == 1:
-        return f"{FILL_WORDS[fills[0]]} alone, so not bracketed"
+        return f"{FILL_WORDS[fills[0]]} only, so without a bracket"
     return "from fills at the liquidation price to fills at the worst price of the bar"
 
 
 def sentences(tried: Tried) -> Iterator[str]:
-    """Yield what is left to others, by fill, and which procedure leaves least to whom."""
+    """Yield losses left to others by fill, and the procedures with the smallest losses."""
     if len(tried.grid.terms()) > 1:
         for fill in tried.grid.fills:
             yield _left_to_others(tried, fill)
@@ -51,21 +51,25 @@ def sentences(tried: Tried) -> Iterator[str]:
 
 
 def caveats(tried: Tried) -> Iterator[str]:
-    """Yield what of the settlement would change the conclusion."""
+    """Yield the limits of the settlement that could change the conclusion."""
     if len(tried.grid.fills) < len(FILLS):
         yield (
-            f"Fills: only liquidations {FILL_WORDS[tried.fill]} were tried, so what a fund bears is not bracketed."
+            f"Fills: only liquidations {FILL_WORDS[tried.fill]} were tried, so the losses of a fund have no "
+            f"bracket."
         )
     if tried.replayed:
         yield (
-            "Feedback: the mark is the history's, whatever is sold, and holds a cascade of its own already. Where "
+            "Feedback: liquidations do not move the mark price here, and the history contains its own "
+            "cascade. Where "
             "liquidations moved the price, a cap or a procedure that sells less is worth more than this shows."
         )
     else:
         yield (
-            "Feedback: closing moves no price here, positions are closed whole, and deleveraging ends nobody's "
-            "position. Where liquidations moved the price, a cap that forces fewer of them is worth more than "
-            "this shows."
+            "Feedback: liquidations do not move the mark price here, positions are fully closed, and ADL "
+            "closes no "
+            "counterparty's position. Where liquidations moved the price, a cap that forces fewer of them is "
+            "worth "
+            "more than this shows."
         )
 
 
@@ -81,7 +85,7 @@ def _cases(tried: Tried, history: str) -> list[Rows]:
 def _payers(tried: Tried, history: str) -> Table:
     cases = _cases(tried, history)
     shown: list[tuple[str, Callable[[Rows], str]]] = _named(tried)
-    if not tried.replayed:  # else they stand beside what procedures do
+    if not tried.replayed:  # else they are in the table of procedures
         shown += [("fees\nper million", _amount("fees")), ("returned\nper million", _amount("returned"))]
     shown += [
         ("shortfall\nper million", _amount("shortfall")),
@@ -89,12 +93,12 @@ def _payers(tried: Tried, history: str) -> Table:
     ]
     if tried.replayed:
         shown += [
-            ("deleveraged\nnotional\nper million", _amount("adl_notional")),
+            ("ADL\nnotional\nper million", _amount("adl_notional")),
             ("profit\ngiven up\nper million", _amount("given_up")),
         ]
         shown += [("clawed\nback\nper million", _amount("clawed_back"))] if _any(cases, "clawed_back") else []
         shown += [("backstop's\nresult\nper million", _amount("backstop"))] if _any(cases, "backstop") else []
-    shown += [("paid by\nnobody\nper million", _amount("deficit")), ("others pay\nfirst on", _first)]
+    shown += [("uncovered\ndeficit\nper million", _amount("deficit")), ("first ADL\nor deficit", _first)]
     caption = f"Who pays, {history}, highest leverage {cap_name(tried.loosest)}, {bracket_words(tried)}"
     return _table(caption + _basis(tried), shown, cases)
 
@@ -103,37 +107,37 @@ def _procedures(tried: Tried, history: str) -> Table:
     cases = [case for case in _cases(tried, history) if _one(case)["fund"] == tried.grid.funds[0]]
     shown: list[tuple[str, Callable[[Rows], str]]] = [
         *(column for column in _named(tried) if column[0] != "fund"),
-        ("liquidation\nbegan, %\nof positions", _share("begun", "intended")),
-        ("of these\ngiven back\n%", _share("released", "begun")),
+        ("triggered, %\nof positions", _share("begun", "intended")),
+        ("of these\nrestored\n%", _share("released", "begun")),
         ("notional\nclosed\nper million", _amount("closed_notional")),
-        ("losses of those\nliquidated\nper million", _amount("traders_losses")),
+        ("losses of the\nliquidated\nper million", _amount("traders_losses")),
         ("of these fees\nper million", _amount("fees")),
-        ("left of margins\nper million", _amount("returned")),
+        ("margin\nreturned\nper million", _amount("returned")),
     ]
     caption = (
-        f"What procedures do to those they liquidate, {history}, highest leverage {cap_name(tried.loosest)}, fund "
+        f"Costs of each procedure to the liquidated, {history}, highest leverage {cap_name(tried.loosest)}, fund "
         f"{number(tried.grid.funds[0])}, {bracket_words(tried)}"
     )
     return _table(caption + _basis(tried), shown, cases)
 
 
 def _named(tried: Tried) -> list[tuple[str, Callable[[Rows], str]]]:
-    """Return the columns that name a case."""
+    """Return the columns of the terms of a case."""
     fees = [] if tried.grid.liquidation_fees == (None,) else [("fee\n% of notional", _fee)]
     return [
-        ("procedure" if tried.replayed else "rest of\nthe margin", _word),
+        ("procedure" if tried.replayed else "remaining\nmargin", _word),
         *fees,
         ("fund", lambda rows: number(_one(rows)["fund"])),
     ]
 
 
 def _basis(tried: Tried) -> str:
-    """Return what each figure is, where there are several books."""
+    """Return the basis of each figure, where there are several books."""
     return f"; each figure is {tried.basis}" if tried.basis else ""
 
 
 def _table(caption: str, shown: Sequence[tuple[str, Callable[[Rows], str]]], cases: Sequence[Rows]) -> Table:
-    return Table(caption, [name for name, _ in shown], [[tell(case) for _, tell in shown] for case in cases])
+    return Table(caption, [name for name, _ in shown], [[write(case) for _, write in shown] for case in cases])
 
 
 def _one(rows: Rows) -> Mapping[str, Any]:
@@ -150,23 +154,23 @@ def _fee(rows: Rows) -> str:
 
 
 def _amount(name: str) -> Callable[[Rows], str]:
-    """Return what tells an amount per million from one fill to the other."""
+    """Return a function that writes an amount per million from one fill to the other."""
     return lambda rows: _span([figure(median(row[AMOUNTS[name]] for row in books)) for books in rows.values()])
 
 
 def figure(amount: float) -> str:
-    """Return an amount to a tenth, or whole where it is large; nothing is written as such."""
+    """Return an amount to a tenth, to a whole number where it is large, 0 where it is negligible."""
     return "0" if abs(amount) < LEAST else number(amount, 1 if abs(amount) < 99.95 else 0)
 
 
 def _share(part: str, whole: str) -> Callable[[Rows], str]:
-    """Return what tells a share in per cent from one fill to the other."""
+    """Return a function that writes a share in per cent from one fill to the other."""
 
-    def tell(rows: Rows) -> str:
+    def write(rows: Rows) -> str:
         shares = [[row[part] / row[whole] for row in books if row[whole]] for books in rows.values()]
         return _span([percentage(median(of_books) if of_books else None, 1) for of_books in shares])
 
-    return tell
+    return write
 
 
 def _span(written: Sequence[str]) -> str:
@@ -175,7 +179,7 @@ def _span(written: Sequence[str]) -> str:
 
 
 def _first(rows: Rows) -> str:
-    """Return the earliest time that others had to pay, under any fill and in any book."""
+    """Return the earliest time that the fund could not pay, under any fill and in any book."""
     times = [row["first_adl"] for books in rows.values() for row in books if row["first_adl"] is not None]
     return timestamp(min(times)) if times else NOTHING
 
@@ -188,20 +192,21 @@ def _left_to_others(tried: Tried, fill: str) -> str:
     covered = tried.base("liquidation_fee", "fund", "procedure", "fill").filter(
         same("cap", tried.loosest), response=tried.grid.responses[0], fill=fill
     )
-    short = covered.filter(pl.col("adl_per_million") >= LEAST)
-    others = "counterparties, or nobody, pay" if tried.replayed else "nobody pays"
+    uncovered = covered.filter(pl.col("adl_per_million") >= LEAST)
+    others = "counterparties pay by ADL or stays uncovered" if tried.replayed else "stays uncovered"
     where = f"With {cap_words(tried.loosest)}, {FILL_WORDS[fill]}"
-    whose = f"of {number(covered.height)} (procedure, fee and fund, by history and book)"
-    what = "0.1 or more per million of intended notional that the fund cannot pay"
-    if short.is_empty():
-        return f"{where}, no case {whose} leaves {what}."
-    most = figure(short["adl_per_million"].to_numpy().max())
-    verb = "leaves" if short.height == 1 else "leave"
-    return f"{where}, {plural(short.height, 'case')} {whose} {verb} {what} and {others}; at most {most}."
+    which = f"of {number(covered.height)} (procedure, fee and fund, by history and book)"
+    amount = "0.1 or more per million of intended notional that the fund cannot pay"
+    if uncovered.is_empty():
+        return f"{where}, no case {which} leaves {amount}."
+    most = figure(uncovered["adl_per_million"].to_numpy().max())
+    verb = "leaves" if uncovered.height == 1 else "leave"
+    cases = f"{plural(uncovered.height, 'case')} {which}"
+    return f"{where}, {cases} {verb} {amount} and that {others}; at most {most}."
 
 
 def _by_procedure(tried: Tried, history: str) -> str:
-    """Return which procedure takes least of the liquidated, and which leaves least to others."""
+    """Return the procedures with the smallest losses of the liquidated, and of others."""
     own = tried.base("procedure", "fill").filter(
         same("cap", tried.loosest), history=history, response=tried.grid.responses[0], fill=tried.fill
     )

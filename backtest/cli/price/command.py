@@ -1,4 +1,4 @@
-"""``backtest price``: the prices that matter to one isolated position, and the way to them."""
+"""``backtest price``: liquidation, bankruptcy and takeover price of one isolated position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backtest.amounts import NOTHING, column, day, number, percentage, price, timestamp
-from backtest.cli.common.assumptions import dates, quote
+from backtest.cli.common.assumptions import dated, dates, quote
 from backtest.cli.common.text import facts, table
 from backtest.cli.price.position import Position, position_of
 from backtest.errors import ArgumentError
@@ -19,7 +19,7 @@ from backtest.rules.venue import Venue
 if TYPE_CHECKING:
     from backtest.cli.price.volatility import Volatility
 
-#: How far on the way from the entry to liquidation the rows of the table stand.
+#: Rows of the table, as parts of the way from the entry to the liquidation price.
 WAY = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 #: Status from each ratio of equity to maintenance margin up. Ascend's document prints 4.0, 3.2 and 2.8 as healthy,
@@ -30,9 +30,9 @@ KIND = {"linear": "linear", "inverse": "inverse", "face_value": "face-value"}
 
 
 def run(options: Namespace) -> None:
-    """Print the prices of one position, what they rest on, and the table where it is asked for."""
+    """Print the prices of one position, their basis, and the table where requested."""
     if options.at is not None and options.bars is None:
-        raise ArgumentError("--at ends the window of the volatility and needs --bars: the entry's date is --date")
+        raise ArgumentError("--at is the end of the volatility window and needs --bars; --date is the entry date")
     entry_time = options.date or datetime.now(UTC)
     position = position_of(options, entry_time)
     found = None
@@ -42,13 +42,13 @@ def run(options: Namespace) -> None:
         found = daily_volatility(options.bars, position.contract.symbol, end=options.at, window=options.window)
     print(_title(position))
     print(f"\n{prices(position, found)}")
-    print(f"\n{facts(_grounds(position, entry_time, found), indent='')}")
+    print(f"\n{facts(_basis(position, entry_time, found), indent='')}")
     if options.table is not None:
         print(f"\n{way_to_liquidation(position, options.table)}")
 
 
 def prices(position: Position, volatility: Volatility | None = None) -> str:
-    """Return the liquidation, bankruptcy and takeover price and how far from the entry each lies."""
+    """Return liquidation, bankruptcy and takeover price and their distance from the entry."""
     shown = {
         "liquidation": position.liquidation_price,
         "bankruptcy": position.bankruptcy_price,
@@ -65,10 +65,10 @@ def prices(position: Position, volatility: Volatility | None = None) -> str:
 
 
 def way_to_liquidation(position: Position, at: Sequence[float] = ()) -> str:
-    """Return result, balance, ratio and status at prices, or on the way from the entry to liquidation."""
+    """Return result, balance, ratio and status at given prices, or between entry and liquidation."""
     far = position.liquidation_price
     if not at and math.isnan(far):
-        return "No price liquidates this position: name prices after --table to see others."
+        return "No price liquidates this position: give prices after --table to see its balance there."
     at = list(at) or [position.entry_price + part * (far - position.entry_price) for part in WAY[:-1]] + [far]
     header = ["mark price", "unrealised\nresult", "balance\n(equity)", "maintenance\nmargin", "ratio", "status"]
     equities = [position.equity(value) for value in at]
@@ -82,14 +82,15 @@ def way_to_liquidation(position: Position, at: Sequence[float] = ()) -> str:
         [status(position, value) for value in at],
     ]
     note = (
-        "ratio: equity over maintenance margin (some venues show its reciprocal); status: Ascend's, its edges at\n"
-        "2.4 and 1.6 assumed half-way between the ratios it prints"
+        "ratio: equity over maintenance margin (some venues show its reciprocal); status: as Ascend names "
+        "it, with the\n"
+        "edges 2.4 and 1.6 assumed half-way between the ratios in its document"
     )
     return f"{table(header, zip(*columns, strict=True), left=0)}\n\n{note}"
 
 
 def status(position: Position, at: float) -> str:
-    """Return how healthy a position is at a price."""
+    """Return the status of a position at a price."""
     if position.liquidated_at(at):
         return "Liquidation"
     ratio = position.equity(at) / position.maintenance_margin(at)
@@ -110,11 +111,11 @@ def _title(position: Position) -> str:
     )
 
 
-def _grounds(position: Position, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
-    """Return what the prices rest on, and what speaks against the position."""
+def _basis(position: Position, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
+    """Return the basis of the prices, and what would keep the position from being opened."""
     currency = position.currency
     kept = position.maintenance_margin(position.entry_price)
-    told = [
+    named = [
         ("entry notional", f"{price(position.entry_notional)} {currency}"),
         ("initial margin", f"{price(position.initial_margin)} {currency} ({100 / position.leverage:.4g} %)"),
         ("maintenance margin", f"{price(kept)} {currency}{_at_liquidation(position)}"),
@@ -124,18 +125,18 @@ def _grounds(position: Position, entry_time: datetime, volatility: Volatility | 
         ("takeover", _takeover(position.venue)),
     ]
     if volatility is not None:
-        told.append(
+        named.append(
             (
                 "volatility",
                 f"{percentage(volatility.daily)} % a day: standard deviation of {volatility.returns:,} "
                 f"log returns of closes, {timestamp(volatility.start)} to {timestamp(volatility.end)} UTC",
             )
         )
-    return told + [("note", problem) for problem in _problems(position)]
+    return named + [("note", problem) for problem in _problems(position)]
 
 
 def _at_liquidation(position: Position) -> str:
-    """Return where the maintenance margin holds, and what it has become at the liquidation price."""
+    """Return the price that the maintenance margin is taken at, and its amount at the liquidation price."""
     if position.contract.requirement_is_constant and not position.contract.mark_fee_rate:
         return ", whatever the mark price"
     if math.isnan(position.liquidation_price):
@@ -162,11 +163,15 @@ def _rate(position: Position) -> str:
 
 def _table(position: Position, entry_time: datetime) -> str:
     own, like = position.table, position.venue.like(position.contract.symbol)
-    trust = own.confidence if like is None else f"assumed: {like}'s, {position.contract.symbol} is not listed"
-    when = f"{dates(own.start, own.end)} ({trust})"
+    confidence = own.confidence if like is None else f"assumed: {like}'s, {position.contract.symbol} is not listed"
+    when = f"{dates(own.start, own.end)} ({confidence})"
     if own.in_force(entry_time):
-        return f"{own.name}, in force {when}" if own.start > ALWAYS_FROM else f"{own.name}, {when}"
-    return f"tiers of {own.name}, not in force on {day(entry_time)}: the nearest, in force {when}"
+        return (
+            f"{own.name}, in force {when}"
+            if own.start > ALWAYS_FROM
+            else f"{dated(own.name, dates(own.start, own.end))} ({confidence})"
+        )
+    return f"{own.name}, not in force on {day(entry_time)}: the nearest in time, in force {when}"
 
 
 def _takeover(venue: Venue) -> str:
@@ -179,14 +184,14 @@ def _takeover(venue: Venue) -> str:
 
 def _limit(position: Position) -> str:
     limit = position.leverage_limit
-    return f"{limit:g}x at this size" if math.isfinite(limit) else "not told by the sources"
+    return f"{limit:g}x at this size" if math.isfinite(limit) else "unknown: not in the sources"
 
 
 def _problems(position: Position) -> list[str]:
-    """Return what keeps such a position from existing, or from being liquidated."""
+    """Return what keeps the position from being opened, or from being liquidated."""
     problems = []
     if position.leverage > position.leverage_limit:
-        problems.append(f"{position.leverage:g}x is beyond the limit: the venue would refuse it")
+        problems.append(f"{position.leverage:g}x is above the limit: the venue would refuse it")
     if position.margin < position.initial_margin * (1 - 1e-12):
         problems.append("the margin is below the initial margin: the position could not be opened")
     if position.liquidated_at(position.entry_price):

@@ -1,4 +1,4 @@
-"""What ``backtest price`` accepts. Nothing but argparse is imported here."""
+"""Options of ``backtest price``. Nothing but argparse is imported here."""
 
 from __future__ import annotations
 
@@ -13,27 +13,42 @@ def add_price(commands: Any) -> None:
     parser = commands.add_parser(
         "price",
         help="calculator: liquidation, bankruptcy and takeover price of one position",
-        description="Work out one isolated position under a venue's rules, without funding.",
+        description="Liquidation, bankruptcy and takeover price of one isolated position under a venue's "
+        "rules,\nwithout funding.",
     )
-    position = parser.add_argument_group("the position")
-    position.add_argument("--venue", required=True, metavar="NAME_OR_FILE", help="see `backtest venues`")
+    position = parser.add_argument_group("position")
+    position.add_argument(
+        "--venue",
+        required=True,
+        metavar="NAME_OR_FILE",
+        help="a bundled venue or a venue file, see `backtest venues`",
+    )
     position.add_argument("--side", required=True, choices=("long", "short"))
     position.add_argument("--entry-price", required=True, type=types.positive, metavar="PRICE")
     position.add_argument(
-        "--quantity", required=True, type=types.positive, metavar="N", help="base; quote of an inverse contract"
+        "--quantity",
+        required=True,
+        type=types.positive,
+        metavar="N",
+        help="in base currency; in quote currency for an inverse contract",
     )
     position.add_argument(
-        "--leverage", type=types.leverage, metavar="X", help="as selected; else entry notional / margin"
+        "--leverage", type=types.leverage, metavar="X", help="selected leverage (default: entry notional / margin)"
     )
     position.add_argument(
-        "--margin", type=types.positive, metavar="AMOUNT", help="collateral; else entry notional / leverage"
+        "--margin",
+        type=types.positive,
+        metavar="AMOUNT",
+        help="margin of the position (default: entry notional / leverage)",
     )
-    position.add_argument("--symbol", metavar="SYMBOL", help="default: BTCUSDT, else the first the venue lists")
+    position.add_argument(
+        "--symbol", metavar="SYMBOL", help="contract (default: BTCUSDT, else the first that the venue lists)"
+    )
     position.add_argument(
         "--date",
         type=types.time,
         metavar="DATE",
-        help="of the entry, which decides the table of tiers (default: now)",
+        help="entry date, which selects the tier table (default: now)",
     )
     more = parser.add_argument_group("more")
     more.add_argument(
@@ -41,12 +56,17 @@ def add_price(commands: Any) -> None:
         nargs="*",
         type=types.positive,
         metavar="PRICE",
-        help="print price, result, balance, ratio and status on the way to liquidation, or at these prices",
+        help="also print unrealised result, balance, margin ratio and status at these prices (default: between "
+        "entry and liquidation price)",
     )
-    more.add_argument("--bars", type=Path, metavar="FILE", help="prices, for the distance in days of volatility")
+    more.add_argument("--bars", type=Path, metavar="FILE", help="prices; adds the distance in days of volatility")
     more.add_argument(
-        "--at", type=types.time, metavar="TIME", help="end of the volatility's window (default: last bar)"
+        "--at", type=types.time, metavar="TIME", help="end of the volatility window (default: the last bar)"
     )
     more.add_argument(
-        "--window", type=types.positive, default=30.0, metavar="DAYS", help="of the volatility (default: 30)"
+        "--window",
+        type=types.positive,
+        default=30.0,
+        metavar="DAYS",
+        help="length of the volatility window (default: 30)",
     )

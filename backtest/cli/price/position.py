@@ -1,4 +1,4 @@
-"""One isolated position under one table of a venue's contract, and every figure the calculator shows of it."""
+"""One isolated position under one tier table of a venue, with every figure of the calculator."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Position:
     leverage: float  #: as selected
 
     @property
-    def held(self) -> dict[str, float]:
-        """The position as the functions of ``rules.margin`` take it."""
+    def arguments(self) -> dict[str, float]:
+        """The position as keyword arguments of the functions of ``rules.margin``."""
         names = ("side", "quantity", "entry_price", "margin")
         return {name: getattr(self, name) for name in names}
 
     @property
     def currency(self) -> str:
-        """What margin and notional are in."""
+        """The settlement currency."""
         return self.venue.settlement_of(self.contract.symbol)
 
     @property
@@ -51,29 +51,31 @@ class Position:
 
     @property
     def initial_margin(self) -> float:
-        """Least margin to open with."""
+        """The smallest margin that opens the position."""
         return self.entry_notional / self.leverage
 
     @cached_property
     def liquidation_price(self) -> float:
-        """Where equity meets the maintenance margin."""
-        found = margins.liquidation_price(self.contract, self.table, leverage=self.leverage, **self.held)
+        """Price at which equity equals the maintenance margin."""
+        found = margins.liquidation_price(self.contract, self.table, leverage=self.leverage, **self.arguments)
         return float(found[0])
 
     @cached_property
     def bankruptcy_price(self) -> float:
-        """Where equity is zero, before any liquidation fee."""
-        return float(margins.bankruptcy_price(self.contract, **self.held)[0])
+        """Price at which equity is zero, before any liquidation fee."""
+        return float(margins.bankruptcy_price(self.contract, **self.arguments)[0])
 
     @cached_property
     def takeover_price(self) -> float:
-        """What the venue's engine or backstop pays."""
-        found = margins.takeover_price(self.venue, self.contract, self.table, leverage=self.leverage, **self.held)
+        """Price that the venue's engine or backstop pays."""
+        found = margins.takeover_price(
+            self.venue, self.contract, self.table, leverage=self.leverage, **self.arguments
+        )
         return float(found[0])
 
     @cached_property
     def tier(self) -> int:
-        """The tier that decides, counted from 0: at the liquidation price where the notional follows the mark."""
+        """The tier used, counted from 0: at the liquidation price where the notional follows the mark."""
         if self.contract.follows_mark(self.table) and np.isfinite(self.liquidation_price):
             return int(self.table.tier_of(self.notional(self.liquidation_price))[0])
         return self.entry_tier
@@ -90,7 +92,7 @@ class Position:
 
     @property
     def leverage_limit(self) -> float:
-        """Most leverage the tier allows; infinite where the sources do not say."""
+        """Highest leverage of the tier; infinite where the sources do not say."""
         return float(self.table.max_leverages[self.entry_tier])
 
     @property
@@ -105,22 +107,22 @@ class Position:
 
     def equity(self, price: float) -> float:
         """Return margin plus unrealised result at a price."""
-        return float(margins.equity(self.contract, price=price, **self.held)[0])
+        return float(margins.equity(self.contract, price=price, **self.arguments)[0])
 
     def maintenance_margin(self, price: float) -> float:
-        """Return the equity to be kept at a price."""
+        """Return the maintenance margin at a price."""
         found = margins.maintenance_margin(
-            self.contract, self.table, leverage=self.leverage, price=price, **self.held
+            self.contract, self.table, leverage=self.leverage, price=price, **self.arguments
         )
         return float(found[0])
 
     def liquidated_at(self, price: float) -> bool:
-        """Return whether a price liquidates: decided by the liquidation price itself, free of rounding."""
+        """Return whether a price liquidates, by comparison with the liquidation price, free of rounding."""
         return self.side * (price - self.liquidation_price) <= 0
 
 
 def position_of(options: Namespace, entry_time: datetime) -> Position:
-    """Return the position that the options describe, opened at a time that decides its table of tiers.
+    """Return the position of the options; the entry time selects its tier table.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How far a price is away in days of volatility."""
+"""Distance of a price in days of volatility."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backtest.market import load
 
 DAY = timedelta(days=1)
 
-#: Fewer returns say nothing about volatility.
+#: Fewest returns of a volatility.
 FEWEST_RETURNS = 20
 
 
@@ -29,7 +29,7 @@ class Volatility:
     end: datetime  #: close of the last bar
 
     def days(self, entry_price: float, price: float) -> float:
-        """Return how many standard deviations of a day lie between two prices, in logarithms."""
+        """Return the log distance of two prices in daily standard deviations."""
         return abs(math.log(price / entry_price)) / self.daily
 
 

@@ -1,4 +1,4 @@
-"""``backtest replay``: who was liquidated, who paid, and what the fund and the counterparties bore."""
+"""``backtest replay``: liquidations in time order, and who pays for them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import polars as pl
 from backtest.amounts import amount, days, number, percentage
 from backtest.cli.common import assumptions, picture, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules
-from backtest.cli.common.input_warnings import looking_twice
-from backtest.cli.common.inputs import is_invented, read_book, read_conventions, read_market
+from backtest.cli.common.input_warnings import with_price_warnings
+from backtest.cli.common.inputs import is_synthetic, read_book, read_conventions, read_market
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import ERASE_LINE, Clock
 from backtest.cli.common.swept import Swept
-from backtest.cli.common.text import facts, table
+from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.replay import policy as replay_policy
 from backtest.cli.replay import trace
 from backtest.cli.replay.summary import done
@@ -28,24 +28,24 @@ from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 from backtest.study.fund.loss_waterfall import who_bore
 
-_INVENTED = "The book is invented, and so is its fund: read shares, not dollars."
+_SYNTHETIC = "The book is synthetic, and so are its losses and its fund: read shares, not amounts."
 
 
 def run(options: Namespace) -> None:
-    """Replay a book, print what was assumed and who bore what, and write it down."""
+    """Replay a book, print assumptions, outcomes and who pays, and write the files."""
     require_folder(options.out)
     clock = Clock()
     venue = changed(Venue.load(options.venue), options.procedure, "--set", procedure_rules())
-    tries = replay_policy.is_asked(options)
+    has_policy = replay_policy.is_requested(options)
     with clock.stage("prices"):
         market = read_market(options)
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions.tiers)
     against = None
-    given = not is_invented(options)
-    with clock.stage("replay"), looking_twice(book, market, given=given):
-        if tries:
+    given = not is_synthetic(options)
+    with clock.stage("replay"), with_price_warnings(book, market, given=given):
+        if has_policy:
             policy = replay_policy.policy_of(options, venue)
             impact = replace(_impact(options), mark=options.strength)
             against = replay_policy.compare(options, book, market, (venue, policy), impact, conventions, _progress)
@@ -56,11 +56,16 @@ def run(options: Namespace) -> None:
                 conventions=conventions, trace=options.trace, threads=options.threads, progress=_progress,
             )  # fmt: skip
     used = tiers_used(book, market, venue, conventions=conventions)
-    swept = Swept(market, venue, book, found.outcomes, used, invented=not given)
-    blocks = [_assumed(options, swept), _counts(found), done(found, swept.currency), _bearers(found, swept)]
+    swept = Swept(market, venue, book, found.outcomes, used, synthetic=not given)
+    blocks = [
+        _assumed(options, swept),
+        _counts(found),
+        paragraph(done(found, swept.currency)),
+        _bearers(found, swept),
+    ]
     blocks += [trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
     if against is not None:
-        blocks += [replay_policy.told(against, swept, options, policy)]
+        blocks += [replay_policy.report(against, swept, options, policy)]
     else:
         blocks += [f"Note: {note}." for note in found.notes]
     with outputs(options.out) as files:
@@ -71,10 +76,10 @@ def run(options: Namespace) -> None:
                 _draw_marks(found, swept, files)
             if against is not None:
                 replay_policy.write(against, swept, files, options, policy)
-        told = _summary(options, swept, found, conventions, clock)
+        summary = _summary(options, swept, found, conventions, clock)
         if against is not None:
-            told["counterfactual"] = replay_policy.summary(against, policy, options.strength)
-        files.write_summary(told)
+            summary["counterfactual"] = replay_policy.summary(against, policy, options.strength)
+        files.write_summary(summary)
     blocks += [f"Written: {', '.join(str(path) for path in files.written)}\nSeconds: {clock}"]
     print("\n\n".join(blocks))
 
@@ -98,15 +103,15 @@ def _assumed(options: Namespace, swept: Swept) -> str:
     named = [
         ("prices", swept.market.description),
         ("gaps", assumptions.gaps(swept.market)),
-        *(("look twice", told) for told in swept.doubts),
-        *((("positions", told)) for told in swept.book.assumptions[:1]),
-        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
+        *(("warning", text) for text in swept.warnings),
+        *(("positions", text) for text in swept.book.assumptions[:1]),
+        *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(swept.tiers)),
         ("procedure", _procedure(swept.venue)),
-        ("fills", options.fill_price),
-        ("fund", amount(options.fund, swept.currency)),
+        ("fills", f"at the {options.fill_price.replace('_', ' ')}"),
+        ("insurance fund", amount(options.fund, swept.currency)),
     ]
     title = f"{', '.join(swept.market.symbols)}, {days(*swept.window)}, {swept.venue.title}"
-    return f"{title}\n\nAssumed\n{facts(named)}"
+    return f"{title}\n\nAssumptions\n{facts(named)}"
 
 
 def _procedure(venue: Venue) -> str:
@@ -125,25 +130,27 @@ def _counts(found: Replay) -> str:
 
 
 def _bearers(found: Replay, swept: Swept) -> str:
-    told = who_bore(found)
-    whole = max(float(told["amount"].clip(lower_bound=0).sum()), 1e-12)
+    payers = who_bore(found)
+    total = max(float(payers["amount"].clip(lower_bound=0).sum()), 1e-12)
     lines = [
         [row["bearer"], _lost(row["amount"], amount(abs(row["amount"]), swept.currency)),
-         _lost(row["amount"], percentage(abs(row["amount"]) / whole))]
-        for row in told.iter_rows(named=True)
+         _lost(row["amount"], percentage(abs(row["amount"]) / total))]
+        for row in payers.iter_rows(named=True)
     ]  # fmt: skip
-    bore = table(["who bore it", "loss", "% of\nall losses"], lines)
-    invented = f"\n{_INVENTED}" if swept.invented else ""
+    shown = table(["who pays", "loss", "% of\nall losses"], lines)
+    note = f"\n{_SYNTHETIC}" if swept.synthetic else ""
     least, last = float(found.fund["fund"].min() or 0.0), float(found.fund["fund"][-1])  # type: ignore[arg-type]
     return (
-        f"{bore}\nFund: {amount(last, swept.currency)} at the end, {amount(least, swept.currency)} at its lowest; "
-        f"{number(found.adl.height)} deleveragings; ledger sums to {int(found.ledger['total'].sum())}.{invented}"
+        f"{shown}\n\nInsurance fund: {amount(last, swept.currency)} at the end, "
+        f"{amount(least, swept.currency)} at its lowest; "
+        f"{number(found.adl.height)} auto-deleveragings; the ledger sums to "
+        f"{int(found.ledger['total'].sum())}.{note}"
     )
 
 
-def _lost(loss: float, told: str) -> str:
-    """Return a loss as it is told, a gain in words."""
-    return f"gained {told}" if loss < 0 else told
+def _lost(loss: float, written: str) -> str:
+    """Return a loss as written, a gain marked as such."""
+    return f"gained {written}" if loss < 0 else written
 
 
 def _write(found: Replay, files: Any, traced: bool) -> None:
@@ -153,35 +160,35 @@ def _write(found: Replay, files: Any, traced: bool) -> None:
 
 
 def _notes(found: Replay, swept: Swept) -> list[str]:
-    """Return the footer: whose prices, whose positions, what the replay could not do."""
+    """Return the footer: sources of prices and positions, limits of the replay."""
     return [*picture.sources(swept), *found.notes]
 
 
 def _draw(found: Replay, swept: Swept, files: Any) -> None:
-    """Draw the fund through time and who bore the losses."""
+    """Draw the fund through time and who pays."""
     from backtest.chart.venues import fund, loss_waterfall
     from backtest.study.fund.insurance import fund_flow
 
     where = f"{swept.venue.title}, {days(*swept.window)}"
-    told: dict[str, Any] = {
-        "subtitle": f"{'of an invented book: ' if swept.invented else ''}{_headline(found, swept.currency)}",
+    texts: dict[str, Any] = {
+        "subtitle": f"{'of a synthetic book: ' if swept.synthetic else ''}{_headline(found, swept.currency)}",
         "notes": _notes(found, swept),
         "currency": swept.currency,
     }
     flow = fund_flow(found.fund)
-    _keep(
-        fund.fund_figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **told), files, "fund"
+    _save(
+        fund.fund_figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **texts), files, "fund"
     )
-    _keep(loss_waterfall.waterfall_figure(who_bore(found), title=f"Who paid, {where}", **told), files, "losses")
+    _save(loss_waterfall.waterfall_figure(who_bore(found), title=f"Who paid, {where}", **texts), files, "losses")
 
 
-def _keep(figure: Any, files: Any, name: str) -> None:
+def _save(figure: Any, files: Any, name: str) -> None:
     figure.savefig(files.path(f"{name}.png"), format="png")
     figure.clear()
 
 
 def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
-    """Draw the history against the mark that liquidations moved, a picture a symbol."""
+    """Draw the history against the mark moved by liquidations, one chart per symbol."""
     from backtest.chart.venues import moved_mark
 
     for symbol in swept.market.symbols:
@@ -195,24 +202,24 @@ def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
             currency=swept.currency,
             notes=_notes(found, swept),
         )
-        _keep(figure, files, f"mark_{symbol}")
+        _save(figure, files, f"mark_{symbol}")
 
 
 def _headline(found: Replay, currency: str) -> str:
-    """Return who gained and lost beyond the holders' margins, in a sentence."""
-    bore = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
-    told = [
-        f"the {name} {'gained' if bore[name] < 0 else 'lost'} {amount(abs(bore[name]), currency)}"
+    """Return gains and losses beyond the positions' margins, in a sentence."""
+    losses = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
+    parts = [
+        f"the {name} {'gained' if losses[name] < 0 else 'lost'} {amount(abs(losses[name]), currency)}"
         for name in ("fund", "backstop")
-        if bore[name]
+        if losses[name]
     ]
     others = {
         "counterparties": "counterparties gave up {} of profit",
         "clawback": "{} of profit was clawed back",
         "nobody": "{} went uncovered",
     }
-    told += [words.format(amount(bore[name], currency)) for name, words in others.items() if bore[name]]
-    return "; ".join(told) or "nobody lost anything beyond the holders' margins"
+    parts += [words.format(amount(losses[name], currency)) for name, words in others.items() if losses[name]]
+    return "; ".join(parts) or "no loss beyond the positions' margins"
 
 
 def _summary(
@@ -224,7 +231,7 @@ def _summary(
     return summary | {
         "procedure": {name: str(value) if value == float("inf") else value for name, value in procedure.items()},
         "fund": {"start": options.fund, "end": float(found.fund["fund"][-1])},
-        "bore": {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)},
+        "losses": {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)},
         "ledger": {row["account"]: row["total"] for row in found.ledger.iter_rows(named=True)},
         "deleveragings": found.adl.height,
         "runaway_bars": int(found.impact["runaway"].sum()),

@@ -1,4 +1,4 @@
-"""``backtest replay --policy``: what other rules would have made of a history that holds its own cascade."""
+"""``backtest replay --policy``: another policy on a history that contains its own cascade."""
 
 from __future__ import annotations
 
@@ -24,28 +24,32 @@ from backtest.study.policy.counterfactuals import Counterfactual, counterfactual
 COUNTS = ("liquidated positions", "deleveragings")
 
 
-def is_asked(options: Namespace) -> bool:
-    """Whether another policy is to be tried, refusing options that need or contradict it."""
-    asked = options.policy is not None or bool(options.policy_set)
-    if not asked and options.strength is not None:
+def is_requested(options: Namespace) -> bool:
+    """Whether another policy is requested; refuses options that need or contradict one."""
+    requested = options.policy is not None or bool(options.policy_set)
+    if not requested and options.strength is not None:
         raise ArgumentError("--strength is for another policy: name it with --policy or --policy-set")
-    if asked and options.strength is None:
+    if requested and options.strength is None:
         raise ArgumentError(
-            "--policy needs --strength, as --policy-set does: how far a unit of notional moved the mark; try "
-            "several, as 1e-10 and 1e-9"
+            "--policy and --policy-set need --strength, the log change of the mark per unit of notional: try "
+            "several, "
+            "such as 1e-10 and 1e-9"
         )
-    if options.mark_impact and not asked and not options.exogenous:
+    if options.mark_impact and not requested and not options.exogenous:
         raise ArgumentError(
-            "--mark-impact moves a history that already holds its own cascade: say --exogenous where it holds "
-            "none (a simulated path), or try another policy on it (--policy, --policy-set) with --strength"
+            "--mark-impact moves prices that already contain their own cascade: add --exogenous where they "
+            "contain "
+            "none (a simulated path), or compare another policy (--policy, --policy-set) with --strength"
         )
-    if asked and (options.mark_impact or options.exogenous):
-        raise ArgumentError("--policy takes the history's own cascade out: --mark-impact and --exogenous add one")
-    return asked
+    if requested and (options.mark_impact or options.exogenous):
+        raise ArgumentError(
+            "--policy takes the history's own cascade out of the prices: leave out --mark-impact and --exogenous"
+        )
+    return requested
 
 
 def policy_of(options: Namespace, venue: Venue) -> Venue:
-    """Return the rules that are tried: another venue's, or the same with rules changed."""
+    """Return the rules to try: another venue's, or the same with changes."""
     known = {"maximum_leverage": float, "rate_scale": float, **procedure_rules()}
     named = venue if options.policy is None else Venue.load(options.policy)
     return changed(named, options.policy_set, "--policy-set", known)
@@ -55,15 +59,15 @@ def compare(
     options: Namespace, book: Book, market: Market, venues: tuple[Venue, Venue], impact: Impact,
     conventions: Conventions, progress: Any,
 ) -> Counterfactual:  # fmt: skip
-    """Return both worlds: the venue's rules in the history, and the policy's."""
+    """Return the replay of the history and the counterfactual one under the policy."""
     return counterfactual(
         book, market, *venues, impact=impact, fund=options.fund, conventions=conventions, trace=options.trace,
         threads=options.threads, progress=progress,
     )  # fmt: skip
 
 
-def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue) -> str:
-    """Return the policy against the facts in words and tables."""
+def report(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue) -> str:
+    """Return the comparison of history and policy as text and tables."""
     lines = [_line(row, swept.currency) for row in found.totals.iter_rows(named=True)]
     where = [
         [row["liquidated"], number(row["positions"]), amount(row["entry_notional"], swept.currency)]
@@ -73,24 +77,34 @@ def told(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue)
     notes = [f"Note: {note}." for note in found.notes]
     return "\n\n".join(
         [
-            f"Against {_named(policy, options)}: an estimate, no measurement",
-            table(["", "in fact", "under the policy"], lines),
-            table(["liquidated", "positions", "at the entry"], where),
-            table(["mark", "lowest", "would be", "highest", "would be", "offset at\nthe end, %"], marks),
+            f"Counterfactual: {_named(policy, options)} (an estimate, not a measurement)",
+            table(["", "history", "policy"], lines),
+            table(["liquidated", "positions", "entry notional"], where),
+            table(
+                [
+                    "mark price",
+                    "lowest,\nhistory",
+                    "lowest,\npolicy",
+                    "highest,\nhistory",
+                    "highest,\npolicy",
+                    "change at\nthe end, %",
+                ],
+                marks,
+            ),
             *notes,
         ]
     )
 
 
 def _named(policy: Venue, options: Namespace) -> str:
-    """Return whose rules are tried, what was changed in them and how strong the impact is taken to be."""
+    """Return the venue of the policy, the changed rules and the assumed strength of impact."""
     changes = f" with {', '.join(options.policy_set)}" if options.policy_set else ""
     return f"{policy.title}{changes}, strength {options.strength:g}"
 
 
 def _line(row: dict[str, Any], currency: str) -> list[str]:
-    told = number if row["measure"] in COUNTS else lambda value: amount(value, currency)
-    return [row["measure"], told(row["facts"]), told(row["policy"])]
+    write = number if row["measure"] in COUNTS else lambda value: amount(value, currency)
+    return [row["measure"], write(row["facts"]), write(row["policy"])]
 
 
 def _mark(row: dict[str, Any]) -> list[str]:
@@ -99,13 +113,13 @@ def _mark(row: dict[str, Any]) -> list[str]:
 
 
 def write(found: Counterfactual, swept: Swept, files: Any, options: Namespace, policy: Venue) -> None:
-    """Write the policy's world beside the facts', and draw both marks."""
+    """Write the tables of the policy and the comparison, and draw both mark prices."""
     for name in ("outcomes", "fund", "adl", "impact", "ledger"):
         getattr(found.policy, name).write_parquet(files.path(f"policy_{name}.parquet"))
     for name in ("positions", "totals", "marks"):
         getattr(found, name).write_parquet(files.path(f"comparison_{name}.parquet"))
     found.facts.flow.write_parquet(files.path("flow.parquet"))
-    _draw(found, swept, files, f"{_named(policy, options)}: an estimate, no measurement")
+    _draw(found, swept, files, f"{_named(policy, options)} (an estimate, not a measurement)")
 
 
 def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> None:
@@ -130,7 +144,7 @@ def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> Non
 
 
 def summary(found: Counterfactual, policy: Venue, strength: float) -> dict[str, Any]:
-    """Return what goes into ``summary.json`` of the comparison."""
+    """Return the comparison for ``summary.json``."""
     totals = found.totals.rows()
     return {
         "policy": policy.title,

@@ -1,4 +1,4 @@
-"""The life of one replayed position in sentences: every step, its price, what is left, and why it ended."""
+"""Steps of one replayed position in sentences."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from backtest.amounts import amount, timestamp
 #: Steps that are printed; all are written.
 MOST_STEPS = 60
 
-#: A sentence a step; what is left of the position, its balance and the fund follow.
+#: One sentence per step; remaining quantity, equity and the fund follow it.
 SENTENCES = {
     "entered": "entered at {price} with {quantity}",
-    "triggered": "triggered at {price}: equity has come down to what maintenance asks",
+    "triggered": "triggered at {price}: equity has fallen to the maintenance margin",
     "filled": "an order closed {quantity} at {price}",
     "taken over": "{quantity} taken over at {price}",
-    "control returned": "control returned at {price}: equity is above what ends the procedure",
-    "waits": "waits for the next opening: no round or no room is left in this bar",
-    "deleveraged": "{quantity} passed on to counterparties at {price}",
-    "deleveraged as a counterparty": "deleveraged as a counterparty: gave {quantity} at {price}",
-    "settled": "settled: nothing is held any more, and the balance goes where the venue says",
+    "control returned": "control returned to the holder at {price}: equity is high enough to end the procedure",
+    "waits": "waits for the next bar: no round or no volume is left in this one",
+    "deleveraged": "{quantity} closed against counterparties at {price} (ADL)",
+    "deleveraged as a counterparty": "auto-deleveraged as a counterparty: {quantity} closed at {price}",
+    "settled": "settled: fully closed, and the remaining balance goes where the venue's rules say",
     "closed by its holder": "closed by its holder: {quantity} at {price}",
     "adjusted": "adjusted by its holder at {price}",
     "clawed back": "{quantity} of profit clawed back for another's shortfall, at a mark of {price}",
-    "lost sight of": "lost sight of: too much of the history is missing from here on",
+    "lost sight of": "outcome unknown: the gap in the prices from here on is too long",
 }
 
 
 def narrated(trace: pl.DataFrame, currency: str) -> str:
-    """Return a traced position's life, a sentence a step."""
-    lines = [told(row, currency) for row in trace.head(MOST_STEPS).iter_rows(named=True)]
+    """Return the steps of a traced position, one sentence each."""
+    lines = [step_text(row, currency) for row in trace.head(MOST_STEPS).iter_rows(named=True)]
     more = trace.height - MOST_STEPS
     return "\n".join(["Trace", *lines, *([f"and {more:,} more steps"] if more > 0 else [])])
 
 
-def told(row: Mapping[str, Any], currency: str) -> str:
+def step_text(row: Mapping[str, Any], currency: str) -> str:
     """Return a step as a sentence."""
-    price = "no price there can be" if row["price"] is None else f"{row['price']:,.10g}"
+    price = "no possible price" if row["price"] is None else f"{row['price']:,.10g}"
     quantity = f"{row['quantity']:,.6g}"
     if row["step"] == "clawed back":
         quantity = amount(row["quantity"], currency)
     what = f"{timestamp(row['time'])}  {SENTENCES[row['step']].format(price=price, quantity=quantity)}"
     if row["held"]:
         what += f"; holds {row['held']:,.6g}, equity {amount(row['equity'], currency)}"
-        what += f" against {amount(row['maintenance_margin'], currency)} of maintenance"
+        what += f" against {amount(row['maintenance_margin'], currency)} of maintenance margin"
     return f"{what}; fund {amount(row['fund'], currency)}"

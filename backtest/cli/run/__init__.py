@@ -1,1 +1,1 @@
-"""The command ``backtest run``: a whole study."""
+"""The command ``backtest run``: full study of one book."""

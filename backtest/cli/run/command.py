@@ -1,4 +1,4 @@
-"""``backtest run``: a whole study, from prices and rules to tables, a picture and files."""
+"""``backtest run``: full study of one book, from prices and rules to tables, a chart and files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import polars as pl
 
 from backtest.amounts import days
 from backtest.cli.common import assumptions, picture, summary_file, tables
-from backtest.cli.common.input_warnings import looking_twice
+from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import (
-    is_invented,
+    is_synthetic,
     read_book,
     read_conventions,
     read_market,
@@ -27,7 +27,7 @@ from backtest.rules.venue import Venue
 
 
 def run(options: Namespace) -> None:
-    """Sweep a book, print what was assumed and what came of it, and write it down."""
+    """Sweep a book, print assumptions and results, and write the files."""
     require_folder(options.out)
     clock = Clock()
     venue = Venue.load(options.venue)
@@ -39,50 +39,50 @@ def run(options: Namespace) -> None:
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions.tiers)
-    given = not is_invented(options)
-    with clock.stage("sweep"), looking_twice(book, market, given=given):
+    given = not is_synthetic(options)
+    with clock.stage("sweep"), with_price_warnings(book, market, given=given):
         outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
     used = tiers_used(book, market, venue, conventions=conventions)
     own = options.bars is not None
-    swept = Swept(market, venue, book, outcomes, used, invented=not given, own_prices=own)
+    swept = Swept(market, venue, book, outcomes, used, synthetic=not given, own_prices=own)
     with clock.stage("tables"):
         blocks = [assumed(swept, conventions), *_tables(swept)]
     blocks += [_triggers(swept, conventions, options.threads, clock)]
     blocks += [paragraph(f"{tables.headline(swept)} {tables.caveats(swept)}")]
     written = _write(options, swept, conventions, clock)
     blocks += [f"Written: {', '.join(written)}\nSeconds: {clock}"]
-    print("\n\n".join(blocks))  # only now: a reader that stops early must not cost the files
+    print("\n\n".join(blocks))  # only now: the files are written even where the reader of the output stops early
 
 
 def assumed(swept: Swept, conventions: Conventions) -> str:
-    """Return everything a result rests on: prices, gaps, positions, venue, tiers, rules."""
+    """Return the assumptions of a result: prices, gaps, positions, venue, tiers, conventions."""
     first, last = swept.window
     title = f"{', '.join(swept.market.symbols)}, {days(first, last)}, {swept.venue.title}"
     named = [
         ("prices", swept.market.description),
         ("gaps", assumptions.gaps(swept.market)),
-        *(("look twice", told) for told in swept.doubts),
+        *(("warning", text) for text in swept.warnings),
         *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),
-        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(swept.tiers)),
+        *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(swept.tiers)),
         ("rules", assumptions.rules(conventions, swept.venue)),
     ]
-    return f"{title}\n\nAssumed\n{facts(named)}"
+    return f"{title}\n\nAssumptions\n{facts(named)}"
 
 
 def _tables(swept: Swept) -> list[str]:
     _, word = swept.period
     blocks = [f"By {word}\n{tables.by_period(swept)}"]
     if swept.totals["liquidated"]:
-        told = f"{tables.heaviest_run(swept)}\n{tables.heaviest_by_count(swept)}".strip()
-        blocks += [f"Heaviest hours\n{tables.heaviest_hours(swept)}", told]
+        hours = f"{tables.heaviest_run(swept)}\n{tables.heaviest_by_count(swept)}".strip()
+        blocks += [f"Heaviest hours\n{tables.heaviest_hours(swept)}", hours]
         blocks += [f"Largest cascades\n{tables.cascades(swept)}"]
     return [block for block in blocks if block]
 
 
 def _triggers(swept: Swept, conventions: Conventions, threads: int | None, clock: Clock) -> str:
-    """Return the same book under the mark and the last price, where there is a last price."""
+    """Return the same book under a mark-price and a last-price trigger, where the bars have a last price."""
     if not swept.market.has("last"):
-        return "The bars hold no last price: the same book under a last-price trigger cannot be shown."
+        return "The bars have no last price, so the book under a last-price trigger is not shown."
     found: dict[str, Swept] = {}
     triggers: tuple[PriceSeries, ...] = ("mark", "last")
     for series in triggers:
@@ -94,8 +94,8 @@ def _triggers(swept: Swept, conventions: Conventions, threads: int | None, clock
                 swept.book, swept.market, swept.venue, conventions=conventions, trigger_price=series,
                 threads=threads,
             )  # fmt: skip
-        found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.invented)
-    return f"The same book under two triggers\n{tables.triggers(found)}"
+        found[series] = Swept(swept.market, swept.venue, swept.book, other, swept.tiers, swept.synthetic)
+    return f"The same book under a mark-price and a last-price trigger\n{tables.triggers(found)}"
 
 
 def _write(options: Namespace, swept: Swept, conventions: Conventions, clock: Clock) -> list[str]:

@@ -1,4 +1,4 @@
-"""``backtest sweep --accounts``: what became of accounts in cross margin and of their legs, as files."""
+"""``backtest sweep --accounts``: outcomes of accounts in cross margin and of their legs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from backtest.schemas.frames import ACCOUNTS, COLLATERAL, HAIRCUTS, LEGS, TRANSF
 
 SCHEMAS = dict(zip(FILES, (ACCOUNTS, LEGS, COLLATERAL, HAIRCUTS, TRANSFERS), strict=True))
 
-#: Options of a sweep of positions that accounts have no use for, and their defaults.
+#: Options that only a sweep of positions takes, and their defaults.
 OF_POSITIONS: dict[str, Any] = {
     "adjustments": None,
     "trigger_price": None,
@@ -38,7 +38,7 @@ OF_POSITIONS: dict[str, Any] = {
 
 
 def run(options: Namespace) -> None:
-    """Sweep the accounts given and write what became of them, of their legs, and a summary."""
+    """Sweep the given accounts and write their outcomes, those of their legs, and a summary."""
     for name, default in OF_POSITIONS.items():
         if getattr(options, name) != default:
             raise ArgumentError(
@@ -69,7 +69,7 @@ def run(options: Namespace) -> None:
         files.write_summary(summary(options, market, venue, currency, swept.accounts, followed, tiers, clock))
     print(counts(swept.accounts) if followed is None else before_and_after(swept.accounts, followed))
     word = "liquidated" if followed is None else "triggered"
-    print(f"\n{paragraph(told(swept.accounts, options.convention or 'joint_worst', word))}\n")
+    print(f"\n{paragraph(ambiguity(swept.accounts, options.convention or 'joint_worst', word))}\n")
     named = [
         *procedure(followed),
         ("gaps", assumptions.gaps(market)),
@@ -82,7 +82,7 @@ def run(options: Namespace) -> None:
 def read_accounts(options: Namespace) -> Accounts:
     """Return the accounts of the files named."""
     if options.legs is None:
-        raise ArgumentError("--accounts needs --legs: what the accounts hold")
+        raise ArgumentError("--accounts needs --legs: the positions of the accounts")
     given = {name: path for name in FILES if (path := getattr(options, name)) is not None}
     return Accounts(**{name: read_frame(path, SCHEMAS[name]) for name, path in given.items()})
 
@@ -97,10 +97,10 @@ def summary(
     tiers: Tiers,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Return what goes into ``summary.json``."""
+    """Return the contents of ``summary.json``."""
     found = {"accounts": outcomes.height, "ambiguous": int(outcomes["ambiguous"].sum())}
     if followed is not None:
-        found["restored"] = int((followed.accounts["triggers"] > 0).sum() - _gone(followed))
+        found["restored"] = int((followed.accounts["triggers"] > 0).sum() - _closed(followed))
     after = {} if followed is None else {"after_procedure": _totals(followed.accounts)}
     return {
         **summary_file.circumstances(options, market, venue, currency, clock),
@@ -112,7 +112,7 @@ def summary(
 
 
 def after_procedure(outcomes: pl.DataFrame, followed: Liquidations) -> pl.DataFrame:
-    """Return the outcomes at the first trigger with those after the procedure beside them."""
+    """Return the outcomes at the first trigger, with those after the procedure as further columns."""
     last = followed.steps.group_by("account_id", maintain_order=True).agg(wallet_after=pl.col("wallet").last())
     after = followed.accounts.select(
         "account_id", "triggers", outcome_after="outcome", shortfall_after="shortfall"
@@ -122,8 +122,8 @@ def after_procedure(outcomes: pl.DataFrame, followed: Liquidations) -> pl.DataFr
 
 def before_and_after(outcomes: pl.DataFrame, followed: Liquidations) -> str:
     """Return the tables of outcomes at the first trigger and after the procedure."""
-    first = f"At the first trigger, the whole account closed there\n{counts(outcomes)}"
-    return f"{first}\n\nAfter the procedure (columns _after)\n{counts(followed.accounts)}"
+    first = f"At the first trigger, if the whole account were closed there\n{counts(outcomes)}"
+    return f"{first}\n\nAfter the venue's procedure (columns _after)\n{counts(followed.accounts)}"
 
 
 def _totals(outcomes: pl.DataFrame) -> dict[str, Any]:
@@ -142,31 +142,32 @@ def counts(outcomes: pl.DataFrame) -> str:
     )
 
 
-def told(outcomes: pl.DataFrame, convention: str, word: str) -> str:
-    """Return what the counts leave open."""
+def ambiguity(outcomes: pl.DataFrame, convention: str, word: str) -> str:
+    """Return how far the counts depend on the unknown order of prices inside bars."""
     ambiguous = int(outcomes["ambiguous"].sum())
     never, always = (
         outcomes.height - outcomes[name].null_count() for name in ("latest_liquidation", "earliest_liquidation")
     )
     return (
-        f"Under convention {convention} {int(outcomes['liquidated'].sum()):,} accounts are {word}. What "
-        f"happens inside a bar is not known: at least {never:,} are (all symbols at their closes), at most "
-        f"{always:,} (each at its own worst); {ambiguous:,} depend on it."
+        f"Under convention {convention}, {int(outcomes['liquidated'].sum()):,} accounts are {word}. Prices "
+        f"inside a "
+        f"bar are not known: at least {never:,} accounts are {word} (convention closes), at most "
+        f"{always:,} (convention own_worst); {ambiguous:,} depend on it."
     )
 
 
 def procedure(followed: Liquidations | None) -> list[tuple[str, str]]:
-    """Return what the venue's steps came to."""
+    """Return the result of the venue's steps."""
     if followed is None:
         return []
-    triggered, gone = int((followed.accounts["triggers"] > 0).sum()), _gone(followed)
+    triggered, closed = int((followed.accounts["triggers"] > 0).sum()), _closed(followed)
     short = followed.accounts.filter(pl.col("shortfall") > 0)
     sentence = (
-        f"{triggered:,} accounts triggered; no position is left of {gone:,}, {short.height:,} of them short by "
-        f"{short['shortfall'].sum():,.2f} in all; the others given back"
+        f"{triggered:,} accounts triggered; {closed:,} of them fully closed, {short.height:,} with a shortfall, "
+        f"{short['shortfall'].sum():,.2f} in all; the others restored"
     )
     return [("procedure", sentence)]
 
 
-def _gone(followed: Liquidations) -> int:
+def _closed(followed: Liquidations) -> int:
     return int((followed.accounts["outcome"] == "liquidated").sum())

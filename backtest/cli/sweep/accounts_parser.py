@@ -1,4 +1,4 @@
-"""What ``backtest sweep`` accepts about accounts in cross margin."""
+"""Options of ``backtest sweep`` for accounts in cross margin."""
 
 from __future__ import annotations
 
@@ -13,37 +13,46 @@ accounts in cross margin (--accounts and --legs in place of --positions):
   haircuts     symbol, floor, haircut (of the value above the floor)
   transfers    account_id, time, wallet_change
 
-writes DIR/accounts.parquet (one row an account), DIR/legs.parquet, with --procedure DIR/steps.parquet and
-DIR/closed.parquet (what the venue's steps did), and DIR/summary.json. outcome, equity and shortfall in
-accounts.parquet tell of the first trigger; with --procedure triggers, outcome_after, wallet_after and
-shortfall_after tell what followed.
+writes to DIR: accounts.parquet (one row per account), legs.parquet and summary.json; with --procedure also
+steps.parquet and closed.parquet (the venue's steps and the parts they closed). In accounts.parquet, outcome,
+equity and shortfall are those at the first trigger; with --procedure, triggers counts the triggers, and
+outcome_after, wallet_after and shortfall_after are those after the venue's steps.
 """
 
 
 def add_accounts(parser: argparse.ArgumentParser) -> None:
     """Add the options of accounts."""
-    group = parser.add_argument_group("accounts in cross margin (in place of positions)")
-    group.add_argument("--accounts", type=Path, metavar="FILE", help="wallets")
-    group.add_argument("--legs", type=Path, metavar="FILE", help="what they hold")
-    group.add_argument("--collateral", type=Path, metavar="FILE", help="other coins, and debts in them")
-    group.add_argument("--haircuts", type=Path, metavar="FILE", help="what of collateral does not count")
+    group = parser.add_argument_group("accounts in cross margin (in place of --positions)")
+    group.add_argument("--accounts", type=Path, metavar="FILE", help="accounts and their wallet balances")
+    group.add_argument("--legs", type=Path, metavar="FILE", help="positions of the accounts")
+    group.add_argument(
+        "--collateral", type=Path, metavar="FILE", help="other coins held as collateral, and debts in them"
+    )
+    group.add_argument(
+        "--haircuts",
+        type=Path,
+        metavar="FILE",
+        help="share of the collateral's value that does not count as margin",
+    )
     group.add_argument("--transfers", type=Path, metavar="FILE", help="deposits and withdrawals")
     group.add_argument(
         "--convention",
         choices=("own_worst", "joint_worst", "closes"),
-        help="inside a bar: each symbol at its own worst, the worst of all lows, all highs or all closes "
-        "(default), closes",
+        help="prices inside a bar: each symbol at its own worst; the worst of all lows, all highs or all closes "
+        "(default); closes only",
     )
     group.add_argument(
         "--profit",
         choices=("usable", "unusable", "own"),
-        help="unrealised profit is margin for all positions, for none, for its own (default: the venue's rule)",
+        help="unrealised profit counts as margin for all positions, none, or its own (default: the venue's rule)",
     )
     group.add_argument(
         "--hedged",
         choices=("liquidatable", "exempt"),
-        help="accounts with long = short in every symbol (default: the venue's rule)",
+        help="whether accounts with long = short in every symbol can be liquidated (default: the venue's rule)",
     )
     group.add_argument(
-        "--procedure", action="store_true", help="also follow the venue's steps after each trigger, and write them"
+        "--procedure",
+        action="store_true",
+        help="also run the venue's liquidation steps after each trigger and write them",
     )

@@ -1,4 +1,4 @@
-"""``backtest sweep`` in batches: a book that need not fit in memory, on processes or a cluster."""
+"""``backtest sweep`` in batches: a book larger than memory, on processes or a cluster."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from backtest.study.liquidations import flow
 
 @dataclass(frozen=True, eq=False)
 class Totals:
-    """What a run in batches says about itself, in the place of a whole book and its outcomes."""
+    """Totals of a run in batches, in place of a whole book and its outcomes."""
 
     result: Result
     currency: str
     unit: float
-    invented: bool = False
+    synthetic: bool = False
 
     @cached_property
     def outcomes(self) -> pl.DataFrame:
-        """The outcomes, condensed."""
+        """The sums of the outcomes."""
         return self.result.flow()
 
     @cached_property
@@ -50,18 +50,18 @@ class Totals:
 
     @property
     def left_out(self) -> int:
-        """How many positions were not swept."""
+        """The number of positions not swept."""
         return self.result.positions - self.result.rows
 
 
-def is_asked_for(options: Namespace) -> bool:
-    """Whether any option makes a sweep one in batches."""
-    asked = (options.batch_rows, options.workers, options.cluster, options.storage, options.levels)
-    return options.no_outcomes or any(value is not None for value in asked)
+def is_requested(options: Namespace) -> bool:
+    """Whether any option requests a sweep in batches."""
+    given = (options.batch_rows, options.workers, options.cluster, options.storage, options.levels)
+    return options.no_outcomes or any(value is not None for value in given)
 
 
 def run(options: Namespace) -> None:
-    """Sweep the positions given in batches, and write their outcomes, their sums and a summary."""
+    """Sweep the given positions in batches, and write their outcomes, their sums and a summary."""
     require_folder(options.out)
     venue, conventions = Venue.load(options.venue), read_conventions(options)
     storage = None if options.storage is None else dict(options.storage)
@@ -80,16 +80,16 @@ def run(options: Namespace) -> None:
             keep_outcomes=not options.no_outcomes,
             levels=_grids(options, prices),
             executor=_executor(options),
-            report=lambda progress: line.show(_told(progress)),
+            report=lambda progress: line.show(_progress_line(progress)),
             storage=storage,
             conventions=conventions,
         )
-    told = Totals(result, currency, unit)
+    totals = Totals(result, currency, unit)
     with outputs(options.out) as files:
         for found in result.levels():
             files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
-        files.write_summary(_summary(options, told, conventions.tiers))
-    _print(told, options, [*result.written(), *files.written], storage)
+        files.write_summary(_summary(options, totals, conventions.tiers))
+    _print(totals, options, [*result.written(), *files.written], storage)
 
 
 def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
@@ -105,12 +105,12 @@ def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
 
 
 def _grids(options: Namespace, prices: Prices) -> list[LevelGrid]:
-    """Return the cells to count levels in, of the whole history of each symbol asked for."""
+    """Return the level grid of each requested symbol over its whole history."""
     symbols = list(dict.fromkeys(options.levels or ()))
     for symbol in symbols:
         if symbol not in prices.known:
             raise ArgumentError(
-                f"--levels must name symbols of the bars ({', '.join(prices.known)}): {symbol} is none"
+                f"--levels must name symbols of the bars ({', '.join(prices.known)}): {symbol} is not in them"
             )
     return [level_grid(prices.market((symbol,)), symbol) for symbol in symbols]
 
@@ -118,13 +118,13 @@ def _grids(options: Namespace, prices: Prices) -> list[LevelGrid]:
 def _executor(options: Namespace) -> Executor:
     if options.cluster is not None:
         if options.workers is not None and options.cluster != LOCAL:
-            raise ArgumentError("--workers is for processes of this machine: a cluster elsewhere has its own")
+            raise ArgumentError("--workers is for processes on this machine: a remote cluster has its own workers")
         return Cluster(options.cluster, options.workers)
     return Serial(options.threads) if options.workers is None else Processes(options.workers)
 
 
-def _told(progress: Progress) -> str:
-    """Return how far a run is, in a line."""
+def _progress_line(progress: Progress) -> str:
+    """Return the progress of a run in one line."""
     share = percentage(progress.done / progress.positions if progress.positions else 1.0, 0)
     done = f"{share} %, {number(progress.done)} of {plural(progress.positions, 'position')}"
     if math.isnan(progress.rate):
@@ -135,39 +135,39 @@ def _told(progress: Progress) -> str:
     return f"{done}, {number(progress.rate)} a second, {time} left{failed} ..."
 
 
-def _summary(options: Namespace, told: Totals, tiers: Tiers) -> dict[str, Any]:
-    """Return what goes into ``summary.json``; which files it was made from stands in the manifest."""
-    result = told.result
-    counts = flow.tally(told.outcomes)
+def _summary(options: Namespace, totals: Totals, tiers: Tiers) -> dict[str, Any]:
+    """Return the contents of ``summary.json``; the manifest lists the input files."""
+    result = totals.result
+    counts = flow.tally(totals.outcomes)
     seconds = {**result.seconds, "wall": result.wall_seconds}
     summary = {
-        **summary_file.asked(options),
-        "venue": {"name": str(options.venue), "settlement": told.currency},
+        **summary_file.request(options),
+        "venue": {"name": str(options.venue), "settlement": totals.currency},
         "tiers": {"rule": tiers, "used": result.tiers().to_dicts()},
         "gaps": summary_file.gaps(result.gaps()),
         "batches": {"count": result.batches, "swept": result.swept, "positions": result.positions},
         "outcomes": {
             row["outcome"]: summary_file.plain_number(row["count"]) for row in counts.iter_rows(named=True)
         },
-        "totals": {name: summary_file.plain_number(value) for name, value in told.totals.items()},
+        "totals": {name: summary_file.plain_number(value) for name, value in totals.totals.items()},
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
     summary["arguments"]["storage"] = [name for name, _ in options.storage or ()]  # their values may be keys
     return summary
 
 
-def _print(told: Totals, options: Namespace, written: list[Any], storage: dict[str, str] | None) -> None:
-    result = told.result
-    print(tables.counts(told))
-    print(f"\n{paragraph(f'{tables.headline(told)} {tables.caveats(told)}')}\n")
+def _print(totals: Totals, options: Namespace, written: list[Any], storage: dict[str, str] | None) -> None:
+    result = totals.result
+    print(tables.counts(totals))
+    print(f"\n{paragraph(f'{tables.headline(totals)} {tables.caveats(totals)}')}\n")
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
-    here = f"{plural(result.swept, 'batch')} of {result.batches:,} now, in {result.wall_seconds:.1f} s"
+    this_run = f"{plural(result.swept, 'batch')} of {result.batches:,} in this run, in {result.wall_seconds:.1f} s"
     named = [
         *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(result.tiers())),
         ("gaps", assumptions.gaps_found(result.gaps(), options.gap_limit)),
-        *(("look twice", text) for text in unread(columns_of(str(options.positions), storage))),
+        *(("warning", text) for text in unread(columns_of(str(options.positions), storage))),
         ("written", ", ".join(str(path) for path in written)),
-        ("batches", here.replace("batchs", "batches")),
-        ("seconds", f"of all workers together: {stages}"),
+        ("batches", this_run.replace("batchs", "batches")),
+        ("seconds", f"{stages} (all workers together)"),
     ]
     print(facts(named, indent=""))

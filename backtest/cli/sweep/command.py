@@ -1,4 +1,4 @@
-"""``backtest sweep``: what became of each position, as one file."""
+"""``backtest sweep``: the outcome of each position, as one file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from backtest.cli.common import assumptions, summary_file, tables
-from backtest.cli.common.input_warnings import looking_twice
+from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import read_book, read_conventions, read_market
 from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs, require_folder
@@ -20,9 +20,9 @@ from backtest.rules.venue import Venue
 
 
 def run(options: Namespace) -> None:
-    """Sweep the positions or accounts given and write their outcomes and a summary."""
+    """Sweep the given positions or accounts and write their outcomes and a summary."""
     if options.accounts is not None and options.positions is None:
-        if batches.is_asked_for(options):
+        if batches.is_requested(options):
             raise ArgumentError(
                 "--batch-rows, --workers, --cluster, --storage and --no-outcomes are for positions"
             )
@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
         accounts.run(options)
         return
     require_positions(options)
-    if batches.is_asked_for(options):
+    if batches.is_requested(options):
         batches.run(options)
         return
     _require_no_folder(options.positions)
@@ -42,10 +42,10 @@ def run(options: Namespace) -> None:
     one_currency(venue, market.symbols)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions.tiers)
-    with clock.stage("sweep"), looking_twice(book, market, given=True):
+    with clock.stage("sweep"), with_price_warnings(book, market, given=True):
         outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
     used = tiers_used(book, market, venue, conventions=conventions)
-    swept = Swept(market, venue, book, outcomes, used, invented=False)
+    swept = Swept(market, venue, book, outcomes, used, synthetic=False)
     with outputs(options.out) as files:
         with clock.stage("files"):
             files.write_parquet("outcomes.parquet", outcomes)
@@ -53,9 +53,9 @@ def run(options: Namespace) -> None:
     print(tables.counts(swept))
     print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
     named = [
-        *((f"tiers {symbol}", told) for symbol, told in assumptions.tiers(used)),
+        *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(used)),
         ("gaps", assumptions.gaps(market)),
-        *(("look twice", told) for told in swept.doubts),
+        *(("warning", text) for text in swept.warnings),
         ("written", ", ".join(str(path) for path in files.written)),
         ("seconds", str(clock)),
     ]
@@ -63,17 +63,17 @@ def run(options: Namespace) -> None:
 
 
 def _require_no_folder(positions: Path | str) -> None:
-    """Refuse a folder where positions are swept at once."""
+    """Refuse a folder of positions outside a sweep in batches."""
     if isinstance(positions, Path) and positions.is_dir():
         raise ArgumentError(
-            f"--positions {positions} is a folder: --batch-rows N sweeps the files of one in batches"
+            f"--positions {positions} is a folder: add --batch-rows N to sweep its files in batches"
         )
 
 
 def require_positions(options: Namespace) -> None:
-    """Refuse options of accounts beside positions, and neither of the two."""
+    """Refuse options of accounts together with positions, and the absence of both."""
     if options.positions is None:
-        raise ArgumentError("--positions or --accounts must be given: what is to be swept")
+        raise ArgumentError("--positions or --accounts must be given")
     for name in (*FILES, "convention", "profit", "hedged", "procedure"):
         if getattr(options, name):
-            raise ArgumentError(f"--{name} is for accounts in cross margin: --positions gives isolated ones")
+            raise ArgumentError(f"--{name} is for accounts in cross margin: --positions gives isolated positions")

@@ -1,4 +1,4 @@
-"""``backtest venues``: the venues there are, and every rule of one with its source."""
+"""``backtest venues``: the bundled venues, and every rule of one with its source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(options: Namespace) -> None:
     """Print all venues, or one with all its rules."""
     if options.name is None:
         print(listing())
-        print("\nbacktest venues NAME tells every rule of one with its source, and what is not known.")
+        print("\nbacktest venues NAME prints every rule of a venue with its source, and what is not known.")
         return
     venue = Venue.load(options.name)
     if options.symbol is None:
@@ -29,7 +29,7 @@ def run(options: Namespace) -> None:
 
 
 def listing() -> str:
-    """Return the bundled venues, one a line."""
+    """Return the bundled venues, one per line."""
     header = ["name", "title", "contracts", "kind", "basis", "tiers", "tables", "in force"]
     rows = []
     for name in venue_files():
@@ -51,9 +51,9 @@ def listing() -> str:
 
 
 def _currencies(venue: Venue) -> str:
-    """Return what the venue settles in, and the contracts it settles otherwise."""
+    """Return the settlement currency of the venue, and the contracts with another."""
     others = [f"{symbol} in {own.settlement}" for symbol, own in venue.contracts.items() if own.settlement]
-    return ", ".join([venue.settlement or "a currency not told", *others])
+    return ", ".join([venue.settlement or "an unknown currency", *others])
 
 
 def described(venue: Venue) -> str:
@@ -62,9 +62,9 @@ def described(venue: Venue) -> str:
     if venue.note:
         blocks.append(paragraph(venue.note))
     blocks.append(f"Rules\n{facts(_rules(venue))}")
-    blocks.append(f"Tables of tiers\n{_tables(venue)}")
+    blocks.append(f"Tier tables\n{_tables(venue)}")
     if venue.default is not None:
-        blocks.append(f"Symbols it does not list follow {venue.default.symbol}.")
+        blocks.append(f"Symbols that are not listed use the rules of {venue.default.symbol}.")
     if venue.unknown:
         blocks.append("Not known\n" + facts(("-", sentence) for sentence in venue.unknown))
     blocks.append(f"backtest venues {venue.name} --symbol SYMBOL prints every tier of a contract.")
@@ -77,7 +77,7 @@ def tiers(contract: Contract) -> str:
 
 
 def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
-    """Yield each rule with its value, and where it was read; a contract's own after the venue's."""
+    """Yield each rule with its value and source; a contract's own after the venue's."""
     shared = next(iter(venue.contracts.values()), venue.default)
     for path, source in venue.provenance.items():
         *owner, rule = path.split(".")
@@ -120,8 +120,8 @@ def _tables(venue: Venue) -> str:
                     f"{len(own)}",
                     NOTHING if keyed else f"{100 * own.rates.min():.4g}",
                     NOTHING if keyed else f"{100 * own.rates.max():.4g}",
-                    f"{limit:g}x" if math.isfinite(limit) else "not told",
-                    f"{own.cap:,.10g}" if math.isfinite(own.cap) else "no end",
+                    f"{limit:g}x" if math.isfinite(limit) else "unknown",
+                    f"{own.cap:,.10g}" if math.isfinite(own.cap) else "no limit",
                 ]
             )
     return table(header, rows, left=4)
@@ -138,10 +138,10 @@ def _rows(own: TierTable) -> str:
     rows = [
         [
             number(floor),
-            number(end) if math.isfinite(end) else "no end",
+            number(end) if math.isfinite(end) else "no limit",
             f"{100 * rate:.6g}",
             amount,
-            f"{leverage:g}" if math.isfinite(leverage) else "not told",
+            f"{leverage:g}" if math.isfinite(leverage) else "unknown",
         ]
         for floor, end, rate, amount, leverage in zip(
             own.floors, ends, own.rates, amounts, own.max_leverages, strict=True
@@ -151,12 +151,12 @@ def _rows(own: TierTable) -> str:
 
 
 def _name(contract: Contract, own: TierTable) -> str:
-    told = facts(
+    sources = facts(
         (name, value)
         for name, value in (("source", own.source), ("confidence", own.confidence), ("note", own.note))
         if value
     )
-    return f"{contract.symbol}, table {own.name}, {own.model}, {dates(own.start, own.end)}\n{told}"
+    return f"{contract.symbol}, table {own.name}, {own.model}, {dates(own.start, own.end)}\n{sources}"
 
 
 def _every(values: Iterable[str]) -> str:

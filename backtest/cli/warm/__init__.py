@@ -1,1 +1,1 @@
-"""The command ``backtest warm``: every kernel compiled beforehand."""
+"""The command ``backtest warm``: compilation of every kernel."""

@@ -1,4 +1,4 @@
-"""``backtest warm``: every kernel compiled and kept before it is needed."""
+"""``backtest warm``: compilation of every kernel before it is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backtest.scale.precompile import warm
 
 
 def run(options: Namespace) -> None:
-    """Compile what is missing, and say where everything is kept."""
+    """Compile the missing kernels and print where all are kept."""
     began = time.perf_counter()
     folder = warm(thread_count(options.processes), report=Progress(len(JOBS), "compiling").step)
     seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What ``backtest warm`` accepts. Nothing but argparse is imported here."""
+"""Options of ``backtest warm``. Nothing but argparse is imported here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ def add_warm(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "warm",
-        help="compile everything beforehand, once on a machine, so that no later command waits for it",
-        description="Compile every kernel that is not kept yet: one to two minutes of a core, once on a machine\n"
+        help="compile everything once, so that later commands start at once",
+        description="Compile every kernel that is not compiled yet: one to two minutes on one core, once per "
+        "machine\n"
         "and version. Without it each command compiles what it needs when it first runs.",
     )
-    parser.add_argument("--processes", type=types.count, metavar="N", help="to compile in (default: one a core)")
+    parser.add_argument(
+        "--processes",
+        type=types.count,
+        metavar="N",
+        help="number of processes that compile (default: one per core)",
+    )
