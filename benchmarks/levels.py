@@ -34,7 +34,7 @@ def check(outcomes: pl.DataFrame, grid: LevelGrid, found: Levels) -> None:
         flow = own.group_by(column.alias("column")).agg(units.sum().alias("units"))
         expected = np.zeros(grid.columns, np.int64)
         expected[flow["column"].to_numpy()] = flow["units"].to_numpy()
-        difference = np.abs(expected - found.erased[side]).sum()
+        difference = np.abs(expected - found.triggered[side]).sum()
         assert difference <= own.height * 1e-4, difference  # halves of a cent may round either way
     for at in (10, grid.columns // 3, grid.columns - 1):
         total = found.totals().row(at, named=True)

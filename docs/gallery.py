@@ -43,10 +43,10 @@ from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.evaluation import (
     FEWEST_BLOCKS,
     FEWEST_PAIRS,
+    conclusive,
     hidden_events,
     magnet,
     score,
-    telling,
 )
 
 IMAGES = Path(__file__).parent / "images"
@@ -112,7 +112,7 @@ def main(out: Path) -> None:
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
     labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
-    tests = score(levels, history, labels, seed=1), telling(magnet(levels, history, seed=1))
+    tests = score(levels, history, labels, seed=1), conclusive(magnet(levels, history, seed=1))
     subtitle = "Against the liquidations of a hidden book of another mix and seed; bands over days, 95 %"
     title = "Score of the levels of BTCUSDT, 12 to 21 May 2021"
     few = f"clusters compared on {FEWEST_PAIRS} pairs and {FEWEST_BLOCKS} days or more"

@@ -153,11 +153,11 @@ def test_aftermath__shares_add_up_and_equal_the_outcomes(thins: bool) -> None:
     at, until = START + timedelta(hours=150), START + timedelta(hours=250)
     clusters = clusters_at(found, history, at)
     became = cluster_outcomes(clusters, outcomes, "A", until, survival=book.survival)
-    shares = became.select(pl.sum_horizontal("reached", "closed", "waiting")).to_series()
+    shares = became.select(pl.sum_horizontal("triggered", "closed", "open")).to_series()
     np.testing.assert_allclose(shares, 1.0)
-    assert became["reached"].max() > 0
+    assert became["triggered"].max() > 0
     at_once = cluster_outcomes(clusters, outcomes, "A", at, survival=book.survival)
-    np.testing.assert_allclose(at_once["waiting"], 1.0)
+    np.testing.assert_allclose(at_once["open"], 1.0)
     if thins:
         return
     for row in became.iter_rows(named=True):
@@ -168,8 +168,8 @@ def test_aftermath__shares_add_up_and_equal_the_outcomes(thins: bool) -> None:
             pl.col("outcome_time").is_null() | (pl.col("outcome_time") >= at),
         ).with_columns(amount=pl.col("liquidation_price") * pl.col("quantity") * pl.col("weight"))
         gone = own.filter(pl.col("liquidated") & (pl.col("outcome_time") < until))
-        assert row["reached"] == pytest.approx(gone["amount"].sum() / own["amount"].sum())
-        assert row["first_reached"] == gone["outcome_time"].min()
+        assert row["triggered"] == pytest.approx(gone["amount"].sum() / own["amount"].sum())
+        assert row["first_triggered"] == gone["outcome_time"].min()
 
 
 def test_lives__begin_grow_and_end_as_the_map_says() -> None:
@@ -185,7 +185,7 @@ def test_lives__begin_grow_and_end_as_the_map_says() -> None:
     assert told[80.5]["ended"] == START + timedelta(hours=4)
     assert told[60.5]["fate"] == "dissolved"
     grown = told[70.5]
-    assert (grown["fate"], grown["ended"]) == ("waiting", None)
+    assert (grown["fate"], grown["ended"]) == ("open", None)
     assert (grown["born"], grown["peak_time"]) == (START + timedelta(hours=2), START + timedelta(hours=4))
     assert (grown["notional_born"], grown["notional_peak"], grown["notional_last"]) == (50.0, 120.0, 120.0)
     seen = found.seen.filter(pl.col("cluster") == grown["cluster"])
@@ -197,7 +197,7 @@ def test_clusters__that_grow_together_merge() -> None:
     cells[[20, 21, 24], 0] = [90.0, 90.0, 60.0]
     cells[20:25, 1] = 90.0
     found = track(levels(cells, 2), flat(2), rule=EVERYTHING).lives
-    assert found["fate"].to_list() == ["waiting", "merged"]
+    assert found["fate"].to_list() == ["open", "merged"]
 
 
 def test_known_clusters__live_on_at_a_lower_crowding() -> None:
@@ -205,7 +205,7 @@ def test_known_clusters__live_on_at_a_lower_crowding() -> None:
     cells[20] = [3.0, 1.7]
     kept = track(levels(cells, 2), flat(2), rule=EVERYTHING).lives
     lost = track(levels(cells, 2), flat(2), rule=replace(EVERYTHING, keep=1.0)).lives
-    assert (kept["fate"].to_list(), lost["fate"].to_list()) == (["waiting"], ["dissolved"])
+    assert (kept["fate"].to_list(), lost["fate"].to_list()) == (["open"], ["dissolved"])
 
 
 def test_shorts__are_followed_upwards() -> None:

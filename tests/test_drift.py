@@ -129,7 +129,7 @@ def test_drifting_cells__equal_the_formula_asked_anew(logarithmic: bool, columns
     assert not np.array_equal(found.long, levels_of(book, history, venue(), grid, measure="quantity").long)
 
 
-def test_erased_levels__are_worth_what_the_sweep_says_they_were_reached_at() -> None:
+def test_triggered_levels__are_worth_what_the_sweep_says_they_were_reached_at() -> None:
     history = funded(market())
     book = Book(waiting_only(positions(history)))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
@@ -139,7 +139,7 @@ def test_erased_levels__are_worth_what_the_sweep_says_they_were_reached_at() -> 
     for side in ("long", "short"):
         own = outcomes.filter("liquidated", pl.col("side") == side)
         by_bar = dict(own.group_by("outcome_time").agg(value.sum()).iter_rows())
-        assert [by_bar.get(time, 0) for time in history.bars["time"]] == list(found.erased[side])
+        assert [by_bar.get(time, 0) for time in history.bars["time"]] == list(found.triggered[side])
 
 
 def test_pieces__begin_only_where_the_bin_changes() -> None:
@@ -164,7 +164,7 @@ def test_no_funding__means_one_piece_a_position_and_the_same_cells() -> None:
     book, grid = Book(positions(history)), level_grid(history, "A")
     still, moved = (levels_of(book, silent, venue(), grid, drift=drift) for drift in (False, True))
     np.testing.assert_array_equal(still.long, moved.long)
-    np.testing.assert_array_equal(still.erased["short"], moved.erased["short"])
+    np.testing.assert_array_equal(still.triggered["short"], moved.triggered["short"])
 
 
 @pytest.mark.parametrize("drift", [False, True])
@@ -206,7 +206,7 @@ def test_maps_and_clusters_of_moving_levels__stand_where_the_heatmap_does() -> N
             assert standing["amount"].sum() == pytest.approx(row["notional"], abs=0.02 * standing.height)
         became = cluster_outcomes(clusters, outcomes, "A", START + timedelta(hours=240), pieces=pieces)
         np.testing.assert_allclose(
-            became.select(pl.sum_horizontal("reached", "closed", "waiting")).to_series(), 1.0
+            became.select(pl.sum_horizontal("triggered", "closed", "open")).to_series(), 1.0
         )
 
 

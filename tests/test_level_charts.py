@@ -387,7 +387,7 @@ def score_frames() -> tuple[pl.DataFrame, pl.DataFrame]:
                            "area_low": area - 0.05, "area_high": area + 0.05})  # fmt: skip
     pull = np.linspace(-0.1, 0.1, 6)
     bands = {"difference": pull, "difference_low": pull - 0.05, "difference_high": pull + 0.05}
-    which = {"placebo": ["mirror"] * 3 + ["elsewhen"] * 3, "prices": ["all", "round", "other"] * 2}
+    which = {"placebo": ["mirror"] * 3 + ["other_times"] * 3, "prices": ["all", "round", "other"] * 2}
     tested = pl.DataFrame(which | bands)
     return scored, tested.with_columns(
         pl.when(pl.col("prices") != "round").then("difference_low").otherwise(np.nan)

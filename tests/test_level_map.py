@@ -137,7 +137,9 @@ def test_combined__adds_symbols_by_distance_from_a_price() -> None:
     np.testing.assert_allclose(maps[0].long, maps[1].long, atol=2)
     whole = combined(maps, symbol="all", references=[price for _, price in grids.values()])
     np.testing.assert_array_equal(whole.long, maps[0].long + maps[1].long)
-    np.testing.assert_array_equal(whole.erased["short"], maps[0].erased["short"] + maps[1].erased["short"])
+    np.testing.assert_array_equal(
+        whole.triggered["short"], maps[0].triggered["short"] + maps[1].triggered["short"]
+    )
     assert whole.grid.symbol == "all"
     assert whole.grid.price_edges[0] < 100 < whole.grid.price_edges[-1]
 

@@ -70,7 +70,7 @@ def test_columns__end_with_the_window_and_hold_all_of_it(columns: int) -> None:
     assert column_bars(history, grid)["close"][-1] == last["close"]
 
 
-def test_erased__is_what_the_sweep_liquidates_in_every_bar() -> None:
+def test_triggered__is_what_the_sweep_liquidates_in_every_bar() -> None:
     history = market()
     book = Book(positions(history).drop("stop_price", "take_profit_price", "exit_time"))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
@@ -82,11 +82,11 @@ def test_erased__is_what_the_sweep_liquidates_in_every_bar() -> None:
     found = levels(outcomes, grid)
     openings = [moment_of(int(end) - HOUR) for end in grid.ends]
     for side in ("long", "short"):
-        assert list(found.erased[side]) == [flow[side, time] for time in openings]
-        assert found.erased[side].sum() > 0
+        assert list(found.triggered[side]) == [flow[side, time] for time in openings]
+        assert found.triggered[side].sum() > 0
 
 
-def test_erased__is_the_flow_that_the_study_of_flow_tells_of_the_same_sweep() -> None:
+def test_triggered__is_the_flow_that_the_study_of_flow_tells_of_the_same_sweep() -> None:
     history = market(daily=0.004)
     book = Book(waiting_only(positions(history)))
     outcomes = sweep(book, history, venue(), leverage_limit="cap")
@@ -97,10 +97,10 @@ def test_erased__is_the_flow_that_the_study_of_flow_tells_of_the_same_sweep() ->
     assert at_level.sum() > 200
     for side in ("long", "short"):
         flow = (told[f"{side}_notional"] * 100).round().cast(pl.Int64).to_numpy()
-        np.testing.assert_array_equal(found.erased[side][at_level], flow[at_level])
+        np.testing.assert_array_equal(found.triggered[side][at_level], flow[at_level])
 
 
-def test_book_without_new_levels__loses_in_every_bar_what_is_erased() -> None:
+def test_book_without_new_levels__loses_in_every_bar_what_is_triggered() -> None:
     history = market()
     book = Book(
         positions(history).drop("stop_price", "take_profit_price", "exit_time").with_columns(entry_time=START)
@@ -109,7 +109,7 @@ def test_book_without_new_levels__loses_in_every_bar_what_is_erased() -> None:
     found = levels(sweep(book, history, venue(), leverage_limit="cap"), level_grid(history, "A", bins=60))
     for side, cells in (("long", found.long), ("short", found.short)):
         waiting = cells.sum(axis=0) + found.outside[side]
-        np.testing.assert_array_equal(-np.diff(waiting), found.erased[side][1:])
+        np.testing.assert_array_equal(-np.diff(waiting), found.triggered[side][1:])
 
 
 def reached(history: Market, grid: LevelGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +163,7 @@ def test_thinning_cells__equal_plain_accumulation(half_life: timedelta | None, t
 
 
 @pytest.mark.parametrize("turnover", [0.02, 0.4])
-def test_thinning_book__never_waits_for_more_than_open_interest_and_erases_what_the_flows_say(
+def test_thinning_book__never_waits_for_more_than_open_interest_and_triggers_what_the_flows_say(
     turnover: float,
 ) -> None:
     history = market()
@@ -176,7 +176,7 @@ def test_thinning_book__never_waits_for_more_than_open_interest_and_erases_what_
         assert (waiting <= interest + rows * found.unit).all()
         assert (waiting >= 0.97 * interest).all()  # the rest can lose more than the price holds
         flows = stood.flows.filter(pl.col("side") == side)["liquidated"].to_numpy()
-        np.testing.assert_allclose(found.erased[side] * found.unit, flows, atol=rows * found.unit)
+        np.testing.assert_allclose(found.triggered[side] * found.unit, flows, atol=rows * found.unit)
         assert flows.max() > 1
 
 

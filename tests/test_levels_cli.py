@@ -177,7 +177,7 @@ def test_magnet_test__of_few_pairs_is_left_out(tmp_path, capsys, bars_file, wind
     assert (out / "score.png").exists() == (enough.height > 0) == (window == "9d")
     printed = capsys.readouterr().out
     assert sentence in " ".join(printed.split())
-    rows = [line for line in printed.splitlines() if line.startswith(("mirror ", "elsewhen "))]
+    rows = [line for line in printed.splitlines() if line.startswith(("mirror ", "other_times "))]
     assert [line.split()[:3] for line in rows] == [
         [row["placebo"], row["prices"], f"{row['pairs']:,}"] for row in enough.iter_rows(named=True)
     ]

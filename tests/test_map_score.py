@@ -18,9 +18,9 @@ from backtest.study.levels.evaluation.magnet_test import (
     FEWEST_BLOCKS,
     FEWEST_PAIRS,
     Pull,
+    conclusive,
     magnet,
     targets,
-    telling,
 )
 from backtest.study.levels.evaluation.scores import Trial, looks, predictions, ranked, round_step, score
 from backtest.study.levels.grid import level_grid, milliseconds, moment_of
@@ -210,13 +210,13 @@ def test_targets__were_reached_exactly_where_the_bars_say(found) -> None:
         assert (row["centre"] < row["price"]) == (row["side"] == "long")
         assert PULL.nearest <= abs(row["centre"] / row["price"] - 1) <= PULL.furthest
     assert told["mirror"].null_count() < told.height
-    assert told["elsewhen"].is_between(0, 1).all()
+    assert told["other_times"].is_between(0, 1).all()
 
 
 def test_magnet__is_the_mean_difference_with_a_band(found) -> None:
     told = targets(found, HISTORY, pull=PULL)
     result = magnet(found, HISTORY, seed=1, pull=PULL)
-    assert result["placebo"].to_list() == ["mirror"] * 3 + ["elsewhen"] * 3
+    assert result["placebo"].to_list() == ["mirror"] * 3 + ["other_times"] * 3
     kept = told.drop_nulls("mirror")
     difference = (kept["reached"].cast(float) - kept["mirror"].cast(float)).mean()
     assert result["difference"][0] == pytest.approx(difference, abs=1e-6)
@@ -224,7 +224,7 @@ def test_magnet__is_the_mean_difference_with_a_band(found) -> None:
     assert result["pairs"][1] + result["pairs"][2] == result["pairs"][0]
     assert result["difference_low"][0] <= difference <= result["difference_high"][0]
     other = told.filter(~pl.col("round"))
-    expected = (other["reached"].cast(float) - other["elsewhen"]).mean()
+    expected = (other["reached"].cast(float) - other["other_times"]).mean()
     assert result["difference"][5] == pytest.approx(expected, abs=1e-6)
 
 
@@ -237,7 +237,7 @@ def test_magnet__says_which_comparisons_rest_on_enough(found) -> None:
         assert row["blocks_held"] == days
     small = result.with_columns(pairs=pl.Series([FEWEST_PAIRS, FEWEST_PAIRS - 1, 900, 900, 900, 900]))
     small = small.with_columns(blocks_held=pl.Series([FEWEST_BLOCKS, 90, FEWEST_BLOCKS - 1, 90, 90, 1]))
-    assert telling(small).rows() == small[[0, 3, 4]].rows()
+    assert conclusive(small).rows() == small[[0, 3, 4]].rows()
 
 
 def test_random_walk__is_not_drawn_to_clusters() -> None:

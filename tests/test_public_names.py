@@ -37,7 +37,7 @@ OFFERED = {
     ),
     "backtest.study.levels.evaluation": (
         "FEWEST_BLOCKS FEWEST_PAIRS MapLabels Pull Trial hidden_events magnet recorded_events score targets "
-        "telling"
+        "conclusive"
     ),
     "backtest.study.liquidations": (
         "branching by_interval cascades feed_throttling flow hawkes heaviest imbalance summary tails tally "

@@ -59,7 +59,7 @@ def assert_same(found: list[Levels], expected: list[Levels]) -> None:
         for side in ("long", "short"):
             np.testing.assert_array_equal(getattr(ours, side), getattr(theirs, side))
             np.testing.assert_array_equal(ours.outside[side], theirs.outside[side])
-            np.testing.assert_array_equal(ours.erased[side], theirs.erased[side])
+            np.testing.assert_array_equal(ours.triggered[side], theirs.triggered[side])
         assert (ours.unit, ours.measure, ours.assumptions) == (theirs.unit, theirs.measure, theirs.assumptions)
         assert_frame_equal(ours.totals(), theirs.totals(), check_exact=True)
         assert_frame_equal(ours.to_frame(), theirs.to_frame(), check_exact=True)
@@ -72,7 +72,7 @@ def test_levels_of_batches_of_any_size__are_those_of_the_whole_book(
 ):
     assert all(found.long.any() and found.short.any() for found in whole[drift])
     assert whole[drift][2].outside["long"].any()
-    assert whole[drift][0].erased["long"].any()
+    assert whole[drift][0].triggered["long"].any()
     result = swept(made, tmp_path / "out", batch_rows=batch_rows, levels=grids, drift=drift)
     assert_same(result.levels(), whole[drift])
 
@@ -149,7 +149,7 @@ def test_levels_of_nobody__are_nothing(tmp_path, made, grids):
     result = sweep_batches(
         tmp_path / "other.parquet", made.prices, made.venue, tmp_path / "out", levels=grids, batch_rows=400
     )
-    assert not any(found.long.any() or found.erased["short"].any() for found in result.levels())
+    assert not any(found.long.any() or found.triggered["short"].any() for found in result.levels())
 
 
 @pytest.mark.parametrize("kind", ["linear", "inverse"])
@@ -178,7 +178,7 @@ def test_changes__merge_in_any_order_and_give_the_map_back(grids, whole):
     assert_frame_equal(doubled, merge_level_changes(parts))
     again = levels_from(doubled, grids[0], 0, unit=0.01)
     np.testing.assert_array_equal(again.long, 2 * found.long)
-    np.testing.assert_array_equal(again.erased["short"], 2 * found.erased["short"])
+    np.testing.assert_array_equal(again.triggered["short"], 2 * found.triggered["short"])
 
 
 def test_more_units_than_an_int64_holds__are_refused(whole):

@@ -20,14 +20,14 @@ from backtest.schemas.arguments import checked
 #: Columns of ``clusters_at`` that are not shares of a leverage bucket.
 KNOWN = {
     *("side", "centre", "price_low", "price_high", "width", "notional", "share", "distance", "days"),
-    *("mark_price", "time", "mean_leverage", "reached", "closed", "waiting", "first_reached"),
+    *("mark_price", "time", "mean_leverage", "triggered", "closed", "open", "first_triggered"),
 }
 
 #: Titles of the columns of stacked bars.
 LEVERAGE, OUTCOME = "leverage,\nshares of notional", "outcome,\nshares of notional"
 
 #: Outcomes of a cluster, and the part of the ink each is drawn in.
-OUTCOMES = {"reached": 1.0, "closed": 0.45, "waiting": 0.15}
+OUTCOMES = {"triggered": 1.0, "closed": 0.45, "open": 0.15}
 
 #: Names of the outcomes in the key.
 OUTCOME_NAMES = ("triggered by the mark", "closed by holders", "still open")
@@ -105,7 +105,7 @@ def cluster_table(
             shades = _shades(look, len(parts)) if title == LEVERAGE else None
             _stacked(ax, parts, left, wide, middle, 0.5 * height, shades, look)
             if shades is None:
-                _write(ax, left - 0.008, middle, amounts.percent(round(row["reached"], 2)), look.ink, letters)
+                _write(ax, left - 0.008, middle, amounts.percent(round(row["triggered"], 2)), look.ink, letters)
         ax.plot([0, 1], [middle - height / 2] * 2, color=look.faint, linewidth=0.6)
     for line, (name, names, colours) in enumerate(_keys(buckets, outcomes, look)):
         _key(ax, top - (shown.height + 0.6 + line) * height, name, names, colours, letters, look)

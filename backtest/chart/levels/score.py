@@ -15,7 +15,7 @@ from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recol
 from backtest.schemas.arguments import checked
 
 TITLES = {"all": "Every bin within reach", "touched": "Bins the price reached"}
-NAMES = {"mirror": "placebo on other side", "elsewhen": "placebo at other times"}
+NAMES = {"mirror": "placebo on other side", "other_times": "placebo at other times"}
 
 #: Inches: room for the names of rows, gap between panels, height of a row.
 NAMED, BETWEEN, ROW = 1.55, 0.35, 0.36

@@ -131,7 +131,7 @@ def _open_and_triggered(study: LevelStudy) -> str:
     """Return the open levels at the end and those triggered; without amounts where the book is synthetic."""
     totals = study.levels.totals()
     last = totals.row(-1, named=True)
-    triggered = {side: float(totals[f"{side}_erased"].sum()) for side in ("long", "short")}
+    triggered = {side: float(totals[f"{side}_triggered"].sum()) for side in ("long", "short")}
     return f"Open at the end: {_shared(study, last)}. Triggered in this window: {_shared(study, triggered)}."
 
 

@@ -22,7 +22,7 @@ from backtest.market.files import read_frame
 from backtest.study.levels.cluster_tracks import Lives, track
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
-from backtest.study.levels.evaluation.magnet_test import magnet, telling
+from backtest.study.levels.evaluation.magnet_test import conclusive, magnet
 from backtest.study.levels.evaluation.scores import score
 from backtest.study.levels.grid import LevelGrid, column_bars, level_grid, moment_of
 from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
@@ -159,7 +159,7 @@ class LevelStudy:
     @cached_property
     def reliable_magnet(self) -> pl.DataFrame | None:
         """Its comparisons with enough pairs and days; None without any."""
-        found = None if self.magnet is None else telling(self.magnet)
+        found = None if self.magnet is None else conclusive(self.magnet)
         return None if found is None or found.is_empty() else found
 
     @cached_property

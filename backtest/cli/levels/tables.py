@@ -16,7 +16,7 @@ def cluster_rows(clusters: pl.DataFrame, currency: str, synthetic: bool) -> str:
     """Return clusters, the largest first; without amounts of a synthetic book, with outcomes where known."""
     if clusters.is_empty():
         return "none within reach"
-    has_outcomes = "reached" in clusters.columns
+    has_outcomes = "triggered" in clusters.columns
     header = ["side", "prices", "distance\n%", "days of\nvolatility", "of the side\n%", "mean\nleverage"]
     header += [] if synthetic else ["open"]
     header += ["triggered\n%", "closed\n%", "still open\n%", "first triggered\n(UTC)"] if has_outcomes else []
@@ -32,8 +32,8 @@ def cluster_rows(clusters: pl.DataFrame, currency: str, synthetic: bool) -> str:
         ]
         line += [] if synthetic else [amount(row["notional"], currency)]
         if has_outcomes:
-            line += [percentage(row[name], 0) for name in ("reached", "closed", "waiting")]
-            line += [timestamp(row["first_reached"]) if row["first_reached"] else "-"]
+            line += [percentage(row[name], 0) for name in ("triggered", "closed", "open")]
+            line += [timestamp(row["first_triggered"]) if row["first_triggered"] else "-"]
         lines.append(line)
     return table(header, lines, left=2)
 

@@ -13,7 +13,7 @@ from backtest.kernel.study import levels
 from backtest.kernel.study.level_drift import NEVER
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
-from backtest.study.levels.decay import thinning
+from backtest.study.levels.decay import level_decay
 from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.open_levels import Measure, amount_at, require_measured
 from backtest.study.liquidations.flow import weight
@@ -34,22 +34,22 @@ class SideCells:
         self, grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
     ) -> None:
         self.grid, self.code = grid, SIDES.index(side)
-        self.thinning = thinning(grid, side, survival, half_life, earliest)
+        self.decay = level_decay(grid, side, survival, half_life, earliest)
         self.differences = np.zeros((grid.bins + 2, grid.columns + 1), np.int64)
-        self.erased = np.zeros(grid.columns, np.int64)
+        self.triggered = np.zeros(grid.columns, np.int64)
 
     def add(self, columns: Sequence[Integers | Floats]) -> None:
         """Add the levels of this side among some rows."""
-        grid, thin = self.grid, self.thinning
+        grid, decay = self.grid, self.decay
         levels.add_levels(
-            self.code, *columns, grid.price_edges, grid.logarithmic, grid.start, grid.step, thin.start,
-            grid.interval, thin.logs, thin.block_first, thin.block_log, self.differences, self.erased,
+            self.code, *columns, grid.price_edges, grid.logarithmic, grid.start, grid.step, decay.start,
+            grid.interval, decay.logs, decay.block_first, decay.block_log, self.differences, self.triggered,
         )  # fmt: skip
 
     def cells(self) -> Integers:
         """Return (bins + 2, columns) what waits, below the bins and above them too; the sums take its place."""
         cells = self.differences[:, :-1]
-        levels.sum_levels(self.differences, self.thinning.factor, self.thinning.block_first)
+        levels.sum_levels(self.differences, self.decay.factor, self.decay.block_first)
         return cells
 
 

@@ -27,7 +27,7 @@ from backtest.study.levels.clusters import USUAL, Crowding, Run, centre_of, runs
 from backtest.study.levels.grid import LevelGrid, column_bars, moment_of
 from backtest.study.levels.levels import Levels
 
-FATES = ("waiting", "reached", "dissolved", "merged", "left behind")
+FATES = ("open", "reached", "dissolved", "merged", "left behind")
 
 LIFE: dict[str, Any] = {
     "cluster": pl.Int64,
@@ -71,7 +71,7 @@ class _Alive:
     run: Run
     centre: float = 0.0
     rows: list[tuple[Any, ...]] = field(default_factory=list)  #: as in ``SEEN``, without its number
-    fate: str = "waiting"
+    fate: str = "open"
     ended: datetime | None = None
 
     def see(self, grid: LevelGrid, run: Run, cells: Floats, now: datetime) -> None:

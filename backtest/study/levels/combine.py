@@ -59,7 +59,7 @@ def combined(
         readonly(np.sum([each.long for each in maps], axis=0)),
         readonly(np.sum([each.short for each in maps], axis=0)),
         {side: readonly(np.sum([each.outside[side] for each in maps], axis=0)) for side in SIDES},
-        {side: readonly(np.sum([each.erased[side] for each in maps], axis=0)) for side in SIDES},
+        {side: readonly(np.sum([each.triggered[side] for each in maps], axis=0)) for side in SIDES},
         first.unit,
         first.measure,
         tuple(sentences),

@@ -21,7 +21,7 @@ LEAST_LEFT = 1 / 16
 
 
 @dataclass(frozen=True, eq=False)
-class Thinning:
+class Decay:
     """One side's survival, and the blocks of columns in which it falls by no more than to a sixteenth."""
 
     start: int  #: ms, of the first logarithm
@@ -32,9 +32,9 @@ class Thinning:
 
 
 @checked
-def thinning(
+def level_decay(
     grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
-) -> Thinning:
+) -> Decay:
     """Return how the levels of a side thin out.
 
     Parameters
@@ -51,7 +51,7 @@ def thinning(
     first = _block_starts(at_ends)
     bases = at_ends[first[:-1]]
     factor = np.exp(at_ends - np.repeat(bases, np.diff(first)))
-    return Thinning(start, readonly(logs), readonly(first), readonly(bases), readonly(factor))
+    return Decay(start, readonly(logs), readonly(first), readonly(bases), readonly(factor))
 
 
 def _logs(

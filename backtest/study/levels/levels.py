@@ -54,17 +54,17 @@ STILL, MOVED = "levels at the entry, without funding", "levels moved by funding 
 @dataclass(frozen=True, eq=False)
 @shown()
 class Levels:
-    """What waits in each cell of a grid.
+    """The open notional of each cell of a grid.
 
-    ``long`` and ``short`` hold the bins; ``outside`` is what waits at prices beyond them; ``erased`` what the mark
-    reached in each column, at every price. Amounts are whole multiples of ``unit``.
+    ``long`` and ``short`` hold the bins; ``outside`` is the open notional at prices beyond them; ``triggered`` is
+    the notional that the mark liquidated in each column, at every price. Amounts are whole multiples of ``unit``.
     """
 
     grid: LevelGrid
     long: Integers  #: (bins, columns) at the end of each column
     short: Integers  #: (bins, columns)
     outside: Mapping[str, Integers]  #: (columns,) a side
-    erased: Mapping[str, Integers]  #: (columns,) a side
+    triggered: Mapping[str, Integers]  #: (columns,) a side
     unit: float = UNITS["notional"]
     measure: Measure = "notional"  #: settlement currency, or ``quantity``: base
     assumptions: tuple[str, ...] = field(default=())
@@ -89,7 +89,7 @@ class Levels:
         return np.asarray(np.sum([cells[:, column] for cells in chosen], axis=0) / (1 / self.unit))
 
     def totals(self) -> pl.DataFrame:
-        """Return a row a column: ``time`` (its end), ``long``, ``short``, ``long_erased``, ``short_erased``.
+        """Return a row a column: ``time`` (its end), ``long``, ``short``, ``long_triggered``, ``short_triggered``.
 
         What waits is counted at every price, beyond the bins too.
         """
@@ -99,7 +99,7 @@ class Levels:
             {
                 "time": pl.Series(self.grid.ends).cast(Time),
                 **{side: (waiting[side].sum(axis=0) + self.outside[side]) / per_currency for side in SIDES},
-                **{f"{side}_erased": self.erased[side] / per_currency for side in SIDES},
+                **{f"{side}_triggered": self.triggered[side] / per_currency for side in SIDES},
             }
         )
 
@@ -253,7 +253,7 @@ def levels(
         readonly(cells["long"][1:-1]),
         readonly(cells["short"][1:-1]),
         {side: readonly(found[0] + found[-1]) for side, found in cells.items()},
-        {name: readonly(side.erased) for name, side in sides.items()},
+        {name: readonly(side.triggered) for name, side in sides.items()},
         size,
         measure,
         (*assumptions, where, *fading),

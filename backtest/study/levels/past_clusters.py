@@ -34,8 +34,8 @@ def cluster_outcomes(
 
     Returns
     -------
-    The clusters with ``reached`` (share of the notional that the mark liquidated), ``closed`` (by holders),
-    ``waiting``, which add up to one, and ``first_reached`` (opening of the first bar that liquidated any, or
+    The clusters with ``triggered`` (share of the notional that the mark liquidated), ``closed`` (by holders),
+    ``open``, which add up to one, and ``first_triggered`` (opening of the first bar that liquidated any, or
     null).
     """
     moment = clusters["time"][0] if clusters.height else until
@@ -56,13 +56,13 @@ def cluster_outcomes(
             first=pl.col("outcome_time").filter("hit").min(),
         ).row(0, named=True)
         whole = sums["amount"] or 1.0
-        reached, waiting = sums["reached"] / whole, sums["waiting"] / whole
+        reached, waiting = sums["triggered"] / whole, sums["open"] / whole
         found.append((reached, max(0.0, 1 - reached - waiting), waiting, sums["first"]))
     schema: dict[str, Any] = {
-        "reached": pl.Float64,
+        "triggered": pl.Float64,
         "closed": pl.Float64,
-        "waiting": pl.Float64,
-        "first_reached": Time,
+        "open": pl.Float64,
+        "first_triggered": Time,
     }
     return clusters.hstack(pl.DataFrame(found, schema=schema, orient="row"))
 

@@ -82,7 +82,7 @@ def levels_from(
 def _lines(found: Levels, side: str) -> Integers:
     """Return (bins + 2, columns): the bins, what waits beyond them, what is reached."""
     cells = {"long": found.long, "short": found.short}[side]
-    return np.vstack([cells, found.outside[side], found.erased[side]])
+    return np.vstack([cells, found.outside[side], found.triggered[side]])
 
 
 def _changes(lines: Integers, side: str, number: int) -> pl.DataFrame:

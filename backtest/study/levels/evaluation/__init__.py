@@ -10,9 +10,9 @@ if TYPE_CHECKING:
         FEWEST_BLOCKS,
         FEWEST_PAIRS,
         Pull,
+        conclusive,
         magnet,
         targets,
-        telling,
     )
     from backtest.study.levels.evaluation.scores import Trial, score
 
@@ -22,12 +22,12 @@ __all__ = [
     "MapLabels",
     "Pull",
     "Trial",
+    "conclusive",
     "hidden_events",
     "magnet",
     "recorded_events",
     "score",
     "targets",
-    "telling",
 ]
 __dir__ = __all__.copy
 __getattr__ = attach(
@@ -40,7 +40,7 @@ __getattr__ = attach(
             "Pull",
             "magnet",
             "targets",
-            "telling",
+            "conclusive",
         ],
         "backtest.study.levels.evaluation.scores": ["Trial", "score"],
     },

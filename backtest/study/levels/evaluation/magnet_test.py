@@ -5,7 +5,7 @@ centre reached within the horizon? Two placebos know nothing of clusters:
 
 - ``mirror``: the price as far away on the other side, at the same time and in the same volatility; left out where
   another cluster stands there;
-- ``elsewhen``: how often the price went as far in the same direction after all the other looks, in units of the
+- ``other_times``: how often the price went as far in the same direction after all the other looks, in units of the
   volatility then; this takes out a drift that the mirror does not.
 
 Round prices attract orders of all kinds, clusters or not, so targets at round prices and others are told apart.
@@ -30,11 +30,11 @@ from backtest.schemas.frames import Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY, USUAL, Crowding, centre_of, runs
 from backtest.study.levels.evaluation.scores import WEEK, round_step
-from backtest.study.levels.evaluation.times import LookTime, look_times
+from backtest.study.levels.evaluation.times import SampleTime, sample_times
 from backtest.study.levels.levels import Levels
 from backtest.study.stats.bootstrap import Resampling, Seed, resampling
 
-PLACEBOS = ("mirror", "elsewhen")
+PLACEBOS = ("mirror", "other_times")
 PRICES = ("all", "round", "other")
 
 #: Fewer pairs, or pairs in fewer blocks, tell nothing: their bands may shrink to a point.
@@ -91,9 +91,9 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
     Returns
     -------
     ``time, side, price`` (of the mark), ``centre, distance`` (logarithm, with its sign), ``round``, ``reached``,
-    ``mirror`` (reached; null where a cluster stands there), ``elsewhen`` (share of other looks, null without any).
+    ``mirror`` (reached; null where a cluster stands there), ``other_times`` (share of other looks, or null).
     """
-    times = look_times(levels.grid, market, every=pull.every, horizon=pull.horizon, window=pull.window)
+    times = sample_times(levels.grid, market, every=pull.every, horizon=pull.horizon, window=pull.window)
     steps = list(times)
     rows = [
         (look, side, step, target)
@@ -106,11 +106,11 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
         orient="row",
     )
     moves = np.array([[each / step.daily for each in _went(step)] for step in steps]).reshape(-1, 2)
-    return frame.with_columns(elsewhen=_elsewhen(frame, moves)).drop("look", "deviations")
+    return frame.with_columns(other_times=_other_times(frame, moves)).drop("look", "deviations")
 
 
 def _targets_of(
-    levels: Levels, step: LookTime, pull: Pull, rule: Crowding
+    levels: Levels, step: SampleTime, pull: Pull, rule: Crowding
 ) -> Iterator[tuple[str, tuple[float, bool]]]:
     """Yield the centre of the largest cluster on each side, and whether another stands at its mirror price."""
     grid = levels.grid
@@ -130,7 +130,7 @@ def _targets_of(
             yield side, (centre, crowded)
 
 
-def _tested(look: int, side: str, step: LookTime, centre: float, crowded: bool, pull: Pull) -> tuple[Any, ...]:
+def _tested(look: int, side: str, step: SampleTime, centre: float, crowded: bool, pull: Pull) -> tuple[Any, ...]:
     distance = float(np.log(centre / step.price))
     down, up = _went(step)
     toward, away = (down, up) if distance < 0 else (up, down)
@@ -163,7 +163,7 @@ def magnet(
     A row a placebo and kind of price (all, round, other): ``pairs``, ``reached`` and ``placebo_reached`` (shares),
     ``difference`` with its ``_low`` and ``_high`` (NaN where a draw holds no pair), ``blocks_held`` (that hold a
     pair), ``horizon``, ``block``, ``blocks``, ``effective_blocks``, ``draws``, ``confidence``. Few pairs say
-    nothing, whatever their band: see :func:`telling`.
+    nothing, whatever their band: see :func:`conclusive`.
 
     Raises
     ------
@@ -187,12 +187,12 @@ def magnet(
 
 
 @checked
-def telling(found: pl.DataFrame) -> pl.DataFrame:
+def conclusive(found: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of :func:`magnet` that rest on enough: 30 pairs or more, in five blocks or more."""
     return found.filter(pl.col("pairs") >= FEWEST_PAIRS, pl.col("blocks_held") >= FEWEST_BLOCKS)
 
 
-def _went(step: LookTime) -> tuple[float, float]:
+def _went(step: SampleTime) -> tuple[float, float]:
     """Return how far the price went down and up over the horizon, in logarithms: at most and at least zero."""
     return min(float(np.log(step.low / step.price)), 0.0), max(float(np.log(step.high / step.price)), 0.0)
 
@@ -221,7 +221,7 @@ def _compared(pairs: pl.DataFrame, placebo: str, plan: Resampling) -> dict[str, 
     }
 
 
-def _elsewhen(frame: pl.DataFrame, moves: Floats) -> pl.Series:
+def _other_times(frame: pl.DataFrame, moves: Floats) -> pl.Series:
     """Return, for each target, the share of other looks after which the price went as far in its direction."""
     shares: list[float | None] = []
     for look, deviations in frame.select("look", "deviations").iter_rows():

@@ -39,7 +39,7 @@ from backtest.schemas.frames import Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.clusters import DAY
 from backtest.study.levels.evaluation.labels import MapLabels
-from backtest.study.levels.evaluation.times import look_times
+from backtest.study.levels.evaluation.times import sample_times
 from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import Levels
 from backtest.study.prediction.labels import fingerprint
@@ -166,7 +166,7 @@ def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUA
     moments, cents = events["time"].to_physical().to_numpy(), np.rint(events["notional"].to_numpy() / CENT)
     places = np.searchsorted(edges, events["price"].to_numpy(), side="right") - 1
     ahead = trial.ahead // timedelta(milliseconds=1)
-    for at in look_times(grid, market, every=trial.every, horizon=trial.ahead, window=trial.window):
+    for at in sample_times(grid, market, every=trial.every, horizon=trial.ahead, window=trial.window):
         inside = (edges[:-1] >= at.price * (1 - trial.reach)) & (edges[1:] <= at.price * (1 + trial.reach))
         came = (edges[:-1] <= at.high) & (edges[1:] > at.low)
         rows = slice(*np.searchsorted(moments, [at.start, at.start + ahead]))

@@ -18,7 +18,7 @@ from backtest.study.levels.grid import LevelGrid, moment_of
 MILLISECOND = timedelta(milliseconds=1)
 
 
-class LookTime(NamedTuple):
+class SampleTime(NamedTuple):
     """One moment, and what happened over the horizon that follows."""
 
     column: int  #: that ends then
@@ -31,9 +31,9 @@ class LookTime(NamedTuple):
 
 
 @checked
-def look_times(
+def sample_times(
     grid: LevelGrid, market: Market, *, every: timedelta, horizon: timedelta, window: timedelta
-) -> Iterator[LookTime]:
+) -> Iterator[SampleTime]:
     """Yield the moments, as many whole columns apart as fit.
 
     Parameters
@@ -65,4 +65,4 @@ def look_times(
         daily = daily_volatility(market, grid.symbol, moment, window)
         if daily > 0:
             lowest, highest = float(low[first:stop].min()), float(high[first:stop].max())
-            yield LookTime(column, start, moment, float(close[first - 1]), daily, lowest, highest)
+            yield SampleTime(column, start, moment, float(close[first - 1]), daily, lowest, highest)
