@@ -95,6 +95,23 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
     ------
     ArgumentError
         For an ``every`` below one.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import track
+    >>> found = track(open_levels, market)
+    >>> found.lives["fate"].value_counts().sort("fate")
+    shape: (4, 2)
+    ┌─────────────┬───────┐
+    │ fate        ┆ count │
+    │ ---         ┆ ---   │
+    │ enum        ┆ u32   │
+    ╞═════════════╪═══════╡
+    │ open        ┆ 2     │
+    │ reached     ┆ 12    │
+    │ dissolved   ┆ 33    │
+    │ left behind ┆ 2     │
+    └─────────────┴───────┘
     """
     if every < 1:
         raise ArgumentError(f"must be at least 1 column, is {every}", argument="every")

@@ -44,6 +44,13 @@ class Crowding:
     ------
     ArgumentError
         For numbers out of their range.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import Crowding, clusters_at
+    >>> usual, stricter = Crowding(), Crowding(times=4.0)
+    >>> [clusters_at(open_levels, market, noon, rule=rule).height for rule in (usual, stricter)]
+    [3, 2]
     """
 
     times: float = 2.0  #: the mean bin of its side within reach
@@ -136,6 +143,22 @@ def clusters_at(
     within reach), ``distance`` (of the centre from the mark, a fraction with its sign), ``days`` of volatility
     that is (NaN where there are too few returns), ``mark_price, time``; with outcomes ``mean_leverage`` by
     notional, and the share of each leverage bucket.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import clusters_at
+    >>> clusters = clusters_at(open_levels, market, noon)
+    >>> clusters.select("side", pl.col("centre").round(0), pl.col("share", "distance").round(2))
+    shape: (3, 4)
+    ┌───────┬─────────┬───────┬──────────┐
+    │ side  ┆ centre  ┆ share ┆ distance │
+    │ ---   ┆ ---     ┆ ---   ┆ ---      │
+    │ enum  ┆ f64     ┆ f64   ┆ f64      │
+    ╞═══════╪═════════╪═══════╪══════════╡
+    │ long  ┆ 29581.0 ┆ 0.65  ┆ -0.24    │
+    │ short ┆ 42026.0 ┆ 0.49  ┆ 0.09     │
+    │ short ┆ 47642.0 ┆ 0.34  ┆ 0.23     │
+    └───────┴─────────┴───────┴──────────┘
     """
     grid = levels.grid
     column = grid.columns - 1 if moment is None else grid.column_at(moment)

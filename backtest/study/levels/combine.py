@@ -39,6 +39,13 @@ def combined(
     ------
     ArgumentError
         For no maps, maps whose columns, units or measures differ, and bins that do not lie together.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.combine import combined
+    >>> both = combined([open_levels, open_levels], symbol="two venues")
+    >>> int(both.long.sum() / open_levels.long.sum())
+    2
     """
     if not maps or (references is not None and len(references) != len(maps)):
         raise ArgumentError(f"combined needs maps, and a reference for each: {len(maps)} maps, {references!r}")
@@ -80,6 +87,13 @@ def relative_grids(
     Returns
     -------
     By symbol: the grid, and the opening price of the window, the reference that :func:`combined` takes.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.combine import relative_grids
+    >>> found, price = relative_grids(market, bins=40, columns=102)["BTCUSDT"]
+    >>> found.bins, found.columns, price
+    (40, 102, 58286.0)
     """
     whole = {symbol: level_grid(market, symbol, window=window, columns=columns) for symbol in market.symbols}
     prices = {symbol: column_bars(market, grid) for symbol, grid in whole.items()}

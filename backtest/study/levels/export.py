@@ -35,6 +35,15 @@ def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
     ``y_axis``: the middle of each bin; ``liquidation_leverage_data``: a triple a cell that holds anything, in
     order of time; ``price_candlesticks``: one a column; ``update_time``: end of the last column, s;
     ``assumptions``.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.export import heatmap_json
+    >>> found = heatmap_json(open_levels, market)
+    >>> list(found)
+    ['y_axis', 'liquidation_leverage_data', 'price_candlesticks', 'update_time', 'assumptions']
+    >>> len(found["y_axis"]), len(found["price_candlesticks"])
+    (40, 46)
     """
     grid, cells = levels.grid, levels.amounts()
     columns, bins = np.nonzero(cells.T)
@@ -54,6 +63,14 @@ def map_json(found: LevelMap) -> dict[str, list[list[float | int | None]]]:
     """Return a liquidation map as front ends expect it: by price, an entry a bucket of leverage.
 
     The price is the middle of its bin, the leverage the mean of the bucket in it, by notional.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import level_map, without_drift
+    >>> from backtest.study.levels.export import map_json
+    >>> found = map_json(level_map(without_drift(book, market, venue), market, "BTCUSDT", noon))
+    >>> next(iter(found.items()))
+    ('29758.3125', [[29758.3125, 65980.01, 3, None]])
     """
     prices: dict[str, list[list[float | int | None]]] = {}
     for row in found.bars.sort("price_low", "leverage_bucket").iter_rows(named=True):

@@ -132,6 +132,14 @@ def level_grid(
     ------
     ArgumentError
         For an unknown symbol, an empty window, prices that are no range.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import level_grid
+    >>> day = (datetime(2021, 5, 19, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC))
+    >>> found = level_grid(market, "BTCUSDT", window=day, bins=40)
+    >>> found.bins, found.columns, found.width
+    (26, 24, '1,000')
     """
     if symbol not in market.symbols:
         raise ArgumentError(
@@ -166,6 +174,15 @@ def column_bars(market: Market, grid: LevelGrid) -> pl.DataFrame:
     -------
     A row a column: ``time`` (its opening), ``open, high, low, close``, and whether any bar has ``covered`` it;
     without one it stands still at the last close before it.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import column_bars
+    >>> bars = column_bars(market, grid)
+    >>> bars.columns
+    ['time', 'open', 'high', 'low', 'close', 'covered']
+    >>> bars.height == grid.columns
+    True
     """
     column = (pl.col("time").dt.epoch("ms") - grid.start) // grid.step
     own = market.bars.filter(pl.col("symbol") == grid.symbol)

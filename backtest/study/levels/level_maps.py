@@ -97,6 +97,23 @@ def level_map(
     ------
     ArgumentError
         For a reach outside 0 to 1, no bins, moments before the first bar has ended.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import level_map, without_drift
+    >>> found = level_map(without_drift(book, market, venue), market, "BTCUSDT", noon)
+    >>> found.mark_price
+    38710.0
+    >>> found.bars.group_by("side", maintain_order=True).agg(pl.col("notional").sum().round(0))
+    shape: (2, 2)
+    ┌───────┬──────────┐
+    │ side  ┆ notional │
+    │ ---   ┆ ---      │
+    │ enum  ┆ f64      │
+    ╞═══════╪══════════╡
+    │ long  ┆ 101113.0 │
+    │ short ┆ 36396.0  │
+    └───────┴──────────┘
     """
     if not (0 < reach < 1 and bins >= 1):
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")

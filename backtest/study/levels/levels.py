@@ -148,6 +148,23 @@ def levels_of(
     book, market, venue, conventions, changes, threads : as for ``sweep``
     half_life, measure, unit : as in :func:`levels`
     drift : follow the levels as the market's funding moves them; otherwise there is none
+
+    Examples
+    --------
+    >>> from backtest.study.levels import levels_of
+    >>> found = levels_of(book, market, venue, grid)
+    >>> found.long.shape == (grid.bins, grid.columns)
+    True
+    >>> found.totals().tail(2).select("time", pl.col("long", "short").round(0))
+    shape: (2, 3)
+    ┌─────────────────────────┬──────────┬──────────┐
+    │ time                    ┆ long     ┆ short    │
+    │ ---                     ┆ ---      ┆ ---      │
+    │ datetime[ms, UTC]       ┆ f64      ┆ f64      │
+    ╞═════════════════════════╪══════════╪══════════╡
+    │ 2021-05-26 15:00:00 UTC ┆ 804341.0 ┆ 619881.0 │
+    │ 2021-05-27 00:00:00 UTC ┆ 804721.0 ┆ 667869.0 │
+    └─────────────────────────┴──────────┴──────────┘
     """
     conventions = conventions.with_(**changes)
     outcomes, pieces = swept_levels(
@@ -198,6 +215,13 @@ def without_drift(
     ------
     ArgumentError
         For a book with adjustments, which move levels: see :func:`swept_levels`.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import without_drift
+    >>> fixed = without_drift(book, market, venue)
+    >>> fixed["funding_paid"].sum(), fixed["liquidated"].sum()
+    (0.0, 344)
     """
     if book.adjustments is not None:
         raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")

@@ -1,4 +1,4 @@
-"""What became of the clusters of a moment, position by position."""
+"""Outcomes of clusters: the share of each that was triggered, closed by holders, or is still open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cluster_outcomes(
     survival: pl.DataFrame | None = None,
     pieces: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Return what became of the clusters of a moment by a later one, position by position.
+    """Return the outcomes of the clusters of a moment by a later one, position by position.
 
     Parameters
     ----------
@@ -37,6 +37,23 @@ def cluster_outcomes(
     The clusters with ``triggered`` (share of the notional that the mark liquidated), ``closed`` (by holders),
     ``open``, which add up to one, and ``first_triggered`` (opening of the first bar that liquidated any, or
     null).
+
+    Examples
+    --------
+    >>> from backtest.study.levels import cluster_outcomes, clusters_at, without_drift
+    >>> earlier = clusters_at(open_levels, market, noon + timedelta(days=1))
+    >>> fixed = without_drift(book, market, venue)
+    >>> found = cluster_outcomes(earlier, fixed, "BTCUSDT", noon + timedelta(days=3))
+    >>> found.select("side", pl.col("centre").round(0), pl.col("triggered", "closed", "open").round(2))
+    shape: (2, 5)
+    ┌───────┬─────────┬───────────┬────────┬──────┐
+    │ side  ┆ centre  ┆ triggered ┆ closed ┆ open │
+    │ ---   ┆ ---     ┆ ---       ┆ ---    ┆ ---  │
+    │ enum  ┆ f64     ┆ f64       ┆ f64    ┆ f64  │
+    ╞═══════╪═════════╪═══════════╪════════╪══════╡
+    │ long  ┆ 34899.0 ┆ 1.0       ┆ 0.0    ┆ 0.0  │
+    │ short ┆ 42751.0 ┆ 0.32      ┆ 0.0    ┆ 0.68 │
+    └───────┴─────────┴───────────┴────────┴──────┘
     """
     moment = clusters["time"][0] if clusters.height else until
     standing = open_levels_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
@@ -51,13 +68,13 @@ def cluster_outcomes(
         own = fate.filter(inside(row))
         sums = own.select(
             pl.sum("amount"),
-            reached=pl.col("left").filter("hit").sum(),
-            waiting=pl.col("left").filter(~pl.col("gone")).sum(),
+            triggered=pl.col("left").filter("hit").sum(),
+            open=pl.col("left").filter(~pl.col("gone")).sum(),
             first=pl.col("outcome_time").filter("hit").min(),
         ).row(0, named=True)
         whole = sums["amount"] or 1.0
-        reached, waiting = sums["triggered"] / whole, sums["open"] / whole
-        found.append((reached, max(0.0, 1 - reached - waiting), waiting, sums["first"]))
+        triggered, still_open = sums["triggered"] / whole, sums["open"] / whole
+        found.append((triggered, max(0.0, 1 - triggered - still_open), still_open, sums["first"]))
     schema: dict[str, Any] = {
         "triggered": pl.Float64,
         "closed": pl.Float64,

@@ -52,6 +52,13 @@ def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: d
     ------
     ArgumentError
         For a window that is not positive, or fits less than twice.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.branching import counts
+    >>> windows = counts(outcomes, window=timedelta(hours=6), start=noon, end=noon + timedelta(days=7))
+    >>> windows.height, windows["count"].sum()
+    (28, 164)
     """
     if window <= timedelta(0) or (end - start) // window < 2:
         raise ArgumentError(
@@ -66,7 +73,15 @@ def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: d
 
 
 def variance_ratio(count: str = "count") -> pl.Expr:
-    """Return the sample variance of the counts over their mean, as ``variance_ratio``; NaN where all are zero."""
+    """Return the sample variance of the counts over their mean, as ``variance_ratio``; NaN where all are zero.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.branching import counts, variance_ratio
+    >>> windows = counts(outcomes, window=timedelta(hours=6), start=noon, end=noon + timedelta(days=7))
+    >>> windows.select(variance_ratio().round(2)).item()
+    2.54
+    """
     return (pl.col(count).var() / pl.col(count).mean()).alias("variance_ratio")
 
 
@@ -74,6 +89,13 @@ def branching_ratio(count: str = "count") -> pl.Expr:
     """Return 1 − 1 / √(Var N / E N) of the counts, as ``branching_ratio``.
 
     Negative where they vary less than a Poisson process, −∞ where they are all alike, NaN where all are zero.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.branching import branching_ratio, counts
+    >>> windows = counts(outcomes, window=timedelta(hours=6), start=noon, end=noon + timedelta(days=7))
+    >>> windows.select(branching_ratio().round(2)).item()
+    0.37
     """
     return (1 - 1 / variance_ratio(count).sqrt()).alias("branching_ratio")
 
@@ -93,6 +115,12 @@ def reading(ratio: npt.ArrayLike, *, window: timedelta, kernel: timedelta) -> Fl
     Returns
     -------
     As ``ratio``; less ``ratio`` it is the bias, never above zero.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.branching import reading
+    >>> reading([0.2, 0.5, 0.8], window=timedelta(seconds=10), kernel=timedelta(seconds=1)).round(2)
+    array([0.18, 0.46, 0.74])
     """
     true = np.asarray(ratio, np.float64)
     if not ((true >= 0) & (true < 1)).all() or min(window, kernel) <= timedelta(0):
@@ -117,6 +145,22 @@ def side_by_side(
     -------
     Two rows: ``run``, ``window``, ``windows``, ``mean_count``, ``variance_ratio``, ``branching_ratio``. A coupled
     ratio no higher than the uncoupled one is no sign of contagion.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.branching import side_by_side
+    >>> windows = {"window": timedelta(hours=6), "start": noon, "end": noon + timedelta(days=7)}
+    >>> found = side_by_side(replayed.outcomes, outcomes, **windows)
+    >>> found.select("run", "windows", pl.col("branching_ratio").round(2))
+    shape: (2, 3)
+    ┌───────────┬─────────┬─────────────────┐
+    │ run       ┆ windows ┆ branching_ratio │
+    │ ---       ┆ ---     ┆ ---             │
+    │ str       ┆ u32     ┆ f64             │
+    ╞═══════════╪═════════╪═════════════════╡
+    │ coupled   ┆ 28      ┆ 0.37            │
+    │ uncoupled ┆ 28      ┆ 0.37            │
+    └───────────┴─────────┴─────────────────┘
     """
     runs = {"coupled": coupled, "uncoupled": uncoupled}
     rows = [
@@ -151,6 +195,14 @@ def bands(
     Returns
     -------
     ``coupled``, ``uncoupled``, ``difference``, over calendar blocks of the windows' time.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.branching import bands
+    >>> windows = {"window": timedelta(hours=6), "start": noon, "end": noon + timedelta(days=7)}
+    >>> found = bands(replayed.outcomes, outcomes, **windows, seed=1, length=timedelta(days=1), draws=99)
+    >>> round(found["coupled"].estimate, 2), round(found["difference"].estimate, 2)
+    (0.37, 0.0)
     """
     tables = [counts(outcomes, window=window, start=start, end=end) for outcomes in (coupled, uncoupled)]
     plan = resampling(tables[0]["time"], seed=seed, length=length, draws=draws, confidence=confidence)

@@ -53,6 +53,13 @@ def pulses(outcomes: pl.DataFrame, *, across_symbols: bool = False, unit: float 
     -------
     ``symbol`` (unless across), ``time``, ``long_notional, short_notional, notional`` at the fill, ``count``
     (positions times weight), ``largest_fill`` of one position. Stamps at which nothing was liquidated are absent.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import pulses
+    >>> found = pulses(outcomes)
+    >>> found.height, round(found["notional"].sum())
+    (178, 1696348)
     """
     keys = ["time"] if across_symbols else ["symbol", "time"]
     gone = outcomes.lazy().filter("liquidated").rename({"outcome_time": "time"}).with_columns(_weight(outcomes))
@@ -82,6 +89,21 @@ def find(pulses: pl.DataFrame, rule: Rule, *, unit: float = 0.01) -> pl.DataFram
     heaviest stamp, the first of equals), ``notional``, ``count``, ``long_share`` of the notional,
     ``peak_notional`` at the peak, ``largest_fill`` of one position (null where pulses do not tell), ``duration``,
     ``speed`` (notional a minute; NaN where the duration is zero), ``rule``.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import GapRule, find, pulses
+    >>> cascades = find(pulses(outcomes), GapRule(timedelta(hours=2), bar=timedelta(hours=1)))
+    >>> cascades.sort("notional").tail(2).select("start", "duration", "count")
+    shape: (2, 3)
+    ┌─────────────────────────┬──────────────┬───────┐
+    │ start                   ┆ duration     ┆ count │
+    │ ---                     ┆ ---          ┆ ---   │
+    │ datetime[ms, UTC]       ┆ duration[ms] ┆ f64   │
+    ╞═════════════════════════╪══════════════╪═══════╡
+    │ 2021-05-23 04:00:00 UTC ┆ 8h           ┆ 24.0  │
+    │ 2021-05-20 19:00:00 UTC ┆ 20h          ┆ 27.0  │
+    └─────────────────────────┴──────────────┴───────┘
     """
     keys = [name for name in ("symbol",) if name in pulses.columns]
     largest_fill = pl.col("largest_fill") if "largest_fill" in pulses.columns else pl.lit(None, pl.Float64)
@@ -130,6 +152,22 @@ def with_price_moves(cascades: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame
     ------
     DataError
         For bars of several symbols beside cascades of none.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import GapRule, find, pulses, with_price_moves
+    >>> cascades = find(pulses(outcomes), GapRule(timedelta(hours=2), bar=timedelta(hours=1)))
+    >>> moves = with_price_moves(cascades, market.bars).sort("notional").tail(2)
+    >>> moves.select("start", pl.col("price_move", "lowest_move").round(3))
+    shape: (2, 3)
+    ┌─────────────────────────┬────────────┬─────────────┐
+    │ start                   ┆ price_move ┆ lowest_move │
+    │ ---                     ┆ ---        ┆ ---         │
+    │ datetime[ms, UTC]       ┆ f64        ┆ f64         │
+    ╞═════════════════════════╪════════════╪═════════════╡
+    │ 2021-05-23 04:00:00 UTC ┆ -0.14      ┆ -0.156      │
+    │ 2021-05-20 19:00:00 UTC ┆ -0.06      ┆ -0.112      │
+    └─────────────────────────┴────────────┴─────────────┘
     """
     keys = [name for name in ("symbol",) if name in cascades.columns]
     if not keys and "symbol" in bars.columns and bars["symbol"].n_unique() > 1:
@@ -163,6 +201,14 @@ def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     Returns
     -------
     ``time`` (opening of the interval), ``long_notional, short_notional, notional`` in it and all before.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import running_totals
+    >>> from backtest.study.liquidations.flow import by_interval
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> round(running_totals(hourly)["notional"][-1])
+    1696348
     """
     totals = [_money(whole_units(pl.col(f"{part}notional"), unit).cum_sum(), unit) for part in PARTS]
     return flow.sort("time").select("time", *totals)
@@ -180,6 +226,22 @@ def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     -------
     24 rows: ``hour``, ``long_notional, short_notional, notional`` of a mean hour, ``hours`` it is the mean of.
     NaN where that is none.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import by_hour_of_day
+    >>> from backtest.study.liquidations.flow import by_interval
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> by_hour_of_day(hourly).sort("notional").tail(2).select("hour", pl.col("notional").round(0), "hours")
+    shape: (2, 3)
+    ┌──────┬──────────┬───────┐
+    │ hour ┆ notional ┆ hours │
+    │ ---  ┆ ---      ┆ ---   │
+    │ i8   ┆ f64      ┆ i64   │
+    ╞══════╪══════════╪═══════╡
+    │ 7    ┆ 15366.0  ┆ 17    │
+    │ 6    ┆ 23705.0  ┆ 17    │
+    └──────┴──────────┴───────┘
     """
     hours = pl.col("time").dt.truncate("1h").n_unique().cast(pl.Int64)
     means = [_money(whole_units(pl.col(f"{part}notional"), unit).sum(), unit) / hours for part in PARTS]
@@ -207,6 +269,23 @@ def compare(runs: Mapping[str, pl.DataFrame], *, unit: float = 0.01) -> pl.DataF
     ------
     ArgumentError
         For runs whose cascades were found by different rules. (By threshold or peak, each run sets its own level.)
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import GapRule, compare, find, pulses
+    >>> rule = GapRule(timedelta(hours=2), bar=timedelta(hours=1))
+    >>> runs = {"sweep": outcomes, "replay": replayed.outcomes}
+    >>> found = compare({name: find(pulses(run), rule) for name, run in runs.items()})
+    >>> found.select("run", "cascades", "count", "longest")
+    shape: (2, 4)
+    ┌────────┬──────────┬───────┬──────────────┐
+    │ run    ┆ cascades ┆ count ┆ longest      │
+    │ ---    ┆ ---      ┆ ---   ┆ ---          │
+    │ str    ┆ u32      ┆ f64   ┆ duration[ms] │
+    ╞════════╪══════════╪═══════╪══════════════╡
+    │ sweep  ┆ 47       ┆ 344.0 ┆ 22h          │
+    │ replay ┆ 47       ┆ 344.0 ┆ 22h          │
+    └────────┴──────────┴───────┴──────────────┘
     """
     rules = {rule for cascades in runs.values() for rule in cascades["rule"].unique()}
     if len(rules) > 1:

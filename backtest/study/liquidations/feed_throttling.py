@@ -74,6 +74,14 @@ def visible_share(rate: npt.ArrayLike, dispersion: float = 0.0) -> Floats:
     Returns
     -------
     As ``rate``; at rate zero the limit, one over the mean size of a cluster.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import visible_share
+    >>> visible_share([0.1, 1.0, 10.0]).round(3)
+    array([0.952, 0.632, 0.1  ])
+    >>> visible_share([0.1, 1.0, 10.0], dispersion=4.0).round(3)
+    array([0.394, 0.331, 0.098])
     """
     rates = _checked("rate", rate)
     clusters = _clusters(dispersion)
@@ -97,6 +105,12 @@ def visible_notional_share(rate: npt.ArrayLike, sizes: npt.ArrayLike, dispersion
     Returns
     -------
     As ``rate``; at rate zero the limit, what is seen of a cluster that stands alone.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import visible_notional_share
+    >>> visible_notional_share([0.1, 1.0, 10.0], sizes=[1.0, 2.0, 10.0]).round(3)
+    array([0.974, 0.781, 0.224])
     """
     _clusters(dispersion)
     descending = -np.sort(-_checked("sizes", sizes).ravel())
@@ -123,6 +137,12 @@ def implied_rate(share: npt.ArrayLike, dispersion: float = 0.0) -> Floats:
     Returns
     -------
     As ``share``; NaN above what is seen of single clusters, which no rate shows.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import implied_rate
+    >>> implied_rate([0.1, 0.5]).round(2)
+    array([10.  ,  1.59])
     """
     shares = _checked("share", share)
     if (shares == 0).any():
@@ -142,6 +162,12 @@ def dispersion_of_gaps(share: float) -> float:
     In quiet times clusters stand apart, so that short gaps are those inside a cluster: of a mean number m of
     orders m - 1 follow another, hence 1 - share = 1 / m = ln(1 + dispersion) / dispersion. Clusters that lie
     across the turn of a second are taken as whole: a little more is seen than this says.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import GAPS_UNDER_A_SECOND, dispersion_of_gaps
+    >>> round(dispersion_of_gaps(GAPS_UNDER_A_SECOND), 2)
+    9.99
     """
     if not 0 <= share < 1:
         raise ArgumentError(f"share of gaps must be at least 0 and below 1, is {share!r}")
@@ -182,6 +208,13 @@ def shown(
     bar : length of the bars that were swept, whole seconds; in longer ones arrival is smoother than it was
     rule : which order of a second is shown
     dispersion : variance over mean of the counts a second within a bar, less one; 0: uniform arrival
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import shown
+    >>> seen = shown(outcomes, bar=timedelta(hours=1))
+    >>> seen.height, round(seen["weight"].sum(), 1)
+    (344, 343.9)
     """
     seconds = bar // SECOND
     if bar % SECOND or seconds < 2:
@@ -228,6 +261,21 @@ def visible(
     -------
     The keys in order, then ``count``, ``visible_count``, ``notional``, ``visible_notional``, ``count_share``,
     ``notional_share``. Groups in which nothing was liquidated are absent.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import visible
+    >>> found = visible(outcomes, ["side"], bar=timedelta(hours=1), dispersion=4.0)
+    >>> found.select("side", "count", pl.col("visible_count").round(1), pl.col("count_share").round(2))
+    shape: (2, 4)
+    ┌───────┬───────┬───────────────┬─────────────┐
+    │ side  ┆ count ┆ visible_count ┆ count_share │
+    │ ---   ┆ ---   ┆ ---           ┆ ---         │
+    │ enum  ┆ f64   ┆ f64           ┆ f64         │
+    ╞═══════╪═══════╪═══════════════╪═════════════╡
+    │ long  ┆ 207.0 ┆ 139.5         ┆ 0.67        │
+    │ short ┆ 137.0 ┆ 97.1          ┆ 0.71        │
+    └───────┴───────┴───────────────┴─────────────┘
     """
     whole = outcomes.with_columns(weight(outcomes).alias("_whole"))
     passed = shown(whole, bar=bar, rule=rule, dispersion=dispersion)
@@ -248,7 +296,23 @@ def visible(
 
 
 def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
-    """Return ``rate`` and the visible share of counts at it, ``uniform`` and ``clustered``."""
+    """Return ``rate`` and the visible share of counts at it, ``uniform`` and ``clustered``.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.feed_throttling import curve
+    >>> curve([0.1, 1.0, 10.0], dispersion=4.0).select(pl.all().round(3))
+    shape: (3, 3)
+    ┌──────┬─────────┬───────────┐
+    │ rate ┆ uniform ┆ clustered │
+    │ ---  ┆ ---     ┆ ---       │
+    │ f64  ┆ f64     ┆ f64       │
+    ╞══════╪═════════╪═══════════╡
+    │ 0.1  ┆ 0.952   ┆ 0.394     │
+    │ 1.0  ┆ 0.632   ┆ 0.331     │
+    │ 10.0 ┆ 0.1     ┆ 0.098     │
+    └──────┴─────────┴───────────┘
+    """
     shares = {"uniform": visible_share(rates), "clustered": visible_share(rates, dispersion)}
     return pl.DataFrame({"rate": np.asarray(rates, np.float64), **shares})
 

@@ -54,12 +54,35 @@ EVERY_ROW = pl.lit(True)
 
 
 def interval(every: str = "1h") -> pl.Expr:
-    """Return the opening of the interval each outcome falls in, as ``time``."""
+    """Return the opening of the interval each outcome falls in, as ``time``.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import interval, liquidated
+    >>> liquidated(outcomes, [interval("1d")]).height
+    17
+    """
     return pl.col("outcome_time").dt.truncate(every).alias("time")
 
 
 def price_bin(width: float, price: str = "liquidation_price") -> pl.Expr:
-    """Return the lower edge of the price bin [edge, edge + width) of each row, as ``price_bin``."""
+    """Return the lower edge of the price bin [edge, edge + width) of each row, as ``price_bin``.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import liquidated, price_bin
+    >>> liquidated(outcomes, [price_bin(5_000)]).select("price_bin", "count").head(3)
+    shape: (3, 2)
+    ┌───────────┬───────┐
+    │ price_bin ┆ count │
+    │ ---       ┆ ---   │
+    │ f64       ┆ f64   │
+    ╞═══════════╪═══════╡
+    │ 25000.0   ┆ 1.0   │
+    │ 30000.0   ┆ 35.0  │
+    │ 35000.0   ┆ 121.0 │
+    └───────────┴───────┘
+    """
     return ((pl.col(price) / width).floor() * width).alias("price_bin")
 
 
@@ -92,7 +115,14 @@ def whole_units(amount: pl.Expr, unit: float) -> pl.Expr:
 
 @checked
 def leverage(outcomes: pl.DataFrame) -> pl.Expr:
-    """Return the selected leverage, or entry notional over margin where only the margin is given."""
+    """Return the selected leverage, or entry notional over margin where only the margin is given.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import leverage
+    >>> outcomes.select(leverage(outcomes).median()).item()
+    15.5
+    """
     if "leverage" in outcomes.columns:
         return pl.col("leverage")
     require(outcomes, "entry_notional")
@@ -100,7 +130,27 @@ def leverage(outcomes: pl.DataFrame) -> pl.Expr:
 
 
 def leverage_bucket(leverage: pl.Expr, edges: Sequence[float] = LEVERAGE_EDGES) -> pl.Expr:
-    """Return the bucket [edge, next edge) of each leverage, as ``leverage_bucket``: an Enum in order."""
+    """Return the bucket [edge, next edge) of each leverage, as ``leverage_bucket``: an Enum in order.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import leverage, leverage_bucket
+    >>> bucket = leverage_bucket(leverage(outcomes))
+    >>> outcomes.group_by(bucket).agg(pl.col("liquidated").mean().round(2)).sort("leverage_bucket")
+    shape: (6, 2)
+    ┌─────────────────┬────────────┐
+    │ leverage_bucket ┆ liquidated │
+    │ ---             ┆ ---        │
+    │ enum            ┆ f64        │
+    ╞═════════════════╪════════════╡
+    │ below 5x        ┆ 0.03       │
+    │ 5x to 10x       ┆ 0.09       │
+    │ 10x to 20x      ┆ 0.23       │
+    │ 20x to 50x      ┆ 0.5        │
+    │ 50x to 100x     ┆ 0.8        │
+    │ 100x and more   ┆ 0.92       │
+    └─────────────────┴────────────┘
+    """
     buckets = bucket_type(edges)
     *below, highest = [pl.lit(label, buckets) for label in buckets.categories]  # 20 times as fast as by their text
     each = (pl.when(leverage < edge).then(bucket) for edge, bucket in zip(edges, below, strict=True))
@@ -132,6 +182,20 @@ def liquidated(
     -------
     The keys in order, then ``notional`` (at the fill), ``entry_notional``, ``count`` (positions times weight)
     and ``shortfall``. Groups in which nothing was liquidated are absent.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import liquidated
+    >>> liquidated(outcomes, ["side"]).select("side", pl.col("notional").round(0), "count")
+    shape: (2, 3)
+    ┌───────┬───────────┬───────┐
+    │ side  ┆ notional  ┆ count │
+    │ ---   ┆ ---       ┆ ---   │
+    │ enum  ┆ f64       ┆ f64   │
+    ╞═══════╪═══════════╪═══════╡
+    │ long  ┆ 1.03789e6 ┆ 207.0 │
+    │ short ┆ 658458.0  ┆ 137.0 │
+    └───────┴───────────┴───────┘
     """
     keys = [pl.col(key) if isinstance(key, str) else key for key in by]
     _check_condensed(outcomes, unit, *keys)
@@ -164,6 +228,21 @@ def by_interval(
     -------
     ``time`` (opening of the interval); ``long_notional``, ``short_notional``, ``notional`` at the fill;
     ``long_count``, ``short_count``, ``count``; ``long_share``, ``short_share``, ``share`` of the book.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import by_interval
+    >>> by_interval(outcomes, start=noon, end=noon + timedelta(hours=2)).select("time", "notional", "count")
+    shape: (3, 3)
+    ┌─────────────────────────┬──────────┬───────┐
+    │ time                    ┆ notional ┆ count │
+    │ ---                     ┆ ---      ┆ ---   │
+    │ datetime[ms, UTC]       ┆ f64      ┆ f64   │
+    ╞═════════════════════════╪══════════╪═══════╡
+    │ 2021-05-19 12:00:00 UTC ┆ 18414.22 ┆ 5.0   │
+    │ 2021-05-19 13:00:00 UTC ┆ 66230.18 ┆ 2.0   │
+    │ 2021-05-19 14:00:00 UTC ┆ 0.0      ┆ 0.0   │
+    └─────────────────────────┴──────────┴───────┘
     """
     inside = pl.col("liquidated") & pl.col("outcome_time").is_between(start, end)
     _check_condensed(outcomes, unit, interval(every), inside.alias("inside"))
@@ -206,6 +285,22 @@ def ranks(
     Returns
     -------
     The rows of the window; ``rank`` is shared by equal values and null where nothing was liquidated.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import by_interval, ranks
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> ranks(hourly, noon, noon + timedelta(hours=2)).select("time", "rank")
+    shape: (3, 2)
+    ┌─────────────────────────┬──────┐
+    │ time                    ┆ rank │
+    │ ---                     ┆ ---  │
+    │ datetime[ms, UTC]       ┆ i64  │
+    ╞═════════════════════════╪══════╡
+    │ 2021-05-19 12:00:00 UTC ┆ 18   │
+    │ 2021-05-19 13:00:00 UTC ┆ 8    │
+    │ 2021-05-19 14:00:00 UTC ┆ null │
+    └─────────────────────────┴──────┘
     """
     ranked = flow.with_columns(rank=_rank(pl.col(measure)))
     after = EVERY_ROW if start is None else pl.col("time") >= start
@@ -215,7 +310,24 @@ def ranks(
 
 @checked
 def heaviest(flow: pl.DataFrame, count: int = 10, measure: str = "notional") -> pl.DataFrame:
-    """Return the heaviest intervals with their ``rank``, heaviest first; empty ones never appear."""
+    """Return the heaviest intervals with their ``rank``, heaviest first; empty ones never appear.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import by_interval, heaviest
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> heaviest(hourly, 3).select("time", "rank", pl.col("notional").round(0))
+    shape: (3, 3)
+    ┌─────────────────────────┬──────┬──────────┐
+    │ time                    ┆ rank ┆ notional │
+    │ ---                     ┆ ---  ┆ ---      │
+    │ datetime[ms, UTC]       ┆ i64  ┆ f64      │
+    ╞═════════════════════════╪══════╪══════════╡
+    │ 2021-05-21 06:00:00 UTC ┆ 1    ┆ 294989.0 │
+    │ 2021-05-23 07:00:00 UTC ┆ 2    ┆ 205271.0 │
+    │ 2021-05-23 09:00:00 UTC ┆ 3    ┆ 95825.0  │
+    └─────────────────────────┴──────┴──────────┘
+    """
     return ranks(flow, measure=measure).drop_nulls("rank").sort("rank", "time").head(count)
 
 
@@ -233,6 +345,20 @@ def concentration(
     Returns
     -------
     ``time`` and ``largest_share`` (0 to 1), in order of time; intervals without liquidations are absent.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import concentration
+    >>> concentration(outcomes, "1d").with_columns(pl.col("largest_share").round(2)).head(2)
+    shape: (2, 2)
+    ┌─────────────────────────┬───────────────┐
+    │ time                    ┆ largest_share │
+    │ ---                     ┆ ---           │
+    │ datetime[ms, UTC]       ┆ f64           │
+    ╞═════════════════════════╪═══════════════╡
+    │ 2021-05-10 00:00:00 UTC ┆ 0.7           │
+    │ 2021-05-11 00:00:00 UTC ┆ 0.95          │
+    └─────────────────────────┴───────────────┘
     """
     _check_condensed(outcomes, unit, interval(every))
     rows = in_units(outcomes, unit).filter("liquidated").group_by(interval(every))
@@ -253,6 +379,21 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
     ------
     ArgumentError
         Where the flow is not hourly.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.flow import by_interval, run_ranks
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> run_ranks(hourly).filter(pl.col("rank") <= 2).select("start", "last", "rank")
+    shape: (2, 3)
+    ┌─────────────────────────┬─────────────────────────┬──────┐
+    │ start                   ┆ last                    ┆ rank │
+    │ ---                     ┆ ---                     ┆ ---  │
+    │ datetime[ms, UTC]       ┆ datetime[ms, UTC]       ┆ i64  │
+    ╞═════════════════════════╪═════════════════════════╪══════╡
+    │ 2021-05-21 06:00:00 UTC ┆ 2021-05-21 08:00:00 UTC ┆ 2    │
+    │ 2021-05-23 07:00:00 UTC ┆ 2021-05-23 09:00:00 UTC ┆ 1    │
+    └─────────────────────────┴─────────────────────────┴──────┘
     """
     steps = flow["time"].diff().drop_nulls().unique()
     if any(step.total_seconds() != 3600 for step in steps):
@@ -268,7 +409,23 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
 
 @checked
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count."""
+    """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import tally
+    >>> tally(outcomes).filter(pl.col("count") > 0)
+    shape: (3, 3)
+    ┌────────────┬───────┬───────┐
+    │ outcome    ┆ count ┆ share │
+    │ ---        ┆ ---   ┆ ---   │
+    │ enum       ┆ f64   ┆ f64   │
+    ╞════════════╪═══════╪═══════╡
+    │ liquidated ┆ 344.0 ┆ 0.344 │
+    │ exited     ┆ 591.0 ┆ 0.591 │
+    │ open       ┆ 65.0  ┆ 0.065 │
+    └────────────┴───────┴───────┘
+    """
     kind = outcomes.schema["outcome"]  # a replay's are more than a sweep's
     every = pl.LazyFrame({"outcome": (kind if isinstance(kind, pl.Enum) else Outcome).categories.cast(kind)})
     counts = _weighed(outcomes).group_by("outcome").agg(count=_count())
@@ -286,6 +443,19 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     by count, ``notional_share`` by entry notional and ``long_part`` of that share which was long;
     ``liquidated_notional`` at the fill, ``long_share`` of it;
     ``shortfall`` of the liquidated; ``ambiguous`` and ``unknown`` counts. A share of nothing is NaN.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import summary
+    >>> summary(outcomes).select("positions", "liquidated", pl.col("liquidated_share", "notional_share").round(3))
+    shape: (1, 4)
+    ┌───────────┬────────────┬──────────────────┬────────────────┐
+    │ positions ┆ liquidated ┆ liquidated_share ┆ notional_share │
+    │ ---       ┆ ---        ┆ ---              ┆ ---            │
+    │ f64       ┆ f64        ┆ f64              ┆ f64            │
+    ╞═══════════╪════════════╪══════════════════╪════════════════╡
+    │ 1000.0    ┆ 344.0      ┆ 0.344            ┆ 0.061          │
+    └───────────┴────────────┴──────────────────┴────────────────┘
     """
     gone = pl.col("liquidated")
     gone_long = gone & (pl.col("side") == "long")

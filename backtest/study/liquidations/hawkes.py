@@ -61,6 +61,12 @@ class Hawkes:
     ------
     ArgumentError
         For rates that are negative or zero (the jump may be zero), and a branching ratio of 1 or more.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.hawkes import Hawkes
+    >>> Hawkes(base_rate=0.01, jump=0.25, decay=0.5).branching_ratio
+    0.5
     """
 
     base_rate: float  #: μ, events a second that nothing set off
@@ -90,7 +96,14 @@ class Fit:
 
 @checked
 def seconds(times: pl.Series) -> Floats:
-    """Return stamps as (n,) seconds after the first, ascending."""
+    """Return stamps as (n,) seconds after the first, ascending.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.hawkes import seconds
+    >>> seconds(pl.Series([noon, noon + timedelta(milliseconds=1_500)]))
+    array([0. , 1.5])
+    """
     ordered = times.drop_nulls().sort().dt.epoch("us")
     return (ordered - ordered.min()).to_numpy() / MICROSECONDS
 
@@ -109,6 +122,14 @@ def log_likelihood(times: Floats, process: Hawkes, *, end: float) -> float:
     ------
     DataError
         For times out of order or out of [0, end], and for stamps too coarse (see the module).
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.hawkes import Hawkes, log_likelihood, simulate
+    >>> process = Hawkes(base_rate=0.01, jump=0.25, decay=0.5)
+    >>> events = simulate(process, end=10_000.0, rng=np.random.default_rng(1))
+    >>> round(log_likelihood(events, process, end=10_000.0), 1)
+    -769.1
     """
     _check_times(times, end)
     return _log_likelihood(times, process, end)
@@ -128,6 +149,14 @@ def fit(times: Floats, *, end: float) -> Fit:
         As :func:`log_likelihood`, and for too few events.
     ArgumentError
         Where scipy is not installed.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.hawkes import Hawkes, fit, simulate
+    >>> process = Hawkes(base_rate=0.01, jump=0.25, decay=0.5)
+    >>> found = fit(simulate(process, end=100_000.0, rng=np.random.default_rng(1)), end=100_000.0)
+    >>> round(found.process.branching_ratio, 2), round(found.standard_error, 2)
+    (0.48, 0.02)
     """
     _check_times(times, end)
     if times.size < LEAST_EVENTS:
@@ -153,6 +182,13 @@ def simulate(process: Hawkes, *, end: float, rng: np.random.Generator) -> Floats
     """Return (n,) event times in [0, end], ascending: each generation is the children of the one before.
 
     Nothing comes in from before time 0, so the first few multiples of 1 / (β − α) hold too few events.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.hawkes import Hawkes, simulate
+    >>> process = Hawkes(base_rate=0.01, jump=0.25, decay=0.5)
+    >>> simulate(process, end=10_000.0, rng=np.random.default_rng(1)).size
+    178
     """
     generation = rng.uniform(0, end, rng.poisson(process.base_rate * end))
     events = [generation]

@@ -24,6 +24,14 @@ def imbalance(measure: str = "notional") -> pl.Expr:
     Parameters
     ----------
     measure : ``notional``, ``count`` or ``share``, columns of ``flow.by_interval``
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import by_interval
+    >>> from backtest.study.liquidations.imbalance import imbalance
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> hourly.select(imbalance().mean().round(2)).item()
+    0.14
     """
     longs, shorts = pl.col(f"long_{measure}"), pl.col(f"short_{measure}")
     both = longs + shorts
@@ -37,6 +45,22 @@ def by_interval(flow: pl.DataFrame, measure: str = "notional") -> pl.DataFrame:
     Parameters
     ----------
     flow : as ``flow.by_interval`` returns it
+
+    Examples
+    --------
+    >>> from backtest.study import liquidations
+    >>> flow = liquidations.by_interval(outcomes, start=noon, end=noon + timedelta(hours=2))
+    >>> liquidations.imbalance.by_interval(flow).select("time", pl.col("imbalance").round(2))
+    shape: (3, 2)
+    ┌─────────────────────────┬───────────┐
+    │ time                    ┆ imbalance │
+    │ ---                     ┆ ---       │
+    │ datetime[ms, UTC]       ┆ f64       │
+    ╞═════════════════════════╪═══════════╡
+    │ 2021-05-19 12:00:00 UTC ┆ 1.0       │
+    │ 2021-05-19 13:00:00 UTC ┆ 0.99      │
+    │ 2021-05-19 14:00:00 UTC ┆ null      │
+    └─────────────────────────┴───────────┘
     """
     return flow.select("time", imbalance(measure), measure)
 
@@ -56,6 +80,22 @@ def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "not
     Returns
     -------
     ``lag``, ``autocorrelation`` (NaN where fewer than two pairs, or no variation, are left), ``pairs``.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import by_interval
+    >>> from backtest.study.liquidations.imbalance import autocorrelation
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> autocorrelation(hourly, [1, 24]).with_columns(pl.col("autocorrelation").round(2))
+    shape: (2, 3)
+    ┌─────┬─────────────────┬───────┐
+    │ lag ┆ autocorrelation ┆ pairs │
+    │ --- ┆ ---             ┆ ---   │
+    │ i32 ┆ f64             ┆ u32   │
+    ╞═════╪═════════════════╪═══════╡
+    │ 1   ┆ 0.36            ┆ 87    │
+    │ 24  ┆ 0.01            ┆ 81    │
+    └─────┴─────────────────┴───────┘
     """
     step(flow)
     if not lags or min(lags) < 1:
@@ -91,6 +131,22 @@ def forced_share(outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h") 
     ------
     DataError
         Where the bars carry no open interest, or the outcomes no ``contract_kind``.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.imbalance import forced_share
+    >>> falling = bars.with_columns(open_interest=100 - pl.col("time").rank() / 10)
+    >>> forced_share(outcomes, falling, "1d").select("time", pl.col("forced_share").round(2)).head(3)
+    shape: (3, 2)
+    ┌─────────────────────────┬──────────────┐
+    │ time                    ┆ forced_share │
+    │ ---                     ┆ ---          │
+    │ datetime[ms, UTC]       ┆ f64          │
+    ╞═════════════════════════╪══════════════╡
+    │ 2021-05-10 00:00:00 UTC ┆ null         │
+    │ 2021-05-11 00:00:00 UTC ┆ 0.48         │
+    │ 2021-05-12 00:00:00 UTC ┆ 1.0          │
+    └─────────────────────────┴──────────────┘
     """
     if "open_interest" not in bars.columns:
         raise DataError(f"bars must have open_interest in base units: there are {', '.join(bars.columns)}")

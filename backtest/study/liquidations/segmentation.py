@@ -25,6 +25,13 @@ class GapRule:
     ------
     ArgumentError
         For a gap below two bars: stamps cannot tell such gaps apart.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import GapRule, find, pulses
+    >>> rule = GapRule(timedelta(hours=2), bar=timedelta(hours=1))
+    >>> find(pulses(outcomes), rule).height
+    47
     """
 
     gap: timedelta
@@ -59,6 +66,13 @@ class ThresholdRule:
     ------
     ArgumentError
         For a quantile or a share outside [0, 1], a bar that is not positive.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import ThresholdRule, find, pulses
+    >>> rule = ThresholdRule(0.9, bar=timedelta(hours=1))
+    >>> find(pulses(outcomes), rule).height
+    15
     """
 
     quantile: float  #: of the symbol's own bars; the observed total at or above it
@@ -96,6 +110,13 @@ class PeakRule:
     ------
     ArgumentError
         For a fraction outside [0, 1], a bar that is not positive.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.cascades import PeakRule, find, pulses
+    >>> rule = PeakRule(0.5, bar=timedelta(hours=1))
+    >>> find(pulses(outcomes), rule).height
+    2
     """
 
     fraction: float

@@ -35,6 +35,13 @@ class Impact:
 
     Power 1 is linear. Below 1 the history's liquidations count as one order, whose remaining notional is raised to
     the power: that does not depend on the interval, but only a single episode is one order.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.without_liquidations import Impact
+    >>> sold = pl.DataFrame({"bought": [-1e6, -1e6]})
+    >>> sold.select(Impact(10.0).log_price(pl.col("bought"), timedelta(hours=1)).round(4)).to_series().to_list()
+    [-0.001, -0.002]
     """
 
     basis_points: float  #: that the first million of quote moves the price by
@@ -88,6 +95,12 @@ def square_root(*, daily_volatility: float, daily_notional: float, coefficient: 
     daily_volatility : standard deviation of the day's log price
     daily_notional : quote traded in a day
     coefficient : of order one
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations.without_liquidations import square_root
+    >>> round(square_root(daily_volatility=0.05, daily_notional=60e9).basis_points, 2)
+    1.84
     """
     return Impact(coefficient * daily_volatility * math.sqrt(MILLION / daily_notional) / BASIS_POINT, 0.5)
 
@@ -129,6 +142,22 @@ def paths(
     ------
     DataError
         Where a bar's time is none of the flow's.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import by_interval
+    >>> from backtest.study.liquidations.without_liquidations import Impact, paths
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> found = paths(bars, hourly, {"strong": Impact(1_000.0)}).filter(time=noon)
+    >>> found.select("history", pl.col("strong").round(0))
+    shape: (1, 2)
+    ┌─────────┬─────────┐
+    │ history ┆ strong  │
+    │ ---     ┆ ---     │
+    │ f64     ┆ f64     │
+    ╞═════════╪═════════╡
+    │ 35073.0 ┆ 36116.0 │
+    └─────────┴─────────┘
     """
     bought, interval = pl.col("short_notional") - pl.col("long_notional"), step(flow)
     moved = flow.select("time", **{name: each.log_price(bought, interval) for name, each in impacts.items()})
@@ -156,6 +185,22 @@ def endogenous_share(paths: pl.DataFrame) -> pl.DataFrame:
     -------
     ``impact``, ``drawdown``, ``drawdown_removed`` (of that path, wherever it is deepest) and ``endogenous_share``:
     NaN where the history never fell, below zero where its liquidations held it up.
+
+    Examples
+    --------
+    >>> from backtest.study.liquidations import by_interval
+    >>> from backtest.study.liquidations.without_liquidations import Impact, endogenous_share, paths
+    >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
+    >>> found = endogenous_share(paths(bars, hourly, {"strong": Impact(1_000.0)}))
+    >>> found.select("impact", pl.col("drawdown", "drawdown_removed", "endogenous_share").round(3))
+    shape: (1, 4)
+    ┌────────┬──────────┬──────────────────┬──────────────────┐
+    │ impact ┆ drawdown ┆ drawdown_removed ┆ endogenous_share │
+    │ ---    ┆ ---      ┆ ---              ┆ ---              │
+    │ str    ┆ f64      ┆ f64              ┆ f64              │
+    ╞════════╪══════════╪══════════════════╪══════════════════╡
+    │ strong ┆ 0.469    ┆ 0.445            ┆ 0.051            │
+    └────────┴──────────┴──────────────────┴──────────────────┘
     """
     names = paths.columns[2:]
     fall, *without = paths.select(drawdown(pl.col(name)).alias(name) for name in paths.columns[1:]).row(0)

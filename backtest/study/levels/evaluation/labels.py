@@ -44,6 +44,13 @@ class MapLabels:
     ------
     DataError
         For events without ``time``, ``price`` and ``notional``, or with values out of range.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.evaluation import MapLabels
+    >>> events = pl.DataFrame({"time": [noon], "price": [38_000.0], "notional": [5_000.0]})
+    >>> MapLabels(events, source="feed of an exchange").events.shape
+    (1, 3)
     """
 
     events: pl.DataFrame  #: ``time`` (opening of the bar, or the moment), ``price``, ``notional``
@@ -64,6 +71,13 @@ def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
     ----------
     events : ``time, price, notional``
     source : who recorded them, and what is wrong with them
+
+    Examples
+    --------
+    >>> from backtest.study.levels.evaluation import recorded_events
+    >>> events = pl.DataFrame({"time": [noon], "price": [38_000.0], "notional": [5_000.0]})
+    >>> recorded_events(events, source="feed of an exchange").events.columns
+    ['time', 'price', 'notional']
     """
     return MapLabels(events, source)
 
@@ -84,6 +98,14 @@ def hidden_events(
     ----------
     book : of other leverage mix, entries and seed than any book a map is made of
     market, venue, conventions, changes : as for ``sweep``; with funding where the truth pays it
+
+    Examples
+    --------
+    >>> from backtest import population
+    >>> from backtest.study.levels.evaluation import hidden_events
+    >>> truth = population.synthetic(market, venue, count=1_000, seed=2)
+    >>> hidden_events(truth, market, venue, "BTCUSDT").events.shape
+    (341, 3)
     """
     outcomes = sweep(book, market, venue, conventions=conventions.with_(**changes))
     left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else weight(outcomes)

@@ -52,6 +52,13 @@ class Pull:
     ------
     ArgumentError
         For times of zero or less, distances that are no range, a tolerance outside 0 to 1.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.evaluation import Pull, targets
+    >>> near, all_targets = (Pull(every=timedelta(hours=9), furthest=furthest) for furthest in (0.05, 0.10))
+    >>> [targets(open_levels, market, pull=pull).height for pull in (near, all_targets)]
+    [10, 35]
     """
 
     every: timedelta = timedelta(hours=4)  #: between looks
@@ -92,6 +99,13 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
     -------
     ``time, side, price`` (of the mark), ``centre, distance`` (logarithm, with its sign), ``round``, ``reached``,
     ``mirror`` (reached; null where a cluster stands there), ``other_times`` (share of other looks, or null).
+
+    Examples
+    --------
+    >>> from backtest.study.levels.evaluation import Pull, targets
+    >>> found = targets(open_levels, market, pull=Pull(every=timedelta(hours=9)))
+    >>> found.height, found["reached"].sum()
+    (35, 14)
     """
     times = sample_times(levels.grid, market, every=pull.every, horizon=pull.horizon, window=pull.window)
     steps = list(times)
@@ -169,6 +183,22 @@ def magnet(
     ------
     DataError
         Where no cluster was a target.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.evaluation import Pull, magnet
+    >>> found = magnet(open_levels, market, seed=1, pull=Pull(every=timedelta(hours=9)), draws=99)
+    >>> found.select("placebo", "prices", "pairs", pl.col("reached", "placebo_reached").round(2)).head(3)
+    shape: (3, 5)
+    ┌─────────┬────────┬───────┬─────────┬─────────────────┐
+    │ placebo ┆ prices ┆ pairs ┆ reached ┆ placebo_reached │
+    │ ---     ┆ ---    ┆ ---   ┆ ---     ┆ ---             │
+    │ str     ┆ str    ┆ i64   ┆ f64     ┆ f64             │
+    ╞═════════╪════════╪═══════╪═════════╪═════════════════╡
+    │ mirror  ┆ all    ┆ 32    ┆ 0.44    ┆ 0.47            │
+    │ mirror  ┆ round  ┆ 8     ┆ 0.5     ┆ 0.38            │
+    │ mirror  ┆ other  ┆ 24    ┆ 0.42    ┆ 0.5             │
+    └─────────┴────────┴───────┴─────────┴─────────────────┘
     """
     found = targets(levels, market, pull=pull, rule=rule)
     if found.is_empty():
@@ -188,7 +218,23 @@ def magnet(
 
 @checked
 def conclusive(found: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of :func:`magnet` that rest on enough: 30 pairs or more, in five blocks or more."""
+    """Return the rows of :func:`magnet` that rest on enough: 30 pairs or more, in five blocks or more.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.evaluation import Pull, conclusive, magnet
+    >>> found = magnet(open_levels, market, seed=1, pull=Pull(every=timedelta(hours=9)), draws=99)
+    >>> conclusive(found).select("placebo", "prices", "pairs")
+    shape: (2, 3)
+    ┌─────────────┬────────┬───────┐
+    │ placebo     ┆ prices ┆ pairs │
+    │ ---         ┆ ---    ┆ ---   │
+    │ str         ┆ str    ┆ i64   │
+    ╞═════════════╪════════╪═══════╡
+    │ mirror      ┆ all    ┆ 32    │
+    │ other_times ┆ all    ┆ 35    │
+    └─────────────┴────────┴───────┘
+    """
     return found.filter(pl.col("pairs") >= FEWEST_PAIRS, pl.col("blocks_held") >= FEWEST_BLOCKS)
 
 
