@@ -223,7 +223,7 @@ def test_fit__says_what_to_install_where_scipy_is_missing(monkeypatch: pytest.Mo
 
 def test_stamps_of_bars__are_refused() -> None:
     times = simulate(process(0.5), end=20_000.0, rng=np.random.default_rng(10))
-    with pytest.raises(DataError, match=r"share the stamp of the one before.*branching\.side_by_side"):
+    with pytest.raises(DataError, match=r"share the timestamp of the one before.*branching\.side_by_side"):
         fit(np.floor(times / 60) * 60, end=20_000.0)
     with pytest.raises(DataError, match="whole multiples of 60 s"):
         log_likelihood(np.unique(np.floor(times / 60) * 60), process(0.5), end=20_000.0)

@@ -118,13 +118,13 @@ def test_map_that_knows_the_truth__leads_over_every_baseline_where_the_price_cam
 
 def test_labels_of_the_same_book__are_refused(found) -> None:
     same = hidden_events(BOOK, HISTORY, venue(), "A")
-    with pytest.raises(ArgumentError, match="very book"):
+    with pytest.raises(ArgumentError, match="the same book as the labels"):
         score(found, HISTORY, same, seed=1, trial=TRIAL)
     shuffled = Book(BOOK.positions.sample(fraction=1.0, shuffle=True, seed=1))
-    with pytest.raises(ArgumentError, match="very book"):
+    with pytest.raises(ArgumentError, match="the same book as the labels"):
         score(levels_of(shuffled, HISTORY, venue(), GRID), HISTORY, same, seed=1, trial=TRIAL)
     anonymous = levels(without_drift(BOOK, HISTORY, venue()), GRID)
-    with pytest.raises(ArgumentError, match="whose they are"):
+    with pytest.raises(ArgumentError, match="must carry their book"):
         score(anonymous, HISTORY, same, seed=1, trial=TRIAL)
     assert (
         score(anonymous, HISTORY, recorded_events(same.events, source="recorded"), seed=1, trial=TRIAL).height

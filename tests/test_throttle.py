@@ -299,7 +299,7 @@ def test_curve__holds_both_cases():
     [
         (lambda: feed_throttling.visible_share(-1.0), "rate must be finite and not negative"),
         (lambda: feed_throttling.visible_share(1.0, math.nan), "dispersion must be finite and not negative"),
-        (lambda: feed_throttling.implied_rate([0.5, 0.0]), "no rate hides everything"),
+        (lambda: feed_throttling.implied_rate([0.5, 0.0]), "every rate shows something"),
         (lambda: feed_throttling.dispersion_of_gaps(1.0), "below 1"),
         (lambda: feed_throttling.visible_notional_share(1.0, []), "at least one above zero"),
         (lambda: feed_throttling.shown(random_outcomes(), rule="first"), "rule must be one of latest, largest"),

@@ -1,4 +1,4 @@
-"""Open liquidation levels and clusters: cells, maps, scores."""
+"""Open liquidation levels and clusters: heatmaps, maps, scores."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The cells of a level map while rows are added to them, so many at a time."""
+"""Cells of a level map, filled from outcomes in slices of rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_UNITS = 2.0**62
 
 
 class SideCells:
-    """The cells of one side while rows are added to them."""
+    """The cells of one side, to which rows are added."""
 
     def __init__(
         self, grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
@@ -47,7 +47,7 @@ class SideCells:
         )  # fmt: skip
 
     def cells(self) -> Integers:
-        """Return (bins + 2, columns) what waits, below the bins and above them too; the sums take its place."""
+        """Return (bins + 2, columns) the open units, with a row below and one above the bins; summed in place."""
         cells = self.differences[:, :-1]
         levels.sum_levels(self.differences, self.decay.factor, self.decay.block_first)
         return cells
@@ -61,7 +61,7 @@ def row_columns(
     measure: Measure,
     unit: float,
 ) -> Iterator[list[Integers | Floats]]:
-    """Yield rows as the kernel takes them, so many at a time.
+    """Yield rows as the kernel takes them, a slice at a time.
 
     Parameters
     ----------

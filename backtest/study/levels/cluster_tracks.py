@@ -1,10 +1,10 @@
-"""The lives of clusters: when each was born, how it grew, and whether the price came for it.
+"""Clusters through time: when each appeared, how it grew, and whether the price reached it.
 
-Clusters are looked for in columns of a level map, one after another, and those that share bins are the same one
-(the pairs that share most first); a known one lives on at a lower crowding than makes a new one. A cluster that is
-no longer found was *reached* where the mark has meanwhile come to its centre, has *merged* where another holds its
-bins, was *left behind* where the price went out of reach, and otherwise has *dissolved*: its holders closed, or
-all around it filled up.
+Clusters are found in the columns of a level map, one column after another. Clusters that share bins are the same
+one (the pairs that share most first); a known cluster continues at a lower crowding than a new one needs. A
+cluster that is no longer found was *reached* where the mark has meanwhile come to its centre, has *merged* where
+another holds its bins, was *left behind* where the price went out of reach, and otherwise has *dissolved*: its
+holders closed, or the bins around it filled up.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ SEEN: dict[str, Any] = {
 @dataclass(frozen=True, eq=False)
 @shown()
 class Lives:
-    """Every cluster that was found, and where it stood each time."""
+    """Every cluster that was found, and its range and notional at each time."""
 
-    lives: pl.DataFrame  #: a row a cluster; prices are those of its peak, ``ended`` is null while it waits
+    lives: pl.DataFrame  #: a row a cluster; prices are those of its peak, ``ended`` is null while it is open
     seen: pl.DataFrame  #: a row a cluster and time
 
 
@@ -75,7 +75,7 @@ class _Alive:
     ended: datetime | None = None
 
     def see(self, grid: LevelGrid, run: Run, cells: Floats, now: datetime) -> None:
-        """Note where the cluster stands."""
+        """Record the range and notional of the cluster."""
         edges = grid.price_edges
         self.run, self.centre = run, centre_of(grid, run, cells)
         span = float(edges[run.first]), float(edges[run.stop])
@@ -84,12 +84,12 @@ class _Alive:
 
 @checked
 def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int = 1) -> Lives:
-    """Return the lives of the clusters of a level map.
+    """Return the clusters of a level map through time.
 
     Parameters
     ----------
     levels, market : of one symbol
-    every : columns between one look and the next
+    every : columns between samples
 
     Raises
     ------
@@ -116,9 +116,9 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
     if every < 1:
         raise ArgumentError(f"must be at least 1 column, is {every}", argument="every")
     bars = column_bars(market, levels.grid)
-    everyone = [one for side in SIDES for one in _follow(levels, side, bars, rule, every)]
-    seen = [(number, *row) for number, one in enumerate(everyone) for row in one.rows]
-    lives = [_life(number, one) for number, one in enumerate(everyone)]
+    clusters = [one for side in SIDES for one in _follow(levels, side, bars, rule, every)]
+    seen = [(number, *row) for number, one in enumerate(clusters) for row in one.rows]
+    lives = [_life(number, one) for number, one in enumerate(clusters)]
     return Lives(
         pl.DataFrame(lives, schema=LIFE, orient="row"),
         pl.DataFrame(seen, schema=SEEN, orient="row"),
@@ -126,10 +126,10 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
 
 
 def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every: int) -> list[_Alive]:
-    """Return the clusters of one side in the order they were born."""
+    """Return the clusters of one side in the order they appeared."""
     grid, cells = levels.grid, levels.amounts("long" if side == "long" else "short")
     worst, close = bars["low" if side == "long" else "high"].to_numpy(), bars["close"].to_numpy()
-    everyone: list[_Alive] = []
+    clusters: list[_Alive] = []
     alive: list[_Alive] = []
     for column in range(every - 1, grid.columns, every):
         now, price, held = moment_of(int(grid.ends[column])), float(close[column]), cells[:, column]
@@ -142,17 +142,17 @@ def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every
                 furthest = float(since.min() if side == "long" else since.max())
                 one.fate, one.ended = _fate(one, found, furthest, price, rule), now
         born = {place: _Alive(side, run) for place, run in enumerate(found) if place not in known}
-        everyone += born.values()
+        clusters += born.values()
         alive = [known.get(place) or born[place] for place in range(len(found))]
         for one, run in zip(alive, found, strict=True):
             one.see(grid, run, held, now)
-    return everyone
+    return clusters
 
 
 def _found(
     alive: Sequence[_Alive], cells: Floats, grid: LevelGrid, side: str, price: float, rule: Crowding
 ) -> list[Run]:
-    """Return the clusters of a moment, and those that only live on: what is less crowded where none is new."""
+    """Return the clusters of a moment, and the known ones that continue at a lower crowding."""
     found = runs(cells, grid, side, price, rule)
     weaker = replace(rule, times=rule.times * rule.keep, least_share=rule.least_share * rule.keep)
     known = [one.run for one in alive if not any(_share(one.run, run) for run in found)]

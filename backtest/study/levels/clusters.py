@@ -1,9 +1,9 @@
-"""Clusters: ranges of price where levels crowd, at a moment.
+"""Clusters: price ranges where open liquidation levels crowd, at one moment.
 
-Waiting notional of a side is averaged over a stretch of price (so that the width of bins does not decide), and
+The open notional of a side is averaged over a stretch of price (so that the width of bins does not decide), and
 compared with its own mean over the bins within reach. A cluster is a run of bins that hold several times that
-mean, over short interruptions. Distances are to its centre of notional. Their lives are told by
-:mod:`backtest.study.levels.cluster_tracks`, what became of them by :mod:`backtest.study.levels.past_clusters`.
+mean, over short interruptions. Distances are to its centre of notional. Clusters through time are in
+:mod:`backtest.study.levels.cluster_tracks`, their outcomes in :mod:`backtest.study.levels.past_clusters`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)
 
-#: Fewer returns say nothing about volatility.
+#: Fewest returns that volatility is measured from.
 FEWEST_RETURNS = 20
 
 
 @dataclass(frozen=True)
 class Crowding:
-    """What counts as crowded.
+    """Thresholds that define a cluster.
 
     Raises
     ------
@@ -57,8 +57,8 @@ class Crowding:
     reach: float = 0.25  #: how far from the price, as a part of it
     stretch: float = 0.005  #: of price that notional is averaged over, as a part of it
     bridge: float = 0.002  #: longest interruption, as a part of the price
-    least_share: float = 0.02  #: of what waits on the side within reach
-    keep: float = 0.6  #: part of ``times`` and ``least_share`` that a cluster must keep to live on
+    least_share: float = 0.02  #: of the open notional of the side within reach
+    keep: float = 0.6  #: part of ``times`` and ``least_share`` that a cluster must keep to continue
 
     def __post_init__(self) -> None:
         if not (self.times > 0 and 0 < self.reach < 1 and 0 <= self.least_share <= 1):
@@ -74,12 +74,12 @@ class Crowding:
 
 
 class Run(NamedTuple):
-    """Bins [first, stop) of one cluster, and what waits in them."""
+    """Bins [first, stop) of one cluster, and the open notional in them."""
 
     first: int
     stop: int
     notional: float
-    share: float  #: of what waits on the side within reach
+    share: float  #: of the open notional of the side within reach
 
 
 USUAL = Crowding()
@@ -90,7 +90,7 @@ def runs(cells: Floats, grid: LevelGrid, side: str, price: float, rule: Crowding
 
     Parameters
     ----------
-    cells : (bins,) what waits on the side
+    cells : (bins,) open notional of the side
     price : mark price then; only bins ahead of it count, below for longs and above for shorts
     """
     edges = grid.price_edges
@@ -127,7 +127,7 @@ def clusters_at(
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     window: timedelta = MONTH,
 ) -> pl.DataFrame:
-    """Return the clusters that wait at a moment, the largest first.
+    """Return the clusters at a moment, the largest first.
 
     Parameters
     ----------
@@ -139,10 +139,10 @@ def clusters_at(
 
     Returns
     -------
-    ``side, centre, price_low, price_high, width`` (of the price), ``notional, share`` (of what waits on the side
-    within reach), ``distance`` (of the centre from the mark, a fraction with its sign), ``days`` of volatility
-    that is (NaN where there are too few returns), ``mark_price, time``; with outcomes ``mean_leverage`` by
-    notional, and the share of each leverage bucket.
+    ``side, centre, price_low, price_high, width`` (of the price), ``notional, share`` (of the open notional of the
+    side within reach), ``distance`` (of the centre from the mark, a fraction with its sign), ``days`` (distance in
+    days of volatility; NaN where there are too few returns), ``mark_price, time``; with outcomes
+    ``mean_leverage`` by notional, and the share of each leverage bucket.
 
     Examples
     --------
@@ -177,8 +177,8 @@ def clusters_at(
     found = found.sort("notional", "centre", descending=[True, False])
     if outcomes is None:
         return found
-    standing = open_levels_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces)
-    return _with_leverage(found, standing, leverage_edges)
+    open_now = open_levels_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces)
+    return _with_leverage(found, open_now, leverage_edges)
 
 
 @checked
@@ -207,7 +207,7 @@ ROW: dict[str, Any] = {
 
 
 def centre_of(grid: LevelGrid, run: Run, cells: Floats) -> float:
-    """Return the mean price of what waits in a cluster."""
+    """Return the mean price of a cluster, by notional."""
     edges = grid.price_edges
     middle = (edges[run.first : run.stop] + edges[run.first + 1 : run.stop + 1]) / 2
     return float(np.average(middle, weights=cells[run.first : run.stop]))
@@ -227,8 +227,8 @@ def _row(grid: LevelGrid, side: str, run: Run, cells: Floats, price: float, dail
     }
 
 
-def _with_leverage(found: pl.DataFrame, standing: pl.DataFrame, edges: Sequence[float]) -> pl.DataFrame:
-    rows = standing.with_columns(leverage_bucket(leverage(standing), edges), used=leverage(standing))
+def _with_leverage(found: pl.DataFrame, open_now: pl.DataFrame, edges: Sequence[float]) -> pl.DataFrame:
+    rows = open_now.with_columns(leverage_bucket(leverage(open_now), edges), used=leverage(open_now))
     names = rows["leverage_bucket"].dtype.categories.to_list()  # type: ignore[attr-defined]
     made = []
     for cluster in found.iter_rows(named=True):
@@ -260,7 +260,7 @@ def _bins(grid: LevelGrid, price: float, part: float) -> int:
 
 
 def _averaged(values: Floats, bins: int) -> Floats:
-    """Return moving averages over an odd number of bins, of what there is at the ends."""
+    """Return moving averages over an odd number of bins, cut off at the ends."""
     half = bins // 2
     if half == 0:
         return values

@@ -1,4 +1,4 @@
-"""What level maps add up to: the same symbol on several venues, or several symbols by distance from a price."""
+"""Sums of level maps: one symbol on several venues, or several symbols by distance from a price."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from backtest.study.levels.levels import Levels
 __all__ = ["combined", "relative_grids"]
 __dir__ = __all__.copy
 
-#: Edges that lie together but for rounding.
+#: Relative difference of edges that is still rounding.
 TOLERANCE = 1e-9
 
 
@@ -31,14 +31,14 @@ def combined(
     Parameters
     ----------
     maps : of one symbol on several venues, over the same bins; or of several symbols, with references
-    symbol : what the sum is called; None: the first map's symbol
+    symbol : name of the sum; None: the first map's symbol
     references : a price of each map's symbol, say of the first bar; bins then lie at the same parts of it, and
         those of the sum are in per cent of it
 
     Raises
     ------
     ArgumentError
-        For no maps, maps whose columns, units or measures differ, and bins that do not lie together.
+        For no maps, maps whose columns, units or measures differ, and bins that differ.
 
     Examples
     --------

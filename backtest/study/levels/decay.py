@@ -1,4 +1,4 @@
-"""What is left of a level through time, where a book thins out or levels fade: logarithms, a bar apart."""
+"""Decay of levels through time, by a book's survival or a half-life: logarithms, a bar apart."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Decay:
     """One side's survival, and the blocks of columns in which it falls by no more than to a sixteenth."""
 
     start: int  #: ms, of the first logarithm
-    logs: Floats  #: (moments,) a bar apart up to the grid's end; one alone where nothing thins out
+    logs: Floats  #: (moments,) a bar apart up to the grid's end; one alone where nothing decays
     block_first: Integers  #: (blocks + 1,) first column of each, and the number of columns
     block_log: Floats  #: (blocks,) at the end of the block's first column
     factor: Floats  #: (columns,) of survival since the first column of the block
@@ -35,16 +35,16 @@ class Decay:
 def level_decay(
     grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
 ) -> Decay:
-    """Return how the levels of a side thin out.
+    """Return the decay of the levels of a side.
 
     Parameters
     ----------
-    survival : as in ``Book``; None: nobody closes
-    half_life : in which a level loses half of itself, beside all else
+    survival : as in ``Book``; None: holders never close
+    half_life : in which a level loses half of its amount, on top of ``survival``
     earliest : ms, of the entries
     """
     if half_life is not None and half_life <= timedelta(0):
-        raise ArgumentError(f"must be longer than nothing, is {half_life}", argument="half_life")
+        raise ArgumentError(f"must be above zero, is {half_life}", argument="half_life")
     own = None if survival is None else survival.filter(pl.col("symbol") == grid.symbol)
     start, logs = _logs(grid, side, own, half_life, earliest)
     at_ends = logs[np.clip(-((start - grid.ends) // grid.interval), 0, logs.size - 1)]
@@ -57,11 +57,11 @@ def level_decay(
 def _logs(
     grid: LevelGrid, side: str, survival: pl.DataFrame | None, half_life: timedelta | None, earliest: int
 ) -> tuple[int, Floats]:
-    """Return the first moment (ms) and the logarithms of what stands."""
-    thins = survival is not None and not survival.is_empty()
-    if not thins and half_life is None:
+    """Return the first moment (ms) and the logarithms of the share that is left."""
+    decays = survival is not None and not survival.is_empty()
+    if not decays and half_life is None:
         return grid.start, np.zeros(1)
-    times = survival["time"].to_physical().to_numpy() if thins and survival is not None else None
+    times = survival["time"].to_physical().to_numpy() if decays and survival is not None else None
     start = min(grid.start, earliest if times is None else int(times[0]))
     moments = np.arange(start, int(grid.ends[-1]) + grid.interval, grid.interval, dtype=np.int64)
     logs = np.zeros(moments.size)

@@ -1,9 +1,9 @@
-"""Level maps in the JSON shapes that charting front ends know.
+"""Export of level maps to the JSON formats of charting front ends.
 
 A heatmap is ``y_axis`` (prices from low to high), ``liquidation_leverage_data`` (triples: place of the column,
 place of the price, amount) and ``price_candlesticks`` (second of the opening, open, high, low, close, volume; all
 but the first as text). A map is ``{price: [[price, amount, leverage, null], ...]}``. Front ends that read a
-vendor's envelope want either under ``data``.
+vendor's envelope expect either under ``data``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
 
     Returns
     -------
-    ``y_axis``: the middle of each bin; ``liquidation_leverage_data``: a triple a cell that holds anything, in
+    ``y_axis``: the middle of each bin; ``liquidation_leverage_data``: a triple for each cell that is not empty, in
     order of time; ``price_candlesticks``: one a column; ``update_time``: end of the last column, s;
     ``assumptions``.
 
@@ -94,7 +94,7 @@ def _candlesticks(levels: Levels, market: Market) -> list[list[int | str]]:
 
 
 def _volumes(levels: Levels, market: Market) -> list[float]:
-    """Return the volume of each column, base; 0 where the bars do not tell."""
+    """Return the volume of each column, base; 0 where the bars have no volume."""
     grid, sums = levels.grid, np.zeros(levels.grid.columns)
     if "volume" in market.bars.columns:
         own = market.bars.filter(pl.col("symbol") == grid.symbol)

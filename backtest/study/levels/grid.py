@@ -1,4 +1,4 @@
-"""The cells that levels are counted in: bins of price by columns of time, of one symbol."""
+"""Grid of a level map: bins of price by columns of time, of one symbol."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class LevelGrid:
     Raises
     ------
     ArgumentError
-        For fewer than two edges, edges that do not rise or are not positive, no columns, a step that is no
+        For fewer than two edges, edges that do not rise or are not positive, no columns, a step that is not a
         positive number of bars.
     """
 
     symbol: str
     price_edges: Floats  #: (bins + 1,) quote per base, rising
     logarithmic: bool  #: bins of equal ratios rather than of equal width
-    start: int  #: ms, opening of the first column, which may lie before the first bar
-    interval: int  #: ms, what a bar covers
+    start: int  #: ms, start of the first column, which may lie before the first bar
+    interval: int  #: ms, length of a bar
     bars_a_column: int
     columns: int
 
@@ -66,12 +66,12 @@ class LevelGrid:
 
     @property
     def bins(self) -> int:
-        """How many bins there are."""
+        """Number of bins."""
         return self.price_edges.size - 1
 
     @property
     def step(self) -> int:
-        """Milliseconds a column covers."""
+        """Length of a column in milliseconds."""
         return self.interval * self.bars_a_column
 
     @property
@@ -81,12 +81,12 @@ class LevelGrid:
 
     @property
     def window(self) -> tuple[datetime, datetime]:
-        """Opening of the first column and end of the last."""
+        """Start of the first column and end of the last."""
         return moment_of(self.start), moment_of(self.start + self.step * self.columns)
 
     @property
     def width(self) -> str:
-        """How wide a bin is, in words."""
+        """Width of a bin, as text."""
         edges = self.price_edges
         if self.logarithmic:
             return f"{edges[1] / edges[0] - 1:.2%}"
@@ -168,12 +168,12 @@ def level_grid(
 
 @checked
 def column_bars(market: Market, grid: LevelGrid) -> pl.DataFrame:
-    """Return the bars of a grid's symbol put together by its columns.
+    """Return the bars of a grid's symbol, one for each column.
 
     Returns
     -------
-    A row a column: ``time`` (its opening), ``open, high, low, close``, and whether any bar has ``covered`` it;
-    without one it stands still at the last close before it.
+    A row a column: ``time`` (its start), ``open, high, low, close``, and ``covered``: whether it has any bar;
+    without one its prices are the last close before it.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def column_bars(market: Market, grid: LevelGrid) -> pl.DataFrame:
 
 
 def round_edges(low: float, high: float, bins: int) -> Floats:
-    """Return edges of a round width, at multiples of it, that cover a range in at most about so many bins."""
+    """Return edges of a round width, at multiples of it, that cover a range in about ``bins`` bins at most."""
     rough = (high - low) / bins
     unit = 10.0 ** math.floor(math.log10(rough))
     width = next(unit * figure for figure in ROUND if unit * figure >= rough * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""The liquidation map: what waits around the price at a moment, by distance and leverage."""
+"""Liquidation map: open levels around the price at one moment, by distance and leverage."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_
 @dataclass(frozen=True, eq=False)
 @shown()
 class LevelMap:
-    """What waits around the price at a moment; the price itself is an edge of the bins.
+    """Open levels around the price at one moment; the price itself is an edge of the bins.
 
-    Longs wait below the price and shorts above it. ``overdue`` is what stands on the wrong side: positions entered
-    inside the last bar, which is not tested; they go at the next opening unless the price turns.
+    Long levels lie below the price, short levels above it. ``overdue`` is the notional on the wrong side: of
+    positions entered inside the last bar, which is not tested. They are liquidated at the next open unless the
+    price turns.
     """
 
     symbol: str
     moment: datetime  #: end of the bar
     mark_price: float  #: its close
-    bars: pl.DataFrame  #: bins that hold anything, as :func:`level_map` says
+    bars: pl.DataFrame  #: bins that are not empty, as :func:`level_map` says
     cumulative: (
         pl.DataFrame
-    )  #: ``price, long, short``: what lies between the price and each edge; zero at the price
+    )  #: ``price, long, short``: notional between the price and each edge; zero at the price
     overdue: float
-    beyond: float  #: what waits further away than the map reaches
+    beyond: float  #: notional further away than the map reaches
 
 
 @checked
@@ -77,7 +78,7 @@ def level_map(
     pieces: pl.DataFrame | None = None,
     unit: float = 0.01,
 ) -> LevelMap:
-    """Return what waits around the price.
+    """Return the open levels around the price.
 
     Parameters
     ----------
@@ -119,16 +120,16 @@ def level_map(
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
     end, price = mark_at(market, symbol, moment)
     edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
-    waiting = open_levels_at(outcomes, symbol, end, survival=survival, pieces=pieces)
+    levels = open_levels_at(outcomes, symbol, end, survival=survival, pieces=pieces)
     level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
     ahead = pl.when(is_long).then(level < price).otherwise(level > price)
-    places = np.searchsorted(edges, waiting["liquidation_price"].to_numpy(), side="right") - 1
-    rows = waiting.select(
+    places = np.searchsorted(edges, levels["liquidation_price"].to_numpy(), side="right") - 1
+    rows = levels.select(
         "side",
-        leverage_bucket(leverage(waiting), leverage_edges),
+        leverage_bucket(leverage(levels), leverage_edges),
         bin=pl.Series(places),
         ahead=ahead,
-        used=leverage(waiting),
+        used=leverage(levels),
         units=whole_units(pl.col("amount"), unit),
     )
     inside = pl.col("bin").is_between(0, 2 * bins - 1)

@@ -1,19 +1,19 @@
-"""Levels: what waits for the mark price to reach it, by price and time.
+"""Open liquidation levels by price and time: the heatmap of a book.
 
 A level is a position's liquidation price, worth its notional there (settlement currency) or its quantity. A cell
-tells what waits at the *end* of its column:
+holds the levels that are open at the *end* of its column:
 
 - a level starts in the column whose end is the first at or after its entry (a position entered at a bar's close
-  waits from that close on);
-- it ends in the column of the bar its position's outcome falls in, as the sweep says: reached by the mark,
+  is open from that close on);
+- it ends in the column of the bar its position's outcome falls in, as in the sweep: triggered by the mark,
   stopped, taken out at a profit, closed. A strip therefore stops at the left edge of the column whose wick
   touched it;
-- in between it thins out where the book does (``survival``) or where a half-life is asked for.
+- in between it decays where the book does (``survival``) or where a half-life is given.
 
 Funding moves levels, and so do holders who add margin or close a part. By default book and levels are swept
-without funding, and each stands where its entry put it. With ``drift``, and where a book has adjustments, a level
-changes bins at the openings that carry it over an edge, and is worth what it was when it came into its bin; what
-the mark reaches of it is worth its price then.
+without funding, and each level stays at the price of its entry. With ``drift``, and where a book has adjustments,
+a level changes bins at the open of the bar that carries it over an edge. It keeps the amount it had when it came
+into its bin; triggered notional is counted at the level's price at that time.
 
 Amounts are whole units (cents, or millionths of a base unit) in int64: no cell depends on the order of the rows.
 """
@@ -47,7 +47,7 @@ from backtest.study.levels.open_levels import Measure, require_no_funding
 #: What amounts are rounded to: settlement currency, base.
 UNITS = {"notional": 0.01, "quantity": 1e-6}
 
-#: Where levels stand, in words.
+#: How levels move, in words.
 STILL, MOVED = "levels at the entry, without funding", "levels moved by funding and holders"
 
 
@@ -68,7 +68,7 @@ class Levels:
     unit: float = UNITS["notional"]
     measure: Measure = "notional"  #: settlement currency, or ``quantity``: base
     assumptions: tuple[str, ...] = field(default=())
-    book: Book | None = None  #: whose levels these are; a score refuses labels of the same one
+    book: Book | None = None  #: that the levels belong to; a score refuses labels of the same book
 
     def __repr__(self) -> str:
         start, end = self.grid.window
@@ -78,12 +78,12 @@ class Levels:
         )
 
     def amounts(self, side: str | None = None) -> Floats:
-        """Return (bins, columns) what waits, in settlement currency (or base), of one side or both."""
+        """Return (bins, columns) the open notional (or quantity in base) of one side or both."""
         cells = self.long + self.short if side is None else {"long": self.long, "short": self.short}[side]
         return np.asarray(cells / (1 / self.unit))
 
     def at(self, column: int, side: str | None = None) -> Floats:
-        """Return (bins,) what waits at the end of a column, as :meth:`amounts` does."""
+        """Return (bins,) the open notional at the end of a column, as :meth:`amounts` does."""
         parts = {"long": self.long, "short": self.short}
         chosen = list(parts.values()) if side is None else [parts[side]]
         return np.asarray(np.sum([cells[:, column] for cells in chosen], axis=0) / (1 / self.unit))
@@ -91,14 +91,14 @@ class Levels:
     def totals(self) -> pl.DataFrame:
         """Return a row a column: ``time`` (its end), ``long``, ``short``, ``long_triggered``, ``short_triggered``.
 
-        What waits is counted at every price, beyond the bins too.
+        Open notional is counted at every price, beyond the bins too.
         """
-        waiting = {"long": self.long, "short": self.short}
+        cells = {"long": self.long, "short": self.short}
         per_currency = 1 / self.unit
         return pl.DataFrame(
             {
                 "time": pl.Series(self.grid.ends).cast(Time),
-                **{side: (waiting[side].sum(axis=0) + self.outside[side]) / per_currency for side in SIDES},
+                **{side: (cells[side].sum(axis=0) + self.outside[side]) / per_currency for side in SIDES},
                 **{f"{side}_triggered": self.triggered[side] / per_currency for side in SIDES},
             }
         )
@@ -147,7 +147,7 @@ def levels_of(
     ----------
     book, market, venue, conventions, changes, threads : as for ``sweep``
     half_life, measure, unit : as in :func:`levels`
-    drift : follow the levels as the market's funding moves them; otherwise there is none
+    drift : move the levels by the market's funding; False: no funding at all
 
     Examples
     --------
@@ -195,7 +195,7 @@ def swept_levels(
     threads: int | None = None,
     **changes: Unpack[Changes],
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Return the outcomes of a book, and where its levels stood while they moved; None where they stand still."""
+    """Return the outcomes of a book and the moving prices of its levels; None where they do not move."""
     prices = market if drift else market.without_funding()
     conventions = conventions.with_(**changes)
     outcomes = sweep(book, prices, venue, conventions=conventions, threads=threads)
@@ -209,7 +209,7 @@ def swept_levels(
 def without_drift(
     book: Book, market: Market, venue: Venue, *, conventions: Conventions = CAPPED, **changes: Unpack[Changes]
 ) -> pl.DataFrame:
-    """Return the outcomes of a book without funding, so that every level stands where it stood at the entry.
+    """Return the outcomes of a book without funding, so that every level stays at the price of its entry.
 
     Raises
     ------
@@ -241,17 +241,17 @@ def levels(
     assumptions: Sequence[str] = (),
     book: Book | None = None,
 ) -> Levels:
-    """Return what waits in each cell of a grid.
+    """Return the open notional of each cell of a grid.
 
     Parameters
     ----------
     outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
-    survival : of the book, where it thins out
-    half_life : time in which a level loses half of itself, beside all else
-    pieces : where levels stood while they moved, as ``engine.drift.level_pieces`` returns it
+    survival : of the book, where it decays
+    half_life : time in which a level loses half of its amount, on top of ``survival``
+    pieces : prices of levels that moved, as ``engine.drift.level_pieces`` returns them
     measure : notional at the level, or quantity, which open interest is counted in
     unit : what each level is rounded to; None: a cent, or a millionth of a base unit
-    assumptions, book : to be carried along: what the outcomes rest on, and whose they are
+    assumptions, book : carried along: the assumptions behind the outcomes, and the book they belong to
 
     Raises
     ------
@@ -270,7 +270,7 @@ def levels(
         for columns in row_columns(outcomes, grid.symbol, pieces, measure, size):
             list(pool.map(SideCells.add, sides.values(), (columns, columns)))
         cells = dict(zip(SIDES, pool.map(SideCells.cells, sides.values()), strict=True))
-    fading = () if half_life is None else (f"levels lose half of themselves every {half_life}",)
+    fading = () if half_life is None else (f"levels halve every {half_life}",)
     where = STILL if pieces is None else MOVED
     return Levels(
         grid,

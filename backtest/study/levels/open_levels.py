@@ -1,4 +1,4 @@
-"""The positions whose levels wait at a moment, thinned to what is left of them by then."""
+"""Open liquidation levels at one moment, after decay."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Measure = Literal["notional", "quantity"]
 
 
 def amount_at(price: str, measure: Measure) -> pl.Expr:
-    """Return what a level is worth, one trader's: its notional at a price, or its quantity."""
+    """Return the amount of a level for one trader: its notional at a price, or its quantity."""
     return pl.col("quantity") if measure == "quantity" else notional_at(price)
 
 
 def require_measured(outcomes: pl.DataFrame, measure: Measure) -> None:
-    """Refuse outcomes that do not say how their contracts pay, where notionals are asked for."""
+    """Refuse outcomes without a contract kind where the measure is notional."""
     if measure == "notional":
         require(outcomes, "contract_kind")
 
@@ -34,13 +34,13 @@ def require_no_funding(outcomes: pl.DataFrame) -> None:
     if outcomes.select((pl.col("funding_paid") != 0.0).any()).item():
         raise ArgumentError(
             "levels need outcomes swept without funding, which moves them: levels_of(book, market, venue, grid) "
-            "does that, or market.without_funding(); levels_of(..., drift=True) follows them"
+            "does that, or market.without_funding(); levels_of(..., drift=True) moves the levels instead"
         )
 
 
 @checked
 def as_of(outcomes: pl.DataFrame, pieces: pl.DataFrame, moment: datetime) -> pl.DataFrame:
-    """Return the outcomes of positions that stand somewhere at a moment, with the level and quantity of then."""
+    """Return the outcomes of positions open at a moment, with their level and quantity at that time."""
     until = pl.col("until_time")
     now = pieces.filter(pl.col("from_time") <= moment, until.is_null() | (until >= moment))
     found = outcomes[now["row"]].with_columns(now.select("row", "quantity", liquidation_price="price"))
@@ -57,20 +57,21 @@ def open_levels_at(
     pieces: pl.DataFrame | None = None,
     measure: Measure = "notional",
 ) -> pl.DataFrame:
-    """Return the levels of a symbol that wait at a moment, thinned to what is left of them by then.
+    """Return the open levels of a symbol at a moment, after decay.
 
-    The moment is the end of a bar: what its range reached is gone, what the next one reaches still waits.
+    The moment is the end of a bar: levels within its range are triggered, levels that the next bar triggers are
+    still open.
 
     Parameters
     ----------
     outcomes : as ``sweep`` returns them, without funding
-    survival : of the book, where it thins out
-    pieces : where levels stood while they moved
+    survival : of the book, where it decays
+    pieces : prices of levels that moved
     measure : as in ``levels.levels``
 
     Returns
     -------
-    The rows of ``outcomes`` that wait, with level and quantity as of then, and ``amount`` at the level.
+    The rows of ``outcomes`` that are open, with level and quantity at that time, and ``amount`` at the level.
     """
     require_measured(outcomes, measure)
     ended = pl.col("outcome_time")

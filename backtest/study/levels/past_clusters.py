@@ -56,9 +56,9 @@ def cluster_outcomes(
     └───────┴─────────┴───────────┴────────┴──────┘
     """
     moment = clusters["time"][0] if clusters.height else until
-    standing = open_levels_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
+    levels = open_levels_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
     ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") < until)
-    fate = standing.with_columns(gone=ended, hit=ended & pl.col("liquidated"))
+    fate = levels.with_columns(ended=ended, hit=ended & pl.col("liquidated"))
     left = _left(fate, survival, moment, until)
     fate = fate.with_columns(left=pl.col("amount") * left)
     if pieces is not None:
@@ -69,7 +69,7 @@ def cluster_outcomes(
         sums = own.select(
             pl.sum("amount"),
             triggered=pl.col("left").filter("hit").sum(),
-            open=pl.col("left").filter(~pl.col("gone")).sum(),
+            open=pl.col("left").filter(~pl.col("ended")).sum(),
             first=pl.col("outcome_time").filter("hit").min(),
         ).row(0, named=True)
         whole = sums["amount"] or 1.0
@@ -92,10 +92,10 @@ def _remaining(rows: pl.DataFrame, pieces: pl.DataFrame, until: datetime) -> pl.
 
 
 def _left(rows: pl.DataFrame, survival: pl.DataFrame | None, moment: datetime, until: datetime) -> pl.Series:
-    """Return what holders' own closing leaves, from a moment, of each row when it ends, or by a later one."""
+    """Return the share of each row that holders have not closed between a moment and its end, or a later one."""
     if survival is None:
         return pl.repeat(1.0, rows.height, eager=True)
-    ends = pl.when("gone").then(pl.col("outcome_time")).otherwise(pl.lit(until).cast(Time))
+    ends = pl.when("ended").then(pl.col("outcome_time")).otherwise(pl.lit(until).cast(Time))
     at = rows.with_columns(outcome_time=pl.lit(moment).cast(Time))
     later = surviving_weight(rows.with_columns(outcome_time=ends), survival)
     return (later / surviving_weight(at, survival)).fill_nan(0.0)

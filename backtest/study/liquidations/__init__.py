@@ -1,4 +1,4 @@
-"""Liquidated flow: by interval, cascades, contagion, feeds."""
+"""Liquidations: flow by interval, cascades, contagion, throttled feeds."""
 
 from typing import TYPE_CHECKING
 

@@ -1,18 +1,18 @@
-"""How many further liquidations one liquidation sets off: the branching ratio, and the sizes it implies.
+"""Branching ratio: the number of further liquidations that one liquidation triggers, and the sizes it implies.
 
-In a process where each event sets off n others on average, directly, a family (an event and all that come of it)
+In a process where each event directly triggers n others on average, a family (an event and all its descendants)
 has 1 / (1 − n) members, and counts in long windows vary more than a Poisson process by Var N / E N = 1 / (1 − n)².
-Turned round, n = 1 − 1 / √(Var N / E N) (Hardiman and Bouchaud 2014), which needs no likelihood and no stamps
-finer than the window.
+Hence n = 1 − 1 / √(Var N / E N) (Hardiman and Bouchaud 2014), which needs no likelihood and no
+timestamps finer than the window.
 
 **It measures clustering, whatever its cause.** Positions that share a price path are liquidated together though
-none sets off another, and a rate that changes through time drives the estimate to 1 as windows lengthen. By itself
-it says nothing of contagion: :func:`side_by_side` puts it beside that of the same run without feedback, whose true
-ratio is zero. (On the bundled sample of May 2021, where nothing feeds back, 100,000 positions read 0.83 in windows
-of five minutes and 0.91 in windows of six hours, a million 0.94 and 0.97: a shared fate counts more the more share
-it.) It is biased low for windows that are not many times longer than the time between cause and effect, by as much
-as :func:`reading` says: with a kernel of one second, ratios of 0.2, 0.5, 0.8 read 0.18, 0.46, 0.74 in windows of
-10 s, and 0.20, 0.50, 0.80 in windows of 1,000 s. Events are rows, whatever their weight.
+none triggers another, and a rate that changes through time drives the estimate to 1 as windows lengthen. Alone it
+is no evidence of contagion: :func:`side_by_side` compares it with the same run without feedback, whose true ratio
+is zero. (On the bundled sample of May 2021, without feedback, 100,000 positions read 0.83 in windows
+of five minutes and 0.91 in windows of six hours, a million 0.94 and 0.97: the more positions share a path,
+the higher.) It is biased low for windows that are not many times longer than the time between cause and effect, by
+as much as :func:`reading` says: with a kernel of one second, ratios of 0.2, 0.5, 0.8 read 0.18, 0.46, 0.74 in
+windows of 10 s, and 0.20, 0.50, 0.80 in windows of 1,000 s. Events are rows, whatever their weight.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __dir__ = __all__.copy
 
 @checked
 def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: datetime) -> pl.DataFrame:
-    """Return how many rows were liquidated in each window.
+    """Return the number of rows liquidated in each window.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: d
 
     Returns
     -------
-    ``time`` (opening of the window) and ``count``, empty windows as zeros.
+    ``time`` (start of the window) and ``count``, empty windows as zeros.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def branching_ratio(count: str = "count") -> pl.Expr:
 
 
 def reading(ratio: npt.ArrayLike, *, window: timedelta, kernel: timedelta) -> Floats:
-    """Return what the estimate reads, on average over long histories, of a process with an exponential kernel.
+    """Return the mean estimate over long histories, for a process with an exponential kernel.
 
     The covariance of the rate decays as e^(−(1 − n) t / kernel), which gives counts in windows w the variance
     Var N / E N = 1 + n (2 − n) / (1 − n)² (1 − (1 − e^(−x)) / x), x = (1 − n) w / kernel.
@@ -134,7 +134,7 @@ def reading(ratio: npt.ArrayLike, *, window: timedelta, kernel: timedelta) -> Fl
 def side_by_side(
     coupled: pl.DataFrame, uncoupled: pl.DataFrame, *, window: timedelta, start: datetime, end: datetime
 ) -> pl.DataFrame:
-    """Return the branching ratio of a run beside that of the same run without feedback, whose contagion is zero.
+    """Return the branching ratios of a run with feedback and of the same run without, whose contagion is zero.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def bands(
 
 
 def borel(sizes: Integers, ratio: float) -> Floats:
-    """Return the probability that a family has so many members: e^(−n k) (n k)^(k − 1) / k!  (Borel 1942).
+    """Return the probability of each family size: e^(−n k) (n k)^(k − 1) / k!  (Borel 1942).
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def borel(sizes: Integers, ratio: float) -> Floats:
 
 
 def family_sizes(count: int, ratio: float, rng: np.random.Generator) -> Integers:
-    """Return how many members so many simulated families have, each member with Poisson(n) children of its own."""
+    """Return the sizes of ``count`` simulated families, each member with Poisson(n) children of its own."""
     _check_ratio(ratio)
     generation = np.ones(count, np.int64)
     sizes = generation.copy()

@@ -1,8 +1,8 @@
 """Cascades: liquidations close in time, one row each.
 
-Everything starts from *pulses*, what was liquidated at each stamp: :func:`pulses` of outcomes, or a frame of
-``flow.by_interval``. A rule of ``segmentation`` says which pulses take part and how close in time they must be to
-belong together::
+Everything starts from *pulses*, the liquidations at each timestamp: :func:`pulses` of outcomes, or a frame of
+``flow.by_interval``. A rule of ``segmentation`` decides which pulses take part and how close in time they must be
+to belong together::
 
     rule = GapRule(timedelta(minutes=5), bar=timedelta(minutes=1))
     table = with_price_moves(find(pulses(outcomes), rule), market.bars)
@@ -41,18 +41,18 @@ MINUTE = timedelta(minutes=1)
 
 @checked
 def pulses(outcomes: pl.DataFrame, *, across_symbols: bool = False, unit: float = 0.01) -> pl.DataFrame:
-    """Return what was liquidated at each stamp.
+    """Return the liquidations at each timestamp, added up.
 
     Parameters
     ----------
-    outcomes : as ``sweep`` returns them; of them the liquidated rows, times ``surviving_weight``, else ``weight``
+    outcomes : as ``sweep`` returns them; liquidated rows count, times ``surviving_weight``, else ``weight``
     across_symbols : add all symbols up, so that a cascade may run through several
     unit : settlement currency that amounts are rounded to before they are added up
 
     Returns
     -------
     ``symbol`` (unless across), ``time``, ``long_notional, short_notional, notional`` at the fill, ``count``
-    (positions times weight), ``largest_fill`` of one position. Stamps at which nothing was liquidated are absent.
+    (positions times weight), ``largest_fill`` of one position. Timestamps without liquidations are absent.
 
     Examples
     --------
@@ -85,10 +85,10 @@ def find(pulses: pl.DataFrame, rule: Rule, *, unit: float = 0.01) -> pl.DataFram
 
     Returns
     -------
-    ``symbol`` (where pulses have it), ``start`` (first stamp), ``end`` (a bar after the last), ``peak_time`` (the
-    heaviest stamp, the first of equals), ``notional``, ``count``, ``long_share`` of the notional,
-    ``peak_notional`` at the peak, ``largest_fill`` of one position (null where pulses do not tell), ``duration``,
-    ``speed`` (notional a minute; NaN where the duration is zero), ``rule``.
+    ``symbol`` (where pulses have it), ``start`` (first timestamp), ``end`` (a bar after the last), ``peak_time``
+    (the heaviest timestamp, the first of equals), ``notional``, ``count``, ``long_share`` of the notional,
+    ``peak_notional`` at the peak, ``largest_fill`` of one position (null where pulses have no such column),
+    ``duration``, ``speed`` (notional a minute; NaN where the duration is zero), ``rule``.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def with_price_moves(cascades: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame
 
 @checked
 def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
-    """Return how much was liquidated up to the end of each interval.
+    """Return the notional liquidated up to the end of each interval.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
 
     Returns
     -------
-    ``time`` (opening of the interval), ``long_notional, short_notional, notional`` in it and all before.
+    ``time`` (start of the interval), ``long_notional, short_notional, notional`` in it and all before.
 
     Examples
     --------
@@ -216,7 +216,7 @@ def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
 
 @checked
 def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
-    """Return how much is liquidated at each hour of the day (UTC), on average.
+    """Return the mean notional liquidated at each hour of the day (UTC).
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     Returns
     -------
     24 rows: ``hour``, ``long_notional, short_notional, notional`` of a mean hour, ``hours`` it is the mean of.
-    NaN where that is none.
+    NaN for an hour that never occurs.
 
     Examples
     --------
@@ -312,7 +312,7 @@ def compare(runs: Mapping[str, pl.DataFrame], *, unit: float = 0.01) -> pl.DataF
 
 
 def _weight(outcomes: pl.DataFrame) -> pl.Expr:
-    """Return how many positions each row still stood for when it was liquidated, as ``weight``."""
+    """Return the number of positions left in each row when it was liquidated, as ``weight``."""
     named = [pl.col(name) for name in ("surviving_weight", "weight") if name in outcomes.columns]
     return next(iter(named), pl.lit(1.0)).alias("weight")
 

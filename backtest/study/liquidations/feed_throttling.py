@@ -1,20 +1,21 @@
-"""What a feed shows that passes on at most one liquidation a symbol and second: an estimate, and named so.
+"""Feed throttling: estimated part of liquidations that a feed shows, at most one per symbol and second.
 
-Venues cut their feeds to that between April and September 2021. Which order of a second is shown is their rule:
-Binance's documentation said ``latest`` until it was changed to ``largest``. Counts and notional are kept apart: by
-the latest order both have the same expected share, by the largest more of the notional is seen.
+Venues throttled their feeds to that between April and September 2021. Which order of a second is shown is their
+rule: Binance's documentation said ``latest`` until it was changed to ``largest``. Counts and notional are
+separate: with the latest order both have the same expected share, with the largest more of the notional is seen.
 
 Orders of a second are counted by a negative binomial law with mean ``rate`` and variance rate (1 + dispersion):
 clusters arrive at random, their sizes follow the logarithmic law (Quenouille 1949), and a cluster falls within one
-second. A second is silent with chance ``(1 + dispersion)^(-rate / dispersion)``, so the visible share of counts is
+second. A second has no order with probability ``(1 + dispersion)^(-rate / dispersion)``, so the visible share of
+counts is
 
     (1 - exp(-a rate)) / rate        a = ln(1 + dispersion) / dispersion, 1 / a the mean size of a cluster
 
 Dispersion 0 is uniform arrival, a = 1: ``(1 - exp(-rate)) / rate``, an upper bound for every feed whose rate
-varies at random from second to second, since exp is convex (Jensen). Real arrivals cluster. Orders evenly apart
-would be seen better; nothing of the kind has been reported.
+varies at random from second to second, since exp is convex (Jensen). Real arrivals cluster. Evenly spaced
+orders would be seen better; no such arrival has been reported.
 
-What is hidden depends on how many orders there are: of an invented book, on the number of positions it was given.
+The hidden part depends on the number of orders: in a synthetic book, on the number of positions chosen.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def visible_notional_share(rate: npt.ArrayLike, sizes: npt.ArrayLike, dispersion
 
     Returns
     -------
-    As ``rate``; at rate zero the limit, what is seen of a cluster that stands alone.
+    As ``rate``; at rate zero the limit, the share seen of a single cluster.
 
     Examples
     --------
@@ -136,7 +137,7 @@ def implied_rate(share: npt.ArrayLike, dispersion: float = 0.0) -> Floats:
 
     Returns
     -------
-    As ``share``; NaN above what is seen of single clusters, which no rate shows.
+    As ``share``; NaN above the share seen of single clusters, which no rate reaches.
 
     Examples
     --------
@@ -146,7 +147,7 @@ def implied_rate(share: npt.ArrayLike, dispersion: float = 0.0) -> Floats:
     """
     shares = _checked("share", share)
     if (shares == 0).any():
-        raise ArgumentError("must be above zero: no rate hides everything", argument="share")
+        raise ArgumentError("must be above zero: every rate shows something", argument="share")
     clusters = _clusters(dispersion)
     relative = np.where(shares <= clusters, shares / clusters, np.nan)
 
@@ -157,11 +158,11 @@ def implied_rate(share: npt.ArrayLike, dispersion: float = 0.0) -> Floats:
 
 
 def dispersion_of_gaps(share: float) -> float:
-    """Return the dispersion at which so many gaps between liquidations are shorter than a second.
+    """Return the dispersion at which this share of gaps between liquidations is shorter than a second.
 
-    In quiet times clusters stand apart, so that short gaps are those inside a cluster: of a mean number m of
-    orders m - 1 follow another, hence 1 - share = 1 / m = ln(1 + dispersion) / dispersion. Clusters that lie
-    across the turn of a second are taken as whole: a little more is seen than this says.
+    In quiet times clusters are far apart, so that short gaps are those inside a cluster: of a mean number m of
+    orders m - 1 follow another, hence 1 - share = 1 / m = ln(1 + dispersion) / dispersion. A cluster
+    across two seconds counts as one: slightly more is seen in fact.
 
     Examples
     --------
@@ -190,7 +191,7 @@ def shown(
     rule: Rule = "latest",
     dispersion: float = 0.0,
 ) -> pl.DataFrame:
-    """Return the liquidated rows, their ``weight`` the expected number that a feed shows.
+    """Return the liquidated rows with the expected number that a feed shows as ``weight``.
 
     The n orders of a symbol and bar fall into its S seconds regardless of size: uniformly, each in any; clustered,
     as an urn where each draw of a second makes it likelier (Pólya), which is the negative binomial law given n,
@@ -249,13 +250,13 @@ def visible(
     dispersion: float = 0.0,
     unit: float = 0.01,
 ) -> pl.DataFrame:
-    """Return what was liquidated and the part of it a feed is expected to show, by any keys.
+    """Return the liquidations, and the part that a feed is expected to show, by any keys.
 
     Parameters
     ----------
     by : columns, or expressions such as ``flow.interval``; the feed is cut by symbol whatever they are
     bar, rule, dispersion : as in :func:`shown`
-    unit : settlement currency that amounts are rounded to before they are added up; of expected ones a finer one
+    unit : settlement currency that amounts are rounded to before they are added up, expected ones finer
 
     Returns
     -------
@@ -296,7 +297,7 @@ def visible(
 
 
 def curve(rates: npt.ArrayLike, dispersion: float) -> pl.DataFrame:
-    """Return ``rate`` and the visible share of counts at it, ``uniform`` and ``clustered``.
+    """Return the visible share of counts at each ``rate``, ``uniform`` and ``clustered``.
 
     Examples
     --------
@@ -336,7 +337,7 @@ def _sum(amount: pl.Expr, unit: float) -> pl.Expr:
 
 
 def _clusters(dispersion: float) -> float:
-    """Return clusters an order: one over the mean size of a cluster."""
+    """Return clusters per order: one over the mean size of a cluster."""
     if not (math.isfinite(dispersion) and dispersion >= 0):
         raise ArgumentError(f"must be finite and not negative, is {dispersion!r}", argument="dispersion")
     return math.log1p(dispersion) / dispersion if dispersion > 0 else 1.0

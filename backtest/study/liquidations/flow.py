@@ -1,16 +1,16 @@
-"""Liquidated flow: how much was liquidated, of what, when and at which price.
+"""Liquidated flow: notional, counts and shares by time, side, leverage and price.
 
-Every statistic is a sum over the liquidated rows of an outcome frame, scaled by ``weight`` where it is there (of
-books that thin out, by what was left of it: ``surviving_weight``).
+Every statistic is a sum over the liquidated rows of an outcome frame, scaled by ``weight`` where there is one (in
+books that decay, by the weight that was left: ``surviving_weight``).
 Amounts are in settlement currency, rounded to a ``unit`` of it and added up as int64: no total depends on the
 order of the rows or the number of threads. Shares are of the book: entry notional over the entry notional of
 *all* rows given, so they add up to the share of the book that was liquidated.
 
-Functions also take what ``condensed.condense`` makes of outcomes, in their place: of a book too large to be one
-frame, its parts added up give the same figures to the last digit.
+Functions also take condensed outcomes (``partial_sums.outcomes.condense``): the parts of a book too large for one
+frame, added up, give the same figures to the last digit.
 
-Outcomes say themselves what each position was worth at its entry (``entry_notional``) and how its contract pays
-(``contract_kind``): frames without them are refused where they are needed.
+Outcomes carry the notional of each position at its entry (``entry_notional``) and how its contract pays
+(``contract_kind``): frames without these columns are refused where they are needed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ EVERY_ROW = pl.lit(True)
 
 
 def interval(every: str = "1h") -> pl.Expr:
-    """Return the opening of the interval each outcome falls in, as ``time``.
+    """Return the start of the interval of each outcome, as ``time``.
 
     Examples
     --------
@@ -104,12 +104,12 @@ def require(outcomes: pl.DataFrame, *names: str) -> None:
 
 @checked
 def weight(outcomes: pl.DataFrame) -> pl.Expr:
-    """Return how many traders each row stands for, as ``weight``: one where the frame does not say."""
+    """Return the number of traders of each row, as ``weight``: one where the frame has no such column."""
     return (pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)).alias("weight")
 
 
 def whole_units(amount: pl.Expr, unit: float) -> pl.Expr:
-    """Return amounts rounded to whole units, as int64: their sums depend on no order."""
+    """Return amounts rounded to whole units, as int64: their sums do not depend on the order."""
     return (amount * (1 / unit)).round().cast(pl.Int64)
 
 
@@ -170,7 +170,7 @@ def liquidated(
     *,
     unit: float = 0.01,
 ) -> pl.DataFrame:
-    """Return what was liquidated, by any keys.
+    """Return the liquidated notional, count and shortfall by any keys.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def by_interval(
 
     Returns
     -------
-    ``time`` (opening of the interval); ``long_notional``, ``short_notional``, ``notional`` at the fill;
+    ``time`` (start of the interval); ``long_notional``, ``short_notional``, ``notional`` at the fill;
     ``long_count``, ``short_count``, ``count``; ``long_share``, ``short_share``, ``share`` of the book.
 
     Examples
@@ -338,9 +338,9 @@ def concentration(
     *,
     unit: float = 0.01,
 ) -> pl.DataFrame:
-    """Return how much of each interval's liquidated entry notional its largest row holds.
+    """Return the share of the largest row in each interval's liquidated entry notional.
 
-    Where sizes have heavy tails an interval can be heavy because of one position: its rank says little then.
+    Where sizes have heavy tails an interval can be heavy because of one position: its rank means little then.
 
     Returns
     -------
@@ -372,7 +372,7 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
 
     Returns
     -------
-    ``start`` and ``last`` (openings of the run's first and last hour), ``notional``, ``share``, ``count`` and
+    ``start`` and ``last`` (start of the run's first and last hour), ``notional``, ``share``, ``count`` and
     ``rank``, in order of time. Runs overlap; ``rank`` is null where nothing was liquidated.
 
     Raises
@@ -481,7 +481,7 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
 
 @checked
 def in_units(outcomes: pl.DataFrame, unit: float = 0.01) -> pl.LazyFrame:
-    """Return rows with whole numbers of units: of amounts, of the weight opened, of what was left of it."""
+    """Return rows with whole numbers of units: of amounts, of the weight opened, of the weight left."""
     if _is_condensed(outcomes):
         return outcomes.lazy()
     require(outcomes, "entry_notional")
@@ -497,7 +497,7 @@ def in_units(outcomes: pl.DataFrame, unit: float = 0.01) -> pl.LazyFrame:
 
 
 def _weighed(outcomes: pl.DataFrame) -> pl.LazyFrame:
-    """Return rows with whole numbers of units of the weight opened, and of what was left of it."""
+    """Return rows with whole numbers of units of the weight opened, and of the weight left."""
     if _is_condensed(outcomes):
         return outcomes.lazy()
     return outcomes.lazy().with_columns(
@@ -515,7 +515,7 @@ def _is_condensed(outcomes: pl.DataFrame) -> bool:
 
 
 def _check_condensed(outcomes: pl.DataFrame, unit: float, *split_by: pl.Expr) -> None:
-    """Refuse another unit than a condensed frame is in, and to split by time what it holds as one."""
+    """Refuse another unit than that of a condensed frame, and windows that split its intervals."""
     if not _is_condensed(outcomes) or outcomes.is_empty():
         return
     kept = outcomes["unit"].unique().to_list()

@@ -1,12 +1,12 @@
-"""Events that set off events, by likelihood: a Hawkes process with an exponential kernel.
+"""Hawkes process: events that trigger further events, with an exponential kernel, fitted by likelihood.
 
 The rate at time t is μ + Σ α e^(−β (t − t_i)) over the events before it: ``base_rate`` μ, ``jump`` α, ``decay`` β,
-all a second. Each event sets off n = α / β others on average, the branching ratio.
+all a second. Each event triggers n = α / β others on average, the branching ratio.
 
-Only for stamps finer than the kernel, such as recorded liquidations in milliseconds. Outcomes of a sweep are
-stamped with the opening of their bar: a whole bar becomes one instant, and the likelihood grows without limit as
-the decay does. Such stamps are refused; ``branching`` needs none. As there, a base rate that truly changes through
-time passes for contagion (Wehrli and Sornette 2020).
+Only for timestamps finer than the kernel, such as recorded liquidations in milliseconds. Outcomes of a sweep carry
+the open time of their bar: a whole bar becomes one instant, and the likelihood grows without limit with the decay.
+Such timestamps are refused; use ``branching`` instead. As there, a base rate that changes through time looks like
+contagion (Wehrli and Sornette 2020).
 
 References: Hawkes (1971); Ozaki (1979) for the likelihood; Ogata (1981) for its recursion.
 """
@@ -29,24 +29,24 @@ from backtest.schemas.arguments import checked
 __all__ = ["Hawkes", "fit", "log_likelihood", "seconds", "simulate"]
 __dir__ = __all__.copy
 
-#: More than this share of events at the stamp of the one before: too coarse to tell causes from effects.
+#: More than this share of events at the timestamp of the one before: too coarse to separate causes from effects.
 MOST_SHARED = 0.05
 
-#: Stamps on a grid coarser than this part of the median gap between them, likewise.
+#: Timestamps on a grid coarser than this part of the median gap between them, likewise.
 COARSEST_GRID = 0.1
 
 #: Fewer gaps than this may be whole multiples of something by chance.
 FEWEST_GAPS = 10
 
 #: What to do instead.
-REFUSED = "a likelihood needs stamps finer than the kernel; for stamps of bars use branching.side_by_side"
+REFUSED = "a likelihood needs timestamps finer than the kernel; for timestamps of bars use branching.side_by_side"
 
-#: Fewer events than this fit anything.
+#: Fewest events for a fit.
 LEAST_EVENTS = 50
 
 MICROSECONDS = 1e6
 
-#: Logarithms and logits beyond these are searched no further.
+#: Bound of the search, in logarithms and logits.
 LARGEST = 30.0
 
 #: Of the second differences that curvature is taken from, in logarithms and logits.
@@ -69,7 +69,7 @@ class Hawkes:
     0.5
     """
 
-    base_rate: float  #: μ, events a second that nothing set off
+    base_rate: float  #: μ, events a second that no other event triggered
     jump: float  #: α, what each event adds to the rate, a second
     decay: float  #: β, a second
 
@@ -79,24 +79,24 @@ class Hawkes:
 
     @property
     def branching_ratio(self) -> float:
-        """How many others an event sets off directly: n = α / β."""
+        """Number of events that one event directly triggers: n = α / β."""
         return self.jump / self.decay
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The process of highest likelihood, and how far it can be trusted."""
+    """The process of highest likelihood, with its standard error."""
 
     process: Hawkes
     standard_error: float  #: of the branching ratio, from the curvature of the likelihood; NaN where it has none
     log_likelihood: float
-    poisson_log_likelihood: float  #: of the best process in which no event sets off another
+    poisson_log_likelihood: float  #: of the best process in which no event triggers another
     events: int
 
 
 @checked
 def seconds(times: pl.Series) -> Floats:
-    """Return stamps as (n,) seconds after the first, ascending.
+    """Return timestamps as (n,) seconds after the first, ascending.
 
     Examples
     --------
@@ -116,12 +116,12 @@ def log_likelihood(times: Floats, process: Hawkes, *, end: float) -> float:
     Parameters
     ----------
     times : (n,) seconds, ascending, in [0, end]
-    end : seconds; how long was watched
+    end : seconds; length of the observation
 
     Raises
     ------
     DataError
-        For times out of order or out of [0, end], and for stamps too coarse (see the module).
+        For times out of order or out of [0, end], and for timestamps too coarse (see the module).
 
     Examples
     --------
@@ -141,7 +141,7 @@ def fit(times: Floats, *, end: float) -> Fit:
     Parameters
     ----------
     times : (n,) seconds, ascending, in [0, end]
-    end : seconds; how long was watched
+    end : seconds; length of the observation
 
     Raises
     ------
@@ -181,7 +181,7 @@ def fit(times: Floats, *, end: float) -> Fit:
 def simulate(process: Hawkes, *, end: float, rng: np.random.Generator) -> Floats:
     """Return (n,) event times in [0, end], ascending: each generation is the children of the one before.
 
-    Nothing comes in from before time 0, so the first few multiples of 1 / (β − α) hold too few events.
+    No event before time 0 has an effect, so the first few multiples of 1 / (β − α) hold too few events.
 
     Examples
     --------
@@ -235,12 +235,12 @@ def _check_times(times: Floats, end: float) -> None:
     shared = float((gaps == 0).sum()) / times.size
     if shared > MOST_SHARED:
         raise DataError(
-            f"times: {100 * shared:.0f} % of {times.size:,} events share the stamp of the one before, at most "
+            f"times: {100 * shared:.0f} % of {times.size:,} events share the timestamp of the one before, at most "
             f"{100 * MOST_SHARED:g} % may: {REFUSED}"
         )
     if gaps.size >= FEWEST_GAPS and _grid(gaps) > COARSEST_GRID * float(np.median(gaps)):
         raise DataError(
-            f"times: stamps are whole multiples of {_grid(gaps):g} s, {np.median(gaps):g} s apart: {REFUSED}"
+            f"times: timestamps are whole multiples of {_grid(gaps):g} s, {np.median(gaps):g} s apart: {REFUSED}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which side was liquidated, whether that lasts, and how much of a fall in open interest was forced."""
+"""Imbalance of liquidated longs and shorts, its persistence, and the forced share of falls in open interest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUANTITY_UNIT = 1e-8
 
 
 def imbalance(measure: str = "notional") -> pl.Expr:
-    """Return (longs - shorts) / (longs + shorts), from -1 to 1, as ``imbalance``; null where nothing happened.
+    """Return (longs - shorts) / (longs + shorts), from -1 to 1, as ``imbalance``; null without liquidations.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def imbalance(measure: str = "notional") -> pl.Expr:
 
 @checked
 def by_interval(flow: pl.DataFrame, measure: str = "notional") -> pl.DataFrame:
-    """Return ``time``, ``imbalance`` and what was liquidated, ``measure``, of every interval.
+    """Return ``time``, ``imbalance`` and the liquidated ``measure`` of every interval.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def by_interval(flow: pl.DataFrame, measure: str = "notional") -> pl.DataFrame:
 
 @checked
 def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "notional") -> pl.DataFrame:
-    """Return the correlation of the imbalance with itself some intervals earlier.
+    """Return the autocorrelation of the imbalance at given lags.
 
     Pearson's, over the intervals in which something was liquidated both then and earlier; each pair's means are
     its own. Errors are not independent: for a band resample calendar blocks (``study.bootstrap``).
@@ -112,10 +112,10 @@ def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "not
 
 @checked
 def forced_share(outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h") -> pl.DataFrame:
-    """Return how much of each fall in open interest was liquidated, in base units, by symbol and interval.
+    """Return the liquidated share of each fall in open interest, in base units, by symbol and interval.
 
-    Both sides are added up. A liquidated position leaves open interest only where nobody takes it over, so the
-    share may exceed 1. In base units, since open interest in dollars falls with the price alone.
+    Both sides are added up. A liquidated position leaves open interest only where no other trader takes it over,
+    so the share may exceed 1. In base units, since open interest in dollars falls with the price alone.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def step(flow: pl.DataFrame) -> timedelta:
     Raises
     ------
     ArgumentError
-        Where they are fewer than two, or not evenly spaced: a week's gap is no lag of one hour.
+        Where they are fewer than two, or not evenly spaced: a gap of a week is not a lag of one hour.
     """
     steps = flow["time"].diff().drop_nulls().unique()
     if len(steps) != 1:
@@ -188,7 +188,7 @@ def step(flow: pl.DataFrame) -> timedelta:
 
 
 def _base_quantity() -> pl.Expr:
-    """Return base units that were closed: what an inverse position was worth in coin at the fill is its own."""
+    """Return the base units that were closed; the fill notional of an inverse contract is in coin already."""
     notional = pl.col("fill_notional")
     linear = pl.col("contract_kind") == "linear"
     return pl.when(linear).then(notional / pl.col("fill_price")).otherwise(notional)

@@ -1,8 +1,8 @@
-"""Rules that cut a history of liquidations into cascades.
+"""Rules that split a history of liquidations into cascades.
 
-A rule says which pulses (what was liquidated at one stamp) take part, and how far apart in time neighbours may be
-to belong together. It writes itself out with all its parameters: no statistic of cascades means anything without.
-``bar`` is what stamps were rounded down to: a liquidation stamped t happened in [t, t + bar). Zero: exact stamps.
+A rule decides which pulses (liquidations at one timestamp) take part, and how far apart in time neighbours may be
+to belong together. Its text holds all its parameters, without which no statistic of cascades can be read. ``bar``
+is the bar that timestamps were rounded down to: a liquidation stamped t happened in [t, t + bar). Zero: exact.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NOTHING = timedelta(0)
 
 @dataclass(frozen=True)
 class GapRule:
-    """Liquidations belong together where the stamps of neighbours lie at most ``gap`` apart.
+    """Liquidations belong together where the timestamps of neighbours lie at most ``gap`` apart.
 
     Raises
     ------
     ArgumentError
-        For a gap below two bars: stamps cannot tell such gaps apart.
+        For a gap below two bars, which timestamps cannot resolve.
 
     Examples
     --------
@@ -42,12 +42,12 @@ class GapRule:
         if self.gap < 2 * self.bar or self.gap <= NOTHING:
             raise ArgumentError(
                 f"GapRule: gap must be positive and at least two bars, {2 * self.bar}, is {self.gap}: "
-                "what happened in neighbouring bars may lie that far apart"
+                "liquidations in neighbouring bars may lie that far apart"
             )
 
     @property
     def reach(self) -> timedelta:
-        """Stamps this far apart belong together."""
+        """Longest distance of timestamps that belong together."""
         return self.gap
 
     def kept(self) -> pl.Expr:
@@ -87,7 +87,7 @@ class ThresholdRule:
 
     @property
     def reach(self) -> timedelta:
-        """Stamps this far apart belong together."""
+        """Longest distance of timestamps that belong together."""
         return self.bar
 
     def kept(self) -> pl.Expr:
@@ -104,7 +104,7 @@ class ThresholdRule:
 class PeakRule:
     """Neighbouring bars with at least a ``fraction`` of the heaviest bar: for a window around one event.
 
-    Over a long history one great bar hides all lesser cascades; cut the window first.
+    Over a long history one large bar hides all smaller cascades; select the window first.
 
     Raises
     ------
@@ -129,7 +129,7 @@ class PeakRule:
 
     @property
     def reach(self) -> timedelta:
-        """Stamps this far apart belong together."""
+        """Longest distance of timestamps that belong together."""
         return self.bar
 
     def kept(self) -> pl.Expr:

@@ -1,8 +1,8 @@
-"""How heavy the tail of a size distribution is: P(size > x) ∝ x^−exponent above a least size.
+"""Power-law tail of a size distribution: P(size > x) ∝ x^−exponent above a least size.
 
-The exponent is that of the exceedance probability, as Hill (1975) has it; Clauset, Shalizi and Newman (2009), from
-whom the choice of the least size is, count by the density, one more. Below 1 the mean is infinite, below 2 the
-variance. The standard error holds for independent sizes and a least size given in advance: for sizes of one
+The exponent is that of the exceedance probability, as in Hill (1975). The least size is chosen as in Clauset,
+Shalizi and Newman (2009), whose exponent is that of the density: one more. Below 1 the mean is infinite, below 2
+the variance. The standard error holds for independent sizes and a least size given in advance: for sizes of one
 history it is too small, and a band over calendar blocks (``bootstrap.band`` of this exponent) belongs beside it. A
 fitted tail is a description; nothing here shows that another law would fit worse.
 """
@@ -21,7 +21,7 @@ from backtest.schemas.arguments import checked
 __all__ = ["Tail", "exceedance", "fit", "hill"]
 __dir__ = __all__.copy
 
-#: Fewer sizes than this above the least one fit anything (Clauset et al. find about 50 needed to tell).
+#: Fewest sizes above the least one for a fit (Clauset et al. find about 50 necessary).
 LEAST_TAIL = 50
 
 #: Least sizes tried: 0.5 s for 100,000 sizes. On samples of 5,000, trying all moves the exponent by a fraction of

@@ -1,13 +1,13 @@
-"""What a history would have been without its liquidations: a range over impacts nobody measured.
+"""Price path without its liquidations: a range over assumed impacts.
 
-A real price already contains the cascade it went through, so nothing is fed forward here. The impact of the
-liquidations that took place is taken out: history * exp(-impact). How much of the fall they made is then
+A real price already contains its cascade, so no impact is added here. The impact of the liquidations that took
+place is removed: history * exp(-impact). Their share of the fall is then
 
     endogenous share = 1 - drawdown(flow removed) / drawdown(history)
 
-It rests on the impact of a notional, which no source gives for the day itself, and on how it fades. So every
-answer is a range over assumed impacts, never a number. That everyone else would have traded the same is assumed
-too.
+It depends on the impact of a notional, which no source gives for the day itself, and on its decay. So every
+result is a range over assumed impacts, never one number. It also assumes that all other traders would have traded
+the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MILLION, BASIS_POINT = 1e6, 1e-4
 
 @dataclass(frozen=True)
 class Impact:
-    """How notional moves the price: log price = basis points of the first million * (notional / million)^power.
+    """Price impact of notional: log price = basis points of the first million * (notional / million)^power.
 
     Power 1 is linear. Below 1 the history's liquidations count as one order, whose remaining notional is raised to
     the power: that does not depend on the interval, but only a single episode is one order.
@@ -47,11 +47,11 @@ class Impact:
     basis_points: float  #: that the first million of quote moves the price by
     power: float = 1.0
     _: KW_ONLY
-    permanent: float = 1.0  #: share of the notional that weighs on the price for good
+    permanent: float = 1.0  #: share of the notional whose impact is permanent
     half_life: timedelta | None = None  #: of the rest
 
     def __post_init__(self) -> None:
-        """Refuse impacts of the wrong sign, and a rest that is not told how to fade."""
+        """Refuse impacts of the wrong sign, and a decaying part without a half-life."""
         if not (math.isfinite(self.basis_points) and self.basis_points >= 0):
             raise ArgumentError(
                 f"must be finite and not negative, is {self.basis_points!r}", argument="basis_points"
@@ -66,7 +66,7 @@ class Impact:
             )
 
     def log_price(self, bought: pl.Expr, interval: timedelta) -> pl.Expr:
-        """Return by how much the flow up to each interval, its own included, has moved the log price.
+        """Return the move of the log price by the flow up to the end of each interval.
 
         Parameters
         ----------
@@ -121,10 +121,10 @@ def paths(
     *,
     price: str = "close",
 ) -> pl.DataFrame:
-    """Return a history and what it becomes with its liquidations removed, under each of several assumed impacts.
+    """Return a price history, and the same without its liquidations, under each of several assumed impacts.
 
     Longs are sold when they are liquidated, shorts bought. A bar's whole flow counts as earlier than its price:
-    true of its close, too much for its low.
+    right for its close, too much for its low.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def paths(
     Raises
     ------
     DataError
-        Where a bar's time is none of the flow's.
+        Where the flow has no interval for a bar's time.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def drawdown(price: pl.Expr) -> pl.Expr:
 
 @checked
 def endogenous_share(paths: pl.DataFrame) -> pl.DataFrame:
-    """Return how much of the deepest fall the liquidations made, under each assumed impact: read it as a range.
+    """Return the share of the deepest fall caused by liquidations, under each assumed impact: a range.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def endogenous_share(paths: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     ``impact``, ``drawdown``, ``drawdown_removed`` (of that path, wherever it is deepest) and ``endogenous_share``:
-    NaN where the history never fell, below zero where its liquidations held it up.
+    NaN where the history never fell, below zero where liquidations supported the price.
 
     Examples
     --------

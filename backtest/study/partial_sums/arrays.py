@@ -1,4 +1,4 @@
-"""Outcomes as the arrays that the kernels of sums take, and what they find as columns."""
+"""Arrays of outcomes for the kernels of sums, and their results as columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EDGES = readonly(np.array(LEVERAGE_EDGES))
 
 
 def symbols_of(outcomes: pl.DataFrame) -> tuple[str, ...]:
-    """Return the symbols there are; parts of a book are mostly of one."""
+    """Return the symbols of outcomes; a part of a book mostly has one."""
     symbols = outcomes["symbol"]
     if symbols.len() and (symbols == symbols[0]).all():
         return (symbols[0],)
@@ -34,7 +34,7 @@ def symbols_of(outcomes: pl.DataFrame) -> tuple[str, ...]:
 
 
 def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> sums.Rows:
-    """Return what every sum needs of outcomes."""
+    """Return the columns of outcomes that every sum needs."""
     price, has_leverage = floats(outcomes, "entry_price"), "leverage" in outcomes.columns
     has_weight = "weight" in outcomes.columns
     return sums.Rows(
@@ -119,7 +119,7 @@ def add_up(add: Callable[[int, sums.Groups, int], tuple[int, int]], rows: int) -
 
 
 def trader_columns(symbols: tuple[str, ...], traders: Integers) -> dict[str, pl.Series]:
-    """Return symbol, side and leverage bucket from the bits that tell them."""
+    """Return symbol, side and leverage bucket from their bits."""
     return {
         "symbol": pl.Series(symbols, dtype=pl.String).gather(traders >> 4),
         "side": categories(Side, traders >> 3 & 1),

@@ -1,8 +1,8 @@
-"""Maps of levels as sums over the parts of a book: what waits in a cell of the whole is what waits in the parts'.
+"""Level maps as sums over the parts of a book: a cell of the whole is the sum of the cells of the parts.
 
-A part is kept as what its cells change by from one column to the next, in whole units: a level costs its start and
-its end however long it waits, parts add up exactly in any order, and one running sum makes the map of the whole.
-That holds while levels do not thin out: survival and half-lives round what is left of a cell, not of a level.
+A part is kept as the changes of its cells from one column to the next, in whole units: a level takes two rows, its
+start and its end, however long it is open. Parts add up exactly in any order, and one running sum makes the map of
+the whole. That holds while levels do not decay: survival and half-lives round the cell, not the level.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from backtest.study.levels.cells import MOST_UNITS, SIDES
 from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import Levels
 
-#: What changes are told apart by, the grid by its number. Lines are the bins, then one of what waits beyond
-#: them, then one of what the mark reaches.
+#: Keys of changes, the grid by its number. Lines are the bins, then one for the notional beyond them, then one for
+#: the triggered notional.
 KEYS = ("grid", "side", "line", "column")
 
-#: A part in which nothing waits.
+#: A part without open levels.
 NOTHING = pl.DataFrame(
     schema={"grid": pl.Int32, "side": Side, "line": pl.Int32, "column": pl.Int32, "units": pl.Int64}
 )
 
 
 def level_changes(found: Levels, number: int) -> pl.DataFrame:
-    """Return what a map changes by from column to column: ``KEYS`` and ``units``, a row a change.
+    """Return the changes of a map from column to column: ``KEYS`` and ``units``, a row a change.
 
     Parameters
     ----------
-    found : not thinned out
+    found : without decay
     number : of its grid, where there are several
     """
     return pl.concat([_changes(_lines(found, side), side, number) for side in SIDES])
@@ -58,13 +58,13 @@ def merge_level_changes(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
 def levels_from(
     changes: pl.DataFrame, grid: LevelGrid, number: int, *, unit: float, assumptions: tuple[str, ...] = ()
 ) -> Levels:
-    """Return the map of a grid that changes are told of.
+    """Return the level map of a grid from its changes.
 
     Parameters
     ----------
     changes : as :func:`merge_level_changes` returns them
     grid, number, unit : what they were counted in
-    assumptions : to be carried along
+    assumptions : carried along
     """
     own = changes.filter(pl.col("grid") == number)
     lines = {side: _summed(own.filter(pl.col("side") == side), grid) for side in SIDES}
@@ -80,7 +80,7 @@ def levels_from(
 
 
 def _lines(found: Levels, side: str) -> Integers:
-    """Return (bins + 2, columns): the bins, what waits beyond them, what is reached."""
+    """Return (bins + 2, columns): the bins, the notional beyond them, the triggered notional."""
     cells = {"long": found.long, "short": found.short}[side]
     return np.vstack([cells, found.outside[side], found.triggered[side]])
 

@@ -1,9 +1,9 @@
-"""Outcomes condensed to the sums that statistics need of them, which add up exactly over the parts of a book.
+"""Condensed outcomes: the sums that statistics need, which add up exactly over the parts of a book.
 
 Everything is a whole number of units, summed as int64, or a largest or earliest value: parts merge to the same
-frame in any order and however the book was cut. ``flow`` takes condensed frames in place of outcomes; pulses, from
-which cascades are found, merge here too, so a cascade may run through any number of parts, and so do the lives
-that survival curves are made of.
+frame in any order and however the book was split. ``flow`` takes condensed frames in place of outcomes; pulses,
+from which cascades are found, merge here too, so a cascade may run through any number of parts, and so do the
+holding periods of survival curves.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from backtest.study.survival.survival import End, require_whole
 
 HOUR = timedelta(hours=1)
 
-#: What the rows of condensed outcomes are told apart by.
+#: Keys of the rows of condensed outcomes.
 KEYS = ("symbol", "side", "leverage_bucket", "outcome", "liquidated", "ambiguous", "outcome_time", "unit")
 LIVES_KEYS = ("symbol", "side", "leverage_bucket", "duration", "ended")
 SUMS = ("opened", "left", "book_notional", "entry_notional", "fill_notional", "shortfall")
@@ -42,17 +42,17 @@ def condense(
     *,
     unit: float = 0.01,
 ) -> pl.DataFrame:
-    """Return the sums that ``flow`` needs of some outcomes, a row a group of them.
+    """Return the sums that ``flow`` needs, a row a group of outcomes.
 
     Parameters
     ----------
     outcomes : as ``sweep`` returns them
-    every : finest interval that can be told apart afterwards; None: every stamp
+    every : finest interval that is kept; None: every timestamp
     unit : settlement currency that amounts are rounded to before they are added up
 
     Returns
     -------
-    The columns of ``KEYS`` (``outcome_time``: opening of the interval), ``SUMS`` in whole units as ``..._units``,
+    The columns of ``KEYS`` (``outcome_time``: start of the interval), ``SUMS`` in whole units as ``..._units``,
     ``largest_units`` (entry notional of one row), ``largest_fill`` of one row, ``first_time`` and ``last_time`` of
     the outcomes themselves.
 
@@ -86,15 +86,15 @@ def condense(
 
 
 def coarsen(condensed: pl.DataFrame, every: str) -> pl.DataFrame:
-    """Return a condensed frame that tells longer intervals apart."""
+    """Return a condensed frame in longer intervals."""
     return merge(condensed.with_columns(pl.col("outcome_time").dt.truncate(every)))
 
 
 def pulses_of(condensed: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
-    """Return what ``cascades.pulses`` does, of outcomes condensed to every stamp in the same unit."""
-    gone = condensed.lazy().filter("liquidated").rename({"outcome_time": "time"})
+    """Return the same as ``cascades.pulses``, from outcomes condensed to every timestamp in the same unit."""
+    liquidated = condensed.lazy().filter("liquidated").rename({"outcome_time": "time"})
     fill, side, per_unit = pl.col("fill_notional_units"), pl.col("side"), 1 / unit
-    pulses = gone.group_by("symbol", "time").agg(
+    pulses = liquidated.group_by("symbol", "time").agg(
         long_notional=fill.filter(side == "long").sum() / per_unit,
         short_notional=fill.filter(side == "short").sum() / per_unit,
         notional=fill.sum() / per_unit,
@@ -125,12 +125,12 @@ def merge_pulses(parts: pl.LazyFrame | pl.DataFrame, *, unit: float = 0.01) -> p
 
 
 def condense_lives(lives: pl.DataFrame, step: timedelta = HOUR) -> pl.DataFrame:
-    """Return how many lived how long and what ended them, which ``survival`` takes in place of the lives.
+    """Return the number of positions by holding period and end, which ``survival`` takes in place of single rows.
 
     Parameters
     ----------
     lives : as ``survival.lives`` returns them
-    step : durations are rounded up to whole numbers of it, or there would be as many of them as lives
+    step : durations are rounded up to whole numbers of it, which keeps them few
 
     Returns
     -------
@@ -150,7 +150,7 @@ def condense_lives(lives: pl.DataFrame, step: timedelta = HOUR) -> pl.DataFrame:
 
 
 def condense_ends(outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR) -> pl.DataFrame:
-    """Return what ``condense_lives`` does of the lives of outcomes, in one pass over them.
+    """Return the same as ``condense_lives`` of the holding periods of outcomes, in one pass.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def condense_ends(outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR
     Raises
     ------
     DataError
-        For books whose rows thin out, and as ``condense``.
+        For books that decay, and as ``condense``.
     """
     require_whole(outcomes)
     symbols, step_ms, per_weight = symbols_of(outcomes), step // timedelta(milliseconds=1), 1 / WEIGHT_UNIT
@@ -179,7 +179,7 @@ def condense_ends(outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR
 
 
 def merge_lives(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
-    """Return condensed lives of several parts of a book, one below the other, as those of the whole."""
+    """Return the condensed holding periods of the parts of a book, one below the other, as those of the whole."""
     units = whole_units(pl.col("weight"), WEIGHT_UNIT).sum() / (1 / WEIGHT_UNIT)
     return parts.lazy().group_by(LIVES_KEYS).agg(units).sort(LIVES_KEYS).collect(engine="streaming")
 

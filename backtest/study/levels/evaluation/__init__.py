@@ -1,4 +1,4 @@
-"""Whether a level map can be believed: labels, score, magnet test."""
+"""Evaluation of level maps: labels, score, magnet test."""
 
 from typing import TYPE_CHECKING
 

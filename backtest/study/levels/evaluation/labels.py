@@ -1,8 +1,8 @@
-"""What was liquidated where: labels for level maps, from a source that no map scored on them has seen.
+"""Labels for level maps: liquidations with time and price, from a source independent of the map.
 
-A map foretells its own positions perfectly. So labels are recorded liquidations with their prices, or those of a
-*hidden truth* book of other leverage mix, entries and seed; they carry its fingerprint, and a map of the very book
-behind them is refused.
+A map predicts its own positions perfectly. So labels are recorded liquidations with their prices, or those of a
+*hidden truth* book with another leverage mix, entries and seed. Labels of a book carry its fingerprint, and a map
+of the same book is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EVENTS = Schema(
 @dataclass(frozen=True, eq=False)
 @shown()
 class MapLabels:
-    """Liquidations of one symbol, and who says so.
+    """Liquidations of one symbol and their source.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class MapLabels:
     (1, 3)
     """
 
-    events: pl.DataFrame  #: ``time`` (opening of the bar, or the moment), ``price``, ``notional``
+    events: pl.DataFrame  #: ``time`` (open time of the bar, or the moment), ``price``, ``notional``
     source: str
     book: str | None = None  #: fingerprint of the hidden truth; None: recorded
 
@@ -70,7 +70,7 @@ def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
     Parameters
     ----------
     events : ``time, price, notional``
-    source : who recorded them, and what is wrong with them
+    source : who recorded them, and their known errors
 
     Examples
     --------
@@ -92,11 +92,11 @@ def hidden_events(
     conventions: Conventions = CAPPED,
     **changes: Unpack[Changes],
 ) -> MapLabels:
-    """Return labels of a book that stands for the truth, and stays hidden from maps.
+    """Return the liquidations of a hidden truth book as labels.
 
     Parameters
     ----------
-    book : of other leverage mix, entries and seed than any book a map is made of
+    book : with another leverage mix, entries and seed than any book a map is made of
     market, venue, conventions, changes : as for ``sweep``; with funding where the truth pays it
 
     Examples

@@ -1,14 +1,14 @@
-"""Do clusters draw the price? A test against placebos at equal distance.
+"""Magnet test: whether clusters attract the price, against placebos at equal distance.
 
-At one moment after another the largest cluster on each side, not too near and not too far, is a target: was its
-centre reached within the horizon? Two placebos know nothing of clusters:
+At each sample time the largest cluster on each side, not too near and not too far, is a target: was its centre
+reached within the horizon? Two placebos know nothing of clusters:
 
 - ``mirror``: the price as far away on the other side, at the same time and in the same volatility; left out where
-  another cluster stands there;
-- ``other_times``: how often the price went as far in the same direction after all the other looks, in units of the
-  volatility then; this takes out a drift that the mirror does not.
+  another cluster lies there;
+- ``other_times``: how often the price went as far in the same direction after all other samples, in units of the
+  volatility at the time; this takes out a drift that the mirror does not.
 
-Round prices attract orders of all kinds, clusters or not, so targets at round prices and others are told apart.
+Round prices attract orders of all kinds, clusters or not, so targets at round prices are shown apart from others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from backtest.study.stats.bootstrap import Resampling, Seed, resampling
 PLACEBOS = ("mirror", "other_times")
 PRICES = ("all", "round", "other")
 
-#: Fewer pairs, or pairs in fewer blocks, tell nothing: their bands may shrink to a point.
+#: Fewer pairs, or pairs in fewer blocks, are not conclusive: their bands may shrink to a point.
 FEWEST_PAIRS, FEWEST_BLOCKS = 30, 5
 
 #: Differences are added up in millionths.
@@ -46,12 +46,12 @@ MILLIONTH = 1e-6
 
 @dataclass(frozen=True)
 class Pull:
-    """Which clusters are targets, and how long the price has to reach them.
+    """Settings of the magnet test: which clusters are targets, and how long the price has to reach them.
 
     Raises
     ------
     ArgumentError
-        For times of zero or less, distances that are no range, a tolerance outside 0 to 1.
+        For times of zero or less, distances that are not a range, a tolerance outside 0 to 1.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Pull:
     [10, 35]
     """
 
-    every: timedelta = timedelta(hours=4)  #: between looks
+    every: timedelta = timedelta(hours=4)  #: between samples
     horizon: timedelta = timedelta(hours=24)
     nearest: float = 0.01  #: distance of a target, as a part of the price
     furthest: float = 0.10
@@ -70,7 +70,7 @@ class Pull:
 
     def __post_init__(self) -> None:
         if min(self.every, self.horizon, self.window) <= timedelta(0):
-            raise ArgumentError(f"every, horizon and window must be longer than nothing: {self}")
+            raise ArgumentError(f"every, horizon and window must be above zero: {self}")
         if not (0 < self.nearest < self.furthest < 1 and 0 < self.tolerance < 1):
             raise ArgumentError(f"0 < nearest < furthest < 1 and 0 < tolerance < 1 must hold: {self}")
 
@@ -98,7 +98,7 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
     Returns
     -------
     ``time, side, price`` (of the mark), ``centre, distance`` (logarithm, with its sign), ``round``, ``reached``,
-    ``mirror`` (reached; null where a cluster stands there), ``other_times`` (share of other looks, or null).
+    ``mirror`` (reached; null where a cluster lies there), ``other_times`` (share of other samples, or null).
 
     Examples
     --------
@@ -126,7 +126,7 @@ def targets(levels: Levels, market: Market, *, pull: Pull = OF_A_DAY, rule: Crow
 def _targets_of(
     levels: Levels, step: SampleTime, pull: Pull, rule: Crowding
 ) -> Iterator[tuple[str, tuple[float, bool]]]:
-    """Yield the centre of the largest cluster on each side, and whether another stands at its mirror price."""
+    """Yield the centre of the largest cluster on each side, and whether another lies at its mirror price."""
     grid = levels.grid
     cells = {side: levels.at(step.column, side) for side in SIDES}
     found = {side: runs(own, grid, side, step.price, rule) for side, own in cells.items()}
@@ -176,8 +176,8 @@ def magnet(
     -------
     A row a placebo and kind of price (all, round, other): ``pairs``, ``reached`` and ``placebo_reached`` (shares),
     ``difference`` with its ``_low`` and ``_high`` (NaN where a draw holds no pair), ``blocks_held`` (that hold a
-    pair), ``horizon``, ``block``, ``blocks``, ``effective_blocks``, ``draws``, ``confidence``. Few pairs say
-    nothing, whatever their band: see :func:`conclusive`.
+    pair), ``horizon``, ``block``, ``blocks``, ``effective_blocks``, ``draws``, ``confidence``. Few pairs are
+    not conclusive, whatever their band: see :func:`conclusive`.
 
     Raises
     ------
@@ -202,9 +202,7 @@ def magnet(
     """
     found = targets(levels, market, pull=pull, rule=rule)
     if found.is_empty():
-        raise DataError(
-            "levels hold no cluster that could be a target: look nearer, further, or for smaller crowds"
-        )
+        raise DataError("no cluster is a target: set nearest and furthest wider, or Crowding lower")
     plan = resampling(found["time"], seed=seed, length=length, draws=draws, confidence=confidence)
     rows = []
     for placebo, kind in product(PLACEBOS, PRICES):
@@ -218,7 +216,7 @@ def magnet(
 
 @checked
 def conclusive(found: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of :func:`magnet` that rest on enough: 30 pairs or more, in five blocks or more.
+    """Return the rows of :func:`magnet` with 30 pairs or more, in five blocks or more.
 
     Examples
     --------
@@ -268,7 +266,7 @@ def _compared(pairs: pl.DataFrame, placebo: str, plan: Resampling) -> dict[str, 
 
 
 def _other_times(frame: pl.DataFrame, moves: Floats) -> pl.Series:
-    """Return, for each target, the share of other looks after which the price went as far in its direction."""
+    """Return, for each target, the share of other samples after which the price went as far in its direction."""
     shares: list[float | None] = []
     for look, deviations in frame.select("look", "deviations").iter_rows():
         went: Flags = moves[:, 0] <= deviations if deviations < 0 else moves[:, 1] >= deviations

@@ -1,16 +1,16 @@
-"""How well does a level map tell where liquidations will be?
+"""Score of a level map: how well it predicts where liquidations will be.
 
-At one moment after another the bins within reach of the price are ranked by what the map holds in them; what was
-liquidated over the horizon that follows, by *somebody else's account* (:class:`~.labels.MapLabels`), is laid
-beside the ranks. Two measures, both weighted by notional:
+At each sample time the bins within reach of the price are ranked by the notional that the map holds in them. The
+ranks are compared with the liquidations over the horizon that follows, from an *independent source*
+(:class:`~.labels.MapLabels`). Two measures, both weighted by notional:
 
 - ``area``: the share of the bins that the map held emptier than the one where a dollar was liquidated (ties half);
   0.5 is no information;
 - ``captured``: the share of the dollars liquidated in the fullest tenth of the bins; 0.1 is none.
 
-Most of what any map seems to know is that price stays near where it is. So each is measured twice: over all bins
-within reach, and over the bins that the price *touched*, where only the crowding is left to be known. Beside the
-map stand predictors that know no positions:
+Most of the skill of any map is that price stays near where it is. So each measure is taken twice: over all bins
+within reach, and over the bins that the price *touched*, where only the crowding can help. The map is compared
+with predictors that know no positions:
 
 - ``uniform``: all bins alike;
 - ``volatility``: the chance that a random walk of the recent volatility touches the bin;
@@ -56,7 +56,7 @@ WEEK = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Trial:
-    """When maps are looked at, how far they are asked to see, and what is compared.
+    """Settings of a score: sample times, horizon, reach and baselines.
 
     Raises
     ------
@@ -70,17 +70,17 @@ class Trial:
     datetime.timedelta(seconds=32400)
     """
 
-    every: timedelta = timedelta(hours=4)  #: between looks
-    horizon: timedelta | None = None  #: that liquidations are counted over; None: until the next look
+    every: timedelta = timedelta(hours=4)  #: between samples
+    horizon: timedelta | None = None  #: that liquidations are counted over; None: until the next sample
     reach: float = 0.15  #: around the price, as a part of it
     top: float = 0.1  #: of the bins, for ``captured``
     shift: float = 0.03  #: of the price, that the map is moved by
-    window: timedelta = WEEK  #: before the look, that volatility is measured over
+    window: timedelta = WEEK  #: before the sample, that volatility is measured over
 
     def __post_init__(self) -> None:
         spans = (self.every, self.window, self.every if self.horizon is None else self.horizon)
         if min(spans) <= timedelta(0):
-            raise ArgumentError(f"every, horizon and window must be longer than nothing: {self}")
+            raise ArgumentError(f"every, horizon and window must be above zero: {self}")
         if not all(0 < part < 1 for part in (self.reach, self.top, self.shift)):
             raise ArgumentError(f"reach, top and shift must lie between 0 and 1: {self}")
 
@@ -95,7 +95,7 @@ USUAL = Trial()
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A map at a moment, and what happened over the horizon."""
+    """One sample: the bins at a moment, and the liquidations over the horizon."""
 
     moment: datetime
     price: float
@@ -117,12 +117,12 @@ def score(
     draws: int = 999,
     confidence: float = 0.95,
 ) -> pl.DataFrame:
-    """Return how well a map and its baselines tell where liquidations will be.
+    """Return how well a map and its baselines predict where liquidations will be.
 
     Parameters
     ----------
     levels, market : of one symbol
-    labels : liquidations of the same symbol, from elsewhere
+    labels : liquidations of the same symbol, from an independent source
     seed, length, draws, confidence : as in ``bootstrap.resampling``; a block should be longer than what ties
         liquidations together
 
@@ -136,9 +136,9 @@ def score(
     Raises
     ------
     ArgumentError
-        For labels of the book that the map was made of, or a map that does not say whose it is.
+        For labels of the book that the map was made of, or a map without its ``book``.
     DataError
-        Where no look has both a known volatility and liquidations after it.
+        Where no sample has both a known volatility and liquidations after it.
 
     Examples
     --------
@@ -165,7 +165,7 @@ def score(
     _require_independence(levels, labels)
     seen = list(looks(levels, market, labels, trial))
     if not any(look.labels.any() for look in seen):
-        raise DataError("labels hold no liquidation within reach after any look of the map")
+        raise DataError("labels hold no liquidation within reach after any sample of the map")
     sums = np.array([_sums(levels, look, trial) for look in seen])  # (looks, predictors, bins, 1 + measures)
     times = pl.Series([look.moment for look in seen]).cast(Time)
     weights = pl.Series([int(look.labels.sum()) for look in seen])
@@ -188,7 +188,7 @@ def score(
 
 @checked
 def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUAL) -> Iterator[Look]:
-    """Yield each moment a map is looked at: those with a known volatility, and bars over the whole horizon."""
+    """Yield each sample: the moments with a known volatility, and bars over the whole horizon."""
     grid, edges = levels.grid, levels.grid.price_edges
     events = labels.events
     moments, cents = events["time"].to_physical().to_numpy(), np.rint(events["notional"].to_numpy() / CENT)
@@ -204,7 +204,7 @@ def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUA
 
 
 def predictions(levels: Levels, look: Look, trial: Trial = USUAL) -> dict[str, Floats]:
-    """Return what each predictor holds in each bin at a look, (bins,) each; only the order matters."""
+    """Return the value of each predictor in each bin at a sample, (bins,) each; only the order matters."""
     grid, column = levels.grid, levels.grid.column_at(look.moment)
     middle = np.sqrt(grid.price_edges[:-1] * grid.price_edges[1:])
     away = np.log(middle / look.price)
@@ -224,7 +224,7 @@ def predictions(levels: Levels, look: Look, trial: Trial = USUAL) -> dict[str, F
 
 
 def round_step(price: float) -> float:
-    """Return how far round prices are apart: 1,000 from 10,000 to 100,000, 100 below, and so on."""
+    """Return the distance between round prices: 1,000 from 10,000 to 100,000, 100 below, and so on."""
     return float(10.0 ** (np.floor(log10(price)) - 1))
 
 
@@ -280,7 +280,7 @@ def _row(plan: Resampling, times: pl.Series, sums: Integers, place: int, which: 
 
 
 def _shifted(grid: LevelGrid, held: dict[str, Floats], away: Floats, shift: float) -> Floats:
-    """Return the mean of the map moved up and down; what comes to lie beyond the price is left out."""
+    """Return the mean of the map moved up and down; notional moved past the price is left out."""
     moved = np.zeros(grid.bins)
     middle = np.log(grid.price_edges[:-1] * grid.price_edges[1:]) / 2
     for sign in (-1, 1):
@@ -295,10 +295,10 @@ def _require_independence(levels: Levels, labels: MapLabels) -> None:
         return
     if levels.book is None:
         raise ArgumentError(
-            "must say whose they are, to be scored on a hidden truth: give levels(book=...)", argument="levels"
+            "must carry their book to be scored on a hidden truth: give levels(book=...)", argument="levels"
         )
     if fingerprint(levels.book) == labels.book:
         raise ArgumentError(
-            f"the map was made of the very book behind the labels ({labels.source}): it would foretell itself. "
-            "Take recorded liquidations, or a hidden truth of other mix, entries and seed"
+            f"the map was made of the same book as the labels ({labels.source}): it would predict itself. "
+            "Take recorded liquidations, or a hidden truth with another mix, entries and seed"
         )

@@ -1,4 +1,4 @@
-"""The moments a level map is looked at: known volatility before, bars over a whole horizon after."""
+"""Sample times of an evaluation: known volatility before, bars over a whole horizon after."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 class SampleTime(NamedTuple):
-    """One moment, and what happened over the horizon that follows."""
+    """One sample time, with the price range over the horizon that follows."""
 
     column: int  #: that ends then
     start: int  #: ms
@@ -38,14 +38,14 @@ def sample_times(
 
     Parameters
     ----------
-    every : between looks, a column at least
+    every : between samples, a column at least
     horizon : that must be covered by bars
-    window : before the look, that volatility is measured over
+    window : before the sample, that volatility is measured over
 
     Raises
     ------
     ArgumentError
-        For looks closer together than the columns of the map.
+        For samples closer together than the columns of the map.
     """
     step = every // MILLISECOND // grid.step
     if step < 1:
