@@ -233,7 +233,7 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_outcome() -> N
     labels = [text.get_text() for text in ax.texts]
     for row in past.iter_rows(named=True):
         assert amount(row["notional"]) in labels
-        assert f"{round(100 * row['reached']):g} %" in labels
+        assert f"{round(100 * row['triggered']):g} %" in labels
     width = max(patch.get_x() + patch.get_width() for patch in ax.patches)
     assert width <= 1.0 + 1e-9
     buckets = [name for name in past.columns if name.endswith(("x", "more"))]
