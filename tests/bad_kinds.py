@@ -425,8 +425,8 @@ def together_kinds() -> Iterator[Kind]:
     yield bad_cell("a size beyond the table", quantity=26.0)
     yield bad_venue("no tiers in force at the entry", ("from = 2021-03-18", "from = 2021-05-19"))
     yield bad_venue("a symbol the venue does not list", *[other] * 3)
-    yield Kind("a stand-in table that does not exist", f"{SWEEP} --tiers BTCUSDT=winter")
-    yield Kind("a stand-in for a symbol without bars", f"{SWEEP} --tiers ETHUSDT=spring")
+    yield Kind("a substitute table that does not exist", f"{SWEEP} --tiers BTCUSDT=winter")
+    yield Kind("a substitute for a symbol without bars", f"{SWEEP} --tiers ETHUSDT=spring")
     yield Kind("a trigger on the last price without one", f"{SWEEP} --trigger-price last")
     yield Kind("a trigger on the index without one", f"{SWEEP} --trigger-price index")
     yield Kind("a fill at the last close without one", f"{SWEEP} --fill-price last_close")
@@ -507,12 +507,12 @@ def grid_kinds() -> Iterator[Kind]:
         ("a procedure's setting beyond its range", "[grid]", OWN.format("step_fraction = 4")),
         ("a procedure that is not tried", "[grid]", OWN.format("rounds = 2").replace('["own"]', '["okx"]')),
         ("impact on the mark in a grid", "[grid]", 'settlement = "replay"\n[impact]\nmark = 1e-9\n[grid]'),
-        ("a standing book that is to be replayed", "count = 10", 'population = "volume"'),
+        ("an estimated book that is to be replayed", "count = 10", 'population = "volume"'),
         ("a name used twice", '"invented"', '"given"'),
         ("a leverage mix nobody knows", "count = 10", 'leverage_mix = "huge"'),
         ("a count that is no whole number", "count = 10", "count = 2.5"),
-        ("positions given and invented at once", "[[books]]\n", "[[books]]\ncount = 10\n"),
-        ("adjustments of an invented book", "count = 10", 'adjustments = "adjustments.parquet"'),
+        ("positions given and drawn at once", "[[books]]\n", "[[books]]\ncount = 10\n"),
+        ("adjustments of a synthetic book", "count = 10", 'adjustments = "adjustments.parquet"'),
         ("a turnover of a book that has none", "count = 10", "turnover = 0.1"),
         ("a history without prices", 'bars = "bars.parquet"', "sample = false"),
         ("a setting of bands that does not exist", "block_days", "block_day"),

@@ -111,7 +111,7 @@ def test_sweep_accounts__refuses_bars_off_a_common_grid_and_prices_that_trigger_
         sweep_accounts(accounts, market_of(case), replace(case.venue, contracts=mixed))
     with pytest.raises(ArgumentError, match="convention must be one of own_worst"):
         sweep_accounts(accounts, market_of(case), case.venue, convention="own_wurst")  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="accounts must be Accounts"):
+    with pytest.raises(ArgumentError, match="accounts must be an Accounts"):
         sweep_accounts(case.frames, market_of(case), case.venue)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="ratio must lie between 0 and 1"):
         replay_alerts(accounts, market_of(case), case.venue, ratio=1.5)

@@ -154,7 +154,7 @@ def test_venues__tells_the_procedure_with_its_sources(capsys) -> None:
         (["--set", "clawback=yes"], "must be true or false"),
         (["--set", "step=half"], "must be one of all, fraction, tier, enough"),
         (["--mark-impact", "1e-9"], "add --exogenous where"),
-        (["--participation", "0.1"], "column volume, they have none: --participation"),
+        (["--participation", "0.1"], "bars must have a column volume"),
         (["--fund", "-1"], "zero or more"),
         (["--policy", "binance"], "--policy and --policy-set need --strength"),
         (["--strength", "1e-9"], "name it with --policy"),

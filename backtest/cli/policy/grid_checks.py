@@ -75,7 +75,7 @@ def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None
     given = "positions" if "positions" in entry else "population" if kind in ESTIMATED else None
     for name in (*synthetic, "population") if given == "positions" else synthetic:
         if given and name in entry:
-            problems.add(f"{path}.{name}", f"is for a synthetic book: {given} is given already")
+            problems.add(f"{path}.{name}", f"is for a synthetic book: leave it out where {given} is set")
 
 
 def _check_axes(problems: Problems, axes: Any) -> None:

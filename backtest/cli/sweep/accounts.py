@@ -123,7 +123,7 @@ def after_procedure(outcomes: pl.DataFrame, followed: Liquidations) -> pl.DataFr
 def before_and_after(outcomes: pl.DataFrame, followed: Liquidations) -> str:
     """Return the tables of outcomes at the first trigger and after the procedure."""
     first = f"At the first trigger, if the whole account were closed there\n{counts(outcomes)}"
-    return f"{first}\n\nAfter the venue's procedure (columns _after)\n{counts(followed.accounts)}"
+    return f"{first}\n\nAfter the procedure (columns _after)\n{counts(followed.accounts)}"
 
 
 def _totals(outcomes: pl.DataFrame) -> dict[str, Any]:
