@@ -293,7 +293,7 @@ def test_mp4__says_why_it_cannot_be_made(tmp_path, capsys, bars_file, monkeypatc
         (["--recorded", "a", "--hidden-truth"], "not allowed with"),
         (["--since", "2020-01-01"], "before the end of the first column"),
         (["--at", "yesterday"], "must be a date"),
-        (["--adjustments", "x.csv"], "--positions"),
+        (["--adjustments", "x.csv"], "needs positions"),
     ],
 )
 def test_wrong_options__are_refused_in_one_line(tmp_path, capsys, bars_file, more, part):
