@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from outcome_cases import with_kinds
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Side, Time
@@ -41,7 +42,7 @@ def random_outcomes(seed: int = 0, rows: int = 500) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     centres = rng.integers(0, 60 * HOURS, 40)
     minutes = np.clip(rng.choice(centres, rows) + rng.geometric(0.2, rows), 0, 60 * HOURS - 1)
-    return pl.DataFrame(
+    outcomes = pl.DataFrame(
         {
             "symbol": rng.choice(["BTCUSDT", "ETHUSDT"], rows),
             "side": rng.choice(["long", "short"], rows, p=[0.7, 0.3]),
@@ -54,6 +55,7 @@ def random_outcomes(seed: int = 0, rows: int = 500) -> pl.DataFrame:
         },
         schema_overrides={"side": Side, "outcome_time": Time},
     )
+    return with_kinds(outcomes)
 
 
 def random_bars(seed: int = 1) -> pl.DataFrame:

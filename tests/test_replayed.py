@@ -9,7 +9,7 @@ import pytest
 from event_cases import FUNDS, random_event
 from policy_cases import random_book, random_market, venue
 
-from backtest import Book, Impact, Market, Venue, replay, sweep
+from backtest import Book, Conventions, Impact, Market, Venue, replay, sweep
 from backtest.engine.replay import totals
 from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
@@ -41,7 +41,7 @@ def swept(
 ) -> Run:
     rules = (rules or venue()).with_(remainder="returned")
     how = {"fill_price": fill, "stop_trigger": "last"}
-    return Run(book, market, rules, sweep(book, market, rules, **how), **how, threads=2)
+    return Run(book, market, rules, sweep(book, market, rules, **how), conventions=Conventions(**how), threads=2)
 
 
 def two_symbols() -> tuple[Book, Market, Venue]:
@@ -133,7 +133,7 @@ def slow(run: Run, terms: Terms, settlement: Replayed) -> dict[str, object]:
     """Work the amounts out of the frames that ``replay`` returns."""
     found = replay(
         run.book, run.market, settlement.rules(run, terms), fund=terms.fund, impact=settlement.impact,
-        fill_price=run.fill_price, stop_trigger=run.stop_trigger,
+        conventions=run.conventions,
     )  # fmt: skip
     rows, cash = found.outcomes, {row["account"]: row for row in found.ledger.iter_rows(named=True)}
     needing = found.adl["liquidated_id"].drop_nulls().unique()
