@@ -168,10 +168,10 @@ class State(NamedTuple):
 
     def views(self) -> list[Position | None]:
         """Return whose profit is usable in each view the account is tested in (None: as the rule says for all)."""
-        return list(self.positions()) if self.profit == "own" else [None]
+        return list(self.positions()) if self.profit == "per_position" else [None]
 
     def usable(self, position: Position, own: Position | None) -> bool:
-        return self.profit == "usable" or position is own
+        return self.profit == "shared" or position is own
 
     def K(self, own: Position | None) -> float:
         K = self.W
@@ -306,7 +306,7 @@ def world_of(
     venue: Any,
     *,
     gap_limit_ms: int | None = 6 * 3600 * 1000,
-    profit: str = "usable",
+    profit: str = "shared",
     hedged: str = "liquidatable",
     tiers: Any = "strict",
     demand: float = 1.0,

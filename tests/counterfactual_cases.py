@@ -90,7 +90,7 @@ def several_symbols(rng: Rng, count: int = 60) -> Two | None:
 
 def _two(rng: Rng, case: Case, venue: Venue, holds: tuple[float, int], impact: Impact, scale: float) -> Two:
     mark = impact.mark or float(rng.choice([0.002, 0.02])) / scale
-    impact = replace(impact, mark=mark, order="price", generations=0)
+    impact = replace(impact, mark=mark, order="price", waves=0)
     policy = venue.with_(procedure=random_procedure(rng, scale))
     if rng.random() < 0.6:
         policy = policy.with_(rate_scale=float(rng.choice([0.5, 0.8, 1.0])))

@@ -79,7 +79,7 @@ def random_impact(rng: Rng, scale: float, face: bool) -> Impact:
         permanent=float(rng.choice([1.0, 0.5, 0.0])),
         half_life_seconds=float(rng.choice([60.0, 3600.0])),
         largest_offset=float(rng.choice([1.0, 0.1])),
-        generations=int(rng.choice([0, 0, 1, 3])),
+        waves=int(rng.choice([0, 0, 1, 3])),
         order=str(rng.choice(["price", "largest", "id"])),
     )
 

@@ -287,7 +287,7 @@ class World:
             chosen = [(p, event) for p in self.positions if p.status == "held" and (event := self.event(p, s))]
             if not chosen:
                 break
-            if self.impact.generations and waves == self.impact.generations:
+            if self.impact.waves and waves == self.impact.waves:
                 break
             chosen.sort(key=self.place_in_wave)
             before = self.executed[s]

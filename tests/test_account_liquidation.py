@@ -111,7 +111,7 @@ def test_liquidate_accounts__self_trade_closes_the_smaller_side_against_the_larg
 def test_liquidate_accounts__tiers_are_stepped_down_one_at_a_time_at_the_bankruptcy_price() -> None:
     tiers = {"floors": [0.0, 100, 200], "rates": [0.05, 0.1, 0.2], "max_leverages": [20.0, 10.0, 5.0]}
     held = accounts(90, ("X", "long", 100, 3))
-    cross = Cross(steps=("step_down_tiers", "take_over"), order="triggered", profit="own")
+    cross = Cross(steps=("step_down_tiers", "take_over"), order="triggered", profit="per_position")
     found = liquidate_accounts(held, market(X=[100, 89, 89]), venue(tiers), cross=cross)
     # 90 - 33 = 57 is below 60; a third taken over at the bankruptcy price 70 leaves 38 of equity for two
     assert found.closed.select("quantity", "fill_price").rows()[0] == pytest.approx((1.0, 70.0))
@@ -161,10 +161,10 @@ def test_liquidate_accounts__order_decides_which_position_goes_first() -> None:
     assert first == {"largest_loss": "X", "largest_notional": "Y"}
 
 
-def test_liquidate_accounts__of_unusable_profits_the_triggered_position_goes_first() -> None:
+def test_liquidate_accounts__of_excluded_profits_the_triggered_position_goes_first() -> None:
     prices = market(X=[100, 80, 80], Y=[100, 120, 120])
     held = accounts(25, ("X", "long", 100, 1), ("Y", "long", 100, 1))
-    own = Cross(steps=("take_over",), order="triggered", profit="own")
+    own = Cross(steps=("take_over",), order="triggered", profit="per_position")
     found = liquidate_accounts(held, prices, venue(), cross=own)
     # X sees 25 - 20 = 5 of equity and is bankrupt at 75; Y keeps its own profit of 20 against 10
     assert found.closed.select("symbol", "fill_price").rows() == [("X", 75.0)]
@@ -224,10 +224,13 @@ def test_cross__refuses_steps_that_leave_positions_over() -> None:
 
 PROCEDURES = (
     Cross(),
-    Cross(steps=("cancel_orders", "self_trade", "step_down_tiers", "take_over"), order="triggered", profit="own"),
+    Cross(
+        steps=("cancel_orders", "self_trade", "step_down_tiers", "take_over"), order="triggered",
+        profit="per_position",
+    ),
     Cross(
         steps=("cancel_orders", "convert_collateral", "reduce", "take_over"), restored_above="initial",
-        profit="unusable", rounds=7, slippage=0.01, conversion_cost=0.02,
+        profit="excluded", rounds=7, slippage=0.01, conversion_cost=0.02,
     ),
     Cross(steps=("step_down_tiers", "close"), order="largest_loss", hedged="exempt"),
 )  # fmt: skip

@@ -273,7 +273,7 @@ def test_replay__refuses_facts_in_one_line(change: dict[str, pl.Expr], told: str
 def test_counterfactual__refuses_what_it_cannot_resolve() -> None:
     held, path = two_longs()
     venue = without_adl()
-    for impact in (Impact(mark=1e-4, order="largest"), Impact(mark=1e-4, generations=3)):
+    for impact in (Impact(mark=1e-4, order="largest"), Impact(mark=1e-4, waves=3)):
         with pytest.raises(ArgumentError, match="order must be 'price'"):
             counterfactual(held, path, venue, venue, impact=impact)
     feed = recorded((1, "low", "long", 95.0, 100.0))

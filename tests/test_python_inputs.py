@@ -319,7 +319,7 @@ def taken_apart() -> list[tuple[Any, dict[str, Any]]]:
         (backtest.market.load, {"bars": "none.parquet", "funding": None}),
         (backtest.book.load, {"positions": "none.parquet", "adjustments": None}),
         (Procedure, {"step": "all", "step_fraction": 1.0, "rounds": 3, "clawback": False}),
-        (Impact, {"participation": 0.5, "generations": 1, "order": "price"}),
+        (Impact, {"participation": 0.5, "waves": 1, "order": "price"}),
         (margin.liquidation_price, held | {"contract": contract, "table": contract.tables[0], "funding": 0.0}),
         (margin.bankruptcy_price, held | {"contract": contract}),
         (margin.takeover_price, held | {"venue": venue, "contract": contract, "table": contract.tables[0]}),

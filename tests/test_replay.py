@@ -224,7 +224,7 @@ def test_feedback__amplifies_by_one_over_one_minus_r(ratio: float) -> None:
 @pytest.mark.parametrize("waves", [1, 2, 4])
 def test_feedback__a_cap_on_waves_gives_the_partial_sum(waves: int) -> None:
     held, impact = uniform_book(200_000, 0.5)
-    capped = Impact(mark=impact.mark, largest_offset=5.0, generations=waves)
+    capped = Impact(mark=impact.mark, largest_offset=5.0, waves=waves)
     path = market((100, 100, 100, 100), (100, 100, 99.99, 99.995))
     found = replay(held, path, plain_venue(1e-9, adl_trigger="never"), impact=capped, exogenous=True)
     fall = -np.log(0.9999) - found.impact["offset"][-1]

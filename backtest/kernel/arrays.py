@@ -1,4 +1,4 @@
-"""What the sweeping kernels are handed: a market, its funding, the rules, a forest of trees, a book.
+"""Inputs of the sweep kernels: market, funding, rules, forest of trees, book.
 
 Rows of all symbols lie end to end; ``first`` says where each symbol's begin and holds one number more than there
 are symbols. Bars of a symbol are counted from its own first. Times are UTC milliseconds.
@@ -66,7 +66,7 @@ class Rules(NamedTuple):
     hurdle_short: Floats
     tree_long: Integers  #: (tiers,) number of the tree to search
     tree_short: Integers
-    returned: bool  #: what is left of the margin goes back to the holder
+    returned: bool  #: the remaining margin goes back to the holder
 
 
 class Forest(NamedTuple):
@@ -94,7 +94,7 @@ class Positions(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """What became of each position, (n,) each; NaN and the earliest time stand for null."""
+    """Outcome of each position, (n,) each; NaN and the earliest time mean null."""
 
     outcome: Bytes  #: ``OutcomeCode``
     ambiguous: Flags

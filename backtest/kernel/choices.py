@@ -14,17 +14,17 @@ class Choice(IntEnum):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return what the choices are called in settings and files."""
+        """Return the names of the choices in settings and files."""
         return tuple(member.name.lower() for member in cls)
 
     @classmethod
     def code(cls, name: str) -> int:
-        """Return the code of a name, as kernels are given it."""
+        """Return the code of a name, as kernels take it."""
         return int(cls[name.upper()])
 
 
 class ContractKind(Choice):
-    """How a contract pays."""
+    """Payoff of a contract."""
 
     LINEAR = 0
     INVERSE = 1
@@ -32,7 +32,7 @@ class ContractKind(Choice):
 
 
 class KeyedBy(Choice):
-    """What decides the tiers a position's requirement is taken from."""
+    """Quantity that decides a position's tier."""
 
     MARGINAL = 0  #: the notional at the price: the highest line of all tiers
     NOTIONAL = 1  #: the notional at the entry
@@ -54,7 +54,7 @@ class OutcomeCode(Choice):
 
 
 class Intrabar(Choice):
-    """What decides the order of a bar's events on opposite sides of its open."""
+    """Order of a bar's events on opposite sides of its open."""
 
     PESSIMISTIC = 0
     OPTIMISTIC = 1
@@ -70,15 +70,15 @@ class AccountPrices(Choice):
 
 
 class Profit(Choice):
-    """Whose unrealised profit is margin in an account."""
+    """Unrealised profit that is margin in an account."""
 
-    USABLE = 0
-    UNUSABLE = 1
-    OWN = 2
+    SHARED = 0  #: of every position, for the whole account
+    EXCLUDED = 1  #: no profit until it is settled
+    PER_POSITION = 2  #: for the position that made it only
 
 
 class FlowMode(Choice):
-    """What a replay does beside stepping: nothing, writing its flow down, following facts."""
+    """Order flow of a replay: not recorded, recorded, or following the flow of facts."""
 
     PLAIN = 0
     RECORDING = 1
@@ -86,7 +86,7 @@ class FlowMode(Choice):
 
 
 class Step(Choice):
-    """How much an order of a procedure closes."""
+    """Quantity closed by an order of a procedure."""
 
     ALL = 0
     FRACTION = 1
@@ -95,28 +95,28 @@ class Step(Choice):
 
 
 class Until(Choice):
-    """What equity must exceed for control to return."""
+    """Margin that equity must exceed for liquidation to stop."""
 
     MAINTENANCE = 0
     INITIAL = 1
 
 
 class Slices(Choice):
-    """Where a step's quantity goes."""
+    """Destination of a step's quantity."""
 
     MARKET = 0
     TAKEOVER = 1
 
 
 class InLowest(Choice):
-    """What happens to positions that no step leads down: one order for all, or the last rule."""
+    """Rule for positions too small for steps: one order for all, or the last rule."""
 
     ORDER = 0
     LAST = 1
 
 
 class OrderType(Choice):
-    """What an order leaves unfilled."""
+    """Treatment of an order's unfilled quantity."""
 
     RESTING = 0
     IMMEDIATE_OR_CANCEL = 1
@@ -124,28 +124,28 @@ class OrderType(Choice):
 
 
 class OrderLimit(Choice):
-    """The worst price an order may get."""
+    """Worst price of an order."""
 
     NONE = 0
     BANKRUPTCY = 1
 
 
 class Last(Choice):
-    """What happens to the rest after the last round."""
+    """Rule for the rest after the last round."""
 
     TAKEOVER = 0
     MARKET = 1
 
 
 class Inventory(Choice):
-    """Who gains or loses on what was taken over."""
+    """Bearer of the result of positions taken over."""
 
     FUND = 0
     BACKSTOP = 1
 
 
 class Unwind(Choice):
-    """How what was taken over is sold."""
+    """Sale of positions taken over."""
 
     AT_ONCE = 0
     SHARE = 1
@@ -153,7 +153,7 @@ class Unwind(Choice):
 
 
 class AdlTrigger(Choice):
-    """When counterparties are deleveraged."""
+    """Event that starts ADL."""
 
     NEVER = 0
     FUND_EMPTY = 1
@@ -161,7 +161,7 @@ class AdlTrigger(Choice):
 
 
 class AdlRank(Choice):
-    """Which counterparties are deleveraged first; ``kernel.replay.adl_ranking`` scores them."""
+    """Ranking of ADL counterparties; ``kernel.replay.adl_ranking`` computes the scores."""
 
     PROFIT_LEVERAGE = 0
     BINANCE = 1
@@ -174,7 +174,7 @@ class AdlRank(Choice):
 
 
 class AdlPrice(Choice):
-    """The price of a deleveraging."""
+    """Price of ADL."""
 
     BANKRUPTCY = 0
     MARK = 1
@@ -182,7 +182,7 @@ class AdlPrice(Choice):
 
 
 class Remainder(Choice):
-    """Who gets the remaining margin of a liquidated position."""
+    """Receiver of the remaining margin of a liquidated position."""
 
     RETURNED = 0
     FUND = 1
@@ -190,7 +190,7 @@ class Remainder(Choice):
 
 
 class TakeoverPrice(Choice):
-    """What the venue's engine or backstop pays."""
+    """Price that the venue's engine or backstop pays."""
 
     BANKRUPTCY = 0
     BANKRUPTCY_WITH_FEE = 1
@@ -198,7 +198,7 @@ class TakeoverPrice(Choice):
 
 
 class WaveOrder(Choice):
-    """Who comes first in a wave of liquidations."""
+    """Order of positions within a wave of liquidations."""
 
     PRICE = 0
     LARGEST = 1

@@ -12,7 +12,7 @@ CHUNK = 65_536
 
 
 def thread_count(threads: int | None) -> int:
-    """Return how many threads to use: as asked, else one a core this process may run on."""
+    """Return the number of threads: as requested, else one per core available to this process."""
     if threads is not None:
         return max(1, threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

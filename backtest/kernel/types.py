@@ -1,4 +1,4 @@
-"""Names for the arrays that kernels take, and the codes in them. Importing this imports no compiler."""
+"""Types of the arrays that kernels take. Importing this imports no compiler."""
 
 from __future__ import annotations
 

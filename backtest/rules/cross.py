@@ -42,7 +42,7 @@ class Cross:
     'maintenance'
     """
 
-    profit: Literal["usable", "unusable", "own"] = "usable"  #: whose unrealised profit is margin
+    profit: Literal["shared", "excluded", "per_position"] = "shared"  #: whose unrealised profit is margin
     hedged: Literal["liquidatable", "exempt"] = "liquidatable"  #: accounts with long = short in every symbol
     steps: tuple[str, ...] = ("close",)  #: liquidation steps; the last must close everything
     order: Literal["all", "triggered", "largest_loss", "largest_notional"] = "all"  #: position closed first

@@ -159,7 +159,7 @@ class Impact:
     permanent: float = 1.0  #: part of the mark's move that stays
     half_life_seconds: float = 3600.0  #: of the part that decays
     largest_offset: float = 1.0  #: bound of the mark's logarithmic offset, up or down
-    generations: int = 0  #: waves of liquidations a bar and side may see; 0: until none follows
+    waves: int = 0  #: waves of liquidations a bar and side may see; 0: until none follows
     order: Literal["price", "largest", "id"] = "price"  #: within a wave
 
     def __post_init__(self) -> None:
@@ -172,8 +172,8 @@ class Impact:
         _require(problems, "permanent", self.permanent, least=0.0, most=1.0, prefix="")
         _require(problems, "half_life_seconds", self.half_life_seconds, least=1e-3, most=1e12, prefix="")
         _require(problems, "largest_offset", self.largest_offset, least=0.0, most=10.0, prefix="")
-        if not isinstance(self.generations, int) or not 0 <= self.generations < 2**31:
-            problems.add("generations", f"must be a whole number of 0 or more, is {self.generations!r}")
+        if not isinstance(self.waves, int) or not 0 <= self.waves < 2**31:
+            problems.add("waves", f"must be a whole number of 0 or more, is {self.waves!r}")
         problems.raise_if_any("impact")
 
 

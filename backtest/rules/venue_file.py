@@ -11,7 +11,7 @@ A venue is one TOML file, here or anywhere else::
     trigger = { value = "<=", source = "support page", date = "2021", confidence = "official" }
 
     [cross]                    # accounts in cross margin, see rules.cross
-    profit = "usable"
+    profit = "shared"
     steps = ["cancel_orders", "close"]
 
     [procedure]                # liquidation of a position; see rules.procedure.Procedure

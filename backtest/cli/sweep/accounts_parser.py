@@ -43,7 +43,7 @@ def add_accounts(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--profit",
-        choices=("usable", "unusable", "own"),
+        choices=("shared", "excluded", "per_position"),
         help="unrealised profit counts as margin for all positions, none, or its own (default: the venue's rule)",
     )
     group.add_argument(

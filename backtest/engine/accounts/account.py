@@ -84,8 +84,8 @@ class Standing:
         initial = sum(self.initial_margin(key) for key in positions)
         base = self.wallet + sum(coin.worth(self.price[coin.symbol]) for coin in self.coins)
         results = {key: self._counted(key) for key in positions}
-        if self.profit != "own" or not positions:
-            counted = sum(full if self.profit == "usable" else part for full, part in results.values())
+        if self.profit != "per_position" or not positions:
+            counted = sum(full if self.profit == "shared" else part for full, part in results.values())
             return Looked(base + counted, needed, initial, None)
         losses = sum(part for _, part in results.values())
         views = {key: base + losses - part + full for key, (full, part) in results.items()}

@@ -31,7 +31,7 @@ def replay_alerts(
     ratio: float = 0.8,
     quiet: timedelta = timedelta(minutes=30),
     convention: Convention = "joint_worst",
-    profit: Literal["usable", "unusable", "own"] | None = None,
+    profit: Literal["shared", "excluded", "per_position"] | None = None,
     hedged: Literal["liquidatable", "exempt"] | None = None,
     tiers: Tiers = "strict",
     threads: int | None = None,

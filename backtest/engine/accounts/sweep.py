@@ -23,7 +23,7 @@ def sweep_accounts(
     venue: Venue,
     *,
     convention: Convention = "joint_worst",
-    profit: Literal["usable", "unusable", "own"] | None = None,
+    profit: Literal["shared", "excluded", "per_position"] | None = None,
     hedged: Literal["liquidatable", "exempt"] | None = None,
     bracket: bool = True,
     tiers: Tiers = "strict",
@@ -40,8 +40,8 @@ def sweep_accounts(
         (``own_worst``, liquidates too many hedges), the worst of all lows, all highs, all closes
         (``joint_worst``), all closes (``closes``, misses some).
     profit
-        Whether a position's unrealised profit is margin: for all, ``unusable`` until settled, or only for its
-        ``own`` position; None: as the venue says.
+        Unrealised profit is margin for the whole account (``shared``), for none until settled (``excluded``) or
+        for its own position (``per_position``); None: the venue's rule.
     hedged
         Accounts whose longs and shorts are equal in every symbol are ``liquidatable`` or ``exempt``; None: the
         venue's rule.

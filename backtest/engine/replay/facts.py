@@ -48,10 +48,10 @@ FLOW = Schema(
 
 def require_mergeable(impact: Impact) -> None:
     """Refuse orders and caps of waves where events go one by one, in order of price."""
-    if impact.order != "price" or impact.generations:
+    if impact.order != "price" or impact.waves:
         raise ArgumentError(
             "facts are followed one event at a time, in order of price: impact.order must be 'price' and "
-            f"impact.generations 0, are {impact.order!r} and {impact.generations}"
+            f"impact.waves 0, are {impact.order!r} and {impact.waves}"
         )
 
 

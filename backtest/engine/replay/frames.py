@@ -79,7 +79,7 @@ def impact(world: state.World, market: Market) -> pl.DataFrame:
         for name in ("triggered", "executed", "taken_over", "deleveraged")
         for number, side in enumerate(("long", "short"))
     }
-    counts = {name: pl.Series(np.ascontiguousarray(steps[name])) for name in ("generations", "capped")}
+    counts = {name: pl.Series(np.ascontiguousarray(steps[name])) for name in ("waves", "capped")}
     return _bars(market, rows).with_columns(
         offset=pl.Series(np.ascontiguousarray(steps["offset"])),
         **counts,

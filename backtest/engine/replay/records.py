@@ -151,7 +151,7 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     numbers = ("step_fraction", "partial_from", "order_notional", "backstop_capacity")
     for name in (*rules.SWITCHES, *rules.COUNTS, *rules.SHARES, *rules.RATES, *numbers):
         record[name] = getattr(own, name)
-    for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "generations"):
+    for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "waves"):
         record[name] = getattr(impact, name)
     record["order"] = WaveOrder.code(impact.order)
     record["half_life"] = impact.half_life_seconds * 1000

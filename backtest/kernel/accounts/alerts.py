@@ -1,4 +1,4 @@
-"""Accounts watched rather than liquidated: when an alert is given, and how equity and margin went bar by bar."""
+"""Margin alerts of accounts, and their equity and maintenance margin bar by bar."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def trace(
 ) -> None:
     """Write V of an account at each bar's closes and under a convention, and its maintenance margin at the closes.
 
-    Bars in which it holds no leg are left as they are; nothing liquidates it.
+    Bars in which it holds no leg stay unchanged; the account is never liquidated.
     """
     grid, options = world.grid, world.options
     bar, before = 0, -1
@@ -62,7 +62,7 @@ def trace(
         views, view = 1, 0
         while is_held and view < views:
             counted = (
-                EVERY if options.profit == Profit.USABLE else (NONE if options.profit == Profit.UNUSABLE else view)
+                EVERY if options.profit == Profit.SHARED else (NONE if options.profit == Profit.EXCLUDED else view)
             )
             held = gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
             for b in range(bar, following):
@@ -74,6 +74,6 @@ def trace(
                 for t in range(held.terms):
                     price = grid.leaf[(terms.symbol[t] * grid.bars + b) * LEAF + CLOSE]
                     needed[b] += search.need(terms, t, price)
-            views = held.positions if options.profit == Profit.OWN else 1
+            views = held.positions if options.profit == Profit.PER_POSITION else 1
             view += 1
         before, bar = bar, following

@@ -1,4 +1,4 @@
-"""The first bar in which what an account has left over, V = equity - maintenance margin, is used up.
+"""First bar in which an account's excess margin, V = equity - maintenance margin, is used up.
 
 An account between two events is a constant and a few terms, each a minimum over straight pieces of one symbol's
 price, so concave: over any range of prices it is least at an end. Lows, highs and the extremes of the funding sums
@@ -49,7 +49,7 @@ class Grid(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What an account holds, by symbol; one set a thread. Pieces of term t stand at piece[t] to piece[t + 1]."""
+    """Holdings of an account, by symbol; one set per thread. Term t has the pieces piece[t] to piece[t + 1]."""
 
     symbol: Integers
     side: Floats  #: +1, -1; 0 for collateral
@@ -122,7 +122,7 @@ def left_over(
 
 @helper
 def box_bound(grid: Grid, terms: Terms, count: int, constant: float, level: int, block: int) -> float:
-    """Return what V is at least in a block, each symbol at its own worst price and funding."""
+    """Return a lower bound of V in a block, each symbol at its own worst price and funding."""
     bound, t = constant, 0
     while t < count:
         symbol = terms.symbol[t]
@@ -140,7 +140,7 @@ def box_bound(grid: Grid, terms: Terms, count: int, constant: float, level: int,
 
 @helper
 def factor_bound(grid: Grid, terms: Terms, count: int, constant: float, level: int, block: int) -> float:
-    """Return what V is at least in a block, prices taken relative to the common factor.
+    """Return a lower bound of V in a block, prices taken relative to the common factor.
 
     Where all slopes have one sign the other bound is the better one, and minus infinity is returned.
     """
@@ -167,7 +167,7 @@ def factor_bound(grid: Grid, terms: Terms, count: int, constant: float, level: i
 
 @helper
 def allowance_of(grid: Grid, terms: Terms, count: int, constant: float) -> float:
-    """Return how far a bound must lie above zero to be trusted."""
+    """Return the margin above zero that a bound needs to exclude rounding errors."""
     size = abs(constant)
     for t in range(count):
         symbol = terms.symbol[t]

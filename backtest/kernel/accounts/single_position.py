@@ -1,4 +1,4 @@
-"""The short way for an account with one position: its first bar used up is the first with X <= theta.
+"""Shortcut for accounts with one position: the first bar with X <= theta uses up the excess margin.
 
 With one symbol and one side, V is a minimum over straight pieces whose slopes in the price all have the sign of
 the side: low (long) or high is the worst price under every convention but closes. Piece k is used up where
@@ -72,7 +72,7 @@ def first_bar_used_up(
     begin: int,
     stop: int,
 ) -> int:
-    """Return the first bar of [begin, stop) in which the one position is used up; -1 where there is none."""
+    """Return the first bar of [begin, stop) that liquidates the position; -1 where there is none."""
     levels, per_unit = shortcuts.level.shape[0], 1.0 / terms.quantity[0]
     while True:
         best = stop

@@ -1,4 +1,4 @@
-"""Lives of accounts: from event to event, each stretch one search, until the account ends.
+"""Sweep of accounts: one search per stretch between two events, until the account closes.
 
 Three searches an account, from the convention that liquidates earliest to the one that does so last: each begins
 where the one before found its bar, so that the bracket costs little more than one answer.
@@ -26,18 +26,18 @@ class Options(NamedTuple):
     bracket: bool  #: the first and the last convention are followed too
     profit: int  #: ``Profit``
     strict: bool  #: liquidated below, not at, the maintenance margin
-    spared: bool  #: accounts hedged in every symbol are not liquidated
+    exempt: bool  #: accounts hedged in every symbol are not liquidated
     demand: float  #: the maintenance margin counts so many times: 1, but for alerts
 
 
 class Ends(NamedTuple):
-    """What became of each account, and the price each holding was closed at."""
+    """Outcome of each account, and the closing price of each holding."""
 
     outcome: Bytes
     bar: Integers
     earliest: Integers  #: bar of liquidation at each position's own worst price, -1 where there is none
     latest: Integers  #: at the closes
-    left_over: Floats  #: V where it was used up
+    left_over: Floats  #: V in the bar that liquidates
     maintenance_margin: Floats
     equity_at_fill: Floats
     wallet: Floats  #: when liquidated
@@ -47,7 +47,7 @@ class Ends(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything an account lives in."""
+    """Market, rules and options that accounts are swept in."""
 
     grid: Grid
     rules: Rules
@@ -152,16 +152,16 @@ def search(
     wallet: float,
     out: Ends,
 ) -> tuple[int, int]:
-    """Return the first bar of [begin, stop) that liquidates what is held, and whose profit counted."""
+    """Return the first bar of [begin, stop) that liquidates the account, and the position whose profit counted."""
     options = world.options
     hit, whose, views, view = -1, EVERY, 1, 0
     while view < views:
         counted = (
-            EVERY if options.profit == Profit.USABLE else (NONE if options.profit == Profit.UNUSABLE else view)
+            EVERY if options.profit == Profit.SHARED else (NONE if options.profit == Profit.EXCLUDED else view)
         )
         held = gather(holdings, world.rules, terms, i, bar, wallet, counted, options.demand)
         out.beyond[i] = out.beyond[i] or held.beyond
-        if options.spared and held.hedged:
+        if options.exempt and held.hedged:
             return -1, EVERY
         end = stop if hit < 0 else hit
         if single_position.serves(world.rules, world.shortcuts, world.grid, terms, held, convention):
@@ -174,7 +174,7 @@ def search(
             )
         if found >= 0:
             hit, whose = found, counted
-        views = held.positions if options.profit == Profit.OWN else 1
+        views = held.positions if options.profit == Profit.PER_POSITION else 1
         view += 1
     return hit, whose
 
@@ -183,7 +183,7 @@ def search(
 def life(
     world: World, holdings: Holdings, terms: Terms, convention: int, from_bar: int, i: int, out: Ends
 ) -> tuple[int, int]:
-    """Return how an account ends under a convention that liquidates nothing before a bar, and the bar."""
+    """Return the outcome of an account under a convention, not liquidated before a bar, and its bar."""
     grid = world.grid
     bar, before = grid.bars, holdings.since[i] - 1
     for row in range(holdings.first[i], holdings.first[i + 1]):
@@ -216,7 +216,7 @@ def life(
 def live(
     world: World, holdings: Holdings, terms: Terms, out: Ends, order: Integers, begin: int, stop: int
 ) -> None:
-    """Write the ends of accounts [begin, stop) of an order, under the convention asked for, and the bracket."""
+    """Write the outcomes of accounts [begin, stop) of an order, under the requested convention and the bracket."""
     options = world.options
     for number in range(begin, stop):
         i = order[number]

@@ -1,4 +1,4 @@
-"""What an account holds in a bar, as the terms a search takes: positions under their tiers, collateral, debts."""
+"""Holdings of an account in a bar as terms of a search: positions under their tiers, collateral, debts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def add_piece(terms: Terms, piece: int, slope: float, level: float, need_slope: 
 
 @helper
 def add_need(terms: Terms, t: int, piece: int, usable: bool, need_slope: float, need_level: float) -> int:
-    """Write the pieces of a position for one straight part of what it needs."""
+    """Write the pieces of a position for one straight part of its maintenance margin."""
     side, quantity, cost = terms.side[t], terms.quantity[t], terms.cost[t]
     slope = side * quantity - need_slope
     if usable:
@@ -102,7 +102,7 @@ def add_position(
 ) -> tuple[int, int]:
     """Write the pieces of a position under its tiers; return the first tier and the place of the next piece.
 
-    What it needs is its maintenance margin, ``demand`` times.
+    The maintenance margin is taken ``demand`` times.
     """
     quantity, fee = terms.quantity[t], rules.fee[group]
     size = size_of(rules, group, quantity, terms.cost[t])
@@ -172,7 +172,7 @@ def gather(
 
 @helper
 def is_hedged(terms: Terms, count: int) -> bool:
-    """Whether every position stands beside one of the other side, as large, in its symbol."""
+    """Whether every position has an opposite one of equal size in its symbol."""
     for t in range(count):
         if terms.side[t] != 0.0:
             other = t + 1 if terms.side[t] > 0.0 else t - 1

@@ -1,4 +1,4 @@
-"""What is executed in the book, event by event: written down, and set against what the facts executed."""
+"""Executions in the book, event by event: recorded, and compared with those of the facts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLOW = np.dtype(
 
 OPENING = 2
 
-#: Who acts where it is no position: what counterparties could not take, a whole opening, somebody else.
+#: Codes of actors that are no position: residual that counterparties could not take, an opening, others.
 POOL, ALL, STRANGER = -1, -2, -3
 
 MODE, NEXT, WRITTEN, STAMP, PARTED, AGAIN, ADRIFT = range(7)
@@ -40,7 +40,7 @@ COUNTED = 7
 
 
 class Merge(NamedTuple):
-    """What a replay needs beside its world to write its flow down, or to follow that of the facts."""
+    """Arrays to record a replay's flow, or to follow the flow of the facts."""
 
     counts: Integers  #: (COUNTED,)
     facts: Records  #: FLOW, in the order they happened
@@ -135,7 +135,7 @@ def is_across(w: World, i: int, side: int) -> bool:
 
 @part
 def pass_on_both(w: World, m: Merge, y: int, side: int, leg: int, row: int, now: float, end: int) -> float:
-    """Deleverage what is needed of a side, and move the mark by what nobody could take; return how much it was."""
+    """Run ADL for the residual of a side, and move the mark by what it left over; return how much it was."""
     sold = sell_needs(w, y, side, row, now)
     if sold != 0.0:
         part_ways(w, m, y, side, row, leg, POOL, extreme_of(w, leg, row), sold, end)

@@ -1,4 +1,4 @@
-"""The positions that a leg reaches under the present offset, the nearest on top: a heap that grows as it moves.
+"""Heap of the positions that a leg reaches under the present offset, nearest first; it grows as the offset moves.
 
 Only what the mark has come to reach since it was last looked is gathered. The positions in the heap are held as
 before: each is looked at again when it comes to be on top, and stays where the leg ends before it.
@@ -22,7 +22,7 @@ BEYOND = 1e-9
 
 @part
 def look(w: World, m: Merge, i: int, side: int, row: int, now: float) -> float:
-    """Return where on a leg something would happen to a position, NaN where nothing does; nothing stays of it."""
+    """Return the price on a leg that triggers a position, NaN where none does; it changes no state."""
     held = w.book[i]
     event, ambiguous, rate = held["event"], held["ambiguous"], held["tier_rate"]
     price, bankrupt = held["liquidation_price"], held["bankruptcy_price"]
@@ -117,7 +117,7 @@ def is_reached(key: float, last: float) -> bool:
 
 @part
 def settle_top(w: World, m: Merge, y: int, side: int, row: int, now: float, size: int) -> int:
-    """Let the heap begin with a position that the extreme reaches, as it stands now; return how many are in it.
+    """Start the heap with a position that the extreme reaches; return the size of the heap.
 
     Where none is reached its key lies beyond the extreme, or it is empty.
     """
@@ -142,7 +142,7 @@ def settle_top(w: World, m: Merge, y: int, side: int, row: int, now: float, size
 
 @part
 def return_to_heap(w: World, m: Merge, i: int, side: int, row: int, now: float, size: int) -> int:
-    """Put a position that was given back into the heap again where the leg reaches it again."""
+    """Put a position whose liquidation stopped back into the heap where the leg reaches it again."""
     if w.book[i]["status"] != HELD or m.seen[i] == m.counts[STAMP]:
         return size
     level = look(w, m, i, side, row, now)

@@ -23,7 +23,7 @@ from backtest.kernel.replay.state import (
 def run_both(
     w: World, agenda: Agenda, entrants: Entrants, found: Found, merge: Merge, first: int, stop: int
 ) -> int:
-    """Step as :func:`run` does, writing the flow down or following facts: compiled where it is asked for alone."""
+    """Step as :func:`run` does, recording the flow or following facts; compiled only where requested."""
     for number in range(first, stop):
         row = agenda.rows[number]
         if not has_room(w, agenda.entry_first[row + 1] - agenda.entry_first[row]):

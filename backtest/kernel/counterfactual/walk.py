@@ -1,4 +1,4 @@
-"""Two worlds in one walk: what a policy does in a history, and what that history's own liquidations did to it.
+"""Policy against facts in one walk: a policy's liquidations, and the impact of those in the history.
 
 The history moved as its facts sold and bought. Under a policy the mark is the history's times the exponential of
 an offset, and the offset moves by what the policy executes less what the facts executed. Both streams are merged
@@ -116,7 +116,7 @@ def in_step(w: World, m: Merge, y: int, side: int, row: int, now: float, end: in
         if waves == 1:
             w.steps[row]["first_wave"] += units((executed - before) * w.settings[0]["unit"])
         before = executed
-    w.steps[row]["generations"] += waves
+    w.steps[row]["waves"] += waves
     return at
 
 
@@ -189,7 +189,7 @@ def take_out(
 
 @helper
 def place_of(w: World, m: Merge, number: int) -> int:
-    """Return the place of the position a fact is of, or -1 where it is open no more, or of nobody in the book."""
+    """Return the place of a fact's position, or -1 where it is closed or not in the book."""
     who = whole(m.facts[number]["who"])
     return whole(w.places[who]) if who >= 0 else whole(-1)
 
@@ -214,7 +214,7 @@ def others_changed(w: World, i: int, side: int, needs: int) -> bool:
 
 @part
 def finish_leg(w: World, m: Merge, y: int, side: int, row: int, now: float, since: int, end: int) -> None:
-    """Deleverage for what is needed at the end of a leg, in both worlds."""
+    """Run ADL for the residual at the end of a leg, in both worlds."""
     sold = sell_needs(w, y, side, row, now)
     if sold != 0.0:
         write(m, row, side, POOL, side, extreme_of(w, side, row), sold)

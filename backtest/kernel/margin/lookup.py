@@ -1,4 +1,4 @@
-"""Where a position stands in the market and in the rules: its bars, its funding, its table."""
+"""Lookups of a position in market and rules: its bars, its funding, its tier table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One position under one set of terms: where it stands in the market, and the first bar it cannot survive.
+"""One position under one set of terms: its thresholds, and the first bar that liquidates it.
 
 Every isolated liquidation is "the first bar with X <= theta" (see ``docs/model.md`` for the formulas). A tier with
 rate r triggers in bar i when equity at the worst price W is at most r N - a; divided by the quantity and sorted

@@ -1,4 +1,4 @@
-"""Tiers that a position is under: every question whose answer depends on what a table is keyed by."""
+"""Tiers of a position: every function that depends on the key of a table."""
 
 from __future__ import annotations
 

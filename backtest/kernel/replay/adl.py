@@ -1,4 +1,4 @@
-"""Auto-deleveraging: which counterparties take the rest of a liquidation, how much each, and at what price."""
+"""Auto-deleveraging (ADL): counterparties of a liquidation's residual, their quantities and prices."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def give_part(w: World, c: int, lots: int, at: float, paid_in: int, now: float) 
 
 @part
 def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, at: float, mark: float) -> None:
-    """Write one deleveraging down, as far as there is room."""
+    """Record one ADL match, where there is room."""
     number = w.counters[TABLE_USED]
     w.counters[TABLE_USED] = number + 1
     if number >= w.table.shape[0]:
@@ -91,7 +91,7 @@ def record(w: World, y: int, side: int, row: int, who: int, c: int, lots: int, a
 
 @part
 def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float, mark: float, now: float) -> None:
-    """Let a counterparty take lots of the needs, in the order they came."""
+    """Match lots of the residuals with a counterparty, in order of arrival."""
     unit, s, kind = w.settings[0]["unit"], sign(side), whole(w.symbols[y]["kind"])
     while lots > 0:
         number = w.counters[NEED_FIRST]
@@ -110,7 +110,7 @@ def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float
             w.book[who]["deleveraged"] += part_
             if who == w.settings[0]["trace"]:
                 note(w, who, row, DELEVERAGES, price_of(kind, at), part_, now, mark)
-            stock_move(w, y, 2, 0, whole(s) * taken)  # trade has put them down as the backstop's
+            stock_move(w, y, 2, 0, whole(s) * taken)  # trade has booked them as the backstop's
         else:
             held = w.symbols[y]["inventory"][side]
             cost = w.symbols[y]["cost"][side]
@@ -183,7 +183,7 @@ def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, ma
 
 @part
 def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
-    """Lower the highest leverages to one level, which frees as many lots as are wanted."""
+    """Lower the highest leverages to one level that frees the required lots."""
     lots_sum, over_leverage, level = 0.0, 0.0, 0.0
     start = end = whole(w.ranking.shape[0])
     while True:
@@ -212,7 +212,7 @@ def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, m
 
 @part
 def place_singly(w: World, y: int, side: int, row: int, worst: float, mark: float, now: float) -> None:
-    """Pass on what is left of a pool need by need, the best price for counterparties first.
+    """Pass on the rest of a pool residual by residual, the best price for counterparties first.
 
     Whoever may not take at the pool's worst price may at a better one. Those who may take at a price may at every
     better one: where nobody is left for a need, nobody is for those after it.
@@ -237,7 +237,7 @@ def place_singly(w: World, y: int, side: int, row: int, worst: float, mark: floa
 
 @part
 def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -> None:
-    """Pass the pooled needs of a side on to the other side, and sell in the book what nobody can take."""
+    """Match the pooled residuals of a side with the other side, and sell the rest in the book."""
     count = w.counters[NEED_END]
     if count == 0:
         return

@@ -1,6 +1,6 @@
-"""Who is asked first: scores of counterparties, and the candidates of a pool, best first.
+"""ADL ranking: scores of counterparties, and the candidates of a pool, best first.
 
-While deleveraging is rare every open position of a side is scored. Once it is common, cells are opened in the
+While ADL is rare every open position of a side is scored. Once it is common, cells are opened in the
 order of what the best score in them can be, until no cell can hold a better one than the best found: the same
 candidates come out in the same order, and most are never looked at. Pro rata asks everybody, so it always scans.
 """
@@ -48,7 +48,7 @@ SLACK = 1e-9
 
 @part
 def score_of(w: World, i: int, own: Segment, mark: float, now: float, worst: float) -> float:
-    """Return how early a counterparty is deleveraged, or -inf where it may not be."""
+    """Return the ADL score of a counterparty, or -inf where it may not be chosen."""
     gain = own.side * (worst - value(own.kind, own.entry_price))
     profit = formula.result(own.kind, own.side, own.quantity, own.entry_price, mark)
     equity = equity_at(own, mark, now)
@@ -92,7 +92,7 @@ def share_of_entry(kind: int, gain: float, price: float) -> float:
 
 @part
 def bound_of(w: World, y: int, cell: int, s: float, mark: float, now: float) -> float:
-    """Return a number that no score in a cell exceeds; -inf where nobody in it may be deleveraged."""
+    """Return a number that no score in a cell exceeds; -inf where no candidate is in it."""
     found, kind, rank = w.cells[cell], w.symbols[y]["kind"], w.settings[0]["adl_rank"]
     worst = w.symbols[y]["worst"]
     at, least, most = s * value(kind, mark), found["debt_low"], found["debt_high"]
@@ -132,7 +132,7 @@ def rise(ranking: Records, at: int) -> None:
 
 @part
 def look_through(w: World, cell: int, found: int, mark: float, now: float, worst: float, bounded: bool) -> int:
-    """Add the candidates of a cell that have not been asked to the ranking, and return how many it holds then."""
+    """Add the new candidates of a cell to the ranking, and return its size."""
     pool = w.counters[POOLS]
     if bounded:
         position_index.empty(w.cells, cell)
@@ -195,7 +195,7 @@ def is_indexed(w: World, y: int, side: int, now: float) -> bool:
 
 @part
 def candidates(w: World, y: int, side: int, mark: float, now: float, worst: float) -> int:
-    """Rank the open positions of a side that may be deleveraged, at least the best; return how many are ranked."""
+    """Rank the ADL candidates of a side, at least the best; return how many are ranked."""
     w.counters[POOLS] += 1
     w.counters[HOPES] = 0
     w.symbols[y]["worst"] = worst

@@ -77,7 +77,7 @@ def profit_units(w: World, i: int, mark: float, unit: float) -> int:
 
 @helper
 def apportioned(left: int, own: int, total: int) -> int:
-    """Return one's share of what is left to give out, so that the shares of all add up to it.
+    """Return one share of the remaining amount, so that all shares add up to it.
 
     ``total`` is what this one and all later ones have; never more than one's own, and never so little that the
     later ones could not take the rest.
@@ -88,7 +88,7 @@ def apportioned(left: int, own: int, total: int) -> int:
 
 @part
 def cover(w: World, i: int, row: int, amount: int, bearable: int) -> None:
-    """Make up a position's negative balance: backstop, fund, clawback, and what nobody covers."""
+    """Cover a position's negative balance: backstop, fund, clawback, uncovered deficit."""
     borne = min(amount, bearable)
     post(w.cash, BACKSTOP, TRADERS, borne)
     left = amount - borne

@@ -1,11 +1,11 @@
-"""Codes of the replay that no setting names: where a position is, whose money it is, that nothing happens."""
+"""Codes of the replay that are no settings: states of a position, ledger accounts, no event."""
 
 from __future__ import annotations
 
 #: Where a position is.
 WAITING, HELD, CHOSEN, LOCKED, DONE = range(5)
 
-#: What happens to a position in a bar where nothing does; otherwise an ``OutcomeCode``.
+#: No event of a position in a bar; otherwise an ``OutcomeCode``.
 NO_EVENT = 255
 
 #: Accounts of the ledger.

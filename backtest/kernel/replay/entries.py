@@ -1,6 +1,6 @@
-"""Where a position's life in a replay begins and ends: it takes a place among the open ones, and gives it back.
+"""Entry and close of positions in a replay: each takes a place among the open positions, and frees it.
 
-Records are of open positions alone, and what becomes of one is written, column by column, where the outcomes are
+Records exist for open positions only; the outcome of one is written, column by column, where the outcomes are
 read: a book of ten million of which half a million are open at a time needs half a million records.
 """
 
@@ -28,7 +28,7 @@ from backtest.kernel.replay.state import (
 )
 from backtest.kernel.types import Bytes, Flags, Floats, Integers
 
-#: Nodes and rows of the deleveraging table that must be free when a bar begins. A replay that needs more within a
+#: Nodes and rows of the ADL table that must be free when a bar begins. A replay that needs more within a
 #: bar begins anew with more.
 ROOM = 1_024
 
@@ -51,7 +51,7 @@ class Entrants(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What became of each position, (n,) each; NaN and the earliest time stand for null."""
+    """Outcome of each position, (n,) each; NaN and the earliest time mean null."""
 
     outcome: Bytes
     ambiguous: Flags
@@ -70,7 +70,7 @@ class Found(NamedTuple):
     fees: Floats
     fund_effect: Floats
     clawed: Floats
-    added: Floats  #: margin that holders added, or took out, as far as they could; or none where nobody planned to
+    added: Floats  #: margin that holders added or withdrew, as far as they could; or none where none was planned
     pnl_at_end: Floats  #: what is still open is added at the end
     begun: Flags  #: its liquidation began, however it ended
 
@@ -87,7 +87,7 @@ def has_room(w: World, entries: int) -> bool:
 
 @helper
 def free_place(w: World) -> int:
-    """Return a place that nobody has."""
+    """Return a free place."""
     i = w.counters[FREE_PLACE]
     if i >= 0:
         w.counters[FREE_PLACE] = w.book[i]["following"]
@@ -100,7 +100,7 @@ def free_place(w: World) -> int:
 
 @part
 def clear(book: Records, i: int) -> None:
-    """Forget who had a place before. (Copying a record whole makes the compiler move it byte by byte: minutes.)"""
+    """Clear a place. (Copying a record whole makes the compiler move it byte by byte: minutes.)"""
     book[i]["balance"] = book[i]["pocket"] = book[i]["fees"] = book[i]["fund_effect"] = book[i]["clawed"] = 0
     book[i]["added"] = 0
     book[i]["paid"] = book[i]["equity"] = book[i]["fill_price"] = book[i]["fill_notional"] = 0.0
@@ -169,7 +169,7 @@ def exit_charges(w: World, e: Entrants, i: int, row: int) -> int:
 
 @helper
 def write_outcome(w: World, found: Found, i: int) -> None:
-    """Write down what became of the position that had a place."""
+    """Write the outcome of the position at a place."""
     held, unit = w.book[i], w.settings[0]["unit"]
     p, outcome = held["row"], held["outcome"]
     closed = outcome != OutcomeCode.OPEN and outcome != OutcomeCode.UNKNOWN and outcome != OutcomeCode.REDUCED

@@ -1,4 +1,4 @@
-"""Orders in the book: what they may be of, what they get, and what of them the fund can bear."""
+"""Orders in the book: their largest size, their fill price, and the loss the fund can bear."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def impacted(w: World, y: int, side: int, row: int, base: float, notional: float
 def sell(
     w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float, limited: bool
 ) -> None:
-    """Execute lots of a position in the book; what the fund could not bear waits for counterparties."""
+    """Execute lots of a position in the book; the part the fund could not bear is residual for ADL."""
     y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
     kind, unit, s = whole(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(whole(w.book[i]["side"]))
     quantity = quantity_of(w, i, lots)

@@ -1,4 +1,4 @@
-"""What holders do: close, exit, adjust; and what is lost sight of."""
+"""Actions of holders: stops, take-profits, exits, adjustments; and positions lost in data gaps."""
 
 from __future__ import annotations
 

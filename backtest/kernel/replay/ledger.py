@@ -1,4 +1,4 @@
-"""Postings: every amount leaves one account for another, in whole units, so that the sum is always zero."""
+"""Ledger postings: each moves whole units from one account to another, so that the sum is always zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a position stands: among the open ones, in the queues, and how it ends."""
+"""Open positions: their lists and queues, and their close."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def end(w: World, i: int) -> None:
 
 @helper
 def conclude(w: World, i: int, moment: int, outcome: int) -> None:
-    """Note how and when a position ended; what is left in it is its holder's."""
+    """Note the outcome and time of a position; its remaining equity is its holder's."""
     w.book[i]["pocket"] += w.book[i]["balance"]
     w.book[i]["balance"] = 0
     w.book[i]["outcome"] = outcome
@@ -92,7 +92,7 @@ def conclude(w: World, i: int, moment: int, outcome: int) -> None:
 
 @part
 def settle(w: World, i: int, row: int, moment: int, bearable: int) -> None:
-    """Settle a position of which nothing is held any more: shortfall covered, remainder given to whom it goes."""
+    """Settle a closed position: cover its shortfall, or pay out its remaining margin."""
     left = w.book[i]["balance"]
     rule = w.settings[0]["remainder"]
     if left < 0:

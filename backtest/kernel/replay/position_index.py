@@ -1,4 +1,4 @@
-"""Where open positions are listed: by symbol and side, and within that, once deleveraging is common, by likeness.
+"""Index of open positions: by symbol and side, and within that, once ADL is common, by similarity.
 
 A cell is a doubly linked list. A symbol and side has one for all of its positions and, where the rank in
 deleveraging allows it, a grid of them by entry price and by what else the rank depends on. A cell of the grid

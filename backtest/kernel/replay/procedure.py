@@ -1,4 +1,4 @@
-"""What happens to one position once it is to be liquidated: orders, takeover, release, settlement."""
+"""Liquidation procedure of one position: orders, takeover, release, settlement."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def take_control(w: World, i: int, row: int, bar: int, tau: float, now: float) -
 
 @part
 def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, now: float) -> None:
-    """Send a position's orders until it is closed, given back, or must wait for the next opening."""
+    """Send a position's orders until it is closed, released, or must wait for the next open."""
     settings = w.settings[0]
     y = whole(w.book[i]["symbol"])
     bar = row - w.symbols[y]["first"]
@@ -167,14 +167,14 @@ def needs_counterparties(w: World, i: int) -> bool:
 
 @part
 def last_resort(w: World, i: int, row: int, moment: int, tau: float, base: float, now: float) -> None:
-    """Take over what is left of a position."""
+    """Take over the rest of a position."""
     if not take_over(w, i, row, moment, w.book[i]["lots"], tau, base, now):
         no_room(w, i, row, tau, base, now)
 
 
 @part
 def no_room(w: World, i: int, row: int, tau: float, base: float, now: float) -> None:
-    """Pass what the backstop had no room for to counterparties, or wait where there is no deleveraging."""
+    """Pass the quantity the backstop had no room for to ADL, or wait where there is no ADL."""
     if deleverages(w):
         need_of_position(w, i, w.book[i]["lots"], tau, base, now)
     else:

@@ -1,4 +1,4 @@
-"""What a replay keeps, record by record: a position, a queue, a symbol, a bar, a step, and its settings.
+"""Records of a replay: position, queue, symbol, bar, step, and settings.
 
 One record holds everything that changes about one position, so that touching a position touches few lines of the
 cache. Money is whole units (``settings.unit`` to one of settlement currency), quantities are also whole lots.
@@ -52,7 +52,7 @@ POSITION = np.dtype(
         ("fill_price", "f8"),
         ("fill_notional", "f8"),
         ("time", "i8"),
-        ("pocket", "i8"),  #: its holder's money outside it, counted from nothing
+        ("pocket", "i8"),  #: its holder's money outside it, starting at zero
         ("fees", "i8"),
         ("added", "i8"),  #: margin that its holder added, or took out, while it was held
         ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
@@ -186,7 +186,7 @@ SETTINGS = np.dtype(
             "remainder", "takeover_price", "order",
         )),
         *((name, "i8") for name in (
-            "rounds", "tier_step", "whole_tiers", "generations", "intrabar", "test_entry_bar", "same_series",
+            "rounds", "tier_step", "whole_tiers", "waves", "intrabar", "test_entry_bar", "same_series",
             "trace", "buckets", "orders", "seed", "replaced", "cell_rows",
             "cell_columns", "index_after", "index_least",
         )),
@@ -212,8 +212,8 @@ STEP = np.dtype(
         ("taken_over", "i8", (2,)),
         ("deleveraged", "i8", (2,)),
         ("first_wave", "i8"),
-        ("generations", "i4"),
-        ("capped", "i4"),  #: generations or offset cut short
+        ("waves", "i4"),
+        ("capped", "i4"),  #: waves or offset cut short
         ("runaway", "i4"),
         ("waiting", "i4"),
     ],

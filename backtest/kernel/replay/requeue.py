@@ -1,4 +1,4 @@
-"""Positions back into their queues under a new key."""
+"""Requeueing of positions under a new key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a venue pays for a position it cannot sell: the takeover's price, and what counterparties must take."""
+"""Takeover price of a position that cannot be sold, and the residual for ADL."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The replay: a book, a fund and a market stepped bar by bar, in the order ``docs/replay.md`` tells.
+"""Replay: a book, a fund and a market stepped bar by bar, in the order of ``docs/replay.md``.
 
-One loop over the bars of all symbols in order of time. Nothing is looked at twice that cannot have changed:
+One loop over the bars of all symbols in order of time. Only what may have changed is tested again:
 waiting positions lie in the bucket queues of :mod:`~backtest.kernel.replay.trigger_queues`; entries, exits and
 adjustments come
 sorted by the bar they take effect in.
@@ -261,7 +261,7 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
 
 @kernel
 def finish(w: World, agenda: Agenda, entrants: Entrants, found: Found, rows: int) -> None:
-    """Enter what came after its symbol's last bar, and write what is open at the end.
+    """Enter positions opened after their symbol's last bar, and write those open at the end.
 
     What the fund pays and gets for who enters late is of the very last bar.
     """

@@ -1,4 +1,4 @@
-"""What a replay is to do at which bar: entries, exits and adjustments, sorted by the bar they take effect in."""
+"""Schedule of a replay: entries, exits and adjustments, sorted by the bar they take effect in."""
 
 from __future__ import annotations
 

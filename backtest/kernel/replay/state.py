@@ -31,7 +31,7 @@ COUNTERS = 20
 
 
 class World(NamedTuple):
-    """Everything a replay reads and writes."""
+    """State of a replay: all arrays it reads and writes."""
 
     groups: Records  #: (groups + 1,)
     tiers: Records
@@ -60,7 +60,7 @@ class World(NamedTuple):
 
 @helper
 def rules_of(groups: Records, tiers: Records) -> Rules:
-    """Return the rules as the margin model's own kernels take them; what only sweeps need is left empty."""
+    """Return the rules as the margin model's own kernels take them; fields that only sweeps need are empty."""
     return Rules(
         first=groups["kind"], start=groups["kind"], known=groups["constant"], kind=groups["kind"],
         constant=groups["constant"], strict=groups["strict"], fee=groups["fee"],
@@ -106,7 +106,7 @@ def sign(side: int) -> float:
 
 @part
 def terms(groups: Records, tiers: Records, book: Records, i: int) -> Segment:
-    """Return a position as it stands."""
+    """Return a position's present state."""
     held = book[i]
     return position.begin(
         rules_of(groups, tiers), whole(held["group"]), whole(held["symbol"]), sign(whole(held["side"])),

@@ -1,4 +1,4 @@
-"""How much of a position one step of a procedure closes, and whether it is enough."""
+"""Size of one step of a procedure, and whether it is enough."""
 
 from __future__ import annotations
 

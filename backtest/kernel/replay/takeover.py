@@ -1,4 +1,4 @@
-"""Takeovers, and the sale of what was taken over."""
+"""Takeovers, and the sale of positions taken over."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def settle_inventory(w: World, row: int, gain: int) -> None:
 
 @part
 def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, base: float, now: float) -> bool:
-    """Pass lots to whoever takes over, and return whether there was room for all of them."""
+    """Pass lots to the fund or backstop, and return whether there was room for all of them."""
     own = terms(w.groups, w.tiers, w.book, i)
     y, side, unit = own.symbol, whole(w.book[i]["side"]), w.settings[0]["unit"]
     bankrupt = bankruptcy_value(own, now)
@@ -94,7 +94,7 @@ def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, ba
     if taken > 0:
         quantity = quantity_of(w, i, taken)
         received = units((own.side * quantity) * at * unit)
-        if taken == w.book[i]["lots"] and at == bankrupt:  # exactly what leaves nothing
+        if taken == w.book[i]["lots"] and at == bankrupt:  # leaves exactly nothing
             received = units((own.side * own.quantity) * (now - own.entry_funding) * unit) - w.book[i]["balance"]
         notional = trade(w, i, taken, price, received, now, BACKSTOP)
         w.book[i]["taken"] += quantity

@@ -1,4 +1,4 @@
-"""Bucket queues: waiting positions in order of the threshold at which they cross.
+"""Bucket queues: open positions in order of their trigger threshold.
 
 A queue of one (symbol, side, rate) holds a node a position and tier that can trigger. Buckets are equal steps of
 theta, the first holding the largest; each is a doubly linked list, so that a node leaves without being looked for.

@@ -1,4 +1,4 @@
-"""Crossings: what a bar's extreme reaches, wave after wave, and how the mark moves in between."""
+"""Waves of liquidations: positions that a bar's extreme triggers, and the mark's moves in between."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
 
 @part
 def collect_queue(w: World, queue: int, x: float, row: int, leg: int, now: float, found: int) -> int:
-    """Choose the positions of a queue that a bar's X reaches and to which something happens."""
+    """Choose the positions of a queue that a bar's X triggers."""
     buckets = w.settings[0]["buckets"]
     if w.queues[queue]["count"] == 0:
         return found
@@ -130,7 +130,7 @@ def wave_key(w: World, i: int, event: int) -> float:
 
 @part
 def collect(w: World, y: int, side: int, row: int, now: float) -> int:
-    """Choose the positions to which something happens on one side of a bar, and return how many they are."""
+    """Choose the positions triggered on one side of a bar, and return their number."""
     g = factor(w.symbols, y)
     worst = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * g
     if w.symbols[y]["kind"] == ContractKind.INVERSE:
@@ -167,7 +167,7 @@ def reaches(w: World, y: int, side: int, row: int, now: float) -> bool:
 
 @part
 def move_mark(w: World, y: int, side: int, row: int, executed: float) -> None:
-    """Move the mark by what was executed (less what is undone), within the bounds of its offset."""
+    """Move the mark by the executed notional (less the part undone), within the bounds of its offset."""
     strength = w.settings[0]["mark"]
     if strength > 0.0 and executed != 0.0:
         move = -sign(side) * strength * executed
@@ -186,7 +186,7 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
     """Liquidate, stop and take profit on one side of a bar, wave after wave."""
     waves, rising = 0, 0
     before, first_wave, last_wave = w.symbols[y]["executed"][side], 0.0, 0.0
-    most = w.settings[0]["generations"]
+    most = w.settings[0]["waves"]
     while True:
         found = collect(w, y, side, row, now)
         if found == 0:
@@ -218,13 +218,13 @@ def cross(w: World, y: int, side: int, row: int, now: float) -> None:
             w.steps[row]["runaway"] = 1
         last_wave = wave
         move_mark(w, y, side, row, wave)
-    w.steps[row]["generations"] += waves
+    w.steps[row]["waves"] += waves
     pass_on(w, y, side, row, now)
 
 
 @part
 def liquidate_across(w: World, i: int, row: int, now: float) -> None:
-    """Liquidate a position met on the other leg: orders, first wave and needs are its own side's."""
+    """Liquidate a position met on the other leg: orders, first wave and residual are its own side's."""
     y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
     before = w.symbols[y]["executed"][side]
     handle(w, i, row, row, False, now)
@@ -236,7 +236,7 @@ def liquidate_across(w: World, i: int, row: int, now: float) -> None:
 
 @part
 def pass_on(w: World, y: int, side: int, row: int, now: float) -> float:
-    """Deleverage for what is needed; return the notional sold that nobody could take.
+    """Run ADL for the residual; return the notional left over and sold in the book.
 
     That has moved the mark already, and belongs to no wave.
     """
@@ -247,7 +247,7 @@ def pass_on(w: World, y: int, side: int, row: int, now: float) -> float:
 
 @part
 def sell_needs(w: World, y: int, side: int, row: int, now: float) -> float:
-    """Deleverage for what is needed, at the bar's worst price; return the notional sold that nobody could take."""
+    """Run ADL for the residual at the bar's worst price; return the notional left over and sold."""
     if w.counters[NEED_END] == 0:
         return 0.0
     mark = (w.bars[row]["low"] if side == 0 else w.bars[row]["high"]) * factor(w.symbols, y)

@@ -1,13 +1,13 @@
-"""Standing open interest as cohorts: what was opened in each bar, what was liquidated of it, what was closed.
+"""Open interest as cohorts: quantity opened in each bar, liquidated and closed later.
 
-Every contract has a long and a short holder, so each side stands for the whole open interest. In bar i, of one
+Every contract has a long and a short holder, so each side is the whole open interest. In bar i, of one
 side:
 
 1. the cohorts whose liquidation bar this is leave: L = sum over them of what still stands;
 2. holders close C, pro rata over what remains: a stated flow, or more where open interest fell by more;
 3. what is missing to the open interest is opened, at the bar's close, over the leverage mix: O = dOI + L + C.
 
-Closing pro rata is one survival factor a side, so a cohort opened at i still stands at the opening of j with the
+Closing pro rata is one survival factor a side, so a cohort opened at i is still open at the opening of j with the
 share survival(j) / survival(i + 1). A wick that liquidates takes its cohorts first; they are never closed again.
 The liquidation bars come from the sweep; nothing here knows a margin.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from backtest.kernel.compile import kernel
 from backtest.kernel.types import Floats, Integers
 
-#: Below this the running survival factor starts again at one, and what waits is scaled to it.
+#: Below this the running survival factor starts again at one, and open quantities are scaled to it.
 SMALLEST = 1e-100
 
 
@@ -66,7 +66,7 @@ def stand(
         else:
             closes, opens = closing[bar] * left, opening[bar]
         share = 1.0 - closes / left if left > 0.0 else 1.0
-        share = max(share, SMALLEST)  # everything closed: next to nothing is left of what stood
+        share = max(share, SMALLEST)  # everything closed: almost nothing stays open
         factor *= share
         if factor <= SMALLEST:
             for later in range(bar + 1, bars):

@@ -1,4 +1,4 @@
-"""What a feed of one order a second shows of each order, given how many fell into its bar.
+"""Share of each order that a feed of one order per second shows, given the orders in its bar.
 
 Of n orders that fall into the S seconds of a bar regardless of their size, none of W given ones falls into a given
 second with chance (1 - 1/S)^W where each takes any second, and B(k (S - 1) + W, k) / B(k (S - 1), k) where each

@@ -1,6 +1,6 @@
-"""Where a level stands while funding and its holder move it: piece after piece of its life.
+"""Liquidation levels moved by funding and by their holders: one piece per price.
 
-Funding is charged, and margin added or a part closed, at openings, so a level stands still between them. A new
+Funding is charged, and margin added or a part closed, at openings, so a level is constant between them. A new
 piece begins where its bin or its quantity changes, and keeps the price the level had then.
 """
 

@@ -1,10 +1,10 @@
-"""Notional waiting by price through time: what each level adds where it starts and takes away where it ends.
+"""Open notional by price and time: each level adds where it starts and subtracts where it ends.
 
 A difference array along time: a level costs its start and its end however long it waits, and one pass over the
 cells sums them up. Amounts are whole units (cents), so what ends leaves nothing behind and no sum depends on the
 order of the rows.
 
-Levels that thin out (holders close, or a half-life) share one survival factor. Columns are cut into blocks in
+Levels that decay (holders close, or a half-life) share one survival factor. Columns are cut into blocks in
 which it falls by no more than to a sixteenth; a level is counted in units as of the block's first column, anew in
 each block it lives through, and the pass over the cells applies the factor within the block.
 """
@@ -48,13 +48,13 @@ def whole(amount: float) -> int:
 
 @helper
 def share_of(log_share: float) -> float:
-    """Return the exponential, at no cost where nothing thins out."""
+    """Return the exponential, at no cost where nothing decays."""
     return 1.0 if log_share == 0.0 else math.exp(log_share)
 
 
 @helper
 def log_survival_at(time: int, start: int, step: int, log_survival: Floats) -> float:
-    """Return the logarithm at the first moment at or after a time; zero where nothing thins out."""
+    """Return the logarithm at the first moment at or after a time; zero where nothing decays."""
     last = log_survival.shape[0] - 1
     if last == 0:
         return log_survival[0]
@@ -136,7 +136,7 @@ def add_levels(
 
 @kernel
 def sum_levels(differences: Integers, factor: Floats, block_first: Integers) -> None:
-    """Turn differences into what waits in each cell, in place.
+    """Turn differences into the open notional of each cell, in place.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How long a position opened at each bar would have lived: every entry bar at every leverage, on one side.
+"""Holding periods until liquidation: every entry bar at every leverage, on one side.
 
 The same search as the sweep's, by the same functions, over positions that need not exist as rows: one of a given
 notional is opened at the opening of each bar at the mark price, at each leverage in turn. Query i is leverage
@@ -20,7 +20,7 @@ from backtest.kernel.types import Codes, Floats, Integers
 
 BLOCK = 1024
 
-#: What stands for a bar where there is none.
+#: Codes in place of a bar.
 SURVIVED, NOT_ALLOWED, NO_TABLE = -1, -2, -3
 
 
@@ -86,7 +86,7 @@ def obstacle(rules: Rules, held: Segment) -> int:
 def prepare(
     bars: Bars, funding: Funding, rules: Rules, forest: Forest, trial: Trial, room: Scratch, i: int, b: int
 ) -> None:
-    """Note a query's threshold and relevant tiers, or what stands in its way."""
+    """Note a query's threshold and relevant tiers, or why it cannot be served."""
     bar = i % trial.ends.shape[0]
     held = opened(bars, funding, rules, trial, trial.leverages[i // trial.ends.shape[0]], bar)
     room.hits[b] = obstacle(rules, held)

@@ -1,4 +1,4 @@
-"""Outcomes added up by what they are told apart by, in one pass over the rows.
+"""Sums of outcomes by group, in one pass over the rows.
 
 Groups are numbered as they are found, through a table of numbers with open addressing. A pass stops at the first
 row it might have no room for: the caller makes room, and goes on from there. Amounts are rounded to whole units
@@ -17,11 +17,11 @@ from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula
 from backtest.kernel.types import Codes, Flags, Floats, Integers
 
-#: Where sums stand in the columns of ``Groups.sums``, and how many columns there are.
+#: Columns of the sums in ``Groups.sums``, and how many columns there are.
 OPENED, LEFT, BOOK, ENTRY, FILL, SHORTFALL, LARGEST = range(7)
 WIDTH = 7
 
-#: Whole numbers from here on are none of int64; a row that holds one is told by ``TOO_LARGE`` groups.
+#: Whole numbers from here on exceed int64; a row with one is reported by ``TOO_LARGE`` groups.
 BEYOND = 2.0**63
 TOO_LARGE = -1
 
@@ -32,14 +32,14 @@ class Groups(NamedTuple):
     """The groups found so far, in the order they were found, and the table they are found by."""
 
     slot: Integers  #: (a power of two,) numbers of groups, -1 where there is none
-    code: Integers  #: (half as many,) all that a group is told by but its moment, in bits
+    code: Integers  #: (half as many,) key of a group without its moment, in bits
     moment: Integers
     sums: Integers  #: (groups, WIDTH)
     largest: Floats  #: (groups,) NaN where there is nothing to compare
 
 
 class Rows(NamedTuple):
-    """What every sum needs of outcomes, (n,) each; what is not given stands for itself by another column."""
+    """Columns of outcomes that sums need, (n,) each; a missing one is replaced by another column."""
 
     kind: Integers  #: (symbols,) ``ContractKind``
     symbol: Codes
@@ -51,7 +51,7 @@ class Rows(NamedTuple):
     leverage: Floats  #: or margin
     has_leverage: bool
     weight: Floats
-    has_weight: bool  #: otherwise every row stands for one trader
+    has_weight: bool  #: otherwise every row is one trader
 
 
 class Fills(NamedTuple):
@@ -59,14 +59,14 @@ class Fills(NamedTuple):
 
     liquidated: Flags
     ambiguous: Flags
-    left: Floats  #: what is left of the weight when the outcome comes
-    thins: bool  #: otherwise all of it is
+    left: Floats  #: remaining weight at the outcome
+    decays: bool  #: otherwise all of it is
     notional: Floats  #: NaN where there is no fill
     shortfall: Floats  #: as well
 
 
 class Spans(NamedTuple):
-    """What lives need beside: when they began, and when bars, gaps and history end."""
+    """Further inputs of holding periods: starts, and ends of bars, gaps and history."""
 
     entry_time: Integers  #: (n,) ms
     interval: Integers  #: (symbols,) ms
@@ -137,7 +137,7 @@ def add_flow(
 ) -> tuple[int, int]:
     """Add rows to the sums that flows need.
 
-    Groups are told by ``trader_of``, three bits of the outcome, and one each for liquidated, ambiguous and whether
+    Group key: ``trader_of``, three bits of the outcome, and one each for liquidated, ambiguous and whether
     there is a time, which is their moment.
 
     Parameters
@@ -159,7 +159,7 @@ def add_flow(
         kind, quantity = rows.kind[np.int64(rows.symbol[row])], rows.quantity[row]
         entry = formula.notional(kind, quantity, rows.entry_price[row])
         opened = rows.weight[row] if rows.has_weight else 1.0
-        left = fills.left[row] if fills.thins else opened
+        left = fills.left[row] if fills.decays else opened
         book, held = entry * opened * per_unit, entry * left * per_unit
         fill, lost = fills.notional[row] * left * per_unit, fills.shortfall[row] * left * per_unit
         traders = max(opened, left) * per_weight
@@ -187,7 +187,7 @@ def add_flow(
 
 @helper
 def end_of_life(rows: Rows, spans: Spans, row: int) -> int:
-    """Return when what became of a position was known: of events within a bar, when the bar ended."""
+    """Return when the outcome of a position was known: of events within a bar, when the bar ended."""
     symbol, outcome, time = np.int64(rows.symbol[row]), rows.outcome[row], rows.time[row]
     if outcome <= OutcomeCode.TOOK_PROFIT:
         return time if time == NO_TIME else time + spans.interval[symbol]
@@ -217,7 +217,7 @@ def add_lives(
 ) -> tuple[int, int]:
     """Add rows to the number of traders that lived so long, as ``OPENED``.
 
-    Groups are told by ``trader_of``, three bits of what ended the life, and one for whether it is known when;
+    Group key: ``trader_of``, three bits of the end, and one for whether its time is known;
     their moment is the duration, rounded up to whole ``step`` (ms).
 
     Parameters, Returns

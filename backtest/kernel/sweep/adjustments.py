@@ -1,4 +1,4 @@
-"""What holders planned or did, and a position after one of their changes."""
+"""Planned exits and adjustments of holders, and a position after an adjustment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backtest.kernel.types import Floats, Integers
 
 
 class Actions(NamedTuple):
-    """What holders planned or did. NaN and the earliest time stand for nothing."""
+    """Planned exits and adjustments. NaN and the earliest time mean none."""
 
     exit_time: Integers  #: (n,)
     stop_price: Floats  #: (n,)

@@ -1,4 +1,4 @@
-"""One pass over a book before it is swept: what the rules refuse, and which trees will be searched."""
+"""Admission of a book before a sweep: refusals, and the trees that will be searched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes first inside a bar of which only open, high, low and close are known."""
+"""Order of events inside a bar of which only open, high, low and close are known."""
 
 from __future__ import annotations
 

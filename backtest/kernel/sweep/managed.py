@@ -54,7 +54,7 @@ class Bound(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What happens first to a position in a stretch of bars: the bar, or -1, and everything that happens in it."""
+    """First events of a position in a stretch of bars: the bar, or -1, and all events in it."""
 
     bar: int
     liquidated: bool
@@ -64,7 +64,7 @@ class Events(NamedTuple):
 
 @helper
 def bounds(bars: Bars, actions: Actions, symbol: int, entry_time: int, i: int) -> Bound:
-    """Return the bars a position may live through."""
+    """Return the bars in which a position may be open."""
     start = lookup.first_bar_at_or_after(bars, symbol, entry_time)
     knowable = lookup.end_of_knowledge(bars, symbol, start, entry_time)
     if actions.exit_time[i] == NO_TIME:
@@ -77,7 +77,7 @@ def bounds(bars: Bars, actions: Actions, symbol: int, entry_time: int, i: int) -
 def entry_bar_events(
     bars: Bars, rules: Rules, watched: Watched, held: Segment, stop_price: float, target_price: float, bar: int
 ) -> Events:
-    """Return what happens in the bar an entry falls inside, as if its whole range came after the entry."""
+    """Return the events of the entry bar, as if its whole range came after the entry."""
     row = bars.first[held.symbol] + bar
     liquidated = position.triggers(rules, held, position.worst_price(bars, held, row), held.entry_funding)
     lowest, highest = watched.low[row], watched.high[row]
@@ -99,7 +99,7 @@ def next_events(
     start: int,
     until: int,
 ) -> Events:
-    """Return the first bar in [start, until) in which anything happens to a position, and what."""
+    """Return the first bar in [start, until) with an event of the position, and its events."""
     charges = funding.charged[bars.first[held.symbol] + start]
     low, high = position.relevant_tiers(rules, funding, held, charges)
     limit = position.threshold(rules, forest, held, low)

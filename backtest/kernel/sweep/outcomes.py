@@ -1,4 +1,4 @@
-"""Writing down what became of a position: the fill, and the money that follows from it."""
+"""Outcome of a position: its fill, and the money that follows from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def reached_at_open(side: float, opening: float, price: float) -> bool:
 
 @helper
 def liquidation_fill(bars: Bars, row: int, side: float, opening: float, price: float) -> float:
-    """Return what a liquidation gets: its price, the open beyond it, or what replaces both."""
+    """Return the fill price of a liquidation: its price, the open beyond it, or the substitute price."""
     if bars.replaced:
         return bars.fill_long[row] if side > 0 else bars.fill_short[row]
     return opening if reached_at_open(side, opening, price) else price
@@ -66,7 +66,7 @@ def write_close(
 def write_unfinished(
     out: Outcomes, i: int, held: Segment, outcome: int, moment: int, funding_: float, paid_before: float
 ) -> None:
-    """Write a position that is still open, or whose end cannot be known."""
+    """Write a position that is still open, or whose outcome cannot be known."""
     out.outcome[i] = outcome
     out.time[i] = moment
     out.fill_price[i] = np.nan

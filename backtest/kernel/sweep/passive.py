@@ -1,7 +1,7 @@
 """Positions that are opened and left alone: the sweep's main kernel.
 
 Three phases over blocks of positions small enough for their intermediate values to stay in the first-level
-cache: where each stands and its threshold; one search each; the direct formula, prices and money. Separate
+cache: lookup and threshold of each; one search each; the direct formula, prices and money. Separate
 phases let the processor overlap the searches of neighbouring positions (measured 4.5 times faster than one loop
 that does everything for one position after another).
 """
@@ -24,7 +24,7 @@ BLOCK = 1024
 
 
 class Scratch(NamedTuple):
-    """What passes from phase to phase, (BLOCK,) each; one set a thread."""
+    """Intermediate values of a block, (BLOCK,) each; one set per thread."""
 
     limits: Floats  #: thresholds of the lowest relevant tier
     fundings: Floats  #: at the entry
@@ -63,7 +63,7 @@ def held_by(rules: Rules, positions: Positions, i: int, group: int, entry_fundin
 def prepare(
     bars: Bars, funding: Funding, rules: Rules, forest: Forest, positions: Positions, room: Scratch, i: int, b: int
 ) -> None:
-    """Note where a position stands, and its threshold."""
+    """Look up the bars, funding and tiers of a position, and its threshold."""
     symbol = np.int64(positions.symbol[i])
     entry_time = positions.entry_time[i]
     group = lookup.group_of(rules, symbol, entry_time)
@@ -93,7 +93,7 @@ def finish(
     i: int,
     b: int,
 ) -> None:
-    """Put what the search found to the direct formula, and write prices and money."""
+    """Confirm the search by the direct formula, and write prices and money."""
     held = held_by(rules, positions, i, room.groups[b], room.fundings[b])
     low, high, start, end, hit = room.lows[b], room.highs[b], room.starts[b], room.ends[b], room.hits[b]
     rows = bars.first[held.symbol]

@@ -62,12 +62,12 @@ def _kinds_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> list[str]:
 
 def fills_of(outcomes: pl.DataFrame) -> sums.Fills:
     """Return what flows need of outcomes beside."""
-    notional, thins = floats(outcomes, "fill_notional"), "surviving_weight" in outcomes.columns
+    notional, decays = floats(outcomes, "fill_notional"), "surviving_weight" in outcomes.columns
     return sums.Fills(
         liquidated=readonly(outcomes["liquidated"].to_numpy()),
         ambiguous=readonly(outcomes["ambiguous"].to_numpy()),
-        left=floats(outcomes, "surviving_weight") if thins else notional,
-        thins=thins,
+        left=floats(outcomes, "surviving_weight") if decays else notional,
+        decays=decays,
         notional=notional,
         shortfall=floats(outcomes, "shortfall"),
     )

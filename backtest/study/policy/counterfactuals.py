@@ -98,7 +98,7 @@ def counterfactual(
     Raises
     ------
     ArgumentError, DataError, TiersError
-        As :func:`~backtest.replay`; also for an order other than by price, and for a cap on generations.
+        As :func:`~backtest.replay`; also for an order other than by price, and for a cap on waves.
 
     Examples
     --------
