@@ -1,1 +1,1 @@
-"""Engines: check, prepare arrays, call kernels, name the columns of what comes back."""
+"""Engines: check arguments, prepare arrays, call kernels, name the columns of the results."""

@@ -1,4 +1,4 @@
-"""What the arguments of engines must be beside their kinds."""
+"""Checks of engine arguments."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from backtest.errors import ArgumentError
 def require_threads(threads: int | None) -> None:
     """Refuse a count of threads below one."""
     if threads is not None and threads < 1:
-        sentence = f"must be a whole number of at least 1, or None for one a core, is {threads!r}"
+        sentence = f"must be a whole number of at least 1, or None for one per core, is {threads!r}"
         raise ArgumentError(sentence, argument="threads")

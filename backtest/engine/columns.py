@@ -1,4 +1,4 @@
-"""Columns of frames from the arrays of kernels: what an array marks as nothing is null."""
+"""Columns of frames from the arrays of kernels, with null for missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conventions of a run: what bars and tables leave open, decided once for sweeps, replays, levels and policies."""
+"""Conventions of a run: assumptions where bars and tables leave a choice, for sweeps, replays, levels and policies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KINDS = get_type_hints(Changes)
 @spelled
 @dataclass(frozen=True)
 class Conventions:
-    """What a run assumes where prices and rules leave a choice.
+    """Assumptions of a run where prices and rules leave a choice.
 
     Every function that takes ``conventions`` also takes the fields as keywords, which then change them:
     ``sweep(book, market, venue, tiers="nearest", intrabar="path")``.
@@ -49,17 +49,17 @@ class Conventions:
     trigger_price
         The price series that triggers liquidation; None: the venue's.
     fill_price
-        What a liquidation gets: its own price (the open where a bar opens beyond it), or the last price's close
+        Fill of a liquidation: its own price (the open where a bar opens beyond it), or the last price's close
         or worst price of the bar. The first flatters an insurance fund; the last brackets it.
     intrabar
-        What decides the order of events on opposite sides of a bar's open: against the holder, for the holder,
+        Order of events on opposite sides of a bar's open: against the holder, for the holder,
         or by the path open, nearer extreme, other extreme, close.
     entry_bar
         Whether the bar that an entry falls strictly inside is tested. Rows that depend on it are ``ambiguous``.
     stop_trigger
         The price series stops and take-profits watch; None: the last price where there is one, else the mark.
     leverage_limit
-        What to do with leverage beyond the limit of a position's tier: refuse the book, lower the leverage
+        Leverage beyond the limit of a position's tier: refuse the book, lower the leverage
         (raising a margin below the initial margin), or leave out the positions.
     tiers
         Positions opened when no table was in force: ``"strict"`` refuses them, ``"nearest"`` uses the nearest
@@ -92,7 +92,7 @@ class Conventions:
     gap_limit: GapLimit = "market"
 
     def __post_init__(self) -> None:
-        """Refuse what is none of the choices."""
+        """Refuse unknown choices."""
         for name, kind in KINDS.items():
             converted(getattr(self, name), kind, name)
         if isinstance(self.gap_limit, timedelta) and self.gap_limit < timedelta(0):
@@ -121,5 +121,5 @@ class Conventions:
         return market.gap_limit if self.gap_limit == "market" else self.gap_limit
 
 
-#: What a run assumes where nothing else is asked for.
+#: Conventions of a run unless changed.
 USUAL = Conventions()

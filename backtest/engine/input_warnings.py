@@ -1,4 +1,4 @@
-"""Warnings about given positions, which are not refused for it: misspelt columns, prices far off the mark."""
+"""Warnings about given positions: misspelt columns, prices far off the mark."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from backtest.schemas.arguments import closest
 from backtest.schemas.frames import LEGS, POSITIONS
 from backtest.schemas.validation import Schema
 
-#: How much two names share that may be the same word misspelt.
+#: Similarity from which one name may be a misspelling of another.
 ALIKE = 0.8
 
 #: A trade may well be some per cent off the mark; beyond this its symbol, unit or time is more likely wrong.
 FAR = 0.10
 
-#: The markets each book was looked over in.
-_LOOKED_OVER: weakref.WeakKeyDictionary[Book | Accounts, weakref.WeakSet[Market]] = weakref.WeakKeyDictionary()
+#: Markets in which each book was checked.
+_CHECKED: weakref.WeakKeyDictionary[Book | Accounts, weakref.WeakSet[Market]] = weakref.WeakKeyDictionary()
 
 
 def warn_once(book: Book | Accounts, market: Market) -> None:
-    """Warn of what looks wrong in a book, once a market, where a checked function is called from outside."""
-    seen = _LOOKED_OVER.setdefault(book, weakref.WeakSet())
+    """Warn of likely mistakes in a book, once per market, where a checked function is called from outside."""
+    seen = _CHECKED.setdefault(book, weakref.WeakSet())
     if market in seen or sys._getframe(3).f_globals.get("__name__", "").startswith("backtest."):
         return
     seen.add(market)
@@ -40,7 +40,7 @@ def warn_once(book: Book | Accounts, market: Market) -> None:
 
 
 def unread(columns: list[str], schema: Schema = POSITIONS) -> list[str]:
-    """Return the columns that are carried along unread and might be one that is read, misspelt."""
+    """Return warnings of unknown columns whose names resemble known ones."""
     known = [column.name for column in schema.columns]
     absent = [name for name in known if name not in columns]
     alike = {name: closest(name, absent, ALIKE) for name in columns if name not in known}
@@ -48,7 +48,7 @@ def unread(columns: list[str], schema: Schema = POSITIONS) -> list[str]:
 
 
 def far(positions: pl.DataFrame, market: Market) -> list[str]:
-    """Return how many entry prices lie far off the mark, and the first of them."""
+    """Return a warning of entry prices far off the mark, with their number and the first."""
     found = far_entries(positions, market)
     count = int(found.sum())
     if not count:

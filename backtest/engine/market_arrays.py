@@ -1,4 +1,4 @@
-"""A market as the arrays kernels take: bars, funding charges, and forests of min-trees."""
+"""Market arrays for kernels: bars, funding charges, and forests of min-trees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BEYOND_ALL = np.iinfo(np.int64).max
 
 
 def bars_of(market: Market, series: str, fill_price: str, gap_limit: timedelta | None) -> Bars:
-    """Return a market's bars with the series that triggers liquidation and what fills are taken from.
+    """Return a market's bars with the trigger series and the fill prices.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:
 
 
 def charge_amounts(market: Market, contracts: Sequence[Contract]) -> Floats:
-    """Return what each charge takes a unit, laid out as the running sums are: nothing before a symbol's first."""
+    """Return each charge per unit, laid out as the running sums: zero before a symbol's first."""
     parts = [np.append(0.0, _charges(market, number, contract)[1]) for number, contract in enumerate(contracts)]
     return readonly(np.concatenate(parts))
 
@@ -127,7 +127,7 @@ def _suffix(best: np.ufunc, values: Floats) -> Floats:
 def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used: Flags, series: str) -> Forest:
     """Return the trees a sweep will search, built for the rates in use.
 
-    The market keeps the last forest: a sweep under like rules need not plant it again, and neither need the next
+    The market keeps the last forest: a sweep under like rules does not build it again, and neither need the next
     batch of a book, unless it uses a tree that none before it did.
     """
     fees = {group.symbol: group.contract for group in book.groups}
@@ -142,8 +142,8 @@ def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used
         return last_forest
     used = used | last_used
     values = [
-        _crossing_values(tree, bars, funding, fees[tree.symbol]) if wanted else None
-        for tree, wanted in zip(book.trees, used, strict=True)
+        _crossing_values(tree, bars, funding, fees[tree.symbol]) if needed else None
+        for tree, needed in zip(book.trees, used, strict=True)
     ]
     forest = _plant(market, values, [tree.symbol for tree in book.trees])
     return market.keep("forest", key, (used, forest))[1]

@@ -50,7 +50,7 @@ def _notional(kind: str, price: str) -> pl.Expr:
 
 
 def _by_kind(contracts: Iterable[Contract], value: Callable[[str], pl.Expr]) -> pl.Expr:
-    """Return the expression that each row's kind of contract asks for; of one kind it tests no symbol."""
+    """Return the expression of each row's kind of contract; with one kind it tests no symbol."""
     symbols: dict[str, list[str]] = {}
     for contract in contracts:
         symbols.setdefault(contract.kind, []).append(contract.symbol)

@@ -1,4 +1,4 @@
-"""Frames of outcomes, from the arrays that kernels write a position's outcome into."""
+"""Frames of outcomes, from the arrays that kernels write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TYPES = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": 
 
 
 def empty(fields: Iterable[str], count: int, **sizes: int) -> dict[str, Any]:
-    """Return an array for each field outcomes are written into; ``sizes`` of those that are not of ``count``."""
+    """Return an array for each field of outcomes; ``sizes`` of those whose size is not ``count``."""
     return {name: np.empty(sizes.get(name, count), TYPES.get(name, np.float64)) for name in fields}
 
 
@@ -29,7 +29,7 @@ def named(
     arrays: dict[str, Any],
     names: Iterable[str],
 ) -> pl.DataFrame:
-    """Return positions with the columns of their outcomes; marks of nothing become nulls.
+    """Return positions with the columns of their outcomes; missing values are null.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One account at one set of prices: its positions, its equity as a profit rule counts it, the margins it needs."""
+"""One account at one set of prices: positions, equity under a profit rule, required margins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = tuple[int, float]  # symbol and side of a position
 
 @dataclass
 class Part:
-    """A leg, or the part of it that is left."""
+    """A leg, or its remaining part."""
 
     row: int  #: of the legs
     symbol: int
@@ -38,7 +38,7 @@ class Coin:
     shares: tuple[tuple[float, float], ...]
 
     def worth(self, price: float) -> float:
-        """Return what it counts as margin."""
+        """Return its value as margin."""
         if self.units < 0 or not self.shares:
             return self.units * price
         return min(self.units * share * price + credit for share, credit in self.shares)
@@ -55,7 +55,7 @@ class Looked(NamedTuple):
 
 @dataclass
 class Standing:
-    """An account at prices that stand still."""
+    """An account at fixed prices."""
 
     rules: Rules
     wallet: float
@@ -66,7 +66,7 @@ class Standing:
     profit: str
 
     def positions(self) -> dict[Key, list[Part]]:
-        """Return what is left by symbol and side."""
+        """Return the remaining positions by symbol and side."""
         found: dict[Key, list[Part]] = {}
         for part in self.parts:
             if part.quantity > 0:
@@ -93,7 +93,7 @@ class Standing:
         return Looked(views[whose], needed, initial, whose)
 
     def maintenance_margin(self, key: Key) -> float:
-        """Return what a position must keep."""
+        """Return the maintenance margin of a position."""
         parts, rules, base = self.positions()[key], self.rules, 0.0
         group, leverage, quantity, size = parts[0].group, parts[0].leverage, quantity_of(parts), self._size(parts)
         first, last = tiers.own_tiers(rules, group, quantity, size, leverage)
@@ -106,7 +106,7 @@ class Standing:
         return kept
 
     def initial_margin(self, key: Key) -> float:
-        """Return what opening a position would take: by its selected leverage, else the highest of its tier."""
+        """Return the initial margin of a position: by its selected leverage, else the highest of its tier."""
         parts = self.positions()[key]
         constant = self.rules.constant[parts[0].group]
         notional = self._size(parts) if constant else quantity_of(parts) * self.price[key[0]]
@@ -114,7 +114,7 @@ class Standing:
         return float(notional / (most if np.isnan(parts[0].leverage) else parts[0].leverage))
 
     def result_of(self, part: Part, quantity: float, price: float) -> float:
-        """Return what closing so much of a leg at a price brings, funding taken off."""
+        """Return the result of closing a quantity of a leg at a price, after funding."""
         amount = part.side * quantity
         paid = amount * (self.funding[part.symbol] - part.entry_funding)
         return amount * (price - part.entry_price) - paid

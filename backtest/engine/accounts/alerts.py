@@ -36,7 +36,7 @@ def replay_alerts(
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Return when alerts at a margin ratio would have come, over the life of each account.
+    """Return the alerts at a margin ratio, over the holding period of each account.
 
     Parameters
     ----------

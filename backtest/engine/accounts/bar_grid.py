@@ -21,7 +21,7 @@ SHIFTS = (0, 4, 8, 12, 16, 20)
 
 @dataclass(frozen=True, eq=False)
 class GridBars:
-    """The openings of a grid and where each symbol's own bars stand in it."""
+    """Open times of a grid, and the place of each symbol's bars in it."""
 
     times: Integers  #: (bars,) ms
     own: tuple[Integers, ...]  #: grid bar of each of a symbol's bars

@@ -1,4 +1,4 @@
-"""What became of accounts and their legs, as frames."""
+"""Outcomes of accounts and their legs, as frames."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ NOTHING = len(Outcome.categories)  # no outcome: a leg that was never opened
 
 @shown()
 class AccountOutcomes(NamedTuple):
-    """What became of accounts and of their legs."""
+    """Outcomes of accounts and of their legs."""
 
-    accounts: pl.DataFrame  #: a row an account: its columns, then those of ``schemas.ACCOUNT_OUTCOME_COLUMNS``
-    legs: pl.DataFrame  #: a row a leg: its columns, then those of ``schemas.LEG_OUTCOME_COLUMNS``
+    accounts: pl.DataFrame  #: one row per account: its columns, then those of ``schemas.ACCOUNT_OUTCOME_COLUMNS``
+    legs: pl.DataFrame  #: one row per leg: its columns, then those of ``schemas.LEG_OUTCOME_COLUMNS``
 
 
 def named(prepared: Prepared, ends: Ends, *, bracket: bool) -> AccountOutcomes:

@@ -1,4 +1,4 @@
-"""Accounts as the arrays their kernels take: who holds what from which bar to which, at what entry."""
+"""Accounts as the arrays their kernels take: holdings with their bars and entries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Exits:
 
 
 def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, rules: Rulebook) -> Held:
-    """Return what accounts hold, by account, symbol and side.
+    """Return the holdings of accounts, by account, symbol and side.
 
     Raises
     ------

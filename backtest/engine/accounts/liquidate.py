@@ -1,7 +1,7 @@
-"""What a venue does with accounts it liquidates, step by step, and what they look like after.
+"""Liquidation of accounts under a venue's procedure, step by step.
 
 A sweep of accounts says when each is triggered. Here its venue's procedure follows (``Venue.cross``): an account
-that a step restores lives on with what is left, tested from the next bar, and may be triggered again.
+that a step restores keeps its remaining positions, is tested from the next bar, and may be triggered again.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ CLOSED = {
 
 @shown()
 class Liquidations(NamedTuple):
-    """What became of accounts under a venue's procedure."""
+    """Outcomes of accounts under a venue's procedure."""
 
     accounts: pl.DataFrame
-    """A row an account: its columns, ``outcome`` (liquidated: nothing was left of it), ``outcome_time``,
-    ``triggers``, ``first_trigger``, ``remainder`` (the wallet where nothing was left, or 0), ``shortfall``."""
-    legs: pl.DataFrame  #: a row a leg: its columns and ``quantity_left`` by the procedure (0: closed by it)
-    steps: pl.DataFrame  #: a row a step that changed something: the account after it, see ``AFTER``
-    closed: pl.DataFrame  #: a row a part of a leg, or collateral, that a step closed, see ``CLOSED``
+    """One row per account: its columns, ``outcome`` (liquidated: fully closed), ``outcome_time``,
+    ``triggers``, ``first_trigger``, ``remainder`` (the wallet after a full close, or 0), ``shortfall``."""
+    legs: pl.DataFrame  #: one row per leg: its columns and ``quantity_left`` by the procedure (0: closed)
+    steps: pl.DataFrame  #: one row per step with an effect: the account after it, see ``AFTER``
+    closed: pl.DataFrame  #: one row per closed part of a leg, or collateral, see ``CLOSED``
 
 
 @checked
@@ -81,7 +81,7 @@ def liquidate_accounts(
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> Liquidations:
-    """Return what a venue's procedure makes of accounts: which positions go, at what price, and what is left.
+    """Return the liquidation of accounts under a venue's procedure: closed positions, prices, remaining wallets.
 
     Parameters
     ----------
@@ -93,8 +93,15 @@ def liquidate_accounts(
     Raises
     ------
     RulesError
-        Where accounts are given back above their initial margin and nothing says what that is; otherwise as
+        Where liquidation stops above the initial margin and no leverage gives that margin; otherwise as
         :func:`~backtest.sweep_accounts`.
+
+    Examples
+    --------
+    >>> from backtest import liquidate_accounts
+    >>> liquidated = liquidate_accounts(accounts, market, venue)
+    >>> liquidated.steps["step"].value_counts(sort=True).rows()
+    >>> liquidated.accounts.select(pl.sum("remainder", "shortfall").round(0)).row(0)
     """
     cross = venue.cross if cross is None else cross
     warn_once(accounts, market)
@@ -108,7 +115,7 @@ def liquidate_accounts(
 
 
 class _Follower:
-    """Sweeps, liquidates, and sweeps again what was restored, until nothing is triggered any more."""
+    """Sweeps, liquidates, and sweeps again what was restored, until no account is triggered."""
 
     def __init__(self, prepared: Prepared, cross: Cross, threads: int | None) -> None:
         self.prepared, self.cross, self.threads = prepared, cross, threads
@@ -154,7 +161,7 @@ class _Follower:
     def _account(
         self, held: Holdings, ends: Ends, i: int, who: int, rows: Integers, leg: Integers, coin: Integers
     ) -> Account:
-        """Return an account as it stands at the prices that trigger it."""
+        """Return an account at the prices that trigger it."""
         leaf = self.prepared.bars.arrays.leaf
         bars, bar = self.prepared.bars.times.size, int(ends.bar[i])
         given = "leverage" in self.prepared.accounts.legs.columns
@@ -184,7 +191,7 @@ class _Follower:
         return account
 
     def _note(self, account: Account, who: int, bar: int) -> None:
-        """Remember what was done to an account."""
+        """Record a step of an account."""
         self.triggers[who] += 1
         self.first_trigger[who] = bar if self.first_trigger[who] < 0 else self.first_trigger[who]
         self.order_margin[who] = account.order_margin
@@ -229,7 +236,7 @@ class _Follower:
 
 
 def _require_initial_margins(prepared: Prepared) -> None:
-    """Refuse legs without a selected leverage under tables that tell no highest one."""
+    """Refuse legs without a selected leverage under tables without a highest one."""
     if "leverage" in prepared.accounts.legs.columns:
         return
     for number in np.unique(prepared.held.arrays.group[prepared.held.leg >= 0]):
@@ -248,7 +255,7 @@ def _held_at(held: Holdings, i: int, bar: int) -> Integers:
 
 
 def _restored(held: Holdings, kept: Flags, bar: Integers) -> tuple[Holdings, Integers]:
-    """Return what restored accounts hold after a bar, and the rows that are left."""
+    """Return the holdings of restored accounts after a bar, and the remaining rows."""
     owner = np.repeat(np.arange(kept.size), np.diff(held.first))
     rows = np.flatnonzero(kept[owner] & (held.quantity != 0) & (held.end > bar[owner]))
     payer = np.repeat(np.arange(kept.size), np.diff(held.transfer_first))

@@ -1,4 +1,4 @@
-"""Accounts, a market and a venue's rules as arrays, checked: what every sweep of accounts starts from."""
+"""Accounts, a market and a venue's rules as arrays, checked: the start of every sweep of accounts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def prepare(
     tiers: Tiers,
     threads: int | None,
 ) -> Prepared:
-    """Return everything a sweep of accounts needs, checked."""
+    """Return the checked inputs of a sweep of accounts."""
     require_threads(threads)
     profit, hedged = profit or venue.cross.profit, hedged or venue.cross.hedged
     _check_symbols(accounts, market)

@@ -1,4 +1,4 @@
-"""One account in liquidation: what each step of a venue's procedure does to it, at the prices of its trigger.
+"""One account in liquidation: the steps of a venue's procedure, at the prices of its trigger.
 
 Prices stand still while the steps are taken; what a step closes is settled into the wallet,
 
@@ -37,7 +37,7 @@ class After(NamedTuple):
     wallet: float
     looked: Looked
     positions: int
-    restored: bool | None  #: None where no position is left to be given back
+    restored: bool | None  #: None where no position remains
 
 
 @dataclass
@@ -51,14 +51,14 @@ class Account(Standing):
     steps: list[After] = field(default_factory=list)
 
     def is_restored(self, looked: Looked) -> bool:
-        """Whether the account may be given back to its holder."""
+        """Whether liquidation stops and the holder regains control."""
         level = looked.maintenance_margin
         if self.cross.restored_above == "initial":
             level = max(level, looked.initial_margin)
         return looked.equity > level or (self.strict and looked.equity == level)
 
     def liquidate(self) -> None:
-        """Take the venue's steps until the account is restored or nothing is left."""
+        """Take the venue's steps until the account is restored or fully closed."""
         taken: dict[str, Callable[[], None]] = {
             "cancel_orders": self._cancel_orders,
             "convert_collateral": self._convert_collateral,
@@ -82,7 +82,7 @@ class Account(Standing):
                     return
 
     def _targets(self) -> list[Key]:
-        """Return the positions that go first."""
+        """Return the positions that are closed first."""
         positions = self.positions()
         order, whose = self.cross.order, self.look().whose
         if order == "all" or not positions or (order == "triggered" and whose is None):

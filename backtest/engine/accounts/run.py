@@ -1,4 +1,4 @@
-"""Prepared accounts through their kernels: to their ends, to alerts, or bar by bar."""
+"""Kernel runs of prepared accounts: outcomes, alerts, or equity bar by bar."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def followed(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
 
 
 def world_of(prepared: Prepared, held: Holdings) -> sweep.World:
-    """Return what accounts live in, with short ways planted for those that hold one position."""
+    """Return the world of accounts, with shortcuts for those that hold one position."""
     shortcuts = plant(prepared.bars, prepared.rules, held, allowed=prepared.options.demand == 1.0)
     return sweep.World(prepared.bars.arrays, prepared.rules.rules, shortcuts, prepared.options)
 

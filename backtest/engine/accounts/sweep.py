@@ -1,4 +1,4 @@
-"""The sweep of accounts: which are liquidated in cross margin, when, and what each leg came to."""
+"""Sweep of accounts in cross margin: liquidations and the outcome of each leg."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def sweep_accounts(
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> AccountOutcomes:
-    """Return what became of accounts in cross margin, and of each of their legs, under a venue's rules.
+    """Return the outcomes of accounts in cross margin, and of each of their legs, under a venue's rules.
 
     Parameters
     ----------
     accounts, market, venue
-        Wallets and what they stand behind, the mark prices and funding they live through, and the rules.
+        Wallets with their legs and collateral, mark prices and funding, and the rules.
     convention
         Where the symbols are inside a bar, of which only low, high and close are known: each at its own worst
         (``own_worst``, liquidates too many hedges), the worst of all lows, all highs, all closes
@@ -51,7 +51,7 @@ def sweep_accounts(
     tiers
         Legs entered when no table was in force: as in :func:`~backtest.sweep`.
     threads
-        How many to use; None: one a core. Results do not depend on it.
+        Number of threads; None: one per core. Results do not depend on it.
 
     Returns
     -------
@@ -68,6 +68,13 @@ def sweep_accounts(
         For contracts an account cannot hold: inverse ones, fees reserved at bankruptcy, mixed triggers.
     TiersError
         For legs entered when no table was in force.
+
+    Examples
+    --------
+    >>> from backtest import sweep_accounts
+    >>> swept = sweep_accounts(accounts, market, venue)
+    >>> swept.accounts.shape, swept.legs.shape
+    >>> swept.accounts["outcome"].value_counts(sort=True).rows()
     """
     warn_once(accounts, market)
     prepared = prepare(

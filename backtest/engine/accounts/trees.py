@@ -1,4 +1,4 @@
-"""Min-trees for accounts that hold one position: planted where enough of them would be searched."""
+"""Min-trees for accounts that hold one position: built where enough accounts would search them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backtest.kernel.types import Floats, Integers, aligned, readonly
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, Tree
 
-#: A tree of n bars takes as long to plant as n / 32 accounts save by it (measured on a year of minutes).
+#: A tree of n bars takes as long to build as n / 32 accounts save by it (measured on a year of minutes).
 BARS_AN_ACCOUNT = 32
 
 

@@ -1,4 +1,4 @@
-"""What the arguments of a replay must be, beyond those it shares with a sweep."""
+"""Checks of replay arguments beyond those of a sweep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_MONEY, MOST_SEED = 1e15, 2**32
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """What the caller of a replay decides beside the venue's rules."""
+    """Options of a replay beside the venue's rules."""
 
     fund: float
     deposits: tuple[tuple[datetime, float], ...]
@@ -44,16 +44,16 @@ def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...
 
 
 def require_seed(seed: Any) -> None:
-    """Refuse what is no seed."""
+    """Refuse invalid seeds."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
         raise ArgumentError(f"must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}", argument="seed")
 
 
 def require_single(book: Book) -> None:
-    """Refuse rows that stand for more or fewer than one trader: a waterfall is stepped position by position."""
+    """Refuse rows of more or fewer than one trader: a waterfall is stepped position by position."""
     if book.survival is not None:
         raise ArgumentError(
-            "book: a replay steps single positions, and this book's survival thins out weights: sweep it, or "
+            "book: a replay steps single positions, and this book's survival lets weights decay: sweep it, or "
             "build a book without survival"
         )
     weights = book.positions.get_column("weight", default=None)
@@ -87,7 +87,7 @@ def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
 
 
 def require_mode(impact: Impact, exogenous: Any, follows: bool, records: Any) -> FlowMode:
-    """Return what a replay does beside stepping, refusing a mark moved without saying what the history holds."""
+    """Return the flow mode, refusing a moved mark where the history's own cascade is not declared."""
     if impact.mark > 0 and not (exogenous or follows):
         raise ArgumentError(
             "moves a history that already holds its own cascade: call it exogenous where it holds none (a "

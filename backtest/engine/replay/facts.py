@@ -1,4 +1,4 @@
-"""What liquidations executed, event by event: as a replay writes it down, and as another follows it."""
+"""Facts of a replay: executions of liquidations event by event, recorded by one replay and followed by another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from backtest.schemas.validation import (
     offence,
 )
 
-#: When in a bar: at its opening, on the way to its low or high, or when counterparties are asked at the end of it.
+#: When in a bar: at its opening, on the way to its low or high, or at its end, when ADL runs.
 STAGES = ("opening", "low", "high", "low end", "high end")
 STAGE = pl.Enum(STAGES)
 
@@ -109,7 +109,7 @@ def _price_order(facts: Any) -> Integers:
 
 
 def merge_of(mode: int, facts: Any, world: state.World, room: int) -> kernel.Merge:
-    """Return what a replay needs beside its world; ``room`` is for how many events."""
+    """Return the arrays of a replay's flow; ``room`` is the number of events."""
     plain = mode == FlowMode.PLAIN
     counts = np.zeros(kernel.COUNTED, np.int64)
     counts[kernel.MODE] = mode
@@ -132,7 +132,7 @@ def roomier(merge: kernel.Merge, world: state.World) -> kernel.Merge:
 
 
 def flow(merge: kernel.Merge, world: state.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return what was written down: one row an event, in the order they happened.
+    """Return the recorded flow: one row per event, in order.
 
     Whoever is liquidated at every price is so at the opening.
     """

@@ -1,4 +1,4 @@
-"""What a replay wrote down, as frames."""
+"""Frames of a replay's results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def outcomes(
 
 
 def held_at_end(world: state.World, market: Market) -> tuple[Integers, Floats]:
-    """Return the rows of positions that are still held, and what they come to at the last mark."""
+    """Return the rows of positions still open, and their value at the last mark."""
     book = world.book[: int(world.counters[state.PLACES_USED])]
     book = book[(book["lots"] > 0) & (book["status"] != DONE)]
     worth = (1.0 - 2.0 * book["side"]) * book["quantity"] * _values(world, market)[book["symbol"]]
@@ -71,7 +71,7 @@ def fund(world: state.World, market: Market) -> pl.DataFrame:
 
 
 def impact(world: state.World, market: Market) -> pl.DataFrame:
-    """Return a row a bar: the mark's offset, waves, what was cut short, and notional by side of position."""
+    """Return one row per bar: the mark's offset, waves, caps, and notional by side of position."""
     unit, steps = float(world.settings[0]["unit"]), world.steps
     rows = np.arange(steps.size)
     flows = {
@@ -90,7 +90,7 @@ def impact(world: state.World, market: Market) -> pl.DataFrame:
 
 
 def adl(world: state.World, market: Market, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a row a match: who was liquidated (null: what had been taken over), who took how much, at what."""
+    """Return one row per ADL match: liquidated position (null: inventory), counterparty, quantity and price."""
     unit_rows = world.table[: int(world.counters[state.TABLE_USED])]
     return _bars(market, unit_rows["row"]).with_columns(
         liquidated_id=ids_of(frame, unit_rows["liquidated"]),

@@ -1,4 +1,4 @@
-"""What 64 bits can count: units of money, lots of quantity, and the books refused because they could overflow."""
+"""Units of money and lots of quantity in 64 bits, and the refusal of books that could overflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_UNITS, MOST_LOTS = 2.0**60, 1e18
 
 
 class Sums(NamedTuple):
-    """What a symbol's positions add up to, and how far they reach."""
+    """Sums of a symbol's positions, and their range of prices."""
 
     number: int  #: of the symbol
     quantity: float
@@ -53,7 +53,7 @@ def unit_of(prepared: Prepared, symbols: tuple[str, ...]) -> float:
 
 
 def sums_of(admitted: Admitted, prepared: Prepared) -> tuple[Sums, ...]:
-    """Return what the positions of each symbol that has any add up to."""
+    """Return the sums of the positions of each symbol."""
     kinds = {group.symbol: ContractKind.code(group.contract.kind) for group in prepared.rules.groups}
     return tuple(_sums(admitted, kinds))
 
@@ -99,7 +99,7 @@ def lots_of(sums: tuple[Sums, ...], prepared: Prepared) -> Floats:
 
 
 def _stretch(options: Options) -> float:
-    """Return by what factor an offset may at most multiply or divide prices."""
+    """Return the largest factor by which an offset multiplies or divides prices."""
     return float(np.exp(options.impact.largest_offset if options.impact.mark > 0 else 0.0))
 
 

@@ -1,4 +1,4 @@
-"""The replay: the whole waterfall of a book's liquidations in time order, with a ledger that closes."""
+"""Replay: the full waterfall of a book's liquidations in time order, with a ledger that sums to zero."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ _RUNAWAY = (
 @dataclass(frozen=True, eq=False)
 @shown()
 class Replay:
-    """What a replay found. Money is in settlement currency, exact to the ledger's unit."""
+    """Result of a replay. Money is in settlement currency, exact to the ledger's unit."""
 
-    outcomes: pl.DataFrame  #: one row a position, as ``sweep`` has it, and what the waterfall did to it
-    fund: pl.DataFrame  #: the fund, what went in and out, in every bar where it moved
-    adl: pl.DataFrame  #: who was deleveraged, how much, at what price and score, and the profit given up
+    outcomes: pl.DataFrame  #: one row per position, as ``sweep`` returns it, and the waterfall's columns
+    fund: pl.DataFrame  #: fund balance and payments in and out, in every bar with a payment
+    adl: pl.DataFrame  #: ADL matches: counterparty, quantity, price, score, and the profit given up
     impact: pl.DataFrame  #: bar by bar: offset of the mark, waves, caps hit, triggered and executed notional
     ledger: pl.DataFrame  #: by account: cash, unrealised, total, in whole units; the totals add up to zero
     trace: pl.DataFrame  #: every step of the traced position
-    flow: pl.DataFrame  #: what was executed, event by event, in the order it happened; empty unless recorded
+    flow: pl.DataFrame  #: executions, event by event, in order; empty unless recorded
     unit: float  #: whole units to one of settlement currency
-    notes: tuple[str, ...]  #: what the reader must know beside the figures
+    notes: tuple[str, ...]  #: caveats to read with the figures
 
     def __repr__(self) -> str:
         counts = self.outcomes["outcome"].value_counts(sort=True)
-        told = ", ".join(f"{row['count']:,} {row['outcome']}" for row in counts.iter_rows(named=True))
-        return f"Replay({self.outcomes.height:,} positions: {told or 'nothing'})"
+        listed = ", ".join(f"{row['count']:,} {row['outcome']}" for row in counts.iter_rows(named=True))
+        return f"Replay({self.outcomes.height:,} positions: {listed or 'nothing'})"
 
 
 @checked
@@ -85,32 +85,32 @@ def replay(
     ----------
     book, market, venue
         As for :func:`~backtest.sweep`, but a row is one position: no weights, no survival.
-        ``venue.procedure`` says what happens to a liquidated position.
+        ``venue.procedure`` decides the liquidation of a position.
     fund
-        What the insurance fund holds at the start, settlement currency.
+        Insurance fund at the start, settlement currency.
     deposits
         Times and amounts paid into it later.
     impact
-        How the market takes the orders; None: at the price of the history, without limit.
+        Market impact of the orders; None: at the price of the history, without limit.
     exogenous
-        That the history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real
-        histories contain theirs: moving them counts it twice.
+        The history holds no cascade of its own, so that the mark may be moved (``impact.mark``). Real histories
+        contain theirs: moving them counts it twice.
     facts
-        What the history's own liquidations executed, as ``flow`` of a replay has it. The mark is then moved by
-        what this replay executes *less* the facts, both merged event by event (``docs/replay.md``,
-        Counterfactuals). Null ``position_id``: of nobody in the book, such as orders of a recorded feed.
+        Executions of the history's own liquidations, as ``flow`` of a replay. The mark is then moved by
+        the executions of this replay *less* the facts, both merged event by event (``docs/replay.md``,
+        Counterfactuals). Null ``position_id``: of no position in the book, such as orders of a recorded feed.
     record_flow
-        Whether ``flow`` is written down.
+        Whether ``flow`` is recorded.
     conventions
-        As for :func:`~backtest.sweep`. ``fill_price`` is what orders get before impact; run both
+        As for :func:`~backtest.sweep`. ``fill_price`` is the price of orders before impact; run both
         ``liquidation_price`` and ``last_extreme`` to bracket a fund. Entry bars are tested only where ``impact``
         couples nothing.
     seed
-        Of the random rank in auto-deleveraging, below 2**32.
+        Seed of the random ADL ranking, below 2**32.
     trace
         ``position_id`` of a position to follow step by step.
     threads
-        For what does not couple positions. Results do not depend on it.
+        Number of threads for steps that do not couple positions. Results do not depend on it.
     progress
         Called with the share of bars done.
     changes
@@ -122,6 +122,13 @@ def replay(
         As :func:`~backtest.sweep`; also for feedback on a history not called exogenous or on odds, for facts of
         no bar, for several settlement currencies, for capacity without volume, for weights and survival, and for
         amounts beyond 64 bits.
+
+    Examples
+    --------
+    >>> from backtest import replay
+    >>> played = replay(book, market, venue, fund=1e5, impact=impact)
+    >>> played
+    >>> played.fund["fund"].round(0)[-1], played.ledger["total"].sum()
     """
     require_threads(threads)
     warn_once(book, market)
@@ -135,8 +142,8 @@ def replay(
     stage = Stage.of(book, market, venue, conventions, threads)
     frame = stage.admitted.frame
     options = Options(float(fund), deposits, found, conventions, seed, _row_of(frame, trace))
-    told = None if progress is None else _telling(progress, stage.bars)
-    played = stage.play(venue, options, threads=threads, every=REPORTED, watch=told, course=course)
+    report = None if progress is None else _reporting(progress, stage.bars)
+    played = stage.play(venue, options, threads=threads, every=REPORTED, watch=report, course=course)
     world, merge = played.world, played.merge
     return Replay(
         outcomes=frames.outcomes(frame, stage.prepared.contracts, played.found, frames.held_at_end(world, market)),
@@ -151,8 +158,8 @@ def replay(
     )
 
 
-def _telling(progress: Callable[[float], None], bars: int) -> Watch:
-    """Return what tells progress as the share of bars done."""
+def _reporting(progress: Callable[[float], None], bars: int) -> Watch:
+    """Return a function that reports progress as the share of bars done."""
     return lambda _, done: progress(done / bars)
 
 

@@ -1,4 +1,4 @@
-"""What a replay does at which bar, the book it takes positions from, and where their outcomes go."""
+"""Schedule of a replay by bar, the book it takes positions from, and the arrays of their outcomes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plan_of(
     admitted: Admitted, prepared: Prepared, entrants: entries.Entrants, options: Options, unit: float,
     threads: int | None,
 ) -> schedule.Agenda:  # fmt: skip
-    """Return what happens at which opening."""
+    """Return the events at each opening."""
     bars, market = prepared.bars, prepared.market
     count, rows = admitted.frame.height, market.bars.height
     entry_at = np.empty(count, np.int32)

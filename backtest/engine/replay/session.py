@@ -1,4 +1,4 @@
-"""What replays of one book in one market share, whatever the procedure, the fund and the impact."""
+"""Session of replays of one book in one market, shared by procedures, funds and impacts."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ Watch = Callable[[World, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """What a replay does beside stepping: nothing, writing its flow down, following facts."""
+    """Flow of a replay: not recorded, recorded, or following facts."""
 
     mode: FlowMode = FlowMode.PLAIN
     facts: pl.DataFrame | None = None  #: as ``replay_facts.require_facts`` returns them
 
 
 class Played(NamedTuple):
-    """Where a replay ended."""
+    """State of a replay at its end."""
 
     world: World
     agenda: Agenda
@@ -71,7 +71,7 @@ class Stage:
         conventions: Conventions,
         threads: int | None = None,
     ) -> Stage:
-        """Return the stage of a book, or raise for what no replay can serve."""
+        """Return the stage of a book, or raise where it cannot be replayed."""
         arguments.require_single(book)
         arguments.require_free_names(book, frames.REPLAY_COLUMNS)
         prepared = prepare(book, market, venue, conventions)

@@ -1,4 +1,4 @@
-"""What a replay comes to: sums over its positions and its fund, without a frame of either.
+"""Totals of a replay: sums over its positions and its fund, without frames.
 
 Amounts are in settlement currency, added up in the ledger's whole units.
 """
@@ -25,17 +25,17 @@ from backtest.kernel.types import Flags, Floats
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
 
-#: Bars between two looks at what nobody paid; within those the first is looked for bar by bar.
+#: Bars between two checks for an uncovered deficit; within those the first is found bar by bar.
 LOOK = 4_096
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What a replay comes to. *Begun* are positions whose liquidation began, however it ended."""
+    """Totals of a replay. *Begun* are positions whose liquidation began, however it ended."""
 
     begun: int
     released: int  #: of the begun, those whose liquidation did not close them
-    closed_notional: float  #: of the begun, at their entries: sold, taken over or deleveraged for them
+    closed_notional: float  #: of the begun, at their entries: sold, taken over or closed by ADL
     margins: float  #: that the begun put in, changes included
     results: float  #: of the begun, what they still hold at the last mark; before fees, after clawback
     clawed_from_begun: float
@@ -51,13 +51,13 @@ class Sums:
     adl_notional: float
     given_up: float  #: profit that counterparties gave up at the mark, gains not set off
     clawed_back: float
-    deficit: float  #: that nobody paid
-    first_unpaid: datetime | None  #: first time that counterparties or nobody had to pay
-    lacked: bool  #: whether the fund was ever asked for more than it held, whoever took or kept the rest
+    deficit: float  #: uncovered
+    first_unpaid: datetime | None  #: first time of a clawback or an uncovered deficit
+    lacked: bool  #: whether more than the fund held was ever due from it
 
 
 def play(stage: Stage, venue: Venue, options: Options) -> Sums:
-    """Replay a staged book and return what it comes to."""
+    """Replay a staged book and return its totals."""
     seen: dict[int, int] = {}
     played = stage.play(
         venue, options, threads=1, every=LOOK, watch=lambda state, done: seen.update({done: _unpaid(state)})
@@ -139,7 +139,7 @@ def _last_of_a_moment(times: Any) -> Flags:
 
 
 def _units(amounts: Floats, unit: float) -> int:
-    """Return what amounts add up to, in whole units."""
+    """Return the sum of amounts, in whole units."""
     return int(np.rint(amounts * unit).astype(np.int64).sum())
 
 

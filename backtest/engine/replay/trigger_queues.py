@@ -1,4 +1,4 @@
-"""The bucket queues a replay starts with: one a symbol, side and rate, and two a symbol for orders."""
+"""Bucket queues at the start of a replay: one per symbol, side and rate, and two per symbol for orders."""
 
 from __future__ import annotations
 

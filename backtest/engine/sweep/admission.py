@@ -1,4 +1,4 @@
-"""Which positions of a book a market and a venue can take, and what happens to the others."""
+"""Admission of a book: positions that market and venue can take, and refusal, capping or removal of the others."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ BEYOND = (Refusal.BEYOND_TABLE, Refusal.BEYOND_LEVERAGE)
 
 @dataclass(frozen=True, eq=False)
 class Admitted:
-    """The positions that will be swept."""
+    """Positions admitted to a sweep."""
 
     frame: pl.DataFrame
     adjustments: pl.DataFrame | None  #: with the ``row`` of their position in ``frame``
     positions: Positions
-    used: Flags  #: (trees,) which trees they may need
+    used: Flags  #: (trees,) trees that they may need
 
 
 def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | None) -> Admitted:
@@ -64,7 +64,7 @@ def admissible(book: Book, market: Market, venue: Venue, conventions: Convention
 
 
 def require_tables(book: Book, prepared: Prepared) -> Survey:
-    """Return what the rules refuse of a book; positions that no table applies to are refused here.
+    """Return the refusals of a book; positions without a table in force are refused here.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Levels that funding and holders move, piece by piece."""
+"""Liquidation levels moved by funding and holders, piece by piece."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def level_pieces(
     conventions: Conventions = CAPPED,
     threads: int | None = None,
 ) -> pl.DataFrame:
-    """Return where each level stands through its life, a row for each stretch it spends in one bin.
+    """Return the path of each level, one row per stretch in one bin.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How long positions opened at every bar would have lived, at every leverage and on both sides."""
+"""Holding periods until liquidation of positions opened at every bar, at every leverage and on both sides."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Lifetimes:
     leverages: Floats  #: (leverages,)
     interval: int  #: ms a bar covers
     times: Integers  #: (bars,) openings, ms
-    known_until: Integers  #: (bars,) ms up to which what became of an entry at each opening can be told
+    known_until: Integers  #: (bars,) ms up to which the outcome of an entry at each opening is known
     bars: dict[str, Codes]  #: by side, (leverages, bars): a bar, or SURVIVED, or NOT_ALLOWED by its tier
 
 

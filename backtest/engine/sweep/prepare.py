@@ -1,4 +1,4 @@
-"""What engines prepare: a market and a venue's rules as arrays for one book, and what its holders planned."""
+"""Preparation of engines: a market and a venue's rules as arrays for one book, and its planned actions."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
 
 
 def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> Actions:
-    """Return what holders planned or did as the arrays kernels take."""
+    """Return planned exits and adjustments as arrays for kernels."""
     count = frame.height
     none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
     made = none if adjustments is None else adjustments

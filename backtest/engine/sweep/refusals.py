@@ -19,7 +19,7 @@ from backtest.rules.rulebook import Group
 from backtest.rules.timeline import milliseconds, not_in_force
 from backtest.schemas.validation import breaking, say
 
-#: Refusals that no choice of ``leverage_limit`` leaves out.
+#: Refusals under every ``leverage_limit``.
 ALWAYS = (Refusal.BEFORE_HISTORY, Refusal.AFTER_HISTORY, Refusal.NO_TABLE)
 
 
@@ -86,7 +86,7 @@ def _error(
 
 
 def _span(prepared: Prepared, symbol: int) -> str:
-    """Return from when to when the bars of a symbol run."""
+    """Return the first and last time of a symbol's bars."""
     first, end = prepared.market.firsts[symbol : symbol + 2]
     times, interval = prepared.market.times, prepared.market.intervals[symbol]
     return f"{_moment(times[first])} to {_moment(times[end - 1] + interval)}"
@@ -97,7 +97,7 @@ def _size_and_cap(position: dict[str, Any], groups: list[Group]) -> str:
     entry = milliseconds(position["entry_time"])
     group = [group for group in groups if group.start <= entry][-1]
     quantity, price = np.array([position["quantity"]]), np.array([position["entry_price"]])
-    with np.errstate(over="ignore"):  # infinite is a size to tell, too
+    with np.errstate(over="ignore"):  # an infinite size is reported, too
         size = table_size(group.contract, group.table, quantity=quantity, entry_price=price)[0]
     return f"{group.table.size}={size:,.10g}, limit={group.table.cap:,.10g}"
 

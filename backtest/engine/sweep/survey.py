@@ -1,4 +1,4 @@
-"""Positions as the arrays kernels take, and what one pass over them finds: refusals, trees to be searched."""
+"""Positions as the arrays kernels take, and the survey of them in one pass: refusals, trees to search."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from backtest.kernel.types import Bytes, Flags, readonly
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over a book finds."""
+    """Result of one pass over a book."""
 
     refusals: Bytes  #: (n,) ``Refusal``
-    used: Flags  #: (trees,) which trees those not refused may need
+    used: Flags  #: (trees,) trees that the positions not refused may need
 
     def refused_for(self, *reasons: Refusal) -> Flags:
         """Return (n,) whether each position is refused for one of some reasons."""
@@ -29,7 +29,7 @@ class Survey:
 
 
 def survey(positions: Positions, prepared: Prepared, threads: int | None) -> Survey:
-    """Return what the rules refuse of a book, and the trees that the rest needs."""
+    """Return the refused positions of a book, and the trees that the rest needs."""
     refusals = np.empty(positions.side.size, np.uint8)
 
     def run(begin: int, stop: int) -> Flags:
@@ -43,7 +43,7 @@ def survey(positions: Positions, prepared: Prepared, threads: int | None) -> Sur
 
 
 def position_arrays(frame: pl.DataFrame, prepared: Prepared) -> Positions:
-    """Return positions as arrays; a missing margin or leverage stands for itself by the other."""
+    """Return positions as arrays; a missing margin or leverage is replaced by the other."""
     has_margin, has_leverage = "margin" in frame.columns, "leverage" in frame.columns
     given = {name: _array(frame, name) for name in ("margin", "leverage") if name in frame.columns}
     either = next(iter(given.values()))

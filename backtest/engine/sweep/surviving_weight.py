@@ -1,4 +1,4 @@
-"""How much of a row of a thinning book is left when its outcome comes."""
+"""Surviving weight of a row at its outcome, in a book whose holders close over time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from backtest.kernel.types import Floats, Integers
 
 
 def surviving_weight(outcomes: pl.DataFrame, survival: pl.DataFrame) -> pl.Series:
-    """Return each row's weight times what its side's holders have not closed by themselves.
+    """Return each row's weight times the share that its side's holders have not closed.
 
     Parameters
     ----------
     outcomes
         As ``sweep`` returns them.
     survival
-        ``symbol, time, long, short``: logarithms of what stands at each opening, and at the end of the history.
+        ``symbol, time, long, short``: logarithms of the open share at each open, and at the end of the history.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The sweep: which positions are liquidated, when, and at what price."""
+"""Sweep of isolated positions: liquidations, their times and prices."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def sweep(
     threads: int | None = None,
     **changes: Unpack[Changes],
 ) -> pl.DataFrame:
-    """Return what became of each position of a book, isolated from one another, under a venue's rules.
+    """Return the outcome of each position of a book, isolated from one another, under a venue's rules.
 
     Parameters
     ----------
     book, market, venue
-        Positions, the prices and funding they live through, and the rules.
+        Positions, prices and funding, and the rules.
     conventions
-        What prices and rules leave open: triggers, fills, the order inside bars, substitute tables.
+        Assumptions where prices and rules leave a choice: triggers, fills, order inside bars, substitute tables.
     threads
-        How many to use; None: one a core. Results do not depend on it.
+        Number of threads; None: one per core. Results do not depend on it.
     changes
         Fields of :class:`~backtest.Conventions` that differ from ``conventions``.
 
     Returns
     -------
-    One row a position, in the order given: every column of the positions, then those of
+    One row per position, in the order given: every column of the positions, then those of
     ``schemas.OUTCOME_COLUMNS``. See ``docs/model.md`` for what each means.
 
     Raises
@@ -65,6 +65,13 @@ def sweep(
         leverage or size beyond the tiers.
     TiersError
         For positions opened when no table was in force.
+
+    Examples
+    --------
+    >>> from backtest import sweep
+    >>> swept = sweep(book, market, venue)
+    >>> swept["outcome"].value_counts(sort=True).rows()
+    >>> swept.filter(outcome="liquidated").select("side", "leverage", "liquidation_price").head(2)
     """
     require_threads(threads)
     warn_once(book, market)
@@ -107,17 +114,22 @@ def tiers_used(
     conventions: Conventions = USUAL,
     **changes: Unpack[Changes],
 ) -> pl.DataFrame:
-    """Return the tables of tiers a sweep of the book would use, and whether they were in force.
+    """Return the tier tables that a sweep of the book uses, and whether they were in force.
 
     Returns
     -------
-    A row a symbol and table: ``symbol, table, start, end, in_force`` (at every entry that uses it),
+    One row per symbol and table: ``symbol, table, start, end, in_force`` (at every entry that uses it),
     ``confidence, positions``.
 
     Raises
     ------
     TiersError
         As :func:`sweep`.
+
+    Examples
+    --------
+    >>> from backtest import tiers_used
+    >>> tiers_used(book, market, venue).select("symbol", "table", "in_force", "positions")
     """
     prepared = prepare(book, market, venue, conventions.with_(**changes))
     entries = _entries(book)
@@ -160,7 +172,7 @@ def tiers_used(
 
 def _entries(book: Book) -> dict[str, Integers]:
     """Return the entry times of each symbol, ms."""
-    if len(book.symbols) == 1:  # as parts of a book mostly are: nothing to take apart
+    if len(book.symbols) == 1:  # as most parts of a book: nothing to split
         return {book.symbols[0]: book.positions["entry_time"].to_physical().to_numpy()}
     parts = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
     return {symbol: part["entry_time"].to_physical().to_numpy() for (symbol,), part in parts.items()}
@@ -174,6 +186,6 @@ def _within(times: Integers, start: int, end: int) -> Integers:
 
 
 def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:
-    """Return how far to trust a table; that of another symbol's contract is an assumption."""
+    """Return the confidence in a table; the table of another symbol's contract is an assumption."""
     like = venue.like(symbol)
     return table.confidence if like is None else f"assumed: {like}'s, {symbol} is not listed"

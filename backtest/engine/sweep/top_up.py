@@ -23,7 +23,7 @@ WALLETS = Schema("wallets", (Column("account_id", pl.Int64, or_text=True), Colum
 
 @shown()
 class ToppedUp(NamedTuple):
-    """What became of positions whose margin is added automatically."""
+    """Outcomes of positions whose margin is topped up automatically."""
 
     outcomes: pl.DataFrame  #: as ``sweep`` returns them, and ``margin_added``
     additions: pl.DataFrame  #: ``account_id, position_id, time, margin_change``, in order of time
@@ -34,10 +34,10 @@ class ToppedUp(NamedTuple):
 def sweep_with_top_ups(
     book: Book, wallets: pl.DataFrame, market: Market, venue: Venue, *, share: float = 1.0, **options: Any
 ) -> ToppedUp:
-    """Return what became of isolated positions when a wallet adds margin before they are liquidated.
+    """Return the outcomes of isolated positions when a wallet adds margin before they are liquidated.
 
     In a bar that would liquidate a position its account's wallet adds ``share`` of the position's initial
-    margin, or what is left, as often as it takes or the wallet allows. Of several positions in one bar the first
+    margin, or the rest of the wallet, as often as needed while the wallet lasts. Of several positions in one bar the first
     given goes first. The wallet is what is free at the start: results of positions that close are not put back
     into it.
 
