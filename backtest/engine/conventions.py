@@ -1,4 +1,4 @@
-"""Conventions of a run: assumptions where bars and tables leave a choice, for sweeps, replays, levels and policies."""
+"""Conventions of a run: assumptions where bars and tables leave a choice."""
 
 from __future__ import annotations
 

@@ -148,8 +148,9 @@ class Impact:
     Examples
     --------
     >>> from backtest import Impact, replay
-    >>> impact = Impact(participation=0.1, linear=1e-9)  # 1 million of notional costs 0.1 %
-    >>> replay(book, market, venue, impact=impact).totals.shape
+    >>> linear = Impact(linear=1e-9)  # 1 million of notional costs 0.1 %
+    >>> replay(book, market, venue, fund=1e5, impact=linear)
+    Replay(1,000 positions: 591 exited, 344 liquidated, 65 open)
     """
 
     participation: float = np.inf  #: largest share of a bar's volume that liquidations fill, both sides together

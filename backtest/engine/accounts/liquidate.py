@@ -101,7 +101,9 @@ def liquidate_accounts(
     >>> from backtest import liquidate_accounts
     >>> liquidated = liquidate_accounts(accounts, market, venue)
     >>> liquidated.steps["step"].value_counts(sort=True).rows()
+    [('close', 18)]
     >>> liquidated.accounts.select(pl.sum("remainder", "shortfall").round(0)).row(0)
+    (5.0, 174.0)
     """
     cross = venue.cross if cross is None else cross
     warn_once(accounts, market)

@@ -128,7 +128,9 @@ def replay(
     >>> from backtest import replay
     >>> played = replay(book, market, venue, fund=1e5, impact=impact)
     >>> played
+    Replay(1,000 positions: 591 exited, 344 liquidated, 65 open)
     >>> played.fund["fund"].round(0)[-1], played.ledger["total"].sum()
+    (107434.0, 0)
     """
     require_threads(threads)
     warn_once(book, market)
@@ -175,23 +177,23 @@ def _row_of(frame: pl.DataFrame, trace: int | str | None) -> int:
 
 
 def _notes(venue: Venue, market: Market, impact: Impact, world: state.World, merge: flow.Merge) -> tuple[str, ...]:
-    told = []
+    notes = []
     own = venue.procedure
     longest = int(market.intervals.max()) / 1000
     if 0 < own.rounds * own.round_seconds < longest:
         rounds = "1 round" if own.rounds == 1 else f"{own.rounds} rounds"
-        told.append(
+        notes.append(
             f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of "
             f"{own.round_seconds:g} s): every round of it fills at one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))
         follows = merge.counts[flow.MODE] == FlowMode.FOLLOWING
-        told.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
+        notes.append(f"runaway in {bars:,} bars: {_RUNAWAY[int(follows)]}")
     traced, kept = int(world.counters[state.TRACE_USED]), world.trace.size
     if traced > kept:
-        told.append(f"the trace ends after {kept:,} of {traced:,} steps")
+        notes.append(f"the trace ends after {kept:,} of {traced:,} steps")
     deficit = int(world.cash[DEFICIT])
     if deficit < 0:
-        told.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}: nobody paid it")
-    return tuple(told)
+        notes.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}")
+    return tuple(notes)

@@ -71,7 +71,17 @@ def sweep(
     >>> from backtest import sweep
     >>> swept = sweep(book, market, venue)
     >>> swept["outcome"].value_counts(sort=True).rows()
+    [('exited', 591), ('liquidated', 344), ('open', 65)]
     >>> swept.filter(outcome="liquidated").select("side", "leverage", "liquidation_price").head(2)
+    shape: (2, 3)
+    ┌──────┬──────────┬───────────────────┐
+    │ side ┆ leverage ┆ liquidation_price │
+    │ ---  ┆ ---      ┆ ---               │
+    │ enum ┆ f64      ┆ f64               │
+    ╞══════╪══════════╪═══════════════════╡
+    │ long ┆ 107.0    ┆ 58823.713921      │
+    │ long ┆ 21.0     ┆ 56556.892797      │
+    └──────┴──────────┴───────────────────┘
     """
     require_threads(threads)
     warn_once(book, market)
@@ -130,6 +140,14 @@ def tiers_used(
     --------
     >>> from backtest import tiers_used
     >>> tiers_used(book, market, venue).select("symbol", "table", "in_force", "positions")
+    shape: (1, 4)
+    ┌─────────┬────────────┬──────────┬───────────┐
+    │ symbol  ┆ table      ┆ in_force ┆ positions │
+    │ ---     ┆ ---        ┆ ---      ┆ ---       │
+    │ str     ┆ str        ┆ bool     ┆ i64       │
+    ╞═════════╪════════════╪══════════╪═══════════╡
+    │ BTCUSDT ┆ 2021-03-18 ┆ true     ┆ 1000      │
+    └─────────┴────────────┴──────────┴───────────┘
     """
     prepared = prepare(book, market, venue, conventions.with_(**changes))
     entries = _entries(book)

@@ -37,9 +37,9 @@ def sweep_with_top_ups(
     """Return the outcomes of isolated positions when a wallet adds margin before they are liquidated.
 
     In a bar that would liquidate a position its account's wallet adds ``share`` of the position's initial
-    margin, or the rest of the wallet, as often as needed while the wallet lasts. Of several positions in one bar the first
-    given goes first. The wallet is what is free at the start: results of positions that close are not put back
-    into it.
+    margin, or the rest of the wallet, as often as needed while the wallet lasts. Of several positions in one bar
+    the first given goes first. The wallet is the free balance at the start: results of closed positions are not
+    added to it.
 
     Parameters
     ----------
