@@ -50,7 +50,7 @@ def random_case(rng: Rng, count: int = 60) -> Case:
     venue = random_venue(rng, dyadic)
     options = {
         "convention": str(rng.choice(["own_worst", "joint_worst", "closes"])),
-        "profit": str(rng.choice(["usable", "shared", "excluded", "per_position"])),
+        "profit": str(rng.choice(["shared", "shared", "excluded", "per_position"])),
         "hedged": str(rng.choice(["liquidatable", "liquidatable", "exempt"])),
         "gap_limit_ms": int(rng.choice([60_000, 180_000, 21_600_000])) if rng.random() < 0.8 else None,
     }

@@ -165,7 +165,7 @@ def test_alert_chart__falls_from_those_that_were_warned_to_none() -> None:
     ).with_columns(pl.col("warning").cast(pl.Duration("ms")))
     ax = alert_lead_times({0.8: replayed}, Figure().subplots())
     assert ax.lines[0].get_ydata().tolist() == [0.5, 0.5, 0.25, 0.0]
-    assert ax.get_legend().get_texts()[0].get_text() == "alert at 80 %: 25 % of those alerted in vain"
+    assert ax.get_legend().get_texts()[0].get_text() == "alert at 80 %: 25 % of alerted never liquidated"
 
 
 def test_hedge_chart__spans_the_bracket() -> None:

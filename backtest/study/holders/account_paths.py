@@ -25,8 +25,8 @@ def account_path(
     venue: Venue,
     *,
     convention: Convention = "joint_worst",
-    profit: Literal["usable", "unusable", "own"] | None = None,
-    hedged: Literal["tested", "spared"] | None = None,
+    profit: Literal["shared", "excluded", "per_position"] | None = None,
+    hedged: Literal["liquidatable", "exempt"] | None = None,
     tiers: Tiers = "strict",
 ) -> pl.DataFrame:
     """Return an account's equity and maintenance margin over the bars with open legs, as if never liquidated.
