@@ -521,7 +521,7 @@ def grid_kinds() -> Iterator[Kind]:
     ):  # fmt: skip
         assert GRID.count(old) >= 1
         text = GRID.replace(old, new, 1)
-        if "standing" in wrong:
+        if "estimated" in wrong:
             text = text.replace("[grid]", 'settlement = "replay"\n[grid]', 1)
         yield Kind(wrong, POLICY, {"grid.toml": text})
     weighted = positions().with_columns(weight=2.0)

@@ -60,11 +60,11 @@ def test_the_example__runs_and_tells_procedures_apart(tmp_path: Path, capsys: py
     assert page.fetched == []
     told = " ".join(page.words)
     for words in (
-        "What procedures do to those they liquidate, May 2021, reconstructed, highest leverage none, fund 0, from "
+        "Costs of each procedure to the liquidated, May 2021, reconstructed, highest leverage none, fund 0, from "
         "fills at the liquidation price to fills at the worst price of the bar",
         "Who pays, May 2021, reconstructed, highest leverage none, from fills at the liquidation price",
         "closed by 40 % of the position at a time; until it is healthy; a fee of 0.5 %",
-        "Feedback: the mark is the history's, whatever is sold",
+        "Feedback: liquidations do not move the mark price here",
     ):
         assert words in told
     assert (
