@@ -152,8 +152,8 @@ def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.Da
     unknown = ~rules.rules.known[group]
     if unknown.any():
         contract = rules.groups[group[np.argmax(unknown)]].contract
-        message = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
-        raise not_in_force(message, contract)
+        broken = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
+        raise not_in_force(broken, contract)
     return group
 
 
