@@ -41,7 +41,7 @@ def replay_alerts(
     Parameters
     ----------
     ratio
-        Maintenance margin over equity at which the alert is given: 1 is liquidation. Under ``own`` profit the
+        Maintenance margin over equity at which the alert is given: 1 is liquidation. Under ``per_position`` profit the
         worst position decides.
     quiet
         How long after an alert none is given.
@@ -54,6 +54,13 @@ def replay_alerts(
     ``first_alert``, ``last_alert`` (openings of bars, null where there is none), ``warning``: from the end of
     the first alert's bar to the opening of the bar that liquidates, zero where they are one; null unless both
     came.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> found = holders.replay_alerts(accounts, market, venue, ratio=0.5)
+    >>> int(found["alerts"].sum()), found["warning"].count()
+    (43, 18)
     """
     if not (isinstance(ratio, (int, float)) and 0 < ratio < 1):
         raise ArgumentError(

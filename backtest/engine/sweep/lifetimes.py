@@ -75,6 +75,12 @@ def lifetimes(
         For an unknown symbol, numbers out of their range.
     TiersError
         For bars in which no table was in force.
+
+    Examples
+    --------
+    >>> from backtest.study import survival
+    >>> survival.lifetimes(market, venue, leverages=[10, 50]).bars["long"].shape
+    (2, 408)
     """
     name = symbol_of(market, symbol)
     chosen = _checked(leverages, notional, horizon)

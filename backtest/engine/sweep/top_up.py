@@ -58,6 +58,15 @@ def sweep_with_top_ups(
         For a share that is not above zero.
     DataError
         For wallets that break their schema or name an account twice, positions without ``account_id``.
+
+    Examples
+    --------
+    >>> from backtest.study import holders
+    >>> own = book.positions.head(100).with_columns(account_id="position_id")
+    >>> wallets = {"account_id": own["account_id"], "wallet": [1_000.0] * 100}
+    >>> found = holders.sweep_with_top_ups(own, wallets, market, venue)
+    >>> found.additions.height, int(found.outcomes["liquidated"].sum())
+    (51, 2)
     """
     if not (isinstance(share, (int, float)) and 0.001 <= share < np.inf):
         raise ArgumentError(f"must be a number of at least 0.001, is {share!r}", argument="share")
