@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 class BacktestError(Exception):
     """Base class of all errors of this package.
 
+    The text names arguments as Python does; :meth:`message` writes it with other names, as the command line does.
+
     Parameters
     ----------
     sentence
@@ -28,8 +30,6 @@ class BacktestError(Exception):
         The argument it is about, of which the sentence is said.
     remedies
         Arguments and values that would serve instead.
-
-    The message names arguments as Python does; :meth:`message` writes it for those who know them by other names.
     """
 
     def __init__(

@@ -41,8 +41,8 @@ def replay_alerts(
     Parameters
     ----------
     ratio
-        Maintenance margin over equity at which the alert is given: 1 is liquidation. Under ``per_position`` profit the
-        worst position decides.
+        Maintenance margin over equity at which the alert is given: 1 is liquidation. Under ``per_position`` profit
+        the worst position decides.
     quiet
         How long after an alert none is given.
     accounts, market, venue, convention, profit, hedged, tiers, threads

@@ -113,7 +113,7 @@ def replay(
         Number of threads for steps that do not couple positions. Results do not depend on it.
     progress
         Called with the share of bars done.
-    changes
+    **changes
         Fields of :class:`~backtest.Conventions` that differ from ``conventions``.
 
     Raises

@@ -48,7 +48,7 @@ def sweep(
         Assumptions where prices and rules leave a choice: triggers, fills, order inside bars, substitute tables.
     threads
         Number of threads; None: one per core. Results do not depend on it.
-    changes
+    **changes
         Fields of :class:`~backtest.Conventions` that differ from ``conventions``.
 
     Returns

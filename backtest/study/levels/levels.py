@@ -145,7 +145,7 @@ def levels_of(
 
     Parameters
     ----------
-    book, market, venue, conventions, changes, threads : as for ``sweep``
+    book, market, venue, conventions, **changes, threads : as for ``sweep``
     half_life, measure, unit : as in :func:`levels`
     drift : move the levels by the market's funding; False: no funding at all
 

@@ -88,7 +88,7 @@ def counterfactual(
     facts
         The ``facts`` of an earlier answer with the same book, history and rules: saves replaying them, as when G
         is varied.
-    deposits, conventions, changes, seed, threads
+    deposits, conventions, **changes, seed, threads
         As :func:`~backtest.replay` takes them, the same in both worlds; entry bars are not tested.
     trace
         ``position_id`` of a position to follow in both worlds.

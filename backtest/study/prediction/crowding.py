@@ -85,7 +85,7 @@ def levels(
 
     Parameters
     ----------
-    book, market, venue, conventions, changes : as for ``sweep``; a market of one symbol
+    book, market, venue, conventions, **changes : as for ``sweep``; a market of one symbol
 
     Raises
     ------

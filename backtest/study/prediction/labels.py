@@ -98,7 +98,7 @@ def hidden_truth(
     Parameters
     ----------
     book : of other leverage mix, entries and seed than any book an indicator is computed from
-    market, venue, conventions, changes : as for ``sweep``; one symbol
+    market, venue, conventions, **changes : as for ``sweep``; one symbol
     every : length of an interval, whole bars
 
     Returns

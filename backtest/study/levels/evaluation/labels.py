@@ -97,7 +97,7 @@ def hidden_events(
     Parameters
     ----------
     book : with another leverage mix, entries and seed than any book a map is made of
-    market, venue, conventions, changes : as for ``sweep``; with funding where the truth pays it
+    market, venue, conventions, **changes : as for ``sweep``; with funding where the truth pays it
 
     Examples
     --------
