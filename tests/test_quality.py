@@ -199,7 +199,7 @@ def test_strip__draws_a_row_a_check_where_the_stretches_are():
 def test_strip__of_nothing_says_so():
     found = quality.report(Market(bars([100.0, 100.1])))
     ax = quality_strip(found, Figure().add_subplot(), start=START, end=START + MINUTE)
-    assert ax.get_title(loc="left") == "Data quality: nothing found"
+    assert ax.get_title(loc="left") == "Data quality: no findings"
     assert len(ax.collections) == 0
 
 
@@ -219,7 +219,7 @@ def test_strip__stands_under_a_chart_where_anything_was_found():
     }
     assert {name: len(figure.axes) for name, figure in drawn.items()} == {"found": 3, "clean": 2, "unasked": 2}
     panels = sorted(drawn["found"].axes, key=lambda ax: ax.get_position().y0)
-    assert panels[0].get_title(loc="left") == "Data quality: stretches found"
+    assert panels[0].get_title(loc="left") == "Data quality: findings"
     assert panels[0].get_xlim() == panels[1].get_xlim()
     assert strip_height(found.clear()) == 0
 
