@@ -387,7 +387,7 @@ def test_trial__takes_an_indicator_of_another_book_and_remembers_it_in_combinati
     assert both.books == {fingerprint(book())}
     table = trial.scores([crowd, both], baseline=volatility, seed=1, length=DAY, draws=99)
     assert table["indicator"].to_list() == ["crowding within 5 %", "both"]
-    with pytest.raises(ArgumentError, match="from the very book"):
+    with pytest.raises(ArgumentError, match="from the book behind the labels"):
         Trial(hidden_truth(book(), market(), venue())).scores([both], baseline=volatility, seed=1)
 
 
