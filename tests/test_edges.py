@@ -242,7 +242,7 @@ def test_load__does_not_guess_own_columns_from_the_first_rows(tmp_path):
 
 
 def test_load__names_a_file_that_polars_panics_over(tmp_path, monkeypatch):
-    def panic(_: Path) -> pl.DataFrame:
+    def panic(_: Path, **_options: Any) -> pl.DataFrame:
         raise PanicException("called `Option::unwrap()` on a `None` value")
 
     monkeypatch.setattr(pl, "read_parquet", panic)

@@ -49,7 +49,7 @@ BAR = ("open", "high", "low", "close")
 UPSIDE_DOWN = ("open", "low", "high", "close")
 WHAT_HAPPENED = ["outcome", "liquidated", "outcome_time", "ambiguous"]
 PRICES = ["liquidation_price", "bankruptcy_price", "fill_price"]
-MONEY = ["fill_notional", "funding_paid", "equity_at_fill", "shortfall", "realised_pnl"]
+MONEY = ["entry_notional", "fill_notional", "funding_paid", "equity_at_fill", "shortfall", "realised_pnl"]
 PLANS = ["exit_time", "stop_price", "take_profit_price"]
 IS_LONG = pl.col("side") == "long"
 SIDE = pl.when(IS_LONG).then(1.0).otherwise(-1.0)

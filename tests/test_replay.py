@@ -406,11 +406,11 @@ def test_fund__deposits_may_come_from_a_generator() -> None:
     ("given", "told"),
     [
         ({"deposits": [5.0]}, r"deposits\[0\] must be a pair"),
-        ({"deposits": 5.0}, "deposits must be pairs"),
+        ({"deposits": 5.0}, "deposits must be a list of values, is 5.0"),
         ({"deposits": [(datetime(2024, 12, 2), 1.0)]}, r"deposits\[0\] must have a time with a time zone"),
         ({"deposits": [(NOON, 1.0), (NOON, -1.0)]}, r"deposits\[1\] must be an amount"),
         ({"fund": np.nan}, "fund must be an amount"),
-        ({"fund": True}, "fund must be an amount"),
+        ({"fund": True}, "fund must be a number, is True"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"seed": 2**64}, "seed must be a whole number"),
         ({"seed": 1.5}, "seed must be a whole number"),

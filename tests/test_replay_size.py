@@ -15,7 +15,7 @@ from backtest import Book, Market, Venue, replay
 from backtest.engine.replay import records, session, state
 from backtest.engine.replay.replay import Replay
 from backtest.engine.replay.state import Setup
-from backtest.kernel import compile as compiling
+from backtest.kernel import threads
 from backtest.kernel.replay import entries
 from backtest.kernel.replay.adl_ranking import BOUNDED
 from backtest.schemas.frames import Side, Time
@@ -41,7 +41,7 @@ def coupled_cases(seed: int, count: int) -> list[Coupled]:
 
 
 def test_replay__same_seed_same_bytes_with_one_thread_and_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "CHUNK", 7)  # so that two threads have something to share
+    monkeypatch.setattr(threads, "CHUNK", 7)  # so that two threads have something to share
     for coupled in coupled_cases(21, 40):
         assert written(replayed(coupled, 1)) == written(replayed(coupled, 2))
 

@@ -249,7 +249,7 @@ def test_the_command__adds_up_levels_of_the_symbols_asked_for(tmp_path, made, ca
 
 def test_the_command__refuses_levels_of_unknown_symbols(tmp_path, made, capsys):
     assert main(words(made, tmp_path / "out", "--levels", "XRPUSDT")) == REFUSED
-    told = "--levels must name symbols of the bars (BTCUSDT, ETHUSDT, SOLUSDT): XRPUSDT is none"
+    told = "--levels must name symbols of the bars (BTCUSDT, ETHUSDT, SOLUSDT): XRPUSDT is not in them"
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
