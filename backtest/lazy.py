@@ -1,33 +1,39 @@
-"""Lazy packages: a list of public names, each imported on first use (PEP 562)."""
+"""Lazy packages: the names in a package's stub are public, each imported on first use (PEP 562)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 
-def attach(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package.
+def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return the ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
 
     Parameters
     ----------
     package
         Its ``__name__``.
-    homes
-        Names defined by each module; the name of a module of the package is the module itself.
+    file
+        Its ``__file__``. The stub beside it (``__init__.pyi``, which type checkers read too) imports every public
+        name from where it is defined, a line ``from home import name as name`` each. It is not parsed: importing a
+        parser would take longer than a command has to print its help.
 
     Returns
     -------
-    callable
-        From a name to its object; AttributeError for a name that is not public.
+    tuple
+        A function from a name to its object (AttributeError for a name that is not public), one that lists the
+        names, and the names.
     """
-    home_of = {name: home for home, names in homes.items() for name in names}
+    with open(f"{file}i", encoding="utf-8") as stub:  # noqa: PTH123
+        imports = [line.split() for line in stub if line.startswith("from ")]
+    home_of = {name: home for _, home, _, name, _, _ in imports}
+    names = sorted(home_of)
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = import_module(home_of[name])
-        return home if home.__name__ == f"{package}.{name}" else getattr(home, name)
+        home = home_of[name]
+        return import_module(f"{package}.{name}") if home == package else getattr(import_module(home), name)
 
-    return __getattr__
+    return __getattr__, names.copy, names

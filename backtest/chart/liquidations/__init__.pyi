@@ -1,0 +1,12 @@
+from backtest.chart.liquidations.cascade_figures import cascade as cascade
+from backtest.chart.liquidations.cascades import by_hour as by_hour
+from backtest.chart.liquidations.cascades import cumulative as cumulative
+from backtest.chart.liquidations.cascades import size_distribution as size_distribution
+from backtest.chart.liquidations.cascades import timeline as timeline
+from backtest.chart.liquidations.exposure import at_risk as at_risk
+from backtest.chart.liquidations.exposure import imbalance as imbalance
+from backtest.chart.liquidations.exposure import removed_paths as removed_paths
+from backtest.chart.liquidations.exposure import throttle as throttle
+from backtest.chart.liquidations.quality import quality_strip as quality_strip
+from backtest.chart.liquidations.survival_curves import probability_surface as probability_surface
+from backtest.chart.liquidations.survival_curves import survival as survival

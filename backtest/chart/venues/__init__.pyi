@@ -1,0 +1,11 @@
+from backtest.chart.venues import policy as policy
+from backtest.chart.venues import procedures as procedures
+from backtest.chart.venues.accounts import account as account
+from backtest.chart.venues.accounts import alert_lead_times as alert_lead_times
+from backtest.chart.venues.accounts import hedges as hedges
+from backtest.chart.venues.accounts import hedges_by_leverage as hedges_by_leverage
+from backtest.chart.venues.fund import fund_figure as fund_figure
+from backtest.chart.venues.loss_waterfall import waterfall_figure as waterfall_figure
+from backtest.chart.venues.margin_charts import margin_table as margin_table
+from backtest.chart.venues.margin_charts import margins as margins
+from backtest.chart.venues.moved_mark import moved_mark_figure as moved_mark_figure

@@ -1,0 +1,12 @@
+from backtest.market.sources.archives import ARCHIVES as ARCHIVES
+from backtest.market.sources.archives import HOSTS as HOSTS
+from backtest.market.sources.archives import VENUES as VENUES
+from backtest.market.sources.archives import datasets as datasets
+from backtest.market.sources.fetch_result import Fetched as Fetched
+from backtest.market.sources.fetcher import Settings as Settings
+from backtest.market.sources.fetcher import fetch as fetch
+from backtest.market.sources.folder import data_folder as data_folder
+from backtest.market.sources.http import Patience as Patience
+from backtest.market.sources.reader import KINDS as KINDS
+from backtest.market.sources.reader import read as read
+from backtest.market.sources.scanner import scan as scan

@@ -1,0 +1,9 @@
+from backtest.population.cohorts import NOTIONAL_MIX as NOTIONAL_MIX
+from backtest.population.draws import LeverageMix as LeverageMix
+from backtest.population.open_interest import EstimatedBook as EstimatedBook
+from backtest.population.open_interest import from_open_interest as from_open_interest
+from backtest.population.open_interest import from_volume as from_volume
+from backtest.population.synthetic_books import HIGH as HIGH
+from backtest.population.synthetic_books import LOW as LOW
+from backtest.population.synthetic_books import MIXED as MIXED
+from backtest.population.synthetic_books import synthetic as synthetic

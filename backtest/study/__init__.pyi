@@ -1,0 +1,9 @@
+from backtest.study import fund as fund
+from backtest.study import holders as holders
+from backtest.study import levels as levels
+from backtest.study import liquidations as liquidations
+from backtest.study import margins as margins
+from backtest.study import policy as policy
+from backtest.study import prediction as prediction
+from backtest.study import stats as stats
+from backtest.study import survival as survival

@@ -1,0 +1,10 @@
+from backtest.study.fund.insurance import FundSize as FundSize
+from backtest.study.fund.insurance import cover as cover
+from backtest.study.fund.insurance import drawdown as drawdown
+from backtest.study.fund.insurance import fund_adequacy as fund_adequacy
+from backtest.study.fund.insurance import fund_flow as fund_flow
+from backtest.study.fund.insurance import fund_size as fund_size
+from backtest.study.fund.loss_waterfall import who_bore as who_bore
+from backtest.study.fund.pooled import PooledFunds as PooledFunds
+from backtest.study.fund.pooled import pooled_funds as pooled_funds
+from backtest.study.fund.pooled import symbol_flows as symbol_flows

@@ -1,0 +1,12 @@
+from backtest.study.levels import combine as combine
+from backtest.study.levels import evaluation as evaluation
+from backtest.study.levels import export as export
+from backtest.study.levels.cluster_tracks import track as track
+from backtest.study.levels.clusters import Crowding as Crowding
+from backtest.study.levels.clusters import clusters_at as clusters_at
+from backtest.study.levels.grid import column_bars as column_bars
+from backtest.study.levels.grid import level_grid as level_grid
+from backtest.study.levels.level_maps import level_map as level_map
+from backtest.study.levels.levels import levels_of as levels_of
+from backtest.study.levels.levels import without_drift as without_drift
+from backtest.study.levels.past_clusters import cluster_outcomes as cluster_outcomes

@@ -1,0 +1,11 @@
+from backtest.study.levels.evaluation.labels import MapLabels as MapLabels
+from backtest.study.levels.evaluation.labels import hidden_events as hidden_events
+from backtest.study.levels.evaluation.labels import recorded_events as recorded_events
+from backtest.study.levels.evaluation.magnet_test import FEWEST_BLOCKS as FEWEST_BLOCKS
+from backtest.study.levels.evaluation.magnet_test import FEWEST_PAIRS as FEWEST_PAIRS
+from backtest.study.levels.evaluation.magnet_test import Pull as Pull
+from backtest.study.levels.evaluation.magnet_test import conclusive as conclusive
+from backtest.study.levels.evaluation.magnet_test import magnet as magnet
+from backtest.study.levels.evaluation.magnet_test import targets as targets
+from backtest.study.levels.evaluation.scores import Trial as Trial
+from backtest.study.levels.evaluation.scores import score as score

@@ -1,0 +1,12 @@
+from backtest.study.liquidations import branching as branching
+from backtest.study.liquidations import cascades as cascades
+from backtest.study.liquidations import feed_throttling as feed_throttling
+from backtest.study.liquidations import flow as flow
+from backtest.study.liquidations import hawkes as hawkes
+from backtest.study.liquidations import imbalance as imbalance
+from backtest.study.liquidations import tails as tails
+from backtest.study.liquidations import without_liquidations as without_liquidations
+from backtest.study.liquidations.flow import by_interval as by_interval
+from backtest.study.liquidations.flow import heaviest as heaviest
+from backtest.study.liquidations.flow import summary as summary
+from backtest.study.liquidations.flow import tally as tally

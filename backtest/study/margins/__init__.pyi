@@ -1,0 +1,12 @@
+from backtest.study.margins import exceedances as exceedances
+from backtest.study.margins.adequacy import coverage_table as coverage_table
+from backtest.study.margins.adequacy import initial_margins as initial_margins
+from backtest.study.margins.adequacy import period_moves as period_moves
+from backtest.study.margins.adequacy import procyclicality as procyclicality
+from backtest.study.margins.adequacy import rolling_margins as rolling_margins
+from backtest.study.margins.close_out import Closing as Closing
+from backtest.study.margins.close_out import after_liquidation as after_liquidation
+from backtest.study.margins.maintenance import bad_debt as bad_debt
+from backtest.study.margins.maintenance import tier_adequacy as tier_adequacy
+from backtest.study.margins.tail_laws import Choices as Choices
+from backtest.study.margins.tail_laws import fit as fit

@@ -1,0 +1,12 @@
+from backtest.study.policy import frontier as frontier
+from backtest.study.policy.bands import Bands as Bands
+from backtest.study.policy.counterfactuals import counterfactual as counterfactual
+from backtest.study.policy.counterfactuals import strength_limits as strength_limits
+from backtest.study.policy.evaluations import evaluate as evaluate
+from backtest.study.policy.evaluations import intended as intended
+from backtest.study.policy.evaluations import run as run
+from backtest.study.policy.grid import Grid as Grid
+from backtest.study.policy.grid import History as History
+from backtest.study.policy.replay_settlement import Replayed as Replayed
+from backtest.study.policy.replay_settlement import procedure_of as procedure_of
+from backtest.study.policy.settlement import FundPath as FundPath
