@@ -12,12 +12,15 @@ from level_cases import START, market, positions, venue, waiting_only
 
 from backtest import Book, Market, population
 from backtest.errors import ArgumentError
+from backtest.study.levels.cluster_tracks import track
+from backtest.study.levels.clusters import clusters_at
 from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.export import heatmap_json, map_json
-from backtest.study.levels.grid import column_bars, level_grid
-from backtest.study.levels.level_maps import level_map, mark_at
-from backtest.study.levels.levels import levels_of, without_drift
+from backtest.study.levels.grid import LevelGrid, column_bars, level_grid
+from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
+from backtest.study.levels.levels import levels, levels_of, without_drift
 from backtest.study.levels.open_levels import open_levels_at
+from backtest.study.levels.past_clusters import cluster_outcomes
 from backtest.study.liquidations.flow import leverage_bucket
 
 HISTORY = market(bars=300)
@@ -172,12 +175,14 @@ def test_heatmap_json__holds_every_cell_as_front_ends_expect_it() -> None:
     bars = column_bars(HISTORY, grid)
     assert [row[0] for row in candles] == bars["time"].dt.epoch("s").to_list()
     assert [float(row[4]) for row in candles] == pytest.approx(bars["close"].to_list())
-    assert sum(float(row[5]) for row in candles) == pytest.approx(HISTORY.bars["volume"].sum())
+    mean = pl.mean_horizontal("open", "high", "low", "close")
+    quote = HISTORY.bars.select((pl.col("volume") * mean).sum()).item()
+    assert sum(float(row[5]) for row in candles) == pytest.approx(quote)
     assert all(isinstance(value, str) for row in candles for value in row[1:])
     assert told["update_time"] == int(grid.ends[-1]) // 1000
 
 
-def test_map_json__is_price_to_entries() -> None:
+def test_map_json__is_price_to_entries_of_known_leverage() -> None:
     found = level_map(OUTCOMES, HISTORY, "A", START + timedelta(hours=200))
     told = json.loads(json.dumps(map_json(found), allow_nan=False))
     entries = [entry for entries in told.values() for entry in entries]
@@ -185,7 +190,60 @@ def test_map_json__is_price_to_entries() -> None:
         found.bars["notional"].sum(), abs=0.01 * len(entries)
     )
     for price, own in told.items():
-        assert all(entry[0] == float(price) and entry[3] is None and entry[2] in (3, 10, 25, 50) for entry in own)
+        assert all(entry[0] == float(price) and entry[3] is None for entry in own)
+        assert [entry[2] for entry in own] == sorted({entry[2] for entry in own})
+    assert {entry[2] for entry in entries} == {5, 10, 25, 50}  # of positions at 3x, 10x, 25x and 50x
+
+
+def test_map_json__has_one_entry_a_tier() -> None:
+    amounts = {"notional": [1.0, 2.0, 4.0, 8.0], "mean_leverage": [3.2, 6.9, 84.0, 125.0]}
+    bars = pl.DataFrame({"side": ["long"] * 4, "leverage_bucket": list("abcd"), **amounts})
+    bars = bars.with_columns(price_low=pl.lit(99.0), price_high=pl.lit(101.0))
+    found = LevelMap("A", START, 110.0, bars, pl.DataFrame(), 0.0, 0.0)
+    assert map_json(found) == {"100": [[100.0, 3.0, 5, None], [100.0, 12.0, 100, None]]}
+    assert map_json(found, in_base=True)["100"][1] == [100.0, 1200.0, 100, None]
+
+
+def inverse() -> tuple[pl.DataFrame, LevelGrid]:
+    """Return the outcomes of 300 longs of 100 dollars in an inverse contract, and a grid."""
+    history = market(level=40_000.0)
+    rows = waiting_only(positions(history)).head(300).with_columns(
+        pl.lit("long").alias("side"), entry_time=pl.lit(history.bars["time"][0]), weight=pl.lit(1.0),
+        entry_price=pl.lit(40_000.0), quantity=pl.lit(100.0), leverage=pl.lit(3.0),
+    )  # fmt: skip
+    return without_drift(Book(rows), history, venue("inverse")), level_grid(history, "A", prices=(2e4, 6e4))
+
+
+def test_levels_of_inverse_contracts__are_coins_rounded_to_a_hundred_millionth() -> None:
+    outcomes, grid = inverse()
+    history, level = market(level=40_000.0), float(outcomes["liquidation_price"][0])
+    right = 300 * round(100 / level, 8)
+    found = level_map(outcomes, history, "A", reach=0.5)
+    assert found.bars["notional"].sum() + found.beyond == pytest.approx(right)
+    cells = levels(outcomes, grid)
+    assert (cells.unit, cells.amounts()[:, -1].sum()) == (1e-8, pytest.approx(right))
+    told = heatmap_json(cells, history, in_base=True)
+    assert sum(row[2] for row in told["liquidation_leverage_data"] if row[0] == grid.columns - 1) == pytest.approx(
+        right * told["y_axis"][told["liquidation_leverage_data"][-1][1]], abs=0.01
+    )
+
+
+def test_quantities__name_their_columns_and_are_dollars_in_front_ends() -> None:
+    grid = level_grid(HISTORY, "A", bins=30, columns=50)
+    found = levels_of(BOOK, HISTORY, venue(), grid, measure="quantity")
+    clusters = clusters_at(found, HISTORY, outcomes=OUTCOMES)
+    assert "quantity" in clusters.columns
+    assert "notional" not in clusters.columns
+    first = clusters.row(0, named=True)
+    inside = (grid.price_edges[:-1] >= first["price_low"]) & (grid.price_edges[1:] <= first["price_high"])
+    assert first["quantity"] == pytest.approx(found.at(-1, first["side"])[inside].sum())
+    followed = track(found, HISTORY)
+    assert {"quantity_born", "quantity_peak", "quantity_last"} <= set(followed.lives.columns)
+    assert "quantity" in followed.seen.columns
+    assert cluster_outcomes(clusters, OUTCOMES, "A", START + timedelta(hours=240))["open"].max() <= 1
+    told = heatmap_json(found, HISTORY)
+    column, place, amount = told["liquidation_leverage_data"][0]
+    assert amount == pytest.approx(found.amounts()[place, column] * told["y_axis"][place], abs=0.01)
 
 
 def test_column_bars__stand_still_where_bars_are_missing() -> None:

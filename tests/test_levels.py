@@ -324,8 +324,11 @@ def test_other_contracts__count_in_their_settlement_currency(kind: str) -> None:
     found = levels(outcomes, level_grid(history, "A"))
     value = pl.col("quantity") if kind == "face_value" else pl.col("quantity") / pl.col("liquidation_price")
     standing = open_levels_at(outcomes, "A", moment_of(int(found.grid.ends[-1])))
-    expected = standing.select(((value * pl.col("weight")) * 100).round().sum()).item()
-    assert found.totals().select((pl.col("long") + pl.col("short")).last() * 100).item() == pytest.approx(expected)
+    scale = 100 if kind == "face_value" else 1e8  # cents, or the smallest part of a coin
+    expected = standing.select(((value * pl.col("weight")) * scale).round().sum()).item()
+    assert found.totals().select((pl.col("long") + pl.col("short")).last() * scale).item() == pytest.approx(
+        expected
+    )
 
 
 def test_grid__refuses_what_is_none() -> None:

@@ -134,8 +134,9 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
             _film(study, files, [name for name in formats if name in FILMS])
     with clock.stage("files"):
         if "json" in formats:
-            files.write_json("levels.json", heatmap_json(study.levels, study.swept.market))
-            files.write_json("map.json", map_json(study.map))
+            in_base = study.swept.venue.contract(study.symbol).kind == "inverse"
+            files.write_json("levels.json", heatmap_json(study.levels, study.swept.market, in_base=in_base))
+            files.write_json("map.json", map_json(study.map, in_base=in_base))
         if "parquet" in formats:
             for name, frame in _frames(study).items():
                 frame.write_parquet(files.path(f"{name}.parquet"))

@@ -88,7 +88,7 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
 
     Parameters
     ----------
-    levels, market : of one symbol
+    levels, market : of one symbol; columns are named by what the levels are counted in
     every : columns between samples
 
     Raises
@@ -119,10 +119,8 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
     clusters = [one for side in SIDES for one in _follow(levels, side, bars, rule, every)]
     seen = [(number, *row) for number, one in enumerate(clusters) for row in one.rows]
     lives = [_life(number, one) for number, one in enumerate(clusters)]
-    return Lives(
-        pl.DataFrame(lives, schema=LIFE, orient="row"),
-        pl.DataFrame(seen, schema=SEEN, orient="row"),
-    )
+    frames = pl.DataFrame(lives, schema=LIFE, orient="row"), pl.DataFrame(seen, schema=SEEN, orient="row")
+    return Lives(*(each.rename(lambda name: name.replace("notional", levels.measure)) for each in frames))
 
 
 def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every: int) -> list[_Alive]:

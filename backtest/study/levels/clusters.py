@@ -26,7 +26,7 @@ from backtest.schemas.frames import Side, Time
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import LevelGrid, column_bars
 from backtest.study.levels.levels import Levels
-from backtest.study.levels.open_levels import open_levels_at
+from backtest.study.levels.open_levels import Measure, open_levels_at
 from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket
 
 DAY = timedelta(days=1)
@@ -139,10 +139,10 @@ def clusters_at(
 
     Returns
     -------
-    ``side, centre, price_low, price_high, width`` (of the price), ``notional, share`` (of the open notional of the
-    side within reach), ``distance`` (of the centre from the mark, a fraction with its sign), ``days`` (distance in
-    days of volatility; NaN where there are too few returns), ``mark_price, time``; with outcomes
-    ``mean_leverage`` by notional, and the share of each leverage bucket.
+    ``side, centre, price_low, price_high, width`` (of the price), ``notional`` (or ``quantity``, as the levels),
+    ``share`` (of the side's within reach), ``distance`` (of the centre from the mark, a fraction with its sign),
+    ``days`` (distance in days of volatility; NaN where there are too few returns), ``mark_price, time``; with
+    outcomes ``mean_leverage`` by amount, and the share of each leverage bucket.
 
     Examples
     --------
@@ -174,10 +174,10 @@ def clusters_at(
         time=pl.lit(at).cast(Time),
         width=(pl.col("price_high") - pl.col("price_low")) / price,
     )
-    found = found.sort("notional", "centre", descending=[True, False])
+    found = found.sort("notional", "centre", descending=[True, False]).rename({"notional": levels.measure})
     if outcomes is None:
         return found
-    open_now = open_levels_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces)
+    open_now = open_levels_at(outcomes, grid.symbol, at, survival=survival, pieces=pieces, measure=levels.measure)
     return _with_leverage(found, open_now, leverage_edges)
 
 
@@ -246,6 +246,12 @@ def inside(cluster: Mapping[str, Any]) -> pl.Expr:
     level = pl.col("liquidation_price")
     same_side = pl.col("side") == pl.lit(cluster["side"]).cast(Side)
     return same_side & level.is_between(cluster["price_low"], cluster["price_high"], closed="left")
+
+
+@checked
+def measure_of(clusters: pl.DataFrame) -> Measure:
+    """Return what clusters are counted in: the column of their amounts."""
+    return "quantity" if "quantity" in clusters.columns else "notional"
 
 
 def _moment(grid: LevelGrid, column: int) -> datetime:

@@ -1,9 +1,12 @@
 """Export of level maps to the JSON formats of charting front ends.
 
-A heatmap is ``y_axis`` (prices from low to high), ``liquidation_leverage_data`` (triples: place of the column,
-place of the price, amount) and ``price_candlesticks`` (second of the opening, open, high, low, close, volume; all
-but the first as text). A map is ``{price: [[price, amount, leverage, null], ...]}``. Front ends that read a
-vendor's envelope expect either under ``data``.
+A heatmap is ``y_axis`` (middle of each price bin, from low to high), ``liquidation_leverage_data`` (triples: index
+of the column, index of the price in ``y_axis``, amount) and ``price_candlesticks`` (second of the opening, open,
+high, low, close, volume; all but the first as text). A map is ``{price: [[price, amount, leverage, null], ...]}``,
+its leverage one of ``TIERS``. Front ends that read a vendor's envelope expect either under ``data``.
+
+Front ends read amounts and volume as dollars: volume is written in the quote currency, and so are amounts in base
+(``in_base``: those of inverse contracts, and quantities).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import column_bars
@@ -25,16 +29,25 @@ __dir__ = __all__.copy
 #: Figures of a price, decimals of an amount.
 FIGURES, DECIMALS = 10, 2
 
+#: Leverage that front ends know, low to high.
+TIERS = np.array([5, 10, 25, 50, 100])
+
 
 @checked
-def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
+def heatmap_json(levels: Levels, market: Market, *, in_base: bool = False) -> dict[str, Any]:
     """Return a heatmap as front ends expect it.
+
+    Parameters
+    ----------
+    levels, market : of one symbol
+    in_base : amounts are in base, as those of inverse contracts: they are written times the middle of their bin;
+        quantities always are
 
     Returns
     -------
     ``y_axis``: the middle of each bin; ``liquidation_leverage_data``: a triple for each cell that is not empty, in
-    order of time; ``price_candlesticks``: one a column; ``update_time``: end of the last column, s;
-    ``assumptions``.
+    order of time; ``price_candlesticks``: one a column, its volume in quote; ``update_time``: end of the last
+    column, s; ``assumptions``.
 
     Examples
     --------
@@ -45,11 +58,13 @@ def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
     >>> len(found["y_axis"]), len(found["price_candlesticks"])
     (40, 46)
     """
-    grid, cells = levels.grid, levels.amounts()
+    grid, cells, middles = levels.grid, levels.amounts(), _middles(levels)
+    if in_base or levels.measure == "quantity":
+        cells = cells * middles[:, None]
     columns, bins = np.nonzero(cells.T)
     amounts = np.round(cells[bins, columns], DECIMALS)
     return {
-        "y_axis": [_price(value) for value in _middles(levels)],
+        "y_axis": [_price(value) for value in middles],
         "liquidation_leverage_data": [
             list(triple) for triple in zip(columns.tolist(), bins.tolist(), amounts.tolist(), strict=True)
         ],
@@ -59,10 +74,16 @@ def heatmap_json(levels: Levels, market: Market) -> dict[str, Any]:
     }
 
 
-def map_json(found: LevelMap) -> dict[str, list[list[float | int | None]]]:
-    """Return a liquidation map as front ends expect it: by price, an entry a bucket of leverage.
+@checked
+def map_json(found: LevelMap, *, in_base: bool = False) -> dict[str, list[list[float | int | None]]]:
+    """Return a liquidation map as front ends expect it: by price, an entry a tier of leverage.
 
-    The price is the middle of its bin, the leverage the mean of the bucket in it, by notional.
+    The price is the middle of its bin. The leverage is the tier (5, 10, 25, 50 or 100) nearest by ratio to the
+    mean, by notional, of each leverage bucket in the bin.
+
+    Parameters
+    ----------
+    in_base : as in :func:`heatmap_json`
 
     Examples
     --------
@@ -70,19 +91,26 @@ def map_json(found: LevelMap) -> dict[str, list[list[float | int | None]]]:
     >>> from backtest.study.levels.export import map_json
     >>> found = map_json(level_map(without_drift(book, market, venue), market, "BTCUSDT", noon))
     >>> next(iter(found.items()))
-    ('29758.3125', [[29758.3125, 65980.01, 3, None]])
+    ('29758.3125', [[29758.3125, 65980.01, 5, None]])
     """
+    away = np.abs(np.log(found.bars["mean_leverage"].to_numpy()[:, None] / TIERS))
+    middle = (pl.col("price_low") + pl.col("price_high")) / 2
+    entries = found.bars.select(
+        middle.alias("price"),
+        amount=pl.col("notional") * (middle if in_base else 1.0),
+        tier=pl.Series(TIERS[away.argmin(axis=1)]),
+    )
+    sums = entries.group_by("price", "tier").agg(pl.sum("amount")).sort("price", "tier")
     prices: dict[str, list[list[float | int | None]]] = {}
-    for row in found.bars.sort("price_low", "leverage_bucket").iter_rows(named=True):
-        price = _price((row["price_low"] + row["price_high"]) / 2)
-        entry = [price, round(row["notional"], DECIMALS), round(row["mean_leverage"]), None]
-        prices.setdefault(f"{price:.10g}", []).append(entry)
+    for middle_price, tier, amount in sums.iter_rows():
+        price = _price(middle_price)
+        prices.setdefault(f"{price:.10g}", []).append([price, round(amount, DECIMALS), tier, None])
     return prices
 
 
-def _middles(levels: Levels) -> list[float]:
+def _middles(levels: Levels) -> Floats:
     edges = levels.grid.price_edges
-    return [float(middle) for middle in (edges[:-1] + edges[1:]) / 2]
+    return np.asarray((edges[:-1] + edges[1:]) / 2)
 
 
 def _candlesticks(levels: Levels, market: Market) -> list[list[int | str]]:
@@ -94,13 +122,14 @@ def _candlesticks(levels: Levels, market: Market) -> list[list[int | str]]:
 
 
 def _volumes(levels: Levels, market: Market) -> list[float]:
-    """Return the volume of each column, base; 0 where the bars have no volume."""
+    """Return the volume of each column in quote, each bar's at its mean price; 0 where the bars have no volume."""
     grid, sums = levels.grid, np.zeros(levels.grid.columns)
     if "volume" in market.bars.columns:
-        own = market.bars.filter(pl.col("symbol") == grid.symbol)
+        mean = pl.mean_horizontal("open", "high", "low", "close")
+        own = market.bars.filter(pl.col("symbol") == grid.symbol).select("time", quote=pl.col("volume") * mean)
         column = (own["time"].to_physical().to_numpy() - grid.start) // grid.step
         inside = (column >= 0) & (column < grid.columns)
-        np.add.at(sums, column[inside], own["volume"].to_numpy()[inside])
+        np.add.at(sums, column[inside], own["quote"].fill_null(0.0).to_numpy()[inside])
     return sums.tolist()
 
 

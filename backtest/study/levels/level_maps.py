@@ -16,6 +16,7 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
+from backtest.study.levels.levels import unit_of
 from backtest.study.levels.open_levels import open_levels_at
 from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket, whole_units
 
@@ -76,7 +77,7 @@ def level_map(
     leverage_edges: Sequence[float] = LEVERAGE_EDGES,
     survival: pl.DataFrame | None = None,
     pieces: pl.DataFrame | None = None,
-    unit: float = 0.01,
+    unit: float | None = None,
 ) -> LevelMap:
     """Return the open levels around the price.
 
@@ -88,7 +89,7 @@ def level_map(
     bins : to each side, of equal width
     leverage_edges : as in ``flow.leverage_bucket``
     survival, pieces : as in ``levels.levels``
-    unit : settlement currency that each level is rounded to
+    unit : settlement currency that each level is rounded to; None: a cent, 1e-8 of a coin for inverse contracts
 
     Returns
     -------
@@ -118,6 +119,7 @@ def level_map(
     """
     if not (0 < reach < 1 and bins >= 1):
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
+    unit = unit_of(outcomes, symbol, unit=unit)
     end, price = mark_at(market, symbol, moment)
     edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
     levels = open_levels_at(outcomes, symbol, end, survival=survival, pieces=pieces)

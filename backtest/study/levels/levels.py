@@ -42,10 +42,13 @@ from backtest.schemas.frames import Side, Time
 from backtest.shown import shown
 from backtest.study.levels.cells import SIDES, SideCells, row_columns
 from backtest.study.levels.grid import LevelGrid, milliseconds
-from backtest.study.levels.open_levels import Measure, require_no_funding
+from backtest.study.levels.open_levels import Measure, require_measured, require_no_funding
 
 #: What amounts are rounded to: settlement currency, base.
-UNITS = {"notional": 0.01, "quantity": 1e-6}
+UNITS: dict[Measure, float] = {"notional": 0.01, "quantity": 1e-6}
+
+#: What notional of inverse contracts, a coin, is rounded to.
+COIN_UNIT = 1e-8
 
 #: How levels move, in words.
 STILL, MOVED = "levels at the entry, without funding", "levels moved by funding and holders"
@@ -250,7 +253,8 @@ def levels(
     half_life : time in which a level loses half of its amount, on top of ``survival``
     pieces : prices of levels that moved, as ``engine.drift.level_pieces`` returns them
     measure : notional at the level, or quantity, which open interest is counted in
-    unit : what each level is rounded to; None: a cent, or a millionth of a base unit
+    unit : what each level is rounded to; None: a cent, 1e-8 of a coin for inverse contracts, or a millionth of a
+        base unit for quantities
     assumptions, book : carried along: the assumptions behind the outcomes, and the book they belong to
 
     Raises
@@ -258,7 +262,7 @@ def levels(
     ArgumentError
         For outcomes that paid funding, a half-life of zero or less, more units than an int64 holds.
     """
-    size = _unit_of(measure, unit)
+    size = unit_of(outcomes, grid.symbol, measure, unit)
     if pieces is None:
         require_no_funding(
             outcomes.lazy().filter(pl.col("symbol") == grid.symbol).select("funding_paid").collect()
@@ -285,9 +289,17 @@ def levels(
     )
 
 
-def _unit_of(measure: Measure, unit: float | None) -> float:
+@checked
+def unit_of(
+    outcomes: pl.DataFrame, symbol: str, measure: Measure = "notional", unit: float | None = None
+) -> float:
+    """Return what the levels of a symbol are rounded to: the given unit, or that of what they count."""
     if measure not in UNITS:
         raise ArgumentError(f"must be one of {', '.join(UNITS)}, is {measure!r}", argument="measure")
     if unit is not None and not 0 < unit < float("inf"):
         raise ArgumentError(f"must be a finite number above zero, is {unit!r}", argument="unit")
-    return UNITS[measure] if unit is None else unit
+    if unit is not None or measure == "quantity":
+        return unit or UNITS[measure]
+    require_measured(outcomes, measure)
+    kinds = outcomes.lazy().filter(pl.col("symbol") == symbol).select(pl.col("contract_kind").first()).collect()
+    return COIN_UNIT if kinds["contract_kind"].to_list() == ["inverse"] else UNITS[measure]

@@ -10,7 +10,7 @@ import polars as pl
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.study.levels.clusters import inside
+from backtest.study.levels.clusters import inside, measure_of
 from backtest.study.levels.open_levels import open_levels_at
 
 
@@ -34,7 +34,7 @@ def cluster_outcomes(
 
     Returns
     -------
-    The clusters with ``triggered`` (share of the notional that the mark liquidated), ``closed`` (by holders),
+    The clusters with ``triggered`` (share of the amount that the mark liquidated), ``closed`` (by holders),
     ``open``, which add up to one, and ``first_triggered`` (opening of the first bar that liquidated any, or
     null).
 
@@ -56,7 +56,9 @@ def cluster_outcomes(
     └───────┴─────────┴───────────┴────────┴──────┘
     """
     moment = clusters["time"][0] if clusters.height else until
-    levels = open_levels_at(outcomes, symbol, moment, survival=survival, pieces=pieces)
+    levels = open_levels_at(
+        outcomes, symbol, moment, survival=survival, pieces=pieces, measure=measure_of(clusters)
+    )
     ended = pl.col("outcome_time").is_not_null() & (pl.col("outcome_time") < until)
     fate = levels.with_columns(ended=ended, hit=ended & pl.col("liquidated"))
     left = _left(fate, survival, moment, until)
