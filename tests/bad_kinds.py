@@ -264,6 +264,7 @@ def csv_kinds() -> Iterator[Kind]:
     yield bad_csv("a time in a notation of its own", text.replace("2021-05-18T01:00:00Z", "18.05.2021 01:00"))
     yield bad_csv("a part of a millisecond, as text", text.replace("01:00:00Z", "01:00:00.0005Z", 1))
     yield bad_csv("seconds since 1970 with a fraction", as_csv(in_seconds))
+    yield bad_csv("seconds since 1970", as_csv(bars().with_columns(pl.col("time").dt.epoch("s"))))
     yield bad_csv("microseconds since 1970", as_csv(in_microseconds))
     yield bad_csv("another encoding than UTF-8", text.replace("BTC", "B\u00d6C").encode("latin-1"))
 

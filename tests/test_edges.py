@@ -254,7 +254,9 @@ def test_load__names_a_file_that_polars_panics_over(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [2**63 - 1, 10**17, -(10**17)])
 def test_times__beyond_the_calendar_are_told_as_numbers(number):
     beyond = pl.Series([number]).cast(pl.Datetime("ms", "UTC"))[0:1].new_from_index(0, 3)
-    with pytest.raises(DataError, match=rf"entry_time must lie in the years 1 to 9999: .*entry_time={number}\)"):
+    with pytest.raises(
+        DataError, match=rf"entry_time must lie in the years 2009 to 9999: .*entry_time={number}\)"
+    ):
         Book(positions().with_columns(entry_time=beyond))
 
 

@@ -18,15 +18,31 @@ SIDES = {"long": "long", "buy": "long", "short": "short", "sell": "short"}
 
 WORDS = {pl.Float64: "numbers", pl.Int64: "whole numbers", pl.String: "text"}
 
-FIRST_TIME, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+#: Python's own limits, and the first year with prices of a cryptocurrency.
+EARLIEST, LAST_TIME = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+FIRST_TIME, LATEST_PLAUSIBLE = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+#: What turns a time read in the wrong unit into milliseconds, and the unit it was written in.
+OTHER_UNITS = ((1e3, "seconds"), (1e6, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on one value, as a sentence and as a polars expression that is true where it holds."""
+    """A condition on one value, as a sentence and as a polars expression that is true where it holds.
+
+    ``hint`` gives the likely mistake behind a physical value that breaks the rule, empty where there is none.
+    """
 
     sentence: str
     holds: Callable[[pl.Expr], pl.Expr]
+    hint: Callable[[Any], str] = lambda _: ""
+
+
+def unit_hint(milliseconds: int) -> str:
+    """Return the unit that a time outside the range was written in, where one puts it inside."""
+    first, last = FIRST_TIME.timestamp() * 1e3, LATEST_PLAUSIBLE.timestamp() * 1e3
+    found = [unit for factor, unit in OTHER_UNITS if first <= milliseconds * factor < last]
+    return f": they look like {found[0]}, give milliseconds since 1970 or ISO 8601" if found else ""
 
 
 #: Products of a few numbers must not overflow, so that the margin formula always has an answer.
@@ -40,8 +56,10 @@ FRACTION = Rule("must lie between 0 and 1", lambda value: value.is_between(0, 1)
 
 FINITE = Rule("must be a finite number", lambda value: value.is_between(-LARGEST, LARGEST))
 
-#: Python has no other times; a unit mistaken for milliseconds leads beyond them.
-IN_RANGE = Rule("must lie in the years 1 to 9999", lambda value: value.is_between(FIRST_TIME, LAST_TIME))
+#: Another unit mistaken for milliseconds leads out of these years.
+IN_RANGE = Rule(
+    "must lie in the years 2009 to 9999", lambda value: value.is_between(FIRST_TIME, LAST_TIME), unit_hint
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +141,7 @@ def check(frame: pl.DataFrame, schema: Schema) -> None:
         raise DataError(f"{schema.name} must be a polars DataFrame, is {kind_of(frame)}")
     _check_columns(frame, schema)
     present = [column for column in schema.columns if column.name in frame.columns]
+    hints = {column.name: column.rule.hint for column in present if column.rule is not None}
     rules: list[tuple[str, pl.Expr, tuple[str, ...]]] = [
         (*_column_rule(column), (column.name,)) for column in present
     ]
@@ -132,7 +151,9 @@ def check(frame: pl.DataFrame, schema: Schema) -> None:
     broken = frame.lazy().select((~holds).sum().alias(str(number)) for number, (_, holds, _) in enumerate(rules))
     for (sentence, holds, names), count in zip(rules, broken.collect().row(0), strict=True):
         if count:
-            raise DataError(offence(frame, schema.name, sentence, ~holds, names))
+            first = frame[names[0]].to_physical().filter(frame.select(~holds).to_series())[0]
+            hint = hints[names[0]](first) if len(names) == 1 and names[0] in hints and first is not None else ""
+            raise DataError(offence(frame, schema.name, sentence, ~holds, names) + hint)
 
 
 def offence(frame: pl.DataFrame, argument: str, sentence: str, bad: pl.Expr, names: Iterable[str]) -> str:
@@ -178,7 +199,7 @@ def _value(series: pl.Series, row: int) -> object:
     if isinstance(series.dtype, pl.Datetime):
         number = series.to_physical()[row]
         unit = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[series.dtype.time_unit]
-        if number is not None and not FIRST_TIME.timestamp() <= number / unit < LAST_TIME.timestamp():
+        if number is not None and not EARLIEST.timestamp() <= number / unit < LAST_TIME.timestamp():
             return number
     return series[row]
 

@@ -27,7 +27,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.schemas.validation import Column, Schema, check
+from backtest.schemas.validation import IN_RANGE, Column, Schema, check
 from backtest.shown import shown
 
 __all__ = ["from_bars", "from_funding", "funding_z_score", "open_interest_over_volume", "realised_volatility"]
@@ -44,7 +44,7 @@ QUOTED_RATE = 1e-8
 
 NOT_COMPUTED = float("nan")
 
-VALUES = Schema("values", (Column("known_at", Time), Column("value", pl.Float64)))
+VALUES = Schema("values", (Column("known_at", Time, IN_RANGE), Column("value", pl.Float64)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
-from backtest.schemas.validation import NOT_NEGATIVE, Column, Schema, conform
+from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, Column, Schema, conform
 from backtest.shown import shown
 from backtest.study.liquidations.flow import by_interval
 from backtest.study.prediction.indicators import bar_length
@@ -37,7 +37,7 @@ HOUR = timedelta(hours=1)
 COUNTED = {column.name for column in (*POSITIONS.columns, *ADJUSTMENTS.columns)} - {"position_id"}
 COUNTED |= {"long", "short"}
 
-FLOW = Schema("flow", (Column("time", Time), Column("notional", pl.Float64, NOT_NEGATIVE)))
+FLOW = Schema("flow", (Column("time", Time, IN_RANGE), Column("notional", pl.Float64, NOT_NEGATIVE)))
 
 
 @dataclass(frozen=True, eq=False)

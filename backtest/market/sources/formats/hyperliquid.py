@@ -62,10 +62,13 @@ def read(data: bytes, path: Path) -> Reading:
     if data[:4] == LZ4:
         raise DataError(f"fills file {path} is packed as lz4: unpack it first (lz4 -d {path.name})")
     rows = list(_rows(data, path))
-    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    written = pl.DataFrame(rows, schema=SCHEMA | {"time": pl.Int64}, orient="row")
+    times, microseconds = delimited.stamps(written["time"], path)
+    frame = written.with_columns(time=times)
     unsorted = int((frame["time"] < frame["time"].cum_max().shift(1)).sum()) if frame.height else 0
     once = frame.unique(maintain_order=True).sort("time", maintain_order=True)
-    return Reading(once, Repairs({"unsorted": unsorted, "duplicate": frame.height - once.height}))
+    counts = {"microseconds": microseconds, "unsorted": unsorted, "duplicate": frame.height - once.height}
+    return Reading(once, Repairs(counts))
 
 
 def _rows(data: bytes, path: Path) -> Iterator[tuple[Any, ...]]:

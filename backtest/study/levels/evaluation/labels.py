@@ -20,7 +20,7 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.schemas.validation import NOT_NEGATIVE, POSITIVE, Column, Schema, conform
+from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema, conform
 from backtest.shown import shown
 from backtest.study.liquidations.flow import weight
 from backtest.study.prediction.labels import fingerprint
@@ -28,7 +28,7 @@ from backtest.study.prediction.labels import fingerprint
 EVENTS = Schema(
     "events",
     (
-        Column("time", Time),
+        Column("time", Time, IN_RANGE),
         Column("price", pl.Float64, POSITIVE),
         Column("notional", pl.Float64, NOT_NEGATIVE),
     ),
