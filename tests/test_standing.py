@@ -100,10 +100,19 @@ def test_standing__is_the_open_interest_on_both_sides() -> None:
     np.testing.assert_allclose(joined["open_interest"], joined["given"], rtol=1e-9)
 
 
-def test_sweep_of_the_book__liquidates_what_the_flows_say() -> None:
-    history = market(symbols=("A", "B"))
-    stood = population.from_open_interest(history, venue(), turnover=0.1)
-    outcomes = sweep(stood.book, history, venue())
+def with_deeper_last_prices(history: Market) -> Market:
+    """Return the market with last prices whose lows and highs lie 1 % beyond the mark's."""
+    last = history.bars.select(
+        last_open="open", last_high=pl.col("high") * 1.01, last_low=pl.col("low") * 0.99, last_close="close"
+    )
+    return Market(history.bars.hstack(last))
+
+
+@pytest.mark.parametrize("series", ["mark", "last"])
+def test_sweep_of_the_book__liquidates_what_the_flows_say(series: str) -> None:
+    history = with_deeper_last_prices(market(symbols=("A", "B")))
+    stood = population.from_open_interest(history, venue(), turnover=0.1, trigger_price=series)
+    outcomes = sweep(stood.book, history, venue(), trigger_price=series)
     swept: dict[tuple[object, ...], float] = defaultdict(float)
     for row in outcomes.filter("liquidated").iter_rows(named=True):
         swept[row["symbol"], row["side"], row["outcome_time"]] += row["quantity"] * row["surviving_weight"]
@@ -111,6 +120,16 @@ def test_sweep_of_the_book__liquidates_what_the_flows_say() -> None:
     assert len(swept) == flows.height
     for row in flows.iter_rows(named=True):
         assert swept[row["symbol"], row["side"], row["time"]] == pytest.approx(row["liquidated"], rel=1e-9)
+
+
+@pytest.mark.parametrize(("series", "other"), [("mark", "last"), ("last", "mark"), (None, "last")])
+def test_sweep_of_the_book__must_trigger_on_the_price_it_was_estimated_with(series, other) -> None:
+    history = with_deeper_last_prices(market())
+    book = population.from_volume(history, venue(), trigger_price=series).book
+    sentence = f"trigger_price is {other}, but the book .* triggered by the {series or 'mark'} price"
+    with pytest.raises(ArgumentError, match=sentence):
+        sweep(book, history, venue(), trigger_price=other)
+    assert sweep(book, history, venue(), trigger_price=series)["liquidated"].any()
 
 
 def test_surviving_weight__of_open_rows_adds_up_to_the_last_open_interest() -> None:

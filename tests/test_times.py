@@ -2,6 +2,7 @@
 
 import polars as pl
 import pytest
+
 from backtest.engine.replay import facts
 from backtest.errors import DataError
 from backtest.market.files import read_frame

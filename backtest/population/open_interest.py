@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import Conventions, PriceSeries
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.study import cohorts
@@ -65,6 +66,7 @@ def from_open_interest(
     leverage_mix: Mapping[float, float] = NOTIONAL_MIX,
     taker_tilt: float = 0.0,
     trader_notional: float = 10_000.0,
+    trigger_price: PriceSeries | None = None,
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> EstimatedBook:
@@ -83,6 +85,8 @@ def from_open_interest(
         tilt x (2 x taker buy share - 1) for longs, and its negative for shorts.
     trader_notional
         Entry notional of one trader, which decides the tier; ``weight`` is the number of traders of a row.
+    trigger_price
+        The price series that triggers liquidation; None: the venue's. A sweep of the book must use the same.
     tiers, threads
         As for ``sweep``. Leverage beyond a tier's limit is lowered to it.
 
@@ -112,7 +116,7 @@ def from_open_interest(
     _require_range("turnover", turnover, 1.0)
     sentence = f"estimated from open interest, not positions: {turnover:g} of the volume closes positions"
     laws = _Laws(sentence, True, turnover, 0.0, leverage_mix, taker_tilt, trader_notional)
-    return _estimated(market, venue, laws, tiers, threads)
+    return _estimated(market, venue, laws, Conventions(trigger_price, leverage_limit="cap", tiers=tiers), threads)
 
 
 @checked
@@ -125,6 +129,7 @@ def from_volume(
     leverage_mix: Mapping[float, float] = NOTIONAL_MIX,
     taker_tilt: float = 0.0,
     trader_notional: float = 10_000.0,
+    trigger_price: PriceSeries | None = None,
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> EstimatedBook:
@@ -138,7 +143,7 @@ def from_volume(
         Share of the volume that opens positions of each side.
     mean_holding
         Mean time from the entry to the holder's own close.
-    leverage_mix, taker_tilt, trader_notional, tiers, threads
+    leverage_mix, taker_tilt, trader_notional, trigger_price, tiers, threads
         As for :func:`from_open_interest`.
 
     Returns
@@ -170,7 +175,7 @@ def from_volume(
     )
     holding = mean_holding / timedelta(milliseconds=1)
     laws = _Laws(sentence, False, opening_share, holding, leverage_mix, taker_tilt, trader_notional)
-    return _estimated(market, venue, laws, tiers, threads)
+    return _estimated(market, venue, laws, Conventions(trigger_price, leverage_limit="cap", tiers=tiers), threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,9 +213,11 @@ class _Side(NamedTuple):
     log_survival: Floats
 
 
-def _estimated(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads: int | None) -> EstimatedBook:
+def _estimated(
+    market: Market, venue: Venue, laws: _Laws, conventions: Conventions, threads: int | None
+) -> EstimatedBook:
     units = unit_cohorts(market, venue, laws.mix, laws.trader_notional)
-    outcomes = sweep(Book(units), market, venue, leverage_limit="cap", tiers=tiers, threads=threads)
+    outcomes = sweep(Book(units), market, venue, conventions=conventions, threads=threads)
     weights, flows, survival = [], [], []
     liquidated = {share: np.zeros(len(SIDES)) for share in (laws.share, *laws.other_shares)}
     for number, symbol in enumerate(market.symbols):
@@ -242,7 +249,9 @@ def _estimated(market: Market, venue: Venue, laws: _Laws, tiers: Tiers, threads:
         of_flows(all_flows),
         of_turnover(liquidated, "closed" if laws.by_open_interest else "opened"),
     )
-    return EstimatedBook(Book(held, assumptions=assumptions, survival=pl.concat(survival)), all_flows)
+    triggered_by = conventions.trigger_series(venue)
+    book = Book(held, assumptions=assumptions, survival=pl.concat(survival), trigger_price=triggered_by)
+    return EstimatedBook(book, all_flows)
 
 
 def _flows(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends: Integers) -> _Side:

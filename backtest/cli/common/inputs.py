@@ -44,7 +44,7 @@ def read_market(options: Namespace) -> Market:
     return whole.select(options.symbol or None, options.start, options.end)
 
 
-def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) -> Book:
+def read_book(options: Namespace, market: Market, venue: Venue, conventions: Conventions) -> Book:
     """Return the given positions, or a synthetic or estimated book."""
     draw = {name: getattr(options, name, None) for name in ("count", "seed", "leverage_mix")}
     kind = getattr(options, "population", None)
@@ -57,7 +57,7 @@ def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) ->
     if options.adjustments is not None:
         raise ArgumentError("needs positions: a synthetic book takes none", argument="adjustments")
     if kind in ESTIMATED:
-        return _estimated_book(options, market, venue, tiers, draw)
+        return _estimated_book(options, market, venue, conventions, draw)
     if options.turnover is not None:
         raise ArgumentError("is for a population of open-interest or volume", argument="turnover")
     return population.synthetic(
@@ -66,7 +66,7 @@ def read_book(options: Namespace, market: Market, venue: Venue, tiers: Tiers) ->
         count=draw["count"] or COUNT,
         seed=SEED if draw["seed"] is None else draw["seed"],
         leverage_mix=LEVERAGE_MIXES[draw["leverage_mix"] or LEVERAGE_MIX],
-        tiers=tiers,
+        tiers=conventions.tiers,
     )
 
 
@@ -76,16 +76,22 @@ def is_synthetic(options: Namespace) -> bool:
 
 
 def _estimated_book(
-    options: Namespace, market: Market, venue: Venue, tiers: Tiers, draw: Mapping[str, Any]
+    options: Namespace, market: Market, venue: Venue, conventions: Conventions, draw: Mapping[str, Any]
 ) -> Book:
     """Return the book estimated from the bars' open interest or volume."""
     for name, value in draw.items():
         if value is not None:
             raise ArgumentError("is for a synthetic population", argument=name)
     share = {} if options.turnover is None else {ESTIMATED[options.population]: options.turnover}
-    if options.population == "volume":
-        return population.from_volume(market, venue, tiers=tiers, threads=options.threads, **share).book
-    return population.from_open_interest(market, venue, tiers=tiers, threads=options.threads, **share).book
+    estimate = population.from_volume if options.population == "volume" else population.from_open_interest
+    return estimate(
+        market,
+        venue,
+        trigger_price=conventions.trigger_price,
+        tiers=conventions.tiers,
+        threads=options.threads,
+        **share,
+    ).book
 
 
 def read_conventions(options: Namespace, market: Market | None = None) -> Conventions:

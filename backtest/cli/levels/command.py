@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
     _choose_population(options, market)
     conventions = CAPPED.with_(tiers=read_tiers(options, market))
     with clock.stage("positions"):
-        book = read_book(options, market, venue, conventions.tiers)
+        book = read_book(options, market, venue, conventions)
     with clock.stage("sweep"):
         prices = market if options.drift else market.without_funding()
         outcomes = sweep(book, prices, venue, conventions=conventions, threads=options.threads)

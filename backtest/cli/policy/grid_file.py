@@ -106,7 +106,7 @@ class GridFile:
             leverage_mix=entry.get("leverage_mix"),
             threads=threads,
         )
-        return read_book(options, history.market, self.venue, history.conventions.tiers)
+        return read_book(options, history.market, self.venue, history.conventions)
 
     @contextmanager
     def _naming(self, section: str, name: str) -> Iterator[None]:

@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
         market = read_market(options)
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
-        book = read_book(options, market, venue, conventions.tiers)
+        book = read_book(options, market, venue, conventions)
     against = None
     given = not is_synthetic(options)
     with clock.stage("replay"), with_price_warnings(book, market, given=given):

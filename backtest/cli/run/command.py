@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
         require_symbol("chart", options.chart, market)
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
-        book = read_book(options, market, venue, conventions.tiers)
+        book = read_book(options, market, venue, conventions)
     given = not is_synthetic(options)
     with clock.stage("sweep"), with_price_warnings(book, market, given=given):
         outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)

@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
         market = read_market(options)
     one_currency(venue, market.symbols)
     with clock.stage("positions"):
-        book = read_book(options, market, venue, conventions.tiers)
+        book = read_book(options, market, venue, conventions)
     with clock.stage("sweep"), with_price_warnings(book, market, given=True):
         outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
     used = tiers_used(book, market, venue, conventions=conventions)

@@ -40,6 +40,7 @@ class Prepared:
 def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) -> Prepared:
     """Return a market and a venue's rules as the arrays a book needs, or raise for what cannot be served."""
     series = conventions.trigger_series(venue)
+    _require_own_series(book, series)
     unknown = [symbol for symbol in book.symbols if symbol not in market.symbols]
     if unknown:
         sentence = f"symbol must be one of the bars' ({', '.join(market.symbols)})"
@@ -63,6 +64,17 @@ def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) 
         leverages=_distinct_leverages(book, venue),
     )
     return Prepared(market, series, bars, market_arrays.funding_of(market, contracts), rules, tiers, held)
+
+
+def _require_own_series(book: Book, series: str) -> None:
+    """Refuse to trigger on another price than the one that an estimated book was estimated with."""
+    if book.trigger_price not in (None, series):
+        raise ArgumentError(
+            f"is {series}, but the book was estimated with liquidations triggered by the {book.trigger_price} "
+            "price: estimate and sweep it with the same",
+            argument="trigger_price",
+            remedies=(("trigger_price", str(book.trigger_price)),),
+        )
 
 
 def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
