@@ -5,6 +5,7 @@ from backtest import population as population
 from backtest import rules as rules
 from backtest import scale as scale
 from backtest import study as study
+from backtest import trades as trades
 from backtest.book import Accounts as Accounts
 from backtest.book import Book as Book
 from backtest.engine.accounts.liquidate import liquidate_accounts as liquidate_accounts

@@ -14,12 +14,13 @@ import pytest
 OFFERED = {
     "backtest": (
         "Accounts Book Conventions Impact Market Procedure Venue book chart liquidate_accounts market population "
-        "replay rules scale study sweep sweep_accounts tiers_used warm"
+        "replay rules scale study sweep sweep_accounts tiers_used trades warm"
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (
         "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix from_open_interest from_volume synthetic"
     ),
+    "backtest.trades": "SOURCES Trades read",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
     "backtest.rules": "Contract Cross Impact Procedure TierTable Venue margin venue_files",
     "backtest.market": "Market load quality sample sources",

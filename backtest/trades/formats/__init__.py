@@ -1,0 +1,1 @@
+"""Formats of trade lists, one file each: the columns they are known by, and how they are read."""
