@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from backtest.schemas.frames import Time
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+PROFITS = ("shared", "excluded", "per_position")
 
 
 def market(**closes: list[float]) -> Market:
@@ -159,6 +161,38 @@ def test_liquidate_accounts__order_decides_which_position_goes_first() -> None:
         for order in ("largest_loss", "largest_notional")
     }
     assert first == {"largest_loss": "X", "largest_notional": "Y"}
+
+
+@pytest.mark.parametrize(
+    ("order", "profit", "quantities"),
+    [
+        *itertools.product(("largest_notional", "largest_loss"), PROFITS, [[0.0, 24.5]]),
+        ("triggered", "per_position", [0.0, 24.5]),
+        ("all", "shared", [12.5, 12.25]),
+        ("triggered", "shared", [12.5, 12.25]),
+    ],
+)
+@pytest.mark.parametrize("last", ["take_over", "close"])
+def test_liquidate_accounts__steps_keep_to_a_position_until_it_is_closed(
+    order: str, profit: str, quantities: list[float], last: str
+) -> None:
+    held = accounts(60, ("X", "long", 100, 50), ("Y", "long", 100, 49))
+    cross = Cross(steps=("reduce", last), order=order, profit=profit, rounds=4)
+    found = liquidate_accounts(held, market(X=[100, 100], Y=[100, 100]), venue({"rates": [0.02]}), cross=cross)
+    # X is reduced to nothing: 60 against 98; half of Y needs 49. All together: a quarter of both needs 49.50
+    assert found.legs["quantity_left"].to_list() == quantities
+    assert found.steps["restored"].to_list() == ([False, True] if quantities[0] == 0 else [True])
+    assert found.steps["wallet"].to_list()[-1] == 60.0
+
+
+def test_liquidate_accounts__a_position_stepped_down_is_taken_over_before_the_next() -> None:
+    tiers = {"floors": [0.0, 1_000, 10_000], "rates": [0.01, 0.02, 0.5], "max_leverages": [9.0, 5.0, 2.0]}
+    held = accounts(15, ("X", "long", 100, 120), ("Y", "long", 100, 50))
+    cross = Cross(steps=("step_down_tiers", "take_over"), order="largest_notional")
+    found = liquidate_accounts(held, market(X=[100, 100], Y=[100, 100]), venue(tiers), cross=cross)
+    assert found.closed["symbol"].to_list() == ["X"] * 3 + ["Y"] * 2
+    # tiers of X, then what is left of it, at 100 - 15 / 120; nothing is left for Y
+    assert found.closed["fill_price"].to_list() == pytest.approx([99.875] * 3 + [100.0] * 2)
 
 
 def test_liquidate_accounts__of_excluded_profits_the_triggered_position_goes_first() -> None:

@@ -20,6 +20,8 @@ STEPS = (
     "take_over",  # the remaining quantity is taken over at the bankruptcy price
     "close",  # the remaining quantity is closed in the book
 )
+#: Steps that apply to the positions that ``order`` says; the others apply to the whole account.
+OF_POSITIONS = frozenset(("step_down_tiers", "reduce", "take_over", "close"))
 CHOICES = {
     "profit": Profit.names(),
     "hedged": ("liquidatable", "exempt"),

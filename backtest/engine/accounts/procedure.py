@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from backtest.engine.accounts.account import Key, Looked, Standing, quantity_of
-from backtest.rules.cross import Cross
+from backtest.rules.cross import OF_POSITIONS, Cross
 
 
 class Closed(NamedTuple):
@@ -58,34 +59,47 @@ class Account(Standing):
         return looked.equity > level or (self.strict and looked.equity == level)
 
     def liquidate(self) -> None:
-        """Take the venue's steps until the account is restored or fully closed."""
+        """Take the venue's steps, for one position or group after another, until restored or fully closed."""
+        while self.positions() and not self._take_steps():
+            pass
+
+    def _take_steps(self) -> bool:
+        """Take the steps for the positions that are first in order; return whether the liquidation ends."""
+        targets: list[Key] = []
+        for step in self.cross.steps:
+            if step in OF_POSITIONS and not targets:
+                targets = self._targets()
+            before = (len(self.closed), self.wallet)
+            self._take(step, [key for key in targets if key in self.positions()])
+            if before == (len(self.closed), self.wallet):
+                continue
+            looked, left = self.look(), self.positions()
+            restored = self.is_restored(looked) if left else None
+            self.steps.append(After(step, self.wallet, looked, len(left), restored))
+            if restored or not left:
+                return True
+            if targets and not any(key in left for key in targets):
+                break
+        return False
+
+    def _take(self, step: str, targets: list[Key]) -> None:
+        """Take one step: for the whole account, or for the given positions."""
         taken: dict[str, Callable[[], None]] = {
             "cancel_orders": self._cancel_orders,
             "convert_collateral": self._convert_collateral,
             "self_trade": self._self_trade,
-            "step_down_tiers": self._step_down_tiers,
-            "reduce": self._reduce,
-            "take_over": self._take_over,
-            "close": self._close,
+            "step_down_tiers": partial(self._step_down_tiers, targets),
+            "reduce": partial(self._reduce, targets),
+            "take_over": partial(self._take_over, targets),
+            "close": partial(self._close, targets),
         }
-        while self.positions():
-            for step in self.cross.steps:
-                before = (len(self.closed), self.wallet)
-                taken[step]()
-                if before == (len(self.closed), self.wallet):
-                    continue
-                looked = self.look()
-                left = len(self.positions())
-                restored = self.is_restored(looked) if left else None
-                self.steps.append(After(step, self.wallet, looked, left, restored))
-                if restored or not left:
-                    return
+        taken[step]()
 
     def _targets(self) -> list[Key]:
         """Return the positions that are closed first."""
         positions = self.positions()
         order, whose = self.cross.order, self.look().whose
-        if order == "all" or not positions or (order == "triggered" and whose is None):
+        if order == "all" or (order == "triggered" and whose is None):
             return list(positions)
         if order == "triggered":
             assert whose is not None
@@ -142,8 +156,8 @@ class Account(Standing):
                     fee = self.cross.self_trade_fee
                     self._close_share("self_trade", (symbol, side), traded / quantity, self.price[symbol], fee)
 
-    def _step_down_tiers(self) -> None:
-        for key in self._targets():
+    def _step_down_tiers(self, targets: list[Key]) -> None:
+        for key in targets:
             while (tier := self.tier(parts := self.positions()[key])) > self.rules.tier_first[parts[0].group]:
                 size = self.table_size(parts)
                 below = self.rules.floor[tier] * (
@@ -154,8 +168,7 @@ class Account(Standing):
                 if self.is_restored(self.look()):
                     return
 
-    def _reduce(self) -> None:
-        targets = self._targets()
+    def _reduce(self, targets: list[Key]) -> None:
         for number in range(self.cross.rounds):
             for key in targets:
                 share = 1 / (self.cross.rounds - number)
@@ -163,11 +176,11 @@ class Account(Standing):
             if self.is_restored(self.look()):
                 return
 
-    def _take_over(self) -> None:
-        prices = self._bankruptcy_prices(self._targets())
+    def _take_over(self, targets: list[Key]) -> None:
+        prices = self._bankruptcy_prices(targets)
         for key, price in prices.items():
             self._close_share("take_over", key, 1.0, price)
 
-    def _close(self) -> None:
-        for key in self._targets():
+    def _close(self, targets: list[Key]) -> None:
+        for key in targets:
             self._close_share("close", key, 1.0, self._book_price(key))
