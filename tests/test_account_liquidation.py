@@ -207,6 +207,48 @@ def test_liquidate_accounts__of_excluded_profits_the_triggered_position_goes_fir
     assert usable.closed.is_empty()  # 25 + 0 against 20
 
 
+@pytest.mark.parametrize(
+    ("order", "x", "quantity", "prices"),
+    [
+        # X may use 1,400 - 1,500 + 1,000 = 900: 110 - 9; its profit of 100 is settled, so that Y may use 0
+        ("largest_notional", 110, 100, [("X", 101.0), ("Y", 70.0)]),
+        # Y may use 1,400 - 1,500: 70 + 2, and X its profit of 1,000 against 200
+        ("triggered", 110, 100, [("Y", 72.0)]),
+        # both trigger, X comes first and may use -90: 101 + 9, and Y 0
+        ("triggered", 101, 10, [("X", 110.0), ("Y", 70.0)]),
+        # 11,000 / 14,500 of 900 and 3,500 / 14,500 of -100
+        ("all", 110, 100, [("X", 110 - 9 * 110 / 145), ("Y", 70 + 2 * 35 / 145)]),
+    ],
+)
+def test_liquidate_accounts__a_takeover_uses_the_equity_that_the_position_may_use(
+    order: str, x: float, quantity: float, prices: list[tuple[str, float]]
+) -> None:
+    held = accounts(1_400, ("X", "long", 100, quantity), ("Y", "long", 100, 50))
+    cross = Cross(steps=("take_over",), order=order, profit="per_position")
+    found = liquidate_accounts(held, market(X=[100, x], Y=[100, 70]), venue({"rates": [0.02]}), cross=cross)
+    assert found.closed["symbol"].to_list() == [symbol for symbol, _ in prices]
+    assert found.closed["fill_price"].to_list() == pytest.approx([price for _, price in prices])
+    assert found.accounts["shortfall"].fill_null(0.0).to_list() == [0.0]
+
+
+@pytest.mark.parametrize("profit", PROFITS)
+def test_liquidate_accounts__order_triggered_takes_the_positions_that_the_sweep_names(profit: str) -> None:
+    for case in (random_case(np.random.default_rng([11, seed]), 40) for seed in range(6)):
+        outcomes = swept(case, profit=profit)
+        limit = case.options["gap_limit_ms"]
+        limit = None if limit is None else timedelta(milliseconds=limit)
+        found = liquidate_accounts(
+            Accounts(**case.frames), Market(case.bars, case.funding, gap_limit=limit), case.venue,
+            cross=Cross(steps=("take_over",), order="triggered", profit=profit, hedged=case.options["hedged"]),
+            convention=case.options["convention"],
+        )  # fmt: skip
+        first = found.closed.filter(pl.col("trigger") == 1).group_by("account_id", maintain_order=True)
+        first = first.agg(leg_id=pl.first("leg_id"))
+        taken = first.join(outcomes.legs, on="leg_id")
+        assert taken.height == outcomes.accounts["liquidated"].sum() > 0
+        assert taken["triggered"].all()
+
+
 def test_liquidate_accounts__a_position_grown_beyond_its_table_after_a_restoration_is_named() -> None:
     later = pl.DataFrame(
         {

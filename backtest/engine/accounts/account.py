@@ -45,12 +45,11 @@ class Coin:
 
 
 class Looked(NamedTuple):
-    """The account as the test sees it: of a position whose profit alone counts, the one that is worst off."""
+    """The account as the test sees it."""
 
-    equity: float
+    equity: float  #: of the position that may use least
     maintenance_margin: float
     initial_margin: float
-    whose: Key | None  #: None: all
 
 
 @dataclass
@@ -77,20 +76,20 @@ class Standing:
         """Return a position's unrealised result after funding."""
         return sum(self.result_of(part, part.quantity, self.price[part.symbol]) for part in self.positions()[key])
 
+    def equities(self) -> dict[Key, float]:
+        """Return the equity that each position may use, by the profit rule."""
+        results = {key: self._counted(key) for key in self.positions()}
+        shared = self._base() + sum(full if self.profit == "shared" else part for full, part in results.values())
+        if self.profit != "per_position":
+            return dict.fromkeys(results, shared)
+        return {key: shared - part + full for key, (full, part) in results.items()}
+
     def look(self) -> Looked:
         """Return equity and margins as the profit rule counts them."""
         positions = self.positions()
         needed = sum(self.maintenance_margin(key) for key in positions)
         initial = sum(self.initial_margin(key) for key in positions)
-        base = self.wallet + sum(coin.worth(self.price[coin.symbol]) for coin in self.coins)
-        results = {key: self._counted(key) for key in positions}
-        if self.profit != "per_position" or not positions:
-            counted = sum(full if self.profit == "shared" else part for full, part in results.values())
-            return Looked(base + counted, needed, initial, None)
-        losses = sum(part for _, part in results.values())
-        views = {key: base + losses - part + full for key, (full, part) in results.items()}
-        whose = min(views, key=lambda key: views[key])
-        return Looked(views[whose], needed, initial, whose)
+        return Looked(min(self.equities().values(), default=self._base()), needed, initial)
 
     def maintenance_margin(self, key: Key) -> float:
         """Return the maintenance margin of a position."""
@@ -118,6 +117,10 @@ class Standing:
         amount = part.side * quantity
         paid = amount * (self.funding[part.symbol] - part.entry_funding)
         return amount * (price - part.entry_price) - paid
+
+    def _base(self) -> float:
+        """Return wallet and collateral, as margin."""
+        return self.wallet + sum(coin.worth(self.price[coin.symbol]) for coin in self.coins)
 
     def _counted(self, key: Key) -> tuple[float, float]:
         """Return a position's result in full, and with its price profit left out."""

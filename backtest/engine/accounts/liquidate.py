@@ -172,6 +172,7 @@ class _Follower:
             wallet=float(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
             order_margin=float(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
             strict=self.prepared.options.strict,
+            triggered=frozenset((int(held.symbol[row]), _side(held, row)) for row in rows[ends.triggered[rows]]),
         )  # fmt: skip
         for row in rows:
             symbol = int(held.symbol[row])
@@ -184,7 +185,7 @@ class _Follower:
             else:
                 account.parts.append(
                     Part(
-                        row=int(leg[row]), symbol=symbol, side=1.0 - 2.0 * float(held.kind[row]),
+                        row=int(leg[row]), symbol=symbol, side=_side(held, row),
                         quantity=float(held.quantity[row]), entry_price=float(held.entry_price[row]),
                         entry_funding=float(held.entry_funding[row]),
                         leverage=float(held.leverage[row]) if given else np.nan, group=int(held.group[row]),
@@ -248,6 +249,10 @@ def _require_initial_margins(prepared: Prepared) -> None:
                 f"cross.restored_above: the initial margin of {group.contract.symbol} is not known: its table "
                 f"{group.table.name!r} tells no highest leverage, and legs have no column leverage"
             )
+
+
+def _side(held: Holdings, row: int) -> float:
+    return 1.0 - 2.0 * float(held.kind[row])
 
 
 def _held_at(held: Holdings, i: int, bar: int) -> Integers:

@@ -4,9 +4,8 @@ Prices stand still while the steps are taken; what a step closes is settled into
 
     W = W + (s*d)*(fill - E) - (s*d)*(F - F_e),
 
-collateral at the mark less its cost. A position's *own* equity counts what the venue's profit rule lets it
-count; its bankruptcy price is where that is zero, P - s * equity / Q, all of it used for this position. Where
-all positions go together each uses the share of its notional.
+collateral at the mark less its cost. A takeover at the bankruptcy price, P - s * equity / Q, uses up the equity
+that the profit rule lets the position use; of positions that go together each uses the share of its notional.
 """
 
 from __future__ import annotations
@@ -48,15 +47,20 @@ class Account(Standing):
     order_margin: float
     cross: Cross
     strict: bool
+    triggered: frozenset[Key]  #: positions that met the trigger
     closed: list[Closed] = field(default_factory=list)
     steps: list[After] = field(default_factory=list)
 
     def is_restored(self, looked: Looked) -> bool:
         """Whether liquidation stops and the holder regains control."""
+        return self._is_enough(looked.equity, looked)
+
+    def _is_enough(self, equity: float, looked: Looked) -> bool:
+        """Whether an equity is above the margin that restores the account."""
         level = looked.maintenance_margin
         if self.cross.restored_above == "initial":
             level = max(level, looked.initial_margin)
-        return looked.equity > level or (self.strict and looked.equity == level)
+        return equity > level or (self.strict and equity == level)
 
     def liquidate(self) -> None:
         """Take the venue's steps, for one position or group after another, until restored or fully closed."""
@@ -97,24 +101,25 @@ class Account(Standing):
 
     def _targets(self) -> list[Key]:
         """Return the positions that are closed first."""
-        positions = self.positions()
-        order, whose = self.cross.order, self.look().whose
-        if order == "all" or (order == "triggered" and whose is None):
+        positions, order = self.positions(), self.cross.order
+        if order == "all":
             return list(positions)
-        if order == "triggered":
-            assert whose is not None
-            return [whose]
         if order == "largest_loss":
             return [min(positions, key=self.result)]
-        return [max(positions, key=lambda key: quantity_of(positions[key]) * self.price[key[0]])]
+        if order == "largest_notional":
+            return [max(positions, key=lambda key: quantity_of(positions[key]) * self.price[key[0]])]
+        looked = self.look()
+        return [key for key in positions if key in self.triggered] or [
+            next(key for key, equity in self.equities().items() if not self._is_enough(equity, looked))
+        ]
 
     def _bankruptcy_prices(self, targets: list[Key]) -> dict[Key, float]:
-        """Return where equity is zero, for positions that use it up in proportion to their notional."""
-        positions, equity = self.positions(), self.look().equity
+        """Return where each position's equity is used up, of several the share of its notional."""
+        positions, equities = self.positions(), self.equities()
         notional = {key: quantity_of(positions[key]) * self.price[key[0]] for key in targets}
         whole = sum(notional.values())
         return {
-            key: self.price[key[0]] - key[1] * equity * (value / whole) / quantity_of(positions[key])
+            key: self.price[key[0]] - key[1] * equities[key] * (value / whole) / quantity_of(positions[key])
             for key, value in notional.items()
         }
 
