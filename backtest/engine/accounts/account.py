@@ -1,4 +1,7 @@
-"""One account at one set of prices: positions, equity under a profit rule, required margins."""
+"""One account at one set of prices: positions, equity under a profit rule, required margins.
+
+Money is counted in whole units, as a replay counts it: what is used up leaves exactly nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from backtest.engine.money import units
 from backtest.kernel.accounts.terms import size_of
 from backtest.kernel.arrays import Rules
 from backtest.kernel.margin import formula, tiers
@@ -47,17 +51,17 @@ class Coin:
 class Looked(NamedTuple):
     """The account as the test sees it."""
 
-    equity: float  #: of the position that may use least
-    maintenance_margin: float
-    initial_margin: float
+    equity: int  #: of the position that may use least
+    maintenance_margin: int
+    initial_margin: int
 
 
 @dataclass
 class Standing:
-    """An account at fixed prices."""
+    """An account at fixed prices; money in whole units."""
 
     rules: Rules
-    wallet: float
+    wallet: int
     parts: list[Part]
     coins: list[Coin]
     price: dict[int, float]
@@ -72,11 +76,11 @@ class Standing:
                 found.setdefault((part.symbol, part.side), []).append(part)
         return found
 
-    def result(self, key: Key) -> float:
+    def result(self, key: Key) -> int:
         """Return a position's unrealised result after funding."""
         return sum(self.result_of(part, part.quantity, self.price[part.symbol]) for part in self.positions()[key])
 
-    def equities(self) -> dict[Key, float]:
+    def equities(self) -> dict[Key, int]:
         """Return the equity that each position may use, by the profit rule."""
         results = {key: self._counted(key) for key in self.positions()}
         shared = self._base() + sum(full if self.profit == "shared" else part for full, part in results.values())
@@ -87,8 +91,8 @@ class Standing:
     def look(self) -> Looked:
         """Return equity and margins as the profit rule counts them."""
         positions = self.positions()
-        needed = sum(self.maintenance_margin(key) for key in positions)
-        initial = sum(self.initial_margin(key) for key in positions)
+        needed = sum(units(self.maintenance_margin(key)) for key in positions)
+        initial = sum(units(self.initial_margin(key)) for key in positions)
         return Looked(min(self.equities().values(), default=self._base()), needed, initial)
 
     def maintenance_margin(self, key: Key) -> float:
@@ -112,22 +116,22 @@ class Standing:
         most = self.rules.max_leverage[self.tier(parts)]
         return float(notional / (most if np.isnan(parts[0].leverage) else parts[0].leverage))
 
-    def result_of(self, part: Part, quantity: float, price: float) -> float:
-        """Return the result of closing a quantity of a leg at a price, after funding."""
+    def result_of(self, part: Part, quantity: float, price: float, fee: float = 0.0) -> int:
+        """Return the result of closing a quantity of a leg at a price, after funding and a fee on the notional."""
         amount = part.side * quantity
         paid = amount * (self.funding[part.symbol] - part.entry_funding)
-        return amount * (price - part.entry_price) - paid
+        return units(amount * (price - part.entry_price) - paid - fee * quantity * price)
 
-    def _base(self) -> float:
+    def _base(self) -> int:
         """Return wallet and collateral, as margin."""
-        return self.wallet + sum(coin.worth(self.price[coin.symbol]) for coin in self.coins)
+        return self.wallet + sum(units(coin.worth(self.price[coin.symbol])) for coin in self.coins)
 
-    def _counted(self, key: Key) -> tuple[float, float]:
+    def _counted(self, key: Key) -> tuple[int, int]:
         """Return a position's result in full, and with its price profit left out."""
         parts, price = self.positions()[key], self.price[key[0]]
         moved = sum(part.side * part.quantity * (price - part.entry_price) for part in parts)
         full = self.result(key)
-        return full, full - max(0.0, moved)
+        return full, full - max(0, units(moved))
 
     def _size(self, parts: list[Part]) -> float:
         """Return a size in settlement currency, as tiers count it."""

@@ -18,6 +18,7 @@ from backtest.engine.accounts.prepare import Convention, Prepared, prepare
 from backtest.engine.accounts.procedure import Account
 from backtest.engine.accounts.run import run
 from backtest.engine.input_warnings import warn_once
+from backtest.engine.money import currency, units
 from backtest.errors import RulesError
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
@@ -152,7 +153,7 @@ class _Follower:
                     self.quantity[part.row] = part.quantity
                 for one in account.coins:
                     self.units[one.row] = one.units
-                wallets[i], kept[i] = account.wallet, bool(account.positions())
+                wallets[i], kept[i] = currency(account.wallet), bool(account.positions())
             owned = leg >= 0
             quantity[owned], quantity[~owned] = self.quantity[leg[owned]], self.units[coin[~owned]]
             held = held._replace(quantity=quantity, wallet=wallets)
@@ -169,8 +170,8 @@ class _Follower:
         given = "leverage" in self.prepared.accounts.legs.columns
         account = Account(
             rules=self.prepared.rules.rules,
-            wallet=float(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
-            order_margin=float(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
+            wallet=units(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
+            order_margin=units(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
             strict=self.prepared.options.strict,
             triggered=frozenset((int(held.symbol[row]), _side(held, row)) for row in rows[ends.triggered[rows]]),
         )  # fmt: skip
@@ -197,24 +198,26 @@ class _Follower:
         """Record a step of an account."""
         self.triggers[who] += 1
         self.first_trigger[who] = bar if self.first_trigger[who] < 0 else self.first_trigger[who]
-        self.order_margin[who] = account.order_margin
+        self.order_margin[who] = currency(account.order_margin)
         number, time = self.frame["account_id"][who], int(self.prepared.bars.times[bar])
         trigger = int(self.triggers[who])
         if not account.positions():
-            worth = sum(coin.units * account.price[coin.symbol] for coin in account.coins)
-            self.left[who] = account.wallet + account.order_margin + worth
+            worth = sum(units(coin.units * account.price[coin.symbol]) for coin in account.coins)
+            self.left[who] = currency(account.wallet + account.order_margin + worth)
         for after in account.steps:
             looked = after.looked
-            margins = (looked.equity, looked.maintenance_margin, looked.initial_margin)
+            money = (after.wallet, looked.equity, looked.maintenance_margin, looked.initial_margin)
             self.steps.append(
-                (number, trigger, time, after.step, after.wallet, *margins, after.positions, after.restored)
+                (number, trigger, time, after.step, *map(currency, money), after.positions, after.restored)
             )
         legs, coins = self.prepared.accounts.legs, self.prepared.accounts.collateral
         for part in account.closed:
             frame, row = (legs, part.leg) if part.leg >= 0 else (coins, part.coin)
             named = (legs["leg_id"][row], frame["symbol"][row], legs["side"][row]) if part.leg >= 0 else None
             one = named or (None, frame["symbol"][row], None)
-            self.closed.append((number, trigger, time, part.step, *one, part.quantity, part.price, part.result))
+            self.closed.append(
+                (number, trigger, time, part.step, *one, part.quantity, part.price, currency(part.result))
+            )
 
     def _named(self) -> Liquidations:
         times = np.append(self.prepared.bars.times, 0)

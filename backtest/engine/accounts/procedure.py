@@ -6,6 +6,7 @@ Prices stand still while the steps are taken; what a step closes is settled into
 
 collateral at the mark less its cost. A takeover at the bankruptcy price, P - s * equity / Q, uses up the equity
 that the profit rule lets the position use; of positions that go together each uses the share of its notional.
+Every amount is rounded to a whole unit, and a takeover's is what is left when the equity is taken off the result.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from functools import partial
 from typing import NamedTuple
 
 from backtest.engine.accounts.account import Key, Looked, Standing, quantity_of
+from backtest.engine.money import currency, split, units
 from backtest.rules.cross import OF_POSITIONS, Cross
+
+#: Share from which on all of a position is closed: what rounding would leave of it is no position.
+WHOLE = 1 - 1e-12
 
 
 class Closed(NamedTuple):
@@ -27,14 +32,14 @@ class Closed(NamedTuple):
     coin: int
     quantity: float
     price: float
-    result: float  #: into the wallet
+    result: int  #: into the wallet
 
 
 class After(NamedTuple):
     """The account after a step."""
 
     step: str
-    wallet: float
+    wallet: int
     looked: Looked
     positions: int
     restored: bool | None  #: None where no position remains
@@ -44,7 +49,7 @@ class After(NamedTuple):
 class Account(Standing):
     """An account at the prices that liquidate it."""
 
-    order_margin: float
+    order_margin: int
     cross: Cross
     strict: bool
     triggered: frozenset[Key]  #: positions that met the trigger
@@ -55,7 +60,7 @@ class Account(Standing):
         """Whether liquidation stops and the holder regains control."""
         return self._is_enough(looked.equity, looked)
 
-    def _is_enough(self, equity: float, looked: Looked) -> bool:
+    def _is_enough(self, equity: int, looked: Looked) -> bool:
         """Whether an equity is above the margin that restores the account."""
         level = looked.maintenance_margin
         if self.cross.restored_above == "initial":
@@ -113,38 +118,43 @@ class Account(Standing):
             next(key for key, equity in self.equities().items() if not self._is_enough(equity, looked))
         ]
 
-    def _bankruptcy_prices(self, targets: list[Key]) -> dict[Key, float]:
-        """Return where each position's equity is used up, of several the share of its notional."""
+    def _take_over_share(self, step: str, targets: list[Key], share: float) -> None:
+        """Close a share of positions at their bankruptcy prices: the same share of the equity they may use."""
         positions, equities = self.positions(), self.equities()
-        notional = {key: quantity_of(positions[key]) * self.price[key[0]] for key in targets}
-        whole = sum(notional.values())
-        return {
-            key: self.price[key[0]] - key[1] * equities[key] * (value / whole) / quantity_of(positions[key])
-            for key, value in notional.items()
-        }
+        weights = [quantity_of(positions[key]) * self.price[key[0]] for key in targets]
+        for number, key in enumerate(targets):
+            equity = currency(equities[key]) * (weights[number] / sum(weights))
+            price = self.price[key[0]] - key[1] * equity / quantity_of(positions[key])
+            used = split(equities[key], weights)[number]
+            self._close_share(step, key, share, price, used=used if share >= WHOLE else round(used * share))
 
     def _book_price(self, key: Key) -> float:
         return self.price[key[0]] * (1 - key[1] * self.cross.slippage)
 
-    def _close_share(self, step: str, key: Key, share: float, price: float, fee: float = 0.0) -> None:
-        """Close the same share of every leg of a position."""
-        for part in self.positions()[key]:
-            quantity = part.quantity if share >= 1 else part.quantity * share
-            result = self.result_of(part, quantity, price) - fee * quantity * price
+    def _close_share(
+        self, step: str, key: Key, share: float, price: float, *, fee: float = 0.0, used: int | None = None
+    ) -> None:
+        """Close the same share of every leg of a position, at a price, or at the mark less what is used up."""
+        parts = self.positions()[key]
+        uses = [0] * len(parts) if used is None else split(used, [part.quantity for part in parts])
+        at = price if used is None else self.price[key[0]]
+        for part, use in zip(parts, uses, strict=True):
+            quantity = part.quantity if share >= WHOLE else part.quantity * share
+            result = self.result_of(part, quantity, at, fee) - use
             self.wallet += result
             part.quantity -= quantity
             self.closed.append(Closed(step, part.row, -1, quantity, price, result))
 
     def _cancel_orders(self) -> None:
         self.wallet += self.order_margin
-        self.order_margin = 0.0
+        self.order_margin = 0
 
     def _convert_collateral(self) -> None:
         for coin in self.coins:
             if coin.units != 0:
                 price = self.price[coin.symbol]
                 value = coin.units * price
-                result = value - self.cross.conversion_cost * abs(value)
+                result = units(value - self.cross.conversion_cost * abs(value))
                 self.wallet += result
                 self.closed.append(Closed("convert_collateral", -1, coin.row, coin.units, price, result))
                 coin.units = 0.0
@@ -158,18 +168,14 @@ class Account(Standing):
             if len(sides) == 2:
                 traded = min(sides.values())
                 for side, quantity in sides.items():
-                    fee = self.cross.self_trade_fee
-                    self._close_share("self_trade", (symbol, side), traded / quantity, self.price[symbol], fee)
+                    share, fee = traded / quantity, self.cross.self_trade_fee
+                    self._close_share("self_trade", (symbol, side), share, self.price[symbol], fee=fee)
 
     def _step_down_tiers(self, targets: list[Key]) -> None:
         for key in targets:
             while (tier := self.tier(parts := self.positions()[key])) > self.rules.tier_first[parts[0].group]:
-                size = self.table_size(parts)
-                below = self.rules.floor[tier] * (
-                    1 - 1e-12
-                )  # just inside the lower tier, wherever a size on the boundary belongs
-                price = self._bankruptcy_prices([key])[key]
-                self._close_share("step_down_tiers", key, 1 - below / size, price)
+                below = self.rules.floor[tier] * WHOLE  # inside the lower tier, wherever its boundary belongs
+                self._take_over_share("step_down_tiers", [key], 1 - below / self.table_size(parts))
                 if self.is_restored(self.look()):
                     return
 
@@ -182,9 +188,7 @@ class Account(Standing):
                 return
 
     def _take_over(self, targets: list[Key]) -> None:
-        prices = self._bankruptcy_prices(targets)
-        for key, price in prices.items():
-            self._close_share("take_over", key, 1.0, price)
+        self._take_over_share("take_over", targets, 1.0)
 
     def _close(self, targets: list[Key]) -> None:
         for key in targets:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backtest.engine import market_arrays
+from backtest.engine.money import COIN_UNIT, QUOTE_UNIT
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
 from backtest.engine.sweep.prepare import Prepared
@@ -17,8 +18,6 @@ from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.types import Floats
 from backtest.rules.venue import Venue
 
-#: Whole units of money to one of settlement currency: quote, and coin.
-QUOTE_UNIT, COIN_UNIT = 1e6, 1e10
 #: Money and lots must add up below these, an eighth of what 64 bits hold.
 MOST_UNITS, MOST_LOTS = 2.0**60, 1e18
 
