@@ -270,6 +270,15 @@ def test_moves_after_liquidation__begin_at_the_fills() -> None:
     assert found.tolist() == pytest.approx(slow)
 
 
+def test_bad_debt__a_move_to_the_rate_is_covered() -> None:
+    rows = {"symbol": ["X"] * 3, "time": [START + HOUR * hour for hour in range(3)], "open": [100.0] * 3}
+    rows |= {"high": [100.0] * 3, "low": [95.0] * 3, "close": [100.0] * 3, "volume": [1e9] * 3}
+    market = Market(pl.DataFrame(rows, schema_overrides={"time": Time}))
+    found = bad_debt(market, sizes=[1.0], rates=[0.05, 0.049], closing=Closing(fee=0.0, impact=0.0))
+    assert 1 - 95.0 / 100.0 > 0.05
+    assert found.filter(side="long")["shortfall_share"].to_list() == [0.0, 1.0]
+
+
 def test_bad_debt__falls_with_the_rate_and_rises_with_the_size() -> None:
     found = bad_debt(random_market(60), sizes=[1e3, 1e5, 1e6], rates=[0.01, 0.03, 0.1])
     by_rate = found.sort("rate").select(pl.col("bad_debt").diff().over("side", "size")).to_series().drop_nulls()

@@ -52,6 +52,11 @@ def test_need__is_how_far_the_running_sum_falls() -> None:
     assert insurance.need(np.array([1.0, 2.0])) == 0
 
 
+def test_need__counts_no_rounding() -> None:
+    assert insurance.need(np.array([0.3, -0.1, -0.2])) == 0.0
+    assert insurance.need(np.array([1e9, -1e9, -1e-2])) == pytest.approx(1e-2)
+
+
 def test_fund_size__of_a_steady_drain_is_the_drain() -> None:
     size = insurance.fund_size(hourly([-2.0] * 240), horizon=DAY, confidence=0.9)
     assert (size.rolling, size.bootstrap, size.low, size.high, size.worst) == (48, 48, 48, 48, 48)

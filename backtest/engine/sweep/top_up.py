@@ -18,6 +18,9 @@ from backtest.schemas.frames import Time
 from backtest.schemas.validation import POSITIVE, Column, Schema, conform, named_alike, offence
 from backtest.shown import shown
 
+#: An addition takes what it would leave of a wallet below this share of itself: rounding, not money.
+ROUNDING = 1e-9
+
 WALLETS = Schema("wallets", (Column("account_id", pl.Int64, or_text=True), Column("wallet", pl.Float64, POSITIVE)))
 
 
@@ -101,8 +104,9 @@ class _Rounds:
         margin = self.positions["margin"].to_numpy().copy()
         while (needy := self._first_in_need(outcomes)).height:
             for account, position, time, entry_time in needy.iter_rows():
-                amount = min(self.left[account], float(self.amounts[rows[position]]))
-                self.left[account] -= amount
+                left, amount = self.left[account], float(self.amounts[rows[position]])
+                amount = left if left < amount * (1 + ROUNDING) else amount
+                self.left[account] = left - amount
                 self.additions.append((account, position, time, amount))
                 if time <= entry_time:  # needed in the very first bar: there from the entry on
                     margin[rows[position]] += amount

@@ -18,6 +18,9 @@ from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers
 from backtest.schemas.arguments import checked
 
+#: A drop below this share of all payments is what adding them rounds, not a need.
+ROUNDING = 1e-12
+
 
 @checked
 def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
@@ -52,7 +55,7 @@ def fund_flow(fund: pl.DataFrame, *, every: str = "1h") -> pl.DataFrame:
 
 def need(flow: Floats) -> float:
     """Return the largest drop of the cumulative flow below zero."""
-    return float(max(0.0, -np.min(np.cumsum(flow), initial=0.0)))
+    return float(needs(flow[None, :])[0])
 
 
 @checked
@@ -190,7 +193,8 @@ def drawn_rows(count: int, length: int, size: int, paths: int, rng: np.random.Ge
 
 def needs(flows: Floats) -> Floats:
     """Return (paths,) the largest drop of each path's cumulative flow below its start."""
-    return np.asarray(np.maximum(0.0, -np.cumsum(flows, axis=1).min(axis=1)))
+    drops = -np.cumsum(flows, axis=1).min(axis=1, initial=0.0)
+    return np.where(drops > ROUNDING * np.abs(flows).sum(axis=1), drops, 0.0)
 
 
 def band(drawn: Floats, confidence: float, rng: np.random.Generator) -> tuple[float, float]:

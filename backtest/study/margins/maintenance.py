@@ -36,6 +36,9 @@ from backtest.study.margins.tail_laws import MOVES
 #: Keeps a notional at a tier's end inside it after dividing by the price and multiplying again.
 WITHIN = 1 - 1e-9
 
+#: A move this much beyond a rate is at the rate, but for rounding.
+ROUNDING = 1e-12
+
 LEVELS = (0.99, 0.995, 0.999)
 
 #: Rates are suggested in steps of it.
@@ -216,7 +219,7 @@ def _contract(terms: Exit, venue: Venue, table: TierTable) -> tuple[float, float
 
 def _beyond(needed: Floats, rate: float) -> dict[str, float]:
     """Return how often closing cost more than a rate, and the expected excess per million."""
-    beyond = np.maximum(needed - rate, 0.0)
+    beyond = np.where(needed > rate + ROUNDING, needed - rate, 0.0)
     return {"rate": rate, "shortfall_share": float((beyond > 0).mean()), "bad_debt": float(beyond.mean()) * 1e6}
 
 
