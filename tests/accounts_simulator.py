@@ -1,0 +1,248 @@
+"""A simulator of accounts and their procedure, written from docs/accounts.md and docs/model.md alone.
+
+Shares nothing with the engine or the other reference. One account, one bar, one step at a time.
+"""
+
+# ruff: noqa: N802, N803, N806 (a formula looks like the page's: P, Q, K, W stay capitals)
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+Row = dict[str, Any]
+UNIT = 1_000_000
+
+
+def ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def whole(amount: float) -> int:
+    return round(amount * UNIT)
+
+
+class Symbol:
+    """Bars, funding and contract of one symbol."""
+
+    def __init__(self, name: str, bars: list[Row], stamps: list[Row], contract: Any) -> None:
+        self.name, self.contract = name, contract
+        self.times = [ms(row["time"]) for row in bars]
+        self.bars = bars
+        steps = Counter(b - a for a, b in zip(self.times, self.times[1:], strict=False))
+        self.interval = min(steps, key=lambda step: (-steps[step], step))
+        self.effective, self.charged, self.sums = [], [], [0.0]
+        for stamp in sorted(stamps, key=lambda row: row["time"]):
+            self._charge(ms(stamp["time"]), stamp["rate"])
+
+    def _charge(self, time: int, rate: float) -> None:
+        before = bisect_right(self.times, time) - 1
+        if before >= 0 and time - self.times[before] <= 1000:
+            bar, time = before, self.times[before]
+        else:
+            bar = before + 1
+        if time >= self.times[0] and bar < len(self.times):
+            self.charged.append(bar)
+            self.effective.append(time)
+            self.sums.append(self.sums[-1] + rate * self.bars[bar]["open"])
+
+    def last(self, time: int) -> int:
+        """Return the last bar that opens at or before a time."""
+        return bisect_right(self.times, time) - 1
+
+    def prices(self, time: int) -> tuple[float, float, float]:
+        bar = self.bars[self.last(time)]
+        if ms(bar["time"]) == time:
+            return bar["low"], bar["high"], bar["close"]
+        return bar["close"], bar["close"], bar["close"]
+
+    def F(self, time: int) -> float:
+        return self.sums[bisect_right(self.charged, self.last(time))]
+
+    def F_at(self, moment: int) -> float:
+        return self.sums[bisect_right(self.effective, moment)]
+
+    def is_stale(self, time: int, limit: int | None) -> bool:
+        end = self.times[self.last(time)] + self.interval
+        return limit is not None and time - end > limit - self.interval
+
+
+@dataclass
+class Leg:
+    id: Any
+    symbol: Symbol
+    s: float
+    q: float
+    E: float
+    start: int
+    end: int | None  #: grid bar of the exit
+    entered: int
+    left: int | None  #: exit time
+    leverage: float
+    F_e: float = 0.0
+
+    def result(self) -> float:
+        bar = self.symbol.bars[bisect_left(self.symbol.times, self.left)]
+        F_x = self.symbol.F_at(self.left)
+        return (self.s * self.q) * (bar["open"] - self.E) - (self.s * self.q) * (F_x - self.F_e)
+
+
+@dataclass
+class Coin:
+    symbol: Symbol
+    u: float
+    schedule: list[tuple[float, float]]
+
+    def pieces(self) -> list[tuple[float, float]]:
+        if self.u < 0 or not self.schedule:
+            return [(self.u, 0.0)]
+        found, b = [], 0.0
+        for number, (floor, h) in enumerate(self.schedule):
+            b += floor * (h - self.schedule[number - 1][1]) if number else 0.0
+            found.append((self.u * (1 - h), b))
+        return found
+
+    def worth(self, P: float) -> float:
+        return min(c * P + d for c, d in self.pieces())
+
+
+class Position:
+    """The legs of one symbol and side that are held."""
+
+    def __init__(self, legs: list[Leg]) -> None:
+        self.legs, self.symbol, self.s = legs, legs[0].symbol, legs[0].s
+        self.Q, self.cost, self.anchor = 0.0, 0.0, 0.0
+        for leg in legs:
+            self.Q, self.cost = self.Q + leg.q, self.cost + leg.q * leg.E
+            self.anchor = self.anchor + leg.q * leg.F_e
+        contract = self.symbol.contract
+        entered = legs[0].entered
+        self.table = next(t for t in contract.tables if ms(t.start) <= entered < ms(t.end))
+        self.face = contract.kind == "face_value"
+        self.constant = self.face or contract.basis == "entry"
+        self.size = self.Q if self.face else self.cost
+        self.f = contract.closing_fee_rate if contract.closing_fee == "at_mark" else 0.0
+
+    def tier_of(self, size: float) -> int:
+        find = bisect_left if self.table.boundary == "lower" else bisect_right
+        return max(find(self.table.floors.tolist(), size) - 1, 0)
+
+    def rates(self) -> list[tuple[float, float]]:
+        table = self.table
+        if table.model == "leverage":
+            return [(table.rate_factor / max(self.legs[0].leverage, 1.0), 0.0)]
+        if table.model == "flat":
+            return [(float(table.rates[self.tier_of(self.entry_size())]), 0.0)]
+        return list(zip(table.rates.tolist(), table.amounts.tolist(), strict=True))
+
+    def entry_size(self) -> float:
+        return self.Q / self.table.contract_size if self.table.size == "contracts" else self.size
+
+    def needs(self) -> list[tuple[float, float]]:
+        """Return (m_k, n_k)."""
+        if not self.constant:
+            return [((r + self.f) * self.Q, -a) for r, a in self.rates()]
+        base = max(r * self.size - a for r, a in self.rates())
+        return [(0.0, base + self.f * self.Q)] if self.face else [(self.f * self.Q, base)]
+
+    def mm(self, P: float) -> float:
+        return max(m * P + n for m, n in self.needs())
+
+    def g(self, P: float, counts: bool) -> float:
+        s, Q = self.s, self.Q
+        if counts:
+            return min((s * Q - m) * P + -n for m, n in self.needs())
+        rows = [piece for m, n in self.needs() for piece in ((s * Q - m, -n - s * self.cost), (-m, -n))]
+        return min(c * P + d for c, d in rows)
+
+    def stepped_by(self, P: float) -> float:
+        """Return the size that decides the tier a position is stepped down from."""
+        follows = self.table.model == "marginal" and not self.constant
+        return self.Q * P if follows else self.entry_size()
+
+    def initial(self, P: float) -> float:
+        return (self.size if self.constant else self.Q * P) / self.legs[0].leverage
+
+
+@dataclass
+class Account:
+    row: Row
+    legs: list[Leg]
+    coins: list[Coin]
+    transfers: list[tuple[int, float]]  #: bar and change
+    order_margin: float = 0.0
+    W: float = 0.0
+    outcome: str = "open"
+    time: int | None = None
+    triggers: list[int] = field(default_factory=list)
+    left: int | None = None  #: in whole units, where it was fully closed
+    steps: list[tuple[Any, ...]] = field(default_factory=list)
+    closed: list[tuple[Any, ...]] = field(default_factory=list)
+    narrowest: int = UNIT  #: least distance from the margin at which it was decided
+
+    def positions(self, bar: int) -> list[Position]:
+        groups: dict[tuple[Symbol, float], list[Leg]] = {}
+        for leg in self.legs:
+            if leg.start <= bar and (leg.end is None or bar < leg.end) and leg.q > 0:
+                groups.setdefault((leg.symbol, leg.s), []).append(leg)
+        return [Position(legs) for legs in groups.values()]
+
+
+class World:
+    """A market, a venue's contracts and its rules."""
+
+    def __init__(
+        self, frames: dict[str, pl.DataFrame], bars: pl.DataFrame, funding: pl.DataFrame | None, venue: Any,
+        cross: Any, convention: str, gap_limit: int | None,
+    ) -> None:  # fmt: skip
+        stamps = [] if funding is None else funding.to_dicts()
+        names = bars["symbol"].unique(maintain_order=True).to_list()
+        self.symbols = {
+            name: Symbol(
+                name, bars.filter(pl.col("symbol") == name).to_dicts(),
+                [row for row in stamps if row["symbol"] == name], venue.contract(name),
+            )
+            for name in names
+        }  # fmt: skip
+        first = min(own.times[0] for own in self.symbols.values())
+        last = max(own.times[-1] for own in self.symbols.values())
+        interval = next(iter(self.symbols.values())).interval
+        self.grid = list(range(first, last + 1, interval))
+        self.order = {own: number for number, own in enumerate(self.symbols.values())}
+        self.cross, self.convention, self.gap_limit = cross, convention, gap_limit
+        self.strict = venue.contract(names[0]).trigger == "<"
+        self.haircuts: dict[str, list[tuple[float, float]]] = {}
+        for row in frames["haircuts"].to_dicts():
+            self.haircuts.setdefault(row["symbol"], []).append((row["floor"], row["haircut"]))
+        self.accounts = [self.account(row, frames) for row in frames["accounts"].to_dicts()]
+
+    def account(self, row: Row, frames: dict[str, pl.DataFrame]) -> Account:
+        own = {
+            name: frames[name].filter(pl.col("account_id") == row["account_id"]).to_dicts()
+            for name in ("legs", "collateral", "transfers")
+        }
+        legs = sorted((self.leg(leg) for leg in own["legs"]), key=lambda leg: (self.order[leg.symbol], -leg.s))
+        coins = [
+            Coin(self.symbols[coin["symbol"]], coin["quantity"], self.haircuts.get(coin["symbol"], []))
+            for coin in own["collateral"]
+        ]
+        coins.sort(key=lambda coin: self.order[coin.symbol])
+        moves = [(bisect_left(self.grid, ms(move["time"])), move["wallet_change"]) for move in own["transfers"]]
+        held_back = row.get("order_margin") or 0.0
+        transfers = sorted(moves, key=lambda move: move[0])
+        return Account(row, legs, coins, transfers, held_back, row["wallet"] - held_back)
+
+    def leg(self, row: Row) -> Leg:
+        own, entered = self.symbols[row["symbol"]], ms(row["entry_time"])
+        left = None if row["exit_time"] is None else ms(row["exit_time"])
+        found = None if left is None else bisect_left(own.times, left)
+        end = None if found is None or found == len(own.times) else self.grid.index(own.times[found])
+        return Leg(
+            row["leg_id"], own, 1.0 if row["side"] == "long" else -1.0, row["quantity"], row["entry_price"],
+            bisect_left(self.grid, entered), end, entered, left, row["leverage"], own.F_at(entered),
+        )  # fmt: skip
