@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from reference import effective_times
 
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
@@ -110,14 +111,12 @@ class History:
 
     def charges(self) -> tuple[Array, Array, Array]:
         """Return each charged stamp's effective time and bar, and the sums from none to all of them."""
-        before = np.searchsorted(self.times, self.stamps, "right") - 1
-        on_time = (before >= 0) & (self.stamps - self.times[before] <= 1000)
-        bar = np.where(on_time, before, before + 1)
-        kept = (before >= 0) & (bar < self.times.size)
+        effective = np.array(effective_times(self.stamps.tolist()), np.int64)
+        bar = np.searchsorted(self.times, effective)
+        kept = (effective >= self.times[0]) & (bar < self.times.size)
         bar, mark = bar[kept], self.prices["open"][bar[kept]]
         payments = self.rates[kept] / mark if self.kind == "inverse" else self.rates[kept] * mark
-        effective = np.where(on_time[kept], self.times[bar], self.stamps[kept])
-        return effective, bar, np.concatenate([[0.0], np.cumsum(payments)])
+        return effective[kept], bar, np.concatenate([[0.0], np.cumsum(payments)])
 
     def funding_in_bars(self) -> Array:
         _, charged_at, sums = self.charges()

@@ -25,11 +25,8 @@ Row = dict[str, Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: A stamp at most this late, in milliseconds, belongs to the opening before it.
-LATEST_STAMP = 1_000
-
-#: The interval of a history of a single bar, which nothing else tells.
-ONE_MINUTE = 60_000
+#: The interval of a history of a single bar, which nothing else tells, and that of a lone stamp.
+ONE_MINUTE, ONE_HOUR = 60_000, 3_600_000
 
 
 def reference_outcomes(
@@ -121,20 +118,19 @@ class History:
         }
         self.effective: list[int] = []
         self.charged_at: list[int] = []
+        self.amounts: list[float] = []
         self.sums = [0.0]
-        for stamp in stamps:
-            self._charge(stamp["time"], stamp["rate"], kind)
+        for stamp, time in zip(stamps, effective_times([stamp["time"] for stamp in stamps]), strict=True):
+            self._charge(time, stamp["rate"], kind)
 
     def _charge(self, time: int, rate: float, kind: str) -> None:
-        before = bisect_right(self.times, time) - 1  # the last opening at or before the stamp
-        late = time - self.times[before]
-        on_time = before >= 0 and late <= LATEST_STAMP and late < self.interval
-        bar = before if on_time else before + 1
-        if before < 0 or bar == len(self.times):
+        bar = self.first_opening(time)
+        if time < self.times[0] or bar == len(self.times):
             return
         mark = self.series["mark"][bar].open
-        self.sums.append(self.sums[-1] + (rate / mark if kind == "inverse" else rate * mark))
-        self.effective.append(self.times[bar] if on_time else time)
+        self.amounts.append(rate / mark if kind == "inverse" else rate * mark)
+        self.sums.append(self.sums[-1] + self.amounts[-1])
+        self.effective.append(time)
         self.charged_at.append(bar)
 
     def funding_in_bar(self, bar: int) -> float:
@@ -450,6 +446,19 @@ def tier_of(size: float, table: Any) -> int:
         if size > floor or (size == floor and table.boundary == "higher"):
             tier = k
     return tier
+
+
+def effective_times(stamps: list[int]) -> list[int]:
+    """Return the times of a symbol's stamps, late ones moved back."""
+    effective = []
+    for k, time in enumerate(stamps):
+        distances = [abs(time - stamps[other]) for other in (k - 1, k + 1) if 0 <= other < len(stamps)]
+        nearest = min(distances, default=ONE_HOUR)
+        unit = ONE_MINUTE if nearest < ONE_HOUR - ONE_MINUTE else ONE_HOUR
+        interval = (nearest + unit // 2) // unit * unit
+        late = time % max(ONE_MINUTE, min(interval, ONE_HOUR))
+        effective.append(time - late if late <= min(60_000, interval // 100) else time)
+    return effective
 
 
 def interval_of(times: list[int]) -> int:

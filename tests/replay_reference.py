@@ -984,9 +984,7 @@ def reference_replay(
         volume = [amount * close for amount, close in zip(volume, closes, strict=True)]
     world = made(history, venue, impact, rules, contract.kind, unit, lot, volume, closes, seed)
     world.sums = [0.0] * len(history.sums)
-    world.charges = [
-        (rate / mark if contract.kind == "inverse" else rate * mark) for rate, mark in charges_of(history, funding)
-    ]
+    world.charges = history.amounts
     world.cash = dict.fromkeys(("traders", "market", "fees", "backstop", "deficit"), 0)
     world.cash |= {"fund": round(fund * unit), "owners": -round(fund * unit)}
     changes = changes_of(adjustments)
@@ -1006,19 +1004,3 @@ def reference_replay(
             F = world.funding_in_bar(last) if p.start <= last else p.seg.F_e
             world.pay_funding(p, F)
     return world
-
-
-def charges_of(history: History, funding: pl.DataFrame | None) -> list[tuple[float, float]]:
-    """Return rate and opening mark of each charge, in order."""
-    if funding is None:
-        return []
-    found = []
-    rows = in_milliseconds(funding).sort("time").to_dicts()
-    for stamp in rows:
-        probe = History.__new__(History)
-        probe.times, probe.interval, probe.series = history.times, history.interval, history.series
-        probe.effective, probe.charged_at, probe.sums = [], [], [0.0]
-        probe._charge(stamp["time"], stamp["rate"], "linear")
-        if probe.charged_at:
-            found.append((stamp["rate"], history.series["mark"][probe.charged_at[0]].open))
-    return found

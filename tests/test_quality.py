@@ -18,7 +18,7 @@ from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style.time_axis import days
 from backtest.errors import ArgumentError
 from backtest.market import Market, quality
-from backtest.market.repairs import Repairs
+from backtest.market.repairs import REPAIRS, Repairs
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -157,6 +157,25 @@ def test_report__a_wick_of_the_last_price_is_far_from_the_mark_though_it_closes_
     last = {f"last_{part}": closes for part in ("open", "high", "close")} | {"last_low": [100.0, 80.0, 102.0]}
     found = quality.report(Market(bars(closes, **last)))
     assert told(found, "last") == [("BTCUSDT", 1, 2, 1, pytest.approx(math.log(101 / 80)))]
+
+
+def test_report__counts_late_funding_stamps_as_repairs():
+    late = [0, 1_001, 4_000, 60_001, 0]
+    times = [START + 8 * 60 * MINUTE * number + timedelta(milliseconds=own) for number, own in enumerate(late)]
+    funding = pl.DataFrame({"symbol": "BTCUSDT", "time": times, "rate": 1e-4})
+    market = Market(bars([100.0] * 40), funding)
+    assert (market.charge_times - market.funding["time"].to_physical().to_numpy()).tolist() == [
+        0,
+        -1001,
+        -4000,
+        0,
+        0,
+    ]
+    found = quality.report(market, repairs={"BTCUSDT": Repairs({"duplicate": 3})}).filter(check="repair")
+    assert found.select("symbol", "bars", "note").rows() == [
+        ("BTCUSDT", 3, REPAIRS["duplicate"]),
+        ("BTCUSDT", 2, REPAIRS["late"]),
+    ]
 
 
 def test_report__repairs_stand_in_it_without_times():

@@ -438,16 +438,36 @@ SCENARIOS = [
         funding=[(-0.5, 0.0625), (0.0, 0.0625), (1.5, 0.0625)],
     ),
     Scenario(
-        "a stamp a second late belongs to the opening before it, at the entry too",
+        "a stamp late by 1 % of its interval belongs to the opening before it, at the entry too",
         [FLAT, (112, 112, 100, 100), (104, 104, 100, 100)],
         {"outcome": "open", "funding_paid": 7.0},
-        funding=[(1 / 60, 0.0625), (61 / 60, 0.0625)],
+        funding=[(0.01, 0.0625), (1.01, 0.0625)],
     ),
     Scenario(
         "a stamp later than that is charged at the next opening",
         [FLAT, (112, 112, 100, 100), (104, 104, 100, 100)],
         {"outcome": "open", "funding_paid": 6.5},
-        funding=[(1 + 1.001 / 60, 0.0625)],
+        funding=[(0.0, 0.0625), (1 + 0.601 / 60, 0.0625)],
+    ),
+    *(
+        Scenario(
+            f"a stamp {late} s after an hour, {interval} h from the others, is charged at minute {minute}",
+            [FLAT, (112, 112, 100, 100), (104, 104, 100, 100)],
+            {"outcome": "open", "funding_paid": 7.0 if minute == 60 else 6.5},
+            minutes=[0, 60, 61],
+            position={"entry_time": 30.0},
+            funding=[(60 + late / 60, 0.0625), *([(60 * (1 + interval), 0.0625)] if interval else [])],
+            options={"gap_limit_ms": None},
+        )
+        for interval, late, minute in (
+            (None, 4, 60),
+            (None, 36, 60),
+            (None, 36.001, 61),
+            (1, 36, 60),
+            (1, 37, 61),
+            (2, 60, 60),
+            (8, 60, 60),
+        )
     ),
     Scenario(
         "several stamps in one bar are all charged at the next opening",
@@ -472,11 +492,11 @@ SCENARIOS = [
         funding=[(1.25, 0.0625), (1.75, 0.0625), (2.0, 0.0625)],
     ),
     Scenario(
-        "with bars a second apart, a stamp at an opening is not late for the one before",
+        "stamps a second apart are not late",
         [FLAT, (112, 112, 100, 100), (104, 104, 100, 100)],
         {"outcome": "open", "funding_paid": 7.0},
         minutes=[0, 1 / 60, 2 / 60],
-        funding=[(1 / 60, 0.0625)],
+        funding=[(0.0, 0.0625), (1 / 60, 0.0625)],
     ),
     # the holder's actions
     Scenario(

@@ -21,7 +21,6 @@ from backtest.rules.rulebook import Rulebook, Tree
 from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.validation import offence
 
-LATE_STAMP = 1_000  # ms a funding stamp may be late and still belong to the opening before it
 BEYOND_ALL = np.iinfo(np.int64).max
 
 
@@ -106,18 +105,15 @@ def _charges(market: Market, number: int, contract: Contract) -> tuple[Integers,
     count = openings.size
     if market.funding is None:
         return np.zeros(0, np.int64), np.zeros(0), np.zeros(count, np.int32)
-    own = market.funding.filter(market.funding["symbol"] == market.symbols[number])
-    stamps, rates = own["time"].to_physical().to_numpy(), own["rate"].to_numpy()
-    before = np.searchsorted(openings, stamps, side="right") - 1  # the last bar to open at or before the stamp
-    after = stamps - openings[before]
-    late = (before >= 0) & (after <= LATE_STAMP) & (after < market.intervals[number])
-    bars = np.where(late, before, before + 1)
+    own = (market.funding["symbol"] == market.symbols[number]).to_numpy()
+    stamps, rates = market.charge_times[own], market.funding["rate"].to_numpy()[own]
+    bars = np.searchsorted(openings, stamps)
     kept = (stamps >= openings[0]) & (bars < count)
     stamps, rates, bars = stamps[kept], rates[kept], bars[kept]
     marks = market.prices("mark", "open")[rows][bars]
     amounts = rates / marks if contract.kind == "inverse" else rates * marks
     charged = np.searchsorted(bars, np.arange(count), side="right").astype(np.int32)
-    return np.minimum(stamps, openings[bars]), amounts, charged
+    return stamps, amounts, charged
 
 
 def _suffix(best: np.ufunc, values: Floats) -> Floats:

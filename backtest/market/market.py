@@ -15,6 +15,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.files import read_frame
+from backtest.market.late_stamps import moved_back
 from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
 from backtest.schemas.validation import breaking, conform, offence, require_order, say
@@ -117,6 +118,11 @@ class Market:
         found = [_most_common_step(self.times[rows]) for rows in self._rows()]
         lone = max(found) or ONE_MINUTE
         return np.array([step or lone for step in found], np.int64)
+
+    @cached_property
+    def charge_times(self) -> Integers:
+        """(rows of ``funding``,) UTC milliseconds: the time of each stamp, moved back where it is late."""
+        return np.zeros(0, np.int64) if self.funding is None else readonly(moved_back(self.funding))
 
     def has(self, series: str) -> bool:
         """Whether the bars hold a price series: ``mark``, ``last`` or ``index``."""

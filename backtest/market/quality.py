@@ -113,7 +113,7 @@ def report(
         other = reference.bars.lazy().select("symbol", "time", *prices)
         both = bars.join(other, on=["symbol", "time"], how="left", maintain_order="left")
         found.append(_distances(both, "reference", limits))
-    found.append(_repairs(repairs or {}))
+    found.append(_repairs(repairs or {}, market))
     order = pl.col("symbol").cast(pl.Enum(_symbols(market, repairs)))
     return pl.concat(found).sort(order, "check", "start", maintain_order=True).collect()
 
@@ -242,13 +242,24 @@ def _stretches(bars: pl.LazyFrame, flag: pl.Expr, value: pl.Expr, check: str) ->
     return _as_found(found, check)
 
 
-def _repairs(repairs: Mapping[str, Repairs]) -> pl.LazyFrame:
+def _repairs(repairs: Mapping[str, Repairs], market: Market) -> pl.LazyFrame:
+    late = _late(market)
     rows = [
         (symbol, "repair", None, None, row["rows"], None, row["meaning"])
-        for symbol, own in repairs.items()
+        for symbol in dict.fromkeys([*repairs, *late])
+        for own in [repairs.get(symbol, Repairs()) + late.get(symbol, Repairs())]
         for row in own.frame().iter_rows(named=True)
     ]
     return pl.LazyFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _late(market: Market) -> dict[str, Repairs]:
+    """Return the number of funding stamps of each symbol that the market moves back."""
+    if market.funding is None:
+        return {}
+    moved = pl.Series(market.charge_times) != market.funding["time"].to_physical()
+    counts = market.funding.group_by("symbol", maintain_order=True).agg(late=moved.sum())
+    return {symbol: Repairs({"late": late}) for symbol, late in counts.iter_rows() if late}
 
 
 def _as_found(frame: pl.LazyFrame, check: str) -> pl.LazyFrame:

@@ -20,6 +20,7 @@ REPAIRS = {
     "blank": "empty values, set to null",
     "zero": "values of zero that are impossible, set to null",
     "unfinished": "bars that had not closed yet, left out",
+    "late": "funding stamps some seconds late, charged at the time they are for",
 }
 
 
