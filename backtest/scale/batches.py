@@ -13,6 +13,7 @@ from polars.exceptions import PolarsError
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market.files import readable
+from backtest.schemas.exact_numbers import is_exact_kind
 
 #: Options of polars' readers of object storage: keys, region, endpoint.
 StorageOptions = Mapping[str, str]
@@ -135,7 +136,7 @@ def scan(source: str, hive: bool, storage: StorageOptions | None) -> pl.LazyFram
 
 def ids_of(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the ids of rows, unread: whole numbers of one width, or text."""
-    numbers = rows.collect_schema()["position_id"].is_integer()
+    numbers = is_exact_kind(rows.collect_schema()["position_id"])
     return rows.select(pl.col("position_id").cast(pl.Int64 if numbers else pl.String))
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from backtest.errors import DataError, kind_of
 from backtest.schemas.arguments import closest
+from backtest.schemas.exact_numbers import Numbers, as_numbers, is_exact_kind
 from backtest.schemas.given_frames import as_frame
 
 #: What a side may be called, in any case, beside +1 and -1.
@@ -91,8 +92,9 @@ def conform(given: Any, schema: Schema) -> pl.DataFrame:
     """Return a frame in the schema's own types where the same values merely stand in others, checked.
 
     Frames are read by :func:`~backtest.schemas.given_frames.as_frame`. Whole milliseconds in another unit or zone
-    of time, integers and float32 for float64, smaller integers, text for categories, and the other names of a side
-    (``Buy``, -1) are the same values; a polars time without a zone, or text that is no category, is not.
+    of time, float32, integers and decimals that float64 holds exactly, integers of other widths, text for
+    categories, and the other names of a side (``Buy``, -1) are the same values; a polars time without a zone, or
+    text that is no category, is not.
 
     Raises
     ------
@@ -247,14 +249,25 @@ def _converted(series: pl.Series, column: Column, argument: str) -> pl.Series | 
         return _as_category(series, column, want, argument)
     if isinstance(have, pl.Categorical | pl.Enum) and (want == pl.String or column.or_text):
         return series.cast(pl.String)
-    same_values = have.is_integer() or (want == pl.Float64 and have == pl.Float32)
-    return series.cast(want) if same_values and have != pl.UInt64 else None
+    if want in (pl.Float64, pl.Int64) and is_exact_kind(have):
+        return exact(series, want, f"{argument}: {column.name}")
+    return series.cast(want) if want == pl.Float64 and have == pl.Float32 else None
+
+
+def exact(series: pl.Series, want: Numbers, named: str) -> pl.Series:
+    """Return integers or decimals as float64 or int64; raise where that type does not hold a value."""
+    numbers, lost = as_numbers(series, want)
+    kind = f"{WORDS[pl.Int64]} below 2^63" if want == pl.Int64 else "numbers that float64 holds exactly"
+    _refuse_values(series, lost, f"{named} must be {kind} (a cast rounds them)")
+    return numbers
 
 
 def _as_category(series: pl.Series, column: Column, want: pl.Enum, argument: str) -> pl.Series | None:
     choices, is_side = want.categories.to_list(), column.name == "side"
     if is_side and series.dtype.is_numeric():
-        text = series.replace_strict({1: "long", -1: "short"}, default=None, return_dtype=pl.String)
+        text = series.cast(pl.Float64).replace_strict(
+            {1: "long", -1: "short"}, default=None, return_dtype=pl.String
+        )
     elif not isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum):
         return None
     else:

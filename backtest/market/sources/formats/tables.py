@@ -14,7 +14,9 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market.repairs import Reading, Repairs
 from backtest.market.sources.formats import delimited, tidy
 from backtest.market.sources.formats.klines import bars
+from backtest.schemas.exact_numbers import is_exact_kind
 from backtest.schemas.frames import BARS, FUNDING, Time
+from backtest.schemas.validation import exact
 
 CANDLE = ("time", *tidy.OHLC, "volume")
 FEATHER, PARQUET = b"ARROW1", b"PAR1"
@@ -104,6 +106,8 @@ def _mapped(frame: pl.DataFrame, columns: dict[str, str], path: Path) -> pl.Data
 
 
 def _cast(series: pl.Series, path: Path) -> pl.Series:
+    if is_exact_kind(series.dtype):
+        return exact(series, pl.Float64, f"table file {path}: {series.name}")
     read = series.cast(pl.Float64, strict=False)
     frame = pl.DataFrame({series.name: series, "read": read})
     delimited.refuse(frame, pl.col("read").is_null(), f"{series.name} must be a number", [series.name], path)
