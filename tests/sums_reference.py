@@ -18,6 +18,7 @@ def condensed(outcomes: pl.DataFrame, unit: float = 0.01) -> pl.DataFrame:
     found = (
         rows.group_by(KEYS[:-1])
         .agg(pl.col(sums).sum(), pl.col("largest_units", "largest_fill").max())
+        .with_columns(pl.col("^.*_units$").cast(pl.Int64))
         .with_columns(first_time="outcome_time", last_time="outcome_time", unit=pl.lit(unit, pl.Float64))
     )
     names = (*KEYS, *sums, "largest_units", "largest_fill", "first_time", "last_time")

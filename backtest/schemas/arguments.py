@@ -9,6 +9,7 @@ or a missing argument included, is refused with an error that names it.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache, wraps
@@ -26,6 +27,9 @@ R = TypeVar("R")
 
 #: How much two names share that may be the same word misspelt.
 ALIKE = 0.7
+
+#: What polars says of amounts that cannot be counted in whole units.
+UNCOUNTABLE = "conversion from `f64` to `i128` failed"
 
 _WORDS: dict[Any, str] = {
     float: "a number",
@@ -55,8 +59,11 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 bound.arguments[name] = converted(value, kinds[name], name)
         try:
             return function(*bound.args, **bound.kwargs)
-        except _refusals(function) as error:
-            raise DataError(_unusable(bound.arguments, error)) from error
+        except _refusals() as error:
+            sentence = _unusable(function, bound.arguments, error)
+            if sentence is None:
+                raise
+            raise DataError(sentence) from error
 
     return call
 
@@ -122,15 +129,16 @@ def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: hints[p.name] for p in single if p.name in hints}
 
 
-@cache
-def _refusals(function: Callable[..., Any]) -> tuple[type[Exception], ...]:
-    """Return what polars raises, for a function that takes its frames."""
-    flat = [one for kind in _kinds(function).values() for one in (kind, *get_args(kind))]
-    if not any(_is_of_polars(kind) for kind in flat):
-        return ()
-    from polars.exceptions import PolarsError
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what polars raises; rules, which do without it, should not wait for its import."""
+    loaded = sys.modules.get("polars")
+    return () if loaded is None else (loaded.exceptions.PolarsError,)
 
-    return (PolarsError,)
+
+@cache
+def _takes_frames(function: Callable[..., Any]) -> bool:
+    flat = [one for kind in _kinds(function).values() for one in (kind, *get_args(kind))]
+    return any(_is_of_polars(kind) for kind in flat)
 
 
 def _is_of_polars(kind: Any) -> bool:
@@ -299,10 +307,14 @@ def _choices(kind: Any) -> list[str]:
     return [str(word) for one in kinds if get_origin(one) is Literal for word in get_args(one)]
 
 
-def _unusable(given: Mapping[str, Any], error: Exception) -> str:
-    """Return what is wrong with frames that polars refused."""
+def _unusable(function: Callable[..., Any], given: Mapping[str, Any], error: Exception) -> str | None:
+    """Return what is wrong with frames that polars refused; None where a function takes none."""
     frames = {name: value.columns for name, value in given.items() if type(value).__name__ == "DataFrame"}
     reason = str(error).strip().split("\n", 1)[0]
+    if reason.startswith(UNCOUNTABLE):
+        return "amounts must be numbers below 2^96 units to be added up: some are not"
+    if not _takes_frames(function):
+        return None
     missing = reason.removeprefix("unable to find column ").split(";")[0].strip("\"'` ")
     lacking = [name for name, columns in frames.items() if missing not in columns]
     if type(error).__name__ != "ColumnNotFoundError" or not lacking:

@@ -21,8 +21,9 @@ from backtest.kernel.types import Codes, Flags, Floats, Integers
 OPENED, LEFT, BOOK, ENTRY, FILL, SHORTFALL, LARGEST = range(7)
 WIDTH = 7
 
-#: Whole numbers from here on exceed int64; a row with one is reported by ``TOO_LARGE`` groups.
-BEYOND = 2.0**63
+#: Half of what int64 holds, so that one more amount never passes its end; a row with as much, or that makes a sum
+#: as large, is reported by ``TOO_LARGE`` groups.
+BEYOND = 2.0**62
 TOO_LARGE = -1
 
 CENSORED = OutcomeCode.EXITED + 1  #: what hides the end of a life, after the codes of what ends one
@@ -118,6 +119,15 @@ def whole_or_zero(units: float) -> int:
 
 
 @helper
+def overflows(sums: Integers, group: int) -> bool:
+    """Whether a sum of a group is too large for another amount."""
+    large = False
+    for number in range(WIDTH):
+        large |= sums[group, number] >= BEYOND
+    return large
+
+
+@helper
 def trader_of(rows: Rows, edges: Floats, row: int, entry: float) -> int:
     """Return symbol, side and leverage bucket of a row, in bits."""
     leverage = rows.leverage[row] if rows.has_leverage else entry / rows.leverage[row]
@@ -150,7 +160,7 @@ def add_flow(
     Returns
     -------
     The row it stopped at for want of room, or their number; how many groups there are, or TOO_LARGE where an
-    amount of that row is beyond int64.
+    amount of that row, or a sum with it, is too large.
     """
     total = rows.time.shape[0]
     for row in range(begin, total):
@@ -180,6 +190,8 @@ def add_flow(
         sums[group, FILL] += whole_or_zero(fill)
         sums[group, SHORTFALL] += whole_or_zero(lost)
         sums[group, LARGEST] = max(sums[group, LARGEST], held_units)
+        if overflows(sums, group):
+            return row, TOO_LARGE
         if fills.notional[row] > groups.largest[group] or np.isnan(groups.largest[group]):
             groups.largest[group] = fills.notional[row]
     return total, count
@@ -240,4 +252,6 @@ def add_lives(
         group = group_of(groups, count, code * 2 + known, steps)
         count = max(count, group + 1)
         groups.sums[group, OPENED] += whole_or_zero(weight)
+        if overflows(groups.sums, group):
+            return row, TOO_LARGE
     return total, count

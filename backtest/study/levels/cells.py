@@ -17,14 +17,12 @@ from backtest.study.levels.decay import level_decay
 from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.open_levels import Measure, amount_at, require_measured
 from backtest.study.liquidations.flow import weight
+from backtest.study.units import MOST_UNITS
 
 SIDES = ("long", "short")
 
 #: Rows taken in at a time, so that memory is bounded by the grid.
 ROWS = 1 << 20
-
-#: Units that an int64 holds with room to spare.
-MOST_UNITS = 2.0**62
 
 
 class SideCells:
@@ -76,7 +74,7 @@ def row_columns(
     held, per_currency = weight(outcomes), 1 / unit
     names = ("price", "amount", "reached", "entry_time", "from_time", "end_time")
     rows = outcomes if pieces is None else pieces
-    total = 0.0
+    added = 0.0
     for part in rows.iter_slices(ROWS):
         if pieces is None:
             found = part.lazy().with_columns(price="liquidation_price", from_time="entry_time", last=pl.lit(True))
@@ -96,9 +94,9 @@ def row_columns(
             .select(pl.col("side", *names).to_physical())
             .collect()
         )
-        total += columns.select(pl.col("amount").fill_nan(0.0).sum()).item()
-        if total > MOST_UNITS:
+        added += max(columns.select(pl.col("amount", "reached").fill_nan(0.0).sum()).row(0))
+        if added > MOST_UNITS:
             raise ArgumentError(
-                f"levels: unit must be larger than {unit:g}: an int64 cannot hold {total:.3g} units"
+                f"levels: unit must be larger than {unit:g}: an int64 cannot hold {added:.3g} units"
             )
         yield [readonly(column.to_numpy()) for column in columns.iter_columns()]

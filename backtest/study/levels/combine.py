@@ -9,12 +9,13 @@ from datetime import datetime
 import numpy as np
 
 from backtest.errors import ArgumentError
-from backtest.kernel.types import readonly
+from backtest.kernel.types import Integers, readonly
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import LevelGrid, column_bars, level_grid
 from backtest.study.levels.levels import Levels
+from backtest.study.units import MOST_UNITS
 
 __all__ = ["combined", "relative_grids"]
 __dir__ = __all__.copy
@@ -63,10 +64,10 @@ def combined(
     sentences = dict.fromkeys(sentence for each in maps for sentence in each.assumptions)
     return Levels(
         grid,
-        readonly(np.sum([each.long for each in maps], axis=0)),
-        readonly(np.sum([each.short for each in maps], axis=0)),
-        {side: readonly(np.sum([each.outside[side] for each in maps], axis=0)) for side in SIDES},
-        {side: readonly(np.sum([each.triggered[side] for each in maps], axis=0)) for side in SIDES},
+        _added([each.long for each in maps]),
+        _added([each.short for each in maps]),
+        {side: _added([each.outside[side] for each in maps]) for side in SIDES},
+        {side: _added([each.triggered[side] for each in maps]) for side in SIDES},
         first.unit,
         first.measure,
         tuple(sentences),
@@ -113,6 +114,13 @@ def relative_grids(
         )
         for symbol, price in references.items()
     }  # fmt: skip
+
+
+def _added(cells: Sequence[Integers]) -> Integers:
+    columns = (float(np.atleast_2d(each).sum(axis=0, dtype=np.float64).max(initial=0)) for each in cells)
+    if (units := sum(columns)) > MOST_UNITS:
+        raise ArgumentError(f"maps: unit must be larger: an int64 cannot hold {units:.3g} units")
+    return readonly(np.sum(cells, axis=0))
 
 
 def _require_alike(first: Levels, other: Levels, number: int) -> None:

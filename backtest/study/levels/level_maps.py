@@ -18,7 +18,8 @@ from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.levels import unit_of
 from backtest.study.levels.open_levels import open_levels_at
-from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket, whole_units
+from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket
+from backtest.study.units import countable, in_currency, total, whole_units
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ def level_map(
     level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
     ahead = pl.when(is_long).then(level < price).otherwise(level > price)
     places = np.searchsorted(edges, levels["liquidation_price"].to_numpy(), side="right") - 1
-    rows = levels.select(
+    counted = levels.select(
         "side",
         leverage_bucket(leverage(levels), leverage_edges),
         bin=pl.Series(places),
@@ -134,19 +135,20 @@ def level_map(
         used=leverage(levels),
         units=whole_units(pl.col("amount"), unit),
     )
+    rows = counted.with_columns(countable(counted.select("units"), "positions"))
     inside = pl.col("bin").is_between(0, 2 * bins - 1)
     kept = rows.filter(inside, "ahead")
     bars = (
         kept.group_by("side", "bin", "leverage_bucket")
         .agg(
-            notional=pl.col("units").sum() / (1 / unit),
-            mean_leverage=(pl.col("used") * pl.col("units")).sum() / pl.col("units").sum(),
+            notional=in_currency(total(pl.col("units")), unit),
+            mean_leverage=(pl.col("used") * pl.col("units")).sum() / total(pl.col("units")),
         )
         .filter(pl.col("notional") > 0)
         .sort("side", "bin", "leverage_bucket")
     )
     low, high = (pl.Series(values).gather(bars["bin"]) for values in (edges[:-1], edges[1:]))
-    beside = rows.group_by("ahead", inside.alias("inside")).agg(pl.col("units").sum() / (1 / unit))
+    beside = rows.group_by("ahead", inside.alias("inside")).agg(in_currency(total(pl.col("units")), unit))
     return LevelMap(
         symbol,
         end,

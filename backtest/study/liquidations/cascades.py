@@ -8,7 +8,8 @@ to belong together::
     table = with_price_moves(find(pulses(outcomes), rule), market.bars)
 
 Where there is a ``symbol`` column, cascades are those of each symbol. Amounts are in settlement currency, rounded
-to a ``unit`` of it and added up as int64. Rules look at the whole frame: they describe, and predict nothing.
+to a ``unit`` of it and added up as whole numbers. Rules look at the whole frame: they describe, and predict
+nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import PARTS, WEIGHT_UNIT, whole_units
+from backtest.study.liquidations.flow import PARTS
 from backtest.study.liquidations.segmentation import NOTHING, GapRule, PeakRule, Rule, ThresholdRule
+from backtest.study.units import WEIGHT_UNIT, in_currency, running_total, total, whole_units
 
 __all__ = [
     "GapRule",
@@ -65,10 +67,10 @@ def pulses(outcomes: pl.DataFrame, *, across_symbols: bool = False, unit: float 
     gone = outcomes.lazy().filter("liquidated").rename({"outcome_time": "time"}).with_columns(_weight(outcomes))
     amounts = whole_units(pl.col("fill_notional") * pl.col("weight"), unit)
     sums = gone.group_by(keys).agg(
-        long_notional=_money(amounts.filter(pl.col("side") == "long").sum(), unit),
-        short_notional=_money(amounts.filter(pl.col("side") == "short").sum(), unit),
-        notional=_money(amounts.sum(), unit),
-        count=_money(whole_units(pl.col("weight"), WEIGHT_UNIT).sum(), WEIGHT_UNIT),
+        long_notional=in_currency(total(amounts.filter(pl.col("side") == "long")), unit),
+        short_notional=in_currency(total(amounts.filter(pl.col("side") == "short")), unit),
+        notional=in_currency(total(amounts), unit),
+        count=in_currency(total(whole_units(pl.col("weight"), WEIGHT_UNIT)), WEIGHT_UNIT),
         largest_fill=pl.col("fill_notional").max(),
     )
     return sums.sort(keys).collect()
@@ -118,10 +120,10 @@ def find(pulses: pl.DataFrame, rule: Rule, *, unit: float = 0.01) -> pl.DataFram
         start=pl.col("time").min(),
         end=pl.col("time").max() + rule.bar,
         peak_time=pl.col("time").filter(notional == notional.max()).min(),
-        notional=_money(notional.sum(), unit),
-        count=_money(whole_units(pl.col("count"), WEIGHT_UNIT).sum(), WEIGHT_UNIT),
-        long_share=whole_units(pl.col("long_notional"), unit).sum() / notional.sum(),
-        peak_notional=_money(notional.max(), unit),
+        notional=in_currency(total(notional), unit),
+        count=in_currency(total(whole_units(pl.col("count"), WEIGHT_UNIT)), WEIGHT_UNIT),
+        long_share=total(whole_units(pl.col("long_notional"), unit)) / total(notional),
+        peak_notional=in_currency(notional.max(), unit),
         largest_fill=pl.col("largest_fill").max(),
     )
     duration = pl.col("end") - pl.col("start")
@@ -210,7 +212,7 @@ def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     >>> round(running_totals(hourly)["notional"][-1])
     1696348
     """
-    totals = [_money(whole_units(pl.col(f"{part}notional"), unit).cum_sum(), unit) for part in PARTS]
+    totals = [in_currency(running_total(whole_units(pl.col(f"{part}notional"), unit)), unit) for part in PARTS]
     return flow.sort("time").select("time", *totals)
 
 
@@ -244,7 +246,7 @@ def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     └──────┴──────────┴───────┘
     """
     hours = pl.col("time").dt.truncate("1h").n_unique().cast(pl.Int64)
-    means = [_money(whole_units(pl.col(f"{part}notional"), unit).sum(), unit) / hours for part in PARTS]
+    means = [in_currency(total(whole_units(pl.col(f"{part}notional"), unit)), unit) / hours for part in PARTS]
     found = flow.lazy().group_by(hour=pl.col("time").dt.hour()).agg(*means, hours=hours)
     every = pl.LazyFrame({"hour": range(24)}, schema={"hour": pl.Int8})
     whole = every.join(found, on="hour", how="left", maintain_order="left")
@@ -290,19 +292,19 @@ def compare(runs: Mapping[str, pl.DataFrame], *, unit: float = 0.01) -> pl.DataF
     rules = {rule for cascades in runs.values() for rule in cascades["rule"].unique()}
     if len(rules) > 1:
         raise ArgumentError(f"compare: cascades must come from one rule, come from: {'; '.join(sorted(rules))}")
-    notional, size = whole_units(pl.col("notional"), unit).sum(), pl.col("notional")
-    longs = whole_units(pl.col("notional") * pl.col("long_share"), unit).sum()
+    notional, size = total(whole_units(pl.col("notional"), unit)), pl.col("notional")
+    longs = total(whole_units(pl.col("notional") * pl.col("long_share"), unit))
     totals = [
         cascades.lazy().select(
             run=pl.lit(name),
             cascades=pl.len(),
-            notional=_money(notional, unit),
-            count=_money(whole_units(pl.col("count"), WEIGHT_UNIT).sum(), WEIGHT_UNIT),
+            notional=in_currency(notional, unit),
+            count=in_currency(total(whole_units(pl.col("count"), WEIGHT_UNIT)), WEIGHT_UNIT),
             long_share=longs / notional,
             median=size.median(),
             ninth_decile=size.quantile(0.9, interpolation="higher"),
             largest=size.max(),
-            share_of_largest=size.max() / _money(notional, unit),
+            share_of_largest=size.max() / in_currency(notional, unit),
             longest=pl.col("duration").max(),
             fastest=pl.col("speed").max(),
         )
@@ -319,7 +321,3 @@ def _weight(outcomes: pl.DataFrame) -> pl.Expr:
 
 def _within(expression: pl.Expr, keys: list[str]) -> pl.Expr:
     return expression.over(keys) if keys else expression
-
-
-def _money(units: pl.Expr, unit: float) -> pl.Expr:
-    return units / (1 / unit)

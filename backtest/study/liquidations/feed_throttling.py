@@ -33,7 +33,8 @@ from backtest.errors import ArgumentError
 from backtest.kernel.study import feed
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
+from backtest.study.liquidations.flow import weight
+from backtest.study.units import WEIGHT_UNIT, in_currency, total, whole_units
 
 __all__ = [
     "BYBIT_VISIBLE_SHARE",
@@ -225,7 +226,7 @@ def shown(
     _clusters(dispersion)
     gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated").collect()
     feeds, orders = _feeds(gone, bar), gone["weight"].to_numpy()
-    units = gone.select(whole_units(pl.col("weight"), WEIGHT_UNIT)).to_series()
+    units = gone.select(whole_units(pl.col("weight"), WEIGHT_UNIT).cast(pl.Float64)).to_series()
     together = np.bincount(feeds, units) * WEIGHT_UNIT  # of whole numbers, exact in any order
     given = [readonly(array) for array in (feeds, orders, together)]
     scratch, seen = np.zeros_like(together), np.zeros(gone.height)
@@ -333,7 +334,7 @@ def _feeds(gone: pl.DataFrame, bar: timedelta) -> Integers:
 
 
 def _sum(amount: pl.Expr, unit: float) -> pl.Expr:
-    return whole_units(amount, unit).sum() / (1 / unit)
+    return in_currency(total(whole_units(amount, unit)), unit)
 
 
 def _clusters(dispersion: float) -> float:

@@ -2,8 +2,8 @@
 
 Every statistic is a sum over the liquidated rows of an outcome frame, scaled by ``weight`` where there is one (in
 books that decay, by the weight that was left: ``surviving_weight``).
-Amounts are in settlement currency, rounded to a ``unit`` of it and added up as int64: no total depends on the
-order of the rows or the number of threads. Shares are of the book: entry notional over the entry notional of
+Amounts are in settlement currency, rounded to a ``unit`` of it and added up as whole numbers: no total depends on
+the order of the rows or the number of threads. Shares are of the book: entry notional over the entry notional of
 *all* rows given, so they add up to the share of the book that was liquidated.
 
 Functions also take condensed outcomes (``partial_sums.outcomes.condense``): the parts of a book too large for one
@@ -24,6 +24,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Outcome
+from backtest.study.units import WEIGHT_UNIT, in_currency, total, whole_units
 
 __all__ = [
     "by_interval",
@@ -43,9 +44,6 @@ __dir__ = __all__.copy
 
 #: Leverage from which each bucket begins, up to the next.
 LEVERAGE_EDGES = (5.0, 10.0, 20.0, 50.0, 100.0)
-
-#: Weights are rounded to a millionth of a position before they are added up.
-WEIGHT_UNIT = 1e-6
 
 #: Prefixes of the columns of each side and of both.
 PARTS = ("long_", "short_", "")
@@ -106,11 +104,6 @@ def require(outcomes: pl.DataFrame, *names: str) -> None:
 def weight(outcomes: pl.DataFrame) -> pl.Expr:
     """Return the number of traders of each row, as ``weight``: one where the frame has no such column."""
     return (pl.col("weight") if "weight" in outcomes.columns else pl.lit(1.0)).alias("weight")
-
-
-def whole_units(amount: pl.Expr, unit: float) -> pl.Expr:
-    """Return amounts rounded to whole units, as int64: their sums do not depend on the order."""
-    return (amount * (1 / unit)).round().cast(pl.Int64)
 
 
 @checked
@@ -362,7 +355,7 @@ def concentration(
     """
     _check_condensed(outcomes, unit, interval(every))
     rows = in_units(outcomes, unit).filter("liquidated").group_by(interval(every))
-    share = pl.col("largest_units").max() / pl.col("entry_notional_units").sum()
+    share = pl.col("largest_units").max() / total(pl.col("entry_notional_units"))
     return rows.agg(largest_share=share).sort("time").collect()
 
 
@@ -530,11 +523,11 @@ def _check_condensed(outcomes: pl.DataFrame, unit: float, *split_by: pl.Expr) ->
 
 def _amount(name: str, unit: float, where: pl.Expr = EVERY_ROW) -> pl.Expr:
     """Return the weighted sum of an amount over some rows, exact to the unit."""
-    return pl.col(f"{name}_units").filter(where).sum() / (1 / unit)
+    return in_currency(total(pl.col(f"{name}_units").filter(where)), unit)
 
 
 def _count(where: pl.Expr = EVERY_ROW, of: str = "left") -> pl.Expr:
-    return pl.col(f"{of}_units").filter(where).sum() / (1 / WEIGHT_UNIT)
+    return in_currency(total(pl.col(f"{of}_units").filter(where)), WEIGHT_UNIT)
 
 
 def _rank(notional: pl.Expr) -> pl.Expr:

@@ -9,7 +9,8 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import interval, require, weight, whole_units
+from backtest.study.liquidations.flow import interval, require, weight
+from backtest.study.units import in_currency, total, whole_units
 
 __all__ = ["autocorrelation", "by_interval", "forced_share", "imbalance"]
 __dir__ = __all__.copy
@@ -155,8 +156,8 @@ def forced_share(outcomes: pl.DataFrame, bars: pl.DataFrame, every: str = "1h") 
     readings = bars.lazy().group_by("symbol", opening, maintain_order=True).agg(pl.col("open_interest").last())
     gone = outcomes.lazy().with_columns(weight(outcomes)).filter("liquidated")
     units = whole_units(_base_quantity() * pl.col("weight"), QUANTITY_UNIT)
-    per_quantity = 1 / QUANTITY_UNIT
-    liquidated = gone.group_by("symbol", interval(every)).agg(liquidated_quantity=units.sum() / per_quantity)
+    closed = in_currency(total(units), QUANTITY_UNIT)
+    liquidated = gone.group_by("symbol", interval(every)).agg(liquidated_quantity=closed)
     fall = pl.col("open_interest").shift(1).over("symbol") - pl.col("open_interest")
     share = pl.col("liquidated_quantity") / pl.col("open_interest_fall")
     return (

@@ -107,7 +107,9 @@ def add_up(add: Callable[[int, sums.Groups, int], tuple[int, int]], rows: int) -
     row, count = add(0, groups, 0)
     while row < rows:
         if count == sums.TOO_LARGE:
-            raise DataError(f"outcomes: amounts must be below 2^63 units to be added up: row {row:,} holds more")
+            raise DataError(
+                f"outcomes: amounts must add up to less than 2^62 units: with row {row:,} they are more"
+            )
         groups = _more_room(groups, count)
         row, count = add(row, groups, count)
     return groups._replace(

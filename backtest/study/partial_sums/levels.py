@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from backtest.errors import ArgumentError
 from backtest.kernel.types import Integers, readonly
 from backtest.schemas.frames import Side
-from backtest.study.levels.cells import MOST_UNITS, SIDES
+from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import Levels
+from backtest.study.units import countable, total
 
 #: Keys of changes, the grid by its number. Lines are the bins, then one for the notional beyond them, then one for
 #: the triggered notional.
@@ -43,16 +43,14 @@ def merge_level_changes(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
 
     Raises
     ------
-    ArgumentError
-        For more units than an int64 holds.
+    DataError
+        For more units than int64 holds.
     """
     units = pl.col("units")
-    added = pl.col("units").filter(units > 0).cast(pl.Float64).sum().alias("added")
-    merged = parts.lazy().group_by(KEYS).agg(units.sum(), added).sort(KEYS).collect(engine="streaming")
-    total = merged["added"].sum()
-    if total > MOST_UNITS:
-        raise ArgumentError(f"levels: unit must be larger: an int64 cannot hold {total:.3g} units")
-    return merged.drop("added").filter(units != 0)
+    added = total(units.filter(units > 0)).alias("added")
+    merged = parts.lazy().group_by(KEYS).agg(total(units), added).sort(KEYS).collect(engine="streaming")
+    countable(merged.select("added"), "levels")
+    return merged.drop("added").cast({"units": pl.Int64}).filter(units != 0)
 
 
 def levels_from(

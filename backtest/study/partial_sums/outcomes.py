@@ -1,6 +1,6 @@
 """Condensed outcomes: the sums that statistics need, which add up exactly over the parts of a book.
 
-Everything is a whole number of units, summed as int64, or a largest or earliest value: parts merge to the same
+Everything is a whole number of units or a largest or earliest value: parts merge to the same
 frame in any order and however the book was split. ``flow`` takes condensed frames in place of outcomes; pulses,
 from which cascades are found, merge here too, so a cascade may run through any number of parts, and so do the
 holding periods of survival curves.
@@ -16,7 +16,7 @@ import polars as pl
 from backtest.engine.columns import categories, numbers, times, where
 from backtest.kernel.study import sums
 from backtest.market.market import Market
-from backtest.study.liquidations.flow import WEIGHT_UNIT, leverage, leverage_bucket, weight, whole_units
+from backtest.study.liquidations.flow import leverage, leverage_bucket, weight
 from backtest.study.partial_sums.arrays import (
     EDGES,
     add_up,
@@ -27,6 +27,7 @@ from backtest.study.partial_sums.arrays import (
     trader_columns,
 )
 from backtest.study.survival.survival import End, require_whole
+from backtest.study.units import WEIGHT_UNIT, countable, in_currency, total, whole_units
 
 HOUR = timedelta(hours=1)
 
@@ -59,7 +60,7 @@ def condense(
     Raises
     ------
     DataError
-        For amounts of 2^63 units and more.
+        For amounts of 2^62 units and more, also in the sum of a group.
     """
     symbols, per_unit, per_weight = symbols_of(outcomes), 1 / unit, 1 / WEIGHT_UNIT
     rows, fills = rows_of(outcomes, symbols), fills_of(outcomes)
@@ -93,20 +94,27 @@ def coarsen(condensed: pl.DataFrame, every: str) -> pl.DataFrame:
 def pulses_of(condensed: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     """Return the same as ``cascades.pulses``, from outcomes condensed to every timestamp in the same unit."""
     liquidated = condensed.lazy().filter("liquidated").rename({"outcome_time": "time"})
-    fill, side, per_unit = pl.col("fill_notional_units"), pl.col("side"), 1 / unit
+    fill, side = pl.col("fill_notional_units"), pl.col("side")
     pulses = liquidated.group_by("symbol", "time").agg(
-        long_notional=fill.filter(side == "long").sum() / per_unit,
-        short_notional=fill.filter(side == "short").sum() / per_unit,
-        notional=fill.sum() / per_unit,
-        count=pl.col("left_units").sum() / (1 / WEIGHT_UNIT),
+        long_notional=in_currency(total(fill.filter(side == "long")), unit),
+        short_notional=in_currency(total(fill.filter(side == "short")), unit),
+        notional=in_currency(total(fill), unit),
+        count=in_currency(total(pl.col("left_units")), WEIGHT_UNIT),
         largest_fill=pl.col("largest_fill").max(),
     )
     return pulses.sort("symbol", "time").collect()
 
 
 def merge(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
-    """Return condensed parts, one below the other, as the condensed whole."""
-    return _added(parts.lazy()).collect(engine="streaming")
+    """Return condensed parts, one below the other, as the condensed whole.
+
+    Raises
+    ------
+    DataError
+        For amounts that add up to more units than int64 holds.
+    """
+    merged = _added(parts.lazy()).collect(engine="streaming")
+    return merged.with_columns(countable(merged.select("^.*_units$")))
 
 
 def merge_pulses(parts: pl.LazyFrame | pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
@@ -119,7 +127,7 @@ def merge_pulses(parts: pl.LazyFrame | pl.DataFrame, *, unit: float = 0.01) -> p
     """
     keys = [name for name in ("symbol", "time") if name in parts.collect_schema().names()]
     units = {"long_notional": unit, "short_notional": unit, "notional": unit, "count": WEIGHT_UNIT}
-    sums = [whole_units(pl.col(name), one).sum() / (1 / one) for name, one in units.items()]
+    sums = [in_currency(total(whole_units(pl.col(name), one)), one) for name, one in units.items()]
     merged = parts.lazy().group_by(keys).agg(*sums, pl.col("largest_fill").max())
     return merged.sort(keys).collect(engine="streaming")
 
@@ -180,7 +188,7 @@ def condense_ends(outcomes: pl.DataFrame, market: Market, step: timedelta = HOUR
 
 def merge_lives(parts: pl.LazyFrame | pl.DataFrame) -> pl.DataFrame:
     """Return the condensed holding periods of the parts of a book, one below the other, as those of the whole."""
-    units = whole_units(pl.col("weight"), WEIGHT_UNIT).sum() / (1 / WEIGHT_UNIT)
+    units = in_currency(total(whole_units(pl.col("weight"), WEIGHT_UNIT)), WEIGHT_UNIT)
     return parts.lazy().group_by(LIVES_KEYS).agg(units).sort(LIVES_KEYS).collect(engine="streaming")
 
 
@@ -194,7 +202,7 @@ def _names() -> list[str]:
 
 
 def _sums() -> list[pl.Expr]:
-    return [pl.col(f"{name}_units").sum() for name in SUMS]
+    return [total(pl.col(f"{name}_units")) for name in SUMS]
 
 
 def _largest() -> list[pl.Expr]:

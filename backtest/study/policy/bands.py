@@ -11,9 +11,10 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.kernel.types import Integers
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
+from backtest.study.liquidations.flow import weight
 from backtest.study.policy.settlement import Run
-from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, blocks, resampling
+from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, blocks, drawn_sums, resampling
+from backtest.study.units import WEIGHT_UNIT, countable, total, whole_units
 
 #: Each share and the columns of block sums it is the ratio of.
 SHARES = {"liquidated_share": (1, 0), "notional_share": (3, 2), "shortfall_share": (4, 2)}
@@ -46,7 +47,7 @@ def share_bands(run: Run, intended: Book, bands: Bands) -> dict[str, float]:
         draws=bands.draws,
         confidence=bands.confidence,
     )
-    drawn = np.einsum("db,bk->dk", plan.counts, _block_sums(run, plan)).astype(np.float64)
+    drawn = drawn_sums(plan.counts, _block_sums(run, plan))
     found: dict[str, float] = {}
     for name, (part, whole) in SHARES.items():
         values = np.full(len(drawn), np.nan)
@@ -73,6 +74,6 @@ def _block_sums(run: Run, plan: Resampling) -> Integers:
         *(column.alias(f"{number}") for number, column in enumerate(columns)),
     )
     sums = np.zeros((plan.weights.size, len(columns)), np.int64)
-    added = rows.group_by("block").agg(pl.exclude("block").sum())
-    sums[added["block"].to_numpy()] = added.drop("block").to_numpy()
+    added = rows.group_by("block").agg(total(pl.exclude("block")))
+    sums[added["block"].to_numpy()] = countable(added.drop("block")).to_numpy()
     return sums

@@ -26,11 +26,12 @@ from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
+from backtest.study.liquidations.flow import weight
 from backtest.study.policy.bands import Bands, share_bands
 from backtest.study.policy.grid import KEYS, Grid, History, Intended, Rules
 from backtest.study.policy.responses import binds, restricted, under_cap
 from backtest.study.policy.settlement import FundPath, Run, Settled, Settlement, require_procedures
+from backtest.study.units import WEIGHT_UNIT, total, whole_units
 
 FUND_PATH = FundPath()
 
@@ -222,9 +223,9 @@ def _sums(book: Book, venue: Venue, unit: float) -> dict[str, float]:
     margin = pl.col("margin") if "margin" in positions.columns else notional / pl.col("leverage")
     each = weight(positions)
     sums = positions.lazy().with_columns(each).select(
-        count=whole_units(pl.col("weight"), WEIGHT_UNIT).sum(),
-        notional=whole_units(notional * pl.col("weight"), unit).sum(),
-        margin=whole_units(margin * pl.col("weight"), unit).sum(),
+        count=total(whole_units(pl.col("weight"), WEIGHT_UNIT)),
+        notional=total(whole_units(notional * pl.col("weight"), unit)),
+        margin=total(whole_units(margin * pl.col("weight"), unit)),
     ).collect()  # fmt: skip
     count, notional_units, margin_units = sums.row(0)
     return {"count": count * WEIGHT_UNIT, "notional": notional_units * unit, "margin": margin_units * unit}
@@ -234,8 +235,8 @@ def _liquidated_sums(run: Run) -> dict[str, float]:
     left = "surviving_weight" if "surviving_weight" in run.outcomes.columns else "weight"
     each = pl.col(left) if left in run.outcomes.columns else pl.lit(1.0)
     sums = run.outcomes.lazy().filter("liquidated").with_columns(left=each).select(
-        count=whole_units(pl.col("left"), WEIGHT_UNIT).sum(),
-        notional=whole_units(pl.col("entry_notional") * pl.col("left"), run.unit).sum(),
+        count=total(whole_units(pl.col("left"), WEIGHT_UNIT)),
+        notional=total(whole_units(pl.col("entry_notional") * pl.col("left"), run.unit)),
     ).collect()  # fmt: skip
     count, notional = sums.row(0)
     shortfall = int(run.liquidated.shortfall.sum()) * run.unit

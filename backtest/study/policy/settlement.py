@@ -35,7 +35,8 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
-from backtest.study.liquidations.flow import weight, whole_units
+from backtest.study.liquidations.flow import weight
+from backtest.study.units import countable, whole_units
 
 #: Procedures every settlement has: positions are fully closed at once, without ADL.
 PROCEDURES = ("returned", "to_fund")
@@ -82,8 +83,10 @@ class Run:
             remainder=whole_units(equity.clip(lower_bound=0) * pl.col("left"), self.unit),
             shortfall=whole_units((-equity).clip(lower_bound=0) * pl.col("left"), self.unit),
             notional=pl.col("fill_notional") * pl.col("left") / self.unit,
+            closed=whole_units(pl.col("fill_notional") * pl.col("left"), self.unit),
             lost=whole_units(-pl.col("realised_pnl") * pl.col("left"), self.unit),
         ).collect()  # fmt: skip
+        rows = rows.with_columns(countable(rows.select("remainder", "shortfall", "closed", "lost"))).drop("closed")
         bars = (int(self.market.times.max()) - first) // step + 1
         arrays = {name: rows[name].to_numpy() for name in rows.columns}
         return Liquidated(**arrays, bars=bars, first=first, step=step)

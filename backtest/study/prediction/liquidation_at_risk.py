@@ -17,8 +17,9 @@ import polars as pl
 from backtest.engine.notional import notional_at
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import PARTS, require, weight, whole_units
+from backtest.study.liquidations.flow import PARTS, require, weight
 from backtest.study.liquidations.imbalance import step
+from backtest.study.units import in_currency, total, whole_units
 
 __all__ = ["by_horizon", "by_move", "standing"]
 __dir__ = __all__.copy
@@ -122,10 +123,10 @@ def by_move(
     book = standing(outcomes, bars, moment)
     units = whole_units(pl.col("notional") * pl.col("weight"), unit)
     rows = book.select("side", "distance", units=units).collect()
-    whole = rows["units"].sum()
+    whole = rows.select(total(pl.col("units"))).item()
     reach = pl.Series(moves).search_sorted(rows["distance"], side="left")
     steps = rows.lazy().with_columns(reach=reach).drop_nulls("distance").group_by("reach")
-    sides = {name: pl.col("units").filter(pl.col("side") == name).sum() for name in ("long", "short")}
+    sides = {name: total(pl.col("units").filter(pl.col("side") == name)) for name in ("long", "short")}
     return (
         pl.LazyFrame({"move": moves})
         .with_row_index("reach")
@@ -133,7 +134,7 @@ def by_move(
         .with_columns(pl.col(*sides).fill_null(0).cum_sum())
         .select(
             "move",
-            *((pl.col(name) / (1 / unit)).alias(f"{name}_notional") for name in sides),
+            *(in_currency(pl.col(name), unit).alias(f"{name}_notional") for name in sides),
             *((pl.col(name) / pl.lit(whole, pl.Float64)).alias(f"{name}_share") for name in sides),
         )
         .collect()
@@ -180,7 +181,7 @@ def by_horizon(
     if not all(0 < level <= 1 for level in levels):
         raise ArgumentError(f"must lie above 0, up to 1, are {list(levels)}", argument="levels")
     columns = [f"{part}notional" for part in PARTS]
-    sums = whole_units(pl.col(columns), unit).rolling_sum(width) / (1 / unit)
+    sums = in_currency(whole_units(pl.col(columns), unit).cast(pl.Int128).rolling_sum(width), unit)
     windows = flow.lazy().select(sums).slice(width - 1).select(pl.all().sort())
     count = flow.height - width + 1
     # within rounding, so that 0.95 of 100 windows is the 95th

@@ -34,6 +34,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
 from backtest.shown import shown
 from backtest.study.stats.bands import Band, effective_number, in_days, tail
+from backtest.study.units import MOST_UNITS, countable, total
 
 FORTNIGHT = timedelta(days=14)
 MILLISECOND = timedelta(milliseconds=1)
@@ -126,9 +127,9 @@ class Resampling:
         self._check_blocks(values["block"], time)
         for column, name in zip(columns, names, strict=True):
             _check_whole(values[name], str(column))
-        added = values.group_by("block").agg(pl.col(names).cast(pl.Int64).sum())
+        added = values.group_by("block").agg(total(pl.col(names)))
         sums = np.zeros((self.weights.size, len(names)), np.int64)
-        sums[added["block"]] = added.select(names).to_numpy()
+        sums[added["block"]] = countable(added.select(names), "frame").to_numpy()
         return sums
 
     def of_sums(self, sums: Floats | Integers, function: FunctionOfSums) -> Floats:
@@ -145,9 +146,7 @@ class Resampling:
         """
         if sums.ndim != 2 or len(sums) != self.weights.size:
             raise ArgumentError(f"of_sums: sums must be ({self.weights.size} blocks, k), are {sums.shape}")
-        # einsum adds in a fixed order on one thread; a matrix product may split its sums among threads
-        drawn = np.einsum("db,bk->dk", self.counts, sums).astype(np.float64, copy=False)
-        return np.asarray(function(drawn), np.float64)
+        return np.asarray(function(drawn_sums(self.counts, sums)), np.float64)
 
     def of_frame(self, frame: pl.DataFrame, statistic: Statistic, *, time: str) -> Floats:
         """Return a statistic of a frame, for history and for each draw.
@@ -265,6 +264,14 @@ def _milliseconds(length: timedelta) -> int:
     if length < MILLISECOND:
         raise ArgumentError(f"the length of a block must be positive, in whole milliseconds: {length}")
     return length // MILLISECOND
+
+
+def drawn_sums(counts: Integers, sums: Floats | Integers) -> Floats:
+    """Return (draws, k) the sums over the blocks of each draw; of whole numbers exact where int64 holds them."""
+    largest = float(np.abs(sums).max(initial=0)) * float(counts.sum(axis=1).max(initial=0))
+    # einsum adds in a fixed order on one thread; a matrix product may split its sums among threads
+    drawn = np.einsum("db,bk->dk", counts, sums if largest < MOST_UNITS else sums.astype(np.float64))
+    return np.asarray(drawn, np.float64)
 
 
 def _check_weights(weights: Floats, length: timedelta) -> None:

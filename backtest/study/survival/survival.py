@@ -27,8 +27,9 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.study.liquidations.flow import WEIGHT_UNIT, weight, whole_units
+from backtest.study.liquidations.flow import weight
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed, blocks, resampling
+from backtest.study.units import WEIGHT_UNIT, total, whole_units
 
 #: Events that end a holding period; otherwise it is censored.
 CAUSES = ("liquidated", "stopped", "took_profit", "exited")
@@ -268,7 +269,7 @@ def _drawn_survival(frame: pl.DataFrame, horizons: Sequence[timedelta], plan: Re
     """Return (1 + draws, horizons) survival of history and of each draw."""
     rows = frame.select(
         blocks(pl.col("entry_time"), plan.length) - plan.first,
-        units=whole_units(weight(frame), WEIGHT_UNIT),
+        units=whole_units(weight(frame), WEIGHT_UNIT).cast(pl.Float64),
         duration=pl.col("duration").dt.total_milliseconds(),
         event=pl.col("ended") == cause,
     )
@@ -284,7 +285,7 @@ def _drawn_survival(frame: pl.DataFrame, horizons: Sequence[timedelta], plan: Re
     return np.concatenate([_survival_at(counts, leaving, events, at) for counts in parts])
 
 
-def _added(cell: Integers, amounts: Integers, shape: tuple[int, int]) -> Floats:
+def _added(cell: Integers, amounts: Floats, shape: tuple[int, int]) -> Floats:
     """Return sums by cell: whole numbers below 2^53, of which sums and products are exact in any order."""
     return np.asarray(np.bincount(cell, amounts, shape[0] * shape[1]).reshape(shape), np.float64)
 
@@ -300,8 +301,8 @@ def _survival_at(counts: Integers, leaving: Floats, events: Floats, at: Integers
 def _counted(frame: pl.DataFrame, by: Sequence[str], causes: Sequence[str]) -> pl.LazyFrame:
     """Return, at each duration in order, how many ended by each cause and how many were at risk, in units."""
     weighed = frame.lazy().with_columns(units=whole_units(weight(frame), WEIGHT_UNIT))
-    sums = {cause: pl.col("units").filter(pl.col("ended") == cause).sum() for cause in causes}
-    grouped = weighed.group_by([*by, "duration"]).agg(leaving=pl.col("units").sum(), **sums)
+    sums = {cause: total(pl.col("units").filter(pl.col("ended") == cause)) for cause in causes}
+    grouped = weighed.group_by([*by, "duration"]).agg(leaving=total(pl.col("units")), **sums)
     counted = grouped.sort([*by, "duration"])
     return counted.with_columns(at_risk=_along(pl.col("leaving").cum_sum(reverse=True), by))
 

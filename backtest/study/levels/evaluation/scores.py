@@ -44,6 +44,7 @@ from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.levels import Levels
 from backtest.study.prediction.labels import fingerprint
 from backtest.study.stats.bootstrap import Resampling, Seed, resampling
+from backtest.study.units import countable
 
 MAP = "map"
 PREDICTORS = (MAP, "map x volatility", "uniform", "volatility", "round", "shifted")
@@ -191,7 +192,9 @@ def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUA
     """Yield each sample: the moments with a known volatility, and bars over the whole horizon."""
     grid, edges = levels.grid, levels.grid.price_edges
     events = labels.events
-    moments, cents = events["time"].to_physical().to_numpy(), np.rint(events["notional"].to_numpy() / CENT)
+    moments = events["time"].to_physical().to_numpy()
+    whole = pl.DataFrame({"notional": np.rint(events["notional"].to_numpy() / CENT)})
+    cents = countable(whole, "events")["notional"].to_numpy()
     places = np.searchsorted(edges, events["price"].to_numpy(), side="right") - 1
     ahead = trial.ahead // timedelta(milliseconds=1)
     for at in sample_times(grid, market, every=trial.every, horizon=trial.ahead, window=trial.window):
@@ -199,7 +202,7 @@ def looks(levels: Levels, market: Market, labels: MapLabels, trial: Trial = USUA
         came = (edges[:-1] <= at.high) & (edges[1:] > at.low)
         rows = slice(*np.searchsorted(moments, [at.start, at.start + ahead]))
         found, kept = np.zeros(grid.bins, np.int64), (places[rows] >= 0) & (places[rows] < grid.bins)
-        np.add.at(found, places[rows][kept], cents[rows][kept].astype(np.int64))
+        np.add.at(found, places[rows][kept], cents[rows][kept])
         yield Look(at.moment, at.price, at.daily, inside, inside & came, np.where(inside, found, 0))
 
 
