@@ -17,6 +17,7 @@ import polars as pl
 
 Row = dict[str, Any]
 UNIT = 1_000_000
+MINUTE, HOUR = 60_000, 3_600_000
 
 
 def ms(moment: datetime) -> int:
@@ -25,6 +26,15 @@ def ms(moment: datetime) -> int:
 
 def whole(amount: float) -> int:
     return round(amount * UNIT)
+
+
+def moved_back(time: int, others: list[int]) -> int:
+    """Return the effective time of a stamp."""
+    nearest = min((abs(time - other) for other in others), default=HOUR)
+    unit = MINUTE if nearest < 59 * MINUTE else HOUR
+    interval = (2 * nearest + unit) // (2 * unit) * unit
+    late = time % max(MINUTE, min(interval, HOUR))
+    return time - late if late <= interval / 100 and late <= MINUTE else time
 
 
 class Symbol:
@@ -37,15 +47,12 @@ class Symbol:
         steps = Counter(b - a for a, b in zip(self.times, self.times[1:], strict=False))
         self.interval = min(steps, key=lambda step: (-steps[step], step))
         self.effective, self.charged, self.sums = [], [], [0.0]
-        for stamp in sorted(stamps, key=lambda row: row["time"]):
-            self._charge(ms(stamp["time"]), stamp["rate"])
+        given = sorted((ms(stamp["time"]), stamp["rate"]) for stamp in stamps)
+        for number, (time, rate) in enumerate(given):
+            self._charge(moved_back(time, [other for n, (other, _) in enumerate(given) if n != number]), rate)
 
     def _charge(self, time: int, rate: float) -> None:
-        before = bisect_right(self.times, time) - 1
-        if before >= 0 and time - self.times[before] <= 1000:
-            bar, time = before, self.times[before]
-        else:
-            bar = before + 1
+        bar = bisect_left(self.times, time)
         if time >= self.times[0] and bar < len(self.times):
             self.charged.append(bar)
             self.effective.append(time)
