@@ -154,6 +154,15 @@ def test_liquidate_accounts__refuses_an_initial_margin_that_nothing_tells() -> N
         liquidate_accounts(held, market(X=[100, 90]), venue({"max_leverages": [np.inf]}), cross=cross)
 
 
+def test_liquidate_accounts__an_initial_margin_that_is_not_known_is_null() -> None:
+    held = accounts(21, ("X", "long", 100, 2))
+    cross = Cross(steps=("reduce", "take_over"), rounds=4)
+    known = liquidate_accounts(held, market(X=[100, 95]), venue(), cross=cross)
+    assert known.steps["initial_margin"].to_list() == [25.0]  # a quarter of 100, half of the position
+    bare = liquidate_accounts(held, market(X=[100, 95]), venue({"max_leverages": [np.inf]}), cross=cross)
+    assert bare.steps["initial_margin"].to_list() == [None]
+
+
 def test_liquidate_accounts__order_decides_which_position_goes_first() -> None:
     prices = market(X=[100, 80, 80], Y=[100, 105, 105])
     held = accounts(30, ("X", "long", 100, 1), ("Y", "short", 100, 2))

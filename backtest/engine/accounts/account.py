@@ -53,7 +53,7 @@ class Looked(NamedTuple):
 
     equity: int  #: of the position that may use least
     maintenance_margin: int
-    initial_margin: int
+    initial_margin: int | None  #: None where the leverage of a position is not known
 
 
 @dataclass
@@ -92,8 +92,9 @@ class Standing:
         """Return equity and margins as the profit rule counts them."""
         positions = self.positions()
         needed = sum(units(self.maintenance_margin(key)) for key in positions)
-        initial = sum(units(self.initial_margin(key)) for key in positions)
-        return Looked(min(self.equities().values(), default=self._base()), needed, initial)
+        initial = [self.initial_margin(key) for key in positions]
+        known = None if np.isnan(initial).any() else sum(units(margin) for margin in initial)
+        return Looked(min(self.equities().values(), default=self._base()), needed, known)
 
     def maintenance_margin(self, key: Key) -> float:
         """Return the maintenance margin of a position."""
@@ -109,12 +110,13 @@ class Standing:
         return kept
 
     def initial_margin(self, key: Key) -> float:
-        """Return the initial margin of a position: by its selected leverage, else the highest of its tier."""
+        """Return the initial margin by the selected leverage, else the tier's highest; NaN without either."""
         parts = self.positions()[key]
         constant = self.rules.constant[parts[0].group]
         notional = self._size(parts) if constant else quantity_of(parts) * self.price[key[0]]
         most = self.rules.max_leverage[self.tier(parts)]
-        return float(notional / (most if np.isnan(parts[0].leverage) else parts[0].leverage))
+        leverage = parts[0].leverage if np.isfinite(parts[0].leverage) else most
+        return float(notional / leverage) if np.isfinite(leverage) else np.nan
 
     def result_of(self, part: Part, quantity: float, price: float, fee: float = 0.0) -> int:
         """Return the result of closing a quantity of a leg at a price, after funding and a fee on the notional."""

@@ -41,7 +41,7 @@ AFTER = {
     "wallet": pl.Float64,
     "equity": pl.Float64,  # as the profit rule counts it
     "maintenance_margin": pl.Float64,
-    "initial_margin": pl.Float64,
+    "initial_margin": pl.Float64,  # null where the leverage of a position is not known
     "positions": pl.Int64,  # left
     "restored": pl.Boolean,  # null where no position is left
 }
@@ -207,9 +207,8 @@ class _Follower:
         for after in account.steps:
             looked = after.looked
             money = (after.wallet, looked.equity, looked.maintenance_margin, looked.initial_margin)
-            self.steps.append(
-                (number, trigger, time, after.step, *map(currency, money), after.positions, after.restored)
-            )
+            shown = [None if amount is None else currency(amount) for amount in money]
+            self.steps.append((number, trigger, time, after.step, *shown, after.positions, after.restored))
         legs, coins = self.prepared.accounts.legs, self.prepared.accounts.collateral
         for part in account.closed:
             frame, row = (legs, part.leg) if part.leg >= 0 else (coins, part.coin)

@@ -64,7 +64,7 @@ class Account(Standing):
         """Whether an equity is above the margin that restores the account."""
         level = looked.maintenance_margin
         if self.cross.restored_above == "initial":
-            level = max(level, looked.initial_margin)
+            level = max(level, looked.initial_margin or 0)
         return equity > level or (self.strict and equity == level)
 
     def liquidate(self) -> None:
