@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import resource
 import shutil
@@ -50,21 +51,41 @@ def test_cache__sees_an_edit_in_another_kernel_file(tmp_path: Path) -> None:
     assert edited != formula.read_text()
     formula.write_text(edited)
     assert answer(tmp_path, cache) == "80.0"
-    assert len(list((tmp_path / "cache" / "liquidation-backtest").iterdir())) == 2
+    assert len(list((tmp_path / "cache").rglob("prices.bankruptcy_prices-*.nbi"))) == 2
 
 
-def test_cache_folder__changes_with_an_edit_in_any_sub_folder(tmp_path: Path) -> None:
+def test_digest__changes_with_an_edit_in_what_a_kernel_imports_and_with_no_other(tmp_path: Path) -> None:
     kernels = tmp_path / "kernel"
     shutil.copytree(PACKAGE / "kernel", kernels, ignore=shutil.ignore_patterns("__pycache__"))
-    seen = {compiling._digest(kernels)}
-    folders = [kernels, *(folder for folder in kernels.iterdir() if folder.is_dir())]
-    for folder in folders:
-        source = folder / "__init__.py"
+    roots = {file: kernels / file for file in ("sweep/passive.py", "accounts/sweep.py", "replay/run.py")}
+
+    def changed_by(edited: str) -> set[str]:
+        before = {name: compiling.digest(file, kernels) for name, file in roots.items()}
+        source = kernels / edited
         source.write_text(source.read_text() + "# edited")
-        seen.add(compiling._digest(kernels))
-    assert len(seen) == 1 + len(folders) > 7
-    (kernels / "margin" / "formula.py").rename(kernels / "sweep" / "formula.py")
-    assert compiling._digest(kernels) not in seen
+        compiling._source.cache_clear()
+        return {name for name, file in roots.items() if compiling.digest(file, kernels) != before[name]}
+
+    assert changed_by("margin/formula.py") == changed_by("__init__.py") == set(roots)
+    assert "accounts/sweep.py" not in changed_by("sweep/__init__.py") | changed_by("sweep/passive.py")
+    assert changed_by("accounts/terms.py") == {"accounts/sweep.py"}
+    assert changed_by("replay/adl.py") == changed_by("replay/__init__.py") == {"replay/run.py"}
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "kernel").rglob("*.py")), ids=lambda file: file.stem)
+def test_digest__finds_every_import_of_the_kernels(file: Path) -> None:
+    found = {source.relative_to(PACKAGE / "kernel") for source in compiling._imports(file, PACKAGE / "kernel")}
+    for line in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(line, ast.ImportFrom) and (line.module or "").startswith("backtest.kernel"):
+            home = Path(*str(line.module).split(".")[2:])
+            homes = (
+                {home.with_suffix(".py"), *(home / f"{alias.name}.py" for alias in line.names)}
+                if home.parts
+                else {Path(f"{alias.name}.py") for alias in line.names}
+            )
+            assert homes & found, line.module
+        assert not (isinstance(line, ast.ImportFrom) and line.level)
+        assert not (isinstance(line, ast.Import) and any(name.name.startswith("backtest") for name in line.names))
 
 
 @pytest.mark.skipif(not compiling.COMPILED, reason="nothing is compiled")
@@ -82,9 +103,9 @@ def test_cache__on_a_full_disk_is_done_without(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").rglob("*.nbc")) == []
 
 
-def test_cache_folder__is_named_by_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder__is_the_one_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert compiling.cache_folder() == tmp_path / "liquidation-backtest" / compiling._digest()
+    assert compiling.cache_folder() == tmp_path / "liquidation-backtest" / "kernels"
 
 
 def test_cache_folder__refuses_one_that_others_can_write_to(

@@ -1,11 +1,10 @@
 """Every compile option in one place, and a disk cache that cannot lie.
 
 numba looks at one source file to decide whether a cached kernel is still good, so an edit in a *helper's* file
-leaves the old code in use. Here the cache folder is named by a hash of all kernel sources and of the compiler's
-version: any edit starts a new folder. The folder is set around each decoration only, so that kernels of other
-packages keep their own caches. A folder that belongs to somebody else, or that others can write to, is never
-read (a cached kernel is code), and where nothing is writable kernels are compiled in memory. A large kernel is
-compiled with notice (``backtest.kernel.notice``).
+leaves the old code in use. Here the name of a cached kernel holds a hash of its file, of every kernel file that it
+imports, and of the compiler's version: an edit compiles anew what it can change, and nothing else. A folder that
+belongs to somebody else, or that others can write to, is never read (a cached kernel is code), and where nothing
+is writable kernels are compiled in memory. A large kernel is compiled with notice (``backtest.kernel.notice``).
 
 ``error_model="numpy"`` leaves out Python's check for division by zero (kernels never divide by zero).
 ``_nrt=False`` leaves out reference counts: kernels allocate nothing, and counting the arrays handed from helper to
@@ -17,11 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.extending import register_jitable
 from platformdirs import user_cache_path
 
@@ -43,11 +45,39 @@ APPLICATION = "liquidation-backtest"
 COMPILED = not config.DISABLE_JIT
 
 
-def _digest(home: Path = Path(__file__).parent) -> str:
+KERNELS = Path(__file__).parent
+IMPORT = re.compile(r"^\s*from backtest\.kernel(\S*) import ([^()\n]*|\([^)]*\))", re.MULTILINE)
+
+
+def digest(file: Path, kernels: Path = KERNELS) -> str:
+    """Return a hash of a kernel file, of all that it imports from the kernels, and of the compiler's version."""
     found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
-    for source in sorted(home.rglob("*.py")):
-        found.update(source.relative_to(home).as_posix().encode() + source.read_bytes())
+    for source in sorted(_with_imports(file, kernels)):
+        found.update(source.relative_to(kernels).as_posix().encode() + _source(source))
     return found.hexdigest()[:16]
+
+
+def _with_imports(file: Path, kernels: Path) -> set[Path]:
+    found, next_ones = set[Path](), [file]
+    while next_ones:
+        if (source := next_ones.pop()) not in found:
+            found.add(source)
+            next_ones.extend(_imports(source, kernels))
+    return found
+
+
+_source = cache(Path.read_bytes)
+
+
+@cache
+def _imports(file: Path, kernels: Path) -> list[Path]:
+    """Return the kernel files that one imports, its package's own among them."""
+    found = [file.with_name("__init__.py")]
+    for module, names in IMPORT.findall(_source(file).decode()):
+        home = kernels.joinpath(*module.split(".")[1:])
+        found += home.with_suffix(".py"), home / "__init__.py"
+        found += (home / f"{name}.py" for name in re.findall(r"\w+", names))
+    return [source for source in found if source.is_file()]
 
 
 def _base() -> Path:
@@ -67,7 +97,7 @@ def _is_ours(folder: Path) -> bool:
 def cache_folder() -> Path | None:
     """Return the folder compiled kernels are kept in, or None where there is none to be had."""
     try:
-        folder = _base() / _digest()
+        folder = _base() / "kernels"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (_is_ours(folder.parent) and _is_ours(folder)):
             return None
@@ -82,29 +112,46 @@ if COMPILED:
     notice.install(CACHE_FOLDER)
 
 
+class _Place(_CacheLocator):  # type: ignore[misc]
+    """Where a kernel is kept: its name holds the hash of its sources."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self.line, self.digest = function.__code__.co_firstlineno, digest(Path(file))
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Place:
+        return cls(py_func, py_file)
+
+    def get_cache_path(self) -> str:
+        return str(CACHE_FOLDER)
+
+    def get_source_stamp(self) -> str:
+        return self.digest
+
+    def get_disambiguator(self) -> str:
+        return f"{self.line}-{self.digest}"
+
+
+class _Kept(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_Place,)
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Compiled forms of a kernel on the disk; on a full one it is compiled again, and this process goes on."""
+
+    _impl_class = _Kept
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a loop that the rest of the package calls: without the interpreter lock, kept on disk."""
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(CACHE_FOLDER or "")
-    try:
-        compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False, cache=CACHE_FOLDER is not None)(
-            function
-        )
-    finally:
-        config.CACHE_DIR = before
+    compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False)(function)
     if CACHE_FOLDER is not None:
-        compiled._cache.save_overload = _if_there_is_room(compiled._cache.save_overload)
+        compiled._cache = _Cache(function)
     return compiled
-
-
-def _if_there_is_room(save: Callable[..., None]) -> Callable[..., None]:
-    """Keep a kernel where the disk takes it: on a full one it is compiled again, and this process goes on."""
-
-    def saved(*arguments: Any) -> None:
-        with suppress(OSError):
-            save(*arguments)
-
-    return saved
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
