@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,7 +99,49 @@ def test_warm__compiles_every_kernel() -> None:
     done: list[None] = []
     assert backtest.warm(report=lambda: done.append(None)) == CACHE_FOLDER
     assert len(done) == len(precompile.JOBS)
-    assert [found.py_func.__qualname__ for found in dispatchers() if not found.signatures] == []
+
+
+#: Prints the kernels that warm leaves out, and then those that a command needs in another form.
+AFTER_WARM = """
+import sys
+from test_warm import dispatchers
+import backtest
+from backtest.__main__ import main
+
+backtest.warm()
+known = {kernel: set(kernel.signatures) for kernel in dispatchers()}
+print("warm", [kernel.__name__ for kernel, signatures in known.items() if not signatures], file=sys.stderr)
+for words in sys.stdin.read().splitlines():
+    assert main(words.split()) == 0, words
+    new = [kernel.__name__ for kernel, signatures in known.items() if set(kernel.signatures) != signatures]
+    print(words.split()[0], new, file=sys.stderr)
+"""
+COMMANDS = """run --count 500 --out run
+run --count 500 --venue bybit --tiers nearest --gap-limit 8 --out bybit
+replay --count 500 --venue mexc --symbol BTCUSDT --tiers nearest --out replay
+replay --count 500 --venue binance --symbol BTCUSDT --tiers nearest --fund 1e6 --out partial
+levels --count 500 --out levels
+policy grid.toml --out policy
+venues binance
+price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000"""
+
+
+@compiled_only
+def test_commands__compile_nothing_after_warm(tmp_path) -> None:
+    grid = '[grid]\ncaps = ["none", 10]\n[[histories]]\nname = "May"\nsample = true\n[[books]]\ncount = 500\n'
+    (tmp_path / "grid.toml").write_text(grid)
+    finished = subprocess.run(
+        [sys.executable, "-c", AFTER_WARM],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        input=COMMANDS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = [line for line in finished.stderr.splitlines() if line.endswith("]")]
+    assert lines == ["warm []"] + [f"{words.split()[0]} []" for words in COMMANDS.splitlines()]
 
 
 @compiled_only

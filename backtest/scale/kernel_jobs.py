@@ -18,12 +18,14 @@ from backtest.market.market import Market
 from backtest.population.open_interest import from_volume
 from backtest.rules import margin
 from backtest.rules.contract import Contract
+from backtest.rules.procedure import Impact
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 from backtest.study.holders.account_paths import account_path
 from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
 from backtest.study.liquidations.feed_throttling import visible
+from backtest.study.partial_sums.arrays import more_room, room
 from backtest.study.partial_sums.outcomes import condense, condense_ends
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
@@ -48,7 +50,7 @@ def sweeps() -> None:
     """Sweep a position, once as it is and once with a planned exit, and add up the outcomes."""
     market, positions = _market(), _positions()
     outcomes = sweep(Book(positions), market, VENUE, threads=1)
-    condense(outcomes), condense_ends(outcomes, market)
+    condense(outcomes), condense_ends(outcomes, market), more_room(room(1), 0)
     sweep(Book(positions.with_columns(exit_time=START + MINUTE)), market, VENUE, threads=1)
 
 
@@ -84,7 +86,7 @@ def counterfactuals() -> None:
     """Replay a position together with recorded liquidations."""
     event = {"symbol": ["X"], "time": [START], "stage": ["low"], "side": ["long"], "position_id": [None]}
     facts = pl.DataFrame({**event, "price": [1.0], "notional": [1.0]})
-    replay(Book(_positions()), _market(), VENUE, facts=facts, threads=1)
+    replay(Book(_positions()), _market(), VENUE, facts=facts, impact=Impact(mark=1e-9), threads=1)
 
 
 #: The longest first.

@@ -103,14 +103,14 @@ def add_up(add: Callable[[int, sums.Groups, int], tuple[int, int]], rows: int) -
     DataError
         For amounts of more units than int64 holds.
     """
-    groups = _room(FIRST_ROOM)
+    groups = room(FIRST_ROOM)
     row, count = add(0, groups, 0)
     while row < rows:
         if count == sums.TOO_LARGE:
             raise DataError(
                 f"outcomes: amounts must add up to less than 2^62 units: with row {row:,} they are more"
             )
-        groups = _more_room(groups, count)
+        groups = more_room(groups, count)
         row, count = add(row, groups, count)
     return groups._replace(
         code=groups.code[:count],
@@ -138,7 +138,8 @@ def _codes(column: pl.Series) -> Any:
     return readonly(column.to_physical().rechunk().to_numpy())
 
 
-def _room(size: int) -> sums.Groups:
+def room(size: int) -> sums.Groups:
+    """Return empty groups, with room for a power of two of them."""
     return sums.Groups(
         slot=np.full(2 * size, -1),
         code=np.empty(size, np.int64),
@@ -148,9 +149,9 @@ def _room(size: int) -> sums.Groups:
     )
 
 
-def _more_room(groups: sums.Groups, count: int) -> sums.Groups:
+def more_room(groups: sums.Groups, count: int) -> sums.Groups:
     """Return the same groups in four times the room."""
-    larger = _room(4 * count)
+    larger = room(4 * count)
     for own, known in zip(larger[1:], groups[1:], strict=True):
         own[:count] = known
     sums.place_again(larger, count)
