@@ -14,9 +14,11 @@ from counterfactual_reference import Merged, reference_counterfactual
 from test_replay_reference import difference
 
 from backtest.engine.replay.ledger_units import MOST_LOTS
+from backtest.kernel.compile import COMPILED
 
 #: How many random markets are tried, each replayed up to five times; their author tried twenty times as many.
-MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160")) // 4
+#: As plain Python a market takes a minute.
+MARKETS = int(os.environ.get("BACKTEST_REPLAY_MARKETS", "160")) // (4 if COMPILED else 40)
 
 
 def cases(kind: int, markets: int = MARKETS) -> Iterator[tuple[str, Two]]:
