@@ -150,7 +150,7 @@ def test_liquidate_accounts__reduction_stops_in_the_round_that_restores() -> Non
 def test_liquidate_accounts__refuses_an_initial_margin_that_nothing_tells() -> None:
     held = accounts(20, ("X", "long", 100, 1))
     cross = Cross(steps=("reduce", "take_over"), restored_above="initial")
-    with pytest.raises(RulesError, match="the initial margin of X is not known: its table 't' tells no highest"):
+    with pytest.raises(RulesError, match="the initial margin of X is not known: its table 't' states no highest"):
         liquidate_accounts(held, market(X=[100, 90]), venue({"max_leverages": [np.inf]}), cross=cross)
 
 

@@ -180,7 +180,7 @@ def test_lives__begin_grow_and_end_as_the_map_says() -> None:
     prices = [100.0, 100.0, 100.0, 80.5, 100.0, 100.0]
     cells[31:50, 3:] = 0.0  # what the price reached is gone
     found = track(levels(cells, 6), flat(6, prices), rule=EVERYTHING)
-    told = {round(row["centre"], 1): row for row in found.lives.iter_rows(named=True)}
+    told = {round(row["centre"], 1): row for row in found.clusters.iter_rows(named=True)}
     assert told[80.5]["fate"] == "reached"
     assert told[80.5]["ended"] == START + timedelta(hours=4)
     assert told[60.5]["fate"] == "dissolved"
@@ -196,35 +196,35 @@ def test_clusters__that_grow_together_merge() -> None:
     cells = np.ones((100, 2))
     cells[[20, 21, 24], 0] = [90.0, 90.0, 60.0]
     cells[20:25, 1] = 90.0
-    found = track(levels(cells, 2), flat(2), rule=EVERYTHING).lives
+    found = track(levels(cells, 2), flat(2), rule=EVERYTHING).clusters
     assert found["fate"].to_list() == ["open", "merged"]
 
 
 def test_known_clusters__live_on_at_a_lower_crowding() -> None:
     cells = np.ones((100, 2))
     cells[20] = [3.0, 1.7]
-    kept = track(levels(cells, 2), flat(2), rule=EVERYTHING).lives
-    lost = track(levels(cells, 2), flat(2), rule=replace(EVERYTHING, keep=1.0)).lives
+    kept = track(levels(cells, 2), flat(2), rule=EVERYTHING).clusters
+    lost = track(levels(cells, 2), flat(2), rule=replace(EVERYTHING, keep=1.0)).clusters
     assert (kept["fate"].to_list(), lost["fate"].to_list()) == (["open"], ["dissolved"])
 
 
 def test_shorts__are_followed_upwards() -> None:
     cells = np.ones((100, 2))
     cells[70, 0] = 90.0
-    found = track(levels(cells, 2, "short"), flat(2, [100.0, 125.0]), rule=EVERYTHING).lives
+    found = track(levels(cells, 2, "short"), flat(2, [100.0, 125.0]), rule=EVERYTHING).clusters
     assert found.row(0, named=True)["side"] == "short"
     assert found["fate"].to_list() == ["reached"]
 
 
-def test_real_lives__are_looked_at_every_so_many_columns() -> None:
+def test_real_tracks__are_looked_at_every_so_many_columns() -> None:
     history = market(bars=300)
     book = population.from_open_interest(history, venue()).book
-    found = levels_of(book, history, venue(), level_grid(history, "A", bins=150))
-    lives = track(found, history, every=4)
-    assert lives.lives.height >= 3
-    hours = {(time - START) / timedelta(hours=4) for time in lives.seen["time"]}
+    of_book = levels_of(book, history, venue(), level_grid(history, "A", bins=150))
+    found = track(of_book, history, every=4)
+    assert found.clusters.height >= 3
+    hours = {(time - START) / timedelta(hours=4) for time in found.seen["time"]}
     assert all(hour == int(hour) for hour in hours)
-    assert set(lives.seen["cluster"]) == set(lives.lives["cluster"])
+    assert set(found.seen["cluster"]) == set(found.clusters["cluster"])
 
 
 def test_crowding__refuses_what_makes_no_sense() -> None:

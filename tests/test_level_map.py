@@ -238,7 +238,7 @@ def test_quantities__name_their_columns_and_are_dollars_in_front_ends() -> None:
     inside = (grid.price_edges[:-1] >= first["price_low"]) & (grid.price_edges[1:] <= first["price_high"])
     assert first["quantity"] == pytest.approx(found.at(-1, first["side"])[inside].sum())
     followed = track(found, HISTORY)
-    assert {"quantity_born", "quantity_peak", "quantity_last"} <= set(followed.lives.columns)
+    assert {"quantity_born", "quantity_peak", "quantity_last"} <= set(followed.clusters.columns)
     assert "quantity" in followed.seen.columns
     assert cluster_outcomes(clusters, OUTCOMES, "A", START + timedelta(hours=240))["open"].max() <= 1
     told = heatmap_json(found, HISTORY)

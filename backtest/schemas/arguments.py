@@ -46,7 +46,7 @@ _WORDS: dict[Any, str] = {
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a public function: what it is given is bound, checked and converted by its annotations.
 
-    What polars refuses of a frame inside (a missing column above all) is told as a :class:`DataError` of the
+    What polars refuses of a frame inside (a missing column above all) is raised as a :class:`DataError` of the
     frames that were given.
     """
 

@@ -178,7 +178,7 @@ def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
         "levels": study.levels.to_frame(),
         "map": study.map.bars,
         "clusters": study.clusters,
-        "tracks": study.tracks.lives,
+        "tracks": study.tracks.clusters,
     }
     if study.options.since is not None:
         frames["cluster_outcomes"] = study.cluster_outcomes

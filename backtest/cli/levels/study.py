@@ -19,7 +19,7 @@ from backtest.engine.sweep.level_drift import level_pieces
 from backtest.errors import ArgumentError, DataError
 from backtest.market import Market
 from backtest.market.files import read_frame
-from backtest.study.levels.cluster_tracks import Lives, track
+from backtest.study.levels.cluster_tracks import Tracks, track
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.levels.evaluation.magnet_test import conclusive, magnet
@@ -144,7 +144,7 @@ class LevelStudy:
         return cluster_outcomes(found, swept.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
-    def tracks(self) -> Lives:
+    def tracks(self) -> Tracks:
         """The clusters through time."""
         return track(self.levels, self.swept.market, rule=self.rule)
 

@@ -249,7 +249,7 @@ def _require_initial_margins(prepared: Prepared) -> None:
         if not np.isfinite(group.table.max_leverages).all():
             raise RulesError(
                 f"cross.restored_above: the initial margin of {group.contract.symbol} is not known: its table "
-                f"{group.table.name!r} tells no highest leverage, and legs have no column leverage"
+                f"{group.table.name!r} states no highest leverage, and legs have no column leverage"
             )
 
 

@@ -130,7 +130,7 @@ def _check_contracts(contracts: list[Contract], venue: Venue) -> bool:
                 "to reserve a fee at (change it: venue.with_(closing_fee='at_mark'))"
             )
     if len({contract.settlement or venue.settlement for contract in contracts}) > 1:
-        listed = ", ".join(f"{own.symbol} {own.settlement or venue.settlement or 'not told'}" for own in contracts)
+        listed = ", ".join(f"{own.symbol} {own.settlement or venue.settlement or 'unknown'}" for own in contracts)
         raise RulesError(f"settlement: all contracts an account may hold must settle in one currency: {listed}")
     if len({contract.trigger for contract in contracts}) > 1:
         listed = ", ".join(f"{contract.symbol} {contract.trigger}" for contract in contracts)

@@ -29,7 +29,7 @@ from backtest.study.levels.levels import Levels
 
 FATES = ("open", "reached", "dissolved", "merged", "left behind")
 
-LIFE: dict[str, Any] = {
+TRACK: dict[str, Any] = {
     "cluster": pl.Int64,
     "side": Side,
     "born": Time,
@@ -56,10 +56,10 @@ SEEN: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 @shown()
-class Lives:
+class Tracks:
     """Every cluster that was found, and its range and notional at each time."""
 
-    lives: pl.DataFrame  #: a row a cluster; prices are those of its peak, ``ended`` is null while it is open
+    clusters: pl.DataFrame  #: a row a cluster; prices are those of its peak, ``ended`` is null while it is open
     seen: pl.DataFrame  #: a row a cluster and time
 
 
@@ -83,7 +83,7 @@ class _Alive:
 
 
 @checked
-def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int = 1) -> Lives:
+def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int = 1) -> Tracks:
     """Return the clusters of a level map through time.
 
     Parameters
@@ -100,7 +100,7 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
     --------
     >>> from backtest.study.levels import track
     >>> found = track(open_levels, market)
-    >>> found.lives["fate"].value_counts().sort("fate")
+    >>> found.clusters["fate"].value_counts().sort("fate")
     shape: (4, 2)
     ┌─────────────┬───────┐
     │ fate        ┆ count │
@@ -118,9 +118,9 @@ def track(levels: Levels, market: Market, *, rule: Crowding = USUAL, every: int 
     bars = column_bars(market, levels.grid)
     clusters = [one for side in SIDES for one in _follow(levels, side, bars, rule, every)]
     seen = [(number, *row) for number, one in enumerate(clusters) for row in one.rows]
-    lives = [_life(number, one) for number, one in enumerate(clusters)]
-    frames = pl.DataFrame(lives, schema=LIFE, orient="row"), pl.DataFrame(seen, schema=SEEN, orient="row")
-    return Lives(*(each.rename(lambda name: name.replace("notional", levels.measure)) for each in frames))
+    rows = [_track(number, one) for number, one in enumerate(clusters)]
+    frames = pl.DataFrame(rows, schema=TRACK, orient="row"), pl.DataFrame(seen, schema=SEEN, orient="row")
+    return Tracks(*(each.rename(lambda name: name.replace("notional", levels.measure)) for each in frames))
 
 
 def _follow(levels: Levels, side: str, bars: pl.DataFrame, rule: Crowding, every: int) -> list[_Alive]:
@@ -185,7 +185,7 @@ def _fate(one: _Alive, found: Sequence[Run], furthest: float, price: float, rule
     return "left behind" if abs(one.centre / price - 1) > rule.reach else "dissolved"
 
 
-def _life(number: int, one: _Alive) -> tuple[Any, ...]:
+def _track(number: int, one: _Alive) -> tuple[Any, ...]:
     side, peak_time, centre, low, high, peak = max(one.rows, key=lambda row: row[-1])
     first, last = one.rows[0], one.rows[-1]
     return number, side, first[1], one.ended, one.fate, centre, low, high, first[-1], peak, peak_time, last[-1]
