@@ -10,7 +10,7 @@ from importlib import import_module
 from backtest.cli.common.parser_errors import Parser
 from backtest.cli.common.progress import notices_above_progress
 from backtest.cli.parser import build_parser
-from backtest.errors import BacktestError, IncompleteError
+from backtest.errors import LONGEST_MESSAGE, BacktestError, IncompleteError, shortened
 
 REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
 
@@ -51,7 +51,7 @@ def _message(error: BacktestError, parser: Parser) -> str:
 
 
 def _refuse(message: str, code: int = REFUSED) -> int:
-    print(f"backtest: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"backtest: error: {shortened(' '.join(message.split()), LONGEST_MESSAGE)}", file=sys.stderr)
     return code
 
 

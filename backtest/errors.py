@@ -16,11 +16,29 @@ argument, the rule, how many rows break it and the first of them.
 
 from collections.abc import Callable, Mapping, Sequence
 
+#: Characters of a message, and of one value in it; of longer ones the middle is left out.
+LONGEST_MESSAGE, LONGEST_VALUE = 4_000, 200
+
+
+def quoted(value: object) -> str:
+    """Return a value of the user as messages show it: its ``repr``, the middle left out where it is long."""
+    return shortened(repr(value), LONGEST_VALUE)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return text of at most so many characters; of a longer one the ends, and how much is left out."""
+    if len(text) <= most:
+        return text
+    gap = f" ... ({len(text) - most:,} characters) ... "
+    ends = max(most - len(gap), 2)
+    return f"{text[: ends - ends // 2]}{gap}{text[-(ends // 2) :]}"
+
 
 class BacktestError(Exception):
     """Base class of all errors of this package.
 
     The text names arguments as Python does; :meth:`message` writes it with other names, as the command line does.
+    Of text of a user's that is too long for a message the middle is left out, whatever sentence it stands in.
 
     Parameters
     ----------
@@ -35,7 +53,8 @@ class BacktestError(Exception):
     def __init__(
         self, sentence: str, *, argument: str | None = None, remedies: Sequence[tuple[str, str]] = ()
     ) -> None:
-        self.sentence, self.argument, self.remedies = sentence, argument, tuple(remedies)
+        self.sentence, self.argument = shortened(sentence, LONGEST_MESSAGE), argument
+        self.remedies = tuple(remedies)
         super().__init__(self.message())
 
     def message(self, named: Callable[[str], str | None] = str, setting: str = "{}={!r}") -> str:
@@ -50,7 +69,8 @@ class BacktestError(Exception):
         """
         subject = "" if self.argument is None else f"{named(self.argument) or self.argument} "
         ways = [setting.format(name, value) for argument, value in self.remedies if (name := named(argument))]
-        return f"{subject}{self.sentence}" + (f" ({' or '.join(ways)})" if ways else "")
+        text = f"{subject}{self.sentence}" + (f" ({' or '.join(ways)})" if ways else "")
+        return shortened(text, LONGEST_MESSAGE)
 
 
 class DataError(BacktestError, ValueError):
@@ -101,6 +121,6 @@ class InputWarning(UserWarning):
 def kind_of(given: object) -> str:
     """Return the kind of a value in a word or two, for messages."""
     if given is None or isinstance(given, bool | int | float | str):
-        return repr(given)
+        return quoted(given)
     package = type(given).__module__.partition(".")[0]
     return type(given).__name__ if package == "builtins" else f"{package}.{type(given).__name__}"

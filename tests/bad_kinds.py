@@ -326,7 +326,7 @@ def position_kinds() -> Iterator[Kind]:
     yield bad_cell("a leverage of zero", leverage=0.0)
     yield bad_column("leverage stored as text", leverage=pl.Series(["10x", "5x", "20x"]))
     yield bad_column("a margin of zero", margin=pl.Series([100.0, 0.0, 100.0]))
-    yield bad_column("a margin for some only", margin=pl.Series([100.0, None, 100.0]))
+    yield bad_cell("neither margin nor leverage in a row", leverage=None)
     yield bad_column("a weight of zero", weight=pl.Series([1.0, 0.0, 1.0]))
     yield bad_cell("an id twice", position_id=1)
     yield bad_cell("no id", position_id=None)

@@ -132,6 +132,20 @@ def test_labels_of_the_same_book__are_refused(found) -> None:
     )
 
 
+def test_recorded_events__of_another_symbol_are_never_the_maps(found) -> None:
+    times = pl.Series([START, START], dtype=Time)
+    events = pl.DataFrame({"symbol": ["A", "B"], "time": times, "price": [100.0, 2.0], "notional": [1.0, 5.0]})
+    assert recorded_events(events, source="a feed", symbol="A").events["notional"].to_list() == [1.0]
+    with pytest.raises(
+        DataError, match=r"events: symbol must be one that is named, of several: there are 'A', 'B'"
+    ):
+        recorded_events(events, source="a feed")
+    with pytest.raises(DataError, match=r"events: symbol must be 'C' in some rows: there are 'A', 'B'"):
+        recorded_events(events, source="a feed", symbol="C")
+    with pytest.raises(ArgumentError, match=r"labels must be of the map's symbol 'A', are of 'B'"):
+        score(found, HISTORY, recorded_events(events[1:], source="a feed"), seed=1, trial=TRIAL)
+
+
 def test_hidden_truth__may_pay_funding_and_thin_out() -> None:
     paying = funded(HISTORY)
     book = population.from_open_interest(paying, venue()).book

@@ -26,9 +26,10 @@ class Book:
     ----------
     positions
         Any frame (polars, pandas, Arrow, columns by name) of ``symbol, side, entry_time, entry_price, quantity``
-        and ``margin``, ``leverage`` or both; optionally ``position_id`` (whole numbers or text; rows are numbered
-        from 0 without), ``weight`` (number of equal positions that a row represents), ``exit_time``,
-        ``stop_price``, ``take_profit_price`` (null: none). Other columns are carried through to the outcomes.
+        and ``margin``, ``leverage`` or both (null in one: it follows from the other); optionally ``position_id``
+        (whole numbers or text; rows are numbered from 0 without), ``weight`` (number of equal positions that a
+        row represents), ``exit_time``, ``stop_price``, ``take_profit_price`` (null: none). Other
+        columns are carried through to the outcomes.
     adjustments
         ``position_id, time`` and ``margin_change`` (added, or withdrawn where negative), ``quantity_change`` (the
         part closed, negative) or both.
@@ -152,7 +153,10 @@ def load(positions: str | Path, adjustments: str | Path | None = None) -> Book:
 
 def _row_rules(positions: pl.DataFrame) -> list[tuple[str, tuple[str, ...], pl.Expr]]:
     """Return the rules of a single row: the sentence, the columns to show, and where it is broken."""
-    rules: list[tuple[str, tuple[str, ...], pl.Expr]] = []
+    given = tuple(name for name in ("margin", "leverage") if name in positions.columns)
+    neither = pl.all_horizontal(pl.col(*given).is_null())
+    words = " or ".join(given)
+    rules: list[tuple[str, tuple[str, ...], pl.Expr]] = [(f"{words} must be given, not null", given, neither)]
     entry, is_long = pl.col("entry_price"), pl.col("side") == "long"
     if "exit_time" in positions.columns:
         late = pl.col("exit_time") <= pl.col("entry_time")

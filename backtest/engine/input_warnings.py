@@ -11,7 +11,7 @@ import polars as pl
 
 from backtest.book.accounts import Accounts
 from backtest.book.book import Book
-from backtest.errors import InputWarning
+from backtest.errors import LONGEST_MESSAGE, InputWarning, shortened
 from backtest.kernel.types import Flags
 from backtest.market.market import Market
 from backtest.schemas.arguments import closest
@@ -36,7 +36,7 @@ def warn_once(book: Book | Accounts, market: Market) -> None:
     seen.add(market)
     frame, schema = (book.positions, POSITIONS) if isinstance(book, Book) else (book.legs, LEGS)
     for sentence in (*unread(frame.columns, schema), *far(frame, market)):
-        warnings.warn(f"{schema.name}: {sentence}", InputWarning, stacklevel=4)
+        warnings.warn(shortened(f"{schema.name}: {sentence}", LONGEST_MESSAGE), InputWarning, stacklevel=4)
 
 
 def unread(columns: list[str], schema: Schema = POSITIONS) -> list[str]:

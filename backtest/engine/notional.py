@@ -30,9 +30,11 @@ def notional_at(price: str) -> pl.Expr:
 
 def selected_leverage(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.Expr:
     """Return the expression of the selected leverage: given, or entry notional / margin."""
-    if "leverage" in frame.columns:
+    if "leverage" not in frame.columns:
+        return entry_notional(contracts) / pl.col("margin")
+    if "margin" not in frame.columns or not frame["leverage"].null_count():
         return pl.col("leverage")
-    return entry_notional(contracts) / pl.col("margin")
+    return pl.col("leverage").fill_null(entry_notional(contracts) / pl.col("margin"))
 
 
 def completed(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFrame:
@@ -41,7 +43,18 @@ def completed(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFram
         return frame.with_columns(leverage=entry_notional(contracts) / pl.col("margin"))
     if "margin" not in frame.columns:
         return frame.with_columns(margin=entry_notional(contracts) / pl.col("leverage"))
-    return frame
+    return filled(frame, contracts)
+
+
+def filled(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFrame:
+    """Return positions whose margin or leverage, where null, follows from the other; columns stay those given."""
+    if not {"margin", "leverage"} <= set(frame.columns):
+        return frame
+    notional = entry_notional(contracts)
+    other = {"margin": "leverage", "leverage": "margin"}
+    return frame.with_columns(
+        pl.col(name).fill_null(notional / pl.col(other[name])) for name in other if frame[name].null_count()
+    )
 
 
 def _notional(kind: str, price: str) -> pl.Expr:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.errors import DataError, kind_of
+from backtest.errors import DataError, kind_of, quoted
 from backtest.schemas.arguments import closest
 from backtest.schemas.exact_numbers import Numbers, as_numbers, is_exact_kind
 from backtest.schemas.given_frames import as_frame
@@ -179,7 +179,7 @@ def say(value: object) -> str:
         part = value.microsecond
         fraction = "" if not part else f".{part:06d}" if part % 1000 else f".{part // 1000:03d}"
         return f"{value:%Y-%m-%d %H:%M:%S}{fraction} UTC"
-    return "null" if value is None else repr(value)
+    return "null" if value is None else quoted(value)
 
 
 def require_order(frame: pl.DataFrame, argument: str) -> None:

@@ -37,5 +37,7 @@ def _lowered(given: pl.DataFrame, kept: pl.DataFrame) -> list[str]:
     names = [name for name in ("leverage", "margin") if name in given.columns]
     if given.height != kept.height:
         return []
-    count = int(np.logical_or.reduce([(given[name] != kept[name]).to_numpy() for name in names]).sum())
+    count = int(
+        np.logical_or.reduce([(given[name] != kept[name]).fill_null(False).to_numpy() for name in names]).sum()
+    )
     return [f"leverage lowered to the limit of the tier: {plural(count, 'position')}"] if count else []

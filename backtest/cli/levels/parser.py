@@ -113,7 +113,8 @@ def _add_view(parser: Any) -> None:
         "--recorded",
         type=Path,
         metavar="FILE",
-        help="score the heatmap against these recorded liquidations: time, price, notional",
+        help="score the heatmap against these recorded liquidations: time, price, notional, and "
+        "symbol where they are of several",
     )
     against.add_argument(
         "--hidden-truth",

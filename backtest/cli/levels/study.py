@@ -185,7 +185,7 @@ class LevelStudy:
     def _labels(self) -> MapLabels:
         path = self.options.recorded
         if path is not None:
-            return recorded_events(read_frame(path, EVENTS), source=path.name)
+            return recorded_events(read_frame(path, EVENTS), source=path.name, symbol=self.symbol)
         mix = HIDDEN_MIX[self.options.leverage_mix or LEVERAGE_MIX]
         swept = self.swept
         truth = population.synthetic(

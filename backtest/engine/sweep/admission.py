@@ -10,6 +10,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.conventions import USUAL, Conventions
+from backtest.engine.notional import filled
 from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.engine.sweep.refusals import ALWAYS, refuse
 from backtest.engine.sweep.survey import Survey, position_arrays, survey
@@ -38,7 +39,7 @@ class Admitted:
 
 def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | None) -> Admitted:
     """Return the positions to sweep, after refusing, capping or leaving out what the tiers do not allow."""
-    frame, adjustments = book.positions, book.adjustments
+    frame, adjustments = filled(book.positions, prepared.contracts), book.adjustments
     positions = position_arrays(frame, prepared)
     if leverage_limit == "cap":
         frame, positions = _capped(frame, positions, prepared, threads)
@@ -71,7 +72,7 @@ def require_tables(book: Book, prepared: Prepared) -> Survey:
     TiersError
         For positions opened when no table was in force.
     """
-    positions = position_arrays(book.positions, prepared)
+    positions = position_arrays(filled(book.positions, prepared.contracts), prepared)
     found = survey(positions, prepared, None)
     refuse(book.positions, positions, found, prepared, (Refusal.NO_TABLE,))
     return found

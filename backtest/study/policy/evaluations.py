@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.notional import entry_notional
+from backtest.engine.notional import entry_notional, selected_leverage
 from backtest.engine.sweep.admission import admissible
 from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
@@ -220,7 +220,9 @@ def _sums(book: Book, venue: Venue, unit: float) -> dict[str, float]:
     """Return count, entry notional and margin of positions."""
     contracts, positions = venue.contracts_of(book.symbols), book.positions
     notional = entry_notional(contracts)
-    margin = pl.col("margin") if "margin" in positions.columns else notional / pl.col("leverage")
+    margin = notional / selected_leverage(positions, contracts)
+    if "margin" in positions.columns:
+        margin = pl.col("margin").fill_null(margin)
     each = weight(positions)
     sums = positions.lazy().with_columns(each).select(
         count=total(whole_units(pl.col("weight"), WEIGHT_UNIT)),

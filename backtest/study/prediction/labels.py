@@ -23,6 +23,7 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
+from backtest.schemas.symbols import of_symbol
 from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, Column, Schema, conform
 from backtest.shown import shown
 from backtest.study.liquidations.flow import by_interval
@@ -37,7 +38,14 @@ HOUR = timedelta(hours=1)
 COUNTED = {column.name for column in (*POSITIONS.columns, *ADJUSTMENTS.columns)} - {"position_id"}
 COUNTED |= {"long", "short"}
 
-FLOW = Schema("flow", (Column("time", Time, IN_RANGE), Column("notional", pl.Float64, NOT_NEGATIVE)))
+FLOW = Schema(
+    "flow",
+    (
+        Column("symbol", pl.String, required=False),
+        Column("time", Time, IN_RANGE),
+        Column("notional", pl.Float64, NOT_NEGATIVE),
+    ),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,8 @@ class Labels:
 
     def __post_init__(self) -> None:
         flow = conform(self.flow, FLOW)
+        if "symbol" in flow.columns and flow.height:
+            of_symbol(flow, None, "flow")
         if not flow.select((pl.col("time").diff().drop_nulls() >= self.every).all()).item():
             raise DataError(f"flow: times must rise by {self.every} or more, the interval that labels cover")
         object.__setattr__(self, "flow", flow)

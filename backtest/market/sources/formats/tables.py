@@ -128,6 +128,8 @@ def _read_times(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 def _csv(data: bytes, path: Path) -> pl.DataFrame:
     data = delimited.plain_lines(data)
+    if data.lstrip()[:1] in (b"[", b"{"):
+        raise DataError(f'table file {path} must be CSV, Parquet or feather, is JSON (kind "candles" reads lists)')
     if data[:1].isdigit():
         raise DataError(f"table file {path} must have a header: its first line begins with a number")
     try:

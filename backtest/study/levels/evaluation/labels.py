@@ -20,6 +20,7 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
+from backtest.schemas.symbols import of_symbol
 from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema, conform
 from backtest.shown import shown
 from backtest.study.liquidations.flow import weight
@@ -28,6 +29,7 @@ from backtest.study.prediction.labels import fingerprint
 EVENTS = Schema(
     "events",
     (
+        Column("symbol", pl.String, required=False),
         Column("time", Time, IN_RANGE),
         Column("price", pl.Float64, POSITIVE),
         Column("notional", pl.Float64, NOT_NEGATIVE),
@@ -43,7 +45,8 @@ class MapLabels:
     Raises
     ------
     DataError
-        For events without ``time``, ``price`` and ``notional``, or with values out of range.
+        For events without ``time``, ``price`` and ``notional``, or with values out of range; for events of other
+        symbols alone, or of several where none is named.
 
     Examples
     --------
@@ -53,24 +56,31 @@ class MapLabels:
     (1, 3)
     """
 
-    events: pl.DataFrame  #: ``time`` (open time of the bar, or the moment), ``price``, ``notional``
+    events: (
+        pl.DataFrame
+    )  #: ``time`` (open time of the bar, or the moment), ``price``, ``notional``; ``symbol`` or not
     source: str
     book: str | None = None  #: fingerprint of the hidden truth; None: recorded
+    symbol: str | None = None  #: of the events; None: theirs, where they say it
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "events", conform(self.events, EVENTS).select("time", "price", "notional").sort("time")
-        )
+        events = conform(self.events, EVENTS)
+        symbol = self.symbol
+        if "symbol" in events.columns and events.height:
+            events, symbol = of_symbol(events, symbol, "events")
+        object.__setattr__(self, "symbol", symbol)
+        object.__setattr__(self, "events", events.select("time", "price", "notional").sort("time"))
 
 
 @checked
-def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
+def recorded_events(events: pl.DataFrame, *, source: str, symbol: str | None = None) -> MapLabels:
     """Return labels of recorded liquidations.
 
     Parameters
     ----------
-    events : ``time, price, notional``
+    events : ``time, price, notional``, and ``symbol`` where they are of several
     source : who recorded them, and their known errors
+    symbol : whose events to take; None: there is one
 
     Examples
     --------
@@ -79,7 +89,7 @@ def recorded_events(events: pl.DataFrame, *, source: str) -> MapLabels:
     >>> recorded_events(events, source="feed of an exchange").events.columns
     ['time', 'price', 'notional']
     """
-    return MapLabels(events, source)
+    return MapLabels(events, source, symbol=symbol)
 
 
 @checked
@@ -112,4 +122,4 @@ def hidden_events(
     events = outcomes.filter("liquidated", pl.col("symbol") == symbol).select(
         time="outcome_time", price="liquidation_price", notional=pl.col("fill_notional") * left
     )
-    return MapLabels(events, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book))
+    return MapLabels(events, "; ".join(("hidden truth", *book.assumptions)), fingerprint(book), symbol)

@@ -294,6 +294,10 @@ def _shifted(grid: LevelGrid, held: dict[str, Floats], away: Floats, shift: floa
 
 
 def _require_independence(levels: Levels, labels: MapLabels) -> None:
+    if labels.symbol not in (None, levels.grid.symbol):
+        raise ArgumentError(
+            f"must be of the map's symbol {levels.grid.symbol!r}, are of {labels.symbol!r}", argument="labels"
+        )
     if labels.book is None:
         return
     if levels.book is None:
