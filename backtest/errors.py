@@ -14,10 +14,31 @@ Suspicious positions that are accepted raise an :class:`InputWarning`, once for 
 argument, the rule, how many rows break it and the first of them.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 #: Characters of a message, and of one value in it; of longer ones the middle is left out.
 LONGEST_MESSAGE, LONGEST_VALUE = 4_000, 200
+
+
+#: The beginning of an address of object storage, whose second slash a path has lost. A drive has one letter.
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def require_folder_of_this_machine(folder: object, argument: str) -> None:
+    """Raise where results are to be written to an address: they would go to a folder of such a name here.
+
+    Raises
+    ------
+    ArgumentError
+        For an address.
+    """
+    if ADDRESS.match(str(folder)):
+        raise ArgumentError(
+            f"must be a folder of this machine, is the address {quoted(str(folder))}: results are not written to "
+            "object storage",
+            argument=argument,
+        )
 
 
 def quoted(value: object) -> str:

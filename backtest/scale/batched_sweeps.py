@@ -16,14 +16,15 @@ import numpy as np
 from backtest.book.book import Book
 from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.sweep.sweep import sweep as sweep_in_memory
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, require_folder_of_this_machine
 from backtest.market.market import INTERVAL
 from backtest.rules.timeline import by_symbol
 from backtest.rules.venue import Venue
 from backtest.scale import unique_ids
 from backtest.scale.atomic_files import discard
-from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, stamp
+from backtest.scale.batches import Batch, StorageOptions, files, is_remote, plan, scan
 from backtest.scale.executors import Executor, Serial, is_unwritable
+from backtest.scale.inputs import absolute, code_digest, content_of, contents, identity_of
 from backtest.scale.levels import grids_asked, require_known
 from backtest.scale.manifest import opened
 from backtest.scale.merge import merge
@@ -118,22 +119,37 @@ def sweep(
         raise ArgumentError(f"must be an interval like 15m, 1h or 1d, is {every!r}", argument="every")
     if not 0 < unit < float("inf"):
         raise ArgumentError(f"must be above zero, is {unit!r}", argument="unit")
+    require_folder_of_this_machine(folder, "folder")
     conventions = conventions.with_(**changes)
     tables = by_symbol(conventions.tiers, [venue.contract(symbol) for symbol in prices.known])
     if conventions.gap_limit != "market":  # gaps are then reported by it too
         prices = dataclasses.replace(prices, gap_limit=conventions.gap_limit)
     conventions = conventions.with_(tiers=tables, gap_limit="market")
+    prices = dataclasses.replace(
+        prices,
+        bars=absolute(str(prices.bars)),
+        funding=None if prices.funding is None else absolute(str(prices.funding)),
+    )
+    changed = None if adjustments is None else absolute(str(adjustments))
     with closing(executor or Serial()) as executor:
         grids = grids_asked(levels, drift)
         require_known(grids, prices.known if grids else ())
-        batches = plan(str(positions), batch_rows, storage)
+        batches = plan(absolute(str(positions)), batch_rows, storage)
+        own = frozenset(batch.path for batch in batches)
+        inputs = dict(prices.identities())
+        for path in [*own, *([] if changed is None else files(changed, "adjustments"))]:
+            inputs[path] = identity_of(path) if not is_remote(path) else None
+        if changed is not None and is_remote(changed):
+            inputs[changed] = content_of(scan(changed, False, storage))
         job = Job(
-            folder=Path(folder),
+            folder=Path(folder).absolute(),
             prices=prices,
-            stamps=prices.stamps(),
+            files=inputs,
+            positions=own,
+            code=code_digest(),
             venue=venue,
             conventions=conventions,
-            adjustments=None if adjustments is None else str(adjustments),
+            adjustments=changed,
             every=every,
             unit=unit,
             keep_outcomes=keep_outcomes,
@@ -173,14 +189,14 @@ def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
 def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, Any]:
     """Return all inputs that outcomes and sums depend on, which do not include the executor."""
     prices = dataclasses.replace(job.prices, storage=None)
-    stamps = {_resolved(path): found for path, found in job.stamps.items()}
-    changes = [] if job.adjustments is None else files(job.adjustments, "adjustments")
+    others = {path: found for path, found in job.files.items() if path not in job.positions}
     return {
+        "code": job.code,
         "version": import_module("backtest").__version__,
         "positions": list(dict.fromkeys(_resolved(batch.path) for batch in batches)),
-        "adjustments": {_resolved(path): stamp(path) for path in changes},
+        "files": {_resolved(path): found for path, found in contents(others).items()},
         "batch_rows": batch_rows,
-        "prices": {name: str(value) for name, value in vars(prices).items() if name in WINDOW} | stamps,
+        "prices": {name: str(value) for name, value in vars(prices).items() if name in WINDOW},
         "venue": _digest(job.venue),
         "conventions": json.loads(json.dumps(dataclasses.asdict(job.conventions), default=str)),
         "every": job.every,

@@ -145,12 +145,6 @@ def readable_parquet(what: str, path: str) -> AbstractContextManager[None]:
     return readable(f"{what} file {path}", "Parquet")
 
 
-def stamp(path: str) -> list[int]:
-    """Return size and time of the last change (ns) of a local file, by which a change is noticed."""
-    found = Path(path)
-    return [found.stat().st_size, found.stat().st_mtime_ns] if found.exists() else []
-
-
 def _same(known: tuple[str, pl.Schema] | None, path: str, schema: pl.Schema) -> tuple[str, pl.Schema]:
     """Return the first file and its columns; raise where others differ."""
     if known is None or known[1] == schema:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from backtest.errors import DataError
 from backtest.market.files import read_frame
 from backtest.market.market import GAP_LIMIT, Market
-from backtest.scale.batches import StorageOptions, files, is_remote, readable_parquet, scan, stamp
+from backtest.scale.batches import StorageOptions, files, is_remote, readable_parquet, scan
+from backtest.scale.inputs import Identity, content_of, identity_of
 from backtest.schemas.frames import BARS, FUNDING
 from backtest.schemas.validation import Schema, conform
 
@@ -69,10 +69,13 @@ class Prices:
             funding = _collected(charges, FUNDING, self.funding)
         return Market(bars, None if funding is None or funding.is_empty() else funding, gap_limit=self.gap_limit)
 
-    def stamps(self) -> dict[str, Any]:
-        """Return size and time of the last change of each file, by path."""
+    def identities(self) -> dict[str, Identity | list[int] | None]:
+        """Return what each file is, by path; of object storage what its rows are."""
         paths = _files(self.bars, "bars") + ([] if self.funding is None else _files(self.funding, "funding"))
-        return {path: [] if is_remote(path) else stamp(path) for path in paths}
+        return {
+            path: content_of(scan(path, False, self.storage)) if is_remote(path) else identity_of(path)
+            for path in paths
+        }
 
     def _bars(self) -> pl.LazyFrame:
         rows = _scanned(self.bars, BARS, self.storage)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from backtest.errors import BacktestError, IncompleteError
-from backtest.scale.batches import Batch, is_remote, stamp
+from backtest.scale.batches import Batch, is_remote
 from backtest.scale.executors import Done, Executor, WorkError, is_unwritable
+from backtest.scale.inputs import Identity, content_of
 from backtest.scale.manifest import Manifest, is_whole
 from backtest.scale.merge import forget
 from backtest.scale.result import Progress, Result
@@ -25,7 +26,6 @@ class Run:
     def __init__(self, job: Job, manifest: Manifest, batches: Sequence[Batch]) -> None:
         self.job, self.manifest = job, manifest
         self.batches = {batch.name: batch for batch in batches}
-        self.inputs = {batch.name: _inputs(batch) for batch in batches}
         self.records = {name: self._record(name) for name in self.batches if name in manifest}
         for name in list(self.records):
             if not self._holds(name):
@@ -109,7 +109,7 @@ class Run:
             self.failed[done.name] = f"{self.batches[done.name]}: {reason}"
             return
         swept: Swept = done.value
-        record = {**vars(swept), "input": self.inputs[done.name]}
+        record = {**vars(swept), "input": self._input(self.batches[done.name], swept.content)}
         self.manifest.finish(done.name, lambda path: path.write_text(json.dumps(record), "utf-8"))
         self.records[done.name] = record
 
@@ -122,7 +122,18 @@ class Run:
         """Whether neither the input nor the results of a batch have changed since it was swept."""
         record, folder = self.records[name], self.job.folder
         whole = (is_whole(folder / file, checksum) for file, checksum in record["files"].items())
-        return record["input"] == self.inputs[name] and all(whole)
+        return all(whole) and record["input"] == self._input(self.batches[name])
+
+    def _input(self, batch: Batch, content: Sequence[int] | None = None) -> list[Any]:
+        """Return what a batch is made of: its file, or its rows in object storage, and those numbered before.
+
+        The rows are read where their ``content`` is not given.
+        """
+        numbered = [] if batch.unnamed_before is None else [batch.unnamed_before]
+        if is_remote(batch.path):
+            return [*(content or content_of(batch.scan(self.job.storage))), *numbered]
+        found = self.job.files[batch.path]
+        return [*(found.content if isinstance(found, Identity) else []), *numbered]
 
     def _done(self) -> int:
         return sum(self.batches[name].rows or 0 for name in self.records)
@@ -134,9 +145,3 @@ class Run:
         also = f"; also {'; '.join(others)}{more}" if others else ""
         counted = f"{len(names):,} of {len(self.batches):,} batches could not be swept"
         return f"{counted}, the others are finished and stay: {self.failed[names[0]]}{also}"
-
-
-def _inputs(batch: Batch) -> list[int]:
-    """Return what shows a change of a batch's rows: size and time of its file, and the rows numbered before it."""
-    numbered = [] if batch.unnamed_before is None else [batch.unnamed_before]
-    return numbered if is_remote(batch.path) else stamp(batch.path) + numbered

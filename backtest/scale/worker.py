@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from backtest.market.market import Market
 from backtest.rules.timeline import of_symbols
 from backtest.rules.venue import Venue
 from backtest.scale.atomic_files import draft, settle
-from backtest.scale.batches import Batch, StorageOptions, ids_of, readable_parquet, scan
+from backtest.scale.batches import Batch, StorageOptions, ids_of, is_remote, readable_parquet, scan
+from backtest.scale.inputs import Identity, content_of, require_same, require_same_code
 from backtest.scale.manifest import quick_checksum_of
 from backtest.scale.prices import Prices
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
@@ -40,7 +41,9 @@ class Job:
 
     folder: Path
     prices: Prices
-    stamps: Mapping[str, Any]  #: of the price files, so that a worker reads changed ones again
+    files: Mapping[str, Identity | Sequence[int] | None]  #: all inputs as the driver sees them, by path
+    positions: frozenset[str]  #: of these, those of positions
+    code: str  #: digest of the driver's
     venue: Venue
     conventions: Conventions  #: tables by symbol, of all that the prices hold
     adjustments: str | None
@@ -58,6 +61,7 @@ class Swept:
     """Result of a batch: rows, files with checksums, seconds by stage."""
 
     rows: int
+    content: Sequence[int] | None  #: of the batch's rows, where they are of object storage
     files: Mapping[str, str]  #: checksum by path below the folder
     seconds: Mapping[str, float]
 
@@ -87,8 +91,12 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
         Where its files cannot be written.
     """
     watch = Stopwatch()
+    require_same_code(job.code)
     with watch.stage("read"):
-        book = _book(job, batch)
+        _require_inputs(job, batch)
+        positions = batch.read(job.storage)
+        content = content_of(positions.lazy()) if is_remote(batch.path) else None
+        book = _book(job, positions)
         market = _market(job, book)
     with watch.stage("sweep"):
         outcomes = sweep(book, market, job.venue, conventions=conventions_of(job, market), threads=job.threads)
@@ -99,7 +107,7 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
         if job.keep_outcomes:
             written[f"{OUTCOMES}/{batch.name}.parquet"] = outcomes
         sums = {file: _write(job.folder, file, frame) for file, frame in written.items()}
-    return Swept(outcomes.height, sums, watch.seconds)
+    return Swept(outcomes.height, content, sums, watch.seconds)
 
 
 def conventions_of(job: Job, market: Market) -> Conventions:
@@ -107,8 +115,15 @@ def conventions_of(job: Job, market: Market) -> Conventions:
     return replace(job.conventions, tiers=of_symbols(job.conventions.tiers, market.symbols))
 
 
-def _book(job: Job, batch: Batch) -> Book:
-    positions = batch.read(job.storage)
+def _require_inputs(job: Job, batch: Batch) -> None:
+    """Raise where this worker sees other files than the driver."""
+    for path, found in job.files.items():
+        own = path == batch.path or path not in job.positions
+        if own and not is_remote(path) and not isinstance(found, list):
+            require_same(path, found, "positions" if path == batch.path else "input")  # type: ignore[arg-type]
+
+
+def _book(job: Job, positions: pl.DataFrame) -> Book:
     if job.adjustments is None or "position_id" not in positions.columns:
         return Book(positions)
     own = ids_of(positions.lazy()).collect()
@@ -126,7 +141,7 @@ _last: list[tuple[Any, Market]] = []
 
 
 def _market(job: Job, book: Book) -> Market:
-    key = (job.prices, job.stamps)
+    key = (job.prices, {path: found for path, found in job.files.items() if path not in job.positions})
     for known, market in _last:
         if known == key and set(book.symbols) <= set(market.symbols):
             return market

@@ -146,7 +146,7 @@ def add_out(group: Any, *, default: Path | None) -> None:
     """Add the output folder and the number of threads."""
     group.add_argument(
         "--out",
-        type=Path,
+        type=types.folder,
         metavar="DIR",
         required=default is None,
         default=default,

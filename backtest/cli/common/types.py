@@ -6,10 +6,21 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from backtest.errors import ArgumentError, require_folder_of_this_machine
+
 
 def source(text: str) -> Path | str:
     """Return a path, or an address of object storage as it is."""
     return text if "://" in text else Path(text)
+
+
+def folder(text: str) -> Path:
+    """Return a folder to write to."""
+    try:
+        require_folder_of_this_machine(text, "")
+    except ArgumentError as error:
+        raise ArgumentTypeError(error.sentence) from None
+    return Path(text)
 
 
 def setting(text: str) -> tuple[str, str]:

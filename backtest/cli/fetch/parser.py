@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import types
@@ -62,7 +61,7 @@ def add_fetch(commands: Any) -> None:
         "--refresh", action="store_true", help="check which files the venue has replaced, and download those again"
     )
     how.add_argument("--offline", action="store_true", help="download nothing, report what is on disk")
-    how.add_argument("--folder", type=Path, metavar="DIR", help="folder to keep the data in")
+    how.add_argument("--folder", type=types.folder, metavar="DIR", help="folder to keep the data in")
     how.add_argument(
         "--parallel", type=types.count, default=6, metavar="N", help="simultaneous downloads (default: 6)"
     )
@@ -76,7 +75,7 @@ def add_fetch(commands: Any) -> None:
     )
     how.add_argument(
         "--out",
-        type=Path,
+        type=types.folder,
         metavar="DIR",
         help="also write bars.parquet and funding.parquet, as `backtest run` reads them, and quality.parquet "
         "to DIR",

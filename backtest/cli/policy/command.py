@@ -29,6 +29,7 @@ from backtest.engine.sweep.sweep import tiers_used
 from backtest.errors import ArgumentError
 from backtest.rules.venue import venue_files
 from backtest.scale import manifest
+from backtest.scale.inputs import code_digest
 from backtest.scale.manifest import Manifest
 from backtest.study.policy.evaluations import evaluate, intended
 from backtest.study.policy.grid import History, Intended, Rules
@@ -115,12 +116,12 @@ def _shard(history: str, book: str, rules: Rules) -> str:
 
 
 def _job(file: GridFile) -> dict[str, Any]:
-    """Return the key of the cells: settings except the question, inputs, and this version."""
+    """Return the key of the cells: settings except the question, inputs, and this code."""
     settings = {name: value for name, value in file.settings.items() if name != "question"}
     inputs = {name: checksum for name, checksum in file.hashes().items() if name != str(file.path)}
     bundled = venue_files().get(str(file.settings["venue"]))
     rules = sha256(bundled.read_bytes()).hexdigest() if bundled else None
-    plain = {"settings": settings, "inputs": inputs, "venue": rules, "version": backtest.__version__}
+    plain = {"settings": settings, "inputs": inputs, "venue": rules, "code": code_digest()}
     if isinstance(file.settlement, Replayed):  # what bundled venues' procedures were when cells were finished
         plain["procedures"] = {name: repr(changes) for name, changes in file.settlement.named.items()}
     return dict(json.loads(json.dumps(plain, default=str)))

@@ -75,7 +75,7 @@ def add_policy(commands: Any) -> None:
         "grid", type=Path, metavar="GRID.toml", help="file with histories, books and rules, see below"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", default=Path("out"), help="output folder (default: out)"
+        "--out", type=types.folder, metavar="DIR", default=Path("out"), help="output folder (default: out)"
     )
     parser.add_argument(
         "--threads", type=types.count, metavar="N", help="number of threads (default: one per core)"

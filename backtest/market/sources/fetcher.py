@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from backtest.errors import ArgumentError, FetchError
+from backtest.errors import ArgumentError, FetchError, require_folder_of_this_machine
 from backtest.market.sources import manifest, plan, recent, store
 from backtest.market.sources.archives import HOSTS, Period, Series, path_of
 from backtest.market.sources.archives import series as named_series
@@ -51,6 +51,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.parallel <= MOST_PARALLEL:
             raise ArgumentError(f"must lie between 1 and {MOST_PARALLEL}, is {self.parallel}", argument="parallel")
+        require_folder_of_this_machine(self.folder, "folder")
         if self.folder.is_file():
             raise ArgumentError(f"must be one to keep data in: {self.folder} is a file", argument="folder")
         strangers = sorted(set(self.hosts) - set(HOSTS))
