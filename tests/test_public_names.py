@@ -20,7 +20,7 @@ OFFERED = {
     "backtest.population": (
         "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix from_open_interest from_volume synthetic"
     ),
-    "backtest.trades": "SOURCES Trades read",
+    "backtest.trades": "Check SOURCES Trades check read to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
     "backtest.rules": "Contract Cross Impact Procedure TierTable Venue margin venue_files",
     "backtest.market": "Market load quality sample sources",

@@ -1,0 +1,195 @@
+"""Check of trades: would each have been liquidated, where, at which leverage, and what would have held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Unpack
+
+import polars as pl
+
+from backtest.engine.conventions import USUAL, Changes, Conventions
+from backtest.errors import ArgumentError
+from backtest.market.market import Market
+from backtest.rules.venue import Venue
+from backtest.schemas.arguments import checked
+from backtest.shown import shown
+from backtest.trades.book import Keep, sized
+from backtest.trades.on_venue import OnVenue
+from backtest.trades.placement import Placed, placed
+from backtest.trades.reader import Trades
+from backtest.trades.verdict import counts, sentence
+
+
+@dataclass(frozen=True, eq=False)
+@shown("sentence", "counts", "notes")
+class Check:
+    """What would have become of trades; see :func:`check` for the columns."""
+
+    rows: pl.DataFrame  #: a row a trade, venue and leverage
+    counts: pl.DataFrame  #: a row a venue and leverage (null: the list's own)
+    sentence: str
+    left_out: pl.DataFrame  #: ``price_venue, trade_id, symbol, reason``
+    notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.sentence}</p>{self.counts._repr_html_()}"
+
+
+@checked
+def check(
+    trades: Trades,
+    market: Market | Mapping[str, Market],
+    *,
+    venues: Sequence[Venue],
+    leverages: Sequence[float] | None = None,
+    keep: Keep = "size",
+    fees: float | None = None,
+    conventions: Conventions = USUAL,
+    threads: int | None = None,
+    **changes: Unpack[Changes],
+) -> Check:
+    """Return for each trade, venue and leverage whether it is liquidated, how near it came, and what would hold.
+
+    Parameters
+    ----------
+    trades
+        As :func:`read` returns them.
+    market
+        Prices and funding for every venue, or a market for each by the venue's name.
+    venues
+        Rules to check under, names or :class:`~backtest.Venue`.
+    leverages
+        To check at; None: each trade's own.
+    keep
+        What another leverage leaves as it was: the size (less margin), or the stake (more quantity).
+    fees
+        Fee of each fill as a fraction of its notional; None: the fees of the list, or none.
+    conventions, threads, **changes
+        As of :func:`~backtest.sweep`.
+
+    Returns
+    -------
+    Check
+        Its ``rows``: ``trade_id, symbol, side, venue, price_venue, leverage, margin, quantity, entry_time,
+        entry_price, exit_time, exit_price, outcome, certainly_liquidated, possibly_liquidated, outcome_time,
+        outcome_until, possible_time, liquidation_price, peak_margin_ratio, closest_distance_percent,
+        closest_distance_days, closest_time, margin_that_holds, highest_surviving_leverage, limited_by,
+        realised_pnl, logged_pnl, pnl_difference, recorded, tier_source``. ``docs/my_trades.md`` says what each
+        means.
+
+    Raises
+    ------
+    ArgumentError
+        Where a leverage is not known, or an option is not possible.
+    DataError
+        Where the prices cover none of the trades, or are not those of the list.
+
+    Examples
+    --------
+    >>> from backtest import trades
+    >>> mine = {"symbol": "BTC/USDT:USDT", "side": ["long"], "entry_time": [noon], "entry_price": [38_714.0],
+    ...         "quantity": [0.5], "exit_time": [noon + timedelta(hours=3)], "exit_price": [36_000.0]}
+    >>> found = trades.check(trades.read(mine), market, venues=["binance"], leverages=[2, 10])
+    >>> found.rows.select("leverage", "outcome", "highest_surviving_leverage")
+    shape: (2, 3)
+    ┌──────────┬────────────┬────────────────────────────┐
+    │ leverage ┆ outcome    ┆ highest_surviving_leverage │
+    │ ---      ┆ ---        ┆ ---                        │
+    │ f64      ┆ enum       ┆ f64                        │
+    ╞══════════╪════════════╪════════════════════════════╡
+    │ 2.0      ┆ exited     ┆ 4.176605                   │
+    │ 10.0     ┆ liquidated ┆ 4.176605                   │
+    └──────────┴────────────┴────────────────────────────┘
+    """
+    conventions = conventions.with_(**changes)
+    stages = Stages(trades, market, venues, leverages, keep, fees, conventions, threads)
+    rows = pl.concat(list(stages.parts()))
+    return Check(rows, stages.counts, stages.sentence, stages.left_out, stages.notes)
+
+
+class Stages:
+    """A check, one venue and leverage after another."""
+
+    def __init__(
+        self,
+        trades: Trades,
+        market: Market | Mapping[str, Market],
+        venues: Sequence[Venue],
+        leverages: Sequence[float] | None,
+        keep: Keep,
+        fees: float | None,
+        conventions: Conventions,
+        threads: int | None,
+    ) -> None:
+        if not venues:
+            raise ArgumentError("must name at least one venue", argument="venues")
+        names = [venue.name for venue in venues]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ArgumentError(f"must be different, {twice[0]} is there twice", argument="venues")
+        self.log, self.venues, self.keep, self.fees = trades, venues, keep, fees
+        self.leverages: list[float | None] = [None] if leverages is None else [float(one) for one in leverages]
+        if not self.leverages or not all(one is None or 0 < one < 1e6 for one in self.leverages):
+            raise ArgumentError(f"must be numbers above zero, are {leverages!r}", argument="leverages")
+        self.conventions, self.threads = conventions, threads
+        self._counted: list[pl.DataFrame] = []
+        self.markets = {name: _market_of(market, name) for name in names}
+        found: dict[int, Placed] = {}
+        self.placed = {name: found.setdefault(id(one), placed(trades, one)) for name, one in self.markets.items()}
+        for place in self.placed.values():
+            for leverage in self.leverages:
+                sized(place.trades, leverage, keep)  # refuses at once what a later leverage would refuse
+
+    @property
+    def left_out(self) -> pl.DataFrame:
+        """Trades that the prices do not cover."""
+        parts = [place.left_out.with_columns(price_venue=pl.lit(name)) for name, place in self.placed.items()]
+        return pl.concat(parts).select("price_venue", "trade_id", "symbol", "reason")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of the trades, each sentence once."""
+        return tuple(dict.fromkeys(note for place in self.placed.values() for note in place.notes))
+
+    def on(self, name: str) -> OnVenue:
+        """Return the trades on one of the venues."""
+        venue = next(venue for venue in self.venues if venue.name == name)
+        return OnVenue(
+            self.log,
+            self.placed[name],
+            self.markets[name],
+            venue,
+            self.conventions,
+            self.keep,
+            self.fees,
+            self.threads,
+        )
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows of each venue and leverage, and count them."""
+        self._counted.clear()
+        for venue in self.venues:
+            there = self.on(venue.name)
+            for leverage in self.leverages:
+                rows = there.rows(leverage)
+                self._counted.append(counts(rows, venue.name, leverage))
+                yield rows
+
+    @property
+    def counts(self) -> pl.DataFrame:
+        """The counts of the rows that were made."""
+        return pl.concat(self._counted)
+
+    @property
+    def sentence(self) -> str:
+        """The answer in a sentence a venue."""
+        return sentence(self.counts, self.keep, {venue.name: venue.title for venue in self.venues})
+
+
+def _market_of(market: Market | Mapping[str, Market], name: str) -> Market:
+    if isinstance(market, Market):
+        return market
+    if name not in market:
+        raise ArgumentError(f"has no prices for {name}: there are {', '.join(market)}", argument="market")
+    return market[name]

@@ -1,0 +1,361 @@
+"""Trades on one venue: swept at each leverage, with how near each came and what would have held."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.book.book import Book
+from backtest.engine.conventions import Conventions
+from backtest.engine.sweep.prepare import Prepared, prepare
+from backtest.engine.sweep.survey import symbol_codes
+from backtest.engine.sweep.sweep import sweep
+from backtest.errors import DataError
+from backtest.kernel.types import Floats, Integers
+from backtest.market.market import Market
+from backtest.rules.contract import Contract
+from backtest.rules.venue import Venue
+from backtest.schemas.frames import ADJUSTMENTS, Time
+from backtest.trades import counted, money
+from backtest.trades.book import Keep, scaled, sized
+from backtest.trades.lives import Lives, lives_of
+from backtest.trades.placement import Placed
+from backtest.trades.reader import Trades
+from backtest.trades.symbols import same
+
+#: What becomes of a trade: as a sweep says, or never opened there.
+TradeOutcome = pl.Enum(["liquidated", "exited", "open", "unknown", "rejected", "no_rules"])
+
+#: What keeps leverage from being higher.
+LimitedBy = pl.Enum(["price", "tier"])
+
+MOMENT = timedelta(milliseconds=1)
+FOREVER = np.iinfo(np.int64).max
+
+#: Whether sweeps take additions.
+TAKES_ADDITIONS = any(column.name == "price" for column in ADJUSTMENTS.columns)
+
+
+class OnVenue:
+    """The trades of a log that a market covers, under one venue's rules."""
+
+    def __init__(
+        self,
+        log: Trades,
+        placed: Placed,
+        market: Market,
+        venue: Venue,
+        conventions: Conventions,
+        keep: Keep,
+        fees: float | None,
+        threads: int | None,
+    ) -> None:
+        self.log, self.venue, self.keep, self.fees, self.threads = log, venue, keep, fees, threads
+        self.conventions = replace(conventions, leverage_limit="filter")
+        names = {symbol: _spelled(symbol, venue) for symbol in placed.trades["symbol"].unique(maintain_order=True)}
+        ruled = {symbol: name for symbol, name in names.items() if name is not None}
+        if not ruled:
+            raise DataError(
+                f"venue {venue.name} has no rules for {', '.join(names)}: it lists {', '.join(venue.contracts)}"
+            )
+        own = pl.col("symbol").is_in(list(ruled))
+        self.unruled = placed.trades.filter(~own)
+        self.market = _named(market, ruled)
+        renamed = pl.col("symbol").replace(ruled)
+        trades = placed.trades.filter(own).with_columns(given_symbol="symbol", symbol=renamed)
+        self.trades = trades.with_columns(self._lives(trades)).with_row_index("row")
+        self.changes = placed.changes.join(self.trades.select("trade_id"), on="trade_id", how="semi")
+        #: trades whose answers need a search: those changed, and rates that follow mark and leverage both
+        keyed = [name for name in ruled.values() if venue.contract(name).needs_leverages]
+        changed = self.trades["trade_id"].is_in(self.changes["trade_id"].implode())
+        self.searched = (changed | self.trades["symbol"].is_in(keyed)).to_numpy()
+        if not TAKES_ADDITIONS and (self.changes["quantity_change"] > 0).any():
+            raise DataError("trades that were added to cannot be checked yet")
+
+    def _lives(self, trades: pl.DataFrame) -> list[pl.Series]:
+        """Return the last moment of each certain life: the opening of the bar that the trade was closed in."""
+        exits = trades["exit_time"].to_physical().fill_null(FOREVER).to_numpy()
+        floors = exits.copy()
+        for number, symbol in enumerate(self.market.symbols):
+            own = (trades["symbol"] == symbol).to_numpy()
+            first, last = self.market.firsts[number : number + 2]
+            times = self.market.times[first:last]
+            bars = np.searchsorted(times, exits[own], side="right") - 1
+            inside = (bars >= 0) & (exits[own] < times[bars] + self.market.intervals[number])
+            floors[own] = np.where(inside, times[bars], exits[own])
+        return [pl.Series("certain_until", floors)]
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        return prepare(self._book(sized(self.trades, 1.0, "size")), self.market, self.venue, self.conventions)
+
+    @property
+    def contracts(self) -> list[Contract]:
+        """The contracts of the trades."""
+        return self._prepared.contracts
+
+    def _book(self, frame: pl.DataFrame, *, possible: bool = False, margin: Floats | None = None) -> Book:
+        """Return trades as positions, in their certain or their possible lives."""
+        entry = pl.col("entry_from" if possible else "entry_time")
+        certain = pl.col("certain_until")
+        ends = pl.when(certain < FOREVER).then(certain).cast(Time)
+        exits = pl.col("exit_until") if possible else pl.max_horizontal(ends, pl.col("entry_time") + MOMENT)
+        positions = frame.select(
+            pl.col("row").cast(pl.Int64).alias("position_id"),
+            "symbol",
+            "side",
+            entry.alias("entry_time"),
+            "entry_price",
+            "quantity",
+            "leverage",
+            exit_time=pl.when(pl.col("exit_time").is_not_null()).then(exits),
+            **({} if margin is None else {"margin": pl.Series(margin)}),
+        )
+        if self.changes.is_empty():
+            return Book(positions)
+        numbers = frame.select("trade_id", pl.col("row").cast(pl.Int64))
+        own = scaled(self.changes.join(frame.select("trade_id"), on="trade_id", how="semi"), frame)
+        own = own.rename({"position_id": "trade_id"}).join(numbers, on="trade_id", maintain_order="left")
+        return Book(positions, own.drop("trade_id").rename({"row": "position_id"}) if own.height else None)
+
+    def swept(self, frame: pl.DataFrame, *, possible: bool = False, margin: Floats | None = None) -> pl.DataFrame:
+        """Return the outcomes of trades; those that the tiers do not allow are left out."""
+        book = self._book(frame, possible=possible, margin=margin)
+        conventions = replace(self.conventions, entry_bar="tested") if possible else self.conventions
+        return sweep(book, self.market, self.venue, conventions=conventions, threads=self.threads)
+
+    def rows(self, leverage: float | None) -> pl.DataFrame:
+        """Return a row a trade at a leverage, with the columns of :func:`~backtest.trades.check`."""
+        frame = sized(self.trades, leverage, self.keep)
+        found = self.swept(frame).select(
+            pl.col("position_id").cast(pl.UInt32).alias("row"),
+            "outcome",
+            "liquidated",
+            "outcome_time",
+            "liquidation_price",
+            "funding_paid",
+            swept_pnl="realised_pnl",
+        )
+        rows = frame.join(found, on="row", how="left", maintain_order="left")
+        rows = rows.with_columns(
+            rejected=pl.col("outcome").is_null(), liquidated=pl.col("liquidated").fill_null(False)
+        )
+        rows = self._with_certainty(rows)
+        rows = rows.with_columns(self._distances(rows))
+        rows = rows.with_columns(money.columns(rows, self.changes, self.log, self.venue, self.fees))
+        return pl.concat([self._named(rows), self._without_rules(leverage)], how="diagonal").select(COLUMNS)
+
+    def _with_certainty(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return rows with whether a trade is liquidated in its certain and in its possible life."""
+        side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
+        no_bar = pl.col("certain_until") <= pl.col("entry_time").to_physical()
+        beyond = (side * (pl.col("exit_price") - pl.col("liquidation_price")) <= 0).fill_null(False)
+        rows = rows.with_columns(certain=pl.col("liquidated") & ~no_bar)
+        asked = rows.filter(~pl.col("certain") & ~pl.col("rejected"))
+        possible = self.swept(asked, possible=True).filter("liquidated") if asked.height else None
+        if possible is not None:
+            hit = possible.select(
+                pl.col("position_id").cast(pl.UInt32).alias("row"),
+                possible_time="outcome_time",
+                possible_price="liquidation_price",
+            )
+            rows = rows.join(hit, on="row", how="left", maintain_order="left")
+        else:
+            rows = rows.with_columns(possible_time=pl.lit(None, Time), possible_price=pl.lit(None, pl.Float64))
+        might = pl.col("certain") | pl.col("possible_time").is_not_null() | (beyond & ~pl.col("rejected"))
+        outcome = (
+            pl.when("rejected").then(pl.lit("rejected"))
+            .when("certain").then(pl.lit("liquidated"))
+            .when("liquidated").then(pl.lit("exited"))
+            .otherwise(pl.col("outcome").cast(pl.String))
+        )  # fmt: skip
+        ended = pl.when("certain").then("outcome_time").otherwise(pl.coalesce("exit_time", "outcome_time"))
+        return rows.with_columns(
+            outcome=outcome.cast(TradeOutcome),
+            possible=might,
+            outcome_time=pl.when(~pl.col("rejected") & (outcome != "open")).then(ended),
+        )
+
+    @cached_property
+    def _all_lives(self) -> list[Lives]:
+        """The lives of every trade without changes, each with the largest notional that may be asked about."""
+        trades = self.trades
+        largest = (trades["quantity"] * trades["entry_price"]).to_numpy().copy()
+        if self.keep == "stake":
+            most = max(
+                (float(t.max_leverages.max()) for c in self._prepared.contracts for t in c.tables), default=1.0
+            )
+            largest *= min(most, 1_000.0) / trades["leverage"].fill_null(1.0).to_numpy()
+        return lives_of(
+            self._prepared,
+            symbol=symbol_codes(trades["symbol"], self.market.symbols).astype(np.int64),
+            side=trades["side"].to_physical().to_numpy().astype(np.int64),
+            entry_time=trades["entry_time"].to_physical().to_numpy(),
+            exit_time=trades["certain_until"].to_numpy(),
+            entry_price=trades["entry_price"].to_numpy(),
+            largest=largest,
+        )
+
+    @cached_property
+    def _highest(self) -> tuple[Floats, pl.Series]:
+        """The highest leverage that each trade survives, whatever leverage is checked, and what limits it."""
+        count = self.trades.height
+        highest, by_price = np.full(count, np.nan), np.zeros(count, np.bool_)
+        for lives in self._all_lives:
+            highest[lives.rows], by_price[lives.rows] = counted.highest_leverage(lives, self.trades, self.keep)
+        if self.searched.any():
+            own = np.flatnonzero(self.searched)
+            highest[own], by_price[own] = counted.highest_by_sweeps(self, self.trades[own])
+        limited = pl.Series(np.where(by_price, "price", "tier")).cast(LimitedBy)
+        return highest, pl.select(pl.when(pl.Series(~np.isnan(highest))).then(limited)).to_series()
+
+    def _distances(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Return how near each trade came, and what would have held."""
+        count = rows.height
+        names = ("margin", "margin_that_holds", "peak_margin_ratio", "reached", "closest_price", "volatility")
+        found: dict[str, Any] = {name: np.full(count, np.nan) for name in names}
+        moments = np.full(count, -1, np.int64)
+        source = np.full(count, "", object)
+        quantity, chosen = rows["quantity"].to_numpy(), rows["leverage"].to_numpy()
+        for lives in self._all_lives:
+            own = lives.rows
+            q, lev = quantity[own], chosen[own]
+            margin = counted.margin_of(lives, q, lev)
+            needed, tier = lives.needed(q, lev)
+            places, ratio, price = lives.closest(q, margin, lev, tier)
+            first = self._first_of(lives)
+            found["margin"][own], found["margin_that_holds"][own] = margin, np.maximum(needed, 0.0)
+            found["peak_margin_ratio"][own], found["reached"][own] = ratio, price
+            found["closest_price"][own] = np.where(places >= 0, lives.worst[places], np.nan)
+            found["volatility"][own] = self._volatility[lives.contract.symbol]
+            moments[own] = np.where(places >= 0, self.market.times[first + places], -1)
+            source[own] = (
+                _source(self.venue, lives, self.trades[own])
+                if own.size < count
+                else _source(self.venue, lives, self.trades)
+            )
+        if self.searched.any():
+            own = np.flatnonzero(self.searched)
+            for name in ("peak_margin_ratio", "reached"):
+                found[name][own] = np.nan
+            moments[own] = -1
+            found["margin_that_holds"][own] = counted.margin_by_sweeps(self, rows[own])
+        return _columns(rows, found, moments, source, self._highest)
+
+    def _first_of(self, lives: Lives) -> int:
+        return int(self.market.firsts[self.market.symbols.index(lives.contract.symbol)])
+
+    @cached_property
+    def _volatility(self) -> dict[str, float]:
+        """Standard deviation of log returns of closes of each symbol, scaled to a day."""
+        found = {}
+        closes = self.market.prices("mark", "close")
+        for number, symbol in enumerate(self.market.symbols):
+            first, last = self.market.firsts[number : number + 2]
+            returns = np.diff(np.log(np.maximum(closes[first:last], 1e-50)))
+            per_day = 86_400_000 / self.market.intervals[number]
+            found[symbol] = float(returns.std(ddof=1)) * math.sqrt(per_day) if returns.size > 1 else math.nan
+        return found
+
+    def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
+        intervals = dict(zip(self.market.symbols, self.market.intervals.tolist(), strict=True))
+        length = pl.col("symbol").replace_strict(intervals, return_dtype=pl.Int64)
+        gone = ~pl.col("rejected")
+        return rows.with_columns(
+            symbol="given_symbol",
+            venue=pl.lit(self.venue.name),
+            price_venue=pl.lit(self.market.description or None, pl.String),
+            certainly_liquidated=pl.when(gone).then("certain"),
+            possibly_liquidated=pl.when(gone).then("possible"),
+            outcome_until=pl.when("certain").then(pl.col("outcome_time") + pl.duration(milliseconds=length)),
+            liquidation_price=pl.when(gone).then(pl.coalesce("liquidation_price", "possible_price")),
+        )
+
+    def _without_rules(self, leverage: float | None) -> pl.DataFrame:
+        if self.unruled.is_empty():
+            return pl.DataFrame(schema={"outcome": TradeOutcome})
+        return sized(self.unruled, leverage, self.keep).with_columns(
+            venue=pl.lit(self.venue.name), outcome=pl.lit("no_rules", TradeOutcome)
+        )
+
+
+def _spelled(symbol: str, venue: Venue) -> str | None:
+    """Return how a venue's rules spell a symbol; None where it has none for it."""
+    found = same(symbol, venue.contracts)
+    if found:
+        return found[0]
+    return symbol if venue.default is not None else None
+
+
+def _named(market: Market, names: dict[str, str]) -> Market:
+    """Return a market of the symbols that have rules, spelled as the rules spell them."""
+    if set(names) != set(market.symbols):
+        market = market.select(list(names))
+    changed = {symbol: name for symbol, name in names.items() if symbol != name}
+    if not changed:
+        return market
+    funding = market.funding
+    renamed = pl.col("symbol").replace(changed)
+    return Market(
+        market.bars.with_columns(renamed),
+        None if funding is None else funding.with_columns(renamed),
+        gap_limit=market.gap_limit,
+        description=market.description,
+    )
+
+
+def _source(venue: Venue, lives: Lives, trades: pl.DataFrame) -> Any:
+    """Return the tier table that each trade is under, and whether it was in force."""
+    like, name = venue.like(lives.contract.symbol), lives.table.name
+    table = name if like is None else f"{like} {name}"
+    inside = trades["entry_time"].is_between(lives.table.start, lives.table.end, closed="left").to_numpy()
+    return np.where(inside, table, f"{table} (not in force)").astype(object)
+
+
+def _columns(
+    rows: pl.DataFrame, found: dict[str, Any], moments: Integers, source: Any, highest: tuple[Floats, pl.Series]
+) -> list[pl.Series]:
+    """Return the columns that say how near trades came; a liquidated trade came as near as can be."""
+    gone = rows["certain"].to_numpy()
+    side = np.where((rows["side"] == "long").to_numpy(), 1.0, -1.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        percent = 100 * side * (found["closest_price"] - found["reached"]) / found["closest_price"]
+        days = np.abs(np.log(found["closest_price"] / found["reached"])) / found["volatility"]
+    closest = pl.Series(moments).cast(Time)
+    closest = closest.set(pl.Series(moments < 0), None)
+    when = pl.select(pl.when(pl.Series(gone)).then(rows["outcome_time"]).otherwise(closest)).to_series()
+    kept = ~rows["rejected"].to_numpy()
+    numbers = {
+        "margin": found["margin"],
+        "peak_margin_ratio": np.where(gone, 1.0, found["peak_margin_ratio"]),
+        "closest_distance_percent": np.where(gone, 0.0, percent),
+        "closest_distance_days": np.where(gone, 0.0, days),
+    }
+    columns = [
+        pl.Series(name, np.where(kept, values, np.nan), nan_to_null=True) for name, values in numbers.items()
+    ]
+    return [
+        *columns,
+        when.set(pl.Series(~kept), None).alias("closest_time"),
+        pl.Series("margin_that_holds", found["margin_that_holds"], nan_to_null=True),
+        pl.Series("highest_surviving_leverage", highest[0], nan_to_null=True),
+        highest[1].alias("limited_by"),
+        pl.Series("tier_source", source.tolist(), dtype=pl.String),
+    ]
+
+
+#: What a check returns, in this order.
+COLUMNS = [
+    "trade_id", "symbol", "side", "venue", "price_venue", "leverage", "margin", "quantity", "entry_time",
+    "entry_price", "exit_time", "exit_price", "outcome", "certainly_liquidated", "possibly_liquidated",
+    "outcome_time", "outcome_until", "possible_time", "liquidation_price", "peak_margin_ratio",
+    "closest_distance_percent", "closest_distance_days", "closest_time", "margin_that_holds",
+    "highest_surviving_leverage", "limited_by", "realised_pnl", "logged_pnl", "pnl_difference", "recorded",
+    "tier_source",
+]  # fmt: skip

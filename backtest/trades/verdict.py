@@ -1,0 +1,63 @@
+"""A check in a table and in a sentence."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from backtest.amounts import moment, plural
+from backtest.trades.book import Keep
+
+KEPT = {"size": "with the same size and less margin", "stake": "with the same margin and more size"}
+
+
+def counts(rows: pl.DataFrame, venue: str, leverage: float | None) -> pl.DataFrame:
+    """Return one row: how many trades a venue would have liquidated at a leverage (None: the list's own)."""
+    outcome = pl.col("outcome")
+    return rows.select(
+        venue=pl.lit(venue),
+        leverage=pl.lit(leverage, pl.Float64),
+        trades=pl.len(),
+        certainly_liquidated=pl.col("certainly_liquidated").sum(),
+        possibly_liquidated=pl.col("possibly_liquidated").sum(),
+        rejected=(outcome == "rejected").sum(),
+        no_rules=(outcome == "no_rules").sum(),
+        unknown=(outcome == "unknown").sum(),
+        first_liquidation=pl.col("outcome_time").filter(pl.col("certainly_liquidated")).min(),
+        highest_for_all=pl.col("highest_surviving_leverage").min(),
+        realised_pnl=pl.col("realised_pnl").sum(),
+        logged_pnl=pl.col("logged_pnl").sum(),
+    )
+
+
+def sentence(totals: pl.DataFrame, keep: Keep, titles: dict[str, str]) -> str:
+    """Return the answer for the highest leverage on each venue, with the range that the bars leave open."""
+    said = []
+    for (venue,), own in totals.group_by("venue", maintain_order=True):
+        row = own.sort("leverage", nulls_last=False).row(-1, named=True)
+        said.append(_of_venue(row, titles.get(str(venue), str(venue)), keep))
+    return " ".join(said)
+
+
+def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:
+    certain, possible = int(row["certainly_liquidated"] or 0), int(row["possibly_liquidated"] or 0)  # type: ignore[call-overload]
+    asked = int(row["trades"]) - int(row["rejected"]) - int(row["no_rules"])  # type: ignore[call-overload]
+    leverage = row["leverage"]
+    how = "at their own leverage" if leverage is None else f"at {leverage:g}x, {KEPT[keep]},"
+    number = f"{certain:,}" if certain == possible else f"{certain:,} to {possible:,}"
+    if not possible:
+        number = "None"
+    said = f"{number} of {plural(asked, 'trade')} would have been liquidated {how} on {title}"
+    first = row["first_liquidation"]
+    if first is not None:
+        said += f", the first on {moment(first)}"  # type: ignore[arg-type]
+    highest = row["highest_for_all"]
+    if highest is not None and possible:
+        said += f"; {floored(float(highest)):g}x would have lost none"  # type: ignore[arg-type]
+    if row["rejected"]:
+        said += f"; {plural(int(row['rejected']), 'trade')} could not have been opened there at that leverage"  # type: ignore[call-overload]
+    return said + "."
+
+
+def floored(leverage: float) -> float:
+    """Return a leverage as one that can be chosen: a whole number, or a tenth below one of two."""
+    return float(int(leverage)) if leverage >= 2 else int(leverage * 10) / 10
