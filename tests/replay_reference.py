@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,11 @@ Row = dict[str, Any]
 
 def cut(x: float) -> int:
     return math.floor(x)
+
+
+def exact(share: float) -> Fraction:
+    """Return a share as the page takes it: the nearest ratio of whole numbers up to a thousand million."""
+    return Fraction(share).limit_denominator(10**9)
 
 
 def ratio(some: int, all_: int) -> float:
@@ -206,7 +212,7 @@ class World:
             self.window.append((time, fund))
             self.window = [entry for entry in self.window if entry[0] >= time - own.adl_hours * 3_600_000]
             highest = max(entry[1] for entry in self.window)
-            self.dropped = highest > 0 and fund <= highest * (1.0 - own.adl_drop)
+            self.dropped = highest > 0 and fund <= highest * (1 - exact(own.adl_drop))
 
     # holders
 
@@ -277,7 +283,7 @@ class World:
 
     @staticmethod
     def share(amount: int, part: float) -> int:
-        return min(amount, max(0, cut(amount * part)))
+        return cut(amount * exact(part))
 
     # waves
 
@@ -461,8 +467,8 @@ class World:
         if not partial:
             return lots
         if own.step == "fraction":
-            return min(lots, max(1, math.ceil(p.begun * own.step_fraction)))
-        least = math.ceil(p.begun * 0.001)
+            return min(lots, max(1, math.ceil(p.begun * exact(own.step_fraction))))
+        least = math.ceil(Fraction(p.begun, 1000))
         if own.step == "tier":
             return min(lots, max(self.tier_lots(p, tau), least))
         for wanted in self.bisected(lots):
@@ -532,7 +538,7 @@ class World:
         fund = self.cash["fund"]
         if self.dropped:
             return 0
-        return lots if short <= fund else min(lots, cut(lots * ratio(fund, short)))
+        return lots if short <= fund else cut(Fraction(lots * fund, short))
 
     def sell(self, p: Position, lots: int, tau: float, base: float, limited: bool) -> None:
         order = self.notional(self.part(p, lots), base)
@@ -546,7 +552,7 @@ class World:
                 if sold < lots:
                     if sold > 0:
                         order *= ratio(sold, lots)
-                    borne = min(self.cash["fund"], round(-left * ratio(sold, lots))) if sold else 0
+                    borne = min(self.cash["fund"], round(Fraction(-left * sold, lots)))
                     self.post("fund", "traders", borne)
                     p.fund_effect -= borne
                     p.balance += borne
@@ -715,7 +721,7 @@ class World:
         price = self.impacted(s, base, order)
 
         def sums(lots: int) -> tuple[int, int]:
-            part = held.cost if lots == held.lots else round(held.cost * ratio(lots, held.lots))
+            part = round(Fraction(held.cost * lots, held.lots))
             return self.units((s * (lots * self.lot)) * self.v(price)), part
 
         proceeds, part = sums(lots)
@@ -732,7 +738,7 @@ class World:
                 if lots == 0:
                     return
                 proceeds = self.units((s * (lots * self.lot)) * self.v(price))
-                part = round(held.cost * ratio(lots, held.lots))
+                part = round(Fraction(held.cost * lots, held.lots))
         self.post("market", "backstop", proceeds)
         held.lots -= lots
         held.cost -= part
@@ -862,7 +868,7 @@ class World:
                 self.trade(who, taken, self.price_of(need.value), received, "traders")
             else:
                 held = self.inventory[s]
-                part = held.cost if taken == held.lots else round(held.cost * ratio(taken, held.lots))
+                part = round(Fraction(held.cost * taken, held.lots))
                 self.post("traders", "backstop", received)
                 held.lots -= taken
                 held.cost -= part
@@ -889,7 +895,7 @@ class World:
         )
         funding = self.units((c.s * closed) * (self.now - c.seg.F_e))
         self.post("traders", "market", funding)
-        kept = round(c.balance * kept_part) if lots < c.lots else 0
+        kept = round(Fraction(c.balance * (c.lots - lots), c.lots))
         c.pocket += ((c.balance - kept) - paid_in) - funding
         c.balance = kept
         c.deleveraged += closed
@@ -900,8 +906,8 @@ class World:
 
 
 def water(scored: list[tuple[float, Position]], wanted: int) -> list[tuple[Position, int]]:
-    lots_sum = over = level = 0.0
-    size = 0
+    over = level = 0.0
+    lots_sum = size = 0
     for leverage, p in scored:
         lots_sum += p.lots
         over += p.lots / leverage
@@ -921,7 +927,7 @@ def water(scored: list[tuple[float, Position]], wanted: int) -> list[tuple[Posit
 
 
 def apportioned(left: int, own: int, total: int) -> int:
-    share = round(left * ratio(own, total)) if total > 0 else 0
+    share = round(Fraction(left * own, total)) if total > 0 else 0
     return max(min(share, own, left), min(left, left - (total - own)), 0)
 
 

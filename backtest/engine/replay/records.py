@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from backtest.rules.venue import Venue
 
 #: Cells of all symbols and sides together, and rows and columns of one side's grid, from and to.
 MOST_CELLS, GRID = 2**15, (4, 32)
+#: A share is the nearest ratio of whole numbers up to this one: a third of the lots is a third.
+LARGEST_DENOMINATOR = 10**9
 #: A side with more open positions than this is spread over cells once so many times all of them have been scored.
 INDEX_LEAST, INDEX_AFTER = 1_024, 8
 
@@ -148,8 +151,10 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     record = settings[0]
     for name, codes in rules.CODES.items():
         record[name] = codes.code(getattr(own, name))
-    numbers = ("step_fraction", "partial_from", "order_notional", "backstop_capacity")
-    for name in (*rules.SWITCHES, *rules.COUNTS, *rules.SHARES, *rules.RATES, *numbers):
+    for name in records.RATIOS:
+        record[name] = Fraction(getattr(own, name)).limit_denominator(LARGEST_DENOMINATOR).as_integer_ratio()
+    numbers = ("partial_from", "order_notional", "backstop_capacity")
+    for name in (*rules.SWITCHES, *rules.COUNTS, *rules.RATES, *numbers, "unwind_share", "takeover_below"):
         record[name] = getattr(own, name)
     for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "waves"):
         record[name] = getattr(impact, name)

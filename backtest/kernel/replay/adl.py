@@ -8,11 +8,11 @@ from backtest.kernel.choices import AdlRank, OutcomeCode
 from backtest.kernel.compile import part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl_ranking import best, candidates, sharing, take_best
-from backtest.kernel.replay.clawback import apportioned
 from backtest.kernel.replay.codes import BACKSTOP, LOCKED, TRADERS
 from backtest.kernel.replay.execution import quantity_of, sell, trade
 from backtest.kernel.replay.ledger import note, post, stock_move
 from backtest.kernel.replay.open_positions import conclude, settle, unqueue
+from backtest.kernel.replay.proportions import apportioned, rounded_part
 from backtest.kernel.replay.requeue import rekey
 from backtest.kernel.replay.state import (
     COUNTERPARTY,
@@ -57,7 +57,7 @@ def give_part(w: World, c: int, lots: int, at: float, paid_in: int, now: float) 
     funding = units(paid * w.settings[0]["unit"])
     post(w.cash, TRADERS, 1, funding)
     before = w.book[c]["balance"]
-    kept = whole(np.rint(before * ratio)) if lots < held else whole(0)
+    kept = rounded_part(before, held - lots, held)
     w.book[c]["pocket"] += ((before - kept) - paid_in) - funding
     w.book[c]["balance"] = kept
     w.book[c]["paid"] += paid
@@ -114,7 +114,7 @@ def match(w: World, y: int, side: int, row: int, c: int, lots: int, score: float
         else:
             held = w.symbols[y]["inventory"][side]
             cost = w.symbols[y]["cost"][side]
-            part_cost = cost if taken == held else units(cost * (taken / held))
+            part_cost = rounded_part(cost, taken, held)
             post(w.cash, TRADERS, BACKSTOP, received)
             stock_move(w, y, 2, 0, whole(s) * taken)
             w.symbols[y]["inventory"][side] = held - taken
@@ -184,7 +184,7 @@ def share_out(w: World, y: int, side: int, row: int, found: int, wanted: int, ma
 @part
 def fill_water(w: World, y: int, side: int, row: int, found: int, wanted: int, mark: float, now: float) -> None:
     """Lower the highest leverages to one level that frees the required lots."""
-    lots_sum, over_leverage, level = 0.0, 0.0, 0.0
+    lots_sum, over_leverage, level = whole(0), 0.0, 0.0
     start = end = whole(w.ranking.shape[0])
     while True:
         found = best(w, y, 1 - side, found, mark, now)

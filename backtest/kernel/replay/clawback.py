@@ -9,6 +9,7 @@ from backtest.kernel.margin import formula
 from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FUND, HELD, TRADERS
 from backtest.kernel.replay.ledger import from_fund, note, post
+from backtest.kernel.replay.proportions import apportioned
 from backtest.kernel.replay.requeue import rekey
 from backtest.kernel.replay.state import (
     CLAWED,
@@ -73,17 +74,6 @@ def profit_units(w: World, i: int, mark: float, unit: float) -> int:
     kind = w.groups[held["group"]]["kind"]
     profit = formula.result(kind, sign(whole(held["side"])), held["quantity"], held["entry_price"], mark)
     return whole(np.floor(profit * unit))
-
-
-@helper
-def apportioned(left: int, own: int, total: int) -> int:
-    """Return one share of the remaining amount, so that all shares add up to it.
-
-    ``total`` is what this one and all later ones have; never more than one's own, and never so little that the
-    later ones could not take the rest.
-    """
-    share = whole(np.rint(left * (own / total))) if total > 0 else whole(0)
-    return max(min(share, own, left), min(left, left - (total - own)), whole(0))
 
 
 @part

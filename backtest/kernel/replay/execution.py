@@ -10,6 +10,7 @@ from backtest.kernel.margin import formula
 from backtest.kernel.replay.codes import FUND, MARKET, TRADERS
 from backtest.kernel.replay.ledger import charge_liquidation_fee, from_fund, note, pay_funding, post, stock_move
 from backtest.kernel.replay.open_positions import settle
+from backtest.kernel.replay.proportions import rounded_part
 from backtest.kernel.replay.residual import bearable_lots, deleverages, need_of_position
 from backtest.kernel.replay.state import (
     FILLED,
@@ -108,7 +109,7 @@ def sell(
             if 0 < sold < lots:
                 order *= sold / lots
             if sold < lots:
-                borne = min(w.cash[FUND], units(-left * (sold / lots))) if sold > 0 else whole(0)
+                borne = min(w.cash[FUND], rounded_part(-left, sold, lots))
                 from_fund(w, row, TRADERS, borne)
                 w.book[i]["fund_effect"] -= borne
                 w.book[i]["balance"] += borne

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.codes import FEES, FUND, MARKET, TRADERS
+from backtest.kernel.replay.proportions import share_of
 from backtest.kernel.replay.state import (
     TRACE_USED,
     World,
@@ -47,12 +46,6 @@ def stock_move(w: World, y: int, giver: int, taker: int, lots: int) -> None:
     """Move signed lots between traders (0), market (1) and backstop (2)."""
     w.symbols[y]["stock"][giver] -= lots
     w.symbols[y]["stock"][taker] += lots
-
-
-@helper
-def share_of(amount: int, share: float) -> int:
-    """Return a share of an amount, cut to whole units, never more than all of it."""
-    return min(amount, max(whole(0), whole(np.floor(amount * share))))
 
 
 @part

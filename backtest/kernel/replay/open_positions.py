@@ -9,7 +9,8 @@ from backtest.kernel.compile import helper, part
 from backtest.kernel.replay import position_index, trigger_queues
 from backtest.kernel.replay.clawback import cover
 from backtest.kernel.replay.codes import BACKSTOP, DONE, TRADERS
-from backtest.kernel.replay.ledger import note, post, share_of, to_fund
+from backtest.kernel.replay.ledger import note, post, to_fund
+from backtest.kernel.replay.proportions import share_of
 from backtest.kernel.replay.state import ENDED, SETTLED, World, whole
 
 

@@ -178,6 +178,9 @@ SYMBOL = np.dtype(
     align=True,
 )
 
+#: Settings that are parts of whole numbers, as numerator and denominator.
+RATIOS = ("step_fraction", "fee_fund_share", "trading_fee_fund_share", "remainder_fund_share", "adl_drop")
+
 SETTINGS = np.dtype(
     [
         *((name, "i4") for name in (
@@ -191,12 +194,12 @@ SETTINGS = np.dtype(
             "cell_columns", "index_after", "index_least",
         )),
         *((name, "f8") for name in (
-            "step_fraction", "partial_from", "order_notional", "takeover_below", "liquidation_fee_rate",
-            "fee_fund_share", "trading_fee_rate", "trading_fee_fund_share", "remainder_fund_share",
-            "backstop_capacity", "backstop_deviation", "unwind_share", "adl_drop", "adl_window",
+            "partial_from", "order_notional", "takeover_below", "liquidation_fee_rate",
+            "trading_fee_rate", "backstop_capacity", "backstop_deviation", "unwind_share", "adl_window",
             "takeover_discount", "closing_fee_rate", "participation", "linear", "square_root", "mark", "permanent",
             "half_life", "largest_offset", "unit",
         )),
+        *((name, "i8", (2,)) for name in RATIOS),
     ],
     align=True,
 )  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from backtest.kernel.choices import AdlPrice, AdlTrigger, ContractKind, TakeoverPrice
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay.codes import FUND
+from backtest.kernel.replay.proportions import cut_part
 from backtest.kernel.replay.state import (
     DROPPED,
     LACKED,
@@ -36,7 +35,7 @@ def bearable_lots(w: World, lots: int, short: int) -> int:
     if short <= w.cash[FUND]:
         return lots
     w.counters[LACKED] = 1
-    return min(lots, whole(np.floor(lots * (w.cash[FUND] / short))))
+    return cut_part(lots, w.cash[FUND], short)
 
 
 @part

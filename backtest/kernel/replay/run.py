@@ -38,6 +38,7 @@ from backtest.kernel.replay.holder_actions import (
 from backtest.kernel.replay.ledger import note, open_trade, pay_funding, to_fund
 from backtest.kernel.replay.open_positions import enlist, place_orders
 from backtest.kernel.replay.procedure import liquidate
+from backtest.kernel.replay.proportions import raised_part
 from backtest.kernel.replay.requeue import rekey
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import (
@@ -153,7 +154,8 @@ def watch_fund(w: World, row: int) -> None:
     w.window[end]["time"], w.window[end]["fund"] = w.bars[row]["time"], fund
     w.counters[WINDOW_FIRST], w.counters[WINDOW_END] = first, end + 1
     highest = w.window[first]["fund"]
-    w.counters[DROPPED] = 1 if fund <= highest * (1.0 - w.settings[0]["adl_drop"]) and highest > 0 else 0
+    drop = w.settings[0]["adl_drop"]
+    w.counters[DROPPED] = 1 if highest - fund >= raised_part(highest, drop[0], drop[1]) and highest > 0 else 0
 
 
 @helper

@@ -8,10 +8,11 @@ from backtest.kernel.choices import InLowest, Step, Until
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula, position, tiers
 from backtest.kernel.margin.position import Segment
+from backtest.kernel.replay.proportions import raised_part
 from backtest.kernel.replay.state import World, equity_at, requirement_at, rules_of, terms, whole
 
-#: Orders close at least this share of the quantity at the trigger: impact could make them ever smaller.
-SMALLEST_STEP = 0.001
+#: Orders close at least one in so many of the lots at the trigger: impact could make them ever smaller.
+SMALLEST_STEP = 1_000
 
 #: Of a tier's floor a step keeps this much, so that no last digit leaves the position in its old tier.
 JUST_BELOW = 1.0 - 1e-12
@@ -25,12 +26,11 @@ def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: flo
     if not partial or step == Step.ALL:
         return lots
     if step == Step.FRACTION:
-        wanted = whole(np.ceil(w.book[i]["begun"] * w.settings[0]["step_fraction"]))
-        return min(lots, max(whole(1), wanted))
+        fraction = w.settings[0]["step_fraction"]
+        return min(lots, max(whole(1), raised_part(w.book[i]["begun"], fraction[0], fraction[1])))
     own = terms(w.groups, w.tiers, w.book, i)
     wanted = tier_lots(w, own, lots, tau) if step == Step.TIER else enough_lots(w, own, lots, tau, base, now)
-    least = whole(np.ceil(w.book[i]["begun"] * SMALLEST_STEP))
-    return min(lots, max(wanted, least))
+    return min(lots, max(wanted, raised_part(w.book[i]["begun"], 1, SMALLEST_STEP)))
 
 
 @part

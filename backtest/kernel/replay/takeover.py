@@ -11,6 +11,7 @@ from backtest.kernel.replay.codes import BACKSTOP, DEFICIT, FUND, MARKET
 from backtest.kernel.replay.execution import fee_base, impacted, lots_within, quantity_of, trade
 from backtest.kernel.replay.ledger import charge_liquidation_fee, from_fund, note, post, stock_move, to_fund
 from backtest.kernel.replay.open_positions import settle
+from backtest.kernel.replay.proportions import rounded_part
 from backtest.kernel.replay.residual import bearable_lots, deleverages, need, takeover_value
 from backtest.kernel.replay.state import (
     LACKED,
@@ -39,7 +40,7 @@ def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> Non
     order = formula.notional(kind, lots * w.symbols[y]["lot"], base)
     price = impacted(w, y, side, row, base, order)
     proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
-    cost_part = cost if lots == held else units(cost * (lots / held))
+    cost_part = rounded_part(cost, lots, held)
     owned = w.settings[0]["inventory"] == Inventory.FUND
     if owned and deleverages(w) and proceeds < cost_part:
         sold = bearable_lots(w, lots, cost_part - proceeds)
@@ -48,7 +49,7 @@ def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> Non
             need(w, -1 - side, lots - sold, at, base, False)
             lots = sold
             proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
-            cost_part = units(cost * (lots / held))
+            cost_part = rounded_part(cost, lots, held)
     if lots <= 0:
         return
     post(w.cash, MARKET, BACKSTOP, proceeds)
