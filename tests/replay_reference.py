@@ -717,34 +717,32 @@ class World:
         lots = min(lots, self.within_room(held.lots, whole))
         if lots <= 0:
             return
-        order = self.notional(lots * self.lot, base)
-        price = self.impacted(s, base, order)
+        price = self.impacted(s, base, self.notional(lots * self.lot, base))
+        loss, sold = -self.gain_of_inventory(s, lots, price), lots
+        if self.venue.procedure.inventory == "fund" and self.deleveraging and loss > 0:
+            sold = self.bearable(lots, loss)
+        if sold < lots:
+            at = (held.cost / (s * (held.lots * self.lot))) / self.unit
+            before = lots - sold
+            if self.needs and self.needs[-1].who is None:
+                before += self.needs.pop().lots
+            self.needs.append(Need(None, before, at, base, False))
+        if sold:
+            self.sell_inventory(s, sold, base, price)
 
-        def sums(lots: int) -> tuple[int, int]:
-            part = round(Fraction(held.cost * lots, held.lots))
-            return self.units((s * (lots * self.lot)) * self.v(price)), part
+    def gain_of_inventory(self, s: int, lots: int, price: float) -> int:
+        held = self.inventory[s]
+        return self.units((s * (lots * self.lot)) * self.v(price)) - round(Fraction(held.cost * lots, held.lots))
 
-        proceeds, part = sums(lots)
-        if self.venue.procedure.inventory == "fund" and self.deleveraging and proceeds < part:
-            sold = self.bearable(lots, part - proceeds)
-            if sold < lots:
-                at = (held.cost / (s * (held.lots * self.lot))) / self.unit
-                if self.needs and self.needs[-1].who is None:
-                    self.needs[-1].lots += lots - sold
-                    self.needs[-1].value = at
-                else:
-                    self.needs.append(Need(None, lots - sold, at, base, False))
-                lots = sold
-                if lots == 0:
-                    return
-                proceeds = self.units((s * (lots * self.lot)) * self.v(price))
-                part = round(Fraction(held.cost * lots, held.lots))
-        self.post("market", "backstop", proceeds)
+    def sell_inventory(self, s: int, lots: int, base: float, price: float) -> None:
+        held, gain = self.inventory[s], self.gain_of_inventory(s, lots, price)
+        part = round(Fraction(held.cost * lots, held.lots))
+        self.post("market", "backstop", gain + part)
         held.lots -= lots
         held.cost -= part
-        self.settle_inventory(proceeds - part)
+        self.settle_inventory(gain)
         self.executed[s] += self.notional(lots * self.lot, price)
-        self.room -= order
+        self.room -= self.notional(lots * self.lot, base)
 
     def settle_inventory(self, gain: int) -> None:
         if self.venue.procedure.inventory == "fund":
@@ -801,9 +799,13 @@ class World:
                 for p, lots in self.shares(self.candidates(s, mark, need.value), need.lots):
                     self.match(p, lots, [need], s)
         for need in needs:
-            if need.who is not None and need.who.lots == 0:
+            if need.who is None:
+                if need.lots:
+                    price = self.impacted(s, need.base, self.notional(need.lots * self.lot, need.base))
+                    self.sell_inventory(s, need.lots, need.base, price)
+            elif need.who.lots == 0:
                 self.settle(need.who, 0)
-            elif need.who is not None and need.who.status == "locked":
+            elif need.who.status == "locked":
                 self.sell(need.who, need.who.lots, mark, need.base, limited=False)
 
     def candidates(self, s: int, mark: float, worst: float) -> list[tuple[float, Position]]:

@@ -75,3 +75,37 @@ def test_fractions__close_in_as_many_orders_as_they_say(parts: int) -> None:
         bars = [CALM, *(flat(88.0) for _ in range(ceil(1.1 * parts)))]
         rules = {"step": "fraction", "step_fraction": 1 / parts, "round_seconds": 60.0, "adl_trigger": "never"}
         assert steps(played([row], bars, **rules)).count("filled") == parts
+
+
+# --- inventory
+
+
+@pytest.mark.parametrize("unwind", ["at_once", "share"])
+def test_inventory__that_nobody_takes_is_sold_and_its_loss_is_a_deficit(unwind: Any) -> None:
+    row = {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    halves = {"step": "fraction", "step_fraction": 0.5, "rounds": 1, "unwind": unwind}
+    found = played([row], [CALM, flat(80.0), flat(80.0)], **halves)
+    assert found.outcomes.select("filled_in_market", "taken_over", "realised_pnl").row(0) == (0.5, 0.5, -10)
+    assert (cash(found, "deficit"), cash(found, "backstop")) == (-10, 0)
+    assert any("uncovered deficit of 10.00" in note for note in found.notes)
+
+
+def test_inventory__that_is_held_says_what_it_has_lost() -> None:
+    row = {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    halves = {"step": "fraction", "step_fraction": 0.5, "rounds": 1, "unwind": "hold"}
+    found = played([row], [CALM, flat(80.0), flat(80.0)], **halves)
+    assert cash(found, "deficit") == 0
+    assert any("not sold have lost 10.00 at the last mark" in note for note in found.notes)
+
+
+def test_inventory__is_paid_by_the_fund_then_taken_by_who_suits_then_sold() -> None:
+    rows = [
+        {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0},
+        {"side": "short", "entry_price": 150.0, "quantity": 0.1, "margin": 30.0},
+    ]
+    halves = {"step": "fraction", "step_fraction": 0.5, "rounds": 1}
+    found = played(rows, [CALM, flat(80.0), flat(80.0)], fund=2.0, **halves)
+    # half a coin at 100 brings 40: the fund bears a fifth of the loss of 10, the short takes a tenth at 100
+    assert found.adl.select("liquidated_id", "quantity", "price").rows() == [(None, pytest.approx(0.1), 100)]
+    assert cash(found, "deficit") == pytest.approx(-6)
+    assert found.fund["fund"][-1] == 0

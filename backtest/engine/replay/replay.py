@@ -22,7 +22,7 @@ from backtest.errors import ArgumentError
 from backtest.kernel.choices import FlowMode
 from backtest.kernel.counterfactual import flow
 from backtest.kernel.replay import state
-from backtest.kernel.replay.codes import DEFICIT
+from backtest.kernel.replay.codes import BACKSTOP, DEFICIT
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
@@ -196,4 +196,10 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: state.World, mer
     deficit = int(world.cash[DEFICIT])
     if deficit < 0:
         notes.append(f"uncovered deficit of {-deficit / float(world.settings[0]['unit']):,.2f}")
+    held = int(world.cash[BACKSTOP]) + frames.inventory(world, market)
+    if own.inventory == "fund" and held < 0:
+        lost = -held / float(world.settings[0]["unit"])
+        notes.append(
+            f"positions taken over and not sold have lost {lost:,.2f} at the last mark, which nobody has paid"
+        )
     return tuple(notes)

@@ -9,7 +9,7 @@ from backtest.kernel.compile import part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl_ranking import best, candidates, sharing, take_best
 from backtest.kernel.replay.codes import BACKSTOP, LOCKED, TRADERS
-from backtest.kernel.replay.execution import quantity_of, sell, trade
+from backtest.kernel.replay.execution import impacted, quantity_of, sell, trade
 from backtest.kernel.replay.ledger import note, post, stock_move
 from backtest.kernel.replay.open_positions import conclude, settle, unqueue
 from backtest.kernel.replay.proportions import apportioned, rounded_part
@@ -28,7 +28,7 @@ from backtest.kernel.replay.state import (
     value,
     whole,
 )
-from backtest.kernel.replay.takeover import settle_inventory
+from backtest.kernel.replay.takeover import notional_of, sell_inventory, settle_inventory
 
 
 @part
@@ -254,12 +254,14 @@ def deleverage(w: World, y: int, side: int, row: int, mark: float, now: float) -
     if w.counters[NEED_FIRST] < count:
         place_singly(w, y, side, row, worst, mark, now)
     for number in range(count):
-        who = whole(w.needs[number]["who"])
+        who, left, base = whole(w.needs[number]["who"]), w.needs[number]["lots"], w.needs[number]["base"]
         if who < 0:
-            continue
-        if w.book[who]["lots"] == 0:
+            if left > 0:
+                price = impacted(w, y, side, row, base, notional_of(w, y, left, base))
+                sell_inventory(w, y, side, row, left, base, price)
+        elif w.book[who]["lots"] == 0:
             settle(w, who, row, row, whole(0))
         elif w.book[who]["status"] == LOCKED:
-            sell(w, who, row, row, w.book[who]["lots"], mark, w.needs[number]["base"], now, False)
+            sell(w, who, row, row, w.book[who]["lots"], mark, base, now, False)
     w.counters[NEED_FIRST] = 0
     w.counters[NEED_END] = 0

@@ -60,7 +60,7 @@ def need(w: World, who: int, lots: int, value_: float, base: float, bankrupt: bo
     number = w.counters[NEED_END]
     if who < 0 and number > w.counters[NEED_FIRST] and w.needs[number - 1]["who"] == who:
         w.needs[number - 1]["lots"] += lots
-        w.needs[number - 1]["value"] = value_
+        w.needs[number - 1]["value"], w.needs[number - 1]["base"] = value_, base
         return
     w.needs[number]["who"] = who
     w.needs[number]["lots"] = lots

@@ -29,38 +29,50 @@ from backtest.kernel.replay.state import (
 
 @part
 def unwind(w: World, y: int, side: int, row: int, lots: int, base: float) -> None:
-    """Sell lots that were taken over; the result against their cost is the fund's or the backstop's."""
-    kind, unit, s = whole(w.symbols[y]["kind"]), w.settings[0]["unit"], sign(side)
-    held = w.symbols[y]["inventory"][side]
-    cost = w.symbols[y]["cost"][side]
-    worth = formula.notional(kind, held * w.symbols[y]["lot"], base)
-    lots = min(lots, lots_within(w, y, held, worth))
+    """Sell lots that were taken over, as there is room; what the fund cannot bear is residual for ADL."""
+    held, cost = w.symbols[y]["inventory"][side], w.symbols[y]["cost"][side]
+    lots = min(lots, lots_within(w, y, held, notional_of(w, y, held, base)))
     if lots <= 0:
         return
-    order = formula.notional(kind, lots * w.symbols[y]["lot"], base)
-    price = impacted(w, y, side, row, base, order)
-    proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
-    cost_part = rounded_part(cost, lots, held)
-    owned = w.settings[0]["inventory"] == Inventory.FUND
-    if owned and deleverages(w) and proceeds < cost_part:
-        sold = bearable_lots(w, lots, cost_part - proceeds)
-        if sold < lots:
-            at = (cost / (s * (held * w.symbols[y]["lot"]))) / unit
-            need(w, -1 - side, lots - sold, at, base, False)
-            lots = sold
-            proceeds = units((s * (lots * w.symbols[y]["lot"])) * value(kind, price) * unit)
-            cost_part = rounded_part(cost, lots, held)
-    if lots <= 0:
-        return
+    price = impacted(w, y, side, row, base, notional_of(w, y, lots, base))
+    sold = lots
+    if w.settings[0]["inventory"] == Inventory.FUND and deleverages(w):
+        loss = rounded_part(cost, lots, held) - proceeds_of(w, y, side, lots, price)
+        sold = bearable_lots(w, lots, loss) if loss > 0 else lots
+    if sold < lots:
+        at = (cost / (sign(side) * (held * w.symbols[y]["lot"]))) / w.settings[0]["unit"]
+        need(w, -1 - side, lots - sold, at, base, False)
+    if sold > 0:
+        sell_inventory(w, y, side, row, sold, base, price)
+
+
+@part
+def sell_inventory(w: World, y: int, side: int, row: int, lots: int, base: float, price: float) -> None:
+    """Sell lots that were taken over at a price; the result against their cost is the fund's or the backstop's."""
+    held, cost = w.symbols[y]["inventory"][side], w.symbols[y]["cost"][side]
+    proceeds, cost_part = proceeds_of(w, y, side, lots, price), rounded_part(cost, lots, held)
     post(w.cash, MARKET, BACKSTOP, proceeds)
-    stock_move(w, y, 2, 1, whole(s) * lots)
+    stock_move(w, y, 2, 1, whole(sign(side)) * lots)
     w.symbols[y]["inventory"][side] = held - lots
     w.symbols[y]["cost"][side] = cost - cost_part
     settle_inventory(w, row, proceeds - cost_part)
-    notional = formula.notional(kind, lots * w.symbols[y]["lot"], price)
+    notional = notional_of(w, y, lots, price)
     w.symbols[y]["executed"][side] += notional
-    w.symbols[y]["room"] -= order
-    w.steps[row]["executed"][side] += units(notional * unit)
+    w.symbols[y]["room"] -= notional_of(w, y, lots, base)
+    w.steps[row]["executed"][side] += units(notional * w.settings[0]["unit"])
+
+
+@helper
+def notional_of(w: World, y: int, lots: int, price: float) -> float:
+    """Return the notional of lots of a symbol at a price."""
+    return formula.notional(whole(w.symbols[y]["kind"]), lots * w.symbols[y]["lot"], price)
+
+
+@helper
+def proceeds_of(w: World, y: int, side: int, lots: int, price: float) -> int:
+    """Return what lots of a side bring at a price, in units."""
+    worth = value(whole(w.symbols[y]["kind"]), price)
+    return units((sign(side) * (lots * w.symbols[y]["lot"])) * worth * w.settings[0]["unit"])
 
 
 @helper
