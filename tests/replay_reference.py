@@ -563,7 +563,7 @@ class World:
             p.filled += q
             self.executed[p.s] += notional
             self.room -= order
-            self.liquidation_fee(p, notional, tau)
+            self.liquidation_fee(p, notional, tau, price)
         if sold < lots:
             self.need(p, lots - sold, tau, base)
         elif p.lots == 0:
@@ -590,9 +590,10 @@ class World:
         p.lots -= lots
         return notional
 
-    def liquidation_fee(self, p: Position, notional: float, tau: float) -> None:
+    def liquidation_fee(self, p: Position, notional: float, tau: float, price: float) -> None:
         own = self.venue.procedure
-        available = p.balance if p.lots == 0 else cut(p.seg.equity(tau, self.now) * self.unit)
+        left = min(p.seg.equity(tau, self.now), p.seg.equity(price, self.now))
+        available = p.balance if p.lots == 0 else cut(left * self.unit)
         if own.liquidation_fee_rate > 0 and available > 0:
             fee = min(self.units(own.liquidation_fee_rate * notional), available)
             share = self.share(fee, own.fee_fund_share)
@@ -688,7 +689,7 @@ class World:
             p.taken += q
             self.inventory[p.s].lots += taken
             self.inventory[p.s].cost += received
-            self.liquidation_fee(p, notional, tau)
+            self.liquidation_fee(p, notional, tau, self.price_of(at))
             if p.lots == 0:
                 dev = self.units(own.backstop_deviation * notional) if own.inventory == "backstop" else 0
                 self.settle(p, dev)

@@ -6,10 +6,11 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from test_replay import assert_closes, book, cash, market, plain_venue
 
-from backtest import replay
+from backtest import Impact, replay
 from backtest.engine.replay.replay import Replay
 from backtest.kernel.replay.proportions import cut_part, raised_part, rounded_part
 from backtest.rules.procedure import Procedure
@@ -109,3 +110,30 @@ def test_inventory__is_paid_by_the_fund_then_taken_by_who_suits_then_sold() -> N
     assert found.adl.select("liquidated_id", "quantity", "price").rows() == [(None, pytest.approx(0.1), 100)]
     assert cash(found, "deficit") == pytest.approx(-6)
     assert found.fund["fund"][-1] == 0
+
+
+# --- fees, and return of control
+
+
+@pytest.mark.parametrize("fee", [0.0, 0.01])
+def test_fee__is_not_charged_on_an_order_beyond_bankruptcy(fee: float) -> None:
+    rows = [
+        {"side": "long", "entry_price": 100.0, "quantity": 10.0, "margin": 100.0},
+        {"side": "short", "entry_price": 100.0, "quantity": 20.0, "margin": 1000.0},
+    ]
+    rules = {"liquidation_fee_rate": fee, "remainder": "fund", "impact": Impact(linear=1.2667e-4)}
+    found = played(rows, [CALM, (100.0, 100.0, 94.0, 95.0), flat(95.0)], fund=5.0, **rules)
+    assert found.adl["price"].to_list() == [pytest.approx(90.0)]
+    assert found.outcomes.select("realised_pnl", "fees", "fund_effect").row(0) == (-100, 0, -5)
+
+
+def test_fee__is_at_most_what_the_rest_would_have_at_the_fill() -> None:
+    # three of ten are sold at 90.02, where ten would have 0.25 of equity: less than the fee of 2.70
+    row = {"side": "long", "entry_price": 100.0, "quantity": 10.0, "margin": 100.0}
+    rules = {"step": "fraction", "step_fraction": 0.3, "round_seconds": 60.0, "liquidation_fee_rate": 0.01}
+    found = played([row], [CALM, (100.0, 100.0, 94.0, 95.0), flat(95.0)], impact=Impact(linear=3.5e-4), **rules)
+    price, equity = found.trace.filter(pl.col("step") == "filled").select("price", "equity").row(0)
+    before = 100 - 10 * (100 - price)
+    assert 0 < before < 0.01 * 3 * price
+    assert found.outcomes["fees"][0] >= int(before * 1e6) / 1e6
+    assert equity == pytest.approx(100 - 3 * (100 - price) - 7 * (100 - 94.736842) - before, abs=1e-4)

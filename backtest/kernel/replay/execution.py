@@ -66,12 +66,12 @@ def trade(w: World, i: int, lots: int, price: float, received: int, now: float, 
 
 
 @helper
-def fee_base(w: World, i: int, tau: float, now: float) -> int:
-    """Return the equity a liquidation fee may take, in units."""
+def fee_base(w: World, i: int, tau: float, price: float, now: float) -> int:
+    """Return the equity a liquidation fee may take after a fill at a price, in units."""
     if w.book[i]["lots"] == 0:
         return whole(w.book[i]["balance"])
-    equity = equity_at(terms(w.groups, w.tiers, w.book, i), tau, now)
-    return whole(np.floor(equity * w.settings[0]["unit"]))
+    own = terms(w.groups, w.tiers, w.book, i)
+    return whole(np.floor(min(equity_at(own, tau, now), equity_at(own, price, now)) * w.settings[0]["unit"]))
 
 
 @part
@@ -122,7 +122,7 @@ def sell(
         w.symbols[y]["executed"][side] += notional
         w.symbols[y]["room"] -= order
         w.steps[row]["executed"][side] += units(notional * unit)
-        charge_liquidation_fee(w, i, row, notional, fee_base(w, i, tau, now))
+        charge_liquidation_fee(w, i, row, notional, fee_base(w, i, tau, price, now))
         if i == w.settings[0]["trace"]:
             note(w, i, row, FILLED, price, part_, now, tau)
     if sold < lots:

@@ -114,7 +114,7 @@ def take_over(w: World, i: int, row: int, moment: int, lots: int, tau: float, ba
         w.symbols[y]["inventory"][side] += taken
         w.symbols[y]["cost"][side] += received
         w.steps[row]["taken_over"][side] += units(notional * unit)
-        charge_liquidation_fee(w, i, row, notional, fee_base(w, i, tau, now))
+        charge_liquidation_fee(w, i, row, notional, fee_base(w, i, tau, price, now))
         if i == w.settings[0]["trace"]:
             note(w, i, row, TAKEN_OVER, price, quantity, now, tau)
         if w.book[i]["lots"] == 0:
