@@ -387,6 +387,8 @@ class World:
             p.status, p.begun, p.rounds, p.done, p.out = "locked", p.lots, 0, 0.0, False
         if p.spent[0] != self.bar:
             p.spent = (self.bar, 0)
+        if not fresh and self.healthy(p.seg, tau):
+            return self.release(p)
         rounds_a_bar = int(max(1, self.history.interval // (1000 * own.round_seconds)))
         partial = own.step != "all" and self.notional(p.seg.q, p.seg.E) >= own.partial_from
         endless = False

@@ -137,3 +137,19 @@ def test_fee__is_at_most_what_the_rest_would_have_at_the_fill() -> None:
     assert 0 < before < 0.01 * 3 * price
     assert found.outcomes["fees"][0] >= int(before * 1e6) / 1e6
     assert equity == pytest.approx(100 - 3 * (100 - price) - 7 * (100 - 94.736842) - before, abs=1e-4)
+
+
+def test_pending_order__is_not_sent_once_the_position_is_healthy() -> None:
+    row = {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    rules = {"step": "fraction", "step_fraction": 0.1, "round_seconds": 60.0}
+    found = played([row], [CALM, (100.0, 100.0, 94.0, 94.5), (99.0, 100.0, 99.0, 99.0)], fund=4.0, **rules)
+    assert steps(found)[-2:] == ["waits", "control returned"]
+    assert found.outcomes.select("outcome", "filled_in_market").row(0) == ("reduced", pytest.approx(0.1))
+
+
+def test_pending_order__for_all_is_not_sent_either() -> None:
+    row = {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    bars = [CALM, (100.0, 100.0, 94.0, 94.5), (99.0, 100.0, 99.0, 99.0)]
+    found = played([row], bars, impact=Impact(participation=1e-5))
+    assert steps(found) == ["entered", "triggered", "filled", "waits", "control returned"]
+    assert found.outcomes["outcome"][0] == "reduced"

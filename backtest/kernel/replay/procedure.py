@@ -87,6 +87,9 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
     bar = row - w.symbols[y]["first"]
     fresh = take_control(w, i, row, bar, tau, now)
     own = terms(w.groups, w.tiers, w.book, i)
+    if not fresh and healthy(w, own, tau, now):
+        release(w, i, row, bar, tau, now)
+        return
     partial = settings["step"] != Step.ALL and own.entry_notional >= settings["partial_from"]
     most, endless = settings["rounds"] if settings["rounds"] > 0 else OUT, False
     while True:
