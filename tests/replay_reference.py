@@ -771,8 +771,7 @@ class World:
                 late = exit_time is not None and self.history.first_opening(exit_time) < self.bar
                 if p.status == "held" and late:
                     self.leave(p, self.now)
-            self.pass_on(s, opening)
-            held = self.inventory[s].lots
+            held = self.inventory[s].lots - sum(need.lots for need in self.needs if need.who is None)
             if held > 0 and own.unwind != "hold":
                 lots = held
                 if own.unwind == "share":
@@ -780,7 +779,7 @@ class World:
                     lots = held if whole <= most else cut(held * (most / whole))
                 if lots:
                     self.unwind(s, lots, opening)
-                    self.pass_on(s, opening)
+            self.pass_on(s, opening)
             self.after_opening(s, self.executed[s] - before)
 
     def after_opening(self, s: int, executed: float) -> None:

@@ -153,3 +153,19 @@ def test_pending_order__for_all_is_not_sent_either() -> None:
     found = played([row], bars, impact=Impact(participation=1e-5))
     assert steps(found) == ["entered", "triggered", "filled", "waits", "control returned"]
     assert found.outcomes["outcome"][0] == "reduced"
+
+
+def test_opening__has_one_pool_of_pending_orders_and_inventory() -> None:
+    long = {"side": "long", "entry_price": 100.0, "quantity": 1.0}
+    rows = [
+        long | {"margin": 10.0},
+        long | {"margin": 15.0},
+        {"side": "short", "entry_price": 150.0, "quantity": 0.25, "margin": 10.0},
+        {"side": "short", "entry_price": 120.0, "quantity": 1.0, "margin": 100.0},
+    ]
+    rules = {"step": "fraction", "step_fraction": 0.5, "rounds": 2, "round_seconds": 60.0, "unwind": "share"}
+    rules |= {"unwind_share": 1.0, "adl_rank": "pro_rata"}
+    found = played(rows, [CALM, (90.0, 90.0, 88.0, 88.0), flat(70.0), flat(70.0)], **rules)
+    assert found.adl.height >= 3
+    pools = found.adl.group_by("time", "counterparty_id").agg(pl.col("liquidated_id"))
+    assert max(len(set(ids)) for ids in pools["liquidated_id"]) >= 2

@@ -70,6 +70,16 @@ def need(w: World, who: int, lots: int, value_: float, base: float, bankrupt: bo
     w.counters[NEED_END] = number + 1
 
 
+@helper
+def inventory_needed(w: World) -> int:
+    """Return the lots of inventory among the residuals of the present pool."""
+    lots = whole(0)
+    for number in range(w.counters[NEED_FIRST], w.counters[NEED_END]):
+        if w.needs[number]["who"] < 0:
+            lots += w.needs[number]["lots"]
+    return lots
+
+
 @part
 def need_of_position(w: World, i: int, lots: int, tau: float, base: float, now: float) -> None:
     """Add the rest of a position to what counterparties must take, at the price the venue says."""

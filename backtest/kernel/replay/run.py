@@ -40,6 +40,7 @@ from backtest.kernel.replay.open_positions import enlist, place_orders
 from backtest.kernel.replay.procedure import liquidate
 from backtest.kernel.replay.proportions import raised_part
 from backtest.kernel.replay.requeue import rekey
+from backtest.kernel.replay.residual import inventory_needed
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import (
     DROPPED,
@@ -126,8 +127,7 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
         if w.counters[NEED_END] > w.needs.shape[0] - 4:
             deleverage(w, y, side, row, opening, now)
         i = following
-    deleverage(w, y, side, row, opening, now)
-    held = w.symbols[y]["inventory"][side]
+    held = w.symbols[y]["inventory"][side] - inventory_needed(w)
     if held > 0 and w.settings[0]["unwind"] != Unwind.HOLD:
         lots = held
         if w.settings[0]["unwind"] != Unwind.AT_ONCE:
@@ -137,7 +137,7 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
                 lots = whole(np.floor(held * (most / worth)))
         if lots > 0:
             unwind(w, y, side, row, lots, opening)
-            deleverage(w, y, side, row, opening, now)
+    deleverage(w, y, side, row, opening, now)
     return w.symbols[y]["executed"][side] - before
 
 
