@@ -465,9 +465,11 @@ class World:
         return seg.equity(tau, self.now) > needed
 
     def step_lots(self, p: Position, partial: bool, tau: float, base: float) -> int:
+        wanted = self.partial_lots(p, tau, base) if partial else p.lots
+        return p.lots if p.share * ratio(p.lots - wanted, p.lots) < 0.001 else wanted
+
+    def partial_lots(self, p: Position, tau: float, base: float) -> int:
         own, lots = self.venue.procedure, p.lots
-        if not partial:
-            return lots
         if own.step == "fraction":
             return min(lots, max(1, math.ceil(p.begun * exact(own.step_fraction))))
         least = math.ceil(Fraction(p.begun, 1000))

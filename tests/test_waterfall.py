@@ -156,16 +156,29 @@ def test_pending_order__for_all_is_not_sent_either() -> None:
 
 
 def test_opening__has_one_pool_of_pending_orders_and_inventory() -> None:
-    long = {"side": "long", "entry_price": 100.0, "quantity": 1.0}
+    short = {"side": "short", "entry_price": 120.0, "quantity": 3.0, "margin": 100.0}
     rows = [
-        long | {"margin": 10.0},
-        long | {"margin": 15.0},
-        {"side": "short", "entry_price": 150.0, "quantity": 0.25, "margin": 10.0},
-        {"side": "short", "entry_price": 120.0, "quantity": 1.0, "margin": 100.0},
+        {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0},
+        {"side": "long", "entry_price": 100.0, "quantity": 2.0, "margin": 20.0},
+        short,
+        short,
     ]
-    rules = {"step": "fraction", "step_fraction": 0.5, "rounds": 2, "round_seconds": 60.0, "unwind": "share"}
-    rules |= {"unwind_share": 1.0, "adl_rank": "pro_rata"}
-    found = played(rows, [CALM, (90.0, 90.0, 88.0, 88.0), flat(70.0), flat(70.0)], **rules)
-    assert found.adl.height >= 3
-    pools = found.adl.group_by("time", "counterparty_id").agg(pl.col("liquidated_id"))
-    assert max(len(set(ids)) for ids in pools["liquidated_id"]) >= 2
+    halves = {"step": "fraction", "step_fraction": 0.5, "slices": "takeover", "partial_from": 150.0}
+    rules = {"order_notional": 60.0, "round_seconds": 60.0, "unwind": "share", "unwind_share": 1.0}
+    bars = [CALM, (100.0, 100.0, 94.0, 94.0), flat(80.0), flat(80.0)]
+    found = played(rows, bars, adl_rank="pro_rata", **halves, **rules)
+    # the rest of the first is 0.37, of the second 1 was taken over: each short takes half of all, in this order
+    assert found.adl["time"].n_unique() == 1
+    assert found.adl.select("liquidated_id", "counterparty_id").rows() == [(0, 2), (None, 2), (None, 3)]
+    assert found.adl["quantity"].sum() == pytest.approx(1.36667, abs=1e-4)
+
+
+def test_least_size__ends_what_repeated_fractions_leave() -> None:
+    row = {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    rules = {"step": "fraction", "step_fraction": 0.5, "adl_trigger": "never"}
+    bars = [CALM, *((90 + 1 / n, 90 + 1 / n, 90.0, 90.0) for n in range(1, 40))]
+    found = played([row], bars, **rules)
+    sold = found.trace.filter(pl.col("step") == "filled")
+    assert found.outcomes["outcome"][0] == "liquidated"
+    assert (sold["held"].to_numpy()[:-1] >= 0.001).all()
+    assert sold["held"][-1] == 0

@@ -14,17 +14,27 @@ from backtest.kernel.replay.state import World, equity_at, requirement_at, rules
 #: Orders close at least one in so many of the lots at the trigger: impact could make them ever smaller.
 SMALLEST_STEP = 1_000
 
+#: Least share of a position that procedure and ADL may leave: repeated fractions of one would never end.
+LEAST_LEFT = 0.001
+
 #: Of a tier's floor a step keeps this much, so that no last digit leaves the position in its old tier.
 JUST_BELOW = 1.0 - 1e-12
 
 
 @part
 def step_lots(w: World, i: int, partial: bool, tau: float, base: float, now: float) -> int:
-    """Return how many lots the next order is to close."""
+    """Return how many lots the next order is to close; everything where it would leave next to nothing."""
     lots = w.book[i]["lots"]
-    step = w.settings[0]["step"]
-    if not partial or step == Step.ALL:
+    if not partial:
         return lots
+    wanted = partial_lots(w, i, lots, tau, base, now)
+    return lots if w.book[i]["share"] * ((lots - wanted) / lots) < LEAST_LEFT else wanted
+
+
+@part
+def partial_lots(w: World, i: int, lots: int, tau: float, base: float, now: float) -> int:
+    """Return how many lots a step closes by its rule."""
+    step = w.settings[0]["step"]
     if step == Step.FRACTION:
         fraction = w.settings[0]["step_fraction"]
         return min(lots, max(whole(1), raised_part(w.book[i]["begun"], fraction[0], fraction[1])))
