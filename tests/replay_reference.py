@@ -67,7 +67,7 @@ class Position:
     fill_notional: float = 0.0
     equity: float = math.nan  #: at the last fill
     given: tuple[float, float, float] = (math.nan, 0.0, 0.0)  #: as a counterparty: mean price, notional, equity
-    event: tuple[str, float] = ("", 0.0)
+    entered: tuple[float, float] = (math.nan, math.nan)  #: entry price and margin under the offset
 
 
 @dataclass
@@ -224,7 +224,7 @@ class World:
             p.seg.M = p.seg.M / g if self.kind == "inverse" else p.seg.M * g
             p.stop = None if p.stop is None else p.stop * g
             p.target = None if p.target is None else p.target * g
-        p.seg = replace(p.seg)
+        p.seg, p.entered = replace(p.seg), (p.seg.E, p.seg.M)
         p.status, p.start = "held", self.bar
         margin, cost = self.units(p.seg.M), self.units((p.s * p.seg.q) * self.v(p.seg.E))
         p.pocket, p.balance = -margin, margin - cost
@@ -280,6 +280,7 @@ class World:
         self.post("traders", "fees", fee - share)
         p.pocket -= fee
         p.fees += fee
+        p.fund_effect += share
 
     @staticmethod
     def share(amount: int, part: float) -> int:

@@ -68,6 +68,8 @@ def difference(found: Replay, expected: World) -> str:
             "deleveraged": (p.deleveraged, row["deleveraged"]),
             "fees": (p.fees / expected.unit, row["fees"]),
             "fund_effect": (p.fund_effect / expected.unit, row["fund_effect"]),
+            "entry": (p.entered[0], row["moved_entry_price"]),
+            "margin": (p.entered[1], row["moved_margin"]),
             "clawed": (p.clawed / expected.unit, row["clawed_back"]),
         }
         if p.outcome not in ("open", "reduced", "unknown"):
@@ -102,10 +104,19 @@ def assert_equal_to_the_reference(coupled: Coupled, told: str, threads: int = 1)
         pytest.fail(f"{told}: {differs}\n{coupled.venue.procedure}\n{coupled.impact}")
 
 
+def assert_fund_adds_up(found: Replay) -> None:
+    """Check that the fund's change is what each position, deposits and inventory brought it."""
+    began = -int(found.ledger.row(by_predicate=pl.col("account") == "owners", named=True)["cash"])
+    ended = int(found.ledger.row(by_predicate=pl.col("account") == "fund", named=True)["cash"])
+    parts = [*found.outcomes["fund_effect"], *found.fund["inventory"]]
+    assert ended - began == sum(round(part * found.unit) for part in parts)
+
+
 def assert_sound(found: Replay) -> None:
     """Check that the ledger closes, the fund is not negative, and every price and amount is one there can be."""
     assert found.ledger.select(pl.col("cash", "unrealised", "total").sum()).row(0) == (0, 0, 0)
     assert (found.fund["fund"] >= 0).all()
+    assert_fund_adds_up(found)
     for name in ("fill_price", "fill_notional", "fees", "filled_in_market", "taken_over", "deleveraged"):
         assert found.outcomes[name].is_null().sum() + found.outcomes[name].is_between(0, 1e300).sum() == len(
             found.outcomes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from test_replay import assert_closes, book, cash, market, plain_venue
+from test_replay import MINUTE, NOON, assert_closes, book, cash, market, plain_venue
 
 from backtest import Impact, replay
 from backtest.engine.replay.replay import Replay
@@ -182,3 +182,43 @@ def test_least_size__ends_what_repeated_fractions_leave() -> None:
     assert found.outcomes["outcome"][0] == "liquidated"
     assert (sold["held"].to_numpy()[:-1] >= 0.001).all()
     assert sold["held"][-1] == 0
+
+
+# --- columns
+
+
+def test_triggered__counts_a_position_once_a_bar() -> None:
+    row = {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0}
+    found = played([row], [CALM, (100.0, 100.0, 93.0, 93.0)], step="fraction", step_fraction=0.1)
+    assert steps(found).count("triggered") > 1
+    assert found.impact["long_triggered"][1] == pytest.approx(90 / 0.95)
+
+
+def test_moved_entry__is_a_column_with_its_margin() -> None:
+    rows = [
+        {"side": "long", "entry_price": 100.0, "quantity": 10.0, "margin": 100.0},
+        {"side": "long", "entry_price": 94.0, "quantity": 10.0, "margin": 94.0, "entry_time": NOON + 2 * MINUTE},
+    ]
+    bars = [CALM, (100.0, 100.0, 94.0, 94.0), flat(94.0)]
+    venue = plain_venue(0.05).with_(remainder="fund", procedure=Procedure())
+    impact = Impact(mark=1e-4)
+    found = replay(book(*rows), market(*bars), venue, fund=1000.0, impact=impact, exogenous=True)
+    factor = np.exp(found.impact["offset"][1])
+    assert found.outcomes["moved_entry_price"].to_list() == [100, pytest.approx(94 * factor)]
+    assert found.outcomes["moved_margin"].to_list() == [100, pytest.approx(94 * factor)]
+    assert found.outcomes["entry_price"].to_list() == [100, 94]
+
+
+def test_fund__changes_by_what_positions_deposits_and_inventory_bring_it() -> None:
+    rows = [
+        {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0},
+        {"side": "short", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0},
+    ]
+    rules = {"step": "fraction", "step_fraction": 0.5, "rounds": 1, "liquidation_fee_rate": 0.01}
+    rules |= {"trading_fee_rate": 0.001, "trading_fee_fund_share": 0.5}
+    venue = plain_venue(0.05).with_(remainder="fund", procedure=Procedure(**rules))
+    path, deposits = market(CALM, flat(91.0), flat(108.0)), [(NOON + MINUTE, 3.0)]
+    found = replay(book(*rows), path, venue, fund=2.0, deposits=deposits)
+    parts = found.outcomes["fund_effect"].sum() + found.fund["deposits"].sum() + found.fund["inventory"].sum()
+    assert found.fund["fund"][-1] - 2 == pytest.approx(parts, abs=1e-9)
+    assert (found.fund["deposits"].sum(), found.fund["inventory"].sum() != 0) == (3, True)

@@ -18,6 +18,7 @@ from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side
 #: Columns of the replay's outcomes beyond those of a sweep.
 REPLAY_COLUMNS = (
     "filled_in_market", "taken_over", "deleveraged", "fees", "fund_effect", "clawed_back", "pnl_at_end",
+    "moved_entry_price", "moved_margin",
 )  # fmt: skip
 #: Columns of what kernels name otherwise.
 COLUMN_OF = {
@@ -57,7 +58,10 @@ def pnl_at_end(found: entries.Found, held: tuple[Integers, Floats]) -> Floats:
 
 
 def fund(world: state.World, market: Market) -> pl.DataFrame:
-    """Return ``symbol, time, fund, paid_in, paid_out`` of every bar in which the fund moved, in order of time."""
+    """Return the fund and its payments, in order of time, of every bar in which it moved.
+
+    ``symbol, time, fund, paid_in, paid_out``, and of these ``deposits`` and ``inventory``, the result of inventory sold.
+    """
     unit, steps = float(world.settings[0]["unit"]), world.steps
     order = np.argsort(market.times, kind="stable")
     moved = order[(steps["fund_in"][order] != 0) | (steps["fund_out"][order] != 0)]
@@ -67,6 +71,8 @@ def fund(world: state.World, market: Market) -> pl.DataFrame:
         fund=pl.Series(steps["fund"][rows] / unit),
         paid_in=pl.Series(steps["fund_in"][rows] / unit),
         paid_out=pl.Series(steps["fund_out"][rows] / unit),
+        deposits=pl.Series(steps["deposits"][rows] / unit),
+        inventory=pl.Series(steps["inventory"][rows] / unit),
     )
 
 

@@ -112,7 +112,7 @@ def _sums(stage: Stage, played: Played, table: Any, first: int | None) -> Sums:
         begun=int(begun.sum()),
         released=int((begun & (found.outcome != OutcomeCode.LIQUIDATED)).sum()),
         closed_notional=float((closed * _unit_notional(stage, world))[begun].sum()),
-        margins=float(np.rint(_margins(stage, world, found)[begun] * unit).sum() / unit),
+        margins=float(np.rint(_margins(found)[begun] * unit).sum() / unit),
         results=float(np.rint(results * unit).sum() / unit),
         clawed_from_begun=_units(found.clawed[begun], unit) / unit,
         fees_of_begun=_units(found.fees[begun], unit) / unit,
@@ -153,10 +153,6 @@ def _unit_notional(stage: Stage, world: World) -> Floats:
     return found
 
 
-def _margins(stage: Stage, world: World, found: entries.Found) -> Floats:
+def _margins(found: entries.Found) -> Floats:
     """Return (n,) the margin each position put in, with the changes that its holder made while it was held."""
-    given = stage.admitted.positions
-    margins = given.margin
-    if not given.has_margin:
-        margins = given.quantity * _unit_notional(stage, world) / given.leverage
-    return np.asarray(margins + found.added if found.added.size else margins)
+    return np.asarray(found.moved_margin + found.added if found.added.size else found.moved_margin)

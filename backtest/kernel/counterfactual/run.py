@@ -33,7 +33,7 @@ def run_both(
         for side in range(2):
             executed = resume(w, y, side, row, now) if awaits(w, y, side) else 0.0
             resume_both(w, merge, y, side, row, executed)
-        let_holders_act(w, agenda, entrants, row)
+        let_holders_act(w, agenda, entrants, found, row)
         low_first = starts_low(w, row)
         for leg in range(2):
             cross_both(w, merge, y, leg if low_first else 1 - leg, row, now)

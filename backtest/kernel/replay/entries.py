@@ -73,6 +73,8 @@ class Found(NamedTuple):
     added: Floats  #: margin that holders added or withdrew, as far as they could; or none where none was planned
     pnl_at_end: Floats  #: what is still open is added at the end
     begun: Flags  #: its liquidation began, however it ended
+    moved_entry_price: Floats  #: as entered, under the offset of the mark
+    moved_margin: Floats
 
 
 @helper
@@ -110,6 +112,7 @@ def clear(book: Records, i: int) -> None:
     book[i]["begun"] = book[i]["asked"] = book[i]["rounds"] = book[i]["spent"] = book[i]["exit_made"] = 0
     book[i]["stop_price"] = book[i]["take_profit_price"] = book[i]["tier_rate"] = np.nan
     book[i]["nodes"] = book[i]["stop_node"] = book[i]["target_node"] = book[i]["spent_bar"] = -1
+    book[i]["triggered_row"] = -1
     book[i]["ambiguous"], book[i]["due"], book[i]["share"] = False, False, 1.0
 
 

@@ -90,6 +90,7 @@ def charge_trading_fee(w: World, i: int, row: int, notional: float) -> None:
         to_fund(w, row, TRADERS, own)
         post(w.cash, TRADERS, FEES, fee - own)
         w.book[i]["pocket"] -= fee
+        w.book[i]["fund_effect"] += own
         w.book[i]["fees"] += fee
 
 

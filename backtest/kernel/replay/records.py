@@ -70,6 +70,7 @@ POSITION = np.dtype(
         ("rounds", "i4"),
         ("spent", "i4"),  #: rounds used in ``spent_bar``
         ("spent_bar", "i4"),
+        ("triggered_row", "i4"),  #: bar in which it was last counted as triggered
     ],
     align=True,
 )
@@ -210,6 +211,8 @@ STEP = np.dtype(
         ("fund", "i8"),
         ("fund_in", "i8"),
         ("fund_out", "i8"),
+        ("deposits", "i8"),  #: of ``fund_in``
+        ("inventory", "i8"),  #: the fund's result of inventory sold
         ("triggered", "i8", (2,)),  #: notional by side of position, at the mark
         ("executed", "i8", (2,)),  #: in the book
         ("taken_over", "i8", (2,)),
@@ -218,7 +221,6 @@ STEP = np.dtype(
         ("waves", "i4"),
         ("capped", "i4"),  #: waves or offset cut short
         ("runaway", "i4"),
-        ("waiting", "i4"),
     ],
     align=True,
 )

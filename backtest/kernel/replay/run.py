@@ -61,7 +61,7 @@ from backtest.kernel.replay.waves import cross, evaluate, handle, move_mark, rea
 
 
 @part
-def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) -> None:
+def enter(w: World, found: Found, i: int, row: int, inside: bool, late: bool, unseen: bool) -> None:
     """Open a position, and settle what its entry bar did where that is tested."""
     y = whole(w.book[i]["symbol"])
     g = factor(w.symbols, y)
@@ -71,6 +71,8 @@ def enter(w: World, i: int, row: int, inside: bool, late: bool, unseen: bool) ->
         w.book[i]["margin"] = w.book[i]["margin"] / g if kind == ContractKind.INVERSE else w.book[i]["margin"] * g
         w.book[i]["stop_price"] *= g
         w.book[i]["take_profit_price"] *= g
+    found.moved_entry_price[w.book[i]["row"]] = w.book[i]["entry_price"]
+    found.moved_margin[w.book[i]["row"]] = w.book[i]["margin"]
     w.book[i]["status"] = HELD
     enlist(w, i)
     open_trade(w, i, row)
@@ -188,6 +190,7 @@ def pay_deposits(w: World, agenda: Agenda, row: int) -> None:
     paid = w.counters[PAID]
     while paid < agenda.deposit_time.shape[0] and agenda.deposit_time[paid] <= w.bars[row]["time"]:
         to_fund(w, row, OWNERS, agenda.deposit[paid])
+        w.steps[row]["deposits"] += agenda.deposit[paid]
         paid += 1
     w.counters[PAID] = paid
 
@@ -204,11 +207,11 @@ def begin(w: World, agenda: Agenda, y: int, row: int) -> float:
 
 
 @part
-def let_holders_act(w: World, agenda: Agenda, entrants: Entrants, row: int) -> None:
+def let_holders_act(w: World, agenda: Agenda, entrants: Entrants, found: Found, row: int) -> None:
     """Let holders enter, change and leave at an opening, in this order."""
     for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
         i = take_place(w, entrants, whole(agenda.entry[at]))
-        enter(w, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
+        enter(w, found, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
     for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
         j = whole(agenda.change[at])
         i = whole(w.places[agenda.change_owner[j]])
@@ -249,7 +252,7 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
         for side in range(2):
             if awaits(w, y, side):
                 move_mark(w, y, side, row, resume(w, y, side, row, now))
-        let_holders_act(w, agenda, entrants, row)
+        let_holders_act(w, agenda, entrants, found, row)
         low_first = starts_low(w, row)
         for leg in range(2):
             side = leg if low_first else 1 - leg
@@ -272,12 +275,14 @@ def finish(w: World, agenda: Agenda, entrants: Entrants, found: Found, rows: int
         i = take_place(w, entrants, whole(agenda.entry[at]))
         y = whole(w.book[i]["symbol"])
         row = w.symbols[y]["first"] + w.symbols[y]["count"] - 1
-        fund_in, fund_out = w.steps[row]["fund_in"], w.steps[row]["fund_out"]
-        enter(w, i, row, enters_inside(w, entrants, i), True, False)
+        fund_in, fund_out, sold = w.steps[row]["fund_in"], w.steps[row]["fund_out"], w.steps[row]["inventory"]
+        enter(w, found, i, row, enters_inside(w, entrants, i), True, False)
         more_in, more_out = w.steps[row]["fund_in"] - fund_in, w.steps[row]["fund_out"] - fund_out
-        w.steps[row]["fund_in"], w.steps[row]["fund_out"] = fund_in, fund_out
+        more_sold = w.steps[row]["inventory"] - sold
+        w.steps[row]["fund_in"], w.steps[row]["fund_out"], w.steps[row]["inventory"] = fund_in, fund_out, sold
         w.steps[last]["fund_in"] += more_in
         w.steps[last]["fund_out"] += more_out
+        w.steps[last]["inventory"] += more_sold
         w.steps[last]["fund"] = w.cash[FUND]
     write_down(w, found)
     for i in range(w.counters[PLACES_USED]):

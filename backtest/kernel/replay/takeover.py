@@ -81,9 +81,11 @@ def settle_inventory(w: World, row: int, gain: int) -> None:
     if w.settings[0]["inventory"] == Inventory.FUND:
         if gain >= 0:
             to_fund(w, row, BACKSTOP, gain)
+            w.steps[row]["inventory"] += gain
         else:
             paid = min(-gain, w.cash[FUND])
             from_fund(w, row, BACKSTOP, paid)
+            w.steps[row]["inventory"] -= paid
             post(w.cash, DEFICIT, BACKSTOP, -gain - paid)
             if paid < -gain:
                 w.counters[LACKED] = 1

@@ -74,8 +74,10 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
         base = tau
         if w.settings[0]["replaced"] != 0:
             base = (w.bars[moment]["fill_long"] if s > 0 else w.bars[moment]["fill_short"]) * g
-        notional = formula.notional(w.groups[held["group"]]["kind"], held["quantity"], tau)
-        w.steps[row]["triggered"][held["side"]] += units(notional * w.settings[0]["unit"])
+        if held["triggered_row"] != row:
+            notional = formula.notional(w.groups[held["group"]]["kind"], held["quantity"], tau)
+            w.steps[row]["triggered"][held["side"]] += units(notional * w.settings[0]["unit"])
+            w.book[i]["triggered_row"] = row
         w.book[i]["status"] = HELD
         liquidate(w, i, row, moment, tau, base, now)
         return
