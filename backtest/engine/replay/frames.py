@@ -60,7 +60,7 @@ def pnl_at_end(found: entries.Found, held: tuple[Integers, Floats]) -> Floats:
 def fund(world: state.World, market: Market) -> pl.DataFrame:
     """Return the fund and its payments, in order of time, of every bar in which it moved.
 
-    ``symbol, time, fund, paid_in, paid_out``, and of these ``deposits`` and ``inventory``, the result of inventory sold.
+    ``symbol, time, fund, paid_in, paid_out``, of these ``deposits``, and ``inventory``: its result of sales.
     """
     unit, steps = float(world.settings[0]["unit"]), world.steps
     order = np.argsort(market.times, kind="stable")
