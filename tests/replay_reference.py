@@ -394,13 +394,13 @@ class World:
         partial = own.step != "all" and self.notional(p.seg.q, p.seg.E) >= own.partial_from
         endless = False
         while True:
-            thin = p.seg.equity(tau, self.now) < own.takeover_below * p.seg.maintenance_margin(tau)
+            slack = 1e-10 * self.notional(p.seg.q, tau)
+            thin = p.seg.equity(tau, self.now) < own.takeover_below * p.seg.maintenance_margin(tau) - slack
             if own.takeover_below > 0 and thin:
                 return self.last_resort(p, tau, base)
             by_tier = partial and own.step == "tier" and own.in_lowest == "last" and self.takes_no_step(p, tau)
             if not endless and (p.out or by_tier or (own.rounds and p.rounds >= own.rounds)):
-                unchanged = fresh and p.lots == p.begun
-                if not unchanged and p.seg.equity(tau, self.now) > p.seg.maintenance_margin(tau):
+                if p.seg.equity(tau, self.now) > p.seg.maintenance_margin(tau) + slack:
                     return self.release(p)
                 if own.last == "takeover":
                     return self.last_resort(p, tau, base)
@@ -463,7 +463,7 @@ class World:
         needed = seg.maintenance_margin(tau)
         if self.venue.procedure.until == "initial":
             needed = max(needed, self.notional(seg.q, tau) / seg.leverage)
-        return seg.equity(tau, self.now) > needed
+        return seg.equity(tau, self.now) > needed + 1e-10 * self.notional(seg.q, tau)
 
     def step_lots(self, p: Position, partial: bool, tau: float, base: float) -> int:
         wanted = self.partial_lots(p, tau, base) if partial else p.lots

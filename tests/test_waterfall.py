@@ -222,3 +222,19 @@ def test_fund__changes_by_what_positions_deposits_and_inventory_bring_it() -> No
     parts = found.outcomes["fund_effect"].sum() + found.fund["deposits"].sum() + found.fund["inventory"].sum()
     assert found.fund["fund"][-1] - 2 == pytest.approx(parts, abs=1e-9)
     assert (found.fund["deposits"].sum(), found.fund["inventory"].sum() != 0) == (3, True)
+
+
+def test_return_of_control__is_not_decided_by_the_last_digit() -> None:
+    # pieces taken over at bankruptcy leave equity at the maintenance margin: none of them heals
+    for quantity in np.random.default_rng(5).uniform(1, 9, 12):
+        row = {"side": "long", "entry_price": 100.0, "quantity": quantity, "margin": 10 * quantity}
+        rules = {"step": "fraction", "step_fraction": 0.1, "slices": "takeover", "unwind": "hold"}
+        found = played([row], [CALM, (100.0, 100.0, 94.0, 96.0)], **rules)
+        assert (steps(found).count("taken over"), found.outcomes["outcome"][0]) == (10, "liquidated")
+
+
+def test_takeover_below__the_maintenance_margin_itself_spares_who_is_at_it() -> None:
+    for quantity in np.random.default_rng(6).uniform(1, 9, 12):
+        row = {"side": "long", "entry_price": 100.0, "quantity": quantity, "margin": 10 * quantity}
+        found = played([row], [CALM, (100.0, 100.0, 94.0, 96.0)], takeover_below=1.0)
+        assert steps(found) == ["entered", "triggered", "filled", "settled"]

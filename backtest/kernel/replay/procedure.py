@@ -26,7 +26,7 @@ from backtest.kernel.replay.state import (
     terms,
     whole,
 )
-from backtest.kernel.replay.step_size import ends_by_tier, healthy, step_lots
+from backtest.kernel.replay.step_size import CLEARLY, clears, ends_by_tier, healthy, step_lots
 from backtest.kernel.replay.takeover import take_over
 
 #: Rounds of a procedure that has none left.
@@ -98,8 +98,7 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
             last_resort(w, i, row, moment, tau, base, now)
             return
         if not endless and (w.book[i]["rounds"] >= most or (partial and ends_by_tier(w, own, tau))):
-            unchanged = fresh and w.book[i]["lots"] == w.book[i]["begun"]  # only a last digit says it is healthy
-            if not unchanged and equity_at(own, tau, now) > requirement_at(w.tiers, own, tau):
+            if clears(own, requirement_at(w.tiers, own, tau), tau, now):
                 release(w, i, row, bar, tau, now)
                 return
             if settings["last"] == Last.TAKEOVER:
@@ -136,8 +135,8 @@ def liquidate(w: World, i: int, row: int, moment: int, tau: float, base: float, 
 @helper
 def too_thin(w: World, own: Segment, tau: float, now: float) -> bool:
     """Return whether equity is so small a share of the maintenance margin that no order is sent any more."""
-    share = w.settings[0]["takeover_below"]
-    return share > 0.0 and equity_at(own, tau, now) < share * requirement_at(w.tiers, own, tau)
+    share, slack = w.settings[0]["takeover_below"], CLEARLY * formula.notional(own.kind, own.quantity, tau)
+    return share > 0.0 and equity_at(own, tau, now) < share * requirement_at(w.tiers, own, tau) - slack
 
 
 @helper

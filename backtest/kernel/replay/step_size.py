@@ -17,6 +17,9 @@ SMALLEST_STEP = 1_000
 #: Least share of a position that procedure and ADL may leave: repeated fractions of one would never end.
 LEAST_LEFT = 0.001
 
+#: Share of the notional that equity must exceed a requirement by: at a trigger they are equal but for rounding.
+CLEARLY = 1e-10
+
 #: Of a tier's floor a step keeps this much, so that no last digit leaves the position in its old tier.
 JUST_BELOW = 1.0 - 1e-12
 
@@ -103,8 +106,13 @@ def enough_lots(w: World, own: Segment, lots: int, tau: float, base: float, now:
 @part
 def healthy(w: World, own: Segment, tau: float, now: float) -> bool:
     """Return whether equity at the mark exceeds what ends a procedure."""
-    equity = equity_at(own, tau, now)
     needed = requirement_at(w.tiers, own, tau)
     if w.settings[0]["until"] == Until.INITIAL:
         needed = max(needed, formula.notional(own.kind, own.quantity, tau) / own.leverage)
-    return equity > needed
+    return clears(own, needed, tau, now)
+
+
+@helper
+def clears(own: Segment, needed: float, tau: float, now: float) -> bool:
+    """Return whether equity at the mark exceeds a requirement by more than rounding could."""
+    return equity_at(own, tau, now) > needed + CLEARLY * formula.notional(own.kind, own.quantity, tau)
