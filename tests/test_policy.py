@@ -145,7 +145,16 @@ def test_adjustments__follow_their_positions() -> None:
 
 
 #: What a replay alone can tell.
-UNTOLD = ("begun", "released", "closed_notional", "adl_notional", "given_up", "clawed_back", "backstop")
+UNTOLD = (
+    "begun",
+    "begun_fees",
+    "released",
+    "closed_notional",
+    "adl_notional",
+    "given_up",
+    "clawed_back",
+    "backstop",
+)
 
 GRID = Grid(
     caps=(None, 50.0, 20.0, 5.0),

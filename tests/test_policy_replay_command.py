@@ -10,8 +10,10 @@ from test_policy_command import Page, changed, grid_file, shown_by_a_browser  # 
 
 from backtest.__main__ import main
 from backtest.cli.policy.grid_file import read_grid
+from backtest.cli.policy.who_pays import borne
 from backtest.errors import RulesError
 from backtest.rules.venue import Venue
+from backtest.study.policy.frontier import per_million
 from backtest.study.policy.grid import KEYS
 
 EXAMPLE = Path(__file__).parent.parent / "docs" / "procedures_may_2021.toml"
@@ -197,3 +199,16 @@ def test_a_book_of_weights__is_refused_by_its_name(tmp_path: Path, capsys, repla
     assert main(["policy", str(replays), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "book 'mixed' cannot be settled by \"replay\": positions: a replay steps single positions" in said
+
+
+def test_bearers__add_up_to_the_losses_beyond_margins(tmp_path: Path, capsys, replays: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["policy", str(replays), "--out", str(out)]) == 0
+    policies = per_million(pl.read_parquet(out / "policies.parquet"))
+    assert policies["backstop"].abs().max() > 0
+    for row in policies.iter_rows(named=True):
+        beyond = row["shortfall_per_million"] - row["backstop_per_million"]
+        assert sum(borne(row).values()) == pytest.approx(beyond, rel=1e-9, abs=1e-6)
+    printed = capsys.readouterr().out.replace("\n", " ")
+    for words in ("losses", "beyond margins", "paid by", "the fund", "lost by", "the backstop"):
+        assert words in printed

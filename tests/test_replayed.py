@@ -163,6 +163,7 @@ def slow(run: Run, terms: Terms, settlement: Replayed) -> dict[str, object]:
         "adl": given_up + clawed + deficit,
         "deficit": deficit,
         "begun": begun.height,
+        "begun_fees": float(begun["fees"].sum()),
         "released": begun.filter(~pl.col("liquidated")).height,
         "closed_notional": closed.item(),
         "adl_notional": float((found.adl["quantity"] * found.adl["price"]).sum()),

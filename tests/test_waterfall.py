@@ -14,6 +14,7 @@ from backtest import Impact, replay
 from backtest.engine.replay.replay import Replay
 from backtest.kernel.replay.proportions import cut_part, raised_part, rounded_part
 from backtest.rules.procedure import Procedure
+from backtest.study.fund.loss_waterfall import who_bore
 
 CALM = (100.0, 100.0, 100.0, 100.0)
 
@@ -238,3 +239,38 @@ def test_takeover_below__the_maintenance_margin_itself_spares_who_is_at_it() -> 
         row = {"side": "long", "entry_price": 100.0, "quantity": quantity, "margin": 10 * quantity}
         found = played([row], [CALM, (100.0, 100.0, 94.0, 96.0)], takeover_below=1.0)
         assert steps(found) == ["entered", "triggered", "filled", "settled"]
+
+
+# --- who pays
+
+
+@pytest.mark.parametrize("rules", [
+    {"adl_trigger": "never"},
+    {"adl_trigger": "fund_empty"},
+    {"takeover_below": 0.9, "inventory": "backstop", "unwind": "hold"},
+    {"takeover_below": 0.9},
+    {"clawback": True, "adl_profit_required": True},
+])  # fmt: skip
+@pytest.mark.parametrize("fee", [0.0, 0.01])
+def test_who_bore__adds_up_to_what_the_liquidated_lost_in_the_market(fee: float, rules: dict[str, Any]) -> None:
+    rows = [
+        {"side": "long", "entry_price": 100.0, "quantity": 1.0, "margin": 10.0},
+        {"side": "long", "entry_price": 100.0, "quantity": 2.0, "margin": 30.0},
+        {"side": "short", "entry_price": 100.0, "quantity": 0.3, "margin": 30.0},
+    ]
+    fees = {
+        "liquidation_fee_rate": fee,
+        "trading_fee_rate": fee,
+        "trading_fee_fund_share": 0.5,
+        "fee_fund_share": 0.7,
+    }
+    found = played(
+        rows, [CALM, (100.0, 100.0, 91.0, 91.0), flat(80.0)], fund=4.0, remainder="fund", **rules, **fees
+    )
+    bore = dict(who_bore(found).iter_rows())
+    prices = found.outcomes.filter("liquidated")
+    at_fills = sum(row["quantity"] * 100 - row["fill_notional"] for row in prices.iter_rows(named=True))
+    given_up = found.adl["given_up"].sum()  # fills of what was passed on are at its price, not at the mark
+    taken = dict(found.ledger.select("account", "total").iter_rows())["backstop"] / found.unit
+    sold = found.fund["inventory"].sum()
+    assert sum(bore.values()) == pytest.approx(at_fills + given_up - taken - sold, abs=1e-5)

@@ -45,8 +45,9 @@ REPLAYED = (
     "included.",
     "ADL notional: positions of counterparties in profit, closed because neither market, fund nor backstop took "
     "the liquidated ones. Profit given up: what they received below the mark at the worst price of that bar.",
-    "Clawed back: taken from others' unrealised profits. Backstop's result: its gain or loss, open positions at "
-    "the last mark; no other column contains it.",
+    "Clawed back: taken from others' unrealised profits. Lost by the backstop: a gain is negative, and what it "
+    "holds is valued at the last mark. What the fund, the backstop and others pay adds up to the losses beyond "
+    "margins.",
 )
 
 

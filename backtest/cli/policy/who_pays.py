@@ -20,6 +20,22 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 #: Amounts per million below it are written as 0.
 LEAST = 0.05
 
+#: Bearers of losses beyond margins, and what each pays as a sum of columns.
+BEARERS: Mapping[str, Mapping[str, int]] = {
+    "fund": {"shortfall": 1, "adl": -1},
+    "backstop": {"backstop": -1},
+    "counterparties": {"given_up": 1},
+    "clawback": {"clawed_back": 1},
+    "deficit": {"deficit": 1},
+}
+BEARER_WORDS = {
+    "fund": "paid by\nthe fund",
+    "backstop": "lost by\nthe backstop",
+    "counterparties": "profit\ngiven up",
+    "clawback": "clawed\nback",
+    "deficit": "uncovered\ndeficit",
+}
+
 #: Columns of the terms of a case.
 TERMS = ("procedure", "liquidation_fee", "fund")
 
@@ -87,20 +103,22 @@ def _payers(tried: Tried, history: str) -> Table:
     shown: list[tuple[str, Callable[[Rows], str]]] = _named(tried)
     if not tried.replayed:  # else they are in the table of procedures
         shown += [("fees\nper million", _amount("fees")), ("returned\nper million", _amount("returned"))]
-    shown += [
-        ("shortfall\nper million", _amount("shortfall")),
-        ("lowest fund\n% of its start", _share("fund_lowest", "fund")),
-    ]
-    if tried.replayed:
-        shown += [
-            ("ADL\nnotional\nper million", _amount("adl_notional")),
-            ("profit\ngiven up\nper million", _amount("given_up")),
-        ]
-        shown += [("clawed\nback\nper million", _amount("clawed_back"))] if _any(cases, "clawed_back") else []
-        shown += [("backstop's\nresult\nper million", _amount("backstop"))] if _any(cases, "backstop") else []
-    shown += [("uncovered\ndeficit\nper million", _amount("deficit")), ("first ADL\nor deficit", _first)]
+    bearers = [name for name in BEARERS if name == "fund" or _any(cases, *BEARERS[name]) or name == "deficit"]
+    shown.append(("losses\nbeyond margins\nper million", _amounts(lambda row: sum(borne(row).values()))))
+    shown += [(BEARER_WORDS[name], _amounts(lambda row, name=name: borne(row)[name])) for name in bearers]
+    shown.append(("lowest fund\n% of its start", _share("fund_lowest", "fund")))
+    shown += [("ADL\nnotional\nper million", _amount("adl_notional"))] if tried.replayed else []
+    shown.append(("first ADL\nor deficit", _first))
     caption = f"Who pays, {history}, highest leverage {cap_name(tried.loosest)}, {bracket_words(tried)}"
     return _table(caption + _basis(tried), shown, cases)
+
+
+def borne(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the losses beyond margins by bearer, per million of intended notional; gains are negative."""
+    return {
+        bearer: sum(sign * (row[AMOUNTS[name]] or 0.0) for name, sign in parts.items())
+        for bearer, parts in BEARERS.items()
+    }
 
 
 def _procedures(tried: Tried, history: str) -> Table:
@@ -111,7 +129,7 @@ def _procedures(tried: Tried, history: str) -> Table:
         ("of these\nrestored\n%", _share("released", "begun")),
         ("notional\nclosed\nper million", _amount("closed_notional")),
         ("losses of the\nliquidated\nper million", _amount("traders_losses")),
-        ("of these fees\nper million", _amount("fees")),
+        ("of these fees\nper million", _amount("begun_fees")),
         ("margin\nreturned\nper million", _amount("returned")),
     ]
     caption = (
@@ -155,7 +173,12 @@ def _fee(rows: Rows) -> str:
 
 def _amount(name: str) -> Callable[[Rows], str]:
     """Return a function that writes an amount per million from one fill to the other."""
-    return lambda rows: _span([figure(median(row[AMOUNTS[name]] for row in books)) for books in rows.values()])
+    return _amounts(lambda row: row[AMOUNTS[name]])
+
+
+def _amounts(of: Callable[[Mapping[str, Any]], float]) -> Callable[[Rows], str]:
+    """Return a function that writes what a row gives from one fill to the other."""
+    return lambda rows: _span([figure(median(of(row) for row in books)) for books in rows.values()])
 
 
 def figure(amount: float) -> str:
@@ -184,8 +207,8 @@ def _first(rows: Rows) -> str:
     return timestamp(min(times)) if times else NOTHING
 
 
-def _any(cases: Sequence[Rows], name: str) -> bool:
-    return any(row[name] for case in cases for books in case.values() for row in books)
+def _any(cases: Sequence[Rows], *names: str) -> bool:
+    return any(row[name] for case in cases for books in case.values() for row in books for name in names)
 
 
 def _left_to_others(tried: Tried, fill: str) -> str:

@@ -12,10 +12,11 @@ def who_bore(found: Replay) -> pl.DataFrame:
 
     Returns
     -------
-    ``bearer, amount`` (settlement currency, a loss positive, a gain negative): the holders' own margins (their
-    losses without fees and without clawback for others' shortfalls), the fund (with the fees paid into it), the
+    ``bearer, amount`` (settlement currency, a loss positive, a gain negative): the holders' own margins (losses of
+    the liquidated, and of who closed beyond the margin, without clawback for others' shortfalls), the fund, the
     backstop, counterparties hit by ADL (profit given up at the mark), clawed back profits, and ``nobody``: the
-    uncovered deficit.
+    uncovered deficit. All are without fees, so that they add up to what these positions lost in the market: what
+    was passed on is valued at the pool's mark, what was taken over at its sale or at the last mark.
 
     Examples
     --------
@@ -35,12 +36,12 @@ def who_bore(found: Replay) -> pl.DataFrame:
     │ nobody         ┆ 0.0      │
     └────────────────┴──────────┘
     """
-    liquidated = found.outcomes.filter(pl.col("liquidated"))
+    lost = found.outcomes.filter(pl.col("liquidated") | (pl.col("shortfall") > 0))
     cash = {row["account"]: row["total"] / found.unit for row in found.ledger.iter_rows(named=True)}
-    started = -cash["owners"]
+    fees_to_fund = float(found.outcomes["fees"].sum()) - cash["fees"]
     rows = {
-        "margins": -float((liquidated["realised_pnl"] + liquidated["clawed_back"]).sum()),
-        "fund": started - cash["fund"],
+        "margins": -float((lost["realised_pnl"] + lost["clawed_back"]).sum()),
+        "fund": -cash["owners"] - (cash["fund"] - fees_to_fund),
         "backstop": -cash["backstop"],
         "counterparties": float(found.adl["given_up"].sum()),
         "clawback": float(found.outcomes["clawed_back"].sum()),

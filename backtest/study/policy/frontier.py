@@ -28,6 +28,7 @@ AMOUNTS = {
     "traders_losses": "losses_per_million",
     "returned": "returned_per_million",
     "fees": "fees_per_million",
+    "begun_fees": "begun_fees_per_million",
     "kept": "kept_per_million",
     "fund_lowest": "fund_lowest_per_million",
     "fund_end": "fund_end_per_million",

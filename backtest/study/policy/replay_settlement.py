@@ -163,6 +163,7 @@ def _settled(sums: Sums, more: float) -> Settled:
         first_adl=sums.first_unpaid,
         deficit=sums.deficit,
         begun=float(sums.begun),
+        begun_fees=sums.fees_of_begun,
         released=float(sums.released),
         closed_notional=sums.closed_notional,
         adl_notional=sums.adl_notional,

@@ -125,6 +125,7 @@ class Settled:
     first_adl: datetime | None  #: when that began
     deficit: float  #: uncovered part of ``adl``; all of it where there is no ADL
     begun: float | None = None  #: positions whose liquidation began
+    begun_fees: float | None = None  #: part of ``fees`` that these paid
     released: float | None = None  #: of these, given back to their holders with a part left
     closed_notional: float | None = None  #: closed notional of these, at the entry
     adl_notional: float | None = None  #: that counterparties had to close
