@@ -105,7 +105,7 @@ def _payers(tried: Tried, history: str) -> Table:
         shown += [("fees\nper million", _amount("fees")), ("returned\nper million", _amount("returned"))]
     bearers = [name for name in BEARERS if name == "fund" or _any(cases, *BEARERS[name]) or name == "deficit"]
     shown.append(("losses\nbeyond margins\nper million", _amounts(lambda row: sum(borne(row).values()))))
-    shown += [(BEARER_WORDS[name], _amounts(lambda row, name=name: borne(row)[name])) for name in bearers]
+    shown += [(BEARER_WORDS[name], _paid_by(name)) for name in bearers]
     shown.append(("lowest fund\n% of its start", _share("fund_lowest", "fund")))
     shown += [("ADL\nnotional\nper million", _amount("adl_notional"))] if tried.replayed else []
     shown.append(("first ADL\nor deficit", _first))
@@ -174,6 +174,11 @@ def _fee(rows: Rows) -> str:
 def _amount(name: str) -> Callable[[Rows], str]:
     """Return a function that writes an amount per million from one fill to the other."""
     return _amounts(lambda row: row[AMOUNTS[name]])
+
+
+def _paid_by(bearer: str) -> Callable[[Rows], str]:
+    """Return a function that writes what a bearer pays from one fill to the other."""
+    return _amounts(lambda row: borne(row)[bearer])
 
 
 def _amounts(of: Callable[[Mapping[str, Any]], float]) -> Callable[[Rows], str]:
