@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -81,16 +81,32 @@ def test_fetch__repairs_a_month_that_lacks_rows_by_its_days(archive, tmp_path):
     assert archive.asked("05-13") == []
 
 
-def test_fetch__of_a_bar_that_month_and_day_hold_the_months_stands(archive, tmp_path):
+def test_fetch__of_a_bar_that_month_and_day_hold_the_days_stands_and_is_counted(archive, tmp_path):
     rows = hours(MAY, 31)
     changed = rows[264].replace(rows[264].split(",")[4], rows[264].split(",")[3])  # 12 May 00:00
     archive.put(kline_path("monthly", "2021-05"), zipped(lines([*rows[:264], changed, *rows[266:]])))
     put_day(archive, date(2021, 5, 12))
-    fetch(archive, tmp_path, "2021-05-12", "2021-05-13")
-    frame = stored(tmp_path, "2021-05-12", "2021-05-13")
-    assert frame.height == 24
-    assert frame["close"][0] == float(changed.split(",")[4]) != float(rows[264].split(",")[4])
-    assert frame["close"][1] == float(rows[265].split(",")[4])
+    for _ in range(2):  # fetched, then kept
+        fetched = fetch(archive, tmp_path, "2021-05-12", "2021-05-13")
+        assert fetched.repairs.counts == {"stale": 1}
+        frame = stored(tmp_path, "2021-05-12", "2021-05-13")
+        assert frame.height == 24
+        assert frame["close"][0] == float(rows[264].split(",")[4]) != float(changed.split(",")[4])
+        assert frame["close"][1] == float(rows[265].split(",")[4])
+
+
+def test_fetch__a_month_that_comes_after_its_days_is_compared_with_them(archive, tmp_path):
+    put_day(archive, date(2021, 5, 12))
+    early = datetime(2021, 5, 14, tzinfo=UTC)
+    assert outcomes(fetch(archive, tmp_path, "2021-05-12", "2021-05-13", now=early)) == {"2021-05-12": "fetched"}
+    rows = hours(MAY, 31)
+    stale = [row.replace(row.split(",")[4], row.split(",")[3]) for row in rows[264:266]]
+    archive.put(kline_path("monthly", "2021-05"), zipped(lines([*rows[:264], *stale, *rows[266:]])))
+    fetched = fetch(archive, tmp_path, "2021-05-10", "2021-05-20")
+    assert outcomes(fetched) == {"2021-05": "fetched", "2021-05-12": "kept"}
+    assert fetched.repairs_of("BTCUSDT").counts == {"stale": 2}
+    assert "the day's taken: 2" in fetched.frame.filter(pl.col("period") == "2021-05-12")["repairs"].item()
+    assert_hours(stored(tmp_path, "2021-05-10", "2021-05-20"), date(2021, 5, 10), 10)
 
 
 @pytest.mark.parametrize("trouble", ["not there", "wrong checksum", "no zip", "another month"])
@@ -171,15 +187,15 @@ def test_offline__says_what_is_not_there_and_the_command_that_brings_it(archive,
 
 def test_refresh__brings_what_the_venue_replaced_and_nothing_else(archive, tmp_path):
     first, second = put_month(archive, without=(3,)), put_day(archive, JUNE)
-    put_day(archive, date(2021, 5, 3))
+    third = put_day(archive, date(2021, 5, 3))
     fetch(archive, tmp_path, "2021-05-01", "2021-06-02")
     put_month(archive)
     assert fetch(archive, tmp_path, "2021-05-01", "2021-06-02").files[0].entry.short_days == (date(2021, 5, 3),)
     archive.requests.clear()
     again = fetch(archive, tmp_path, "2021-05-01", "2021-06-02", refresh=True)
-    assert outcomes(again) == {"2021-05": "fetched", "2021-06-01": "kept"}
+    assert outcomes(again) == {"2021-05": "fetched", "2021-05-03": "kept", "2021-06-01": "kept"}
     assert sorted(archive.asked()) == sorted(
-        [first, f"{first}.CHECKSUM", f"{first}.CHECKSUM", f"{second}.CHECKSUM"]
+        [first, *(f"{path}.CHECKSUM" for path in (first, first, second, third))]
     )
     assert again.files[0].entry.short_days == ()
     assert_hours(stored(tmp_path, "2021-05-01", "2021-06-01"), MAY, 31)

@@ -16,6 +16,7 @@ REPAIRS = {
     "duplicate": "rows that repeat another, left out",
     "doubled": "liquidations that the venue wrote twice, one kept",
     "conflicting": "rows whose time a later row repeats with other values, left out",
+    "stale": "rows of a month's file that the day's own file has with other values, the day's taken",
     "impossible": "bars whose prices are no numbers, not above zero or out of order, left out",
     "blank": "empty values, set to null",
     "zero": "values of zero that are impossible, set to null",

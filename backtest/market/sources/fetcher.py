@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from backtest.errors import ArgumentError, FetchError, require_folder_of_this_machine
+from backtest.market.repairs import Repairs
 from backtest.market.sources import manifest, plan, recent, store
 from backtest.market.sources.archives import HOSTS, Period, Series, path_of
 from backtest.market.sources.archives import series as named_series
@@ -141,7 +142,18 @@ def fetch_series(wanted: Sequence[Series], span: plan.Span, settings: Settings) 
         )
         if settings.with_recent:
             files += [_recent(series, span, settings, crew.client, files) for series in wanted]
-    return Fetched(settings.folder, tuple(files))
+    return Fetched(settings.folder, _compared(files, settings.folder))
+
+
+def _compared(files: Sequence[File], folder: Path) -> tuple[File, ...]:
+    """Return files with the rows in which a day differs from its month counted as a repair of the day."""
+    found = []
+    for file in files:
+        day = file.period is not None and not file.period.monthly and file.entry.status == "stored"
+        rows = store.stale(folder, file.series, file.period) if day and file.period else 0
+        repairs = file.entry.repairs + Repairs({"stale": rows})
+        found.append(replace(file, entry=replace(file.entry, repairs=repairs)) if rows else file)
+    return tuple(found)
 
 
 def _first(series: Series, span: plan.Span, settings: Settings) -> Iterator[Period]:
@@ -168,7 +180,7 @@ def _kept(wanted: Sequence[Series], span: plan.Span, settings: Settings) -> Fetc
             else:
                 files.append(File(series, period, "kept", entry))
     if not lacking:
-        return Fetched(settings.folder, tuple(files))
+        return Fetched(settings.folder, _compared(files, settings.folder))
     if settings.offline:
         raise FetchError(_offline(lacking, len(files) + len(lacking), settings.folder))
     return None

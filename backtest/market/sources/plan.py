@@ -64,7 +64,7 @@ def files(series: Series, wanted: Span, today: date) -> Iterator[Period]:
 
 
 def mending_days(series: Series, wanted: Span, today: date, manifest: Manifest) -> Iterator[Period]:
-    """Yield the days whose month is not there or lacks some of their rows."""
+    """Yield the days whose month is not there or lacks some of their rows, and those fetched before it."""
     if not (series.archive.monthly and series.archive.daily):
         return
     days = wanted.days(today, series.archive.ahead)
@@ -73,7 +73,11 @@ def mending_days(series: Series, wanted: Span, today: date, manifest: Manifest) 
         if month.last < today and entry is not None:
             inside = (day for day in days if month.first <= day <= month.last)
             short = set(entry.short_days)
-            yield from (Period.day(day) for day in inside if entry.status != "stored" or day in short)
+            for day in map(Period.day, inside):
+                known = manifest.entries.get(path_of(series, day))
+                fetched = known is not None and known.status == "stored"
+                if entry.status != "stored" or day.first in short or fetched:
+                    yield day
 
 
 def uncovered(series: Series, span: Span, now: datetime, stored: Iterable[Period]) -> tuple[datetime, datetime]:

@@ -1,8 +1,8 @@
 """Rows on the disk: Parquet by ``venue=/dataset=/symbol=/year=``, a part for each file of the archive.
 
-A part is written under another name and renamed, so it is complete or absent. A month and the days that complete
-it may hold the same bars: each time is read once, the month's row before the day's, the day's before a recent one
-from the venue's interface.
+A part is written under another name and renamed, so it is complete or absent. A month and its days may hold the
+same bars: each time is read once, the day's row before the month's (venues mend days, and leave months as they
+were), the month's before a recent one from the venue's interface.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from backtest.market.sources.archives import Period, Series
 from backtest.market.sources.manifest import Entry
 
 Origin = Literal["month", "day", "recent"]
-#: Precedence where several parts hold the same time; the lowest wins.
+#: How a part's column ``rank`` names the origin of its rows.
 RANKS: dict[Origin, int] = {"month": 0, "day": 1, "recent": 2}
+#: Where several parts hold the same time, the first of these origins wins.
+PRECEDENCE: tuple[Origin, ...] = ("day", "month", "recent")
 
 #: Age at which a broken download is removed: by then its month is published.
 FORGOTTEN = timedelta(days=7)
@@ -57,6 +59,25 @@ def holds(folder: Path, series: Series, period: Period, entry: Entry) -> bool:
     if entry.status != "stored" or not entry.rows:
         return True
     return any(folder_of(folder, series).glob(f"year=*/{period}.parquet"))
+
+
+def stale(folder: Path, series: Series, day: Period) -> int:
+    """Return how many rows the file of a day's month has with other values than the day's own file."""
+    month = _part(folder, series, Period.month(day.first))
+    own = _part(folder, series, day)
+    if month is None or own is None:
+        return 0
+    both = own.join(month, on="time", how="semi")
+    return both.height - both.join(month, on=both.columns, how="semi", nulls_equal=True).height
+
+
+def _part(folder: Path, series: Series, period: Period) -> pl.DataFrame | None:
+    """Return the rows of a file without their rank; None where it is not stored."""
+    parts = sorted(folder_of(folder, series).glob(f"year=*/{period}.parquet"))
+    if not parts:
+        return None
+    rows = [pl.read_parquet(part, glob=False, hive_partitioning=False).drop("rank") for part in parts]
+    return pl.concat(rows, how="diagonal")
 
 
 def extend(folder: Path, series: Series, rows: pl.DataFrame) -> None:
@@ -100,7 +121,8 @@ def scan(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime)
         parts, glob=False, hive_partitioning=True, hive_schema=PARTITIONS, try_parse_hive_dates=False
     )
     inside = rows.filter(pl.col("time").is_between(start, end, closed="left"))
-    once = inside.sort("symbol", "time", "rank").unique(["symbol", "time"], keep="first", maintain_order=True)
+    rank = pl.col("rank").replace({RANKS[origin]: place for place, origin in enumerate(PRECEDENCE)})
+    once = inside.sort("symbol", "time", rank).unique(["symbol", "time"], keep="first", maintain_order=True)
     return once.select("symbol", pl.exclude("symbol", "rank", *PARTITIONS))
 
 
