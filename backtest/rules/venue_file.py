@@ -70,7 +70,7 @@ def read_venue(text: str, subject: str, make: Callable[..., T]) -> T:
     """
     try:
         settings = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RulesError(f"{subject} is not valid TOML: {error}") from None
     return _Reader(subject).venue(settings, make)
 

@@ -84,14 +84,14 @@ def _of_bytes(data: bytes, where: str, strategy: str | None) -> Rows:
 def _json(data: bytes, where: str) -> Any:
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         first = error
     lines = [line for line in data.splitlines() if line.strip()]
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reason = first if number == 1 or len(lines) == 1 else f"line {number:,}: {error}"
             raise DataError(f"{where} cannot be read as JSON: {reason}") from None
     return rows

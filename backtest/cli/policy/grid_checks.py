@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from backtest.cli.common.inputs import ESTIMATED, LEVERAGE_MIXES
+from backtest.errors import quoted
 from backtest.rules.problems import Problems
 
 AXES = (
@@ -42,12 +43,14 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
     _refuse_unknown(problems, "", settings, KNOWN)
     if "question" in settings and not isinstance(settings["question"], str):
         problems.add("question", f"must be text, is {settings['question']!r}")
+    _check_tiers(problems, "tiers", settings)
     _check_axes(problems, settings.get("grid", {}))
     if not isinstance(settings.get("changes", {}), dict):
         problems.add("changes", "must be tables of rules by name")
     for section, known in (("histories", HISTORY_SETTINGS), ("books", BOOK_SETTINGS)):
         _check_list(problems, section, settings.get(section), known)
     for number, entry in enumerate(_dicts(settings.get("histories"))):
+        _check_tiers(problems, f"histories[{number}].tiers", entry)
         if ("bars" in entry) == bool(entry.get("sample", False)):
             problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
     for number, entry in enumerate(_dicts(settings.get("books"))):
@@ -60,6 +63,14 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
             )
     if "bands" in settings:
         _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
+
+
+def _check_tiers(problems: Problems, path: str, settings: Mapping[str, Any]) -> None:
+    """Note rules of tiers that are neither one name nor one for each symbol."""
+    tiers = settings.get("tiers", "")
+    names = tiers.values() if isinstance(tiers, dict) else [tiers]
+    if not all(isinstance(name, str) for name in names):
+        problems.add(path, f"must be text, or a table of it by symbol, is {quoted(tiers)}")
 
 
 def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None:

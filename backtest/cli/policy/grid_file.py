@@ -154,7 +154,7 @@ def read_grid(path: Path) -> GridFile:
         raise ArgumentError(f"grid file {path} does not exist")
     try:
         settings = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArgumentError(f"grid file {path} is not valid TOML: {error}") from None
     problems = Problems()
     check(settings, problems)

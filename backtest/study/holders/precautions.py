@@ -150,7 +150,7 @@ def compared(
                 "lost_share": lost / margin if margin else float("nan"),
             }
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 @checked

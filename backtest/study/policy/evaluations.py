@@ -35,8 +35,10 @@ from backtest.study.units import WEIGHT_UNIT, total, whole_units
 
 FUND_PATH = FundPath()
 
-#: Columns in which null says something, and what they are of otherwise.
-NULLABLE: dict[str, Any] = {
+#: Types of columns that a row alone does not decide: null where it says something, whole numbers among fractions.
+TYPES: dict[str, Any] = {
+    "rate_scale": pl.Float64,
+    "fund": pl.Float64,
     "cap": pl.Float64,
     "liquidation_fee": pl.Float64,
     "first_adl": pl.Datetime("ms", "UTC"),
@@ -156,7 +158,7 @@ def evaluate(
     >>> held = policy.intended("synthetic", book, history, venue, grid)
     >>> found = policy.evaluate(history, held, venue, rules=grid.rules()[0], grid=grid)
     >>> found.filter(response="same_size").select(pl.col("fund", "shortfall", "deficit").round()).rows()
-    [(0, 12751.0, 12751.0), (1000, 12751.0, 11751.0)]
+    [(0.0, 12751.0, 12751.0), (1000.0, 12751.0, 11751.0)]
     """
     applied = rules.applied(venue)
     trigger = history.conventions.trigger_series(applied)
@@ -177,7 +179,7 @@ def evaluate(
         for each, amounts in zip(terms, settled, strict=True):
             named = dict(zip(KEYS, (*keys, *asdict(each).values()), strict=True))
             rows.append({**named, "settlement": settlement.label, **totals, **asdict(amounts)})
-    return pl.DataFrame(rows, schema_overrides=NULLABLE)
+    return pl.DataFrame(rows, schema_overrides=TYPES)
 
 
 def _swept(

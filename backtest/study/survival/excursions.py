@@ -211,7 +211,7 @@ def crashes(
                 "short_leverage": float(critical_leverage(rise["up"], maintenance_rate, "short")),
             }
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 @checked

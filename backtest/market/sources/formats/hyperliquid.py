@@ -94,7 +94,7 @@ def _entries(data: bytes, path: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             try:
                 yield f"line {number:,}", json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(
                     f"fills file {path}: line {number:,} is not JSON: {error}; supported: {SUPPORTED}"
                 ) from None
@@ -106,7 +106,7 @@ def _answer(data: bytes) -> list[Any] | None:
         return None
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) and all(isinstance(entry, dict) for entry in found) else None
 

@@ -155,7 +155,7 @@ def _feather(data: bytes, path: Path) -> pl.DataFrame:
 def _json(data: bytes, path: Path) -> pl.DataFrame:
     try:
         rows = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"candles file {path} cannot be read as JSON: {error}") from None
     if not isinstance(rows, list) or any(not isinstance(row, list) or len(row) < len(CANDLE) for row in rows):
         raise DataError(f"candles file {path} must be a list of [time, open, high, low, close, volume]")

@@ -211,7 +211,7 @@ def magnet(
             kept &= pl.col("round") if kind == "round" else ~pl.col("round")
         rows.append({"placebo": placebo, "prices": kind} | _compared(found.filter(kept), placebo, plan))
     common = {"horizon": pull.horizon, "block": length, "blocks": plan.weights.size, "draws": draws}
-    return pl.DataFrame([row | common | {"confidence": confidence} for row in rows])
+    return pl.DataFrame([row | common | {"confidence": confidence} for row in rows], infer_schema_length=None)
 
 
 @checked

@@ -184,7 +184,7 @@ def score(
     rows = []
     for place, which in product(range(len(PREDICTORS)), range(len(BINS))):
         rows.append({"predictor": PREDICTORS[place], "bins": BINS[which]} | _row(plan, times, sums, place, which))
-    return pl.DataFrame([row | common for row in rows])
+    return pl.DataFrame([row | common for row in rows], infer_schema_length=None)
 
 
 @checked
