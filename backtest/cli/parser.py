@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from backtest.cli.check.parser import add_check
 from backtest.cli.common.parser_errors import Parser, Version
 from backtest.cli.fetch.parser import add_fetch
 from backtest.cli.levels.parser import add_levels
@@ -23,6 +24,7 @@ EXAMPLES = """\
 examples:
   backtest run                       May 2021 on the bundled reconstruction, a million synthetic positions
   backtest run --bars bars.parquet --venue bybit --tiers nearest --leverage-mix low
+  backtest check result.zip --prices bars.parquet --venue binance,bybit --leverage 3,5,10
   backtest sweep --bars bars.parquet --positions positions.parquet --venue binance --out results
   backtest price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 25 --margin 5000
   backtest venues binance            every rule of one venue with its source, and what is not known
@@ -42,6 +44,7 @@ def build_parser() -> Parser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     for add in (
+        add_check,
         add_run,
         add_sweep,
         add_price,

@@ -18,7 +18,7 @@ from backtest.trades.book import Keep, sized
 from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed, placed
 from backtest.trades.reader import Trades
-from backtest.trades.verdict import counts, sentence
+from backtest.trades.verdict import counts, sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def check(
     conventions = conventions.with_(**changes)
     stages = Stages(trades, market, venues, leverages, keep, fees, conventions, threads)
     rows = pl.concat(list(stages.parts()))
-    return Check(rows, stages.counts, stages.sentence, stages.left_out, stages.notes)
+    return Check(rows, stages.counts, " ".join(stages.sentences), stages.left_out, stages.notes)
 
 
 class Stages:
@@ -132,14 +132,13 @@ class Stages:
         self.leverages: list[float | None] = [None] if leverages is None else [float(one) for one in leverages]
         if not self.leverages or not all(one is None or 0 < one < 1e6 for one in self.leverages):
             raise ArgumentError(f"must be numbers above zero, are {leverages!r}", argument="leverages")
+        for leverage in self.leverages:
+            sized(trades.trades, leverage, keep)  # refuses at once what a later leverage would refuse
         self.conventions, self.threads = conventions, threads
         self._counted: list[pl.DataFrame] = []
         self.markets = {name: _market_of(market, name) for name in names}
         found: dict[int, Placed] = {}
         self.placed = {name: found.setdefault(id(one), placed(trades, one)) for name, one in self.markets.items()}
-        for place in self.placed.values():
-            for leverage in self.leverages:
-                sized(place.trades, leverage, keep)  # refuses at once what a later leverage would refuse
 
     @property
     def left_out(self) -> pl.DataFrame:
@@ -182,9 +181,9 @@ class Stages:
         return pl.concat(self._counted)
 
     @property
-    def sentence(self) -> str:
+    def sentences(self) -> list[str]:
         """The answer in a sentence a venue."""
-        return sentence(self.counts, self.keep, {venue.name: venue.title for venue in self.venues})
+        return sentences(self.counts, self.keep, {venue.name: venue.title for venue in self.venues})
 
 
 def _market_of(market: Market | Mapping[str, Market], name: str) -> Market:

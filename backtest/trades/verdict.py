@@ -29,13 +29,13 @@ def counts(rows: pl.DataFrame, venue: str, leverage: float | None) -> pl.DataFra
     )
 
 
-def sentence(totals: pl.DataFrame, keep: Keep, titles: dict[str, str]) -> str:
+def sentences(totals: pl.DataFrame, keep: Keep, titles: dict[str, str]) -> list[str]:
     """Return the answer for the highest leverage on each venue, with the range that the bars leave open."""
     said = []
     for (venue,), own in totals.group_by("venue", maintain_order=True):
         row = own.sort("leverage", nulls_last=False).row(-1, named=True)
         said.append(_of_venue(row, titles.get(str(venue), str(venue)), keep))
-    return " ".join(said)
+    return said
 
 
 def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:

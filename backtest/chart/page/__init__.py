@@ -1,0 +1,1 @@
+"""Blocks of self-contained HTML pages: style, sortable tables, charts with a crosshair."""

@@ -1,0 +1,1 @@
+"""The command ``backtest check``: your trades on other leverages and venues."""

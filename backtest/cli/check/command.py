@@ -1,0 +1,125 @@
+"""``backtest check``: a trade list under the rules of venues, at one leverage or several."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from hashlib import file_digest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from backtest.amounts import plural
+from backtest.cli.check import tables
+from backtest.cli.check.report import Shown, report
+from backtest.cli.common import summary_file
+from backtest.cli.common.inputs import read_tiers
+from backtest.cli.common.outputs import Outputs, outputs, require_folder
+from backtest.cli.common.progress import Clock
+from backtest.cli.common.text import facts, paragraph
+from backtest.engine.conventions import Conventions
+from backtest.errors import ArgumentError
+from backtest.market import Market, load, sample
+from backtest.rules.venue import Venue
+from backtest.trades import read
+from backtest.trades.checking import Stages
+
+
+def run(options: Namespace) -> None:
+    """Check the trades, print the answer and write the files."""
+    require_folder(options.out)
+    clock = Clock()
+    with clock.stage("trades"):
+        trades = read(
+            options.trades,
+            source=options.source,
+            symbol=options.symbol,
+            columns=None if options.columns is None else dict(options.columns),
+            timezone=options.timezone,
+            dates=options.dates,
+            fills_at=options.fills_at,
+            strategy=options.strategy,
+        )
+    venues = [Venue.load(name) for name in options.venue]
+    with clock.stage("prices"):
+        market = _market(options, [venue.name for venue in venues])
+    conventions = Conventions(tiers=read_tiers(options))
+    stages = Stages(
+        trades, market, venues, options.leverage, options.keep, options.fees, conventions, options.threads
+    )
+    shown = Shown(stages)
+    with outputs(options.out) as files:
+        with clock.stage("check"):
+            _write(files, shown.watched(stages.parts()))
+        with clock.stage("report"):
+            files.path("report.html").write_text(report(shown), "utf-8")
+        files.write_summary(_summary(options, stages, clock))
+    answer = "\n".join(paragraph(sentence) for sentence in stages.sentences)
+    blocks = [answer, tables.by_venue(stages.counts), tables.liquidated(shown.liquidated)]
+    print("\n\n".join(block for block in blocks if block) + "\n")
+    lost = plural(stages.left_out.height, "trade")
+    named = [
+        ("trades", f"{plural(len(trades), 'trade')}, {trades.source}"),
+        *(("note", note) for note in stages.notes),
+        *([("left out", f"{lost}: {tables.reasons(stages.left_out)}")] if stages.left_out.height else []),
+        ("written", ", ".join(str(path) for path in files.written)),
+        ("seconds", str(clock)),
+    ]
+    print(facts(named, indent=""))
+
+
+def _market(options: Namespace, venues: list[str]) -> Market | dict[str, Market]:
+    """Return the prices of every venue, or of each."""
+    if options.prices is None:
+        if options.funding is not None:
+            raise ArgumentError("needs --prices: the bundled sample has its own", argument="funding")
+        return sample()
+    named = dict(options.prices)
+    strange = [name for name in named if name is not None and name not in venues]
+    if strange:
+        raise ArgumentError(f"names {strange[0]}, which is not among {', '.join(venues)}", argument="market")
+    loaded = {name: load(path, options.funding) for name, path in named.items()}
+    if list(loaded) == [None]:
+        return loaded[None]
+    return {name: loaded[name if name in loaded else None] for name in venues if name in loaded or None in loaded}
+
+
+def _write(files: Outputs, parts: Iterator[pl.DataFrame]) -> None:
+    """Write the rows, part by part, so that memory does not grow with venues and leverages."""
+    with TemporaryDirectory(dir=files.path("trades.parquet").parent) as folder:
+        paths = []
+        for number, part in enumerate(parts):
+            paths.append(Path(folder) / f"{number}.parquet")
+            part.write_parquet(paths[-1], compression="lz4")
+        rows = pl.scan_parquet(paths)
+        rows.sink_parquet(files.path("trades.parquet").with_name("trades.parquet"), compression="lz4")
+        rows.sink_csv(files.path("trades.csv"), datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    files.names = list(dict.fromkeys(files.names))
+
+
+def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]:
+    given = [
+        options.trades,
+        *(path for _, path in options.prices or ()),
+        *([options.funding] if options.funding else []),
+    ]
+    hashes = {}
+    for path in given:
+        with Path(path).open("rb") as file:
+            hashes[str(path)] = file_digest(file, "sha256").hexdigest()
+    return {
+        **summary_file.request(options),
+        "inputs": hashes,
+        "source": stages.log.source,
+        "sentences": stages.sentences,
+        "keep": options.keep,
+        "counts": stages.counts.to_dicts(),
+        "left_out": stages.left_out.group_by("price_venue", "reason", maintain_order=True)
+        .len("trades")
+        .to_dicts(),
+        "notes": list(stages.notes),
+        "prices": {name: repr(market) for name, market in stages.markets.items()},
+        "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+    }
