@@ -7,6 +7,8 @@ columns are taken by position, so a header that repeats a name does no harm.
 from __future__ import annotations
 
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -29,6 +31,12 @@ NUMBER_STARTS = b"0123456789-+."
 #: Stamps above these are milliseconds, microseconds, nanoseconds; below the first, seconds. Each holds from 1973
 #: to 5138.
 MILLISECONDS, MICROSECONDS, NANOSECONDS = 10**11, 10**14, 10**17
+
+
+#: What archives raise that are damaged (OSError: bzip2, gzip), encrypted (RuntimeError) or packed otherwise.
+UNREADABLE = (
+    zipfile.BadZipFile, OSError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def unwrapped(data: bytes, path: Path) -> bytes:
                     raise DataError(f"file {path} must hold one file, holds {len(names)}: {first}")
                 return archive.read(names[0])
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" or path.suffix == ".gz" else data
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise DataError(f"file {path} is damaged: {error or 'it ends too soon'}") from None
 
 
