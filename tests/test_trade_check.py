@@ -230,6 +230,25 @@ def test_check__a_leverage_beyond_the_tier_is_rejected_and_counted() -> None:
     assert found.counts["rejected"].to_list() == [0, 1]
 
 
+def test_check__compares_the_liquidations_that_the_list_records() -> None:
+    market = hours(40_000, 40_000, 39_000, 38_000, 38_500, 38_500)
+    rows = {
+        "symbol": "BTCUSDT", "side": "long", "entry_time": [at(1), at(1)], "entry_price": 40_000.0,
+        "quantity": 1.0, "exit_time": [at(3.2), at(5)], "exit_price": [38_200.0, 38_500.0], "leverage": 20.0,
+        "recorded": ["liquidated", None], "stop_price": [39_500.0, 38_100.0],
+    }  # fmt: skip
+    found = trades.check(trades.read(rows), market, venues=[FLAT])
+    counted = found.counts.row(0, named=True)
+    assert (counted["recorded_liquidations"], counted["recorded_found"], counted["possibly_liquidated"]) == (
+        1,
+        1,
+        2,
+    )
+    assert counted["recorded_price_difference"] == pytest.approx(38_200 / (38_000 / 0.995) - 1)
+    assert found.rows["stop_comes_first"].to_list() == [True, False]
+    assert any("of 1 liquidation that the list records, 1 are liquidated" in note for note in found.notes)
+
+
 def test_check__profit_reconciles_with_the_log() -> None:
     market = hours(40_000, 40_000, 39_500, 40_500, 40_000, 40_200)
     changes = (at(2), 39_500.0, -0.25), (at(3), 40_500.0, -0.25)

@@ -18,7 +18,7 @@ from backtest.trades.book import Keep, sized
 from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed, placed
 from backtest.trades.reader import Trades
-from backtest.trades.verdict import counts, sentences
+from backtest.trades.verdict import counts, recorded, sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,8 @@ def check(
         entry_price, exit_time, exit_price, outcome, certainly_liquidated, possibly_liquidated, outcome_time,
         outcome_until, possible_time, liquidation_price, peak_margin_ratio, closest_distance_percent,
         closest_distance_days, closest_time, margin_that_holds, highest_surviving_leverage, limited_by,
-        realised_pnl, logged_pnl, pnl_difference, recorded, tier_source``. ``docs/my_trades.md`` says what each
-        means.
+        realised_pnl, logged_pnl, pnl_difference, recorded, stop_comes_first, tier_source``.
+        ``docs/my_trades.md`` says what each means.
 
     Raises
     ------
@@ -149,7 +149,8 @@ class Stages:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of the trades, each sentence once."""
-        return tuple(dict.fromkeys(note for place in self.placed.values() for note in place.notes))
+        given = dict.fromkeys(note for place in self.placed.values() for note in place.notes)
+        return (*given, *(recorded(self.counts) if self._counted else ()))
 
     def on(self, name: str) -> OnVenue:
         """Return the trades on one of the venues."""

@@ -264,6 +264,9 @@ class OnVenue:
         return found
 
     def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
+        side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
+        price = pl.coalesce("liquidation_price", "possible_price")
+        stop = pl.when("possible").then(side * (pl.col("stop_price") - price) > 0)
         intervals = dict(zip(self.market.symbols, self.market.intervals.tolist(), strict=True))
         length = pl.col("symbol").replace_strict(intervals, return_dtype=pl.Int64)
         gone = ~pl.col("rejected")
@@ -274,7 +277,8 @@ class OnVenue:
             certainly_liquidated=pl.when(gone).then("certain"),
             possibly_liquidated=pl.when(gone).then("possible"),
             outcome_until=pl.when("certain").then(pl.col("outcome_time") + pl.duration(milliseconds=length)),
-            liquidation_price=pl.when(gone).then(pl.coalesce("liquidation_price", "possible_price")),
+            liquidation_price=pl.when(gone).then(price),
+            stop_comes_first=stop,
         )
 
     def _without_rules(self, leverage: float | None) -> pl.DataFrame:
@@ -357,5 +361,5 @@ COLUMNS = [
     "outcome_time", "outcome_until", "possible_time", "liquidation_price", "peak_margin_ratio",
     "closest_distance_percent", "closest_distance_days", "closest_time", "margin_that_holds",
     "highest_surviving_leverage", "limited_by", "realised_pnl", "logged_pnl", "pnl_difference", "recorded",
-    "tier_source",
+    "stop_comes_first", "tier_source",
 ]  # fmt: skip

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from backtest.amounts import moment, plural
+from backtest.amounts import moment, percent, plural
 from backtest.trades.book import Keep
+
+_RECORDED = (pl.col("recorded") == "liquidated") & pl.col("possibly_liquidated").is_not_null()
+
+#: How far the list's own liquidation price lies from ours, a fraction.
+_PRICE_DIFFERENCE = (pl.col("exit_price") / pl.col("liquidation_price") - 1).abs()
 
 KEPT = {"size": "with the same size and less margin", "stake": "with the same margin and more size"}
 
@@ -22,6 +27,9 @@ def counts(rows: pl.DataFrame, venue: str, leverage: float | None) -> pl.DataFra
         rejected=(outcome == "rejected").sum(),
         no_rules=(outcome == "no_rules").sum(),
         unknown=(outcome == "unknown").sum(),
+        recorded_liquidations=_RECORDED.sum(),
+        recorded_found=(_RECORDED & pl.col("possibly_liquidated")).sum(),
+        recorded_price_difference=_PRICE_DIFFERENCE.filter(_RECORDED & pl.col("possibly_liquidated")).median(),
         first_liquidation=pl.col("outcome_time").filter(pl.col("certainly_liquidated")).min(),
         highest_for_all=pl.col("highest_surviving_leverage").min(),
         realised_pnl=pl.col("realised_pnl").sum(),
@@ -35,6 +43,24 @@ def sentences(totals: pl.DataFrame, keep: Keep, titles: dict[str, str]) -> list[
     for (venue,), own in totals.group_by("venue", maintain_order=True):
         row = own.sort("leverage", nulls_last=False).row(-1, named=True)
         said.append(_of_venue(row, titles.get(str(venue), str(venue)), keep))
+    return said
+
+
+def recorded(totals: pl.DataFrame) -> list[str]:
+    """Return how the liquidations that the list itself records compare with ours, at the list's own leverage."""
+    said = []
+    for row in totals.filter(pl.col("leverage").is_null(), pl.col("recorded_liquidations") > 0).iter_rows(
+        named=True
+    ):
+        others = row["possibly_liquidated"] - row["recorded_found"]
+        listed = plural(row["recorded_liquidations"], "liquidation")
+        text = (
+            f"of {listed} that the list records, {row['recorded_found']:,} are liquidated under {row['venue']}'s "
+        )
+        text += f"rules, certainly or possibly, and so are {plural(others, 'other trade')}"
+        if row["recorded_price_difference"] is not None:
+            text += f"; the prices differ by {percent(row['recorded_price_difference'])} in the median"
+        said.append(text)
     return said
 
 
