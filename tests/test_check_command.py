@@ -63,6 +63,25 @@ def test_check__the_report_stands_alone_and_has_a_path_for_each_row(checked: Pat
     assert all(low <= high for low, high in zip(one["low"], one["high"], strict=True))
 
 
+def test_check__takes_a_folder_of_freqtrade_s_candles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hours = sample().select(["BTCUSDT"]).resample("1h").bars
+    folder = tmp_path / "futures"
+    folder.mkdir()
+    candles = hours.select(pl.col("time").alias("date"), "open", "high", "low", "close", volume=pl.lit(1.0))
+    candles.write_ipc(folder / "BTC_USDT_USDT-1h-mark.feather")
+    candles.head(5).write_ipc(folder / "BTC_USDT_USDT-8h-mark.feather")
+    candles.gather_every(8).with_columns(open=pl.lit(1e-4)).write_ipc(
+        folder / "BTC_USDT_USDT-8h-funding_rate.feather"
+    )
+    given = ["check", str(BUNDLED), "--prices", str(folder), "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+    assert "6 of 71 trades" in capsys.readouterr().out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "mark prices of freqtrade&#x27;s candles in futures" in page
+    assert main(["check", str(BUNDLED), "--prices", str(tmp_path / "out"), "--out", str(tmp_path / "b")]) == 2
+    assert "holds no candles of futures" in capsys.readouterr().err
+
+
 def test_check__the_bundled_trades_are_made_at_the_sample_s_opens() -> None:
     trades = json.loads(BUNDLED.read_text())["strategy"]["Invented"]["trades"]
     opens = dict(sample().bars.filter(symbol="BTCUSDT").select(pl.col("time").dt.epoch("ms"), "open").iter_rows())

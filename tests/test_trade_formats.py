@@ -246,3 +246,9 @@ def test_pair_of__reads_every_spelling_and_guesses_none(
     spelling: str, pair: tuple[str, str | None, bool] | None
 ) -> None:
     assert pair_of(spelling) == pair
+
+
+def test_page__lists_every_format() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "my_trades.md").read_text()
+    listed = page[page.index("## Formats") : page.index("## Symbols")]
+    assert [name for name in trades.SOURCES if f"`{name}`" not in listed and not name.endswith("-csv")] == []

@@ -13,6 +13,7 @@ import polars as pl
 
 from backtest.amounts import plural
 from backtest.cli.check import tables
+from backtest.cli.check.prices import read_prices
 from backtest.cli.check.report import Shown, report
 from backtest.cli.common import summary_file
 from backtest.cli.common.inputs import read_tiers
@@ -20,8 +21,6 @@ from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.text import facts, paragraph
 from backtest.engine.conventions import Conventions
-from backtest.errors import ArgumentError
-from backtest.market import Market, load, sample
 from backtest.rules.venue import Venue
 from backtest.trades import read
 from backtest.trades.checking import Stages
@@ -44,7 +43,7 @@ def run(options: Namespace) -> None:
         )
     venues = [Venue.load(name) for name in options.venue]
     with clock.stage("prices"):
-        market = _market(options, [venue.name for venue in venues])
+        market = read_prices(options, [venue.name for venue in venues])
     conventions = Conventions(tiers=read_tiers(options))
     stages = Stages(
         trades, market, venues, options.leverage, options.keep, options.fees, conventions, options.threads
@@ -70,22 +69,6 @@ def run(options: Namespace) -> None:
     print(facts(named, indent=""))
 
 
-def _market(options: Namespace, venues: list[str]) -> Market | dict[str, Market]:
-    """Return the prices of every venue, or of each."""
-    if options.prices is None:
-        if options.funding is not None:
-            raise ArgumentError("needs --prices: the bundled sample has its own", argument="funding")
-        return sample()
-    named = dict(options.prices)
-    strange = [name for name in named if name is not None and name not in venues]
-    if strange:
-        raise ArgumentError(f"names {strange[0]}, which is not among {', '.join(venues)}", argument="market")
-    loaded = {name: load(path, options.funding) for name, path in named.items()}
-    if list(loaded) == [None]:
-        return loaded[None]
-    return {name: loaded[name if name in loaded else None] for name in venues if name in loaded or None in loaded}
-
-
 def _write(files: Outputs, parts: Iterator[pl.DataFrame]) -> None:
     """Write the rows, part by part, so that memory does not grow with venues and leverages."""
     with TemporaryDirectory(dir=files.path("trades.parquet").parent) as folder:
@@ -107,8 +90,9 @@ def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]
     ]
     hashes = {}
     for path in given:
-        with Path(path).open("rb") as file:
-            hashes[str(path)] = file_digest(file, "sha256").hexdigest()
+        for one in sorted(Path(path).glob("*.feather")) if Path(path).is_dir() else [Path(path)]:
+            with one.open("rb") as file:
+                hashes[str(one)] = file_digest(file, "sha256").hexdigest()
     return {
         **summary_file.request(options),
         "inputs": hashes,

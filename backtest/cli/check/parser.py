@@ -34,7 +34,8 @@ def add_check(commands: Any) -> None:
         action="append",
         type=_prices,
         metavar="FILE",
-        help=f"mark prices for every venue, or VENUE=FILE for one (may be repeated; default: {options.SAMPLE})",
+        help="mark prices for every venue, or VENUE=FILE for one (may be repeated): Parquet, CSV, or a folder of "
+        f"freqtrade's candles (default: {options.SAMPLE})",
     )
     prices.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
     question = parser.add_argument_group("question")

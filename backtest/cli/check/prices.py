@@ -1,0 +1,90 @@
+"""Prices of ``backtest check``: files, the bundled sample, or a folder of freqtrade's candles."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import polars as pl
+
+from backtest.errors import ArgumentError, DataError
+from backtest.market import Market, load, sample
+from backtest.market.sources import read
+
+#: Candles of a freqtrade folder that stand for the mark price, best first, with what the description says of them.
+CANDLES = {"mark": "mark prices", "futures": "last prices in place of the mark"}
+
+
+def read_prices(options: Namespace, venues: list[str]) -> Market | dict[str, Market]:
+    """Return the prices of every venue, or of each.
+
+    Raises
+    ------
+    ArgumentError
+        For prices of a venue that is not checked, and funding without prices.
+    DataError
+        For files that cannot be read, and a folder without candles of futures.
+    """
+    if options.prices is None:
+        if options.funding is not None:
+            raise ArgumentError("needs --prices: the bundled sample has its own", argument="funding")
+        return sample()
+    named = dict(options.prices)
+    strange = [name for name in named if name is not None and name not in venues]
+    if strange:
+        raise ArgumentError(f"names {strange[0]}, which is not among {', '.join(venues)}", argument="market")
+    loaded = {name: _loaded(path, options.funding) for name, path in named.items()}
+    if list(loaded) == [None]:
+        return loaded[None]
+    return {name: loaded[name if name in loaded else None] for name in venues if name in loaded or None in loaded}
+
+
+def _loaded(path: Path, funding: Path | None) -> Market:
+    return freqtrade_folder(path) if path.is_dir() else load(path, funding)
+
+
+def freqtrade_folder(folder: Path) -> Market:
+    """Return the candles of a folder like ``user_data/data/binance/futures``: mark prices, else last prices."""
+    for kind, words in CANDLES.items():
+        paths = _finest(sorted(folder.glob(f"*-{kind}.feather")))
+        if paths:
+            parts = [
+                read(path, "candles").rows.select("symbol", "time", "open", "high", "low", "close")
+                for path in paths
+            ]
+            rates = [_funding(path) for path in _finest(sorted(folder.glob("*-funding_rate.feather")))]
+            return Market(
+                pl.concat(parts),
+                pl.concat(rates) if rates else None,
+                description=f"{words} of freqtrade's candles in {folder.name}",
+            )
+    raise DataError(
+        f"prices folder {folder} holds no candles of futures: files like BTC_USDT_USDT-1h-mark.feather are wanted"
+    )
+
+
+def _finest(paths: list[Path]) -> list[Path]:
+    """Return one file a pair, that of the shortest candles."""
+    units = {"m": 1, "h": 60, "d": 1440, "w": 10080}
+    found: dict[str, tuple[int, Path]] = {}
+    for path in paths:
+        pair, interval = path.stem.split("-")[:2]
+        if interval[:-1].isdigit() and interval[-1] in units:
+            length = int(interval[:-1]) * units[interval[-1]]
+            if pair not in found or length < found[pair][0]:
+                found[pair] = (length, path)
+    return [path for _, path in found.values()]
+
+
+def _funding(path: Path) -> pl.DataFrame:
+    """Return funding rates, which freqtrade keeps as the opens of candles."""
+    symbol = "".join(path.stem.split("-")[0].split("_")[:2])
+    try:
+        rows = pl.read_ipc(path)
+        return rows.select(
+            pl.lit(symbol).alias("symbol"),
+            pl.col("date").dt.cast_time_unit("ms").alias("time"),
+            pl.col("open").alias("rate"),
+        )
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"funding file {path} cannot be read: {str(error).splitlines()[0]}") from None
