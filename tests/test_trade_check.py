@@ -19,7 +19,7 @@ from backtest.errors import BacktestError
 from backtest.rules import Contract, TierTable
 from backtest.schemas.trades import TRADES
 from backtest.trades import counted
-from backtest.trades.on_venue import OnVenue
+from backtest.trades.on_venue import TAKES_ADDITIONS, OnVenue
 from backtest.trades.placement import Placed
 from backtest.trades.range_minima import range_minima
 
@@ -228,6 +228,22 @@ def test_check__a_leverage_beyond_the_tier_is_rejected_and_counted() -> None:
     assert found.rows["limited_by"].to_list() == ["tier", "tier"]
     assert found.rows["highest_surviving_leverage"].to_list() == [50.0, 50.0]
     assert found.counts["rejected"].to_list() == [0, 1]
+
+
+@pytest.mark.skipif(not TAKES_ADDITIONS, reason="sweeps take no additions yet")
+def test_check__an_addition_brings_its_own_margin() -> None:
+    market = hours(40_000, 40_000, 39_000, 38_000, 37_000, 36_500, 39_000, 40_000)
+    fills = {
+        "symbol": "BTCUSDT", "time": [at(1), at(3), at(7)], "side": ["buy", "buy", "sell"],
+        "price": [40_000.0, 39_000.0, 39_000.0], "quantity": [1.0, 1.0, 2.0],
+    }  # fmt: skip
+    found = trades.check(trades.read(fills), market, venues=[FLAT], leverages=[10, 20]).rows
+    assert found["outcome"].to_list() == ["exited", "liquidated"]
+    # 2 from 39,500 on average; the low of 36,500 needs 6,000 and 0.5 % of the notional there
+    needed = 2 * 3_000 + 0.005 * 2 * 36_500
+    assert found["margin_that_holds"].to_list() == pytest.approx([needed - 3_900, needed - 1_950])
+    assert found["highest_surviving_leverage"].to_list() == pytest.approx([79_000 / needed] * 2)
+    assert found["realised_pnl"][0] == pytest.approx(-1_000.0)
 
 
 def test_check__compares_the_liquidations_that_the_list_records() -> None:

@@ -105,6 +105,21 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "unknown format": ({"a": [1]}, {"source": "freqtrad"}, "did you mean freqtrade"),
     "no zone": ("binance_trades", {}, r"has no offset from UTC.*timezone='UTC'"),
     "no symbol": ("backtesting_py", {}, r"names no symbol.*symbol='BTCUSDT'"),
+    "a number for a name": (
+        {
+            "Column": [0], "Size": [1.0], "Entry Timestamp": ["2021-05-19"], "Avg Entry Price": [1.0],
+            "Entry Fees": 0.0, "Exit Timestamp": ["2021-05-20"], "Avg Exit Price": [1.0], "Exit Fees": 0.0,
+            "PnL": 0.0, "Direction": "Long", "Status": "Closed", "Exit Trade Id": [0],
+        },
+        {},
+        "names no symbol",
+    ),
+    "a symbol for several": (
+        {"time": ["2021-04-03T10:00:00Z"] * 2, "side": "buy", "price": [1.0, 1.0], "quantity": [1.0, 1.0],
+         "symbol": ["BTC", "ETH"]},
+        {"symbol": "BTCUSDT"},
+        "symbol is for a list of one symbol",
+    ),
     "an unknown zone": ("binance_trades", {"timezone": "Mars"}, "timezone must be a zone"),
     "an unknown column": ("plain_trades", {"columns": {"open": "entry_time"}}, "names 'open', which"),
     "two orders of a date": (

@@ -159,7 +159,11 @@ def _completed(
     """Return trades and changes with every column of their schemas; what cannot be done without is asked for."""
     assert log.trades is not None
     trades = log.trades
-    if symbol is not None and trades["symbol"].drop_nulls().n_unique() < 2:
+    if symbol is not None:
+        there = trades["symbol"].drop_nulls().unique(maintain_order=True)
+        if there.len() > 1:
+            listed = ", ".join(there.head(3))
+            raise ArgumentError(f"is for a list of one symbol: {where} names {listed}", argument="symbol")
         trades = trades.with_columns(pl.lit(symbol).alias("symbol"))
     if trades["symbol"].null_count():
         raise DataError(

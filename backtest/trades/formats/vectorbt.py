@@ -16,10 +16,11 @@ from backtest.trades.table import Table
 def read(table: Table) -> Log:
     """Return the trades; those of status Open have no exit."""
     still_open = table.text("Status").str.to_lowercase() == "open"
+    named = table.text("Column")
     fees = table.number("Entry Fees") + table.number("Exit Fees")
     values = {
         "trade_id": table.number("Exit Trade Id" if table.has("Exit Trade Id") else "Trade Id").cast(pl.Int64),
-        "symbol": table.text("Column"),
+        "symbol": named.set(named.str.contains(r"^\d*$").fill_null(False), None),  # a number is no name
         "side": table.words("Direction", SIDES, Side),
         "entry_time": table.time("Entry Timestamp", naive="UTC"),
         "entry_price": table.number("Avg Entry Price"),
