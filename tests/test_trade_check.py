@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,16 @@ def test_check__says_when_how_near_and_what_would_have_held() -> None:
         "1 of 1 trade would have been liquidated at 20x, with the same size and less margin"
     )
     assert "10x would have lost none" in found.sentence
+
+
+def test_check__notes_trades_under_tables_that_were_not_in_force() -> None:
+    tables = FLAT.contracts["BTCUSDT"].tables
+    later = FLAT.with_(tables=(replace(tables[0], start=at(24 * 30)),))
+    found = trades.check(log(), hours(*[40_000.0] * 6), venues=[later], leverages=[10, 20], tiers="nearest")
+    assert found.notes == ("flat: 1 trade under tier tables that were not in force at their entry",)
+    assert found.rows["tier_source"].to_list() == ["own (not in force)"] * 2
+    with pytest.raises(BacktestError, match="in force"):
+        trades.check(log(), hours(*[40_000.0] * 6), venues=[later], leverages=[10])
 
 
 def test_check__keeps_the_stake_where_asked() -> None:

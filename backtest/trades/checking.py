@@ -18,7 +18,7 @@ from backtest.trades.book import Keep, sized
 from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed, placed
 from backtest.trades.reader import Trades
-from backtest.trades.verdict import counts, recorded, sentences
+from backtest.trades.verdict import counts, recorded, sentences, substituted
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,8 @@ class Stages:
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of the trades, each sentence once."""
         given = dict.fromkeys(note for place in self.placed.values() for note in place.notes)
-        return (*given, *(recorded(self.counts) if self._counted else ()))
+        made = (*substituted(self.counts), *recorded(self.counts)) if self._counted else ()
+        return (*given, *made)
 
     def on(self, name: str) -> OnVenue:
         """Return the trades on one of the venues."""

@@ -28,6 +28,7 @@ from backtest.trades.lives import Lives, lives_of
 from backtest.trades.placement import Placed
 from backtest.trades.reader import Trades
 from backtest.trades.symbols import same
+from backtest.trades.verdict import NOT_IN_FORCE
 
 #: What becomes of a trade: as a sweep says, or never opened there.
 TradeOutcome = pl.Enum(["liquidated", "exited", "open", "unknown", "rejected", "no_rules"])
@@ -319,7 +320,7 @@ def _source(venue: Venue, lives: Lives, trades: pl.DataFrame) -> Any:
     like, name = venue.like(lives.contract.symbol), lives.table.name
     table = name if like is None else f"{like} {name}"
     inside = trades["entry_time"].is_between(lives.table.start, lives.table.end, closed="left").to_numpy()
-    return np.where(inside, table, f"{table} (not in force)").astype(object)
+    return np.where(inside, table, f"{table} {NOT_IN_FORCE}").astype(object)
 
 
 def _columns(

@@ -7,6 +7,9 @@ import polars as pl
 from backtest.amounts import moment, percent, plural
 from backtest.trades.book import Keep
 
+#: What the name of a tier table ends in where it did not apply at the entry.
+NOT_IN_FORCE = "(not in force)"
+
 _RECORDED = (pl.col("recorded") == "liquidated") & pl.col("possibly_liquidated").is_not_null()
 
 #: How far the list's own liquidation price lies from ours, a fraction.
@@ -27,6 +30,7 @@ def counts(rows: pl.DataFrame, venue: str, leverage: float | None) -> pl.DataFra
         rejected=(outcome == "rejected").sum(),
         no_rules=(outcome == "no_rules").sum(),
         unknown=(outcome == "unknown").sum(),
+        tiers_not_in_force=pl.col("tier_source").str.ends_with(NOT_IN_FORCE).sum(),
         recorded_liquidations=_RECORDED.sum(),
         recorded_found=(_RECORDED & pl.col("possibly_liquidated")).sum(),
         recorded_price_difference=_PRICE_DIFFERENCE.filter(_RECORDED & pl.col("possibly_liquidated")).median(),
@@ -44,6 +48,16 @@ def sentences(totals: pl.DataFrame, keep: Keep, titles: dict[str, str]) -> list[
         row = own.sort("leverage", nulls_last=False).row(-1, named=True)
         said.append(_of_venue(row, titles.get(str(venue), str(venue)), keep))
     return said
+
+
+def substituted(totals: pl.DataFrame) -> list[str]:
+    """Return how many trades are under a tier table that did not apply at their entry, a sentence a venue."""
+    found = totals.group_by("venue", maintain_order=True).agg(pl.col("tiers_not_in_force").max())
+    return [
+        f"{venue}: {plural(count, 'trade')} under tier tables that were not in force at their entry"
+        for venue, count in found.iter_rows()
+        if count
+    ]
 
 
 def recorded(totals: pl.DataFrame) -> list[str]:
