@@ -288,6 +288,8 @@ def test_check__profit_reconciles_with_the_log() -> None:
     assert row["logged_pnl"] == pytest.approx(-4.0)
     assert row["realised_pnl"] == pytest.approx(-4.0)
     assert row["pnl_difference"] == pytest.approx(0.0, abs=1e-9)
+    assert row["closest_time"] == at(2)
+    assert 0 < row["closest_distance_percent"] < 15
 
 
 @pytest.mark.parametrize("name", trade_logs.LOGS)

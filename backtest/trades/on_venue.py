@@ -24,17 +24,11 @@ from backtest.rules.venue import Venue
 from backtest.schemas.frames import ADJUSTMENTS, Time
 from backtest.trades import counted, money
 from backtest.trades.book import Keep, scaled, sized
+from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
 from backtest.trades.lives import Lives, lives_of
 from backtest.trades.placement import Placed
 from backtest.trades.reader import Trades
 from backtest.trades.symbols import same
-from backtest.trades.verdict import NOT_IN_FORCE
-
-#: What becomes of a trade: as a sweep says, or never opened there.
-TradeOutcome = pl.Enum(["liquidated", "exited", "open", "unknown", "rejected", "no_rules"])
-
-#: What keeps leverage from being higher.
-LimitedBy = pl.Enum(["price", "tier"])
 
 MOMENT = timedelta(milliseconds=1)
 FOREVER = np.iinfo(np.int64).max
@@ -236,18 +230,27 @@ class OnVenue:
             found["closest_price"][own] = np.where(places >= 0, lives.worst[places], np.nan)
             found["volatility"][own] = self._volatility[lives.contract.symbol]
             moments[own] = np.where(places >= 0, self.market.times[first + places], -1)
-            source[own] = (
-                _source(self.venue, lives, self.trades[own])
-                if own.size < count
-                else _source(self.venue, lives, self.trades)
-            )
+            source[own] = tier_source(self.venue, lives, self.trades[own])
         if self.searched.any():
             own = np.flatnonzero(self.searched)
-            for name in ("peak_margin_ratio", "reached"):
-                found[name][own] = np.nan
-            moments[own] = -1
+            found["peak_margin_ratio"][own] = np.nan
             found["margin_that_holds"][own] = counted.margin_by_sweeps(self, rows[own])
-        return _columns(rows, found, moments, source, self._highest)
+            hardest = counted.hardest_bars(self, rows[own], found["margin_that_holds"][own])
+            moments[own], found["reached"][own] = hardest.moments, hardest.liquidation_prices
+            found["closest_price"][own] = self._worst_at(rows[own], hardest.moments)
+        return distances(rows, found, moments, source, self._highest)
+
+    def _worst_at(self, rows: pl.DataFrame, moments: Integers) -> Floats:
+        """Return the worst price for each trade in the bar that opens at a moment; NaN for no moment."""
+        found = np.full(rows.height, np.nan)
+        bars = self._prepared.bars
+        for number, symbol in enumerate(self.market.symbols):
+            own = np.flatnonzero((rows["symbol"] == symbol).to_numpy() & (moments >= 0))
+            first, last = bars.first[number : number + 2]
+            places = first + np.searchsorted(bars.time[first:last], moments[own])
+            longs = (rows["side"][own] == "long").to_numpy()
+            found[own] = np.where(longs, bars.low[places], bars.high[places])
+        return found
 
     def _first_of(self, lives: Lives) -> int:
         return int(self.market.firsts[self.market.symbols.index(lives.contract.symbol)])
@@ -313,54 +316,3 @@ def _named(market: Market, names: dict[str, str]) -> Market:
         gap_limit=market.gap_limit,
         description=market.description,
     )
-
-
-def _source(venue: Venue, lives: Lives, trades: pl.DataFrame) -> Any:
-    """Return the tier table that each trade is under, and whether it was in force."""
-    like, name = venue.like(lives.contract.symbol), lives.table.name
-    table = name if like is None else f"{like} {name}"
-    inside = trades["entry_time"].is_between(lives.table.start, lives.table.end, closed="left").to_numpy()
-    return np.where(inside, table, f"{table} {NOT_IN_FORCE}").astype(object)
-
-
-def _columns(
-    rows: pl.DataFrame, found: dict[str, Any], moments: Integers, source: Any, highest: tuple[Floats, pl.Series]
-) -> list[pl.Series]:
-    """Return the columns that say how near trades came; a liquidated trade came as near as can be."""
-    gone = rows["certain"].to_numpy()
-    side = np.where((rows["side"] == "long").to_numpy(), 1.0, -1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        percent = 100 * side * (found["closest_price"] - found["reached"]) / found["closest_price"]
-        days = np.abs(np.log(found["closest_price"] / found["reached"])) / found["volatility"]
-    closest = pl.Series(moments).cast(Time)
-    closest = closest.set(pl.Series(moments < 0), None)
-    when = pl.select(pl.when(pl.Series(gone)).then(rows["outcome_time"]).otherwise(closest)).to_series()
-    kept = ~rows["rejected"].to_numpy()
-    numbers = {
-        "margin": found["margin"],
-        "peak_margin_ratio": np.where(gone, 1.0, found["peak_margin_ratio"]),
-        "closest_distance_percent": np.where(gone, 0.0, percent),
-        "closest_distance_days": np.where(gone, 0.0, days),
-    }
-    columns = [
-        pl.Series(name, np.where(kept, values, np.nan), nan_to_null=True) for name, values in numbers.items()
-    ]
-    return [
-        *columns,
-        when.set(pl.Series(~kept), None).alias("closest_time"),
-        pl.Series("margin_that_holds", found["margin_that_holds"], nan_to_null=True),
-        pl.Series("highest_surviving_leverage", highest[0], nan_to_null=True),
-        highest[1].alias("limited_by"),
-        pl.Series("tier_source", source.tolist(), dtype=pl.String),
-    ]
-
-
-#: What a check returns, in this order.
-COLUMNS = [
-    "trade_id", "symbol", "side", "venue", "price_venue", "leverage", "margin", "quantity", "entry_time",
-    "entry_price", "exit_time", "exit_price", "outcome", "certainly_liquidated", "possibly_liquidated",
-    "outcome_time", "outcome_until", "possible_time", "liquidation_price", "peak_margin_ratio",
-    "closest_distance_percent", "closest_distance_days", "closest_time", "margin_that_holds",
-    "highest_surviving_leverage", "limited_by", "realised_pnl", "logged_pnl", "pnl_difference", "recorded",
-    "stop_comes_first", "tier_source",
-]  # fmt: skip
