@@ -16,7 +16,7 @@ from backtest.schemas.arguments import checked
 from backtest.shown import shown
 from backtest.trades.book import Keep, sized
 from backtest.trades.on_venue import OnVenue
-from backtest.trades.placement import Placed, placed
+from backtest.trades.placement import placed
 from backtest.trades.reader import Trades
 from backtest.trades.verdict import counts, recorded, sentences, substituted
 
@@ -137,8 +137,8 @@ class Stages:
         self.conventions, self.threads = conventions, threads
         self._counted: list[pl.DataFrame] = []
         self.markets = {name: _market_of(market, name) for name in names}
-        found: dict[int, Placed] = {}
-        self.placed = {name: found.setdefault(id(one), placed(trades, one)) for name, one in self.markets.items()}
+        found = {id(one): placed(trades, one) for one in {id(one): one for one in self.markets.values()}.values()}
+        self.placed = {name: found[id(one)] for name, one in self.markets.items()}
 
     @property
     def left_out(self) -> pl.DataFrame:
