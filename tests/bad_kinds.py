@@ -444,7 +444,7 @@ def option_kinds() -> Iterator[Kind]:
     sweeps = [
         "--intrabar worst", "--entry-bar yes", "--trigger-price spot", "--fill-price close",
         "--leverage-limit ignore", "--gap-limit=-1", "--gap-limit 6h", "--gap-limit 1e300", "--threads 0",
-        "--tiers later", "--tiers nearest --tiers BTCUSDT=spring", "--symbol ETHUSDT", "--from 19.05.2021",
+        "--tiers latest", "--tiers nearest --tiers BTCUSDT=spring", "--symbol ETHUSDT", "--from 19.05.2021",
         "--from 2022-01-01", "--from 2021-05-19 --until 2021-05-18", "--thread 3",
         "--batch-rows 0", "--workers 0", "--workers 2 --cluster tcp://127.0.0.1:1", "--storage region",
     ]  # fmt: skip

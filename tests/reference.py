@@ -65,7 +65,12 @@ def reference_outcomes(
         symbol, contract = position["symbol"], contracts[position["symbol"]]
         table = table_for(contract, symbol, position["entry_time"], tiers)
         life = Life(position, changes.get(position["position_id"], []), histories[symbol], rules)
-        own = {"entry_notional": entry_notional(position, contract), "contract_kind": contract.kind}
+        own = {
+            "entry_notional": entry_notional(position, contract),
+            "contract_kind": contract.kind,
+            "tier_table": table.name,
+            "tier_source": source_of(table, position["entry_time"], tiers),
+        }
         outcomes.append(life.follow(first_segment(position, contract, table, histories[symbol])) | own)
     schema = {**OUTCOME_COLUMNS, "outcome_time": pl.Int64}
     frame = pl.DataFrame(outcomes, schema=schema).cast({"outcome_time": OUTCOME_COLUMNS["outcome_time"]})
@@ -437,6 +442,13 @@ def table_for(contract: Any, symbol: str, entry_time: int, tiers: str | dict[str
     if tiers != "nearest":
         raise LookupError(f"no tiers of {symbol} at {EPOCH + timedelta(milliseconds=entry_time)}")
     return min(contract.tables, key=lambda table: away[table.name])
+
+
+def source_of(table: Any, entry_time: int, tiers: str | dict[str, str]) -> str:
+    """Return how the table of an entry comes to apply."""
+    if milliseconds(table.start) <= entry_time < milliseconds(table.end):
+        return str(table.dated)
+    return tiers if isinstance(tiers, str) else "named"
 
 
 def tier_of(size: float, table: Any) -> int:

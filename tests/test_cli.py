@@ -315,7 +315,7 @@ def test_venues__tells_rules_sources_tables_and_unknowns(capsys, name):
 def test_venues__prints_every_tier_of_a_contract(capsys):
     assert main(["venues", "binance", "--symbol", "ETHUSDT"]) == 0
     printed = capsys.readouterr().out
-    assert "ETHUSDT, table 2022-02-16, marginal, 2022-02-16 to 2022-08-20" in printed
+    assert "ETHUSDT, table 2022-02-16, marginal, seen 2022-02-16 to 2022-07-30" in printed
     assert "100,000      500,000       1         365                50" in printed
 
 
@@ -340,7 +340,10 @@ REFUSALS = [
     ("run --bars missing.parquet", "missing.parquet"),
     ("run --symbol XRPUSDT", "--symbol XRPUSDT is not in the bars, which hold BTCUSDT, ETHUSDT"),
     ("run --chart XRPUSDT", "--chart XRPUSDT is not in the bars"),
-    ("run --tiers sometimes", "--tiers must be strict, nearest or the name of a table, is 'sometimes'"),
+    (
+        "run --tiers sometimes",
+        "--tiers must be strict, earlier, later, strictest, nearest or the name of a table, is 'sometimes'",
+    ),
     ("run --tiers strict --count 10", "ETHUSDT"),
     ("run --trigger-price last --count 10", "last"),
     ("run --fill-price last_close --count 10", "last"),

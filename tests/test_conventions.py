@@ -103,7 +103,7 @@ def test_the_name_of_a_table__is_taken_by_the_symbols_that_have_one():
 
 
 def test_the_name_of_no_table_of_the_symbols_held__is_refused_with_those_there_are():
-    said = r"tiers must be strict, nearest or .*, is 'neares', did you mean nearest\? .*A: 2030, 2031"
+    said = r"tiers must be strict, earlier, .* or .*, is 'neares', did you mean nearest\? .*A: 2030, 2031"
     single = Book(held().positions.drop("weight", strict=False))
     for call in (sweep, replay, tiers_used):
         with pytest.raises(ArgumentError, match=said):

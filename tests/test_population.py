@@ -299,7 +299,10 @@ def test_synthetic__refuses_entries_without_tiers() -> None:
         ({"median_holding": 12}, "median_holding must be a timedelta"),
         ({"median_holding": timedelta(0)}, "median_holding must be a timedelta"),
         ({"holding_spread": None}, "holding_spread must be a number, is None"),
-        ({"tiers": "loose"}, "tiers must be strict, nearest or the name of a table, is 'loose'"),
+        (
+            {"tiers": "loose"},
+            "tiers must be strict, earlier, later, strictest, nearest or the name of a table, is 'loose'",
+        ),
     ],
 )
 def test_synthetic__names_the_bad_argument(options: dict[str, Any], message: str) -> None:

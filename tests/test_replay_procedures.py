@@ -200,10 +200,16 @@ def test_hyperliquid__sells_a_fifth_above_100_000_and_returns_what_is_left() -> 
     row = {"entry_price": 50_000.0, "quantity": 4.0, "margin": 10_000.0}
     trigger = (4 * 50_000 - 10_000) / (4 * (1 - 0.0125))
     path = market((50_000.0,) * 4, (50_000.0, 50_000.0, trigger - 1e-6, trigger), (trigger,) * 4)
-    found = replay(book(row), path, Venue.load("hyperliquid"), trace=0)
+    found = replay(book(row), path, Venue.load("hyperliquid"), trace=0, tiers="2026-09-27")
     assert steps(found) == ["entered", "triggered", "filled", "control returned"]
     assert found.trace["quantity"][2] == pytest.approx(0.8)
-    small = replay(book({**row, "quantity": 1.9, "margin": 4_750.0}), path, Venue.load("hyperliquid"), trace=0)
+    small = replay(
+        book({**row, "quantity": 1.9, "margin": 4_750.0}),
+        path,
+        Venue.load("hyperliquid"),
+        trace=0,
+        tiers="2026-09-27",
+    )
     assert steps(small) == ["entered", "triggered", "filled", "settled"]
     left = 0.0125 * 1.9 * trigger
     assert small.outcomes["realised_pnl"].item() == pytest.approx(left - 4_750, rel=1e-6)
@@ -213,10 +219,14 @@ def test_hyperliquid__sells_a_fifth_above_100_000_and_returns_what_is_left() -> 
 def test_hyperliquid__the_vault_takes_over_below_two_thirds_of_maintenance_and_keeps_the_rest() -> None:
     row = {"entry_price": 50_000.0, "quantity": 4.0, "margin": 10_000.0}
     opening = 48_000.0  # equity 2,000 against 2,400 of maintenance
-    at_trigger = replay(book(row), market((50_000.0,) * 4, (opening,) * 4), Venue.load("hyperliquid"), trace=0)
+    at_trigger = replay(
+        book(row), market((50_000.0,) * 4, (opening,) * 4), Venue.load("hyperliquid"), trace=0, tiers="2026-09-27"
+    )
     assert steps(at_trigger)[2] == "filled"
     lower = 47_890.0  # 1,560 against 2,394.50: less than two thirds, 1,596.33
-    found = replay(book(row), market((50_000.0,) * 4, (lower,) * 4), Venue.load("hyperliquid"), trace=0)
+    found = replay(
+        book(row), market((50_000.0,) * 4, (lower,) * 4), Venue.load("hyperliquid"), trace=0, tiers="2026-09-27"
+    )
     assert steps(found) == ["entered", "triggered", "taken over", "settled"]
     assert found.outcomes["realised_pnl"].item() == -10_000
     assert found.outcomes["fill_price"].item() == pytest.approx(47_500)

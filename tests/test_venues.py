@@ -8,6 +8,8 @@ import pytest
 
 from backtest.errors import RulesError
 from backtest.rules import margin
+from backtest.rules.contract import Contract
+from backtest.rules.timeline import timeline
 from backtest.rules.venue import Venue, venue_files
 
 BUNDLED = [
@@ -53,9 +55,7 @@ like = "DOGEUSDT"
 
 
 def in_force(symbol, moment, venue="binance"):
-    tables = [table for table in Venue.load(venue).contract(symbol).tables if table.in_force(moment)]
-    assert len(tables) <= 1
-    return tables[0] if tables else None
+    return timeline(Venue.load(venue).contract(symbol)).at(moment)[0]
 
 
 def written(tmp_path, text):
@@ -98,6 +98,7 @@ def test_every_table__says_where_it_was_read(name):
             assert table.source, (symbol, table.name)
             assert table.note, (symbol, table.name)
             assert table.confidence != "unknown", (symbol, table.name)
+            assert table.dated != "not stated", (symbol, table.name)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -166,13 +167,15 @@ def test_binance__knows_no_ether_tiers_in_may_2021():
     assert in_force("ETHUSDT", CRASH) is None
 
 
-@pytest.mark.parametrize(("symbol", "tables"), [("BTCUSDT", 12), ("ETHUSDT", 9)])
-def test_binance_tables__follow_one_another_without_a_gap(symbol, tables):
+@pytest.mark.parametrize(("symbol", "tables", "announced"), [("BTCUSDT", 12, 2), ("ETHUSDT", 9, 0)])
+def test_binance_tables__are_announced_or_seen_on_days_of_copies(symbol, tables, announced):
     dated = Venue.load("binance").contract(symbol).tables
     assert len(dated) == tables
-    assert [table.end for table in dated[:-1]] == [table.start for table in dated[1:]]
-    assert all(table.name == f"{table.start:%Y-%m-%d}" for table in dated)
-    assert dated[-1].end == datetime(2024, 10, 24, tzinfo=UTC)
+    assert sum(table.dated == "announced" for table in dated) == announced
+    seen = [table for table in dated if table.dated == "seen"]
+    assert len(seen) == tables - announced
+    assert all(table.name == f"{table.start:%Y-%m-%d}" for table in seen if table.start.year > 2020)
+    assert dated[-1].period == "seen 2024-05-30 to 2025-05-31"
 
 
 def test_binance_amounts_computed_here__are_continuous():
@@ -190,17 +193,48 @@ def test_bybit_tables__change_over_and_leave_unknown_years_out():
 
 def test_hyperliquid__lists_its_coins_under_both_names():
     venue = Venue.load("hyperliquid")
-    for own, other in (("BTC", "BTCUSDT"), ("ETH", "ETHUSDT")):
-        first, second = venue.contract(own).tables[0], venue.contract(other).tables[0]
-        assert first.floors.tolist() == second.floors.tolist()
-        assert first.rates.tolist() == second.rates.tolist() == (0.5 / first.max_leverages).tolist()
+    for own in ("BTC", "ETH", "SOL", "DOGE"):
+        tables = venue.contract(own).tables, venue.contract(f"{own}USDT").tables
+        for first, second in zip(*tables, strict=True):
+            assert first.same_as(second)
+            assert first.rates.tolist() == (0.5 / first.max_leverages).tolist()
     assert venue.contract("BTC").trigger == "<"
 
 
-def test_unlisted_symbol__takes_the_default_or_is_refused_with_the_listed_ones():
-    assert Venue.load("binance").contract("SOLUSDT").symbol == "SOLUSDT"
-    with pytest.raises(RulesError, match=r"no contract 'ETHUSDT' and no default: there are BTCUSDT"):
-        Venue.load("mexc").contract("ETHUSDT")
+@pytest.mark.parametrize(
+    ("symbol", "side", "entry", "quantity", "isolated", "shown"),
+    [
+        ("BTC", -1, 65_536.0, 0.00099, 21.604172, 86_493.46174617),
+        ("ETH", 1, 2_521.9, 0.0237, 19.902091, 1_699.14071943),
+        ("DOGE", 1, 0.11586, 437.0, 25.29769, 0.05945697),
+    ],
+)
+def test_hyperliquid_of_2024__gives_the_liquidation_prices_it_showed(
+    symbol, side, entry, quantity, isolated, shown
+):
+    contract = Venue.load("hyperliquid").contract(symbol)
+    table, source = timeline(contract).at(datetime(2024, 9, 1, tzinfo=UTC))
+    assert source == "seen"
+    held = {"side": side, "quantity": quantity, "entry_price": entry, "margin": isolated, "leverage": 3.0}
+    assert margin.liquidation_price(contract, table, **held) == pytest.approx([shown], rel=1e-7)
+
+
+@pytest.mark.parametrize(("name", "symbol"), [("mexc", "ETHUSDT"), ("binance", "XRPUSDT"), ("bybit", "ETHUSDT")])
+def test_unlisted_symbol__is_refused_with_the_listed_ones(name, symbol):
+    with pytest.raises(RulesError, match=rf"does not list '{symbol}': it lists BTCUSDT.*like='BTCUSDT'"):
+        Venue.load(name).contract(symbol)
+
+
+@pytest.mark.parametrize("symbol", ["ETH/USDT:USDT", "ETH-USDT-SWAP", "ETH_USDT", "ETH/USDT", "ethusdt"])
+def test_symbol_in_another_spelling__is_refused_by_the_name_of_the_listed_one(symbol):
+    with pytest.raises(RulesError, match=rf"does not list '{symbol}' \(is ETHUSDT meant\?\)"):
+        Venue.load("binance").contract(symbol)
+
+
+@pytest.mark.parametrize("name", ["ascend", "ascendex", "primexbt"])
+def test_one_rule_for_every_market__lists_every_symbol(name):
+    contract = Venue.load(name).contract("ANYTHING")
+    assert (contract.symbol, contract.like) == ("ANYTHING", "")
 
 
 def test_broken_file__tells_every_problem_by_its_path_in_one_message(tmp_path):
@@ -254,7 +288,11 @@ def test_table_without_a_unique_meaning__is_refused(tmp_path, table, told):
 
 def test_overlapping_tables__are_refused(tmp_path):
     table = '[[contracts.BTCUSDT.tables]]\nname = "{}"\nfrom = {}\nrows = [{{ floor = 0, rate = 0.01 }}]\n'
-    text = 'name = "own"\ntitle = "Own"\n' + table.format("a", "2021-01-01") + table.format("b", "2022-01-01")
+    text = (
+        'name = "own"\ntitle = "Own"\n'
+        + table.format("a", "2021-01-01\nuntil = 2022-06-01")
+        + table.format("b", "2022-01-01")
+    )
     with pytest.raises(RulesError, match=r"tables\[1\]\.from: must not lie before the table above ends"):
         Venue.load(written(tmp_path, text))
 
@@ -268,7 +306,11 @@ def test_fee_without_a_rate__is_refused(tmp_path):
 def test_with__changes_rules_for_every_contract_and_leaves_the_venue_as_it_was():
     venue = Venue.load("binance")
     changed = venue.with_(basis="entry", trigger="<", remainder="returned", maximum_leverage=20, rate_scale=1.5)
-    for contract in (changed.contract("BTCUSDT"), changed.contract("ETHUSDT"), changed.contract("SOLUSDT")):
+    for contract in (
+        changed.contract("BTCUSDT"),
+        changed.contract("ETHUSDT"),
+        changed.with_(like="BTCUSDT").contract("SOLUSDT"),
+    ):
         assert (contract.basis, contract.trigger) == ("entry", "<")
         assert all(table.max_leverages.max() == 20 for table in contract.tables)
     assert changed.remainder == "returned"
@@ -305,9 +347,10 @@ def test_dates_without_a_zone__are_utc(tmp_path):
     (only,) = Venue.load(written(tmp_path, head + table)).contract("BTCUSDT").tables
     assert only.start == datetime(2021, 5, 1, tzinfo=UTC)
     assert only.end == datetime(2021, 6, 1, tzinfo=UTC)
-    assert only.in_force(only.start)
-    assert not only.in_force(only.end)
-    assert only.in_force(only.end - timedelta(milliseconds=1))
+    at = timeline(Contract(symbol="BTCUSDT", tables=(only,))).at
+    assert at(only.start)[0] is only
+    assert at(only.end)[0] is None
+    assert at(only.end - timedelta(milliseconds=1))[0] is only
 
 
 def test_with__twice_the_maintenance_cuts_off_what_could_not_be_held() -> None:
@@ -317,7 +360,8 @@ def test_with__twice_the_maintenance_cuts_off_what_could_not_be_held() -> None:
 
 
 def test_like__names_whose_rules_stand_in_for_a_symbol_that_is_not_listed():
-    binance, mexc = Venue.load("binance"), Venue.load("mexc")
-    assert binance.like("DOGEUSDT") == "BTCUSDT"
-    assert binance.like("ETHUSDT") is None
-    assert mexc.like("DOGEUSDT") is None
+    binance = Venue.load("binance").with_(like="BTCUSDT")
+    assert binance.contract("DOGEUSDT").like == "BTCUSDT"
+    assert binance.contract("ETHUSDT").like == ""
+    with pytest.raises(RulesError, match="like must be a symbol that venue 'binance' lists, is 'DOGEUSDT'"):
+        binance.with_(like="DOGEUSDT")

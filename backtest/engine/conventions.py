@@ -62,9 +62,10 @@ class Conventions:
         Leverage beyond the limit of a position's tier: refuse the book, lower the leverage
         (raising a margin below the initial margin), or leave out the positions.
     tiers
-        Positions opened when no table was in force: ``"strict"`` refuses them, ``"nearest"`` uses the nearest
-        table. The name of a table uses it for every symbol that has one of that name, a mapping of symbol to name
-        for the symbols it holds; others are strict. :func:`~backtest.tiers_used` reports which were used.
+        Positions opened when no table was in force: ``"strict"`` refuses them, ``"earlier"`` and ``"later"`` use
+        the table before or after, ``"strictest"`` the stricter of both, ``"nearest"`` the nearer. The name of a
+        table uses it for every symbol that has one of that name, a mapping of symbol to name for the symbols it
+        holds; others are strict. :func:`~backtest.tiers_used` reports which were used.
     gap_limit
         The longest time without bars that a position survives in a known state, None: any; ``"market"``: the
         market's own.

@@ -1,4 +1,4 @@
-"""Warnings about given positions: misspelt columns, prices far off the mark."""
+"""Warnings about given positions: misspelt columns, prices far off the mark, substitute tiers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.book.book import Book
 from backtest.errors import LONGEST_MESSAGE, InputWarning, shortened
-from backtest.kernel.types import Flags
+from backtest.kernel.types import Flags, Integers
 from backtest.market.market import Market
+from backtest.rules.rulebook import Group, Rulebook
 from backtest.schemas.arguments import closest
 from backtest.schemas.frames import LEGS, POSITIONS
 from backtest.schemas.validation import Schema
@@ -27,6 +28,9 @@ FAR = 0.10
 #: Markets in which each book was checked.
 _CHECKED: weakref.WeakKeyDictionary[Book | Accounts, weakref.WeakSet[Market]] = weakref.WeakKeyDictionary()
 
+#: Sentences about substitute tiers that each book was warned of.
+_SUBSTITUTED: weakref.WeakKeyDictionary[Book | Accounts, set[str]] = weakref.WeakKeyDictionary()
+
 
 def warn_once(book: Book | Accounts, market: Market) -> None:
     """Warn of likely mistakes in a book, once per market, where a checked function is called from outside."""
@@ -37,6 +41,31 @@ def warn_once(book: Book | Accounts, market: Market) -> None:
     frame, schema = (book.positions, POSITIONS) if isinstance(book, Book) else (book.legs, LEGS)
     for sentence in (*unread(frame.columns, schema), *far(frame, market)):
         warnings.warn(shortened(f"{schema.name}: {sentence}", LONGEST_MESSAGE), InputWarning, stacklevel=4)
+
+
+def warn_of_substitutes(book: Book | Accounts, rules: Rulebook, groups: Integers) -> None:
+    """Warn of tier tables that were not in force or are of another symbol, once per book, as :func:`warn_once`."""
+    counts = np.bincount(groups, minlength=len(rules.groups))
+    found = [
+        (own, int(count)) for own, count in zip(rules.groups, counts, strict=True) if count and own.is_substitute
+    ]
+    if not found or sys._getframe(3).f_globals.get("__name__", "").startswith("backtest."):
+        return
+    seen = _SUBSTITUTED.setdefault(book, set())
+    for own, count in found:
+        sentence = substitute(own)
+        if sentence not in seen:
+            seen.add(sentence)
+            message = shortened(f"{sentence}: {count:,} of {groups.size:,}", LONGEST_MESSAGE)
+            warnings.warn(message, InputWarning, stacklevel=4)
+
+
+def substitute(group: Group) -> str:
+    """Return which table is a substitute, in which symbol, and why."""
+    symbol, table = group.contract.symbol, f"tier table {group.table.name}"
+    if group.contract.like:
+        return f"positions in {symbol}, which the venue does not list, have {table} of {group.contract.like}"
+    return f"positions in {symbol} have {table}, which was not in force at their entry ({group.source})"
 
 
 def unread(columns: list[str], schema: Schema = POSITIONS) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import polars as pl
 from backtest.engine import columns
 from backtest.engine.notional import contract_kind, entry_notional
 from backtest.kernel.choices import OutcomeCode
+from backtest.kernel.types import Integers
 from backtest.rules.contract import Contract
+from backtest.rules.rulebook import Rulebook
 
 #: Types of arrays that hold no float64.
 TYPES = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": np.int64}
@@ -22,11 +24,23 @@ def empty(fields: Iterable[str], count: int, **sizes: int) -> dict[str, Any]:
     return {name: np.empty(sizes.get(name, count), TYPES.get(name, np.float64)) for name in fields}
 
 
+def tiers_of(rules: Rulebook, groups: Integers) -> dict[str, pl.Series]:
+    """Return the tier table of each position, and how it comes to apply."""
+    of_groups = {
+        "tier_table": [own.table.name for own in rules.groups],
+        "tier_source": [own.tier_source for own in rules.groups],
+    }
+    return {
+        name: pl.Series(values, dtype=pl.String).gather(pl.Series(groups)) for name, values in of_groups.items()
+    }
+
+
 def named(
     positions: pl.DataFrame,
     contracts: Sequence[Contract],
     outcome: pl.Enum,
     arrays: dict[str, Any],
+    tiers: Mapping[str, pl.Series],
     names: Iterable[str],
 ) -> pl.DataFrame:
     """Return positions with the columns of their outcomes; missing values are null.
@@ -36,6 +50,7 @@ def named(
     contracts : of the positions' symbols
     outcome : what the codes of ``outcome`` mean
     arrays : (n,) by the name of their column
+    tiers : as :func:`tiers_of` returns them
     names : of the columns, in order: those of the arrays, and what follows from them and from the positions
     """
     found: dict[str, Any] = {name: columns.numbers(array) for name, array in arrays.items()} | {
@@ -44,5 +59,6 @@ def named(
         "outcome_time": columns.times(arrays["outcome_time"]),
         "entry_notional": entry_notional(contracts),
         "contract_kind": contract_kind(contracts),
+        **tiers,
     }
     return positions.with_columns(**{name: found[name] for name in names})

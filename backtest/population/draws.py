@@ -214,7 +214,7 @@ class Part:
 
 def parts_by_table(market: Market, venue: Venue, tiers: Tiers, rows: Integers) -> Iterator[Part]:
     """Yield positions by contract and table, in order; raise where no tiers were in force at an entry."""
-    tables = by_symbol(tiers, [venue.contract(symbol) for symbol in market.symbols])
+    tables = by_symbol(tiers, venue.contracts_of(market.symbols, ()))
     times, ends = market.times[rows], np.searchsorted(rows, market.firsts)
     for symbol, first, stop in zip(market.symbols, ends[:-1], ends[1:], strict=True):
         if first == stop:
@@ -225,7 +225,8 @@ def parts_by_table(market: Market, venue: Venue, tiers: Tiers, rows: Integers) -
         for table, begin, end in zip(line.tables, cuts[:-1], cuts[1:], strict=True):
             if begin < end and table is None:
                 told = f"{end - begin:,} of {rows.size:,} have none, all in {contract.symbol}"
-                raise not_in_force(f"positions need margin tiers in force at their entry: {told}", contract)
+                sentence = f"positions need margin tiers in force at their entry: {told}"
+                raise not_in_force(sentence, contract, int(times[begin]))
             if begin < end and table is not None:
                 yield Part(slice(begin, end), contract, table)
 

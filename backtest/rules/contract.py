@@ -22,7 +22,7 @@ import numpy as np
 from backtest.errors import RulesError
 from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.rules.problems import Problems
-from backtest.rules.tiers import TierTable
+from backtest.rules.tiers import ALWAYS_UNTIL, TierTable
 from backtest.schemas.arguments import converted, spelled
 from backtest.shown import shown
 
@@ -57,12 +57,14 @@ class Contract:
     settlement: str = ""  #: currency of margin and notional where it is not the venue's, for labels
     trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
     note: str = ""
+    like: str = ""  #: the symbol whose rules these are, as a substitute; empty: its own
 
     def __post_init__(self) -> None:
-        """Refuse rules that contradict one another."""
+        """Put the tables in order of time, and refuse rules that contradict one another."""
         problems = Problems()
         problems.require_kinds(self)
         if not problems.found:
+            object.__setattr__(self, "tables", _in_order(self.tables))
             self._check(problems)
         problems.raise_if_any(f"contract {self.symbol!r}")
 
@@ -89,11 +91,6 @@ class Contract:
     def bankruptcy_fee_rate(self) -> float:
         """Closing fee reserved on the notional at the bankruptcy price."""
         return self.closing_fee_rate if self.closing_fee == "at_bankruptcy" else 0.0
-
-    @property
-    def dated_tables(self) -> str:
-        """Names of the tables with the dates they were in force, for messages."""
-        return ", ".join(f"{table.name} ({table.start:%Y-%m-%d} to {table.end:%Y-%m-%d})" for table in self.tables)
 
     def table(self, name: str) -> TierTable:
         """Return a table by its name.
@@ -150,3 +147,24 @@ class Contract:
                     f"must not lie before the table above ends ({self.tables[number - 1].end:%Y-%m-%d}), "
                     f"is {table.start:%Y-%m-%d}",
                 )
+
+
+def _in_order(tables: tuple[TierTable, ...]) -> tuple[TierTable, ...]:
+    """Return the tables in order of time.
+
+    Announced dates cut off those of a table that was seen; a table announced without an end ends with the next.
+    """
+    found: list[TierTable] = []
+    for table in sorted(tables, key=lambda table: table.start):
+        above = found[-1] if found else None
+        if above is not None and above.start < table.start < above.end:
+            if (above.dated, table.dated) == ("announced", "seen") and above.end < ALWAYS_UNTIL:
+                if table.end <= above.end:
+                    continue
+                table = replace(table, start=above.end)
+            elif (above.dated == "announced" and above.end == ALWAYS_UNTIL) or (
+                (above.dated, table.dated) == ("seen", "announced")
+            ):
+                found[-1] = replace(above, end=table.start)
+        found.append(table)
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""A venue's rules for a market's symbols, as arrays for kernels."""
+"""The contracts of a market's symbols under their tier tables, as arrays for kernels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import numpy as np
 from backtest.errors import ArgumentError
 from backtest.kernel.arrays import Rules
 from backtest.kernel.choices import ContractKind
-from backtest.kernel.types import Floats, Integers, readonly
+from backtest.kernel.types import Codes, Floats, Integers, readonly
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import Tiers, timeline
-from backtest.rules.venue import Venue
+from backtest.rules.timeline import Tiers, is_in_force, timeline
 
 #: Rates keyed by leverage need one tree a distinct leverage where the requirement follows the mark.
 MOST_LEVERAGES = 1_000
@@ -41,7 +40,22 @@ class Group:
     table: TierTable
     rows: Rows
     start: int  #: ms
-    known: bool = True
+    source: str = ""  #: how the table comes to apply, see ``timeline.Timeline``; empty: no table does
+
+    @property
+    def known(self) -> bool:
+        """Whether a table applies."""
+        return self.source != ""
+
+    @property
+    def tier_source(self) -> str:
+        """How the table comes to apply; that of another symbol's contract is a substitute."""
+        return f"like {self.contract.like}" if self.contract.like else self.source
+
+    @property
+    def is_substitute(self) -> bool:
+        """Whether the table was not in force, or is another symbol's."""
+        return self.known and not is_in_force(self.tier_source)
 
 
 @dataclass(frozen=True)
@@ -63,38 +77,47 @@ class Rulebook:
 
 
 def rulebook(
-    venue: Venue,
-    symbols: Sequence[str],
+    contracts: Sequence[Contract],
     *,
+    returned: bool,
     tiers: Tiers,
     first_time: Sequence[int],
     last_time: Sequence[int],
     leverages: dict[str, Floats],
 ) -> Rulebook:
-    """Return the rules that entries between two times a symbol may fall under.
+    """Return the rules that entries between two times a symbol may fall under, of the contract of each symbol.
 
     ``leverages`` are the distinct selected leverages of each symbol, needed where a varying requirement is keyed
     by them.
     """
     groups = [
         group
-        for number, symbol in enumerate(symbols)
-        for group in _groups(number, venue.contract(symbol), tiers, first_time[number], last_time[number])
+        for number, contract in enumerate(contracts)
+        for group in _groups(number, contract, tiers, first_time[number], last_time[number])
     ]
-    groups = [_by_distinct_leverage(group, leverages.get(symbols[group.symbol])) for group in groups]
+    groups = [_by_distinct_leverage(group, leverages.get(group.contract.symbol)) for group in groups]
     for group in groups:
         _require_few(group)
     trees: dict[Tree, int] = {}
     long_trees = [number for group in groups for number in _tree_numbers(group, 1, trees)]
     short_trees = [number for group in groups for number in _tree_numbers(group, -1, trees)]
-    rules = _rules_of(groups, len(symbols), long_trees, short_trees, returned=venue.remainder == "returned")
+    rules = _rules_of(groups, len(contracts), long_trees, short_trees, returned=returned)
     return Rulebook(tuple(groups), tuple(trees), rules)
+
+
+def groups_of(rules: Rules, symbol: Codes, entry_time: Integers) -> Integers:
+    """Return the group of rules that each entry falls under."""
+    group = np.zeros(symbol.size, np.int64)
+    for number, (first, stop) in enumerate(zip(rules.first[:-1], rules.first[1:], strict=True)):
+        rows = symbol == number
+        group[rows] = first + np.searchsorted(rules.start[first + 1 : stop], entry_time[rows], side="right")
+    return group
 
 
 def rules_of(contract: Contract, table: TierTable, leverages: Floats) -> Rules:
     """Return the rules of one contract under one table for positions of some leverages; without trees."""
     keyed = None if table.by_size else np.unique(leverages)
-    group = _by_distinct_leverage(Group(0, contract, table, _rows(table), 0), keyed)
+    group = _by_distinct_leverage(Group(0, contract, table, _rows(table), 0, table.dated), keyed)
     none = np.zeros(group.rows.rate.size)
     return _rules_of([group], 1, none, none, returned=False)
 
@@ -144,8 +167,8 @@ def _groups(symbol: int, contract: Contract, tiers: Tiers, first_time: int, last
     found = timeline(contract, tiers)
     ends = np.append(found.starts[1:], np.iinfo(np.int64).max)
     return [
-        Group(symbol, contract, table or _NOTHING, _rows(table or _NOTHING), int(start), table is not None)
-        for start, end, table in zip(found.starts, ends, found.tables, strict=True)
+        Group(symbol, contract, table or _NOTHING, _rows(table or _NOTHING), int(start), source)
+        for start, end, table, source in zip(found.starts, ends, found.tables, found.sources, strict=True)
         if end > first_time and start <= last_time
     ]
 

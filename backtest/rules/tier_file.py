@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from backtest.errors import RulesError
@@ -19,11 +19,13 @@ TABLE_FIELDS = {
     "rate_factor": float,
     "from": datetime,
     "until": datetime,
+    "in_force": str,
     "source": str,
     "confidence": str,
     "note": str,
     "rows": list,
 }
+DAY = timedelta(days=1)
 ROW_FIELDS = {"floor": float, "rate": float, "amount": float, "max_leverage": float}
 
 
@@ -31,7 +33,7 @@ def tier_table(reader: Settings, path: str, settings: Any) -> TierTable | None:
     """Return a table of tiers, or None where it breaks a rule."""
     settings = reader.table(path, settings)
     before = len(reader.problems.found)
-    reader.refuse_unknown(path, settings, tuple(TABLE_FIELDS))
+    reader.refuse_unknown(path, settings, (*TABLE_FIELDS, "seen"))
     if "name" not in settings:
         reader.problems.add(f"{path}.name", "is missing")
     read = {
@@ -40,16 +42,34 @@ def tier_table(reader: Settings, path: str, settings: Any) -> TierTable | None:
         if name in settings
     }
     columns = _rows(reader, path, read.pop("rows", None) or [], str(read.get("model", "marginal")))
+    seen = _seen(reader, f"{path}.seen", settings.get("seen", []))
+    dates: dict[str, Any] = {name: read.pop(name) for name in ("from", "until", "in_force") if name in read}
+    if "in_force" in dates and (seen or len(dates) > 1 or dates["in_force"] != "always"):
+        reader.problems.add(f"{path}.in_force", "is 'always', without from, until and seen, or is left out")
     if len(reader.problems.found) > before:
         return None
-    for name, given in (("start", "from"), ("end", "until")):
-        if given in read:
-            read[name] = read.pop(given)
     try:
-        return TierTable(**read, **columns)
+        return TierTable(**read, **columns, **_period(dates, seen))
     except RulesError as error:
         reader.problems.add_all(path, error)
         return None
+
+
+def _seen(reader: Settings, path: str, given: Any) -> list[datetime]:
+    """Return the days that copies of the table are of; one day needs no list."""
+    days = given if isinstance(given, list) else [given]
+    read = [reader.of_type(path, day, datetime) for day in days]
+    return sorted(day.replace(hour=0, minute=0, second=0, microsecond=0) for day in read if day is not None)
+
+
+def _period(dates: dict[str, Any], seen: list[datetime]) -> dict[str, Any]:
+    """Return the period a table was in force; announced dates replace those it was seen on."""
+    if "in_force" in dates:
+        return {"dated": "always"}
+    period = {name: dates[given] for name, given in (("start", "from"), ("end", "until")) if given in dates}
+    if not seen:
+        return period | ({"dated": "announced"} if period else {})
+    return {"start": seen[0], "end": seen[-1] + DAY, "dated": "seen"} | period
 
 
 def _rows(reader: Settings, path: str, rows: list[Any], model: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ alone, as ``rate_factor`` times the initial rate 1 / leverage.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ Model = Literal["marginal", "flat", "leverage"]
 MODELS: dict[str, tuple[str, ...]] = {"marginal": ("floor", "rate"), "flat": ("floor", "rate"), "leverage": ()}
 SIZES = ("notional", "contracts")
 BOUNDARIES = ("lower", "higher")
+DATED = ("announced", "seen", "always", "not stated")
 CONFIDENCES = ("official", "secondary", "inferred", "assumed", "unknown")
 
 ALWAYS_FROM = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,6 +75,8 @@ class TierTable:
     rate_factor: float = 0.0  #: maintenance rate over initial rate, where the rate is keyed by leverage
     start: datetime = ALWAYS_FROM  #: in force from here
     end: datetime = ALWAYS_UNTIL  #: to here, exclusive
+    #: source of the dates: the venue, copies of its table, the table's own statement that it always holds, nobody
+    dated: Literal["announced", "seen", "always", "not stated"] = "not stated"
     source: str = ""
     confidence: str = "unknown"
     note: str = ""
@@ -83,6 +86,8 @@ class TierTable:
         problems = Problems()
         problems.require_kinds(self)
         problems.raise_if_any(f"tier table {self.name!r}")
+        if self.dated == "not stated" and (self.start, self.end) != (ALWAYS_FROM, ALWAYS_UNTIL):
+            object.__setattr__(self, "dated", "announced")
         rows = np.size(self.floors)
         for name in ("floors", "rates", "max_leverages"):
             object.__setattr__(self, name, _read_only(getattr(self, name), rows))
@@ -117,9 +122,27 @@ class TierTable:
         """Highest maintenance rate of the table."""
         return float(self.rates.max()) if self.by_size else self.rate_factor
 
-    def in_force(self, moment: datetime) -> bool:
-        """Whether the table applied to positions opened at a moment."""
-        return self.start <= moment < self.end
+    @property
+    def period(self) -> str:
+        """When the table is known to have been in force, in words."""
+        if self.dated == "always":
+            return "always in force"
+        if self.dated == "not stated":
+            return "no date stated, taken as always in force"
+        first, last = f"{self.start:%Y-%m-%d}", f"{self.end - timedelta(microseconds=1):%Y-%m-%d}"
+        if self.dated == "seen":
+            return f"seen {first}" if first == last else f"seen {first} to {last}"
+        if self.end >= ALWAYS_UNTIL:
+            return f"from {first}"
+        return f"until {self.end:%Y-%m-%d}" if self.start <= ALWAYS_FROM else f"{first} to {self.end:%Y-%m-%d}"
+
+    def same_as(self, other: TierTable) -> bool:
+        """Whether another table has the same tiers and limits."""
+        arrays = ("floors", "rates", "amounts", "max_leverages")
+        values = ("model", "cap", "size", "contract_size", "boundary", "rate_factor")
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays) and all(
+            getattr(self, name) == getattr(other, name) for name in values
+        )
 
     def scaled(self, factor: float) -> TierTable:
         """Return the table with every maintenance rate multiplied.
@@ -168,6 +191,7 @@ class TierTable:
             ("size", SIZES),
             ("boundary", BOUNDARIES),
             ("confidence", CONFIDENCES),
+            ("dated", DATED),
         ):
             found.require_choice(name, getattr(self, name), choices)
         if self.model == "marginal" and self.size != "notional":

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from backtest.errors import ArgumentError, RulesError, kind_of
 from backtest.rules.contract import Contract
 from backtest.rules.cross import Cross
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure
+from backtest.rules.releases import Releases
 from backtest.rules.settings import Provenance
+from backtest.rules.tiers import TierTable
 from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_venue
 from backtest.schemas.arguments import checked, meant, spelled
 from backtest.shown import shown
+
+#: Symbols named in a refusal.
+MOST_NAMED = 8
+
+#: What venues and tools add to the name of a contract.
+ADDED = re.compile(r":.*|[-_/]|SWAP|PERP(ETUAL)?")
+
+#: Table of symbols that nobody holds: in force at no time that positions have.
+NO_TABLE = TierTable(name="none", model="flat", rates=np.full(1, 0.5), start=datetime(9998, 1, 1, tzinfo=UTC))
 
 
 @spelled
@@ -38,8 +53,8 @@ class Venue:
 
     name: str
     title: str
-    contracts: Mapping[str, Contract]
-    default: Contract | None = None  #: for symbols the venue does not list
+    contracts: Releases | Mapping[str, Contract]
+    default: Contract | None = None  #: of symbols not listed: of all, or of a listed one as a substitute
     settlement: str = ""  #: currency of margins and notionals, for labels
     trigger_price: Literal["mark", "last", "index"] = "mark"
     takeover_price: Literal["bankruptcy", "bankruptcy_with_fee", "backstop"] = "bankruptcy"
@@ -76,14 +91,15 @@ class Venue:
         """
         bundled = venue_files()
         if str(name_or_path) in bundled:
-            text, subject = bundled[str(name_or_path)].read_text("utf-8"), f"venue {name_or_path}"
+            path, subject = bundled[str(name_or_path)], f"venue {name_or_path}"
+            text = path.read_text("utf-8")
         else:
             path = Path(name_or_path)
             if not path.is_file():
                 known = ", ".join(bundled)
                 raise RulesError(f"venue {str(name_or_path)!r} is neither a file nor one of {known}")
             text, subject = _read_text(path), f"venue file {path}"
-        return read_venue(text, subject, cls)
+        return read_venue(text, subject, Path(str(path)).parent, cls)
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Venue:
@@ -101,30 +117,43 @@ class Venue:
         return given
 
     def contract(self, symbol: str) -> Contract:
-        """Return the rules of a symbol; the default rules where the venue does not list it.
+        """Return the rules of a symbol.
 
         Raises
         ------
         RulesError
-            Where the venue neither lists the symbol nor has a default contract.
+            Where the venue does not list the symbol, states no rules for every symbol, and no substitute was asked
+            for.
         """
-        found = self.contracts.get(symbol, self.default)
-        if found is None:
-            raise RulesError(
-                f"venue {self.name!r} has no contract {symbol!r} and no default: there are "
-                f"{', '.join(self.contracts)}; use one of these, or add it to a copy of the venue file"
-            )
-        return found if found.symbol == symbol else replace(found, symbol=symbol)
+        if symbol in self.contracts:
+            return self.contracts[symbol]
+        if self.default is None:
+            raise self._unlisted(symbol)
+        like = self.default.symbol if self.default.symbol in self.contracts else ""
+        return replace(self.default, symbol=symbol, like=like)
 
-    def contracts_of(self, symbols: Iterable[str]) -> list[Contract]:
-        """Return the contracts of some symbols, in their order, see :meth:`contract`."""
-        return [self.contract(symbol) for symbol in symbols]
+    def contracts_of(self, symbols: Iterable[str], held: Container[str] | None = None) -> list[Contract]:
+        """Return the contracts of some symbols, in their order; symbols that are not ``held`` need no rules."""
+        return [
+            self.contract(symbol)
+            if held is None or symbol in held or symbol in self.contracts or self.default is not None
+            else Contract(symbol=symbol, tables=(NO_TABLE,))
+            for symbol in symbols
+        ]
 
-    def like(self, symbol: str) -> str | None:
-        """Return the listed symbol whose rules are used for one that is not listed; None where it has its own."""
-        if symbol in self.contracts or self.default is None or self.default.symbol not in self.contracts:
-            return None
-        return self.default.symbol
+    def _unlisted(self, symbol: str) -> RulesError:
+        """Return the refusal of a symbol, with the listed one that its name may spell otherwise."""
+        listed = list(self.contracts)
+        same = [name for name in listed if plain(name) == plain(symbol)]
+        others = f" and {len(listed) - MOST_NAMED} others" if len(listed) > MOST_NAMED else ""
+        asked = f" (is {same[0]} meant?)" if same else ""
+        named = f"{', '.join(listed[:MOST_NAMED])}{others}"
+        return RulesError(
+            f"venue {self.name!r} does not list {symbol!r}{asked}: it lists {named}; "
+            "give prices and positions the listed name, list the symbol in a copy of the venue file, or take the "
+            "rules of another symbol as a substitute",
+            remedies=(("like", (same or listed)[0]),),
+        )
 
     def settlement_of(self, symbol: str) -> str:
         """Return the currency of a symbol's margin and notional; empty where unknown."""
@@ -138,7 +167,8 @@ class Venue:
         **changes
             Any rule of a contract (``basis``, ``closing_fee``, ``trigger``, ``tables`` ...) or of the venue
             (``trigger_price``, ``remainder`` ...) or of its procedure (``step``, ``adl_rank`` ...),
-            ``maximum_leverage`` (a cap on every tier) and ``rate_scale`` (a factor on every maintenance rate).
+            ``maximum_leverage`` (a cap on every tier), ``rate_scale`` (a factor on every maintenance rate) and
+            ``like`` (a listed symbol, whose rules are used for symbols that are not listed).
 
         Raises
         ------
@@ -147,18 +177,30 @@ class Venue:
         """
         own = {item.name for item in fields(self)} - {"contracts", "default"}
         contractual = {*CONTRACT_RULES, "tables", "maximum_leverage", "rate_scale"}
-        unknown = sorted(set(changes) - own - contractual - set(PROCEDURE_RULES))
+        unknown = sorted(set(changes) - own - contractual - set(PROCEDURE_RULES) - {"like"})
         if unknown:
-            known = sorted((own | contractual | set(PROCEDURE_RULES)) - {"provenance"})
+            known = sorted((own | contractual | set(PROCEDURE_RULES) | {"like"}) - {"provenance"})
             asked = meant(unknown[0], known)
             raise RulesError(f"there is no rule {', '.join(unknown)}{asked}: there are {', '.join(known)}")
+        like = changes.pop("like", None)
+        if like is not None and like not in self.contracts:
+            raise RulesError(f"like must be a symbol that venue {self.name!r} lists, is {like!r}", argument="like")
         changed = {name: changes.pop(name) for name in sorted(contractual & set(changes))}
         steps = {name: changes.pop(name) for name in PROCEDURE_RULES if name in changes}
         if steps:
             changes["procedure"] = replace(changes.get("procedure", self.procedure), **steps)
-        contracts = {symbol: contract.with_(**changed) for symbol, contract in self.contracts.items()}
-        default = self.default.with_(**changed) if self.default is not None else None
-        return replace(self, contracts=contracts, default=default, **changes)
+        if isinstance(self.contracts, Releases):
+            changes["contracts"] = self.contracts.with_(**changed)
+        else:
+            changes["contracts"] = {symbol: own.with_(**changed) for symbol, own in self.contracts.items()}
+        default = self.default if like is None else self.contracts[like]
+        default = default.with_(**changed) if default is not None else None
+        return replace(self, default=default, **changes)
+
+
+def plain(symbol: str) -> str:
+    """Return a symbol without separators and kind of contract: ETHUSDT of ``ETH/USDT:USDT``, ``ETH-USDT-SWAP``."""
+    return ADDED.sub("", symbol.upper())
 
 
 def venue_files() -> dict[str, Any]:

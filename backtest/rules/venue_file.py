@@ -6,6 +6,8 @@ A venue is one TOML file, here or anywhere else::
     title = "An exchange"
     settlement = "USDT"
 
+    releases = "tiers.parquet" # tables of many symbols, see rules.releases; left out here
+
     [rules]                    # each rule alone, or with its source
     basis = "mark"
     trigger = { value = "<=", source = "support page", date = "2021", confidence = "official" }
@@ -17,7 +19,7 @@ A venue is one TOML file, here or anywhere else::
     [procedure]                # liquidation of a position; see rules.procedure.Procedure
     step = "fraction"
 
-    [contracts.BTCUSDT]        # may override any rule of a contract
+    [contracts.BTCUSDT]        # may override any rule of a contract; symbols = "all": states it for every symbol
     [[contracts.BTCUSDT.tables]]
     name = "2021-03-18"
     from = 2021-03-18T09:00:00Z
@@ -28,15 +30,19 @@ A venue is one TOML file, here or anywhere else::
       { floor = 50_000, rate = 0.005, max_leverage = 100 },
     ]
 
-    [default]                  # contract of symbols the file does not list
+    [default]                  # contract of symbols the file does not list: here a substitute, which is warned of
     like = "BTCUSDT"
+
+A table says when it was in force: ``from`` and ``until`` as announced, ``seen`` on a day or a list of days that
+copies of it are of, or ``in_force = "always"``. Without a date it is taken as always in force, and printed so.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from backtest.errors import RulesError
@@ -46,6 +52,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
 from backtest.rules.cross import Cross
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
+from backtest.rules.releases import Releases
 from backtest.rules.settings import Settings
 from backtest.rules.tier_file import tier_table
 
@@ -60,8 +67,8 @@ CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "trigger")
 VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder")
 
 
-def read_venue(text: str, subject: str, make: Callable[..., T]) -> T:
-    """Read the text of a venue file, and make a venue of its rules.
+def read_venue(text: str, subject: str, folder: Path, make: Callable[..., T]) -> T:
+    """Read the text of a venue file, and make a venue of its rules; ``folder`` is the file's.
 
     Raises
     ------
@@ -72,20 +79,20 @@ def read_venue(text: str, subject: str, make: Callable[..., T]) -> T:
         settings = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RulesError(f"{subject} is not valid TOML: {error}") from None
-    return _Reader(subject).venue(settings, make)
+    return _Reader(subject, folder).venue(settings, make)
 
 
 class _Reader(Settings):
     """Turns parsed settings into a venue, noting every problem by its path before raising once."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, folder: Path) -> None:
         super().__init__()
-        self.subject = subject
+        self.subject, self.folder = subject, folder
         self.invalid: set[str] = set()  #: invalid rules of the venue, not reported again for each contract
 
     def venue(self, settings: dict[str, Any], make: Callable[..., T]) -> T:
         parts = ("rules", "cross", "procedure", "contracts", "default")
-        known = ("name", "title", "settlement", *parts, "unknown", "note")
+        known = ("name", "title", "settlement", "releases", *parts, "unknown", "note")
         self.refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self.of_type(name, settings.get(name), str)
@@ -105,17 +112,18 @@ class _Reader(Settings):
             for symbol, own in listed.items()
             if (contract := self._contract(f"contracts.{symbol}", symbol, own, contractual))
         }
-        default = self._default(settings.get("default"), contractual, contracts)
+        default = self._default(settings, contractual, contracts)
         own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
         cross = self._cross(self.table("cross", settings.get("cross", {})))
         own_rules["procedure"] = self._procedure(self.table("procedure", settings.get("procedure", {})))
+        released = self._released(settings, contracts, contractual)
         self.problems.raise_if_any(self.subject)
         try:
             return make(
                 name=settings["name"],
                 title=settings["title"],
                 settlement=settings.get("settlement", ""),
-                contracts=contracts,
+                contracts=released,
                 default=default,
                 provenance=self.provenance,
                 unknown=tuple(settings.get("unknown", ())),
@@ -127,6 +135,17 @@ class _Reader(Settings):
             self.problems.add_all("", error)
             self.problems.raise_if_any(self.subject)
             raise
+
+    def _released(
+        self, settings: dict[str, Any], contracts: dict[str, Contract], rules: dict[str, Any]
+    ) -> Mapping[str, Contract]:
+        """Return the contracts with those of a file of releases, where the venue has one."""
+        if "releases" not in settings:
+            return contracts
+        path = self.folder / str(self.of_type("releases", settings["releases"], str))
+        if not path.is_file():
+            self.problems.add("releases", f"there is no file {path}")
+        return Releases(contracts, path, rules)
 
     def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
         self.refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
@@ -172,10 +191,20 @@ class _Reader(Settings):
             self.problems.add_all("cross", error)
             return Cross()
 
-    def _default(self, settings: Any, rules: dict[str, Any], contracts: dict[str, Contract]) -> Contract | None:
-        if settings is None:
+    def _default(
+        self, venue: dict[str, Any], rules: dict[str, Any], contracts: dict[str, Contract]
+    ) -> Contract | None:
+        """Return the contract of symbols that are not listed: one for all, an own one, or a substitute."""
+        listed = self.table("contracts", venue.get("contracts", {}))
+        for_all = [symbol for symbol, own in listed.items() if isinstance(own, dict) and "symbols" in own]
+        if len(for_all) + ("default" in venue) > 1:
+            path = f"contracts.{for_all[-1]}.symbols"
+            self.problems.add(path, "one contract can be that of all symbols, without a default")
+        if for_all and for_all[0] in contracts:
+            return replace(contracts[for_all[0]], symbol="all")
+        if "default" not in venue:
             return None
-        settings = self.table("default", settings)
+        settings = self.table("default", venue["default"])
         if "like" not in settings:
             return self._contract("default", "default", settings, rules)
         self.refuse_unknown("default", settings, ("like", "note"))
@@ -192,7 +221,9 @@ class _Reader(Settings):
     def _contract(self, path: str, symbol: str, settings: Any, rules: dict[str, Any]) -> Contract | None:
         settings = self.table(path, settings)
         before = len(self.problems.found)
-        self.refuse_unknown(path, settings, (*CONTRACT_RULES, "settlement", "tables", "note"))
+        self.refuse_unknown(path, settings, (*CONTRACT_RULES, "settlement", "symbols", "tables", "note"))
+        if settings.get("symbols", "all") != "all":
+            self.problems.add(f"{path}.symbols", f"is 'all' or is left out, is {settings['symbols']!r}")
         own = {
             name: self._value(f"{path}.{name}", name, settings[name])
             for name in CONTRACT_RULES

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
 
 from backtest.book.book import Book
 from backtest.engine.conventions import USUAL, Changes, Conventions
@@ -121,7 +123,7 @@ def sweep(
         raise ArgumentError(f"must be above zero, is {unit!r}", argument="unit")
     require_folder_of_this_machine(folder, "folder")
     conventions = conventions.with_(**changes)
-    tables = by_symbol(conventions.tiers, [venue.contract(symbol) for symbol in prices.known])
+    tables = by_symbol(conventions.tiers, venue.contracts_of(prices.known, ()))
     if conventions.gap_limit != "market":  # gaps are then reported by it too
         prices = dataclasses.replace(prices, gap_limit=conventions.gap_limit)
     conventions = conventions.with_(tiers=tables, gap_limit="market")
@@ -178,12 +180,15 @@ def sweep(
 
 
 def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
-    """Sweep no position, so that options invalid for every batch raise once, before the first."""
+    """Sweep no position, so that options invalid for every batch raise once, as a symbol without rules does."""
     market = job.prices.market(job.prices.known[:1])
     whole = next((batch for batch in batches if batch.rows is not None), None)
     if whole is not None:
         none = whole.scan(job.storage).head(0).collect()
         sweep_in_memory(Book(none), market, job.venue, threads=1, conventions=conventions_of(job, market))
+        with suppress(PolarsError):  # the batch will tell what is damaged
+            held = whole.scan(job.storage).select(pl.col("symbol").cast(pl.String).unique()).collect()
+            job.venue.contracts_of(symbol for symbol in held["symbol"] if symbol in job.prices.known)
 
 
 def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, Any]:

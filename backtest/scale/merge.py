@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.engine.sweep.sweep import TIERS_USED
 from backtest.scale.atomic_files import draft
 from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
 from backtest.study.partial_sums.levels import merge_level_changes
@@ -49,11 +50,10 @@ def _parts(folder: Path, kind: str) -> pl.LazyFrame:
 
 
 def _merged_tiers(parts: pl.LazyFrame) -> pl.DataFrame:
-    """Return the tables used in any batch: in force where they were at every entry."""
-    keys = ["symbol", "table", "start", "end", "confidence"]
-    sums = parts.group_by(keys, maintain_order=True).agg(pl.col("in_force").all(), pl.col("positions").sum())
-    order = ["symbol", "table", "start", "end", "in_force", "confidence", "positions"]
-    return sums.select(order).sort("symbol", "start", maintain_order=True).collect()
+    """Return the tables used in any batch."""
+    keys = [name for name in TIERS_USED if name != "positions"]
+    sums = parts.group_by(keys, maintain_order=True).agg(pl.col("positions").sum())
+    return sums.sort("symbol", "start", "source", maintain_order=True).collect()
 
 
 def _write(folder: Path, file: str, frame: pl.DataFrame) -> None:

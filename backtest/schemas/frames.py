@@ -151,6 +151,8 @@ OUTCOME_COLUMNS = {
     "ambiguous": pl.Boolean,
     "entry_notional": pl.Float64,
     "contract_kind": KindOfContract,
+    "tier_table": pl.String,
+    "tier_source": pl.String,
 }
 
 #: What ``sweep_accounts`` adds to the accounts and to their legs.

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from backtest.kernel.types import Floats, Integers
-from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
 from backtest.trades.lives import Lives
 from backtest.trades.verdict import NOT_IN_FORCE
@@ -20,12 +19,11 @@ TradeOutcome = pl.Enum(["liquidated", "exited", "open", "unknown", "rejected", "
 LimitedBy = pl.Enum(["price", "tier"])
 
 
-def tier_source(venue: Venue, lives: Lives, trades: pl.DataFrame) -> Any:
-    """Return the tier table that each trade is under, and whether it was in force."""
-    like, name = venue.like(lives.contract.symbol), lives.table.name
-    table = name if like is None else f"{like} {name}"
-    inside = trades["entry_time"].is_between(lives.table.start, lives.table.end, closed="left").to_numpy()
-    return np.where(inside, table, f"{table} {NOT_IN_FORCE}").astype(object)
+def tier_source(lives: Lives) -> str:
+    """Return the tier table that trades are under, and whether it was in force."""
+    like, name = lives.contract.like, lives.table.name
+    table = f"{like} {name}" if like else name
+    return table if lives.in_force else f"{table} {NOT_IN_FORCE}"
 
 
 def distances(

@@ -7,7 +7,7 @@ minimum a tier answers for every margin, size and leverage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.margin import table_size
 from backtest.rules.rulebook import Tree
 from backtest.rules.tiers import TierTable
+from backtest.rules.timeline import is_in_force
 from backtest.trades.range_minima import range_minima
 
 
@@ -38,6 +39,7 @@ class Lives:
     places: Integers  #: (tiers, n) the bar it lies in, of the market's
     worst: Floats  #: (bars,) of the market: the worst price for the side
     funding: Floats  #: (bars,) cumulative funding
+    in_force: bool = True  #: whether the table was in force at the entries
 
     @cached_property
     def kind(self) -> int:
@@ -213,12 +215,11 @@ def lives_of(
         for code, sign in ((0, 1.0), (1, -1.0)):
             rows = np.flatnonzero(inside & (side == code))
             if rows.size and group.known:
-                found.append(
-                    _lives(
-                        prepared, group.symbol, group.contract, group.table, sign, rows,
-                        entry_time[rows], exit_time[rows], entry_price[rows], float(largest[rows].max()),
-                    )
+                lives = _lives(
+                    prepared, group.symbol, group.contract, group.table, sign, rows,
+                    entry_time[rows], exit_time[rows], entry_price[rows], float(largest[rows].max()),
                 )  # fmt: skip
+                found.append(replace(lives, in_force=is_in_force(group.source)))
     return found
 
 

@@ -93,7 +93,7 @@ class OnVenue:
     @property
     def contracts(self) -> list[Contract]:
         """The contracts of the trades."""
-        return self._prepared.contracts
+        return self._prepared.held
 
     def _book(self, frame: pl.DataFrame, *, possible: bool = False, margin: Floats | None = None) -> Book:
         """Return trades as positions, in their certain or their possible lives."""
@@ -183,9 +183,7 @@ class OnVenue:
         trades = self.trades
         largest = (trades["quantity"] * trades["entry_price"]).to_numpy().copy()
         if self.keep == "stake":
-            most = max(
-                (float(t.max_leverages.max()) for c in self._prepared.contracts for t in c.tables), default=1.0
-            )
+            most = max((float(t.max_leverages.max()) for c in self._prepared.held for t in c.tables), default=1.0)
             largest *= min(most, 1_000.0) / trades["leverage"].fill_null(1.0).to_numpy()
         return lives_of(
             self._prepared,
@@ -230,7 +228,7 @@ class OnVenue:
             found["closest_price"][own] = np.where(places >= 0, lives.worst[places], np.nan)
             found["volatility"][own] = self._volatility[lives.contract.symbol]
             moments[own] = np.where(places >= 0, self.market.times[first + places], -1)
-            source[own] = tier_source(self.venue, lives, self.trades[own])
+            source[own] = tier_source(lives)
         if self.searched.any():
             own = np.flatnonzero(self.searched)
             found["peak_margin_ratio"][own] = np.nan

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from backtest.amounts import day, duration, plural, timestamp
+from backtest.amounts import duration, plural, timestamp
 from backtest.market import Market
-from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL
 from backtest.rules.venue import Venue
 
 if TYPE_CHECKING:
@@ -18,6 +17,14 @@ if TYPE_CHECKING:
 
 #: Tables of one symbol that are named one by one; more are counted.
 MOST_TABLES = 2
+
+#: How a table in force is dated, in words.
+IN_FORCE = {
+    "announced": "in force",
+    "seen": "seen in force",
+    "always": "always in force",
+    "not stated": "no date stated, taken as always in force",
+}
 
 QUOTES = ("USDT", "USDC", "BUSD", "USD")
 
@@ -67,31 +74,18 @@ def rules(conventions: Conventions, venue: Venue) -> str:
     return "; ".join(texts)
 
 
-def dates(start: datetime, end: datetime) -> str:
-    """Return when a table was in force."""
-    if start <= ALWAYS_FROM and end >= ALWAYS_UNTIL:
-        return "date unknown"
-    if start <= ALWAYS_FROM:
-        return f"until {day(end)}"
-    return f"from {day(start)}" if end >= ALWAYS_UNTIL else f"{day(start)} to {day(end)}"
-
-
-def dated(table: str, when: str) -> str:
-    """Return the name of a table with the dates it was in force, once where the name says as much."""
-    return when if table == when else f"{table}, {when}"
-
-
 def quote(symbol: str, currency: str) -> str:
     """Return the quote currency that a symbol's name ends with, else another currency."""
     return next((name for name in QUOTES if symbol.endswith(name)), currency)
 
 
 def _table(row: dict[str, Any]) -> str:
-    if row["start"] <= ALWAYS_FROM and row["end"] >= ALWAYS_UNTIL:
-        return f"table {dated(row['table'], 'date unknown')} ({row['confidence']})"
+    source, named = row["source"], f"table {row['table']}"
     if row["in_force"]:
-        return f"table {row['table']}, in force ({row['confidence']})"
-    return f"substitute table {row['table']}, not in force ({row['confidence']})"
+        return f"{named}, {IN_FORCE[source]} ({row['confidence']})"
+    if source.startswith("like "):
+        return f"substitute {named} ({row['confidence']})"
+    return f"substitute {named}, not in force: {source} ({row['confidence']})"
 
 
 def _tables(rows: Iterable[dict[str, Any]]) -> str:

@@ -1,7 +1,8 @@
-"""Changes of rules on the command line, written RULE=VALUE."""
+"""The venue of a command, and changes of its rules, written RULE=VALUE."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,12 @@ from backtest.errors import ArgumentError, RulesError
 from backtest.rules.procedure import PROCEDURE_RULES, rule_type
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import meant
+
+
+def read_venue(options: Namespace) -> Venue:
+    """Return the venue, with the substitute that was asked for."""
+    venue = Venue.load(options.venue)
+    return venue.with_(like=options.like) if options.like else venue
 
 
 def procedure_rules() -> dict[str, type]:

@@ -17,7 +17,7 @@ from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
 from backtest.market import Market, sample
 from backtest.market import load as load_market
-from backtest.rules.timeline import Tiers, of_symbols
+from backtest.rules.timeline import RULES, Tiers, of_symbols
 from backtest.rules.venue import Venue, venue_files
 
 #: The default synthetic book.
@@ -118,7 +118,7 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
         symbol, equals, table = words.partition("=")
         if not (symbol and equals and table):
             raise ArgumentError(
-                f"must be strict, nearest, the name of a table, or SYMBOL=TABLE as often as needed, is "
+                f"must be one of {', '.join(RULES)}, the name of a table, or SYMBOL=TABLE as often as needed, is "
                 f"{' '.join(given)!r}",
                 argument="tiers",
             )

@@ -68,6 +68,10 @@ def add_estimated(parser: argparse.ArgumentParser, *, default: str) -> None:
     add_draw(estimated)
 
 
+#: Help of ``--like``.
+LIKE = "symbol whose rules are a substitute for those of symbols that the venue does not list (default: none)"
+
+
 def add_synthetic(parser: argparse.ArgumentParser) -> None:
     """Add the options of a synthetic book."""
     add_draw(parser.add_argument_group("synthetic book (where no positions are given)"))
@@ -136,10 +140,11 @@ def add_venue(rules: Any, *, default: str | None) -> None:
         "--tiers",
         action="append",
         metavar="RULE",
-        help="entries at a time for which no tier table is known: strict refuses them (default), nearest takes "
-        "the table nearest in time, TABLE takes the table of that name, SYMBOL=TABLE for one symbol (may be "
-        "repeated)",
+        help="entries at a time for which no tier table is known to be in force: strict refuses them (default), "
+        "earlier and later take the table before or after it, strictest the stricter of both, nearest the one "
+        "nearest in time, TABLE the table of that name, SYMBOL=TABLE for one symbol (may be repeated)",
     )
+    rules.add_argument("--like", metavar="SYMBOL", help=LIKE)
 
 
 def add_out(group: Any, *, default: Path | None) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 
 from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, summary_file
+from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.inputs import is_synthetic, read_book, read_market, read_tiers, require_symbol
 from backtest.cli.common.outputs import Outputs, outputs, require_folder
 from backtest.cli.common.progress import Clock
@@ -20,7 +21,6 @@ from backtest.engine.sweep.level_drift import CAPPED
 from backtest.engine.sweep.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
 from backtest.market import Market
-from backtest.rules.venue import Venue
 from backtest.study.levels.export import heatmap_json, map_json
 from backtest.study.levels.level_maps import mark_at
 
@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
     """Work out the levels, write the requested files, and print the clusters."""
     _prepare(options)
     clock = Clock()
-    venue = Venue.load(options.venue)
+    venue = read_venue(options)
     with clock.stage("prices"):
         market = read_market(options)
     one_currency(venue, market.symbols)

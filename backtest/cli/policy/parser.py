@@ -11,7 +11,7 @@ GRID = """\
 a grid file (TOML):
   question = "What would a cap of 20x have changed?"   title of the report
   venue = "binance"                  a bundled venue or a venue file
-  tiers = "nearest"                  strict (default), nearest, or { SYMBOL = "TABLE" }
+  tiers = "nearest"                  strict (default), earlier, later, strictest, nearest, { SYMBOL = "TABLE" }
   settlement = "fund path"           every position fully closed at once (default), or
                                      "replay": step by step in time order, with auto-deleveraging
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backtest.amounts import NOTHING, column, day, number, percentage, price, timestamp
-from backtest.cli.common.assumptions import dated, dates, quote
+from backtest.cli.common.assumptions import quote
 from backtest.cli.common.text import facts, table
 from backtest.cli.price.position import Position, position_of
 from backtest.errors import ArgumentError
-from backtest.rules.tiers import ALWAYS_FROM
+from backtest.rules.timeline import is_in_force
 from backtest.rules.venue import Venue
 
 if TYPE_CHECKING:
@@ -162,16 +162,14 @@ def _rate(position: Position) -> str:
 
 
 def _table(position: Position, entry_time: datetime) -> str:
-    own, like = position.table, position.venue.like(position.contract.symbol)
-    confidence = own.confidence if like is None else f"assumed: {like}'s, {position.contract.symbol} is not listed"
-    when = f"{dates(own.start, own.end)} ({confidence})"
-    if own.in_force(entry_time):
-        return (
-            f"{own.name}, in force {when}"
-            if own.start > ALWAYS_FROM
-            else f"{dated(own.name, dates(own.start, own.end))} ({confidence})"
-        )
-    return f"{own.name}, not in force on {day(entry_time)}: the nearest in time, in force {when}"
+    own, contract = position.table, position.contract
+    confidence = (
+        f"assumed: {contract.like}'s, {contract.symbol} is not listed" if contract.like else own.confidence
+    )
+    if is_in_force(position.source):
+        dated = own.period if own.dated in ("always", "not stated") else f"in force {own.period}"
+        return f"{own.name}, {dated} ({confidence})"
+    return f"{own.name}, not in force on {day(entry_time)}: the nearest in time, {own.period} ({confidence})"
 
 
 def _takeover(venue: Venue) -> str:

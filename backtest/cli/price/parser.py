@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import types
+from backtest.cli.common.options import LIKE
 
 
 def add_price(commands: Any) -> None:
@@ -44,6 +45,7 @@ def add_price(commands: Any) -> None:
     position.add_argument(
         "--symbol", metavar="SYMBOL", help="contract (default: BTCUSDT, else the first that the venue lists)"
     )
+    position.add_argument("--like", metavar="SYMBOL", help=LIKE)
     position.add_argument(
         "--date",
         type=types.time,

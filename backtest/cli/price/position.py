@@ -9,12 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
+from backtest.cli.common.changed_rules import read_venue
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats
 from backtest.rules import margin as margins
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import milliseconds, timeline
+from backtest.rules.timeline import timeline
 from backtest.rules.venue import Venue
 
 DEFAULT_SYMBOL = "BTCUSDT"
@@ -27,6 +28,7 @@ class Position:
     venue: Venue
     contract: Contract
     table: TierTable
+    source: str  #: how the table comes to apply
     side: int  #: +1 long, -1 short
     quantity: float
     entry_price: float
@@ -131,7 +133,7 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     """
     if options.margin is None and options.leverage is None:
         raise ArgumentError("price needs --margin, --leverage, or both")
-    venue = Venue.load(options.venue)
+    venue = read_venue(options)
     contract = venue.contract(options.symbol or _default_symbol(venue))
     if contract.kind == "face_value" and options.entry_price > 1:
         raise ArgumentError(f"--entry-price of a face-value contract is at most 1, is {options.entry_price:,.10g}")
@@ -139,7 +141,7 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     position = Position(
         venue,
         contract,
-        table_at(contract, entry_time),
+        *table_at(contract, entry_time),
         1 if options.side == "long" else -1,
         options.quantity,
         options.entry_price,
@@ -154,12 +156,11 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     return position
 
 
-def table_at(contract: Contract, moment: datetime) -> TierTable:
-    """Return the table in force at a moment, or the one nearest to it in time."""
-    tables = timeline(contract, "nearest")
-    table = tables.tables[np.searchsorted(tables.starts, milliseconds(moment), side="right") - 1]
+def table_at(contract: Contract, moment: datetime) -> tuple[TierTable, str]:
+    """Return the table in force at a moment, or the one nearest to it in time, and how it comes to apply."""
+    table, source = timeline(contract, "nearest").at(moment)
     assert table is not None  # the nearest rule leaves no time without one
-    return table
+    return table, source
 
 
 def _default_symbol(venue: Venue) -> str:

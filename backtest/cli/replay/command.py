@@ -11,7 +11,7 @@ import polars as pl
 
 from backtest.amounts import amount, days, number, percentage
 from backtest.cli.common import assumptions, picture, procedure_text, summary_file
-from backtest.cli.common.changed_rules import changed, procedure_rules
+from backtest.cli.common.changed_rules import changed, procedure_rules, read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import is_synthetic, read_book, read_conventions, read_market
 from backtest.cli.common.outputs import outputs, require_folder
@@ -35,7 +35,7 @@ def run(options: Namespace) -> None:
     """Replay a book, print assumptions, outcomes and who pays, and write the files."""
     require_folder(options.out)
     clock = Clock()
-    venue = changed(Venue.load(options.venue), options.procedure, "--set", procedure_rules())
+    venue = changed(read_venue(options), options.procedure, "--set", procedure_rules())
     has_policy = replay_policy.is_requested(options)
     with clock.stage("prices"):
         market = read_market(options)

@@ -9,6 +9,7 @@ import polars as pl
 
 from backtest.amounts import days
 from backtest.cli.common import assumptions, picture, summary_file, tables
+from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import (
     is_synthetic,
@@ -23,14 +24,13 @@ from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.engine.conventions import Conventions, PriceSeries
 from backtest.engine.sweep.sweep import sweep, tiers_used
-from backtest.rules.venue import Venue
 
 
 def run(options: Namespace) -> None:
     """Sweep a book, print assumptions and results, and write the files."""
     require_folder(options.out)
     clock = Clock()
-    venue = Venue.load(options.venue)
+    venue = read_venue(options)
     with clock.stage("prices"):
         market = read_market(options)
     one_currency(venue, market.symbols)

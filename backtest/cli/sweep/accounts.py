@@ -10,6 +10,7 @@ import polars as pl
 
 from backtest.book import Accounts
 from backtest.cli.common import assumptions, summary_file
+from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.inputs import read_market, read_tiers
 from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs
@@ -45,7 +46,7 @@ def run(options: Namespace) -> None:
                 f"--{name.replace('_', '-')} is for --positions: accounts are swept at the mark price"
             )
     clock = Clock()
-    venue, tiers = Venue.load(options.venue), read_tiers(options)
+    venue, tiers = read_venue(options), read_tiers(options)
     with clock.stage("prices"):
         market = read_market(options)
     with clock.stage("accounts"):

@@ -12,6 +12,7 @@ import polars as pl
 
 from backtest.amounts import DOLLARS, number, percentage, plural
 from backtest.cli.common import assumptions, summary_file, tables
+from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.inputs import read_conventions
 from backtest.cli.common.outputs import outputs, require_folder
 from backtest.cli.common.progress import Line
@@ -20,7 +21,6 @@ from backtest.cli.common.text import facts, paragraph
 from backtest.engine.input_warnings import unread
 from backtest.errors import ArgumentError
 from backtest.rules.timeline import Tiers
-from backtest.rules.venue import Venue
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial, sweep
 from backtest.scale.batched_sweeps import BATCH_ROWS
 from backtest.scale.batches import columns_of
@@ -63,7 +63,7 @@ def is_requested(options: Namespace) -> bool:
 def run(options: Namespace) -> None:
     """Sweep the given positions in batches, and write their outcomes, their sums and a summary."""
     require_folder(options.out)
-    venue, conventions = Venue.load(options.venue), read_conventions(options)
+    venue, conventions = read_venue(options), read_conventions(options)
     storage = None if options.storage is None else dict(options.storage)
     prices = _prices(options, storage)
     currency = one_currency(venue, prices.known) or "USD"

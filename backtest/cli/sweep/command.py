@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from backtest.cli.common import assumptions, summary_file, tables
+from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import read_book, read_conventions, read_market
 from backtest.cli.common.options import FILES
@@ -16,7 +17,6 @@ from backtest.cli.common.text import facts, paragraph
 from backtest.cli.sweep import accounts, batches
 from backtest.engine.sweep.sweep import sweep, tiers_used
 from backtest.errors import ArgumentError
-from backtest.rules.venue import Venue
 
 
 def run(options: Namespace) -> None:
@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
     _require_no_folder(options.positions)
     require_folder(options.out)
     clock = Clock()
-    venue, conventions = Venue.load(options.venue), read_conventions(options)
+    venue, conventions = read_venue(options), read_conventions(options)
     with clock.stage("prices"):
         market = read_market(options)
     one_currency(venue, market.symbols)

@@ -6,11 +6,10 @@ import math
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 
-from backtest.amounts import NOTHING, column, number
-from backtest.cli.common.assumptions import dates
+from backtest.amounts import NOTHING, column, day, number
 from backtest.cli.common.text import facts, paragraph, table
 from backtest.rules.contract import Contract
-from backtest.rules.tiers import TierTable
+from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue, venue_files
 from backtest.rules.venue_file import VENUE_RULES
 
@@ -44,10 +43,18 @@ def listing() -> str:
                 _every(contract.basis for contract in venue.contracts.values()),
                 _every(own.model for own in tables),
                 f"{len(tables)}",
-                dates(min(own.start for own in tables), max(own.end for own in tables)),
+                _span(tables),
             ]
         )
     return table(header, rows, left=6)
+
+
+def _span(tables: list[TierTable]) -> str:
+    """Return the first day that any table is known for, and the last."""
+    first, last = min(own.start for own in tables), max(own.end for own in tables)
+    if first <= ALWAYS_FROM:
+        return "always"
+    return f"from {day(first)}" if last >= ALWAYS_UNTIL else f"{day(first)} to {day(last)}"
 
 
 def _currencies(venue: Venue) -> str:
@@ -64,11 +71,18 @@ def described(venue: Venue) -> str:
     blocks.append(f"Rules\n{facts(_rules(venue))}")
     blocks.append(f"Tier tables\n{_tables(venue)}")
     if venue.default is not None:
-        blocks.append(f"Symbols that are not listed use the rules of {venue.default.symbol}.")
+        blocks.append(_others(venue, venue.default))
     if venue.unknown:
         blocks.append("Not known\n" + facts(("-", sentence) for sentence in venue.unknown))
     blocks.append(f"backtest venues {venue.name} --symbol SYMBOL prints every tier of a contract.")
     return "\n\n".join(blocks)
+
+
+def _others(venue: Venue, default: Contract) -> str:
+    """Return whose rules symbols that are not listed have."""
+    if default.symbol in venue.contracts:
+        return f"Symbols that are not listed use the rules of {default.symbol}, as a substitute."
+    return "One set of rules is stated for every symbol."
 
 
 def tiers(contract: Contract) -> str:
@@ -116,7 +130,7 @@ def _tables(venue: Venue) -> str:
                     symbol,
                     own.name,
                     own.model,
-                    dates(own.start, own.end),
+                    own.period,
                     f"{len(own)}",
                     NOTHING if keyed else f"{100 * own.rates.min():.4g}",
                     NOTHING if keyed else f"{100 * own.rates.max():.4g}",
@@ -156,7 +170,7 @@ def _name(contract: Contract, own: TierTable) -> str:
         for name, value in (("source", own.source), ("confidence", own.confidence), ("note", own.note))
         if value
     )
-    return f"{contract.symbol}, table {own.name}, {own.model}, {dates(own.start, own.end)}\n{sources}"
+    return f"{contract.symbol}, table {own.name}, {own.model}, {own.period}\n{sources}"
 
 
 def _every(values: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from backtest.kernel.arrays import Funding
 from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
-from backtest.rules.rulebook import Rulebook
+from backtest.rules.rulebook import Rulebook, groups_of
 from backtest.rules.timeline import not_in_force
 from backtest.schemas.validation import offence
 
@@ -29,6 +29,11 @@ class Held:
     account: Integers  #: (rows,) row of the account
     leg: Integers  #: (rows,) row of the leg, -1 for collateral
     coin: Integers  #: (rows,) row of the collateral, -1 for legs
+
+    @property
+    def leg_groups(self) -> Integers:
+        """Contract and tier table of each leg, as groups of the rules."""
+        return self.arrays.group[self.leg >= 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,17 +148,12 @@ def _funding_at(funding: Funding, symbol: Integers, moments: Integers) -> Floats
 
 def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.DataFrame) -> Integers:
     """Return the group of rules each leg falls under."""
-    group = np.zeros(symbol.size, np.int64)
-    for number in np.unique(symbol):
-        first, stop = rules.rules.first[number], rules.rules.first[number + 1]
-        rows = symbol == number
-        after = np.searchsorted(rules.rules.start[first + 1 : stop], entry_time[rows], side="right")
-        group[rows] = first + after
+    group = groups_of(rules.rules, symbol, entry_time)
     unknown = ~rules.rules.known[group]
     if unknown.any():
         contract = rules.groups[group[np.argmax(unknown)]].contract
         broken = offence(legs, "legs", "margin tiers must be in force at the entry", _at(unknown), ("entry_time",))
-        raise not_in_force(broken, contract)
+        raise not_in_force(broken, contract, int(entry_time[np.argmax(unknown)]))
     return group
 
 

@@ -17,7 +17,7 @@ from backtest.engine.accounts.account import Coin, Part
 from backtest.engine.accounts.prepare import Convention, Prepared, prepare
 from backtest.engine.accounts.procedure import Account
 from backtest.engine.accounts.run import run
-from backtest.engine.input_warnings import warn_once
+from backtest.engine.input_warnings import warn_of_substitutes, warn_once
 from backtest.engine.money import currency, units
 from backtest.errors import RulesError
 from backtest.kernel.accounts.search import LEAF
@@ -112,6 +112,7 @@ def liquidate_accounts(
         accounts, market, venue, convention=convention, profit=cross.profit, hedged=cross.hedged, bracket=False,
         tiers=tiers, threads=threads,
     )  # fmt: skip
+    warn_of_substitutes(accounts, prepared.rules, prepared.held.leg_groups)
     if cross.restored_above == "initial":
         _require_initial_margins(prepared)
     return _Follower(prepared, cross, threads).follow()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from backtest.kernel.types import Floats
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
-from backtest.rules.timeline import Tiers, by_symbol
+from backtest.rules.timeline import Tiers, by_symbol, of_symbols
 from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
@@ -58,15 +58,15 @@ def prepare(
     profit, hedged = profit or venue.cross.profit, hedged or venue.cross.hedged
     _check_symbols(accounts, market)
     held_market = _of_symbols(market, accounts)
-    contracts = _contracts(held_market, accounts, venue)
+    contracts = venue.contracts_of(held_market.symbols, accounts.symbols)
     traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
     strict = _check_contracts(traded, venue)
     market_arrays.check_prices(held_market, traded, "mark")
     funding, bars = _grid(held_market, contracts, market)
     rules = rulebook(
-        replace(venue, contracts={contract.symbol: contract for contract in contracts}),
-        held_market.symbols,
-        tiers=by_symbol(tiers, traded or contracts),
+        contracts,
+        returned=venue.remainder == "returned",
+        tiers=of_symbols(by_symbol(tiers, traded or contracts), accounts.symbols),
         first_time=[int(bars.times[0])] * len(contracts),
         last_time=[int(bars.times[-1]) + 1] * len(contracts),
         leverages=_distinct_leverages(accounts, traded),
@@ -85,13 +85,6 @@ def _of_symbols(market: Market, accounts: Accounts) -> Market:
         return market
     known: Market | None = market.kept("symbols", order)
     return known or market.keep("symbols", order, market.select(order))
-
-
-def _contracts(market: Market, accounts: Accounts, venue: Venue) -> list[Contract]:
-    """Return the contract of each symbol; collateral alone has none, and pays no funding under another's."""
-    own = {symbol: venue.contract(symbol) for symbol in market.symbols if symbol in accounts.symbols}
-    any_other = next(iter(own.values()))
-    return [own.get(symbol) or replace(any_other, symbol=symbol) for symbol in market.symbols]
 
 
 def _grid(market: Market, contracts: list[Contract], whole: Market) -> tuple[Funding, GridBars]:

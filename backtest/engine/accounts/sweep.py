@@ -9,7 +9,7 @@ from backtest.engine.accounts import frames
 from backtest.engine.accounts.frames import AccountOutcomes
 from backtest.engine.accounts.prepare import Convention, prepare
 from backtest.engine.accounts.run import run
-from backtest.engine.input_warnings import warn_once
+from backtest.engine.input_warnings import warn_of_substitutes, warn_once
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
@@ -83,5 +83,6 @@ def sweep_accounts(
         accounts, market, venue, convention=convention, profit=profit, hedged=hedged, bracket=bracket, tiers=tiers,
         threads=threads,
     )  # fmt: skip
+    warn_of_substitutes(accounts, prepared.rules, prepared.held.leg_groups)
     ends = run(prepared, threads)
     return frames.named(prepared, ends, bracket=bracket)

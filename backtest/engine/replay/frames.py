@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
@@ -28,15 +30,20 @@ COLUMN_OF = {
 
 
 def outcomes(
-    frame: pl.DataFrame, contracts: list[Contract], found: entries.Found, held: tuple[Integers, Floats]
+    frame: pl.DataFrame,
+    contracts: list[Contract],
+    found: entries.Found,
+    held: tuple[Integers, Floats],
+    tiers: Mapping[str, pl.Series],
 ) -> pl.DataFrame:
     """Return the positions with their outcomes.
 
-    ``contracts`` are those of the positions' symbols, ``held`` is what :func:`held_at_end` returns.
+    ``contracts`` are those of the positions' symbols, ``held`` is what :func:`held_at_end` returns, ``tiers`` what
+    :func:`~backtest.engine.outcomes.tiers_of` does.
     """
     arrays = {COLUMN_OF.get(name, name): array for name, array in found._asdict().items()}
     arrays |= {"shortfall": np.maximum(0.0, -found.equity) + 0.0, "pnl_at_end": pnl_at_end(found, held)}
-    return named(frame, contracts, ReplayOutcome, arrays, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
+    return named(frame, contracts, ReplayOutcome, arrays, tiers, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
 
 
 def held_at_end(world: state.World, market: Market) -> tuple[Integers, Floats]:

@@ -16,7 +16,6 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.types import Floats
-from backtest.rules.venue import Venue
 
 #: Money and lots must add up below these, an eighth of what 64 bits hold.
 MOST_UNITS, MOST_LOTS = 2.0**60, 1e18
@@ -102,10 +101,10 @@ def _stretch(options: Options) -> float:
     return float(np.exp(options.impact.largest_offset if options.impact.mark > 0 else 0.0))
 
 
-def _flows(sums: tuple[Sums, ...], prepared: Prepared, venue: Venue, options: Options, changes: float) -> float:
+def _flows(sums: tuple[Sums, ...], prepared: Prepared, options: Options, changes: float) -> float:
     """Return the most that funding and changes of margin can add up to, in settlement currency."""
     market, first = prepared.market, prepared.funding.first
-    amounts = np.abs(market_arrays.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols]))
+    amounts = np.abs(market_arrays.charge_amounts(market, prepared.contracts))
     total = changes
     for own in sums:
         charged = float(amounts[first[own.number] + 1 : first[own.number + 1]].sum())
@@ -114,7 +113,7 @@ def _flows(sums: tuple[Sums, ...], prepared: Prepared, venue: Venue, options: Op
 
 
 def require_range(
-    sums: tuple[Sums, ...], prepared: Prepared, venue: Venue, options: Options, unit: float, changes: float
+    sums: tuple[Sums, ...], prepared: Prepared, options: Options, unit: float, changes: float
 ) -> None:
     """Refuse what could overflow 64 bits, at the farthest prices the history and the offset allow.
 
@@ -122,7 +121,7 @@ def require_range(
     """
     market, stretch = prepared.market, _stretch(options)
     total = float(options.fund) + sum(abs(amount) for _, amount in options.deposits)
-    total += _flows(sums, prepared, venue, options, changes)
+    total += _flows(sums, prepared, options, changes)
     for own in sums:
         rows = slice(int(market.firsts[own.number]), int(market.firsts[own.number + 1]))
         kind = next(group.contract.kind for group in prepared.rules.groups if group.symbol == own.number)

@@ -15,7 +15,6 @@ from backtest.kernel.choices import AdlRank, ContractKind, Intrabar, Remainder, 
 from backtest.kernel.replay import adl_ranking, records
 from backtest.kernel.replay.codes import FUND, LEDGER, OWNERS
 from backtest.kernel.types import Floats, Integers, readonly
-from backtest.market.market import Market
 from backtest.rules import procedure as rules
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
@@ -28,7 +27,7 @@ LARGEST_DENOMINATOR = 10**9
 INDEX_LEAST, INDEX_AFTER = 1_024, 8
 
 
-def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
+def volume_of(prepared: Prepared, impact: Impact, venue: Venue) -> Floats:
     """Return (rows,) the notional traded in each bar, zero where nothing asks for it.
 
     Raises
@@ -41,6 +40,7 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
         "square-root impact": impact.square_root > 0,
         "unwinding by shares of it": venue.procedure.unwind == "share",
     }
+    market = prepared.market
     wanted = [name for name, needed in asked.items() if needed]
     if not wanted:
         return readonly(np.zeros(market.bars.height))
@@ -50,9 +50,9 @@ def volume_of(market: Market, impact: Impact, venue: Venue) -> Floats:
         )
     traded = market.bars["volume"].to_numpy().astype(np.float64)
     close = market.prices("mark", "close")
-    for number, symbol in enumerate(market.symbols):
+    for number, contract in enumerate(prepared.contracts):
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
-        if venue.contract(symbol).kind == "linear":
+        if contract.kind == "linear":
             traded[rows] *= close[rows]
     return readonly(traded)
 
@@ -77,7 +77,7 @@ def bars_of(prepared: Prepared, venue: Venue, options: Options, series: str) -> 
     for part in ("open", "high", "low"):
         found[f"watched_{part}"] = market.prices(series, part)
     found["charged"] = prepared.funding.charged
-    found["volume"] = volume_of(market, options.impact, venue)
+    found["volume"] = volume_of(prepared, options.impact, venue)
     return readonly(found)
 
 
@@ -119,19 +119,19 @@ def symbols_of(lots: Floats, prepared: Prepared, venue: Venue, grid: int) -> rec
         record["interval"] = market.intervals[number]
         record["funding_first"] = record["funding_now"] = prepared.funding.first[number]
         record["time_before"] = market.times[market.firsts[number]]
-        record["kind"] = ContractKind.code(venue.contract(market.symbols[number]).kind)
+        record["kind"] = ContractKind.code(prepared.contracts[number].kind)
         record["rounds"] = int(min(max(1, market.intervals[number] // (1000 * seconds)), 2**31 - 1))
         record["waiting_first"], record["mark"], record["lot"] = -1, -1.0, lots[number]
         record["cells"] = [(2 * number + side) * (1 + grid * grid) for side in (0, 1)]
     return symbols
 
 
-def charges_of(prepared: Prepared, venue: Venue, impact: Impact) -> records.Records:
+def charges_of(prepared: Prepared, impact: Impact) -> records.Records:
     """Return sums to be filled in (as they are without feedback), charges, and how far sums may yet go."""
     funding, market = prepared.funding, prepared.market
     charges = np.zeros(funding.cumulative.size, records.CHARGE)
     charges["cumulative"] = funding.cumulative
-    charges["amount"] = market_arrays.charge_amounts(market, [venue.contract(symbol) for symbol in market.symbols])
+    charges["amount"] = market_arrays.charge_amounts(market, prepared.contracts)
     if impact.mark == 0:
         charges["fall"] = funding.lowest - funding.cumulative
         charges["rise"] = funding.highest - funding.cumulative

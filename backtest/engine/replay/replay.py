@@ -13,7 +13,8 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.arguments import require_threads
 from backtest.engine.conventions import USUAL, Changes, Conventions
-from backtest.engine.input_warnings import warn_once
+from backtest.engine.input_warnings import warn_of_substitutes, warn_once
+from backtest.engine.outcomes import tiers_of
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
@@ -142,13 +143,20 @@ def replay(
     mode = arguments.require_mode(found, exogenous, facts is not None, record_flow)
     course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
     stage = Stage.of(book, market, venue, conventions, threads)
+    warn_of_substitutes(book, stage.prepared.rules, stage.groups)
     frame = stage.admitted.frame
     options = Options(float(fund), deposits, found, conventions, seed, _row_of(frame, trace))
     report = None if progress is None else _reporting(progress, stage.bars)
     played = stage.play(venue, options, threads=threads, every=REPORTED, watch=report, course=course)
     world, merge = played.world, played.merge
     return Replay(
-        outcomes=frames.outcomes(frame, stage.prepared.contracts, played.found, frames.held_at_end(world, market)),
+        outcomes=frames.outcomes(
+            frame,
+            stage.prepared.held,
+            played.found,
+            frames.held_at_end(world, market),
+            tiers_of(stage.prepared.rules, stage.groups),
+        ),
         fund=frames.fund(world, market),
         adl=frames.adl(world, market, frame),
         impact=frames.impact(world, market),

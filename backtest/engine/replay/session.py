@@ -23,8 +23,10 @@ from backtest.kernel.counterfactual.run import run_both
 from backtest.kernel.replay import entries, run
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import FULL, TABLE_USED, World
+from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
+from backtest.rules.rulebook import groups_of
 from backtest.rules.venue import Venue
 
 #: Room for queue nodes and rows of the ADL table to begin with. It grows between bars; where one bar needs more
@@ -76,6 +78,12 @@ class Stage:
         arguments.require_free_names(book, frames.REPLAY_COLUMNS)
         prepared = prepare(book, market, venue, conventions)
         return cls(prepared, admission.admit(book, prepared, conventions.leverage_limit, threads))
+
+    @property
+    def groups(self) -> Integers:
+        """The contract and tier table of each position, as groups of the rules."""
+        positions = self.admitted.positions
+        return groups_of(self.prepared.rules.rules, positions.symbol, positions.entry_time)
 
     @property
     def bars(self) -> int:

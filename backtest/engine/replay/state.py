@@ -42,7 +42,7 @@ def build(
     plan = schedule.plan_of(admitted, prepared, entrants, options, unit, threads)
     sums = sums_of(admitted, prepared)
     lots = lots_of(sums, prepared)
-    require_range(sums, prepared, venue, options, unit, float(np.abs(plan.margin_change).sum()))
+    require_range(sums, prepared, options, unit, float(np.abs(plan.margin_change).sum()))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
     count = admitted.frame.height
     arrays = empty(entries.Found._fields, count, added=count if plan.change.size else 0)
@@ -110,7 +110,7 @@ def _world(
         table=np.zeros(spare, records.TABLE),
         trace=np.zeros(TRACED if options.trace >= 0 else 0, records.TRACE),
         bars=replay_records.bars_of(prepared, venue, options, series),
-        charges=replay_records.charges_of(prepared, venue, options.impact),
+        charges=replay_records.charges_of(prepared, options.impact),
         window=np.zeros(rows + 1 if drop else 1, records.MOMENT),
     )
 

@@ -19,7 +19,7 @@ from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
-from backtest.rules.timeline import Tiers, by_symbol
+from backtest.rules.timeline import Tiers, by_symbol, of_symbols
 from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
@@ -33,8 +33,8 @@ class Prepared:
     bars: Bars
     funding: Funding
     rules: Rulebook
-    tiers: Tiers
-    contracts: list[Contract]  #: of the book's symbols
+    contracts: list[Contract]  #: of the market's symbols
+    held: list[Contract]  #: of the book's symbols
 
 
 def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) -> Prepared:
@@ -47,23 +47,23 @@ def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) 
         raise DataError(
             offence(book.positions, "positions", sentence, pl.col("symbol").is_in(unknown), ("symbol",))
         )
-    contracts = venue.contracts_of(market.symbols)
+    contracts = venue.contracts_of(market.symbols, book.symbols)
     held = [contract for contract in contracts if contract.symbol in book.symbols]
-    tiers = _known_tiers(by_symbol(conventions.tiers, held or contracts), market)
+    tiers = of_symbols(_known_tiers(by_symbol(conventions.tiers, held or contracts), market), book.symbols)
     bars = market_arrays.bars_of(market, series, conventions.fill_price, conventions.gap_limit_of(market))
     market_arrays.check_prices(market, held, series)
     rules = rulebook(
-        venue,
-        market.symbols,
+        contracts,
+        returned=venue.remainder == "returned",
         tiers=tiers,
         first_time=[int(market.times[a]) for a in market.firsts[:-1]],
         last_time=[
             int(market.times[b - 1] + interval)
             for b, interval in zip(market.firsts[1:], market.intervals, strict=True)
         ],
-        leverages=_distinct_leverages(book, venue),
+        leverages=_distinct_leverages(book, held),
     )
-    return Prepared(market, series, bars, market_arrays.funding_of(market, contracts), rules, tiers, held)
+    return Prepared(market, series, bars, market_arrays.funding_of(market, contracts), rules, contracts, held)
 
 
 def _require_own_series(book: Book, series: str) -> None:
@@ -86,14 +86,15 @@ def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
     return tiers
 
 
-def _distinct_leverages(book: Book, venue: Venue) -> dict[str, Floats]:
+def _distinct_leverages(book: Book, held: list[Contract]) -> dict[str, Floats]:
     """Return the selected leverages of symbols whose varying requirement is keyed by them."""
     found = {}
-    for symbol in book.symbols:
-        contract = venue.contract(symbol)
+    for contract in held:
         if contract.needs_leverages:
-            own = book.positions.filter(pl.col("symbol") == symbol)
-            found[symbol] = np.unique(own.select(selected_leverage(own, [contract])).to_series().to_numpy())
+            own = book.positions.filter(pl.col("symbol") == contract.symbol)
+            found[contract.symbol] = np.unique(
+                own.select(selected_leverage(own, [contract])).to_series().to_numpy()
+            )
     return found
 
 

@@ -67,7 +67,7 @@ def _error(
     contract = own[0].contract
     if reason == Refusal.NO_TABLE:
         found = f"positions: margin tiers must be in force at the entry: {who}entry_time={entry_time})"
-        return not_in_force(found, contract)
+        return not_in_force(found, contract, milliseconds(position["entry_time"]))
     shown = f"quantity={position['quantity']:,.10g}, entry_price={position['entry_price']:,.10g}"
     if reason == Refusal.BEYOND_TABLE:
         return DataError(

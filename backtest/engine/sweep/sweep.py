@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -11,21 +11,32 @@ from backtest.book.book import Book
 from backtest.engine import market_arrays, outcomes
 from backtest.engine.arguments import require_threads
 from backtest.engine.conventions import USUAL, Changes, Conventions
-from backtest.engine.input_warnings import warn_once
+from backtest.engine.input_warnings import warn_of_substitutes, warn_once
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import actions_of, prepare
+from backtest.engine.sweep.survey import position_arrays
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.kernel.arrays import Outcomes
 from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep import managed, passive
 from backtest.kernel.threads import in_chunks
-from backtest.kernel.types import Integers
 from backtest.market.market import Market
-from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import milliseconds
+from backtest.rules.rulebook import Group, groups_of
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import OUTCOME_COLUMNS, Outcome
+
+#: Columns of the tier tables a sweep uses.
+TIERS_USED: dict[str, Any] = {
+    "symbol": pl.String,
+    "table": pl.String,
+    "start": pl.Datetime("ms", "UTC"),
+    "end": pl.Datetime("ms", "UTC"),
+    "source": pl.String,
+    "in_force": pl.Boolean,
+    "confidence": pl.String,
+    "positions": pl.Int64,
+}
 
 
 @checked
@@ -92,6 +103,8 @@ def sweep(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
     )
     positions = admitted.positions
+    groups = groups_of(prepared.rules.rules, positions.symbol, positions.entry_time)
+    warn_of_substitutes(book, prepared.rules, groups)
     found = Outcomes(**outcomes.empty(Outcomes._fields, admitted.frame.height))
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
     tested = conventions.entry_bar == "tested"
@@ -111,7 +124,8 @@ def sweep(
 
     in_chunks(run, admitted.frame.height, threads)
     arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
-    named = outcomes.named(admitted.frame, prepared.contracts, Outcome, arrays, OUTCOME_COLUMNS)
+    tiers = outcomes.tiers_of(prepared.rules, groups)
+    named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, tiers, OUTCOME_COLUMNS)
     return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
 
 
@@ -128,8 +142,8 @@ def tiers_used(
 
     Returns
     -------
-    One row per symbol and table: ``symbol, table, start, end, in_force`` (at every entry that uses it),
-    ``confidence, positions``.
+    One row per symbol, table and ``source`` (as ``tier_source`` of outcomes): ``symbol, table, start, end, source,
+    in_force, confidence, positions``.
 
     Raises
     ------
@@ -150,60 +164,32 @@ def tiers_used(
     └─────────┴────────────┴──────────┴───────────┘
     """
     prepared = prepare(book, market, venue, conventions.with_(**changes))
-    entries = _entries(book)
-    rows = []
-    for group in prepared.rules.groups:
-        symbol = market.symbols[group.symbol]
-        following = [g.start for g in prepared.rules.groups if g.symbol == group.symbol and g.start > group.start]
-        own = _within(
-            entries.get(symbol, np.zeros(0, np.int64)), group.start, min(following, default=np.iinfo(np.int64).max)
-        )
-        if not own.size:
-            continue
-        if not group.known:
-            admission.require_tables(book, prepared)  # refuses them
-        start, end = milliseconds(group.table.start), milliseconds(group.table.end)
-        rows.append(
-            {
-                "symbol": symbol,
-                "table": group.table.name,
-                "start": group.table.start,
-                "end": group.table.end,
-                "in_force": _within(own, start, end).size == own.size,
-                "confidence": _confidence(venue, symbol, group.table),
-                "positions": own.size,
-            }
-        )
-    return pl.DataFrame(
-        rows,
-        schema={
-            "symbol": pl.String,
-            "table": pl.String,
-            "start": pl.Datetime("ms", "UTC"),
-            "end": pl.Datetime("ms", "UTC"),
-            "in_force": pl.Boolean,
-            "confidence": pl.String,
-            "positions": pl.Int64,
-        },
+    admission.require_tables(book, prepared)
+    positions = position_arrays(book.positions, prepared)
+    groups = prepared.rules.groups
+    counts = np.bincount(
+        groups_of(prepared.rules.rules, positions.symbol, positions.entry_time), minlength=len(groups)
     )
+    rows = [
+        {
+            "symbol": market.symbols[group.symbol],
+            "table": group.table.name,
+            "start": group.table.start,
+            "end": group.table.end,
+            "source": group.tier_source,
+            "in_force": not group.is_substitute,
+            "confidence": _confidence(group),
+            "positions": count,
+        }
+        for group, count in zip(groups, counts.tolist(), strict=True)
+        if count
+    ]
+    used = pl.DataFrame(rows, schema=TIERS_USED)
+    keys = [name for name in TIERS_USED if name != "positions"]
+    return used.group_by(keys, maintain_order=True).agg(pl.col("positions").sum())
 
 
-def _entries(book: Book) -> dict[str, Integers]:
-    """Return the entry times of each symbol, ms."""
-    if len(book.symbols) == 1:  # as most parts of a book: nothing to split
-        return {book.symbols[0]: book.positions["entry_time"].to_physical().to_numpy()}
-    parts = book.positions.select("symbol", "entry_time").partition_by("symbol", as_dict=True)
-    return {symbol: part["entry_time"].to_physical().to_numpy() for (symbol,), part in parts.items()}
-
-
-def _within(times: Integers, start: int, end: int) -> Integers:
-    """Return the times from a start to before an end."""
-    if times.size and start <= times.min() and times.max() < end:
-        return times
-    return times[(times >= start) & (times < end)]
-
-
-def _confidence(venue: Venue, symbol: str, table: TierTable) -> str:
+def _confidence(group: Group) -> str:
     """Return the confidence in a table; the table of another symbol's contract is an assumption."""
-    like = venue.like(symbol)
-    return table.confidence if like is None else f"assumed: {like}'s, {symbol} is not listed"
+    like = group.contract.like
+    return f"assumed: {like}'s, {group.contract.symbol} is not listed" if like else group.table.confidence
