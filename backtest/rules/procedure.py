@@ -133,6 +133,12 @@ class Procedure:
             value = getattr(self, name)
             if isinstance(value, (int, float)) and value == 0:
                 problems.add(f"procedure.{name}", "must be above zero")
+        if self.slices == "takeover" and self.step == "all":
+            problems.add(
+                "procedure.slices",
+                "'takeover' is of steps, and step 'all' takes none: give step='fraction' with step_fraction=1 to "
+                "have the whole position taken over, or slices='market'",
+            )
         problems.raise_if_any("procedure")
 
 
