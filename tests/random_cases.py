@@ -141,6 +141,8 @@ def random_case(rng: Rng, count: int = 300) -> Case:
     options = random_options(rng, extra) | {"gap_limit_ms": gap_limit}
     tables_rule = str(rng.choice(["strict", "nearest", "stand-in"]))
     columns = str(rng.choice(["margin", "leverage", "both"]))
+    own = np.random.Generator(rng.bit_generator.jumped())  # later settings leave the draws of earlier ones alone
+    release = str(own.choice(["pro_rata", "pro_rata", "keep"]))
     contracts, frames, changes, histories, stand_ins = {}, [], [], [], {}
     for symbol in symbols:
         history = random_history(rng, symbol, Numbers(family, str(rng.choice(KINDS))), interval, gap_limit, extra)
@@ -154,14 +156,14 @@ def random_case(rng: Rng, count: int = 300) -> Case:
         add_margins(rng, setting, held, columns)
         add_exits(rng, history, held)
         add_stops(rng, setting, held, options["stop_trigger"] or ("last" if "last" in extra else "mark"))
-        changes.append(random_adjustments(rng, setting, held))
+        changes.append(random_adjustments(rng, setting, held, release))
         contracts[symbol] = with_maximum_leverage(rng, contract, held)
         frames.append(pl.DataFrame({"symbol": [symbol] * len(held["side"])} | held))
         histories.append(history)
     options["tiers"] = stand_ins if tables_rule == "stand-in" else tables_rule
     positions, adjustments = with_ids(rng, pl.concat(frames), changes, columns)
     remainder = str(rng.choice(["returned", "returned", "fund", "shared"]))
-    venue = Venue(name="random", title="Random", contracts=contracts, remainder=remainder)
+    venue = Venue(name="random", title="Random", contracts=contracts, remainder=remainder, release=release)
     return Case(bars_of(histories), funding_of(histories), positions, adjustments, venue, options)
 
 
@@ -485,7 +487,7 @@ def add_stops(rng: Rng, setting: Setting, held: Held, series: str) -> None:
         held[name] = np.where(wanted, price, np.nan)
 
 
-def random_adjustments(rng: Rng, setting: Setting, held: Held) -> Held:
+def random_adjustments(rng: Rng, setting: Setting, held: Held, release: str) -> Held:
     """Return up to four adjustments of some positions, by row; a lone one is often made to end in a tie."""
     history, count = setting.history, held["side"].size
     many = rng.choice(5, count, p=[0.7, 0.14, 0.06, 0.05, 0.05])
@@ -499,7 +501,7 @@ def random_adjustments(rng: Rng, setting: Setting, held: Held) -> Held:
     closed = np.where(rng.random(rows.size) < 0.5, 0.0, parts * held["quantity"][rows])
     changes = history.numbers.money(held["margin"][rows] * rng.normal(0.1, 0.4, rows.size))
     changes = np.where(rng.random(rows.size) < 0.3, 0.0, changes)
-    tied = change_for_tie(rng, setting, held, rows, times, closed)
+    tied = change_for_tie(rng, setting, held, rows, times, closed, release)
     use = (many[rows] == 1) & (rng.random(rows.size) < 0.6) & np.isfinite(tied)
     return {
         "row": rows,
@@ -509,15 +511,19 @@ def random_adjustments(rng: Rng, setting: Setting, held: Held) -> Held:
     }
 
 
-def change_for_tie(rng: Rng, setting: Setting, held: Held, rows: Array, times: Array, closed: Array) -> Array:
+def change_for_tie(
+    rng: Rng, setting: Setting, held: Held, rows: Array, times: Array, closed: Array, release: str
+) -> Array:
     """Return the change of margin that makes a tie some bars after an adjustment, if it is the only one."""
     history, own = setting.history, {name: values[rows] for name, values in held.items()}
     last = history.times.size - 1
     bar = np.searchsorted(history.times, times)
     price, funding, s = history.prices["open"][np.minimum(bar, last)], history.funding_at(times), own["side"]
     move = 1 / own["entry_price"] - 1 / price if history.kind == "inverse" else price - own["entry_price"]
-    left = (own["margin"] - (s * own["quantity"]) * (funding - own["funding"])) + (s * closed) * move
-    own |= {"quantity": own["quantity"] - closed, "funding": funding}
+    left = own["margin"] - (s * own["quantity"]) * (funding - own["funding"])
+    open_part = own["quantity"] - closed
+    left = left * (open_part / own["quantity"]) if release == "pro_rata" else left + (s * closed) * move
+    own |= {"quantity": open_part, "funding": funding}
     later = np.minimum(bar + np.floor(rng.exponential(4, rows.size)).astype(np.int64), last)
     after = setting._replace(tables=setting.tables[rows])
     return np.where(bar <= last, after.margin_for_tie(own, later, derived=False) - left, np.nan)

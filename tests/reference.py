@@ -53,6 +53,7 @@ def reference_outcomes(
         intrabar=intrabar,
         entry_bar=entry_bar,
         holder_keeps_remainder=venue.remainder == "returned",
+        release=venue.release,
     )
     contracts = {symbol: venue.contracts.get(symbol, venue.default) for symbol in bars["symbol"].unique()}
     histories = {
@@ -87,6 +88,7 @@ class Rules(NamedTuple):
     intrabar: str
     entry_bar: str
     holder_keeps_remainder: bool
+    release: str
 
 
 class Bar(NamedTuple):
@@ -163,7 +165,7 @@ class Segment:
     E: float
     M: float
     F_e: float
-    put_in: float  #: the first margin and all margin changes
+    put_in: float  #: the first margin and all margin changes, less what reductions paid out
     paid: float = 0.0  #: funding in the segments before
 
     def __post_init__(self) -> None:
@@ -237,17 +239,22 @@ class Segment:
     def payment(self, funding: float) -> float:
         return (self.s * self.q) * (funding - self.F_e)
 
-    def adjusted(self, change: Row, price: float, funding: float) -> Segment:
+    def adjusted(self, change: Row, price: float, funding: float, release: str) -> Segment:
         """Return the segment an adjustment starts, at an opening price and at F_u."""
         s, q, E, d = self.s, self.q, self.E, -change.get("quantity_change", 0.0)
         added = change.get("margin_change", 0.0)
         move = 1 / E - 1 / price if self.contract.kind == "inverse" else price - E
+        M_u, realised = self.M - self.payment(funding), (s * d) * move
+        M, paid_out = M_u + realised, 0.0
+        if release == "pro_rata":
+            M = M_u * ((q - d) / q)
+            paid_out = (M_u - M) + realised
         return replace(
             self,
-            M=(self.M - self.payment(funding)) + (s * d) * move + added,
+            M=M + added,
             q=q - d,
             F_e=funding,
-            put_in=self.put_in + added,
+            put_in=self.put_in + (added - paid_out),
             paid=self.paid + self.payment(funding),
         )
 
@@ -291,7 +298,9 @@ class Life(NamedTuple):
                 return row_of("unknown", times[bar], segment, priced_at, ambiguous)
             for change in self.changes_at(bar):
                 priced_at = self.history.funding_at(change["time"])
-                segment = segment.adjusted(change, self.history.series["mark"][bar].open, priced_at)
+                segment = segment.adjusted(
+                    change, self.history.series["mark"][bar].open, priced_at, self.rules.release
+                )
             if self.exits_at(bar):
                 return self.exited(segment, bar, priced_at, ambiguous)
             priced_at = self.history.funding_in_bar(bar)
@@ -498,9 +507,10 @@ def rows_of(frame: pl.DataFrame | None, symbol: str) -> list[Row]:
 
 
 def changes_of(adjustments: pl.DataFrame | None) -> dict[int, list[Row]]:
-    """Return the adjustments of each position in order of time."""
+    """Return the adjustments of each position in order of time, without those that change nothing."""
     changes: dict[int, list[Row]] = {}
     if adjustments is not None:
         for change in in_milliseconds(adjustments).sort("time", maintain_order=True).iter_rows(named=True):
-            changes.setdefault(change["position_id"], []).append(change)
+            if change.get("margin_change", 0.0) != 0 or change.get("quantity_change", 0.0) != 0:
+                changes.setdefault(change["position_id"], []).append(change)
     return changes

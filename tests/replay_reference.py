@@ -240,12 +240,16 @@ class World:
         if closed > 0:
             received = self.units((p.s * closed) * self.v(price))
             self.post("market", "traders", received)
-            p.balance += received
+            kept = p.balance + received
+            if self.venue.release == "pro_rata":
+                kept = round(p.balance * ((p.seg.q - closed) / p.seg.q))
+            p.pocket += (p.balance + received) - kept
+            p.balance = kept
             p.lots -= min(p.lots - 1, round(p.lots * (closed / p.seg.q)))
             self.trading_fee(p, self.notional(closed, price))
         p.balance += self.units(added)
         p.pocket -= self.units(added)
-        p.seg, p.start = p.seg.adjusted(change, price, F), self.bar
+        p.seg, p.start = p.seg.adjusted(change, price, F, self.venue.release), self.bar
 
     def leave(self, p: Position, F: float) -> None:
         self.close(p, "exited", self.history.series["mark"][self.bar].open * self.g, F)
@@ -988,7 +992,7 @@ def reference_replay(
     contract = venue.contracts.get(symbol, venue.default)
     stops = stop_trigger or ("last" if "last_open" in bars.columns else "mark")
     triggers = trigger_price or venue.trigger_price
-    rules = Rules(gap_limit_ms, triggers, stops, fill_price, intrabar, "untested", True)
+    rules = Rules(gap_limit_ms, triggers, stops, fill_price, intrabar, "untested", True, venue.release)
     history = History(rows_of(bars, symbol), rows_of(funding, symbol), contract.kind)
     unit = 1e10 if contract.kind == "inverse" else 1e6
     closes = bars["close"].to_list()

@@ -331,7 +331,7 @@ def case_of(rng: Rng, history: History, held: Held, highest: float = np.inf, **r
         held["margin"] = np.where(rounded > 0, rounded, held["margin"])
         add_exits(rng, history, held)
         add_stops(rng, setting, held, "mark")
-        changes = random_adjustments(rng, setting, held)
+        changes = random_adjustments(rng, setting, held, "keep")
     for name, beyond in (("stop_price", -held["side"]), ("take_profit_price", held["side"])):
         price = history.numbers.price(held[name], lowest=0.0)
         apart = ((price - held["entry_price"]) * beyond > 0) & (price < highest)
@@ -339,7 +339,7 @@ def case_of(rng: Rng, history: History, held: Held, highest: float = np.inf, **r
     frame = pl.DataFrame({"symbol": ["X"] * held["side"].size} | held)
     positions, adjustments = with_ids(rng, frame, [changes], "both")
     missing = [pl.lit(None, pl.Float64).alias(name) for name in PLANS[1:] if name not in positions.columns]
-    venue = Venue(name="random", title="Random", contracts={"X": contract})
+    venue = Venue(name="random", title="Random", contracts={"X": contract}, release="keep")
     options = {"gap_limit_ms": None, "intrabar": str(rng.choice(["pessimistic", "optimistic"]))}
     return Case(
         bars_of([history]), funding_of([history]), positions.with_columns(missing), adjustments, venue, options
@@ -395,8 +395,9 @@ def test_sweep__what_the_holder_made_is_what_prices_and_funding_made(case: Case)
     earned = pl.col("earned_before") + pl.col("earned_last") - pl.col("funding_paid")
     small = 1e-9 * (put_in.abs() + pl.col("entry_notional") + earned.abs() + pl.col("funding_paid").abs())
     left = pl.lit(0.0) if case.venue.remainder != "returned" else pl.max_horizontal(equity, 0.0)
-    result = pl.when("liquidated").then(left).otherwise(equity) - put_in
-    assert rows.select(((equity - (put_in + earned)).abs() <= small).all()).item()
+    if case.venue.release == "keep":
+        assert rows.select(((equity - (put_in + earned)).abs() <= small).all()).item()
+    result = earned + pl.when("liquidated").then(left - equity).otherwise(0.0)
     assert rows.select(((made - result).abs() <= small).all()).item()
     assert rows.select((pl.col("shortfall") == pl.max_horizontal(-equity, 0.0)).all()).item()
 

@@ -108,6 +108,7 @@ class Scenario:
     table: dict[str, Any] = field(default_factory=dict)
     tables: list[dict[str, Any]] = field(default_factory=list)
     remainder: str = "returned"
+    release: str = "pro_rata"
     options: dict[str, Any] = field(default_factory=dict)
 
     def case(self) -> Case:
@@ -124,7 +125,7 @@ class Scenario:
         contract = Contract(
             symbol="X", tables=tuple(TierTable(**(given | table)) for table in tables), **self.contract
         )
-        venue = Venue(name="hand", title="By hand", contracts={"X": contract}, remainder=self.remainder)
+        venue = Venue(name="hand", title="By hand", contracts={"X": contract}, remainder=self.remainder, release=self.release)
         options = {"gap_limit_ms": 6 * 3600 * 1000} | self.options
         return Case(frame, self.stamps(), self.positions(), self.changes(), venue, options)
 
@@ -514,12 +515,48 @@ SCENARIOS = [
         funding=[(1.0, 0.0625)],
     ),
     Scenario(
-        "a partial close keeps the equity continuous",
+        "a partial close that keeps the margin keeps the equity continuous",
         [FLAT, (110, 110, 110, 110), (110, 110, 110, 110)],  # 5 realised: margin 45, bankrupt at 100 - 45 / 0.5
         {"outcome": "exited", "fill_price": 110, "fill_notional": 55, "equity_at_fill": 50, "realised_pnl": 10}
         | {"bankruptcy_price": 10, "liquidation_price": 5 / 0.375},
         position={"exit_time": 2.0},
         adjustments=[(1.0, 0.0, -0.5)],
+        release="keep",
+    ),
+    Scenario(
+        "a partial close releases its share of the margin, and its gain is paid out",
+        [FLAT, (110, 110, 110, 110), (110, 110, 110, 110)],  # 20 and 5 to the wallet: 30 of equity less 15 put in
+        {"outcome": "exited", "fill_notional": 55, "equity_at_fill": 25, "realised_pnl": 10}
+        | {"bankruptcy_price": 60, "liquidation_price": 80},
+        position={"exit_time": 2.0},
+        adjustments=[(1.0, 0.0, -0.5)],
+    ),
+    Scenario(
+        "the loss of a partial close comes from the wallet, and the liquidation price stays",
+        [FLAT, (90, 90, 90, 90), (85, 90, 79, 90)],  # 20 of margin left; 5 lost before and 10 at the liquidation
+        {"outcome": "liquidated", "liquidation_price": 80, "fill_price": 80, "equity_at_fill": 10}
+        | {"realised_pnl": -15, "shortfall": 0},
+        adjustments=[(1.0, 0.0, -0.5)],
+    ),
+    Scenario(
+        "a part closed of a venue that keeps the remainder costs the margin that was left, and its own loss",
+        [FLAT, (90, 90, 90, 90), (85, 90, 79, 90)],
+        {"outcome": "liquidated", "equity_at_fill": 10, "realised_pnl": -25},
+        adjustments=[(1.0, 0.0, -0.5)],
+        remainder="fund",
+    ),
+    Scenario(
+        "funding paid before a partial close is not released",
+        [FLAT, (112, 112, 100, 100)],  # (40 - 7) / 2
+        {"outcome": "open", "bankruptcy_price": 100 - 33, "funding_paid": 7},
+        adjustments=[(1.0, 0.0, -0.5)],
+        funding=[(1.0, 0.0625)],
+    ),
+    Scenario(
+        "a change of nothing begins no segment",
+        [FLAT, FLAT, (100, 112, 100, 100)],
+        {"outcome": "open", "liquidation_price": 80, "funding_paid": 0},
+        adjustments=[(1.0, 0.0, 0.0)],
     ),
     Scenario(
         "margin added moves the liquidation price away and counts as put in",
@@ -540,6 +577,7 @@ SCENARIOS = [
         [FLAT, (108, 108, 108, 108)],  # half closed at 108, then half of the rest: 4 + 2 realised
         {"outcome": "open", "bankruptcy_price": 100 - (40 + 6 - 30) / 0.25},
         adjustments=[(0.75, -30.0, -0.25), (0.25, 0.0, -0.5)],
+        release="keep",
     ),
     Scenario(
         "a bar is tested up to an exit inside it, and liquidation wins over that exit",
@@ -565,6 +603,7 @@ SCENARIOS = [
         {"outcome": "exited", "fill_notional": 55, "realised_pnl": 10, "liquidation_price": 5 / 0.375},
         position={"exit_time": 0.75},
         adjustments=[(0.5, 0.0, -0.5)],
+        release="keep",
     ),
     Scenario(
         "an adjustment after the exit does not count, at the same opening neither",
@@ -711,11 +750,12 @@ SCENARIOS = [
         contract={"basis": "entry"},
     ),
     Scenario(
-        "on the entry notional a partial close lowers the requirement with the quantity",
+        "on the entry notional a partial close that keeps the margin lowers the requirement with the quantity",
         [FLAT, FLAT, (100, 100, 46, 90)],  # 12.5 = 40 + 0.5 (P - 100)
         {"outcome": "open", "liquidation_price": 45},
         contract={"basis": "entry"},
         adjustments=[(1.0, 0.0, -0.5)],
+        release="keep",
     ),
     Scenario(
         "marginal tiers above a boundary: 2 P / 2 - 30 = 90 + 2 (P - 100)",
@@ -758,6 +798,7 @@ SCENARIOS = [
         table={"model": "flat", "floors": [0, 8], "rates": [0.25, 0.3125], "size": "contracts"}
         | {"contract_size": 0.1},
         adjustments=[(1.0, 0.0, -0.5)],
+        release="keep",
     ),
     Scenario(
         "a rate keyed by leverage follows the selected one: 0.5 / 2",

@@ -20,7 +20,8 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
 
     Returns
     -------
-    The columns above and no others, and ``row``: the position's, counted from zero.
+    The columns above and no others, and ``row``: the position's, counted from zero; without adjustments that change
+    nothing.
 
     Raises
     ------
@@ -56,7 +57,9 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
         ("quantity", "quantity_change"),
         left <= 0,
     )
-    return joined.drop("entry_time", "quantity").sort("row", "time", maintain_order=True)
+    changes_something = (pl.col("margin_change") != 0) | (closes != 0)
+    kept = joined.filter(changes_something).drop("entry_time", "quantity")
+    return kept.sort("row", "time", maintain_order=True)
 
 
 def _refuse(joined: pl.DataFrame, sentence: str, names: tuple[str, ...], bad: pl.Expr) -> None:

@@ -80,8 +80,9 @@ class Book:
         for sentence, names, bad in _row_rules(self.positions):
             self._refuse(sentence, names, bad)
         self.adjustments = None
-        if adjustments is not None and not (changes := conform(adjustments, ADJUSTMENTS)).is_empty():
-            self.adjustments = check_adjustments(changes, self.positions)
+        if adjustments is not None:
+            changes = check_adjustments(conform(adjustments, ADJUSTMENTS), self.positions)
+            self.adjustments = None if changes.is_empty() else changes
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Book:

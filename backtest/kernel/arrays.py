@@ -67,6 +67,7 @@ class Rules(NamedTuple):
     tree_long: Integers  #: (tiers,) number of the tree to search
     tree_short: Integers
     returned: bool  #: the remaining margin goes back to the holder
+    pro_rata: bool  #: reductions release the margin of the closed share
 
 
 class Forest(NamedTuple):

@@ -80,6 +80,7 @@ def rulebook(
     contracts: Sequence[Contract],
     *,
     returned: bool,
+    pro_rata: bool,
     tiers: Tiers,
     first_time: Sequence[int],
     last_time: Sequence[int],
@@ -101,7 +102,8 @@ def rulebook(
     trees: dict[Tree, int] = {}
     long_trees = [number for group in groups for number in _tree_numbers(group, 1, trees)]
     short_trees = [number for group in groups for number in _tree_numbers(group, -1, trees)]
-    rules = _rules_of(groups, len(contracts), long_trees, short_trees, returned=returned)
+    rules = _rules_of(groups, len(contracts), long_trees, short_trees)
+    rules = rules._replace(returned=returned, pro_rata=pro_rata)
     return Rulebook(tuple(groups), tuple(trees), rules)
 
 
@@ -119,10 +121,10 @@ def rules_of(contract: Contract, table: TierTable, leverages: Floats) -> Rules:
     keyed = None if table.by_size else np.unique(leverages)
     group = _by_distinct_leverage(Group(0, contract, table, _rows(table), 0, table.dated), keyed)
     none = np.zeros(group.rows.rate.size)
-    return _rules_of([group], 1, none, none, returned=False)
+    return _rules_of([group], 1, none, none)
 
 
-def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: Any, *, returned: bool) -> Rules:
+def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: Any) -> Rules:
     tables = [group.table for group in groups]
     contracts = [group.contract for group in groups]
     return Rules(
@@ -148,7 +150,8 @@ def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: A
         hurdle_short=_joined([_hurdles(group, -1.0) for group in groups]),
         tree_long=_integers(long_trees),
         tree_short=_integers(short_trees),
-        returned=returned,
+        returned=False,
+        pro_rata=False,
     )
 
 

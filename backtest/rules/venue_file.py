@@ -62,9 +62,10 @@ CHOICES = {
     "trigger_price": ("mark", "last", "index"),
     "takeover_price": TakeoverPrice.names(),
     "remainder": Remainder.names(),
+    "release": ("pro_rata", "keep"),
 }
 CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "trigger")
-VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder")
+VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder", "release")
 
 
 def read_venue(text: str, subject: str, folder: Path, make: Callable[..., T]) -> T:

@@ -66,6 +66,7 @@ def prepare(
     rules = rulebook(
         contracts,
         returned=venue.remainder == "returned",
+        pro_rata=False,
         tiers=of_symbols(by_symbol(tiers, traded or contracts), accounts.symbols),
         first_time=[int(bars.times[0])] * len(contracts),
         last_time=[int(bars.times[-1]) + 1] * len(contracts),

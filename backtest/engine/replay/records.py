@@ -163,6 +163,7 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     record["adl_window"] = own.adl_hours * 3_600_000
     record["remainder"] = Remainder.code(venue.remainder)
     record["takeover_price"] = TakeoverPrice.code(venue.takeover_price)
+    record["pro_rata"] = venue.release == "pro_rata"
     record["takeover_discount"] = venue.takeover_discount
     record["intrabar"] = Intrabar.code(options.conventions.intrabar)
     record["test_entry_bar"] = options.conventions.entry_bar == "tested"

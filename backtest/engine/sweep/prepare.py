@@ -55,6 +55,7 @@ def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) 
     rules = rulebook(
         contracts,
         returned=venue.remainder == "returned",
+        pro_rata=venue.release == "pro_rata",
         tiers=tiers,
         first_time=[int(market.times[a]) for a in market.firsts[:-1]],
         last_time=[

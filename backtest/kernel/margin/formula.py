@@ -53,6 +53,18 @@ def equity(
 
 
 @helper
+def margin_kept(pro_rata: bool, margin: float, share: float, realised: float) -> float:
+    """Return the margin a reduction leaves; ``share`` is the part of the quantity that stays open."""
+    return margin * share if pro_rata else margin + realised
+
+
+@helper
+def paid_out(pro_rata: bool, margin: float, share: float, realised: float) -> float:
+    """Return what a reduction pays out to the holder's wallet, negative where it takes a loss from it."""
+    return (margin - margin * share) + realised if pro_rata else 0.0
+
+
+@helper
 def tiered(rates: Floats, amounts: Floats, first: int, last: int, notional_: float) -> float:
     """Return the highest of the lines of tiers ``first`` to ``last`` (inclusive) at a notional."""
     highest = rates[first] * notional_ - amounts[first]

@@ -70,7 +70,7 @@ class Found(NamedTuple):
     fees: Floats
     fund_effect: Floats
     clawed: Floats
-    added: Floats  #: margin that holders added or withdrew, as far as they could; or none where none was planned
+    added: Floats  #: margin that holders added, less what reductions paid out; or none where none was planned
     pnl_at_end: Floats  #: what is still open is added at the end
     begun: Flags  #: its liquidation began, however it ended
     moved_entry_price: Floats  #: as entered, under the offset of the mark

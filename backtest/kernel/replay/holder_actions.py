@@ -104,6 +104,13 @@ def lose_all(w: World, y: int, row: int) -> None:
     w.symbols[y]["waiting_first"][0] = w.symbols[y]["waiting_first"][1] = -1
 
 
+@helper
+def move_to_pocket(w: World, i: int, amount: int) -> None:
+    """Pay margin out to the holder, or take it from there."""
+    w.book[i]["pocket"] += amount
+    w.book[i]["added"] -= amount
+
+
 @part
 def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity_change: float) -> None:
     """Change a position's margin, or close a part of it at the opening; ``made`` are the charges until then."""
@@ -113,26 +120,28 @@ def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity
     unit = w.settings[0]["unit"]
     price = w.bars[row]["mark_open"] * factor(w.symbols, own.symbol)
     now = w.charges[made]["cumulative"]
-    share = w.book[i]["share"]
+    share, pro_rata = w.book[i]["share"], w.settings[0]["pro_rata"] != 0
     closed, added = -quantity_change * share, margin_change * share
     paid = pay_funding(w, i, now)
     realised = formula.result(own.kind, own.side, closed, own.entry_price, price)
+    left = own.quantity - closed
     if closed > 0.0:
-        lots = w.book[i]["lots"]
+        lots, balance = w.book[i]["lots"], w.book[i]["balance"]
         sold = min(lots - 1, whole(np.rint(lots * (closed / own.quantity))))
         received = units((own.side * closed) * value(own.kind, price) * unit)
         post(w.cash, MARKET, TRADERS, received)
         stock_move(w, own.symbol, 0, 1, whole(own.side) * sold)
-        w.book[i]["balance"] += received
+        kept = units(balance * (left / own.quantity)) if pro_rata else balance + received
+        move_to_pocket(w, i, (balance + received) - kept)
+        w.book[i]["balance"] = kept
         w.book[i]["lots"] = lots - sold
         charge_trading_fee(w, i, row, formula.notional(own.kind, closed, price))
     change = units(added * unit)
     w.book[i]["balance"] += change
-    w.book[i]["pocket"] -= change
-    w.book[i]["added"] += change
+    move_to_pocket(w, i, -change)
     w.book[i]["paid"] += paid
-    w.book[i]["quantity"] = own.quantity - closed
-    w.book[i]["margin"] = ((own.margin - paid) + realised) + added
+    w.book[i]["quantity"] = left
+    w.book[i]["margin"] = formula.margin_kept(pro_rata, own.margin - paid, left / own.quantity, realised) + added
     w.book[i]["entry_funding"] = now
     w.book[i]["start"] = row - w.symbols[own.symbol]["first"]
     rekey(w, i)

@@ -54,7 +54,7 @@ POSITION = np.dtype(
         ("time", "i8"),
         ("pocket", "i8"),  #: its holder's money outside it, starting at zero
         ("fees", "i8"),
-        ("added", "i8"),  #: margin that its holder added, or took out, while it was held
+        ("added", "i8"),  #: margin that its holder added while it was held, less what reductions paid out
         ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
         ("fund_effect", "i8"),  #: what the fund got on account of it
         ("clawed", "i8"),  #: what others' shortfalls took from it
@@ -187,7 +187,7 @@ SETTINGS = np.dtype(
         *((name, "i4") for name in (
             "step", "until", "slices", "in_lowest", "order_type", "order_limit", "last", "inventory", "unwind",
             "adl_trigger", "adl_rank", "adl_price", "adl_profit_required", "clawback", "restore_orders",
-            "remainder", "takeover_price", "order",
+            "remainder", "takeover_price", "order", "pro_rata",
         )),
         *((name, "i8") for name in (
             "rounds", "tier_step", "whole_tiers", "waves", "intrabar", "test_entry_bar", "same_series",

@@ -68,7 +68,7 @@ def rules_of(groups: Records, tiers: Records) -> Rules:
         contract_size=groups["contract_size"], rate_factor=groups["rate_factor"], cap=groups["fee"],
         tier_first=groups["tier_first"], floor=tiers["floor"], rate=tiers["rate"], amount=tiers["amount"],
         max_leverage=tiers["rate"], hurdle_long=tiers["hurdle_long"], hurdle_short=tiers["hurdle_short"],
-        tree_long=tiers["queue_long"], tree_short=tiers["queue_short"], returned=False,
+        tree_long=tiers["queue_long"], tree_short=tiers["queue_short"], returned=False, pro_rata=False,
     )  # fmt: skip
 
 

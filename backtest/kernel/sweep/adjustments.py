@@ -39,16 +39,18 @@ def first_adjustment(actions: Actions, i: int) -> int:
 @helper
 def after_change(
     bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
-) -> tuple[Segment, float]:
-    """Return a position after a change by its holder at the opening of a bar, and the funding paid until then."""
+) -> tuple[Segment, float, float]:
+    """Return a position after a change at a bar's opening, the funding paid until then, and the margin put in."""
     made = lookup.charges_until(bars, funding, held.symbol, bar, actions.time[change])
     changed_at = funding.cumulative[funding.first[held.symbol] + made]
-    closed = -actions.quantity_change[change]
+    closed, put_in = -actions.quantity_change[change], actions.margin_change[change]
     paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
     opening = bars.mark_open[bars.first[held.symbol] + bar]
     realised = formula.result(held.kind, held.side, closed, held.entry_price, opening)
+    left, before = held.quantity - closed, held.margin - paid
+    margin = formula.margin_kept(rules.pro_rata, before, left / held.quantity, realised) + put_in
+    put_in -= formula.paid_out(rules.pro_rata, before, left / held.quantity, realised)
     changed = position.begin(
-        rules, held.group, held.symbol, held.side, held.quantity - closed, held.entry_price,
-        ((held.margin - paid) + realised) + actions.margin_change[change], held.leverage, changed_at,
-    )  # fmt: skip
-    return changed, paid
+        rules, held.group, held.symbol, held.side, left, held.entry_price, margin, held.leverage, changed_at
+    )
+    return changed, paid, put_in

@@ -220,8 +220,8 @@ def live(
                 and lookup.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
                 and not (bound.exits and actions.time[next_change] > actions.exit_time[i])
             ):
-                held, paid = after_change(bars, funding, rules, actions, held, next_change, until)
-                put_in += actions.margin_change[next_change]
+                held, paid, added = after_change(bars, funding, rules, actions, held, next_change, until)
+                put_in += added
                 paid_before += paid
                 next_change += 1
             start = until
