@@ -19,6 +19,7 @@ import polars as pl
 from reference import effective_times
 
 from backtest.rules.contract import Contract
+from backtest.rules.margin import initial_margin
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import PRICE_PREFIX, Side, Time
@@ -142,13 +143,14 @@ def random_case(rng: Rng, count: int = 300) -> Case:
     tables_rule = str(rng.choice(["strict", "nearest", "stand-in"]))
     columns = str(rng.choice(["margin", "leverage", "both"]))
     own = np.random.Generator(rng.bit_generator.jumped())  # later settings leave the draws of earlier ones alone
-    release = str(own.choice(["pro_rata", "pro_rata", "keep"]))
+    release, includes = str(own.choice(["pro_rata", "pro_rata", "keep"])), bool(own.random() < 0.5)
     contracts, frames, changes, histories, stand_ins = {}, [], [], [], {}
     for symbol in symbols:
         history = random_history(rng, symbol, Numbers(family, str(rng.choice(KINDS))), interval, gap_limit, extra)
         held = random_entries(rng, history, -(-count // len(symbols)))
         stands_in = tables_rule == "stand-in" and rng.random() < 0.7
         contract = random_contract(rng, history, held, gaps=stands_in or tables_rule == "nearest")
+        contract = contract.with_(margin_includes_closing_fee=includes and contract.closing_fee == "at_bankruptcy")
         if stands_in:
             stand_ins[symbol] = str(rng.choice([table.name for table in contract.tables]))
         tables = tables_of(contract, held["entry_time"], stand_ins.get(symbol))
@@ -373,9 +375,10 @@ class Setting(NamedTuple):
         """Return the closing fee at bankruptcy and the constant requirement (NaN where it follows the mark)."""
         contract, s, q = self.contract, held["side"], held["quantity"]
         E, M = held["entry_price"], held["margin"]
-        bankrupt = (s * q * E - M) / (q * s)
+        f, face = contract.included_fee_rate, contract.kind == "face_value"
+        bankrupt = (s * q * E - M + f * q * face) / (q * (s - f * (not face)))
         if contract.kind == "inverse":
-            bankrupt = (q * -s) / -(M + s * q / E)
+            bankrupt = (q * -(s + f)) / -(M + s * q / E)
         fee = contract.bankruptcy_fee_rate * notional_of(contract.kind, q, bankrupt)
         rates, amounts = self.tiers(held)
         constant = np.max(rates * notional_of(contract.kind, q, E) - amounts, axis=0)
@@ -456,7 +459,8 @@ def add_margins(rng: Rng, setting: Setting, held: Held, columns: str) -> None:
     if columns != "both":
         held["leverage"] = np.maximum(entry_notional / held["margin"], 1.0)
     if columns == "leverage":
-        held["margin"] = entry_notional / held["leverage"]
+        given = {name: held[name] for name in ("side", "quantity", "entry_price", "leverage")}
+        held["margin"] = initial_margin(setting.contract, **given)
 
 
 def with_maximum_leverage(rng: Rng, contract: Contract, held: Held) -> Contract:

@@ -172,14 +172,17 @@ class Segment:
         """Work out what stays constant in the segment: tiers, fees, a constant requirement."""
         contract, fee = self.contract, self.contract.closing_fee_rate
         self.f = fee if contract.closing_fee == "at_mark" else 0.0
-        self.c = fee * self._bankruptcy_notional() if contract.closing_fee == "at_bankruptcy" else 0.0
+        self.c = self._fee_at_bankruptcy(fee) if contract.closing_fee == "at_bankruptcy" else 0.0
         self.tiers, self.entry_rate = self._tiers()
         constant = contract.basis == "entry" or contract.kind == "face_value"
         self.constant = self._base(self.notional(self.E)) if constant else None
 
-    def _bankruptcy_notional(self) -> float:
-        price = positive(self.bankruptcy_price(self.F_e))
-        return 0.0 if price is None else self.notional(price)
+    def _fee_at_bankruptcy(self, fee: float) -> float:
+        price = self.bankruptcy_price(self.F_e)
+        if self.contract.margin_includes_closing_fee:
+            face = self.contract.kind == "face_value"
+            price = self._price(self.F_e, fee * self.q if face else 0.0, 0.0, 0.0 if face else fee)
+        return 0.0 if positive(price) is None else fee * self.notional(price)
 
     def _tiers(self) -> tuple[list[tuple[float, float]], float]:
         """Return the rate and amount of every tier that can apply, and the rate at the entry size."""
@@ -268,11 +271,26 @@ def first_segment(position: Row, contract: Any, table: Any, history: History) ->
     q, E = position["quantity"], position["entry_price"]
     notional = entry_notional(position, contract)
     margin, leverage = position.get("margin"), position.get("leverage")
-    margin = notional / leverage if margin is None else margin
-    leverage = notional / margin if leverage is None else leverage
     s = 1.0 if position["side"] == "long" else -1.0
+    margin = margin_from_leverage(contract, s, q, E, notional / leverage) if margin is None else margin
+    leverage = notional / margin if leverage is None else leverage
     funding = history.funding_at(position["entry_time"])
     return Segment(contract, table, leverage, s=s, q=q, E=E, M=margin, F_e=funding, put_in=margin)
+
+
+def margin_from_leverage(contract: Any, s: float, q: float, E: float, margin: float) -> float:  # noqa: N803
+    """Return entry notional / leverage, with the closing fee where the margin includes it."""
+    if not contract.margin_includes_closing_fee:
+        return margin
+    if contract.kind == "inverse":
+        one_over = -(margin + (s * q) / E) / (q * -s)
+        price = 1 / one_over if one_over > 0 else math.inf
+    else:
+        price = ((s * q) * E - margin) / (q * s)
+    if positive(price) is None:
+        return margin
+    notional = {"linear": q * price, "inverse": q / price, "face_value": q}[contract.kind]
+    return margin + contract.closing_fee_rate * notional
 
 
 class Life(NamedTuple):

@@ -666,7 +666,7 @@ class World:
 
     def takeover_value(self, seg: Segment, tau: float) -> float:
         s, bankrupt, fee = seg.s, self.bankrupt_value(seg), seg.contract.closing_fee_rate
-        if self.venue.takeover_price == "bankruptcy":
+        if self.venue.takeover_price == "bankruptcy" and not seg.contract.margin_includes_closing_fee:
             return self.possible(bankrupt)
         if self.venue.takeover_price == "backstop":
             return self.possible(self.v(tau * (1.0 - s * self.venue.takeover_discount)))

@@ -125,7 +125,9 @@ class Scenario:
         contract = Contract(
             symbol="X", tables=tuple(TierTable(**(given | table)) for table in tables), **self.contract
         )
-        venue = Venue(name="hand", title="By hand", contracts={"X": contract}, remainder=self.remainder, release=self.release)
+        venue = Venue(
+            name="hand", title="By hand", contracts={"X": contract}, remainder=self.remainder, release=self.release
+        )
         options = {"gap_limit_ms": 6 * 3600 * 1000} | self.options
         return Case(frame, self.stamps(), self.positions(), self.changes(), venue, options)
 

@@ -48,7 +48,7 @@ class Worked:
 
     def initial_margin(self) -> Any:
         asked = {name: self.inputs[name] for name in ("quantity", "entry_price", "leverage")}
-        return margin.initial_margin(self.contract, **asked)
+        return margin.initial_margin(self.contract, side=SIDES[self.inputs.get("side", "long")], **asked)
 
     def initial_margin_rate(self) -> Any:
         return self.initial_margin() / self.notional()

@@ -20,8 +20,8 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
 
     Returns
     -------
-    The columns above and no others, and ``row``: the position's, counted from zero; without adjustments that change
-    nothing.
+    The columns above and no others, and ``row``: the position's, counted from zero; without adjustments that
+    change nothing.
 
     Raises
     ------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import polars as pl
 
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin.sizes import notional_of
 from backtest.rules.contract import Contract
+from backtest.rules.margin import initial_margin
 from backtest.schemas.frames import KindOfContract
 
 
@@ -37,24 +39,38 @@ def selected_leverage(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.
     return pl.col("leverage").fill_null(entry_notional(contracts) / pl.col("margin"))
 
 
-def completed(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFrame:
+def completed(frame: pl.DataFrame, contracts: Sequence[Contract]) -> pl.DataFrame:
     """Return positions with both margin and leverage, so that margin added later changes no leverage."""
     if "leverage" not in frame.columns:
         return frame.with_columns(leverage=entry_notional(contracts) / pl.col("margin"))
     if "margin" not in frame.columns:
-        return frame.with_columns(margin=entry_notional(contracts) / pl.col("leverage"))
+        return frame.with_columns(margin=_initial_margins(frame, contracts))
     return filled(frame, contracts)
 
 
-def filled(frame: pl.DataFrame, contracts: Iterable[Contract]) -> pl.DataFrame:
+def filled(frame: pl.DataFrame, contracts: Sequence[Contract]) -> pl.DataFrame:
     """Return positions whose margin or leverage, where null, follows from the other; columns stay those given."""
     if not {"margin", "leverage"} <= set(frame.columns):
         return frame
-    notional = entry_notional(contracts)
-    other = {"margin": "leverage", "leverage": "margin"}
-    return frame.with_columns(
-        pl.col(name).fill_null(notional / pl.col(other[name])) for name in other if frame[name].null_count()
-    )
+    if frame["margin"].null_count():
+        frame = frame.with_columns(pl.col("margin").fill_null(_initial_margins(frame, contracts)))
+    if frame["leverage"].null_count():
+        frame = frame.with_columns(pl.col("leverage").fill_null(entry_notional(contracts) / pl.col("margin")))
+    return frame
+
+
+def _initial_margins(frame: pl.DataFrame, contracts: Sequence[Contract]) -> pl.Expr | pl.Series:
+    """Return the margins that leverages ask for; any number where there is no leverage."""
+    if not any(contract.margin_includes_closing_fee for contract in contracts):
+        return entry_notional(contracts) / pl.col("leverage")
+    found, by_symbol = pl.Series(np.empty(frame.height)), {own.symbol: own for own in contracts}
+    for (symbol,), rows in frame.with_row_index("row").group_by("symbol"):
+        given = {name: rows[name].to_numpy() for name in ("quantity", "entry_price")}
+        given["side"] = rows["side"].replace_strict({"long": 1.0, "short": -1.0}, return_dtype=pl.Float64).to_numpy()
+        leverage = rows["leverage"].fill_null(1.0).to_numpy()
+        margins = initial_margin(by_symbol[str(symbol)], leverage=leverage, **given)
+        found[rows["row"]] = pl.Series(margins)
+    return found
 
 
 def _notional(kind: str, price: str) -> pl.Expr:

@@ -52,6 +52,7 @@ class Rules(NamedTuple):
     strict: Flags  #: (groups,) triggers below, not at, the maintenance margin
     fee: Floats  #: (groups,) closing fee at the mark
     reserved_fee: Floats  #: (groups,) closing fee at bankruptcy
+    included_fee: Floats  #: (groups,) the same where the margin includes it, else 0
     keyed_by: Integers  #: (groups,) ``KeyedBy``
     higher: Flags  #: (groups,) a size on a boundary belongs to the higher tier
     contract_size: Floats  #: (groups,)
@@ -90,7 +91,7 @@ class Positions(NamedTuple):
     quantity: Floats
     margin: Floats
     leverage: Floats
-    has_margin: bool  #: otherwise margin is entry notional / leverage
+    has_margin: bool  #: otherwise margin is entry notional / leverage, and the closing fee where it is included
     has_leverage: bool  #: otherwise leverage is entry notional / margin
 
 

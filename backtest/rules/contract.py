@@ -54,6 +54,7 @@ class Contract:
     basis: Literal["mark", "entry"] = "mark"  #: price of the notional that the maintenance margin is taken on
     closing_fee: Literal["none", "at_mark", "at_bankruptcy"] = "none"  #: fee reserved on top
     closing_fee_rate: float = 0.0  #: fraction of the notional closed
+    margin_includes_closing_fee: bool = False  #: margins hold the closing fee that the requirement reserves
     settlement: str = ""  #: currency of margin and notional where it is not the venue's, for labels
     trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
     note: str = ""
@@ -92,6 +93,11 @@ class Contract:
         """Closing fee reserved on the notional at the bankruptcy price."""
         return self.closing_fee_rate if self.closing_fee == "at_bankruptcy" else 0.0
 
+    @property
+    def included_fee_rate(self) -> float:
+        """Closing fee that a margin made from the leverage includes."""
+        return self.bankruptcy_fee_rate if self.margin_includes_closing_fee else 0.0
+
     def table(self, name: str) -> TierTable:
         """Return a table by its name.
 
@@ -126,6 +132,11 @@ class Contract:
             found.add(
                 "closing_fee_rate",
                 f"is {self.closing_fee_rate:g} while closing_fee is {self.closing_fee!r}: one needs the other",
+            )
+        if self.margin_includes_closing_fee and self.closing_fee != "at_bankruptcy":
+            found.add(
+                "margin_includes_closing_fee",
+                f"needs closing_fee = 'at_bankruptcy', which is {self.closing_fee!r}",
             )
         if not self.tables:
             found.add("tables", "there must be at least one")

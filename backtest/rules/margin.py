@@ -52,8 +52,12 @@ def notional(contract: Contract, *, quantity: Values, price: Values) -> Floats:
 
 
 @checked
-def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values) -> Floats:
+def initial_margin(
+    contract: Contract, *, quantity: Values, entry_price: Values, leverage: Values, side: Values = None
+) -> Floats:
     """Return the margin needed to open: entry notional / leverage.
+
+    Where the contract's margin includes the closing fee it is added, and ``side`` must be given.
 
     Examples
     --------
@@ -61,8 +65,17 @@ def initial_margin(contract: Contract, *, quantity: Values, entry_price: Values,
     >>> margin.initial_margin(contract, quantity=2, entry_price=50_000, leverage=[10, 20])
     array([10000.,  5000.])
     """
-    quantity, entry_price, leverage = _arrays(quantity=quantity, entry_price=entry_price, leverage=leverage)
-    return np.asarray(notional(contract, quantity=quantity, price=entry_price) / leverage)
+    fee = contract.included_fee_rate
+    if fee and side is None:
+        raise ArgumentError(
+            f"is needed: the margin of {contract.symbol} includes the closing fee", argument="side"
+        )
+    *opened, leverage = _arrays(
+        side=1 if side is None else side, quantity=quantity, entry_price=entry_price, leverage=leverage
+    )
+    found = np.empty(leverage.size)
+    prices.initial_margins(ContractKind.code(contract.kind), *opened, leverage, fee, found)
+    return found
 
 
 @checked
@@ -115,9 +128,9 @@ def maintenance_margin(
     >>> margin.maintenance_margin(contract, table, price=[50_000, 46_000], **held)
     array([450., 410.])
     """
-    *held, price = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price)
-    positions, found = prices.Positions(*held), np.empty(price.size)
-    selected = _selected(contract, table, positions, leverage)
+    given = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin, "price": price}
+    positions, price, selected = _with_leverages(contract, table, leverage, **given)
+    found = np.empty(price.size)
     prices.maintenance_margins(rules_of(contract, table, selected), positions, selected, price, found)
     return found
 
@@ -146,9 +159,9 @@ def liquidation_price(
     >>> margin.liquidation_price(contract, table, side=["long", "short"], **held).round(2)
     array([45201.01, 54751.24])
     """
-    *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
-    positions, found = prices.Positions(*held), np.empty(funding.size)
-    selected = _selected(contract, table, positions, leverage)
+    given = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin, "funding": funding}
+    positions, funding, selected = _with_leverages(contract, table, leverage, **given)
+    found = np.empty(funding.size)
     prices.liquidation_prices(rules_of(contract, table, selected), positions, selected, funding, found)
     return found
 
@@ -192,8 +205,9 @@ def takeover_price(
 ) -> Floats:
     """Return the price at which the venue's engine or backstop takes over a position, by the venue's rule.
 
-    ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``: where equity equals the closing fee, linear
-    (E - s M / q) / (1 - s fee). ``backstop``: the liquidation price less a discount against the holder.
+    ``bankruptcy``: the bankruptcy price. ``bankruptcy_with_fee``, and ``bankruptcy`` where the margin includes the
+    closing fee: where equity equals that fee, linear (E - s M / q) / (1 - s fee). ``backstop``: the liquidation
+    price less a discount against the holder.
 
     Examples
     --------
@@ -214,7 +228,7 @@ def takeover_price(
         reached = liquidation_price(contract, table, leverage=leverage, **held)
         return reached * (1.0 - signed * venue.takeover_discount)
     bankrupt = bankruptcy_price(contract, **held)
-    if venue.takeover_price == "bankruptcy":
+    if venue.takeover_price == "bankruptcy" and not contract.margin_includes_closing_fee:
         return bankrupt
     fee = contract.closing_fee_rate
     if contract.kind == "inverse":
@@ -232,13 +246,21 @@ def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_
     return notional(contract, quantity=quantity, price=entry_price)
 
 
-def _selected(contract: Contract, table: TierTable, positions: prices.Positions, leverage: Values) -> Floats:
-    """Return (n,) selected leverages; any number where the table is not keyed by them."""
+def _with_leverages(
+    contract: Contract, table: TierTable, leverage: Values, **values: Values
+) -> tuple[prices.Positions, Floats, Floats]:
+    """Return positions, the value given last, and (n,) selected leverages; any number where no rate needs them."""
+    arrays = _arrays(**values, **({} if leverage is None else {"leverage": leverage}))
+    *held, last = arrays[: len(values)]
+    positions = prices.Positions(*held)
     if table.by_size:
-        leverage = 1.0
+        selected = np.ones(last.size)
     elif leverage is None:
-        leverage = notional(contract, quantity=positions.quantity, price=positions.entry_price) / positions.margin
-    return readonly(np.broadcast_to(np.asarray(leverage, np.float64), positions.quantity.shape))
+        entry_notional = notional(contract, quantity=positions.quantity, price=positions.entry_price)
+        selected = np.asarray(entry_notional / positions.margin)
+    else:
+        selected = arrays[-1]
+    return positions, last, readonly(selected)
 
 
 def signs(side: Values) -> Values:

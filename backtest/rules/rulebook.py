@@ -136,6 +136,7 @@ def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: A
         strict=readonly(np.array([contract.trigger == "<" for contract in contracts])),
         fee=_floats([contract.mark_fee_rate for contract in contracts]),
         reserved_fee=_floats([contract.bankruptcy_fee_rate for contract in contracts]),
+        included_fee=_floats([contract.included_fee_rate for contract in contracts]),
         keyed_by=_integers([table.keyed_by for table in tables]),
         higher=readonly(np.array([table.boundary == "higher" or not table.by_size for table in tables])),
         contract_size=_floats([table.contract_size for table in tables]),

@@ -36,7 +36,9 @@ NO_TABLE = TierTable(name="none", model="flat", rates=np.full(1, 0.5), start=dat
 
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
-@shown("name", "title", "contracts", "settlement", "trigger_price", "takeover_price", "remainder", "release", "note")
+@shown(
+    "name", "title", "contracts", "settlement", "trigger_price", "takeover_price", "remainder", "release", "note"
+)
 class Venue:
     """A venue's rules: its contracts, and the liquidation of positions and accounts.
 

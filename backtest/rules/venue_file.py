@@ -64,7 +64,8 @@ CHOICES = {
     "remainder": Remainder.names(),
     "release": ("pro_rata", "keep"),
 }
-CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "trigger")
+CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "margin_includes_closing_fee", "trigger")
+SWITCHES = ("margin_includes_closing_fee",)
 VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder", "release")
 
 
@@ -171,7 +172,7 @@ class _Reader(Settings):
     def _value(self, path: str, name: str, entry: Any) -> Any:
         value = self.sourced(path, entry)
         choices = {**contract_rules.CHOICES, **CHOICES}.get(name)
-        read = self.of_type(path, value, str if choices else float)
+        read = self.of_type(path, value, str if choices else bool if name in SWITCHES else float)
         if choices and read is not None:
             self.problems.require_choice(path, read, choices)
         return read if not choices or read in choices else None

@@ -14,7 +14,6 @@ from backtest.cli.common.text import facts, table
 from backtest.cli.price.position import Position, position_of
 from backtest.errors import ArgumentError
 from backtest.rules.timeline import is_in_force
-from backtest.rules.venue import Venue
 
 if TYPE_CHECKING:
     from backtest.cli.price.volatility import Volatility
@@ -115,14 +114,15 @@ def _basis(position: Position, entry_time: datetime, volatility: Volatility | No
     """Return the basis of the prices, and what would keep the position from being opened."""
     currency = position.currency
     kept = position.maintenance_margin(position.entry_price)
+    initial = 100 * position.initial_margin / position.entry_notional
     named = [
         ("entry notional", f"{price(position.entry_notional)} {currency}"),
-        ("initial margin", f"{price(position.initial_margin)} {currency} ({100 / position.leverage:.4g} %)"),
+        ("initial margin", f"{price(position.initial_margin)} {currency} ({initial:.4g} %)"),
         ("maintenance margin", f"{price(kept)} {currency}{_at_liquidation(position)}"),
         ("rate used", _rate(position)),
         ("table", _table(position, entry_time)),
         ("leverage limit", _limit(position)),
-        ("takeover", _takeover(position.venue)),
+        ("takeover", _takeover(position)),
     ]
     if volatility is not None:
         named.append(
@@ -158,6 +158,7 @@ def _rate(position: Position) -> str:
     if position.contract.closing_fee != "none":
         where = position.contract.closing_fee.replace("_", " ")
         rate += f"; {100 * position.contract.closing_fee_rate:g} % closing fee reserved {where}"
+        rate += ", which the margin includes" if position.contract.margin_includes_closing_fee else ""
     return rate
 
 
@@ -172,10 +173,11 @@ def _table(position: Position, entry_time: datetime) -> str:
     return f"{own.name}, not in force on {day(entry_time)}: the nearest in time, {own.period} ({confidence})"
 
 
-def _takeover(venue: Venue) -> str:
+def _takeover(position: Position) -> str:
+    venue = position.venue
     if venue.takeover_price == "backstop":
         return f"by a backstop, {100 * venue.takeover_discount:g} % worse than the liquidation price"
-    if venue.takeover_price == "bankruptcy_with_fee":
+    if venue.takeover_price == "bankruptcy_with_fee" or position.contract.margin_includes_closing_fee:
         return "where equity is just the closing fee"
     return "at the bankruptcy price"
 

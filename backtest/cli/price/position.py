@@ -54,7 +54,7 @@ class Position:
     @property
     def initial_margin(self) -> float:
         """The smallest margin that opens the position."""
-        return self.entry_notional / self.leverage
+        return opening_margin(self.contract, self.side, self.quantity, self.entry_price, self.leverage)
 
     @cached_property
     def liquidation_price(self) -> float:
@@ -123,6 +123,12 @@ class Position:
         return self.side * (price - self.liquidation_price) <= 0
 
 
+def opening_margin(contract: Contract, side: int, quantity: float, entry_price: float, leverage: float) -> float:
+    """Return the margin that a leverage asks for."""
+    held = {"side": side, "quantity": quantity, "entry_price": entry_price, "leverage": leverage}
+    return float(margins.initial_margin(contract, **held)[0])
+
+
 def position_of(options: Namespace, entry_time: datetime) -> Position:
     """Return the position of the options; the entry time selects its tier table.
 
@@ -138,14 +144,15 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     if contract.kind == "face_value" and options.entry_price > 1:
         raise ArgumentError(f"--entry-price of a face-value contract is at most 1, is {options.entry_price:,.10g}")
     notional = float(margins.notional(contract, quantity=options.quantity, price=options.entry_price)[0])
+    side = 1 if options.side == "long" else -1
     position = Position(
         venue,
         contract,
         *table_at(contract, entry_time),
-        1 if options.side == "long" else -1,
+        side,
         options.quantity,
         options.entry_price,
-        options.margin or notional / options.leverage,
+        options.margin or opening_margin(contract, side, options.quantity, options.entry_price, options.leverage),
         options.leverage or notional / options.margin,
     )
     if position.size[0] > position.table.cap:

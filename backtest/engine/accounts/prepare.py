@@ -118,7 +118,7 @@ def _check_contracts(contracts: list[Contract], venue: Venue) -> bool:
                 f"contracts.{contract.symbol}: an account has one settlement currency, this contract is inverse "
                 "and pays in coin"
             )
-        if contract.closing_fee == "at_bankruptcy":
+        if contract.closing_fee == "at_bankruptcy" and not contract.margin_includes_closing_fee:
             raise RulesError(
                 f"contracts.{contract.symbol}.closing_fee: a leg of an account has no bankruptcy price of its own "
                 "to reserve a fee at (change it: venue.with_(closing_fee='at_mark'))"

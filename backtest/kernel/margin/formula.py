@@ -100,12 +100,29 @@ def bankruptcy_price(kind: int, side: float, quantity: float, anchor_: float, fu
 
 
 @helper
-def reserved_fee(kind: int, side: float, quantity: float, anchor_: float, fee: float) -> float:
-    """Return the closing fee reserved at the bankruptcy price, 0 where that price is not positive."""
+def reserved_fee(
+    kind: int, side: float, quantity: float, anchor_: float, fee: float, included_fee: float
+) -> float:
+    """Return the closing fee reserved at the bankruptcy price, 0 where that price is not positive.
+
+    ``included_fee`` is the fee the margin includes, or 0: equity at the venue's bankruptcy price is just this fee.
+    """
     if fee == 0.0:
         return 0.0
-    price = bankruptcy_price(kind, side, quantity, anchor_, 0.0)
+    level = included_fee * quantity if kind == ContractKind.FACE_VALUE else 0.0
+    unit = slope(kind, side, 0.0, included_fee)
+    price = crossing_price(kind, side, quantity, anchor_, 0.0, level, unit)
     return fee * notional(kind, quantity, price) if 0.0 < price < np.inf else 0.0
+
+
+@helper
+def initial_margin(
+    kind: int, side: float, quantity: float, entry_price: float, leverage: float, included_fee: float
+) -> float:
+    """Return entry notional / leverage, and the closing fee where the margin includes it."""
+    margin = notional(kind, quantity, entry_price) / leverage
+    anchor_ = anchor(kind, side, quantity, entry_price, margin)
+    return margin + reserved_fee(kind, side, quantity, anchor_, included_fee, 0.0)
 
 
 @helper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from backtest.kernel.arrays import Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper
+from backtest.kernel.margin import formula
 
 
 @helper
@@ -13,9 +14,20 @@ def signed_side(positions: Positions, i: int) -> float:
 
 
 @helper
-def margin_of(positions: Positions, i: int, entry_notional: float) -> float:
+def margin_of(rules: Rules, group: int, positions: Positions, i: int) -> float:
     """Return the margin put in at the entry."""
-    return positions.margin[i] if positions.has_margin else entry_notional / positions.leverage[i]
+    if positions.has_margin:
+        return positions.margin[i]
+    return initial_margin(rules, group, positions, i, positions.leverage[i])
+
+
+@helper
+def initial_margin(rules: Rules, group: int, positions: Positions, i: int, leverage: float) -> float:
+    """Return the margin that opens a position at a leverage."""
+    return formula.initial_margin(
+        rules.kind[group], signed_side(positions, i), positions.quantity[i], positions.entry_price[i], leverage,
+        rules.included_fee[group],
+    )  # fmt: skip
 
 
 @helper

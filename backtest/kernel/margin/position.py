@@ -68,7 +68,9 @@ def begin(
     kind, constant, fee = rules.kind[group], rules.constant[group], rules.fee[group]
     entry_notional = formula.notional(kind, quantity, entry_price)
     anchor = formula.anchor(kind, side, quantity, entry_price, margin)
-    reserved = formula.reserved_fee(kind, side, quantity, anchor, rules.reserved_fee[group])
+    reserved = formula.reserved_fee(
+        kind, side, quantity, anchor, rules.reserved_fee[group], rules.included_fee[group]
+    )
     first, last = tiers.own_tiers(rules, group, quantity, entry_notional, leverage)
     base, level = 0.0, reserved
     if constant:

@@ -66,6 +66,15 @@ def equities(kind: int, positions: Positions, price: Floats, funding: Floats, eq
 
 
 @kernel
+def initial_margins(
+    kind: int, side: Floats, quantity: Floats, entry_price: Floats, leverage: Floats, fee: float, margins: Floats
+) -> None:
+    """Write the margins that open positions; ``fee`` is the closing fee they include, or 0."""
+    for i in range(margins.shape[0]):
+        margins[i] = formula.initial_margin(kind, side[i], quantity[i], entry_price[i], leverage[i], fee)
+
+
+@kernel
 def maintenance_margins(
     rules: Rules, positions: Positions, leverage: Floats, price: Floats, margins: Floats
 ) -> None:

@@ -128,7 +128,7 @@ def take_place(w: World, e: Entrants, p: int) -> int:
     made = e.funding.first[y] + lookup.charges_until(e.bars, e.funding, y, bar, entry_time)
     clear(w.book, i)
     w.book[i]["quantity"], w.book[i]["entry_price"] = quantity, entry_price
-    w.book[i]["margin"] = lookup.margin_of(e.positions, p, notional)
+    w.book[i]["margin"] = lookup.margin_of(e.rules, group, e.positions, p)
     w.book[i]["leverage"] = lookup.leverage_of(e.positions, p, notional)
     w.book[i]["entry_funding"] = w.charges[made]["cumulative"]
     w.book[i]["lots"] = whole(np.rint(quantity / w.symbols[y]["lot"]))

@@ -80,7 +80,7 @@ POSITION = np.dtype(
 GROUP_RECORD = np.dtype(
     [
         *((name, "i8") for name in ("kind", "keyed_by", "tier_first")),
-        *((name, "f8") for name in ("fee", "reserved_fee", "contract_size", "rate_factor")),
+        *((name, "f8") for name in ("fee", "reserved_fee", "included_fee", "contract_size", "rate_factor")),
         *((name, "b1") for name in ("constant", "strict", "higher")),
     ],
     align=True,

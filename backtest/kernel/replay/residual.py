@@ -42,7 +42,7 @@ def bearable_lots(w: World, lots: int, short: int) -> int:
 def takeover_value(w: World, own: Segment, bankrupt: float, tau: float) -> float:
     """Return what a takeover pays a unit, as the venue says, at a price there can be."""
     rule = w.settings[0]["takeover_price"]
-    if rule == TakeoverPrice.BANKRUPTCY:
+    if rule == TakeoverPrice.BANKRUPTCY and w.groups[own.group]["included_fee"] == 0.0:
         return possible(own.kind, bankrupt)
     if rule == TakeoverPrice.BACKSTOP:
         return possible(own.kind, value(own.kind, tau * (1.0 - own.side * w.settings[0]["takeover_discount"])))

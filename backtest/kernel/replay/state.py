@@ -64,7 +64,8 @@ def rules_of(groups: Records, tiers: Records) -> Rules:
     return Rules(
         first=groups["kind"], start=groups["kind"], known=groups["constant"], kind=groups["kind"],
         constant=groups["constant"], strict=groups["strict"], fee=groups["fee"],
-        reserved_fee=groups["reserved_fee"], keyed_by=groups["keyed_by"], higher=groups["higher"],
+        reserved_fee=groups["reserved_fee"], included_fee=groups["included_fee"], keyed_by=groups["keyed_by"],
+        higher=groups["higher"],
         contract_size=groups["contract_size"], rate_factor=groups["rate_factor"], cap=groups["fee"],
         tier_first=groups["tier_first"], floor=tiers["floor"], rate=tiers["rate"], amount=tiers["amount"],
         max_leverage=tiers["rate"], hurdle_long=tiers["hurdle_long"], hurdle_short=tiers["hurdle_short"],

@@ -66,7 +66,7 @@ def opened(bars: Bars, funding: Funding, rules: Rules, trial: Trial, leverage: f
     quantity = formula.quantity_of(kind, trial.notional, price)
     made = lookup.charges_until(bars, funding, trial.symbol, bar, moment)
     entry_funding = funding.cumulative[funding.first[trial.symbol] + made]
-    margin = formula.notional(kind, quantity, price) / leverage
+    margin = formula.initial_margin(kind, trial.side, quantity, price, leverage, rules.included_fee[group])
     return position.begin(
         rules, group, trial.symbol, trial.side, quantity, price, margin, leverage, entry_funding
     )  # fmt: skip

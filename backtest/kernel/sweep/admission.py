@@ -105,8 +105,11 @@ def cap(rules: Rules, positions: Positions, leverage: Floats, margin: Floats, be
         size = tiers.size_at_entry(rules, group, quantity, entry_notional)
         limit = rules.max_leverage[tiers.tier_by_size(rules, group, size)]
         selected = lookup.leverage_of(positions, i, entry_notional)
-        leverage[i], margin[i] = selected, lookup.margin_of(positions, i, entry_notional)
+        leverage[i], margin[i] = selected, lookup.margin_of(rules, group, positions, i)
         if selected > limit:
-            leverage[i], margin[i] = limit, max(margin[i], entry_notional / limit)
+            leverage[i], margin[i] = (
+                limit,
+                max(margin[i], lookup.initial_margin(rules, group, positions, i, limit)),
+            )
         beyond += 1 if selected > limit * LEVERAGE_ALLOWANCE else 0
     return beyond

@@ -53,7 +53,7 @@ def held_by(rules: Rules, positions: Positions, i: int, group: int, entry_fundin
         lookup.signed_side(positions, i),
         quantity,
         entry_price,
-        lookup.margin_of(positions, i, entry_notional),
+        lookup.margin_of(rules, group, positions, i),
         lookup.leverage_of(positions, i, entry_notional),
         entry_funding,
     )
