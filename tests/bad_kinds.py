@@ -345,7 +345,8 @@ def adjustment_kinds() -> Iterator[Kind]:
     yield bad_adjustments("an unknown position", put(good, 1, position_id=9))
     yield bad_adjustments("a change before the entry", put(good, 1, time=START + timedelta(hours=1)))
     yield bad_adjustments("a change that is NaN", put(good, 1, margin_change=math.nan))
-    yield bad_adjustments("a positive quantity_change", put(good, 1, quantity_change=1.0))
+    yield bad_adjustments("a part traded at zero", put(good.with_columns(price=pl.lit(1.0)), 1, price=0.0))
+    yield bad_adjustments("an addition beyond the table", put(good, 1, quantity_change=1e9))
     yield bad_adjustments("more closed than there is", put(good, 1, quantity_change=-3.0))
 
 

@@ -562,6 +562,44 @@ def with_ids(
     return positions.drop(dropped)[order], None if none else adjustments
 
 
+def with_additions(rng: Rng, case: Case) -> Case:
+    """Return a case whose holders also add to positions that no table's size limits, some at their own prices."""
+    endless = [symbol for symbol, own in case.venue.contracts.items() if min(t.cap for t in own.tables) == np.inf]
+    chosen = case.positions.filter(
+        pl.col("symbol").is_in(endless) & (pl.Series(rng.random(case.positions.height)) < 0.5)
+    )
+    chosen = pl.concat([chosen, chosen.filter(pl.Series(rng.random(chosen.height)) < 0.3)])
+    times = {symbol: own["time"] for (symbol,), own in case.bars.group_by("symbol")}
+    opens = {symbol: own["open"] for (symbol,), own in case.bars.group_by("symbol")}
+    rows = []
+    for row in chosen.select("position_id", "symbol", "entry_time", "entry_price", "quantity").iter_rows(
+        named=True
+    ):
+        known, prices = times[row["symbol"]], opens[row["symbol"]]
+        bar = min(known.search_sorted(row["entry_time"], "right") + int(rng.exponential(5)), len(known) - 1)
+        late = timedelta(milliseconds=int(rng.choice([0, 0, -1, 7, 400_000])))
+        time = max(known[int(bar)] + late, row["entry_time"] + timedelta(milliseconds=1))
+        factor = float(rng.choice([1.0, 1.0, 0.5, 2.0, np.exp(rng.normal(0, 0.02))]))
+        highest = 1.0 if case.venue.contract(row["symbol"]).kind == "face_value" else np.inf
+        price = min(max(prices[int(bar)], 1e-9) * factor, highest)
+        quantity = row["quantity"] * float(rng.choice([0.125, 0.5, 1.0, 3.0, rng.uniform(0.01, 2)]))
+        margin = float(rng.choice([0.0, 1.0, rng.uniform(0, 0.2)])) * row["entry_price"]
+        rows.append(
+            {
+                "position_id": row["position_id"],
+                "time": time,
+                "margin_change": None if rng.random() < 0.5 else margin,
+                "quantity_change": quantity,
+                "price": None if rng.random() < 0.5 else price,
+            }
+        )
+    kinds = {"position_id": pl.Int64, "time": Time, "margin_change": pl.Float64, "quantity_change": pl.Float64}
+    grown = pl.DataFrame(rows, schema=kinds | {"price": pl.Float64})
+    changes = [grown] if case.adjustments is None else [case.adjustments, grown]
+    both = pl.concat(changes, how="diagonal")
+    return case._replace(adjustments=both.select(grown.columns) if both.height else None)
+
+
 def bars_of(histories: list[History]) -> pl.DataFrame:
     frames = [
         pl.DataFrame({"symbol": [own.symbol] * own.times.size, "time": own.times} | own.prices)

@@ -66,13 +66,14 @@ def reference_outcomes(
         symbol, contract = position["symbol"], contracts[position["symbol"]]
         table = table_for(contract, symbol, position["entry_time"], tiers)
         life = Life(position, changes.get(position["position_id"], []), histories[symbol], rules)
+        row = life.follow(first_segment(position, contract, table, histories[symbol]))
         own = {
-            "entry_notional": entry_notional(position, contract),
+            "entry_notional": entry_notional(position, contract) + row["entry_notional"],
             "contract_kind": contract.kind,
             "tier_table": table.name,
             "tier_source": source_of(table, position["entry_time"], tiers),
         }
-        outcomes.append(life.follow(first_segment(position, contract, table, histories[symbol])) | own)
+        outcomes.append(row | own)
     schema = {**OUTCOME_COLUMNS, "outcome_time": pl.Int64}
     frame = pl.DataFrame(outcomes, schema=schema).cast({"outcome_time": OUTCOME_COLUMNS["outcome_time"]})
     return positions.hstack(frame)
@@ -167,6 +168,7 @@ class Segment:
     F_e: float
     put_in: float  #: the first margin and all margin changes, less what reductions paid out
     paid: float = 0.0  #: funding in the segments before
+    grown: float = 0.0  #: notional of all additions
 
     def __post_init__(self) -> None:
         """Work out what stays constant in the segment: tiers, fees, a constant requirement."""
@@ -242,23 +244,36 @@ class Segment:
     def payment(self, funding: float) -> float:
         return (self.s * self.q) * (funding - self.F_e)
 
-    def adjusted(self, change: Row, price: float, funding: float, release: str) -> Segment:
+    def adjusted(self, change: Row, opening: float, funding: float, release: str) -> Segment:
         """Return the segment an adjustment starts, at an opening price and at F_u."""
-        s, q, E, d = self.s, self.q, self.E, -change.get("quantity_change", 0.0)
-        added = change.get("margin_change", 0.0)
-        move = 1 / E - 1 / price if self.contract.kind == "inverse" else price - E
-        M_u, realised = self.M - self.payment(funding), (s * d) * move
+        s, q, E, d = self.s, self.q, self.E, -(change.get("quantity_change") or 0.0)
+        price, added = change.get("price"), change.get("margin_change")
+        price = opening if price is None else price
+        M_u = self.M - self.payment(funding)
+        common = {"F_e": funding, "paid": self.paid + self.payment(funding)}
+        if d < 0:
+            return self.with_addition(-d, price, M_u, added, common)
+        added = added or 0.0
+        realised = (s * d) * (1 / E - 1 / price if self.contract.kind == "inverse" else price - E)
         M, paid_out = M_u + realised, 0.0
         if release == "pro_rata":
             M = M_u * ((q - d) / q)
             paid_out = (M_u - M) + realised
+        return replace(self, M=M + added, q=q - d, put_in=self.put_in + (added - paid_out), **common)
+
+    def with_addition(self, a: float, price: float, before: float, added: float | None, common: Row) -> Segment:
+        q, E, inverse = self.q, self.E, self.contract.kind == "inverse"
+        notional = replace(self, q=a).notional(price)
+        if added is None:
+            added = margin_from_leverage(self.contract, self.s, a, price, notional / self.leverage)
         return replace(
             self,
-            M=M + added,
-            q=q - d,
-            F_e=funding,
-            put_in=self.put_in + (added - paid_out),
-            paid=self.paid + self.payment(funding),
+            M=before + added,
+            q=q + a,
+            E=(q + a) / (q / E + a / price) if inverse else (q * E + a * price) / (q + a),
+            put_in=self.put_in + added,
+            grown=self.grown + notional,
+            **common,
         )
 
 
@@ -414,6 +429,7 @@ def row_of(outcome: str, time: int | None, segment: Segment, priced_at: float, a
         "bankruptcy_price": positive(segment.bankruptcy_price(priced_at)),
         "funding_paid": segment.paid + segment.payment(priced_at),
         "ambiguous": ambiguous,
+        "entry_notional": segment.grown,
     }
 
 
@@ -529,6 +545,6 @@ def changes_of(adjustments: pl.DataFrame | None) -> dict[int, list[Row]]:
     changes: dict[int, list[Row]] = {}
     if adjustments is not None:
         for change in in_milliseconds(adjustments).sort("time", maintain_order=True).iter_rows(named=True):
-            if change.get("margin_change", 0.0) != 0 or change.get("quantity_change", 0.0) != 0:
+            if change.get("margin_change") or change.get("quantity_change"):
                 changes.setdefault(change["position_id"], []).append(change)
     return changes

@@ -14,7 +14,18 @@ from fractions import Fraction
 from typing import Any
 
 import polars as pl
-from reference import History, Life, Rules, Segment, changes_of, first_segment, in_milliseconds, rows_of, table_for
+from reference import (
+    History,
+    Life,
+    Rules,
+    Segment,
+    changes_of,
+    first_segment,
+    in_milliseconds,
+    margin_from_leverage,
+    rows_of,
+    table_for,
+)
 
 Row = dict[str, Any]
 
@@ -232,24 +243,37 @@ class World:
         self.trading_fee(p, self.notional(p.seg.q, p.seg.E))
 
     def adjust(self, p: Position, change: Row) -> None:
-        price = self.history.series["mark"][self.bar].open * self.g
-        F = self.funding_at(change["time"])
-        change = change | {name: change.get(name, 0.0) * p.share for name in ("quantity_change", "margin_change")}
-        closed, added = -change.get("quantity_change", 0.0), change.get("margin_change", 0.0)
+        opening, F = self.history.series["mark"][self.bar].open * self.g, self.funding_at(change["time"])
+        price = opening if change.get("price") is None else change["price"] * self.g
+        part, margin = (change.get("quantity_change") or 0.0) * p.share, change.get("margin_change")
+        change = change | {"quantity_change": part, "price": price}
+        change["margin_change"] = None if margin is None else margin * p.share
         self.pay_funding(p, F)
-        if closed > 0:
-            received = self.units((p.s * closed) * self.v(price))
+        before = p.seg
+        p.seg, p.start = p.seg.adjusted(change, opening, F, self.venue.release), self.bar
+        added = change["margin_change"] or 0.0
+        if part > 0:
+            if margin is None:
+                added = margin_from_leverage(
+                    before.contract, p.s, part, price, self.notional(part, price) / before.leverage
+                )
+            cost = self.units((p.s * part) * self.v(price))
+            self.post("traders", "market", cost)
+            p.balance -= cost
+            p.lots += round(part / self.lot)
+            self.trading_fee(p, self.notional(part, price))
+        elif part < 0:
+            received = self.units((p.s * -part) * self.v(price))
             self.post("market", "traders", received)
             kept = p.balance + received
             if self.venue.release == "pro_rata":
-                kept = round(p.balance * ((p.seg.q - closed) / p.seg.q))
+                kept = round(p.balance * ((before.q + part) / before.q))
             p.pocket += (p.balance + received) - kept
             p.balance = kept
-            p.lots -= min(p.lots - 1, round(p.lots * (closed / p.seg.q)))
-            self.trading_fee(p, self.notional(closed, price))
+            p.lots -= min(p.lots - 1, round(p.lots * (-part / before.q)))
+            self.trading_fee(p, self.notional(-part, price))
         p.balance += self.units(added)
         p.pocket -= self.units(added)
-        p.seg, p.start = p.seg.adjusted(change, price, F, self.venue.release), self.bar
 
     def leave(self, p: Position, F: float) -> None:
         self.close(p, "exited", self.history.series["mark"][self.bar].open * self.g, F)

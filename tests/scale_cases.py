@@ -107,15 +107,17 @@ def made_positions(market: Market, count: int, rng: np.random.Generator) -> pl.D
 
 
 def made_adjustments(positions: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    """Return margin added and parts closed, some twice at one time, in no order."""
+    """Return margin added, parts closed and every third time added, some twice at one time, in no order."""
     rows = rng.integers(0, positions.height, positions.height // 5)
-    own = positions[rows].select("position_id", "entry_time", "quantity")
+    own = positions[rows].select("position_id", "entry_time", "entry_price", "quantity")
+    grows, unpriced = pl.int_range(pl.len()) % 3 == 0, pl.int_range(pl.len()) % 2 == 0
     later = pl.Series(rng.integers(1, 200, own.height) * MINUTE)
     return own.select(
         "position_id",
         time=(pl.col("entry_time").dt.epoch("ms") + later).cast(Time),
-        margin_change=pl.Series(rng.uniform(0, 5, own.height)),
-        quantity_change=pl.col("quantity") * -0.05,
+        margin_change=pl.when(~(grows & unpriced)).then(pl.Series(rng.uniform(0, 5, own.height))),
+        quantity_change=pl.col("quantity") * pl.when(grows).then(0.5).otherwise(-0.05),
+        price=pl.when(~unpriced).then("entry_price"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Positions that shrink, against numbers worked out by hand and against exact arithmetic."""
+"""Positions that grow and shrink, against numbers worked out by hand and against exact arithmetic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtest import Book, Market, Venue, replay, sweep
+from backtest import Book, Market, Venue, replay, sweep, sweep_accounts
+from backtest.book import Accounts
+from backtest.errors import DataError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 
@@ -92,3 +94,84 @@ def test_a_change_of_nothing__is_skipped_exactly() -> None:
     book, plain = Book(position(opens[0]), nothing), Book(position(opens[0]))
     assert book.adjustments is None
     assert sweep(book, history, venue()).equals(sweep(plain, history, venue()))
+
+
+def test_an_addition__averages_entries_and_asks_its_margin_of_the_leverage() -> None:
+    """10x from 50,000 and again from 40,000: as one entry at 45,000 at 10x, liquidated at 45,000 x 0.9 / 0.995."""
+    history = market(50_000.0, 46_000.0, 46_000.0)
+    for columns, margin in (({"price": 40_000.0}, 9_000.0), ({}, 9_600.0), ({"margin_change": 0.0}, 5_000.0)):
+        book = Book(position(50_000.0), change(1, quantity_change=1.0, **columns))
+        entry = (50_000 + columns.get("price", 46_000)) / 2
+        row = sweep(book, history, venue()).row(0, named=True)
+        assert row["liquidation_price"] == pytest.approx((2 * entry - margin) / (2 * (1 - RATE)))
+        assert row["bankruptcy_price"] == pytest.approx(entry - margin / 2)
+        assert (row["quantity"], row["entry_notional"]) == (1.0, 50_000 + columns.get("price", 46_000))
+        assert replay(book, history, venue()).outcomes["entry_notional"].item() == row["entry_notional"]
+
+
+def test_an_addition_to_an_inverse_position__takes_the_harmonic_mean() -> None:
+    book = Book(position(50_000.0, quantity=1e5), change(1, quantity_change=1e5, price=40_000.0))
+    row = sweep(book, market(50_000.0, 46_000.0), venue("inverse")).row(0, named=True)
+    assert row["bankruptcy_price"] == pytest.approx(2 / (1 / 50_000 + 1 / 40_000) / 1.1)
+    assert row["entry_notional"] == pytest.approx(1e5 / 50_000 + 1e5 / 40_000)
+
+
+def test_an_addition__exits_with_the_rest() -> None:
+    held = position(50_000.0, exit_time=START + 2 * HOUR)
+    row = sweep(Book(held, change(1, quantity_change=3.0)), market(50_000.0, 48_000.0, 51_000.0), venue())
+    assert row["realised_pnl"].item() == pytest.approx(1_000 + 3 * 3_000)
+    assert row["fill_notional"].item() == 4 * 51_000
+
+
+@pytest.mark.parametrize("basis", ["mark", "entry"])
+@pytest.mark.parametrize("model", ["marginal", "flat"])
+def test_an_addition__is_looked_up_at_the_new_size(basis: str, model: str) -> None:
+    """What grew is liquidated where what was opened at the same size and price is."""
+    table = TierTable(name="two", model=model, floors=[0.0, 60_000.0], rates=[0.01, 0.05])
+    contract = Contract(symbol="BTCUSDT", basis=basis, tables=(table,))
+    rules = Venue(name="hand", title="By hand", contracts={"BTCUSDT": contract})
+    history = market(50_000.0, 50_000.0)
+    grown = sweep(Book(position(50_000.0), change(1, quantity_change=1.0)), history, rules)
+    whole = sweep(Book(position(50_000.0, quantity=2.0)), history, rules)
+    alone = sweep(Book(position(50_000.0)), history, rules)
+    assert grown["liquidation_price"].item() == pytest.approx(whole["liquidation_price"].item(), rel=1e-14)
+    assert grown["liquidation_price"].item() > alone["liquidation_price"].item() + 100
+
+
+def test_limits__hold_after_each_addition() -> None:
+    table = TierTable(name="two", floors=[0.0, 60_000.0], rates=[0.01, 0.02], max_leverages=[20, 5], cap=1e6)
+    rules = venue().with_(tables=(table,))
+    history, grown = market(50_000.0, 50_000.0, 50_000.0), change(1, quantity_change=1.0)
+    with pytest.raises(
+        DataError, match=r"adjustments: a position's leverage must be within .* after each addition"
+    ):
+        sweep(Book(position(50_000.0), grown), history, rules)
+    with pytest.raises(DataError, match=r"adjustments: a position's size must be one its tiers cover after each"):
+        sweep(Book(position(50_000.0), change(1, quantity_change=100.0)), history, rules)
+    assert sweep(Book(position(50_000.0), grown), history, rules, leverage_limit="filter").is_empty()
+    capped = sweep(Book(position(50_000.0), grown), history, rules, leverage_limit="cap")
+    assert capped["leverage"].item() == 5
+    late = Book(position(50_000.0, exit_time=START + HOUR), change(2, quantity_change=1.0))
+    assert sweep(late, history, rules)["outcome"].item() == "exited"
+
+
+@pytest.mark.parametrize(("side", "s"), [("long", 1), ("short", -1)])
+def test_in_accounts__an_addition_is_another_leg_and_both_come_to_one_price(side: str, s: int) -> None:
+    held = position(50_000.0, side=side)
+    added = change(1, quantity_change=0.5, price=48_000.0)
+    rules, opens = venue(), (50_000.0, 49_000.0, 49_000.0)
+    price = sweep(Book(held, added), market(*opens), rules)["liquidation_price"].item()
+    wallet = 5_000.0 + 2_400.0
+    leg = {"account_id": [1, 1], "symbol": ["BTCUSDT"] * 2, "side": [side] * 2, "quantity": [1.0, 0.5]}
+    legs = leg | {"entry_price": [50_000.0, 48_000.0], "entry_time": [START, START + HOUR]}
+    for nudge, liquidated in ((-1e-9, s > 0), (1e-9, s < 0)):
+        reached = price * (1 + nudge)
+        ends = {"low": min(reached, 49_000.0), "high": max(reached, 49_000.0)}
+        last = pl.lit(START + 2 * HOUR) == pl.col("time")
+        bars = market(*opens).bars.with_columns(
+            **{name: pl.when(last).then(value).otherwise(name) for name, value in ends.items()}
+        )
+        history = Market(bars, gap_limit=None)
+        isolated = sweep(Book(held, added), history, rules)["liquidated"].item()
+        accounts = sweep_accounts(Accounts({"account_id": [1], "wallet": [wallet]}, legs), history, rules).accounts
+        assert isolated == accounts["liquidated"].item() == liquidated

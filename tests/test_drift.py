@@ -32,7 +32,7 @@ class State(NamedTuple):
     quantity: float
 
 
-def state_at(row: dict, charges: Charges, changes: Changes, history: Market, moment: int) -> State:
+def state_at(row: dict, charges: Charges, changes: Changes, history: Market, moment: int, release: str) -> State:
     """Return the level just before a moment's own charge and changes, of a linear position under one rate."""
     sign = 1 if row["side"] == "long" else -1
     entry, quantity, since = row["entry_price"], row["quantity"], milliseconds(row["entry_time"])
@@ -42,7 +42,12 @@ def state_at(row: dict, charges: Charges, changes: Changes, history: Market, mom
         if bar == len(history.times) or history.times[bar] >= moment:
             break
         paid = sum(amount for stamp, _, amount in charges if since < stamp <= time)
-        margin += added - sign * quantity * paid + sign * closed * (history.bars["open"][bar] - entry)
+        margin -= sign * quantity * paid
+        if release == "pro_rata":
+            margin *= (quantity - closed) / quantity
+        else:
+            margin += sign * closed * (history.bars["open"][bar] - entry)
+        margin += added
         quantity, since = quantity - closed, time
     paid = sum(amount for stamp, opening, amount in charges if stamp > since and opening < moment)
     return State((sign * (entry + paid) - margin / quantity) / (sign - RATE), quantity)
@@ -63,7 +68,12 @@ def charges_of(history: Market) -> Charges:
 
 
 def plain(
-    outcomes: pl.DataFrame, history: Market, grid: LevelGrid, side: str, adjustments: pl.DataFrame
+    outcomes: pl.DataFrame,
+    history: Market,
+    grid: LevelGrid,
+    side: str,
+    adjustments: pl.DataFrame,
+    release: str = "pro_rata",
 ) -> np.ndarray:
     """Return the millionths of a base unit in each cell, asking position by position and column by column."""
     cells, edges, charges = (
@@ -79,7 +89,7 @@ def plain(
         )
         for column, end in enumerate(map(int, grid.ends)):
             if milliseconds(row["entry_time"]) <= end <= ended:
-                level, quantity = state_at(row, charges, changes, history, end)
+                level, quantity = state_at(row, charges, changes, history, end, release)
                 if edges[0] <= level < edges[-1]:
                     cells[bisect_right(edges, level) - 1, column] += round(quantity * row["weight"] * 1e6)
     return cells
@@ -167,20 +177,21 @@ def test_no_funding__means_one_piece_a_position_and_the_same_cells() -> None:
     np.testing.assert_array_equal(still.triggered["short"], moved.triggered["short"])
 
 
-@pytest.mark.parametrize("drift", [False, True])
-def test_adjusted_books__move_as_the_formula_asked_anew_says(drift: bool) -> None:
+@pytest.mark.parametrize(("drift", "release"), [(False, "keep"), (True, "keep"), (True, "pro_rata")])
+def test_adjusted_books__move_as_the_formula_asked_anew_says(drift: bool, release: str) -> None:
+    rules = venue().with_(release=release)
     history = funded(market(bars=120))
     rows = positions(history, count=200)
     changes = changes_of(history, rows)
     assert changes.height > 60
     book = Book(rows, changes)
     prices = history if drift else history.without_funding()
-    outcomes = sweep(book, prices, venue(), leverage_limit="cap")
+    outcomes = sweep(book, prices, rules, leverage_limit="cap")
     grid = level_grid(history, "A", bins=80, columns=60)
-    found = levels_of(book, history, venue(), grid, drift=drift, measure="quantity")
+    found = levels_of(book, history, rules, grid, drift=drift, measure="quantity")
     for side, cells in (("long", found.long), ("short", found.short)):
-        np.testing.assert_array_equal(cells, plain(outcomes, prices, grid, side, changes))
-    still = levels_of(Book(rows), history, venue(), grid, drift=drift, measure="quantity")
+        np.testing.assert_array_equal(cells, plain(outcomes, prices, grid, side, changes, release))
+    still = levels_of(Book(rows), history, rules, grid, drift=drift, measure="quantity")
     assert not np.array_equal(found.long, still.long)
 
 

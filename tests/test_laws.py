@@ -35,6 +35,7 @@ from random_cases import (
 from reference import interval_of
 from test_sweep_reference import swept
 
+from backtest.engine.notional import completed
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
@@ -178,7 +179,10 @@ def test_sweep__a_stop_further_away_is_never_reached_earlier(case: Case) -> None
     case = waiting(case)
     notional = pl.col("quantity") * pl.max_horizontal("entry_price", 1 / pl.col("entry_price"), 1)
     safe = case.positions.drop("leverage", strict=False).with_columns(margin=notional * 1e6)
-    case = case._replace(positions=safe, venue=case.venue.with_(closing_fee="none", closing_fee_rate=0.0))
+    case = case._replace(
+        positions=safe,
+        venue=case.venue.with_(closing_fee="none", closing_fee_rate=0.0, margin_includes_closing_fee=False),
+    )
     case = case._replace(options=case.options | {"tiers": "strict"}, venue=single_rate(case.venue))
     times = []
     for distance in (0.01, 0.02, 0.05, 0.2):
@@ -267,7 +271,11 @@ def test_sweep__an_inverse_long_is_a_linear_short_at_one_over_the_price(seed: in
     numbers = Numbers("dyadic", "inverse")  # powers of two, whose inverses are exact
     history = replace(regular_history(rng, numbers, 64, stamp_every=4 * HOUR), prices=powers_of_two(rng, 64))
     rules = {} if rng.random() < 0.5 else {"closing_fee": "at_mark", "closing_fee_rate": 1 / 1024}
-    rules = {"closing_fee": "none", "closing_fee_rate": 0.0} | rules  # one at bankruptcy is not exact
+    rules = {
+        "closing_fee": "none",
+        "closing_fee_rate": 0.0,
+        "margin_includes_closing_fee": False,
+    } | rules  # one at bankruptcy is not exact
     case = waiting(case_of(rng, history, random_entries(rng, history, 90), **rules))
     mirrored = case._replace(
         bars=case.bars.with_columns(
@@ -292,7 +300,16 @@ def test_sweep__a_constant_requirement_mirrors_long_and_short(seed: int, kind: s
     c = 1.0 if kind == "face_value" else 2 * float(np.median(history.prices["open"]))
     assume(history.prices["high"].max() < c or kind == "face_value")
     held["entry_price"] = np.clip(held["entry_price"], 1 / 128, 127 / 128) if c == 1 else np.full(90, c / 2)
-    case = case_of(rng, history, held, highest=c, basis="entry", closing_fee="none", closing_fee_rate=0.0)
+    case = case_of(
+        rng,
+        history,
+        held,
+        highest=c,
+        basis="entry",
+        closing_fee="none",
+        closing_fee_rate=0.0,
+        margin_includes_closing_fee=False,
+    )
     mirrored = case._replace(
         bars=case.bars.with_columns(
             **{name: c - pl.col(other) for name, other in zip(BAR, UPSIDE_DOWN, strict=True)}
@@ -302,7 +319,8 @@ def test_sweep__a_constant_requirement_mirrors_long_and_short(seed: int, kind: s
             -pl.col("entry_price", "stop_price", "take_profit_price") + c
         ),
     )
-    assert_mirror(swept(case), swept(mirrored), lambda price: c - price, MONEY[1:])
+    money = [name for name in MONEY if name != "fill_notional"]
+    assert_mirror(swept(case), swept(mirrored), lambda price: c - price, money)
 
 
 def regular_history(rng: Rng, numbers: Numbers, length: int, stamp_every: int | None) -> History:
@@ -364,7 +382,12 @@ def assert_mirror(
 
 
 def single_rate(venue: Venue) -> Venue:
-    return venue.with_(tables=(TierTable(name="one", rates=[0.004]),), closing_fee="none", closing_fee_rate=0.0)
+    return venue.with_(
+        tables=(TierTable(name="one", rates=[0.004]),),
+        closing_fee="none",
+        closing_fee_rate=0.0,
+        margin_includes_closing_fee=False,
+    )
 
 
 @lawful
@@ -409,7 +432,7 @@ def ledger(case: Case) -> pl.DataFrame:
     ended = ended.with_columns(pl.col("part", "margin_added", "earned_before").fill_null(0.0))
     q, entry, kind = pl.col("quantity"), pl.col("entry_price"), pl.col("kind")
     entry_notional = pl.when(kind == "inverse").then(q / entry).when(kind == "linear").then(q * entry).otherwise(q)
-    given = pl.col("margin") if "margin" in ended.columns else entry_notional / pl.col("leverage")
+    given = completed(ended, case.venue.contracts_of(ended["symbol"].unique()))["margin"]
     return ended.with_columns(
         put_in=given + pl.col("margin_added"),
         earned_last=SIDE * (q - pl.col("part")) * move(pl.col("fill_price")),

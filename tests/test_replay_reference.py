@@ -7,6 +7,7 @@ import os
 import numpy as np
 import polars as pl
 import pytest
+from random_cases import with_additions
 from replay_cases import Coupled, coupled_case, few, taking_over
 from replay_reference import World, reference_replay
 
@@ -38,6 +39,8 @@ def replayed(coupled: Coupled, threads: int = 1) -> Replay:
 def referred(coupled: Coupled) -> World:
     case = coupled.case
     total = float(np.sum(case.positions["quantity"].to_numpy()))
+    if case.adjustments is not None:
+        total += case.adjustments["quantity_change"].clip(lower_bound=0.0).sum()
     options = {name: value for name, value in case.options.items() if name != "entry_bar"}
     return reference_replay(
         case.positions,
@@ -148,6 +151,16 @@ def test_replay__equals_the_reference_where_steps_are_taken_over() -> None:
         rng = np.random.default_rng([number, 9])
         coupled = taking_over(coupled_case(rng), rng)
         assert_equal_to_the_reference(coupled, f"taking_over with default_rng([{number}, 9])")
+
+
+def test_replay__equals_the_reference_where_positions_grow() -> None:
+    for number in range(MARKETS // 2):
+        rng = np.random.default_rng([number, 10])
+        coupled = coupled_case(rng)
+        coupled = coupled._replace(case=with_additions(rng, coupled.case))
+        if number % 4 == 0:
+            coupled = few(coupled, 1)
+        assert_equal_to_the_reference(coupled, f"with_additions, default_rng([{number}, 10])")
 
 
 def test_replay__always_closes() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
-from random_cases import Case, random_case
+from random_cases import Case, random_case, with_additions
 
 from backtest import Book, Market, sweep
 from backtest.engine.replay.replay import Replay, replay
@@ -59,7 +59,10 @@ def assert_equal(expected: pl.DataFrame, found: Replay, title: str) -> None:
 def test_replay__without_coupling_equals_the_sweep(batch: int) -> None:
     for number in range(-(-POSITIONS // (BATCHES * A_CASE))):
         seed = [batch, number, 5]
-        case = random_case(np.random.default_rng(seed), A_CASE)
+        rng = np.random.default_rng(seed)
+        case = random_case(rng, A_CASE)
+        if number % 3 == 0:
+            case = with_additions(rng, case)
         venue = case.venue.with_(adl_trigger="never")
         options = {name: value for name, value in case.options.items() if name != "gap_limit_ms"}
         for symbol in case.positions["symbol"].unique(maintain_order=True):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from random_cases import Case, random_case
+from random_cases import Case, random_case, with_additions
 from reference import reference_outcomes
 
 from backtest import Book, Market, Venue, sweep
@@ -86,6 +86,16 @@ def test_sweep__equals_the_bar_by_bar_reference(batch: int) -> None:
         seed = [batch, number]
         case = random_case(np.random.default_rng(seed), A_CASE)
         title = f"random_case(default_rng({seed}), {A_CASE})"
+        assert_same(case, expected=referred(case), found=swept(case, 1 + number % 2), title=title)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_sweep__equals_the_reference_where_positions_grow(batch: int) -> None:
+    for number in range(-(-POSITIONS // (BATCHES * A_CASE))):
+        seed = [batch, number, 1]
+        rng = np.random.default_rng(seed)
+        case = with_additions(rng, random_case(rng, A_CASE if number % 4 else 3))
+        title = f"with_additions, default_rng({seed})"
         assert_same(case, expected=referred(case), found=swept(case, 1 + number % 2), title=title)
 
 

@@ -24,7 +24,7 @@ BUNDLED = [
     "okx",
     "primexbt",
 ]
-RULES = {"kind", "basis", "closing_fee", "trigger", "trigger_price", "takeover_price", "remainder"}
+RULES = {"kind", "basis", "closing_fee", "trigger", "trigger_price", "takeover_price", "remainder", "release"}
 CRASH = datetime(2021, 5, 19, 13, tzinfo=UTC)
 
 BROKEN = """

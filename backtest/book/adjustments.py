@@ -1,4 +1,4 @@
-"""Adjustments of open positions: margin added or withdrawn, partial closes."""
+"""Adjustments of open positions: margin added or withdrawn, parts added or closed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from backtest.schemas.validation import named_alike, offence
 
 
 def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.DataFrame:
-    """Return adjustments with both change columns and the row of their position, in order of row and time.
+    """Return adjustments with all their columns and the row of their position, in order of row and time.
 
     Parameters
     ----------
     adjustments
-        ``position_id, time``, ``margin_change`` or ``quantity_change`` or both.
+        ``position_id, time``, ``margin_change`` or ``quantity_change`` or both, optionally ``price``.
     positions
         The positions they belong to.
 
     Returns
     -------
     The columns above and no others, and ``row``: the position's, counted from zero; without adjustments that
-    change nothing.
+    change nothing. A null ``margin_change`` is the initial margin of an addition.
 
     Raises
     ------
     DataError
-        For unknown positions, times not after the entry, positive quantity changes, closing more than is open.
+        For unknown positions, times not after the entry, closing more than is open.
     """
     if not {"margin_change", "quantity_change"} & set(adjustments.columns):
         raise DataError(
@@ -34,32 +34,24 @@ def check_adjustments(adjustments: pl.DataFrame, positions: pl.DataFrame) -> pl.
             f"(there are {', '.join(adjustments.columns)})"
         )
     adjustments = named_alike(adjustments, "position_id", positions.schema["position_id"])
-    changes = (
-        pl.col(name) if name in adjustments.columns else pl.lit(0.0).alias(name)
-        for name in ("margin_change", "quantity_change")
-    )
-    complete = adjustments.select("position_id", "time", *changes)  # own columns might have the names below
+    missing = {"margin_change": None, "quantity_change": 0.0, "price": None}
+    absent = [pl.lit(value, pl.Float64).alias(n) for n, value in missing.items() if n not in adjustments.columns]
+    complete = adjustments.with_columns(absent).select(
+        "position_id", "time", *missing
+    )  # own columns may be named row
+    part, margin = pl.col("quantity_change"), pl.col("margin_change")
+    complete = complete.with_columns(pl.when(part > 0).then(margin).otherwise(margin.fill_null(0.0)))
     held = positions.lazy().select("position_id", "entry_time", "quantity").with_row_index("row")
     joined = complete.lazy().join(held, on="position_id", how="left", maintain_order="left").collect()
     _refuse(joined, "position_id must be one of the positions'", (), pl.col("row").is_null())
-    _refuse(
-        joined,
-        "time must lie after the entry",
-        ("time", "entry_time"),
-        pl.col("time") <= pl.col("entry_time"),
-    )
-    closes = pl.col("quantity_change")
-    _refuse(joined, "quantity_change must not be positive (it closes a part)", ("quantity_change",), closes > 0)
-    left = pl.col("quantity") + closes.sum().over("position_id")
-    _refuse(
-        joined,
-        "what is closed must be less than the quantity (close all of it by exit_time)",
-        ("quantity", "quantity_change"),
-        left <= 0,
-    )
-    changes_something = (pl.col("margin_change") != 0) | (closes != 0)
-    kept = joined.filter(changes_something).drop("entry_time", "quantity")
-    return kept.sort("row", "time", maintain_order=True)
+    late = pl.col("time") <= pl.col("entry_time")
+    _refuse(joined, "time must lie after the entry", ("time", "entry_time"), late)
+    joined = joined.sort("row", "time", maintain_order=True)
+    left = pl.col("quantity") + part.cum_sum().over("position_id")
+    rule = "what is closed must be less than the quantity (close all of it by exit_time)"
+    _refuse(joined, rule, ("quantity", "quantity_change"), left <= 0)
+    kept = joined.filter((margin != 0) | (part != 0) | margin.is_null())
+    return kept.drop("entry_time", "quantity")
 
 
 def _refuse(joined: pl.DataFrame, sentence: str, names: tuple[str, ...], bad: pl.Expr) -> None:

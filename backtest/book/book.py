@@ -32,7 +32,8 @@ class Book:
         columns are carried through to the outcomes.
     adjustments
         ``position_id, time`` and ``margin_change`` (added, or withdrawn where negative), ``quantity_change`` (the
-        part closed, negative) or both.
+        part added, or closed where negative) or both; optionally ``price`` of the part (null: the mark's opening).
+        A null ``margin_change`` of an addition is its initial margin at the selected leverage.
     assumptions
         Sentences about the origin of a synthetic book, printed with each result.
     survival
@@ -111,6 +112,11 @@ class Book:
         return self.adjustments is not None or any(
             self.positions[name].null_count() < len(self) for name in planned
         )
+
+    @property
+    def has_additions(self) -> bool:
+        """Whether any adjustment adds to a position."""
+        return self.adjustments is not None and bool((self.adjustments["quantity_change"] > 0).any())
 
     def _check_names(self) -> None:
         added = (*OUTCOME_COLUMNS, "surviving_weight")

@@ -65,10 +65,9 @@ def _initial_margins(frame: pl.DataFrame, contracts: Sequence[Contract]) -> pl.E
         return entry_notional(contracts) / pl.col("leverage")
     found, by_symbol = pl.Series(np.empty(frame.height)), {own.symbol: own for own in contracts}
     for (symbol,), rows in frame.with_row_index("row").group_by("symbol"):
-        given = {name: rows[name].to_numpy() for name in ("quantity", "entry_price")}
-        given["side"] = rows["side"].replace_strict({"long": 1.0, "short": -1.0}, return_dtype=pl.Float64).to_numpy()
-        leverage = rows["leverage"].fill_null(1.0).to_numpy()
-        margins = initial_margin(by_symbol[str(symbol)], leverage=leverage, **given)
+        rows = rows.with_columns(pl.col("leverage").fill_null(1.0), side=1.0 - 2.0 * pl.col("side").to_physical())
+        given = {name: rows[name].to_numpy() for name in ("side", "quantity", "entry_price", "leverage")}
+        margins = initial_margin(by_symbol[str(symbol)], **given)
         found[rows["row"]] = pl.Series(margins)
     return found
 

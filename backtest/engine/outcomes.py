@@ -49,15 +49,17 @@ def named(
     ----------
     contracts : of the positions' symbols
     outcome : what the codes of ``outcome`` mean
-    arrays : (n,) by the name of their column
+    arrays : (n,) by the name of their column; ``grown``, what additions add to entry notionals, may be empty
     tiers : as :func:`tiers_of` returns them
     names : of the columns, in order: those of the arrays, and what follows from them and from the positions
     """
-    found: dict[str, Any] = {name: columns.numbers(array) for name, array in arrays.items()} | {
+    found: dict[str, Any] = {name: columns.numbers(array) for name, array in arrays.items()}
+    opened = entry_notional(contracts)
+    found |= {
         "outcome": columns.categories(outcome, arrays["outcome"]),
         "liquidated": pl.Series(arrays["outcome"] == OutcomeCode.LIQUIDATED),
         "outcome_time": columns.times(arrays["outcome_time"]),
-        "entry_notional": entry_notional(contracts),
+        "entry_notional": opened if arrays["grown"].size == 0 else opened + found["grown"],
         "contract_kind": contract_kind(contracts),
         **tiers,
     }

@@ -110,6 +110,7 @@ class Outcomes(NamedTuple):
     shortfall: Floats
     realised_pnl: Floats
     tier_rate: Floats
+    grown: Floats  #: notional of additions; or none where there are none
 
 
 NO_TIME = -(2**63)

@@ -78,8 +78,9 @@ ADJUSTMENTS = Schema(
     (
         Column("position_id", pl.Int64, or_text=True),
         Column("time", Time, IN_RANGE),
-        Column("margin_change", pl.Float64, FINITE, required=False),
+        Column("margin_change", pl.Float64, FINITE, required=False, nullable=True),
         Column("quantity_change", pl.Float64, FINITE, required=False),
+        Column("price", pl.Float64, POSITIVE, required=False, nullable=True),
     ),
 )
 

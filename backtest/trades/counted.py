@@ -47,7 +47,7 @@ NEEDED = [
 
 def margin_of(lives: Lives, quantity: Floats, leverage: Floats) -> Floats:
     """Return the margin that a leverage asks for."""
-    return np.asarray(lives.notional(quantity) / leverage)
+    return lives.with_fee(quantity, lives.notional(quantity) / leverage)
 
 
 def highest_leverage(lives: Lives, trades: pl.DataFrame, keep: Keep) -> tuple[Floats, Flags]:
@@ -56,7 +56,7 @@ def highest_leverage(lives: Lives, trades: pl.DataFrame, keep: Keep) -> tuple[Fl
     quantity = own["quantity"].to_numpy()
     needs_search = keep == "stake" or (lives.contract.requirement_is_constant and not lives.table.by_size)
     if keep == "size" and not needs_search:
-        needed, _ = lives.needed(quantity, np.ones(quantity.size))
+        needed = lives.without_fee(quantity, lives.needed(quantity, np.ones(quantity.size))[0])
         limits = lives.limits(quantity)
         with np.errstate(divide="ignore"):
             survived = np.where(needed > 0, lives.notional(quantity) / needed, np.inf)

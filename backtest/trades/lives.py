@@ -121,6 +121,8 @@ class Lives:
         """Return margins that cover a requirement and the closing fee that depends on the margin itself."""
         if not self.contract.bankruptcy_fee_rate:
             return margin
+        if self.contract.margin_includes_closing_fee:
+            return self.with_fee(quantity, margin)
         at_zero, rise = self._reserve(quantity)
         with_fee = (margin + at_zero) / (1.0 - rise)
         if self.kind == ContractKind.FACE_VALUE:  # its fee does not change with the price, until that is nothing
@@ -128,6 +130,26 @@ class Lives:
             return np.where(with_fee < whole, with_fee, np.maximum(margin, whole))
         with np.errstate(invalid="ignore"):  # minus infinity, where no margin is liquidated
             return np.where(at_zero + rise * with_fee > 0, with_fee, margin)
+
+    def _fee(self, quantity: Floats, margin: Floats) -> Floats:
+        """Return the closing fee at the price where a margin is used up."""
+        at_zero, rise = self._reserve(quantity)
+        fee = np.maximum(at_zero + rise * np.where(np.isfinite(margin), margin, 0.0), 0.0)
+        if self.kind == ContractKind.FACE_VALUE:
+            return np.where(margin < self._never_bankrupt(quantity), fee, 0.0)
+        return np.asarray(fee)
+
+    def with_fee(self, quantity: Floats, margin: Floats) -> Floats:
+        """Return margins with the closing fee, where the venue's margins include it."""
+        return margin + self._fee(quantity, margin) if self.contract.margin_includes_closing_fee else margin
+
+    def without_fee(self, quantity: Floats, margin: Floats) -> Floats:
+        """Return the margins that come to these with the closing fee."""
+        if not self.contract.margin_includes_closing_fee:
+            return margin
+        at_zero, rise = self._reserve(quantity)
+        alone = (margin - at_zero) / (1.0 + rise)
+        return np.where(self._fee(quantity, alone) > 0, alone, margin)
 
     def _never_bankrupt(self, quantity: Floats) -> Floats:
         """Return the margin from which on no positive price makes equity zero."""
@@ -143,10 +165,7 @@ class Lives:
         own, inverse = self.side * quantity, self.kind == ContractKind.INVERSE
         moved = 1 / self.entry_price - 1 / worst if inverse else worst - self.entry_price
         equity = margin + own * moved - own * (funding - self.entry_funding)
-        at_zero, rise = self._reserve(quantity)
-        reserve = np.maximum(at_zero + rise * margin, 0.0)
-        if self.kind == ContractKind.FACE_VALUE:
-            reserve = np.where(margin < self._never_bankrupt(quantity), reserve, 0.0)
+        reserve = self._fee(quantity, self.without_fee(quantity, margin))
         notional = self.notional(quantity, worst)
         levels = self._levels(quantity, leverage) + reserve
         if self.contract.requirement_is_constant:

@@ -46,7 +46,7 @@ def add_book(parser: argparse.ArgumentParser, *, instead: str = "default: a synt
     book = parser.add_argument_group("positions")
     book.add_argument("--positions", type=types.source, metavar="FILE", help=f"your positions ({instead})")
     book.add_argument(
-        "--adjustments", type=types.source, metavar="FILE", help="margin added or withdrawn, partial closes"
+        "--adjustments", type=types.source, metavar="FILE", help="margin added or withdrawn, parts added or closed"
     )
 
 

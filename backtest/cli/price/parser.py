@@ -40,7 +40,8 @@ def add_price(commands: Any) -> None:
         "--margin",
         type=types.positive,
         metavar="AMOUNT",
-        help="margin of the position (default: entry notional / leverage)",
+        help="margin of the position (default: entry notional / leverage, and the closing fee where margins "
+        "include it)",
     )
     position.add_argument(
         "--symbol", metavar="SYMBOL", help="contract (default: BTCUSDT, else the first that the venue lists)"

@@ -15,7 +15,8 @@ files (Parquet or CSV; times are UTC):
   funding      symbol, time, rate (a fraction of the notional; longs pay a positive rate)
   positions    position_id, symbol, side (long, short), entry_time, entry_price, quantity, and margin,
                leverage or both; optional: weight, exit_time, stop_price, take_profit_price
-  adjustments  position_id, time, and margin_change, quantity_change (negative: closed) or both
+  adjustments  position_id, time, and margin_change, quantity_change (negative: closed, positive: added) or both,
+               optional price (empty: the mark's opening)
 
 writes to DIR: outcomes.parquet (one row per position) and summary.json (arguments, hashes, tiers, gaps,
 counts); in batches (above) the folder outcomes, flow.parquet and other sums, and summary.json.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from backtest.engine import market_arrays
 from backtest.engine.money import COIN_UNIT, QUOTE_UNIT
@@ -21,13 +22,17 @@ from backtest.kernel.types import Floats
 MOST_UNITS, MOST_LOTS = 2.0**60, 1e18
 
 
+ADDED = {"quantity_change": pl.Float64, "share": pl.Float64, "price": pl.Float64}
+
+
 class Sums(NamedTuple):
     """Sums of a symbol's positions, and their range of prices."""
 
     number: int  #: of the symbol
-    quantity: float
+    quantity: float  #: with additions
     smallest: float
     margin: float
+    on_leverage: float  #: quantity whose initial margin may be put in later
     lowest_entry: float
     highest_entry: float
 
@@ -62,6 +67,7 @@ def _sums(admitted: Admitted, kinds: dict[int, int]) -> Iterator[Sums]:
     for number in np.unique(positions.symbol):
         own: Any = slice(None) if single else positions.symbol == number
         quantity, price = positions.quantity[own], positions.entry_price[own]
+        added = _additions(admitted, int(number))
         if positions.has_margin:
             margin = float(positions.margin[own].sum())
         else:
@@ -69,12 +75,30 @@ def _sums(admitted: Admitted, kinds: dict[int, int]) -> Iterator[Sums]:
             margin = float((notional / positions.leverage[own]).sum())
         yield Sums(
             int(number),
-            float(quantity.sum()),
-            float(quantity.min()),
+            float(quantity.sum() + added["quantity_change"].sum()),
+            float(np.append(added["quantity_change"], quantity.min()).min()),
             margin,
-            float(price.min()),
-            float(price.max()),
+            float(added["share"].sum()),
+            float(np.append(added["price"], price.min()).min()),
+            float(np.append(added["price"], price.max()).max()),
         )
+
+
+def _additions(admitted: Admitted, symbol: int) -> pl.DataFrame:
+    """Return additions to a symbol's positions: ``quantity_change``, its ``share`` at the leverage, ``price``."""
+    positions, changes = admitted.positions, admitted.adjustments
+    if changes is None:
+        return pl.DataFrame({"quantity_change": [], "share": [], "price": []}, schema_overrides=ADDED)
+    rows = changes["row"].to_numpy()
+    leverage = positions.leverage if positions.has_leverage else np.ones(positions.quantity.size)
+    own = changes.with_columns(leverage=leverage[rows], symbol=positions.symbol[rows])
+    own = own.filter(pl.col("quantity_change") > 0, symbol=symbol)
+    entry = pl.Series(positions.entry_price).gather(own["row"])
+    return own.select(
+        "quantity_change",
+        share=pl.col("quantity_change") / pl.col("leverage"),
+        price=pl.col("price").fill_null(entry),
+    )
 
 
 def lots_of(sums: tuple[Sums, ...], prepared: Prepared) -> Floats:
@@ -129,7 +153,7 @@ def require_range(
         far, near = max(high, own.highest_entry) * stretch, min(low, own.lowest_entry) / stretch
         dearest = near if kind == "inverse" else far
         worth = notional_of(ContractKind.code(kind), 1.0, dearest) if dearest > 0 else np.inf
-        total += own.quantity * worth + own.margin * stretch
+        total += (own.quantity + own.on_leverage) * worth + own.margin * stretch
     if not total * unit < MOST_UNITS:
         raise DataError(
             "positions: notionals, margins and their changes, funding and fund must add up to less than "

@@ -57,6 +57,7 @@ def plan_of(
         change_made=readonly(change_made),
         margin_change=changes.margin_change,
         quantity_change=changes.quantity_change,
+        change_price=changes.price,
         deposit_time=readonly(np.array([milliseconds(time) for time, _ in deposits], np.int64)),
         deposit=readonly(np.array([round(amount * unit) for _, amount in deposits], np.int64)),
     )

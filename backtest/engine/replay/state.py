@@ -42,10 +42,12 @@ def build(
     plan = schedule.plan_of(admitted, prepared, entrants, options, unit, threads)
     sums = sums_of(admitted, prepared)
     lots = lots_of(sums, prepared)
-    require_range(sums, prepared, options, unit, float(np.abs(plan.margin_change).sum()))
+    require_range(sums, prepared, options, unit, float(np.nansum(np.abs(plan.margin_change))))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
     count = admitted.frame.height
-    arrays = empty(entries.Found._fields, count, added=count if plan.change.size else 0)
+    arrays = empty(
+        entries.Found._fields, count, **dict.fromkeys(("added", "grown"), count if plan.change.size else 0)
+    )
     return Setup(world, plan, entrants, entries.Found(**arrays))
 
 

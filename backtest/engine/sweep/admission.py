@@ -11,11 +11,12 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.conventions import USUAL, Conventions
 from backtest.engine.notional import filled
-from backtest.engine.sweep.prepare import Prepared, prepare
+from backtest.engine.sweep.prepare import Prepared, additions_of, prepare
 from backtest.engine.sweep.refusals import ALWAYS, refuse
 from backtest.engine.sweep.survey import Survey, position_arrays, survey
 from backtest.kernel.arrays import Positions
 from backtest.kernel.sweep import admission
+from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.sweep.admission import Refusal
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Flags, readonly
@@ -24,7 +25,12 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 
 #: Refusals by size and leverage.
-BEYOND = (Refusal.BEYOND_TABLE, Refusal.BEYOND_LEVERAGE)
+BEYOND = (
+    Refusal.BEYOND_TABLE,
+    Refusal.BEYOND_LEVERAGE,
+    Refusal.GROWS_BEYOND_TABLE,
+    Refusal.GROWS_BEYOND_LEVERAGE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +46,10 @@ class Admitted:
 def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | None) -> Admitted:
     """Return the positions to sweep, after refusing, capping or leaving out what the tiers do not allow."""
     frame, adjustments = filled(book.positions, prepared.contracts), book.adjustments
-    positions = position_arrays(frame, prepared)
+    positions, additions = position_arrays(frame, prepared), additions_of(book)
     if leverage_limit == "cap":
-        frame, positions = _capped(frame, positions, prepared, threads)
-    found = survey(positions, prepared, threads)
+        frame, positions = _capped(frame, positions, prepared, additions, threads)
+    found = survey(positions, prepared, additions, threads)
     refuse(frame, positions, found, prepared, ALWAYS if leverage_limit == "filter" else tuple(Refusal)[1:])
     if leverage_limit == "filter" and found.refusals.any():
         frame, adjustments, positions = _without(found.refusals > 0, frame, adjustments, positions)
@@ -73,7 +79,7 @@ def require_tables(book: Book, prepared: Prepared) -> Survey:
         For positions opened when no table was in force.
     """
     positions = position_arrays(filled(book.positions, prepared.contracts), prepared)
-    found = survey(positions, prepared, None)
+    found = survey(positions, prepared, additions_of(book), None)
     refuse(book.positions, positions, found, prepared, (Refusal.NO_TABLE,))
     return found
 
@@ -99,13 +105,14 @@ def _without(
 
 
 def _capped(
-    frame: pl.DataFrame, positions: Positions, prepared: Prepared, threads: int | None
+    frame: pl.DataFrame, positions: Positions, prepared: Prepared, additions: Actions, threads: int | None
 ) -> tuple[pl.DataFrame, Positions]:
     """Return positions with leverage lowered to their limits, and margins raised to the initial margin there."""
     leverage, margin = np.empty((2, frame.height))
 
     def run(begin: int, stop: int) -> int:
-        return int(admission.cap(prepared.rules.rules, positions, leverage, margin, begin, stop))
+        rules = prepared.rules.rules
+        return int(admission.cap(prepared.bars, rules, positions, additions, leverage, margin, begin, stop))
 
     if not sum(in_chunks(run, frame.height, threads)):
         return frame, positions

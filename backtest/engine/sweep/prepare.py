@@ -102,17 +102,25 @@ def _distinct_leverages(book: Book, held: list[Contract]) -> dict[str, Floats]:
 def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> Actions:
     """Return planned exits and adjustments as arrays for kernels."""
     count = frame.height
-    none = pl.DataFrame({"row": [], "time": [], "margin_change": [], "quantity_change": []})
-    made = none if adjustments is None else adjustments
+    names = ("row", "time", "margin_change", "quantity_change", "price")
+    made = pl.DataFrame({name: [] for name in names}) if adjustments is None else adjustments
     return Actions(
         exit_time=exit_times(frame, count),
         stop_price=prices_or_nan(frame, "stop_price", count),
         take_profit_price=prices_or_nan(frame, "take_profit_price", count),
         row=readonly(made["row"].to_numpy().astype(np.int64)),
         time=readonly(made["time"].to_physical().to_numpy().astype(np.int64)),
-        margin_change=readonly(made["margin_change"].to_numpy().astype(np.float64)),
-        quantity_change=readonly(made["quantity_change"].to_numpy().astype(np.float64)),
+        margin_change=prices_or_nan(made, "margin_change", 0),
+        quantity_change=prices_or_nan(made, "quantity_change", 0),
+        price=prices_or_nan(made, "price", 0),
     )
+
+
+def additions_of(book: Book) -> Actions:
+    """Return planned exits and adjustments where any of these adds to a position; else none."""
+    if book.has_additions:
+        return actions_of(book.positions, book.adjustments)
+    return actions_of(book.positions.clear(), None)
 
 
 def exit_times(frame: pl.DataFrame, count: int) -> Any:
@@ -123,7 +131,7 @@ def exit_times(frame: pl.DataFrame, count: int) -> Any:
 
 
 def prices_or_nan(frame: pl.DataFrame, name: str, count: int) -> Any:
-    """Return a column of prices, NaN for none, where it is missing ``count`` of them."""
+    """Return a column of numbers, NaN for none, where it is missing ``count`` of them."""
     if name not in frame.columns:
         return readonly(np.full(count, np.nan))
-    return readonly(frame[name].fill_null(float("nan")).to_numpy())
+    return readonly(frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy())

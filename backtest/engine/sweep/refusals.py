@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.engine.notional import selected_leverage
-from backtest.engine.sweep.prepare import Prepared
+from backtest.engine.sweep.prepare import Prepared, actions_of
 from backtest.engine.sweep.survey import Survey
 from backtest.errors import BacktestError, DataError
 from backtest.kernel.arrays import Positions
@@ -76,8 +76,16 @@ def _error(
             remedies=(("leverage_limit", "filter"),),
         )
     leverage = frame[row].select(selected_leverage(frame, [contract])).item()
-    limits = np.empty((2, frame.height))
-    cap(prepared.rules.rules, positions, limits[0], limits[1], row, row + 1)
+    if reason in (Refusal.GROWS_BEYOND_TABLE, Refusal.GROWS_BEYOND_LEVERAGE):
+        table = reason == Refusal.GROWS_BEYOND_TABLE
+        rule = "size must be one its tiers cover" if table else "leverage must be within the limit of its tier"
+        return DataError(
+            f"adjustments: a position's {rule} after each addition: {who}{shown}, leverage={leverage:.10g}); add "
+            "less, or leave the position out",
+            remedies=(*(() if table else (("leverage_limit", "cap"),)), ("leverage_limit", "filter")),
+        )
+    limits, none = np.empty((2, frame.height)), actions_of(frame.clear(), None)
+    cap(prepared.bars, prepared.rules.rules, positions, none, limits[0], limits[1], row, row + 1)
     return DataError(
         f"positions: leverage must be within the limit of its tier: {who}{shown}, leverage={leverage:.10g}, "
         f"limit={limits[0][row]:.10g}); lower it, or leave it out",

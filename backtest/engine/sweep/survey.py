@@ -11,6 +11,7 @@ import polars as pl
 from backtest.engine.sweep.prepare import Prepared
 from backtest.kernel.arrays import Positions
 from backtest.kernel.sweep import admission
+from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.sweep.admission import Refusal
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Bytes, Flags, readonly
@@ -28,14 +29,14 @@ class Survey:
         return np.isin(self.refusals, reasons)
 
 
-def survey(positions: Positions, prepared: Prepared, threads: int | None) -> Survey:
+def survey(positions: Positions, prepared: Prepared, actions: Actions, threads: int | None) -> Survey:
     """Return the refused positions of a book, and the trees that the rest needs."""
     refusals = np.empty(positions.side.size, np.uint8)
 
     def run(begin: int, stop: int) -> Flags:
         used = np.zeros(len(prepared.rules.trees), np.bool_)
         rules = prepared.rules.rules
-        admission.survey(prepared.bars, prepared.funding, rules, positions, refusals, used, begin, stop)
+        admission.survey(prepared.bars, prepared.funding, rules, positions, actions, refusals, used, begin, stop)
         return used
 
     parts = in_chunks(run, refusals.size, threads) or [run(0, 0)]

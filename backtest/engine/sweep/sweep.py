@@ -105,7 +105,8 @@ def sweep(
     positions = admitted.positions
     groups = groups_of(prepared.rules.rules, positions.symbol, positions.entry_time)
     warn_of_substitutes(book, prepared.rules, groups)
-    found = Outcomes(**outcomes.empty(Outcomes._fields, admitted.frame.height))
+    count = admitted.frame.height
+    found = Outcomes(**outcomes.empty(Outcomes._fields, count, grown=count if book.has_additions else 0))
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
     tested = conventions.entry_bar == "tested"
 

@@ -121,13 +121,23 @@ class _Rounds:
         own = self.adjustments
         if own is not None:
             own = own.filter(pl.col("position_id").is_in(positions["position_id"].implode()))
-            own = own.select("position_id", "time", "margin_change", "quantity_change")
+            own = own.select("position_id", "time", "margin_change", "quantity_change", "price")
         return sweep(Book(positions, own), self.market, self.venue, **self.options)
 
     def _adjust(self, position: Any, time: Any, amount: float) -> None:
         one = pl.DataFrame(
-            {"position_id": [position], "time": [time], "margin_change": [amount], "quantity_change": [0.0]},
-            schema_overrides={"position_id": self.positions.schema["position_id"], "time": Time},
+            {
+                "position_id": [position],
+                "time": [time],
+                "margin_change": [amount],
+                "quantity_change": [0.0],
+                "price": [None],
+            },
+            schema_overrides={
+                "position_id": self.positions.schema["position_id"],
+                "time": Time,
+                "price": pl.Float64,
+            },
         )
         before = one.clear() if self.adjustments is None else self.adjustments.select(one.columns)
         self.adjustments = pl.concat([before, one])

@@ -53,6 +53,14 @@ def equity(
 
 
 @helper
+def average_entry(kind: int, quantity: float, entry_price: float, added: float, price: float) -> float:
+    """Return the entry price of a position with an addition: the mean, of an inverse contract the harmonic one."""
+    if kind == ContractKind.INVERSE:
+        return (quantity + added) / (quantity / entry_price + added / price)
+    return (quantity * entry_price + added * price) / (quantity + added)
+
+
+@helper
 def margin_kept(pro_rata: bool, margin: float, share: float, realised: float) -> float:
     """Return the margin a reduction leaves; ``share`` is the part of the quantity that stays open."""
     return margin * share if pro_rata else margin + realised

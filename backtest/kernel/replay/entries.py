@@ -71,6 +71,7 @@ class Found(NamedTuple):
     fund_effect: Floats
     clawed: Floats
     added: Floats  #: margin that holders added, less what reductions paid out; or none where none was planned
+    grown: Floats  #: notional of additions; or none where none was planned
     pnl_at_end: Floats  #: what is still open is added at the end
     begun: Flags  #: its liquidation began, however it ended
     moved_entry_price: Floats  #: as entered, under the offset of the mark
@@ -104,7 +105,7 @@ def free_place(w: World) -> int:
 def clear(book: Records, i: int) -> None:
     """Clear a place. (Copying a record whole makes the compiler move it byte by byte: minutes.)"""
     book[i]["balance"] = book[i]["pocket"] = book[i]["fees"] = book[i]["fund_effect"] = book[i]["clawed"] = 0
-    book[i]["added"] = 0
+    book[i]["added"], book[i]["grown"] = 0, 0.0
     book[i]["paid"] = book[i]["equity"] = book[i]["fill_price"] = book[i]["fill_notional"] = 0.0
     book[i]["filled"] = book[i]["taken"] = book[i]["deleveraged"] = book[i]["done"] = 0.0
     book[i]["given_price"] = book[i]["given_notional"] = book[i]["given_equity"] = 0.0
@@ -192,6 +193,7 @@ def write_outcome(w: World, found: Found, i: int) -> None:
     found.fund_effect[p] = held["fund_effect"] / unit
     if found.added.shape[0] > 0:
         found.added[p] = held["added"] / unit
+        found.grown[p] = held["grown"]
     found.pnl_at_end[p] = (held["pocket"] + held["balance"] + held["fees"]) / unit
     found.begun[p] = held["begun"] > 0
     if outcome == OutcomeCode.UNKNOWN:

@@ -7,6 +7,7 @@ import numpy as np
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula, position
+from backtest.kernel.margin.position import Segment
 from backtest.kernel.replay import position_index
 from backtest.kernel.replay.clawback import cover
 from backtest.kernel.replay.codes import HELD, LOCKED, MARKET, TRADERS
@@ -20,12 +21,14 @@ from backtest.kernel.replay.state import (
     World,
     factor,
     liquidation_price_at,
+    rules_of,
     sign,
     terms,
     units,
     value,
     whole,
 )
+from backtest.kernel.sweep.adjustments import margin_added
 
 
 @helper
@@ -112,41 +115,69 @@ def move_to_pocket(w: World, i: int, amount: int) -> None:
 
 
 @part
-def adjust(w: World, i: int, row: int, made: int, margin_change: float, quantity_change: float) -> None:
-    """Change a position's margin, or close a part of it at the opening; ``made`` are the charges until then."""
+def adjust(
+    w: World, i: int, row: int, made: int, margin_change: float, quantity_change: float, price: float
+) -> None:
+    """Change margin or quantity at the opening; ``made`` are the charges until then, prices as in the history."""
     if w.book[i]["status"] != HELD:
         return
     own = terms(w.groups, w.tiers, w.book, i)
-    unit = w.settings[0]["unit"]
-    price = w.bars[row]["mark_open"] * factor(w.symbols, own.symbol)
     now = w.charges[made]["cumulative"]
-    share, pro_rata = w.book[i]["share"], w.settings[0]["pro_rata"] != 0
-    closed, added = -quantity_change * share, margin_change * share
+    price = (w.bars[row]["mark_open"] if np.isnan(price) else price) * factor(w.symbols, own.symbol)
+    share = w.book[i]["share"]
+    part, put_in = quantity_change * share, margin_change * share
     paid = pay_funding(w, i, now)
-    realised = formula.result(own.kind, own.side, closed, own.entry_price, price)
-    left = own.quantity - closed
-    if closed > 0.0:
-        lots, balance = w.book[i]["lots"], w.book[i]["balance"]
-        sold = min(lots - 1, whole(np.rint(lots * (closed / own.quantity))))
-        received = units((own.side * closed) * value(own.kind, price) * unit)
-        post(w.cash, MARKET, TRADERS, received)
-        stock_move(w, own.symbol, 0, 1, whole(own.side) * sold)
-        kept = units(balance * (left / own.quantity)) if pro_rata else balance + received
-        move_to_pocket(w, i, (balance + received) - kept)
-        w.book[i]["balance"] = kept
-        w.book[i]["lots"] = lots - sold
-        charge_trading_fee(w, i, row, formula.notional(own.kind, closed, price))
-    change = units(added * unit)
+    before = own.margin - paid
+    if part > 0.0:
+        put_in = margin_added(rules_of(w.groups, w.tiers), own.group, own.side, part, price, own.leverage, put_in)
+        w.book[i]["entry_price"] = formula.average_entry(own.kind, own.quantity, own.entry_price, part, price)
+        w.book[i]["margin"] = before + put_in
+        buy(w, i, row, own, part, price)
+    else:
+        pro_rata, open_share = w.settings[0]["pro_rata"] != 0, (own.quantity + part) / own.quantity
+        realised = formula.result(own.kind, own.side, -part, own.entry_price, price)
+        w.book[i]["margin"] = formula.margin_kept(pro_rata, before, open_share, realised) + put_in
+        if part < 0.0:
+            reduce(w, i, row, own, -part, price, open_share)
+    change = units(put_in * w.settings[0]["unit"])
     w.book[i]["balance"] += change
     move_to_pocket(w, i, -change)
     w.book[i]["paid"] += paid
-    w.book[i]["quantity"] = left
-    w.book[i]["margin"] = formula.margin_kept(pro_rata, own.margin - paid, left / own.quantity, realised) + added
+    w.book[i]["quantity"] = own.quantity + part
     w.book[i]["entry_funding"] = now
     w.book[i]["start"] = row - w.symbols[own.symbol]["first"]
     rekey(w, i)
     if i == w.settings[0]["trace"]:
-        note(w, i, row, ADJUSTED, price, closed, now, price)
+        note(w, i, row, ADJUSTED, price, abs(part), now, price)
+
+
+@part
+def reduce(w: World, i: int, row: int, own: Segment, closed: float, price: float, open_share: float) -> None:
+    """Sell a part, and pay out its margin and result where the venue releases them."""
+    lots, balance = w.book[i]["lots"], w.book[i]["balance"]
+    sold = min(lots - 1, whole(np.rint(lots * (closed / own.quantity))))
+    received = units((own.side * closed) * value(own.kind, price) * w.settings[0]["unit"])
+    post(w.cash, MARKET, TRADERS, received)
+    stock_move(w, own.symbol, 0, 1, whole(own.side) * sold)
+    kept = units(balance * open_share) if w.settings[0]["pro_rata"] != 0 else balance + received
+    move_to_pocket(w, i, (balance + received) - kept)
+    w.book[i]["balance"] = kept
+    w.book[i]["lots"] = lots - sold
+    charge_trading_fee(w, i, row, formula.notional(own.kind, closed, price))
+
+
+@part
+def buy(w: World, i: int, row: int, own: Segment, added: float, price: float) -> None:
+    """Add to a position, at a price paid to the market."""
+    lots = whole(np.rint(added / w.symbols[own.symbol]["lot"]))
+    cost = units((own.side * added) * value(own.kind, price) * w.settings[0]["unit"])
+    post(w.cash, TRADERS, MARKET, cost)
+    stock_move(w, own.symbol, 1, 0, whole(own.side) * lots)
+    w.book[i]["balance"] -= cost
+    w.book[i]["lots"] += lots
+    notional = formula.notional(own.kind, added, price)
+    w.book[i]["grown"] += notional
+    charge_trading_fee(w, i, row, notional)
 
 
 @part

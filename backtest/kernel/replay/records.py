@@ -55,6 +55,7 @@ POSITION = np.dtype(
         ("pocket", "i8"),  #: its holder's money outside it, starting at zero
         ("fees", "i8"),
         ("added", "i8"),  #: margin that its holder added while it was held, less what reductions paid out
+        ("grown", "f8"),  #: notional of its holder's additions
         ("share", "f8"),  #: of it that neither procedure nor deleveraging has closed; scales its holder's changes
         ("fund_effect", "i8"),  #: what the fund got on account of it
         ("clawed", "i8"),  #: what others' shortfalls took from it

@@ -216,7 +216,10 @@ def let_holders_act(w: World, agenda: Agenda, entrants: Entrants, found: Found, 
         j = whole(agenda.change[at])
         i = whole(w.places[agenda.change_owner[j]])
         if i >= 0:
-            adjust(w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j])
+            adjust(
+                w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j],
+                agenda.change_price[j],
+            )  # fmt: skip
     for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
         i = whole(w.places[agenda.exit[at]])
         if i >= 0:

@@ -28,6 +28,7 @@ class Agenda(NamedTuple):
     change_made: Integers  #: (adjustments,) charges at or before it, absolute
     margin_change: Floats
     quantity_change: Floats
+    change_price: Floats
     deposit_time: Integers
     deposit: Integers  #: units
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from backtest.kernel.arrays import Bars, Funding, Rules
 from backtest.kernel.compile import helper
 from backtest.kernel.margin import formula, lookup, position
@@ -19,8 +21,9 @@ class Actions(NamedTuple):
     take_profit_price: Floats  #: (n,)
     row: Integers  #: (adjustments,) position each belongs to, ascending
     time: Integers  #: (adjustments,) ascending within a position
-    margin_change: Floats
+    margin_change: Floats  #: NaN: the initial margin of an addition
     quantity_change: Floats
+    price: Floats  #: NaN: the mark's opening
 
 
 @helper
@@ -36,21 +39,53 @@ def first_adjustment(actions: Actions, i: int) -> int:
     return low
 
 
+class Changed(NamedTuple):
+    """A position after a change by its holder."""
+
+    held: Segment
+    paid: float  #: funding until then
+    put_in: float  #: margin, less what was paid out
+    grown: float  #: notional of an addition
+
+
+@helper
+def traded_at(bars: Bars, actions: Actions, symbol: int, change: int, bar: int) -> float:
+    """Return the price of the part that a change at a bar's opening adds or closes."""
+    price = actions.price[change]
+    return bars.mark_open[bars.first[symbol] + bar] if np.isnan(price) else price
+
+
+@helper
+def margin_added(
+    rules: Rules, group: int, side: float, added: float, price: float, leverage: float, margin_change: float
+) -> float:
+    """Return the margin put in with an addition: as told, or at the selected leverage (NaN)."""
+    if not np.isnan(margin_change):
+        return margin_change
+    return formula.initial_margin(rules.kind[group], side, added, price, leverage, rules.included_fee[group])
+
+
 @helper
 def after_change(
     bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
-) -> tuple[Segment, float, float]:
-    """Return a position after a change at a bar's opening, the funding paid until then, and the margin put in."""
+) -> Changed:
+    """Return a position after a change at a bar's opening."""
     made = lookup.charges_until(bars, funding, held.symbol, bar, actions.time[change])
     changed_at = funding.cumulative[funding.first[held.symbol] + made]
-    closed, put_in = -actions.quantity_change[change], actions.margin_change[change]
+    added, put_in = actions.quantity_change[change], actions.margin_change[change]
     paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
-    opening = bars.mark_open[bars.first[held.symbol] + bar]
-    realised = formula.result(held.kind, held.side, closed, held.entry_price, opening)
-    left, before = held.quantity - closed, held.margin - paid
-    margin = formula.margin_kept(rules.pro_rata, before, left / held.quantity, realised) + put_in
-    put_in -= formula.paid_out(rules.pro_rata, before, left / held.quantity, realised)
+    price = traded_at(bars, actions, held.symbol, change, bar)
+    quantity, entry_price, before, grown = held.quantity + added, held.entry_price, held.margin - paid, 0.0
+    if added > 0.0:
+        entry_price = formula.average_entry(held.kind, held.quantity, entry_price, added, price)
+        put_in = margin_added(rules, held.group, held.side, added, price, held.leverage, put_in)
+        grown = formula.notional(held.kind, added, price)
+        margin = before + put_in
+    else:
+        realised = formula.result(held.kind, held.side, -added, entry_price, price)
+        margin = formula.margin_kept(rules.pro_rata, before, quantity / held.quantity, realised) + put_in
+        put_in -= formula.paid_out(rules.pro_rata, before, quantity / held.quantity, realised)
     changed = position.begin(
-        rules, held.group, held.symbol, held.side, left, held.entry_price, margin, held.leverage, changed_at
+        rules, held.group, held.symbol, held.side, quantity, entry_price, margin, held.leverage, changed_at
     )
-    return changed, paid, put_in
+    return Changed(changed, paid, put_in, grown)

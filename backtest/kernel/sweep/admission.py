@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
-from backtest.kernel.arrays import Bars, Funding, Positions, Rules
+from backtest.kernel.arrays import NO_TIME, Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula, lookup, position, tiers
+from backtest.kernel.sweep.adjustments import Actions, first_adjustment, traded_at
 from backtest.kernel.sweep.passive import held_by
 from backtest.kernel.types import Bytes, Flags, Floats
 
@@ -25,6 +27,15 @@ class Refusal(IntEnum):
     NO_TABLE = 3
     BEYOND_TABLE = 4
     BEYOND_LEVERAGE = 5
+    GROWS_BEYOND_TABLE = 6
+    GROWS_BEYOND_LEVERAGE = 7
+
+
+class Growth(NamedTuple):
+    """What the additions to a position come to."""
+
+    covered: bool  #: every size is one that the table covers
+    limit: float  #: lowest limit of leverage among the sizes, infinite without additions
 
 
 @kernel
@@ -33,6 +44,7 @@ def survey(
     funding: Funding,
     rules: Rules,
     positions: Positions,
+    actions: Actions,
     refusals: Bytes,
     used: Flags,
     begin: int,
@@ -42,14 +54,16 @@ def survey(
     for i in range(begin, stop):
         symbol = np.int64(positions.symbol[i])
         group = lookup.group_of(rules, symbol, positions.entry_time[i])
-        refused = refusal_of(bars, rules, positions, symbol, group, i)
+        refused = refusal_of(bars, rules, positions, actions, symbol, group, i)
         refusals[i] = refused
         if refused == Refusal.NONE:
             flag_trees(bars, funding, rules, positions, used, group, i)
 
 
 @helper
-def refusal_of(bars: Bars, rules: Rules, positions: Positions, symbol: int, group: int, i: int) -> int:
+def refusal_of(
+    bars: Bars, rules: Rules, positions: Positions, actions: Actions, symbol: int, group: int, i: int
+) -> int:
     """Return the ``Refusal`` of a position."""
     entry_time, last_row = positions.entry_time[i], bars.first[symbol + 1] - 1
     if entry_time < bars.time[bars.first[symbol]]:
@@ -61,7 +75,40 @@ def refusal_of(bars: Bars, rules: Rules, positions: Positions, symbol: int, grou
     quantity = positions.quantity[i]
     entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
     size = tiers.size_at_entry(rules, group, quantity, entry_notional)
-    return refusal_by_size(rules, group, size, lookup.leverage_of(positions, i, entry_notional))
+    leverage = lookup.leverage_of(positions, i, entry_notional)
+    refused = refusal_by_size(rules, group, size, leverage)
+    if refused != Refusal.NONE:
+        return refused
+    growth = growth_of(bars, rules, positions, actions, group, i)
+    if not growth.covered:
+        return Refusal.GROWS_BEYOND_TABLE
+    too_high = leverage > growth.limit * LEVERAGE_ALLOWANCE
+    return Refusal.GROWS_BEYOND_LEVERAGE if too_high else Refusal.NONE
+
+
+@helper
+def growth_of(bars: Bars, rules: Rules, positions: Positions, actions: Actions, group: int, i: int) -> Growth:
+    """Return what the additions come to that take effect before the exit."""
+    change, symbol = first_adjustment(actions, i), np.int64(positions.symbol[i])
+    quantity, entry_price, kind = positions.quantity[i], positions.entry_price[i], rules.kind[group]
+    covered, limit = True, np.inf
+    while change < actions.row.shape[0] and actions.row[change] == i:
+        bar = lookup.first_bar_at_or_after(bars, symbol, actions.time[change])
+        exit_time = actions.exit_time[i]
+        late = exit_time != NO_TIME and actions.time[change] > exit_time
+        if late or bar == bars.first[symbol + 1] - bars.first[symbol]:
+            break
+        part = actions.quantity_change[change]
+        if part > 0.0:
+            price = traded_at(bars, actions, symbol, change, bar)
+            entry_price = formula.average_entry(kind, quantity, entry_price, part, price)
+            notional = formula.notional(kind, quantity + part, entry_price)
+            size = tiers.size_at_entry(rules, group, quantity + part, notional)
+            covered = covered and size <= rules.cap[group]
+            limit = min(limit, rules.max_leverage[tiers.tier_by_size(rules, group, size)])
+        quantity += part
+        change += 1
+    return Growth(covered, limit)
 
 
 @helper
@@ -91,8 +138,17 @@ def flag_trees(
 
 
 @kernel
-def cap(rules: Rules, positions: Positions, leverage: Floats, margin: Floats, begin: int, stop: int) -> int:
-    """Write leverage and margin of the positions [begin, stop), leverage lowered to the limit of the tier.
+def cap(
+    bars: Bars,
+    rules: Rules,
+    positions: Positions,
+    actions: Actions,
+    leverage: Floats,
+    margin: Floats,
+    begin: int,
+    stop: int,
+) -> int:
+    """Write leverage and margin of the positions [begin, stop), leverage lowered to the lowest limit of its tiers.
 
     A margin below the initial margin at the limit is raised to it. Returns how many positions were beyond their
     limit by more than rounding.
@@ -104,6 +160,7 @@ def cap(rules: Rules, positions: Positions, leverage: Floats, margin: Floats, be
         entry_notional = formula.notional(rules.kind[group], quantity, positions.entry_price[i])
         size = tiers.size_at_entry(rules, group, quantity, entry_notional)
         limit = rules.max_leverage[tiers.tier_by_size(rules, group, size)]
+        limit = min(limit, growth_of(bars, rules, positions, actions, group, i).limit)
         selected = lookup.leverage_of(positions, i, entry_notional)
         leverage[i], margin[i] = selected, lookup.margin_of(rules, group, positions, i)
         if selected > limit:

@@ -185,7 +185,7 @@ def live(
         made = lookup.charges_until(bars, funding, symbol, bound.start, entry_time)
         group = lookup.group_of(rules, symbol, entry_time)
         held = held_by(rules, positions, i, group, funding.cumulative[paid_to + made])
-        put_in, paid_before = held.margin, 0.0
+        put_in, paid_before, grown = held.margin, 0.0, 0.0
         start, next_change = bound.start, first_adjustment(actions, i)
         out.ambiguous[i] = False
         events = Events(-1, False, False, False)
@@ -220,9 +220,11 @@ def live(
                 and lookup.first_bar_at_or_after(bars, symbol, actions.time[next_change]) == until
                 and not (bound.exits and actions.time[next_change] > actions.exit_time[i])
             ):
-                held, paid, added = after_change(bars, funding, rules, actions, held, next_change, until)
-                put_in += added
-                paid_before += paid
+                changed = after_change(bars, funding, rules, actions, held, next_change, until)
+                held = changed.held
+                put_in += changed.put_in
+                paid_before += changed.paid
+                grown += changed.grown
                 next_change += 1
             start = until
 
@@ -247,3 +249,5 @@ def live(
                 out, i, held, OutcomeCode.UNKNOWN, bars.time[rows + bound.knowable], now, paid_before
             )
         out.liquidation_price[i] = formula.or_nan(price)
+        if out.grown.shape[0] > 0:
+            out.grown[i] = grown

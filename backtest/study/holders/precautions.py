@@ -237,7 +237,11 @@ def _same(book: Book, _: Venue) -> Book:
 
 def _with(book: Book, positions: pl.DataFrame) -> Book:
     changes = book.adjustments
-    own = None if changes is None else changes.select("position_id", "time", "margin_change", "quantity_change")
+    own = (
+        None
+        if changes is None
+        else changes.select("position_id", "time", "margin_change", "quantity_change", "price")
+    )
     return Book(positions, own, book.assumptions, book.survival)
 
 

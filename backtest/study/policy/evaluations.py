@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.notional import entry_notional, selected_leverage
+from backtest.engine.notional import completed, entry_notional
 from backtest.engine.sweep.admission import admissible
 from backtest.engine.sweep.sweep import sweep
 from backtest.market.market import Market
@@ -222,14 +222,11 @@ def _sums(book: Book, venue: Venue, unit: float) -> dict[str, float]:
     """Return count, entry notional and margin of positions."""
     contracts, positions = venue.contracts_of(book.symbols), book.positions
     notional = entry_notional(contracts)
-    margin = notional / selected_leverage(positions, contracts)
-    if "margin" in positions.columns:
-        margin = pl.col("margin").fill_null(margin)
     each = weight(positions)
-    sums = positions.lazy().with_columns(each).select(
+    sums = completed(positions, contracts).lazy().with_columns(each).select(
         count=total(whole_units(pl.col("weight"), WEIGHT_UNIT)),
         notional=total(whole_units(notional * pl.col("weight"), unit)),
-        margin=total(whole_units(margin * pl.col("weight"), unit)),
+        margin=total(whole_units(pl.col("margin") * pl.col("weight"), unit)),
     ).collect()  # fmt: skip
     count, notional_units, margin_units = sums.row(0)
     return {"count": count * WEIGHT_UNIT, "notional": notional_units * unit, "margin": margin_units * unit}

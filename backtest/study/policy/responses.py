@@ -12,7 +12,7 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.notional import entry_notional, selected_leverage
+from backtest.engine.notional import completed, selected_leverage
 from backtest.errors import ArgumentError
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
@@ -47,7 +47,8 @@ def under_cap(book: Book, venue: Venue, cap: float | None, response: str) -> Boo
     if "leverage" in intended.columns:
         changes["leverage"] = leverage.clip(upper_bound=cap)
     if "margin" in intended.columns:
-        changes["margin"] = pl.max_horizontal("margin", entry_notional(contracts) / leverage.clip(upper_bound=cap))
+        lowered = intended.with_columns(leverage=leverage.clip(upper_bound=cap)).drop("margin")
+        changes["margin"] = pl.max_horizontal("margin", completed(lowered, contracts)["margin"])
     return _book(book, intended.with_columns(**changes), book.adjustments)
 
 
