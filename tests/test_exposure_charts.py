@@ -124,12 +124,13 @@ def test_removed_paths__range_spans_every_impact_and_the_history_stands_out():
 
 
 @pytest.mark.parametrize("rising", [True, False])
-def test_removed_paths__legend_lies_where_the_price_is_high(rising):
-    ax = exposure.removed_paths(price_paths(rising=rising), axes((10.0, 6.25)))
+@pytest.mark.parametrize("size", [(10.0, 6.25), (5.0, 3.4)])
+def test_removed_paths__legend_lies_below_every_line(rising, size):
+    paths = price_paths(rising=rising)
+    ax = exposure.removed_paths(paths, Figure(figsize=size).add_subplot())
     ax.figure.draw_without_rendering()
-    box = ax.get_legend().get_window_extent()
-    middle = (ax.bbox.x0 + ax.bbox.x1) / 2
-    assert (box.x0 > middle) == rising
+    lowest = paths.select(pl.min_horizontal(pl.exclude("time")).min()).item()
+    assert ax.get_legend().get_window_extent().y1 <= ax.transData.transform((0.0, lowest))[1]
 
 
 @pytest.mark.parametrize("size", SIZES)

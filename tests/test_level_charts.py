@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from level_cases import START, market, positions, venue, waiting_only
+from level_cases import HOUR, START, market, positions, venue, waiting_only
 from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
@@ -21,26 +21,19 @@ from PIL import Image
 from backtest import Book, Market
 from backtest.amounts import amount, significant
 from backtest.chart.levels.clusters import cluster_figure, cluster_table
-from backtest.chart.levels.figures import (
-    Panel,
-    before_after,
-    level_heatmap,
-    map_figure,
-    shown_prices,
-    small_multiples,
-)
+from backtest.chart.levels.figures import Panel, level_heatmap, shown_prices, small_multiples
 from backtest.chart.levels.films import film, indexed
 from backtest.chart.levels.heatmaps import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
-from backtest.chart.levels.level_map import liquidation_map
+from backtest.chart.levels.level_map import before_after, liquidation_map, map_figure
 from backtest.chart.levels.profiles import profile
 from backtest.chart.levels.score import magnet_differences, score_figure, scores
 from backtest.chart.style import theme
 from backtest.chart.style.looks import DARK, LIGHT, LOOKS, SIZES, Size
 from backtest.errors import ArgumentError
 from backtest.study.levels.clusters import Crowding, clusters_at
-from backtest.study.levels.grid import column_bars, level_grid
+from backtest.study.levels.grid import LevelGrid, column_bars, level_grid
 from backtest.study.levels.level_maps import level_map
-from backtest.study.levels.levels import levels_of, without_drift
+from backtest.study.levels.levels import Levels, levels_of, without_drift
 from backtest.study.levels.past_clusters import cluster_outcomes
 
 HISTORY = market()
@@ -100,6 +93,35 @@ def test_heatmap__shows_each_cell_and_leaves_empty_ones_to_the_background() -> N
     np.testing.assert_allclose(held.compressed(), LEVELS.amounts()[LEVELS.amounts() > 0])
     corners = mesh_of(ax).get_coordinates()
     np.testing.assert_allclose(corners[:, 0, 1], LEVELS.grid.price_edges)
+
+
+def crowded(bins: int, columns: int) -> tuple[Levels, np.ndarray]:
+    """Return levels of many more cells than pixels, of which a few are full, and the places of these."""
+    grid = LevelGrid("A", np.linspace(80.0, 120.0, bins + 1), False, 0, HOUR, 1, columns)
+    rng = np.random.default_rng(3)
+    cells = np.zeros((bins, columns), np.int64)
+    places = np.stack([rng.integers(0, bins, 60), rng.integers(0, columns, 60)])
+    cells[tuple(places)] = 100_000
+    none = {side: np.zeros(columns, np.int64) for side in ("long", "short")}
+    return Levels(grid, cells, np.zeros_like(cells), none, none), places
+
+
+@pytest.mark.parametrize(("bins", "columns"), [(2_000, 3_000), (900, 40), (30, 5_000), (333, 777)])
+@pytest.mark.parametrize("size", [(3.0, 2.0), (7.31, 4.17)])
+def test_full_cells__are_seen_where_cells_outnumber_pixels(bins: int, columns: int, size) -> None:
+    levels, (rows, at) = crowded(bins, columns)
+    figure = Figure(figsize=size, dpi=80)
+    ax = heatmap(levels, figure.add_axes((0.013, 0.017, 0.97, 0.96)), maximum=1_000.0)
+    ax.set_axis_off()
+    strongest = np.round(255 * np.array(LIGHT.heat(1.0)[:3]))
+    full = np.abs(drawn(figure).astype(float) - strongest).max(axis=-1) < 2
+    edges, times = levels.grid.price_edges, np.arange(columns + 1) / 24
+    for row, column in zip(rows, at, strict=True):
+        x, y = ax.transData.transform((times[column], edges[row]))
+        right, top = ax.transData.transform((times[column + 1], edges[row + 1]))
+        height = full.shape[0]
+        around = full[max(int(height - top) - 1, 0) : int(height - y) + 2, max(int(x) - 1, 0) : int(right) + 2]
+        assert around.any(), (row, column)
 
 
 def test_one_side__is_drawn_alone() -> None:
@@ -178,6 +200,31 @@ def test_profile_labels__do_not_lie_on_one_another() -> None:
     assert all(after[0] >= before[1] - 2 for before, after in pairwise(spans))
 
 
+def test_profile_labels__lie_on_their_clusters_side_of_the_price() -> None:
+    mark = float(BARS["close"][-1])
+    for centre in mark * (1 + np.linspace(-0.03, 0.03, 25)):
+        one = CLUSTERS.head(1).with_columns(centre=pl.lit(centre), distance=pl.lit(centre / mark - 1))
+        figure = level_heatmap(LEVELS, BARS, title="A", clusters=one)
+        ax = figure.axes[1]
+        labels = [text for text in ax.texts if text.get_gid() == "cluster"]
+        for text in labels:
+            middle = ax.transAxes.transform((0.0, text.xy[1]))[1]
+            assert (middle > ax.transData.transform((0.0, mark))[1]) == (centre > mark)
+        assert labels or centre < mark * 1.005  # the price is near the lower end of the axis
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_leverage_shades__stand_out_from_the_paper_the_lowest_too(look: str) -> None:
+    def luminance(colour: str) -> float:
+        return float(np.dot(np.power(to_rgb(colour), 2.2), (0.2126, 0.7152, 0.0722)))
+
+    shades = np.array([luminance(colour) for colour in LOOKS[look].leverages])
+    paper = luminance(LOOKS[look].paper)
+    assert (np.diff(shades) > 0).all() if look == "dark" else (np.diff(shades) < 0).all()
+    contrast = (max(shades[0], paper) + 0.05) / (min(shades[0], paper) + 0.05)
+    assert contrast > 2.4
+
+
 def test_liquidation_map__stacks_every_bucket_and_its_lines_are_zero_at_the_price() -> None:
     ax = axes()
     assert liquidation_map(MAP, ax) is ax
@@ -235,7 +282,7 @@ def test_cluster_table__writes_each_cluster_with_its_leverage_and_outcome() -> N
         assert amount(row["notional"]) in labels
         assert f"{round(100 * row['triggered']):g} %" in labels
     width = max(patch.get_x() + patch.get_width() for patch in ax.patches)
-    assert width <= 1.0 + 1e-9
+    assert width <= ax.get_xlim()[1] + 1e-9
     buckets = [name for name in past.columns if name.endswith(("x", "more"))]
     keys = {
         text.get_text(): to_hex(patch.get_facecolor(), keep_alpha=True)
@@ -409,6 +456,17 @@ def test_score__draws_every_estimate_with_its_band() -> None:
     for given in ((scored, tested), (scored, None), (None, tested)):
         for look in LOOKS.values():
             inside_of(score_figure(*given, title="Score", subtitle="so far", notes=["a note"], look=look))
+
+
+def test_score_axis__shows_every_estimate_where_bands_are_unknown() -> None:
+    scored, _ = score_frames()
+    unknown = scored.with_columns(area_low=pl.lit(np.nan), area_high=pl.lit(np.nan), area=pl.col("area") + 0.2)
+    for bins in ("all", "touched"):
+        ax = scores(unknown, axes(), bins=bins)
+        low, high = ax.get_xlim()
+        own = unknown.filter(bins=bins)["area"]
+        assert low < own.min()
+        assert own.max() < high
 
 
 def test_dollars_in_words__are_money_not_mathematics() -> None:

@@ -320,3 +320,23 @@ def test_procedures_side_by_side__leave_out_measures_of_zero_and_lie_inside_the_
     for ax in figure.axes:
         assert_whole(ax)
     assert figure.axes[0].get_yticklabels()[0].get_text() == "fully closed, rest returned"
+
+
+@pytest.mark.parametrize("histories", [("small", "large"), ("large", "small")])
+def test_frontiers__show_the_losses_of_every_history_on_the_axis_they_share(histories):
+    times = pl.when(history="large").then(1_000.0).otherwise(1.0)
+    frame = policies(histories).with_columns(pl.col("shortfall_per_million") * times)
+    figure = policy.frontiers(frame, title="Frontiers")
+    highest = frame["shortfall_per_million"].max()
+    for ax in figure.axes:
+        assert ax.get_ylim()[1] > highest
+        labels = [text for text in ax.texts if text.get_text() in ("none", "50x", "20x", "5x")]
+        assert labels
+
+
+def test_margins__are_within_the_axis_where_no_move_comes_near_them():
+    calm = rolling().with_columns(pl.col("move") / 100, exceeded=pl.lit(False))
+    ax = margins.margins(calm, axes())
+    low, high = ax.get_ylim()
+    assert low <= -calm["margin"].max()
+    assert high >= calm["margin"].max()

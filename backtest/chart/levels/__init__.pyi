@@ -1,12 +1,12 @@
 from backtest.chart.levels.clusters import cluster_figure as cluster_figure
 from backtest.chart.levels.figures import Panel as Panel
-from backtest.chart.levels.figures import before_after as before_after
 from backtest.chart.levels.figures import level_heatmap as level_heatmap
-from backtest.chart.levels.figures import map_figure as map_figure
 from backtest.chart.levels.figures import small_multiples as small_multiples
 from backtest.chart.levels.films import film as film
 from backtest.chart.levels.heatmaps import heatmap as heatmap
 from backtest.chart.levels.heatmaps import mark_line as mark_line
+from backtest.chart.levels.level_map import before_after as before_after
 from backtest.chart.levels.level_map import liquidation_map as liquidation_map
+from backtest.chart.levels.level_map import map_figure as map_figure
 from backtest.chart.levels.profiles import profile as profile
 from backtest.chart.levels.score import score_figure as score_figure

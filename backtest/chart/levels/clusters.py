@@ -1,4 +1,8 @@
-"""Table of liquidation clusters: price range, open notional, leverage, and outcome."""
+"""Table of liquidation clusters: price range, open notional, leverage, and outcome.
+
+Columns are as wide as what they hold; letters shrink, then columns go, where the table is too narrow for them. The
+bars of leverage and outcome take the width that is left.
+"""
 
 from __future__ import annotations
 
@@ -12,45 +16,54 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 
 from backtest import amounts
+from backtest.chart.levels.heatmaps import in_words, unit_of
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
-from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
+from backtest.chart.style.figure import LEAST, Figure, new_figure
+from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, leverage_shades, recolour_figure
+from backtest.chart.style.words import text_width
 from backtest.schemas.arguments import checked
+from backtest.study.levels.clusters import measure_of
 
 #: Columns of ``clusters_at`` that are not shares of a leverage bucket.
 KNOWN = {
-    *("side", "centre", "price_low", "price_high", "width", "notional", "share", "distance", "days"),
+    *("side", "centre", "price_low", "price_high", "width", "notional", "quantity", "share", "distance", "days"),
     *("mark_price", "time", "mean_leverage", "triggered", "closed", "open", "first_triggered"),
 }
 
-#: Titles of the columns of stacked bars.
-LEVERAGE, OUTCOME = "leverage,\nshares of notional", "outcome,\nshares of notional"
-
 #: Outcomes of a cluster, and the part of the ink each is drawn in.
-OUTCOMES = {"triggered": 1.0, "closed": 0.45, "open": 0.15}
+OUTCOMES = {"triggered": 1.0, "closed": 0.45, "open": 0.2}
 
 #: Names of the outcomes in the key.
 OUTCOME_NAMES = ("triggered by the mark", "closed by holders", "still open")
 
 #: Most rows, the height of a row in points, and the rows that the column heads take.
-MOST, ROW_HEIGHT, HEADS = 12, 19.0, 1.8
-
-#: Right edge of the centres and left edge of the keys, as parts of the axes' width.
-CENTRE, KEYS = 0.255, 0.085
+MOST, ROW_HEIGHT, HEADS = 12, 19.0, 2.2
 
 #: Inches above and below a table, for its title and notes.
 AROUND = 1.9
 
-#: Width of the full table in points; below it letters shrink, to SMALLEST, and below NO_CENTRE the centres go.
-WIDE, SMALLEST, NO_CENTRE = 660.0, 0.7, 560.0
+#: Points: the mark of the side, between columns, the bar of the amount, the least width of stacked bars.
+MARK, GAP, AMOUNT_BAR, LEAST_BAR = 8.0, 11.0, 28.0, 70.0
+
+#: Smallest letters, as a part of the usual ones.
+SMALLEST = 0.7
 
 
-class Cell(NamedTuple):
+class Column(NamedTuple):
     """One column of the table."""
 
     title: str
-    at: float  #: part of the axes' width: right edge of numbers, left edge of bars
     write: Callable[[Mapping[str, Any]], str]
+    optional: bool = False  #: goes where the table is too narrow
+    bar: bool = False  #: whether a bar of the amount follows
+
+
+class Layout(NamedTuple):
+    """Places of the columns in points from the left."""
+
+    letters: float
+    columns: list[tuple[Column, float]]  #: with its right edge
+    bars: float  #: left edge of the stacked bars
 
 
 @checked
@@ -73,42 +86,37 @@ def cluster_table(
     most : rows at most
     """
     ax.set_axis_off()
-    ax.set_xlim(0, 1)
+    wide, high = theme.width(ax), theme.height(ax)
+    ax.set_xlim(0, wide)
+    ax.set_ylim(0, high)
     shown = clusters.head(most)
-    rows = max(shown.height, 1)
-    buckets, outcomes = _parts(clusters)
-    height = min(1.0 / (rows + _around(clusters)), ROW_HEIGHT / theme.height(ax))
-    ax.set_ylim(0, 1)
     if shown.is_empty():
-        ax.text(
-            0.5, 0.5, "no cluster within reach", ha="center", va="center", color=look.muted, fontsize=theme.TEXT
-        )
+        words: dict[str, Any] = {"ha": "center", "va": "center", "color": look.muted, "fontsize": theme.TEXT}
+        ax.text(wide / 2, high / 2, "no cluster within reach", **words)
         return ax
-    top = 1.0 - 1.3 * height
-    width = ax.bbox.width / ax.figure.dpi * 72
-    letters = theme.TEXT * min(1.0, max(SMALLEST, width / WIDE))
-    columns = [each for each in _columns(currency, price_unit) if width >= NO_CENTRE or each.at != CENTRE]
-    bars = _bars(bool(buckets), bool(outcomes))
-    for column in columns:
-        _head(ax, column.at, top, column.title, letters, look, "right")
-    for title, left, _ in bars:
-        _head(ax, left, top, title, letters, look, "left")
-        if title == OUTCOME:
-            _head(ax, left - 0.008, top, "triggered", letters, look, "right")
-    ax.plot([0, 1], [top, top], color=look.muted, linewidth=0.8)
-    largest = float(shown["notional"].max())  # type: ignore[arg-type]
-    for number, row in enumerate(shown.iter_rows(named=True)):
+    height = min(high / (shown.height + _around(clusters)), ROW_HEIGHT)
+    rows, groups = shown.to_dicts(), list(_stacks(clusters, look))
+    layout = _layout(_columns(measure_of(clusters), currency, price_unit), rows, groups, wide)
+    top = high - (HEADS - 0.5) * height
+    for column, right in layout.columns:
+        _head(ax, right, top, column.title, layout.letters, look, "right")
+    ax.plot([0, wide], [top, top], color=look.muted, linewidth=0.8)
+    for number, row in enumerate(rows):
         middle = top - (number + 0.5) * height
-        _row(ax, row, middle, height, columns, largest, letters, look)
-        for title, left, wide in bars:
-            parts = [row[name] for name in (buckets if title == LEVERAGE else outcomes)]
-            shades = _shades(look, len(parts)) if title == LEVERAGE else None
-            _stacked(ax, parts, left, wide, middle, 0.5 * height, shades, look)
-            if shades is None:
-                _write(ax, left - 0.008, middle, amounts.percent(round(row["triggered"], 2)), look.ink, letters)
-        ax.plot([0, 1], [middle - height / 2] * 2, color=look.faint, linewidth=0.6)
-    for line, (name, names, colours) in enumerate(_keys(buckets, outcomes, look)):
-        _key(ax, top - (shown.height + 0.6 + line) * height, name, names, colours, letters, look)
+        _row(ax, row, middle, height, layout, row[measure_of(clusters)] / rows[0][measure_of(clusters)], look)
+        ax.plot([0, wide], [middle - height / 2] * 2, color=look.faint, linewidth=0.6)
+    for line, (group, left, right) in enumerate(_places(groups, layout, wide)):
+        _head(ax, left, top, group.title, layout.letters, look, "left")
+        if group.name == "outcome":
+            _head(ax, left - 4, top, "triggered", layout.letters, look, "right")
+        for number, row in enumerate(rows):
+            middle = top - (number + 0.5) * height
+            _stacked(
+                ax, [row[name] for name in group.columns], left, right - left, middle, height / 2, group.colours
+            )
+            if group.name == "outcome":
+                _write(ax, left - 4, middle, _share(row), look.ink, layout.letters)
+        _key(ax, top - (len(rows) + 0.6 + line) * height, group, layout.letters, look)
     return ax
 
 
@@ -135,10 +143,9 @@ def cluster_figure(
     >>> figure.get_size_inches().round(1).tolist()
     [10.0, 2.9]
     """
-    rows = min(max(clusters.height, 1), most)
-    height = min(size.height, AROUND + (rows + _around(clusters)) * ROW_HEIGHT / 72)
-    size = Size(size.width, height, size.dpi)
-    figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
+    needed = AROUND + (min(max(clusters.height, 1), most) + _around(clusters)) * ROW_HEIGHT / 72
+    inches = size.width, min(size.height, needed * min(size.width / LEAST[0], 1.0))
+    figure = new_figure(inches, dpi=size.dpi, paper=look.paper, least=(LEAST[0], min(needed, LEAST[1])))
     (ax,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     place = ax.get_position()
     left = theme.MARGIN / size.width
@@ -147,21 +154,34 @@ def cluster_figure(
     return recolour_figure(figure, look)
 
 
-def _parts(clusters: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the columns of leverage buckets and of outcomes."""
-    return (
-        [name for name in clusters.columns if name not in KNOWN],
-        [name for name in OUTCOMES if name in clusters.columns],
-    )
+class Stack(NamedTuple):
+    """Stacked bars of shares that add up to one."""
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    names: Sequence[str]
+    colours: Sequence[Any]
+
+
+def _stacks(clusters: pl.DataFrame, look: Look) -> Iterator[Stack]:
+    """Yield the stacked bars that the frame has columns for."""
+    of = f"shares of {measure_of(clusters)}"
+    buckets = [name for name in clusters.columns if name not in KNOWN]
+    if buckets:
+        yield Stack("leverage", f"leverage,\n{of}", buckets, buckets, leverage_shades(look, len(buckets)))
+    if set(OUTCOMES) <= set(clusters.columns):
+        inks = [(look.ink, part) for part in OUTCOMES.values()]
+        yield Stack("outcome", f"outcome,\n{of}", list(OUTCOMES), OUTCOME_NAMES, inks)
 
 
 def _around(clusters: pl.DataFrame) -> float:
     """Return the height of heads and keys, in rows."""
-    return HEADS + sum(bool(names) for names in _parts(clusters))
+    return HEADS + len(list(_stacks(clusters, LIGHT)))
 
 
-def _columns(currency: str, price_unit: str) -> tuple[Cell, ...]:
-    unit = f",\n{price_unit}" if price_unit else ""
+def _columns(measure: str, currency: str, price_unit: str) -> list[Column]:
+    quote, unit = f",\n{price_unit}" if price_unit else "", unit_of(measure, currency)
 
     def span(row: Mapping[str, Any]) -> str:
         return f"{amounts.significant(row['price_low'])} \N{EN DASH} {amounts.significant(row['price_high'])}"
@@ -169,43 +189,61 @@ def _columns(currency: str, price_unit: str) -> tuple[Cell, ...]:
     def days(row: Mapping[str, Any]) -> str:
         return f"{row['days']:.1f}" if math.isfinite(row["days"]) else "\N{EN DASH}"
 
-    return (
-        Cell(f"prices{unit}", 0.185, span),
-        Cell(f"centre{unit}", CENTRE, lambda row: amounts.significant(row["centre"])),
-        Cell("distance\nfrom price", 0.330, lambda row: amounts.distance(row["distance"])),
-        Cell("days of\nvolatility", 0.400, days),
-        Cell("open\nnotional", 0.475, lambda row: amounts.amount(row["notional"], currency)),
-        Cell("share of\nthe side", 0.590, lambda row: amounts.percent(round(row["share"], 3))),
-    )
+    return [
+        Column(f"prices{quote}", span),
+        Column(f"centre{quote}", lambda row: amounts.significant(row["centre"]), optional=True),
+        Column("distance\nfrom price", lambda row: amounts.distance(row["distance"])),
+        Column("days of\nvolatility", days, optional=True),
+        Column(f"open\n{in_words(measure)}", lambda row: amounts.amount(row[measure], unit), bar=True),
+        Column("share of\nthe side", lambda row: amounts.percent(round(row["share"], 3))),
+    ]
 
 
-def _bars(leverage: bool, outcomes: bool) -> list[tuple[str, float, float]]:
-    """Return the title, left edge and width of each column of stacked bars."""
-    found = []
-    if leverage:
-        found.append((LEVERAGE, 0.615, 0.185 if outcomes else 0.385))
-    if outcomes:
-        found.append((OUTCOME, 0.862 if leverage else 0.68, 0.138 if leverage else 0.32))
-    return found
+def _layout(columns: list[Column], rows: list[dict[str, Any]], groups: list[Stack], wide: float) -> Layout:
+    """Return the columns at their widths, in the largest letters that leave room for the bars."""
+    while True:
+        for letters in (theme.TEXT * part / 100 for part in range(100, int(100 * SMALLEST) - 1, -5)):
+            small, at = letters * theme.SMALL / theme.TEXT, MARK + text_width("shorts", letters, "bold")
+            placed = []
+            for column in columns:
+                texts = [column.write(row) for row in rows]
+                at += GAP + max(text_width(column.title, small), *(text_width(text, letters) for text in texts))
+                placed.append((column, at))
+                at += AMOUNT_BAR + 4 if column.bar else 0.0
+            if at + sum(_least(group, letters) for group in groups) <= wide:
+                return Layout(letters, placed, at)
+        optional = [column for column in columns if column.optional]
+        if not optional:
+            return Layout(letters, placed, at)
+        columns = [column for column in columns if column is not optional[0]]
+
+
+def _least(group: Stack, letters: float) -> float:
+    """Return the least width of stacked bars, with the gap before them and the share triggered."""
+    return LEAST_BAR + GAP + (text_width("triggered", letters) if group.name == "outcome" else 0.0)
+
+
+def _places(groups: list[Stack], layout: Layout, wide: float) -> Iterator[tuple[Stack, float, float]]:
+    """Yield the left and right edge of each group of stacked bars: they share the width that is left."""
+    at, spare = layout.bars, wide - layout.bars - sum(_least(group, layout.letters) for group in groups)
+    for group in groups:
+        right = at + _least(group, layout.letters) + max(spare, 0.0) / len(groups)
+        left = right - LEAST_BAR - max(spare, 0.0) / len(groups)
+        yield group, left, right
+        at = right
 
 
 def _row(
-    ax: Axes,
-    row: Mapping[str, Any],
-    middle: float,
-    height: float,
-    columns: Sequence[Cell],
-    largest: float,
-    letters: float,
-    look: Look,
+    ax: Axes, row: Mapping[str, Any], middle: float, height: float, layout: Layout, part: float, look: Look
 ) -> None:
-    colour = look.sides[row["side"]]
-    ax.add_patch(Rectangle((0.0, middle - 0.28 * height), 0.006, 0.56 * height, color=colour, linewidth=0))
-    ax.text(0.012, middle, f"{row['side']}s", color=colour, fontsize=letters, weight="bold", va="center_baseline")
-    width = 0.05 * row["notional"] / largest
-    ax.add_patch(Rectangle((0.482, middle - 0.2 * height), width, 0.4 * height, color=colour, linewidth=0))
-    for column in columns:
-        _write(ax, column.at, middle, column.write(row), look.ink, letters)
+    colour, letters = look.sides[row["side"]], layout.letters
+    ax.add_patch(Rectangle((0.0, middle - 0.28 * height), 4.0, 0.56 * height, color=colour, linewidth=0))
+    ax.text(MARK, middle, f"{row['side']}s", color=colour, fontsize=letters, weight="bold", va="center_baseline")
+    for column, right in layout.columns:
+        _write(ax, right, middle, column.write(row), look.ink, letters)
+        if column.bar:
+            corner = (right + 4, middle - 0.2 * height)
+            ax.add_patch(Rectangle(corner, AMOUNT_BAR * part, 0.4 * height, color=colour, linewidth=0))
 
 
 def _stacked(
@@ -215,58 +253,35 @@ def _stacked(
     width: float,
     middle: float,
     height: float,
-    shades: Sequence[str] | None,
-    look: Look,
+    colours: Sequence[Any],
 ) -> None:
-    colours: Sequence[Any] = shades or _inks(look)
     for part, colour in zip(parts, colours, strict=True):
         if part > 0:
-            ax.add_patch(
-                Rectangle((left, middle - height / 2), width * part, height, facecolor=colour, linewidth=0)
-            )
+            corner = (left, middle - height / 2)
+            ax.add_patch(Rectangle(corner, width * part, height, facecolor=colour, linewidth=0))
             left += width * part
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    return amounts.percent(round(row["triggered"], 2))
 
 
 def _head(ax: Axes, at: float, top: float, title: str, letters: float, look: Look, side: str) -> None:
     size = letters * theme.SMALL / theme.TEXT
-    ax.annotate(
-        title, (at, top), xytext=(0, 3), textcoords="offset points", color=look.muted, fontsize=size, ha=side,
-        va="bottom", linespacing=1.1,
-    )  # fmt: skip
+    ax.text(at, top + 3, title, color=look.muted, fontsize=size, ha=side, va="bottom", linespacing=1.1)
 
 
-def _keys(
-    buckets: Sequence[str], outcomes: Sequence[str], look: Look
-) -> Iterator[tuple[str, Sequence[str], Sequence[Any]]]:
-    """Yield the title, names and colours of the key of each column of stacked bars."""
-    if buckets:
-        yield "leverage", buckets, _shades(look, len(buckets))
-    if outcomes:
-        yield "outcome", OUTCOME_NAMES, _inks(look)
-
-
-def _key(
-    ax: Axes, top: float, title: str, names: Sequence[str], colours: Sequence[Any], letters: float, look: Look
-) -> None:
-    """Name the shades of a column of stacked bars in one line below the table."""
+def _key(ax: Axes, top: float, group: Stack, letters: float, look: Look) -> None:
+    """Name the shades of stacked bars in one line below the table."""
     size = letters * theme.SMALL / theme.TEXT
-    patches = [Patch(facecolor=colour, linewidth=0) for colour in colours]
+    patches = [Patch(facecolor=colour, linewidth=0) for colour in group.colours]
     legend = Legend(
-        ax, patches, names, loc="center left", bbox_to_anchor=(KEYS, top), bbox_transform=ax.transAxes,
-        ncols=len(names), frameon=False, fontsize=size, handlelength=1.1, handleheight=0.8, handletextpad=0.5,
-        columnspacing=1.4, borderpad=0, borderaxespad=0, labelcolor=look.ink,
+        ax, patches, group.names, loc="center left", bbox_to_anchor=(text_width("leverage", size) + GAP, top),
+        bbox_transform=ax.transData, ncols=len(group.names), frameon=False, fontsize=size, handlelength=1.1,
+        handleheight=0.8, handletextpad=0.5, columnspacing=1.4, borderpad=0, borderaxespad=0, labelcolor=look.ink,
     )  # fmt: skip
     ax.add_artist(legend)
-    ax.text(0.0, top, title, color=look.muted, fontsize=size, va="center")
-
-
-def _inks(look: Look) -> list[tuple[str, float]]:
-    return [(look.ink, part) for part in OUTCOMES.values()]
-
-
-def _shades(look: Look, count: int) -> list[str]:
-    last = len(look.leverages) - 1
-    return [look.leverages[round(place * last / max(count - 1, 1))] for place in range(count)]
+    ax.text(0.0, top, group.name, color=look.muted, fontsize=size, va="center")
 
 
 def _write(ax: Axes, at: float, middle: float, text: str, colour: str, size: float) -> None:

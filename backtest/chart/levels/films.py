@@ -18,16 +18,16 @@ import polars as pl
 from matplotlib.animation import FFMpegWriter
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 from PIL import Image
 
 from backtest import amounts
-from backtest.chart.levels.figures import beside, bin_words, shown_prices
-from backtest.chart.levels.heatmaps import Scale, colour_bar, heatmap, mark_line
+from backtest.chart.levels.cells import cells_of
+from backtest.chart.levels.figures import heat_panels, shown_prices
+from backtest.chart.levels.heatmaps import Scale, mark_line
 from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
 from backtest.chart.style.time_axis import days
 from backtest.errors import ArgumentError, BacktestError
@@ -68,7 +68,7 @@ class Film:
         column, look = self.columns[number], self.look
         seen = self.cells.copy()
         seen[:, column + 1 :] = np.ma.masked
-        mesh = next(found for found in self.main.collections if isinstance(found, QuadMesh))
+        mesh = cells_of(self.main)
         mesh.set_array(seen)
         for drawn in [
             *self.main.lines,
@@ -183,20 +183,19 @@ def film(
             f"a film needs 1 picture or more and a bar a column: {pictures} pictures, and {bars.height:,} bars "
             f"for {levels.grid.columns:,} columns"
         )
-    figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
-    (main,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
-    side, colours = beside(main)
-    heatmap(levels, main, scale=scale, maximum=maximum, look=look)
-    heading = f"Mark price{f' ({price_unit})' if price_unit else ''} over open liquidation levels"
-    main.set_title(heading, loc="left", color=look.muted, fontsize=theme.TEXT, pad=5)
-    colour_bar(colours, main, currency=currency, width=bin_words(levels, price_unit), look=look)
+    figure = new_figure(size.inches, dpi=size.dpi, paper=look.paper)
+    (frame,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
+    prices = shown_prices(levels, bars)
+    main, side = heat_panels(
+        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look
+    )
     side.set_xlim(0, _longest(levels))
     recolour_figure(figure, look)
     last = levels.grid.columns - 1
     columns = np.unique(np.linspace(0, last, min(pictures, last + 1)).round().astype(int))[::-1]
     return Film(
         figure, levels, bars, [int(column) for column in columns[::-1]], currency, look, main, side,
-        shown_prices(levels, bars),
+        prices,
     )  # fmt: skip
 
 

@@ -13,15 +13,16 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from backtest import amounts
+from backtest.chart.levels.cells import cells, cells_of
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
 from backtest.chart.style.time_axis import open_times, time_axis
+from backtest.chart.style.words import aside
 from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
 
@@ -63,7 +64,7 @@ def heatmap(
     maximum: float | None = None,
     look: Look = LIGHT,
 ) -> Axes:
-    """Draw the open notional of every cell.
+    """Draw the open notional, or quantity, of every cell; where cells share a pixel, the largest of them.
 
     Parameters
     ----------
@@ -79,19 +80,12 @@ def heatmap(
     >>> ax.get_title(loc="left")
     'Open liquidation levels'
     """
-    grid, cells = levels.grid, levels.amounts(side)
+    grid, amounts = levels.grid, levels.amounts(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
-    mesh = ax.pcolormesh(
-        times,
-        grid.price_edges,
-        np.ma.masked_equal(cells, 0.0),
-        cmap=look.heat,
-        norm=norm_of(cells, scale, maximum),
-        rasterized=True,  # a million cells would be a million shapes in a vector file
-        antialiased=False,
-        linewidth=0,
-    )
+    norm = norm_of(amounts, scale, maximum)
+    mesh = cells(times, grid.price_edges, amounts, cmap=look.heat, norm=norm, measure=levels.measure)
     mesh.set_gid("levels")
+    ax.add_collection(mesh, autolim=False)
     theme.dress(ax, "Open liquidation levels")
     price_axis(ax, grid.price_edges[0], grid.price_edges[-1], logarithmic=grid.logarithmic)
     time_axis(ax, *grid.window)
@@ -144,28 +138,39 @@ def colour_bar(ax: Axes, of: Axes, *, currency: str = "USDT", width: str = "", l
     Parameters
     ----------
     of : axes a heatmap was drawn on
+    currency : of notional; quantities are in base
     width : of a bin, in words
     """
-    mesh = next(found for found in of.collections if isinstance(found, QuadMesh))
+    mesh = cells_of(of)
     ax.figure.colorbar(mesh, cax=ax, extend="neither").outline.set_visible(False)
     norm: Any = mesh.norm
     ticks = _ticks(norm, ax)
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_minor_locator(NullLocator())
     more = fullest(of) > ticks[-1] * (1 + 1e-9)
-    write = partial(_written, currency=currency, last=ticks[-1] if more else np.inf)
+    write = partial(_written, currency=unit_of(mesh.measure, currency), last=ticks[-1] if more else np.inf)
     ax.yaxis.set_major_formatter(FuncFormatter(write))
     ax.tick_params(length=0, labelsize=theme.SMALL, labelcolor=look.muted, pad=2)
     name = SCALE_NAMES.get(type(norm), "linear scale")
-    each = f"open notional per {width} of price, " if width else ""
+    each = f"open {in_words(mesh.measure)} per {width} of price, " if width else ""
     ax.yaxis.set_label_position("left")
-    ax.set_ylabel(f"{each}{name}", color=look.muted, fontsize=theme.SMALL, labelpad=2)
+    aside(ax, f"{each}{name}", color=look.muted, pad=2)
     return ax
 
 
+def unit_of(measure: str, currency: str) -> str:
+    """Return the unit of amounts: a currency, or none after quantities, whose titles say "base"."""
+    return "" if measure == "quantity" else currency
+
+
+def in_words(measure: str) -> str:
+    """Return what amounts are, with the unit that they do not carry themselves."""
+    return "quantity (base)" if measure == "quantity" else measure
+
+
 def fullest(ax: Axes) -> float:
-    """Return the largest open notional of a cell of a heatmap; 0 if all are empty."""
-    held: Any = next(found for found in ax.collections if isinstance(found, QuadMesh)).get_array()
+    """Return the largest amount of a cell of a heatmap; 0 if all are empty."""
+    held: Any = cells_of(ax).get_array()
     return float(np.ma.max(held)) if np.ma.count(held) else 0.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -12,13 +12,16 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from backtest.amounts import amount, distance, significant
+from backtest.chart.levels.heatmaps import unit_of
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
+from backtest.chart.style.words import wrapped
 from backtest.schemas.arguments import checked
+from backtest.study.levels.clusters import measure_of
 from backtest.study.levels.levels import Levels
 
-#: Least distance between labels, in points.
-APART = 20.0
+#: Height of a line of a label, in points.
+LINE = 10.5
 
 #: Width of the axes over the longest bar where clusters are labelled beside it.
 ROOM = 2.4
@@ -37,7 +40,7 @@ def profile(
     currency: str = "USDT",
     look: Look = LIGHT,
 ) -> Axes:
-    """Draw the open notional at each price at the end of a column, and label the largest clusters.
+    """Draw the open notional, or quantity, at each price at the end of a column, and label the largest clusters.
 
     Parameters
     ----------
@@ -66,11 +69,12 @@ def profile(
     fullest = float(both.max(initial=0.0)) or 1.0
     written = clusters is not None and not clusters.is_empty()
     ax.set_xlim(0, fullest * (ROOM if written else 1.08))
-    theme.dress(ax, "Open now")
+    unit = unit_of(levels.measure, currency)
+    theme.dress(ax, "Open now (base)" if levels.measure == "quantity" else "Open now")
     ax.tick_params(labelleft=False)
     ax.xaxis.set_major_locator(FixedLocator([_round_below(fullest)]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, unit)))
     ax.tick_params(axis="x", labelsize=theme.SMALL)
     ax.set_yscale("log" if levels.grid.logarithmic else "linear")
     ax.yaxis.set_minor_locator(NullLocator())
@@ -80,7 +84,7 @@ def profile(
     recolour(ax, look)
     ax.grid(visible=False)
     if clusters is not None:
-        _write_clusters(ax, clusters, price, most, currency, look)
+        _write_clusters(ax, clusters, price, most, unit, look)
     return ax
 
 
@@ -90,40 +94,38 @@ def _round_below(amount: float) -> float:
     return float(unit * max(figure for figure in (1.0, 2.0, 5.0) if unit * figure <= amount * (1 + 1e-9)))
 
 
-def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, currency: str, look: Look) -> None:
+def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, unit: str, look: Look) -> None:
+    """Label the largest clusters that find room: none lies on another, all on their side of the price."""
+    height, room, measure = theme.height(ax), theme.width(ax), measure_of(clusters)
     halo = [withStroke(linewidth=2.2, foreground=look.paper, alpha=0.85)]
-    for row, place in _readable(ax, clusters, price, most):
-        ax.annotate(
-            f"{significant(row['centre'])}, {distance(row['distance'])}\n{amount(row['notional'], currency)}",
-            (1.0, place),
-            xycoords="axes fraction",
-            ha="right",
-            va="center",
-            fontsize=theme.SMALL,
-            linespacing=1.25,
-            color=look.ink,
-            path_effects=halo,
-            gid="cluster",
-        )
-
-
-def _readable(
-    ax: Axes, clusters: pl.DataFrame, price: float, most: int
-) -> Iterator[tuple[dict[str, float], float]]:
-    """Yield the largest clusters and the height of each label, so that it overlaps no other and not the price."""
-    height = theme.height(ax)
 
     def up(value: float) -> float:
         return float(ax.transAxes.inverted().transform(ax.transData.transform((0.0, value)))[1]) * height
 
-    taken = [(up(price), APART * 0.6)]
+    mark = up(price)
+    taken = [(mark, LINE / 2)]
     for row in clusters.head(most).iter_rows(named=True):
-        own = up(row["centre"])
-        if not 0 < own < height:
-            continue
-        for nudge in (0.0, *(sign * step * APART for step in (0.25, 0.5, 0.75, 1.0) for sign in (1, -1))):
-            place = min(max(own + nudge, APART / 2), height - APART / 2)
-            if all(abs(place - other) >= room for other, room in taken):
-                taken.append((place, APART))
-                yield row, place / height
-                break
+        where = wrapped(f"{significant(row['centre'])}, {distance(row['distance'])}", room, theme.SMALL)
+        text = f"{where}\n{amount(row[measure], unit)}"
+        high = LINE * (text.count("\n") + 1)
+        place = _free(up(row["centre"]), mark, high, taken, height)
+        if place is not None:
+            taken.append((place, high))
+            ax.annotate(
+                text, (1.0, place / height), xycoords="axes fraction", ha="right", va="center",
+                fontsize=theme.SMALL, linespacing=1.25, color=look.ink, path_effects=halo, gid="cluster",
+            )  # fmt: skip
+
+
+def _free(
+    own: float, mark: float, high: float, taken: Sequence[tuple[float, float]], height: float
+) -> float | None:
+    """Return the middle of a free place for a label near its own, on the same side of the price."""
+    if not 0 < own < height:
+        return None
+    for nudge in (0.0, *(sign * step * high for step in (0.25, 0.5, 0.75, 1.0) for sign in (1, -1))):
+        place = min(max(own + nudge, high / 2), height - high / 2)
+        apart = all(abs(place - other) >= (high + size) / 2 for other, size in taken)
+        if apart and (place > mark) == (own > mark):
+            return place
+    return None

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import LEAST, Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour, recolour_figure
+from backtest.chart.style.words import below
 from backtest.schemas.arguments import checked
 
 TITLES = {"all": "Every bin within reach", "touched": "Bins the price reached"}
 NAMES = {"mirror": "placebo on other side", "other_times": "placebo at other times"}
 
 #: Inches: room for the names of rows, gap between panels, height of a row.
-NAMED, BETWEEN, ROW = 1.55, 0.35, 0.36
+NAMED, BETWEEN, ROW, LEAST_ROW = 1.55, 0.35, 0.36, 0.22
 
 
 @checked
@@ -36,10 +38,10 @@ def scores(found: pl.DataFrame, ax: Axes, *, bins: str = "all", look: Look = LIG
     _dots(ax, own.select("area_low", "area", "area_high"), strong, look)
     ax.axvline(0.5, color=look.muted, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     theme.dress(ax, TITLES.get(bins, bins))
-    low, high = own["area_low"].fill_nan(None).min(), own["area_high"].fill_nan(None).max()
-    ax.set_xlim(min(0.4, float(low or 0.5) - 0.05), max(0.6, min(float(high or 0.5) + 0.05, 1.0)))  # type: ignore[arg-type]
+    drawn = np.append(own.select("area_low", "area", "area_high").to_numpy().ravel(), 0.5)
+    ax.set_xlim(min(0.4, np.nanmin(drawn) - 0.05), max(0.6, np.nanmax(drawn) + 0.05))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(round(value, 6))))
-    ax.set_xlabel("bins ranked below a liquidated dollar's", color=theme.MUTED, fontsize=theme.SMALL, labelpad=2)
+    below(ax, "bins ranked below a liquidated dollar's", size=theme.SMALL, pad=2)
     return _rows(ax, names, look)
 
 
@@ -57,6 +59,7 @@ def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> 
     ax.axvline(0.0, color=look.muted, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     theme.dress(ax, "Clusters reached more often than placebos")
     ax.margins(x=0.12)
+    below(ax, "difference, points", size=theme.SMALL, pad=2)
     ax.xaxis.set_major_formatter(FuncFormatter(_points))
     return _rows(ax, names, look)
 
@@ -85,30 +88,33 @@ def score_figure(
     'Clusters reached more often than placebos'
     """
     rows = (0 if score is None else 6) + (0 if magnet is None else 6)
-    size = Size(size.width, min(size.height, 2.1 + ROW * rows + (0.5 if rows > 6 else 0.0)), size.dpi)
-    figure = Figure(figsize=size.inches, dpi=size.dpi, facecolor=look.paper)
+    around = 2.1 + (0.7 if rows > 6 else 0.0)
+    size = Size(size.width, min(size.height, around + ROW * rows), size.dpi)
+    least = LEAST[0], around + LEAST_ROW * rows
+    figure = new_figure(size.inches, dpi=size.dpi, paper=look.paper, least=least)
     panels = [1.0] * ((score is not None) + (magnet is not None))
     axes = theme.stacked_panels(figure, heights=panels or [1.0], title=title, subtitle=subtitle, notes=notes)
     places = [ax.get_position() for ax in axes]
     for ax in axes:
         ax.remove()
-    left = NAMED / size.width
+    width, height = figure.get_size_inches()
+    left = NAMED / width
     if score is not None:
         place = places.pop(0)
-        width = (place.x1 - left - BETWEEN / size.width) / 2
-        below = 0.36 / size.height if magnet is not None else 0.0
+        wide = (place.x1 - left - BETWEEN / width) / 2
+        under = 0.5 / height if magnet is not None else 0.0
         pair = []
         for number, bins in enumerate(TITLES):
-            x = left + number * (width + BETWEEN / size.width)
-            pair.append(figure.add_axes((x, place.y0 + below, width, place.height - below)))
+            x = left + number * (wide + BETWEEN / width)
+            pair.append(figure.add_axes((x, place.y0 + under, wide, place.height - under)))
             scores(score, pair[-1], bins=bins, look=look)
         pair[1].tick_params(labelleft=False)
         limits = [end for ax in pair for end in ax.get_xlim()]
         for ax in pair:
             ax.set_xlim(min(limits), max(limits))
     if magnet is not None:
-        place, wide = places.pop(0), 2.75 / size.width
-        ax = figure.add_axes((wide, place.y0, place.x1 - wide, place.height))
+        place, left = places.pop(0), 2.75 / width
+        ax = figure.add_axes((left, place.y0, place.x1 - left, place.height))
         magnet_differences(magnet, ax, look=look)
     return recolour_figure(figure, look)
 
@@ -124,7 +130,7 @@ def _dots(ax: Axes, bands: pl.DataFrame, strong: Sequence[bool], look: Look) -> 
 def _rows(ax: Axes, names: Sequence[str], look: Look) -> Axes:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.xaxis.set_major_locator(MaxNLocator(max(3, int(ax.bbox.width / ax.figure.dpi * 72 / 60))))
+    ax.xaxis.set_major_locator(MaxNLocator(max(2, int(theme.width(ax) / 40))))
     ax.tick_params(length=0, labelsize=theme.TEXT, labelcolor=theme.MUTED)
     ax.grid(visible=False, axis="y")
     recolour(ax, look)
@@ -134,4 +140,4 @@ def _rows(ax: Axes, names: Sequence[str], look: Look) -> Axes:
 
 def _points(value: float, _: int | None) -> str:
     sign = "+" if value > 1e-9 else amounts.MINUS if value < -1e-9 else ""
-    return f"{sign}{amounts.three_figures(abs(100 * value)) if abs(value) > 1e-9 else 0} points"
+    return f"{sign}{amounts.three_figures(abs(100 * value)) if abs(value) > 1e-9 else 0}"

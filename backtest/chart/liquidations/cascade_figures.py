@@ -18,8 +18,9 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.time_axis import DAY, EPOCH, days, open_times, time_axis
+from backtest.chart.style.words import fit_labels, label
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import heaviest
 
@@ -58,6 +59,7 @@ def mark_price(bars: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     ax.plot(times, path(opening, close), color=theme.INK, linewidth=0.9, solid_joinstyle="round")
     theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
     theme.price_axis(ax, logarithmic=high.max() > LOGARITHMIC_FROM * low.min() > 0)
+    fit_labels(ax)
     return ax
 
 
@@ -111,17 +113,8 @@ def annotate_heaviest(
             amounts.of_interval(row["time"], step),
             _larger_side(longs, shorts),
         )
-        ax.annotate(
-            ", ".join(written),
-            (middle, above if upward else -below),
-            xytext=(3 if leftward else -3, 4 if upward else -4),
-            textcoords="offset points",
-            ha="right" if leftward else "left",
-            va="bottom" if upward else "top",
-            fontsize=theme.TEXT,
-            color=theme.INK,
-            bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-        )
+        point = middle, above if upward else -below
+        label(ax, ", ".join(written), point, toward=-1 if leftward else 1, up=4 if upward else -4)
     return ax
 
 
@@ -169,7 +162,7 @@ def cascade(
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['Liquidated per hour, $', 'Mark price, USDT']
     """
-    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     strip = 0.0 if quality is None else strip_height(quality)
     heights = (1.0, 1.0, strip) if strip else (1.0, 1.0)
     panels = theme.stacked_panels(figure, heights=heights, title=title, subtitle=subtitle, notes=notes)

@@ -16,6 +16,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from backtest.amounts import amount, currency_name, moment, percent
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, days, open_times, time_axis
+from backtest.chart.style.words import label as write_label
+from backtest.chart.style.words import names_above
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.tails import Tail
 
@@ -82,7 +84,7 @@ def timeline(cascades: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     time_axis(ax, start - edge, end + edge)
     ax.margins(y=HEADROOM)
     heaviest = cascades.sort("notional", descending=True).row(0, named=True)
-    _name(heaviest, ax, currency=currency, part=(heaviest["start"] - start) / (end - start))
+    _name(heaviest, ax, currency)
     return ax
 
 
@@ -102,7 +104,7 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
     >>> ax = cumulative(cascades.running_totals(hourly), ax)
     >>> [text.get_text() for text in ax.texts]
-    ['longs', 'shorts', '$1.04 m', '$658 k']
+    ['longs $1.04 m', 'shorts $658 k']
     """
     starts, step = open_times(totals["time"])
     edges = np.append(starts, starts[-1] + step)
@@ -110,14 +112,11 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     for side, amounts in ends.items():
         ax.plot(edges, np.insert(amounts, 0, 0.0), color=theme.SIDE_COLOURS[side], linewidth=1.8)
     theme.dress(ax, f"Liquidated since the start, {currency_name(currency)}")
-    theme.side_names(ax)
     theme.amount_axis(ax, partial(amount, currency=currency))
     ax.set_ylim(0, max(1.12 * max(amounts[-1] for amounts in ends.values()), 1e-9))
     time_axis(ax, _moment(edges[0]), _moment(edges[-1]))
-    for side, amounts in ends.items():  # labelled above the line's end: it only rises, so there is room
-        colour = theme.SIDE_COLOURS[side]
-        _write(ax, amount(amounts[-1], currency), (edges[-1], amounts[-1]), offset=(-4, 5), color=colour)
-    return ax
+    written = {side: f"{side}s {amount(amounts[-1], currency)}" for side, amounts in ends.items()}
+    return names_above(ax, [(written[side], colour) for side, colour in theme.SIDE_COLOURS.items()])
 
 
 @checked
@@ -154,7 +153,7 @@ def size_distribution(
     ax.set_yscale("log")
     _log_axis(ax.xaxis, exceedance["size"].to_numpy(), partial(amount, currency=currency))
     _log_axis(ax.yaxis, exceedance["share"].to_numpy(), percent)
-    ax.set_xlabel(f"notional of a cascade, {currency_name(currency)}", color=theme.MUTED, fontsize=theme.TEXT)
+    theme.below(ax, f"notional of a cascade, {currency_name(currency)}")
     if tail is not None:
         _draw_tail(tail, ax, largest=float(sizes[-1]), currency=currency, colour=colour, label=label)
     return ax
@@ -190,18 +189,17 @@ def by_hour(hours: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
     step = 3 if theme.width(ax) > WIDE else 6
     ax.xaxis.set_major_locator(FixedLocator(list(range(0, 25, step))))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda hour, _: f"{hour % 24:02.0f}:00"))
-    ax.set_xlabel(f"hour of day, UTC, mean of {days_seen} days", color=theme.MUTED, fontsize=theme.TEXT)
+    theme.below(ax, f"hour of day, UTC, mean of {days_seen} days")
     return ax
 
 
-def _name(row: dict[str, Any], ax: Axes, *, currency: str, part: float) -> None:
-    """Label a cascade's mark, at some part of the axes' width: notional, time, larger side."""
+def _name(row: dict[str, Any], ax: Axes, currency: str) -> None:
+    """Label a cascade's mark: notional, time, larger side."""
     longs = row["long_share"]
     side, share = ("longs", longs) if longs >= 0.5 else ("shorts", 1 - longs)
     per_cent = 100 if share == 1 else min(round(100 * share), 99)
     written = f"{amount(row['notional'], currency)}, {moment(row['start'])}, {per_cent} % {side}"
-    towards = "left" if part < 1 / 3 else "right" if part > 2 / 3 else "center"
-    _write(ax, written, (days(row["start"]), row["notional"]), offset=(0, LARGEST**0.5 / 2 + 1), ha=towards)
+    write_label(ax, written, (days(row["start"]), row["notional"]), up=LARGEST**0.5 / 2 + 1)
 
 
 def _draw_tail(tail: Tail, ax: Axes, *, largest: float, currency: str, colour: str, label: str) -> None:

@@ -14,10 +14,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import DAY, EPOCH, open_times, time_axis
+from backtest.chart.style.words import fit_labels, key, label, make_room
 from backtest.schemas.arguments import checked
 
 #: Opacity of an interval of an imbalance with next to no liquidations.
 FAINTEST = 0.12
+
+#: Points above the highest value, for its label.
+ROOM = 17.0
 
 #: Colours of lines without a side.
 LINES = {"uniform": theme.INK, "clustered": "#8A5A9E"}
@@ -48,15 +52,19 @@ def at_risk(curve: pl.DataFrame, ax: Axes, *, marked: Sequence[float] = (0.2, 0.
         ax.fill_between(sign * moves, shares, color=colour, alpha=0.18, linewidth=0)
         ax.plot(sign * moves, shares, color=colour, linewidth=1.8, solid_capstyle="round")
         for at in np.flatnonzero(np.isclose(moves[:, None], marked).any(axis=1)):
-            point = sign * moves[at], shares[at]
-            ax.plot(*point, marker="o", markersize=4, color=colour)
-            _beside(ax, amounts.percent(shares[at]), point, colour, (-sign, 1))
+            ax.plot(sign * moves[at], shares[at], marker="o", markersize=4, color=colour)
     theme.dress(ax, "Liquidated, % of open notional")
-    _below(ax, "move of the mark price")
-    theme.side_names(ax)
+    theme.below(ax, "move of the mark price")
     ax.axvline(0, color=theme.MUTED, linewidth=0.8)
-    ax.margins(x=0)
+    ax.set_xlim(-moves[-1], moves[-1])
     ax.set_ylim(bottom=0)
+    make_room(ax, above=ROOM)
+    for sign, (side, colour) in zip((-1, 1), theme.SIDE_COLOURS.items(), strict=True):
+        shares = np.append(0.0, curve[f"{side}_share"].to_numpy())
+        for at in np.flatnonzero(np.isclose(moves[:, None], marked).any(axis=1)):
+            words = amounts.percent(shares[at])
+            label(ax, words, (sign * moves[at], shares[at]), toward=-sign, up=4, color=colour)
+    theme.side_names(ax)
     ax.xaxis.set_major_formatter(FuncFormatter(_move))
     theme.amount_axis(ax, amounts.percent)
     return ax
@@ -134,24 +142,27 @@ def throttle(
     for name in curve.columns[1:]:
         colour = LINES.get(name, theme.MUTED)
         ax.plot(rates, curve[name].to_numpy(), color=colour, linewidth=1.8)
-        _beside(ax, name, (rates[0], curve[name][0]), colour, (1, 1))
+    ax.set_xlim(rates[0], rates[-1])
+    ax.set_ylim(0, 1.0)
+    make_room(ax, above=ROOM)
+    for name in curve.columns[1:]:
+        label(ax, name, (rates[0], curve[name][0]), toward=1, up=4, color=LINES.get(name, theme.MUTED))
     if published is not None:
         ax.axhline(published, color=theme.MUTED, linewidth=0.9, zorder=1)
         # above the right end of the line if every curve is below it there, else below the left end
         free = curve.select(pl.max_horizontal(pl.all().exclude("rate").last())).item() < published
-        end, where = (rates[-1], (-1, 1)) if free else (rates[0], (1, -1))
-        _beside(ax, f"{amounts.percent(published)} {source}".rstrip(), (end, published), theme.MUTED, where)
+        end, toward, up = (rates[-1], -1, 4) if free else (rates[0], 1, -4)
+        words = f"{amounts.percent(published)} {source}".rstrip()
+        label(ax, words, (end, published), toward=toward, up=up, color=theme.MUTED)
         # labels at the foot: the lowest rate to the left of its line, the others to the right
         for place, (name, rate) in enumerate(sorted((implied or {}).items(), key=lambda item: item[1])):
             colour = LINES.get(name, theme.MUTED)
             ax.plot([rate, rate], [0, published], color=colour, linewidth=0.9, linestyle=(0, (3, 3)))
             ax.plot(rate, published, marker="o", markersize=4, color=colour)
-            where = (1, 1) if place else (-1, 1)
-            _beside(ax, f"{amounts.three_figures(rate)} a second", (rate, 0.0), colour, where)
+            words = f"{amounts.three_figures(rate)} a second"
+            label(ax, words, (rate, 0.0), toward=1 if place else -1, up=4, color=colour)
     theme.dress(ax, "Shown by a feed of one a second, % of liquidations")
-    _below(ax, "liquidations a second, of one symbol")
-    ax.set_xlim(rates[0], rates[-1])
-    ax.set_ylim(0, 1.08)
+    theme.below(ax, "liquidations a second, of one symbol")
     ax.xaxis.set_major_locator(LogLocator(numticks=12))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
@@ -186,35 +197,12 @@ def removed_paths(paths: pl.DataFrame, ax: Axes, *, unit: str = "") -> Axes:
     for place, shade in zip(np.argsort(-without.mean(axis=0)), shades, strict=True):
         ax.plot(starts, without[:, place], color=REMOVED, linewidth=0.9, alpha=shade, label=names[place])
     ax.plot(starts, history, color=theme.INK, linewidth=1.3, label="history")
-    third = max(1, len(starts) // 3)
-    falls = history[:third].min() > history[-third:].min()
-    ax.legend(
-        loc="lower left" if falls else "lower right", frameon=False, fontsize=theme.TEXT, labelcolor=theme.INK
-    )
     title = "Mark price, and without liquidations (assumed impacts)"
     theme.dress(ax, f"{title}, {unit}" if unit else title)
     theme.price_axis(ax, logarithmic=False)
+    key(ax)
+    fit_labels(ax)
     return time_axis(ax, EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY)
-
-
-def _beside(ax: Axes, text: str, point: tuple[float, float], colour: str, where: tuple[int, int]) -> None:
-    """Write beside a point: to its right or left (+1, -1), above or below it."""
-    right, above = where
-    ax.annotate(
-        text,
-        point,
-        xytext=(5 * right, 4 * above),
-        textcoords="offset points",
-        ha="left" if right > 0 else "right",
-        va="bottom" if above > 0 else "top",
-        fontsize=theme.TEXT,
-        color=colour,
-        bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-    )
-
-
-def _below(ax: Axes, text: str) -> None:
-    ax.set_xlabel(text, color=theme.MUTED, fontsize=theme.TEXT)
 
 
 def _move(value: float, _: int | None) -> str:

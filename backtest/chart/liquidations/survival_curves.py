@@ -81,7 +81,7 @@ def survival(
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(value)))
     last = max(day for day, _, _ in ends)
-    first = max(min(_days(part)[0] for part in parts), last / WIDEST)
+    first = min(max(min(_days(part)[0] for part in parts), last / WIDEST), last / 2)
     ax.set_xscale("log")
     room = max(map(len, names)) * LETTER / (ax.bbox.width / ax.figure.dpi * 72)  # of the axes, for the names
     ax.set_xlim(first, last * (last / first) ** (room / (1 - room)))

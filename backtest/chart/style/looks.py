@@ -55,7 +55,9 @@ class Look:
     paper: str
     sides: Mapping[str, str]
     heat: Colormap  #: from low to high; empty cells are the background
-    leverages: tuple[str, ...]  #: from low to high, six
+    leverages: tuple[
+        str, ...
+    ]  #: from low to high, six; the lowest, mostly the largest bars, stand out from the paper
     edge: str  #: around the mark price, so that it is seen on every colour
 
     #: From each colour of the light look to that of this look.
@@ -88,7 +90,7 @@ LIGHT = Look(
     paper=theme.PAPER,
     sides=theme.SIDE_COLOURS,
     heat=_rising_from(theme.PAPER, "YlGnBu", 0.2),
-    leverages=("#DDD6EC", "#BFB2DC", "#9C8AC6", "#7861AC", "#543A8C", "#2F1860"),
+    leverages=("#A99AD6", "#8F7DC4", "#7562B0", "#5B4898", "#402E78", "#22104A"),
     edge="#FFFFFF",
 )
 DARK = Look(
@@ -98,9 +100,16 @@ DARK = Look(
     paper="#0D1017",
     sides={"long": "#FF8A50", "short": "#62AEFF"},
     heat=_rising_from("#0D1017", "viridis", 0.08),
-    leverages=("#41365F", "#5F4E8C", "#8069B5", "#A48FD3", "#C9BAEA", "#F1EBFF"),
+    leverages=("#5F5091", "#7863AE", "#937DC8", "#B09CDF", "#D0C2F1", "#F3EEFF"),
     edge="#0D1017",
 )
+
+
+def leverage_shades(look: Look, count: int) -> list[str]:
+    """Return a colour for each of so many leverage buckets, from low to high."""
+    last = len(look.leverages) - 1
+    return [look.leverages[round(place * last / max(count - 1, 1))] for place in range(count)]
+
 
 LOOKS = {"light": LIGHT, "dark": DARK}
 

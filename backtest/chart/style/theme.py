@@ -6,7 +6,6 @@ notebook.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from backtest import amounts
+from backtest.chart.style.words import FAINT as FAINT
+from backtest.chart.style.words import INK as INK
+from backtest.chart.style.words import MUTED as MUTED
+from backtest.chart.style.words import PAPER as PAPER
+from backtest.chart.style.words import SMALL as SMALL
+from backtest.chart.style.words import TEXT as TEXT
+from backtest.chart.style.words import TITLE, names_above, titled, wrapped
+from backtest.chart.style.words import below as below
+from backtest.chart.style.words import height as height
+from backtest.chart.style.words import width as width
 
 __all__ = [
     "DPI",
@@ -35,17 +44,16 @@ __dir__ = __all__.copy
 #: One colour a side in all charts. Orange and blue stay apart in every common colour blindness, and in grey.
 SIDE_COLOURS = {"long": "#D9541E", "short": "#2468B4"}
 
-INK, MUTED, FAINT, PAPER = "#1B1F24", "#5B6470", "#E3E6EA", "#FFFFFF"
 MISSING = "#EFEAE0"
 
 #: Inches and dots an inch: 1600 x 1000 pixels.
 SIZE, DPI = (10.0, 6.25), 160
 
-#: Points.
-TITLE, TEXT, SMALL = 14.0, 9.0, 7.5
-
 #: Inches left of titles and notes.
 MARGIN = 0.2
+
+#: Points between axes and the labels of their ticks.
+PAD = 5.5
 
 
 def dress(ax: Axes, title: str) -> Axes:
@@ -57,7 +65,7 @@ def dress(ax: Axes, title: str) -> Axes:
     >>> theme.dress(ax, "Mark price, USDT").get_title(loc="left")
     'Mark price, USDT'
     """
-    ax.set_title(title, loc="left", color=MUTED, fontsize=TEXT, pad=5)
+    titled(ax, title)
     ax.set_facecolor("none")
     for name, spine in ax.spines.items():
         spine.set_visible(name == "bottom")
@@ -66,6 +74,7 @@ def dress(ax: Axes, title: str) -> Axes:
     ax.grid(color=FAINT, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.tick_params(length=0, labelsize=TEXT, labelcolor=MUTED)
+    ax.tick_params(axis="x", pad=PAD)  # below the lowest label of the y axis
     return ax
 
 
@@ -78,29 +87,7 @@ def side_names(ax: Axes) -> Axes:
     >>> [text.get_text() for text in theme.side_names(ax).texts]
     ['longs', 'shorts']
     """
-    for name, colour, at in (("longs", SIDE_COLOURS["long"], -42), ("shorts", SIDE_COLOURS["short"], 0)):
-        ax.annotate(
-            name,
-            (1, 1),
-            xytext=(at, 5),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="right",
-            color=colour,
-            fontsize=TEXT,
-            weight="bold",
-        )
-    return ax
-
-
-def height(ax: Axes) -> float:
-    """Return the height of axes in points."""
-    return float(ax.bbox.height / ax.figure.dpi * 72)
-
-
-def width(ax: Axes) -> float:
-    """Return the width of axes in points."""
-    return float(ax.bbox.width / ax.figure.dpi * 72)
+    return names_above(ax, [(f"{side}s", colour) for side, colour in SIDE_COLOURS.items()])
 
 
 def amount_axis(ax: Axes, write: Callable[[float], str]) -> None:
@@ -213,27 +200,15 @@ def panel_grid(
     return [list(row) for row in panels]
 
 
-def below(ax: Axes, text: str) -> None:
-    """Name the x axis.
-
-    Examples
-    --------
-    >>> from backtest.chart.style import theme
-    >>> theme.below(ax, "maintenance rate")
-    >>> ax.get_xlabel()
-    'maintenance rate'
-    """
-    ax.set_xlabel(text, color=MUTED, fontsize=TEXT)
-
-
 def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[str]) -> tuple[float, float]:
     """Write title, subtitle and notes, and return their heights at the top and the bottom, in inches."""
     width, height = figure.get_size_inches()
-    head = _lines_down(
-        figure, _wrapped(title, width, TITLE * 1.15), top=0.18, size=TITLE, color=INK, weight="bold"
-    )
-    head = _lines_down(figure, _wrapped(subtitle, width, TEXT + 1), top=head + 0.06, size=TEXT + 1, color=INK)
-    footer = _wrapped("  ·  ".join(notes), width, SMALL)
+    room = (width - 2 * MARGIN) * 72
+    lines = wrapped(title, room, TITLE, "bold").split("\n")
+    head = _lines_down(figure, lines, top=0.18, size=TITLE, color=INK, weight="bold")
+    lines = wrapped(subtitle, room, TEXT + 1).split("\n") if subtitle else []
+    head = _lines_down(figure, lines, top=head + 0.06, size=TEXT + 1, color=INK)
+    footer = wrapped(" · ".join(notes), room, SMALL).split("\n") if notes else []
     foot = 0.12 + len(footer) * _line(SMALL)
     _lines_down(figure, footer, top=height - foot, size=SMALL, color=MUTED)
     return head, foot
@@ -241,16 +216,11 @@ def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[st
 
 def _round_steps(ax: Axes) -> MaxNLocator:
     """Return ticks at round values, as close together as their labels fit."""
-    return MaxNLocator(max(2, int(height(ax) / (2.3 * TEXT))), steps=[1, 2, 2.5, 5, 10])
+    return MaxNLocator(max(1, int(height(ax) / (2.3 * TEXT))), steps=[1, 2, 2.5, 5, 10])
 
 
 def _line(size: float) -> float:
     return size * 1.35 / 72
-
-
-def _wrapped(text: str, width: float, size: float) -> list[str]:
-    letters = (width - 2 * MARGIN) * 72 / (size * 0.53)  # DejaVu Sans is about half as wide as high
-    return [line.strip(" ·") for line in textwrap.wrap(text, int(letters), break_on_hyphens=False)]
 
 
 def _lines_down(figure: Figure, lines: Sequence[str], *, top: float, size: float, **look: Any) -> float:
@@ -258,6 +228,8 @@ def _lines_down(figure: Figure, lines: Sequence[str], *, top: float, size: float
     width, height = figure.get_size_inches()
     for line in lines:
         at = MARGIN / width, 1 - top / height
-        figure.text(*at, line, fontsize=size, va="top", ha="left", parse_math=False, **look)  # $ is money here
+        figure.text(
+            *at, line.strip(" ·"), fontsize=size, va="top", ha="left", parse_math=False, **look
+        )  # $ is money here
         top += _line(size)
     return top

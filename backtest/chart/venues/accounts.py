@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from backtest.amounts import amount, percent
 from backtest.chart.style import theme
 from backtest.chart.style.time_axis import days, open_times, time_axis
+from backtest.chart.style.words import label, make_room, names_above, text_width
 from backtest.schemas.arguments import checked
 
 #: Colours of equity and maintenance margin: no side's, and distinct in common colour blindness.
@@ -31,6 +31,9 @@ LEADS = {
     timedelta(days=16): "16 d",
     timedelta(days=64): "64 d",
 }
+
+#: Points above the equity, for the name of the event.
+ROOM = 17.0
 
 #: Isolated margin beside cross margin.
 ISOLATED, CROSS = "#9AA3AD", theme.INK
@@ -73,7 +76,7 @@ def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, curr
     theme.amount_axis(ax, lambda value: amount(value, currency))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, currency)))  # with its sign
     time_axis(ax, path["time"][0], path["time"][-1] + timedelta(days=step))
-    _name_lines(ax)
+    names_above(ax, [("equity", EQUITY), ("maintenance margin", MAINTENANCE)])
     if event is not None:
         _mark(ax, event, step, float(required[before - 1]))
     return ax
@@ -118,14 +121,15 @@ def alert_lead_times(
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks([_in_milliseconds(lead) for lead in ticks], list(ticks.values()))
     ax.set_xlim(begin, 1.1 * longest)
-    ax.set_ylim(0, 1.08)
+    ax.set_ylim(0, 1.0)
+    make_room(ax, above=1.4 * theme.TEXT * len(replays) + 6)
+    ax.yaxis.set_major_locator(FixedLocator([0.0, 0.2, 0.4, 0.6, 0.8, 1.0]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    ax.set_xlabel(
-        "lead time: from the end of the first alert's bar to the bar that liquidates",
-        color=theme.MUTED,
-        fontsize=theme.TEXT,
-    )
-    ax.legend(loc="upper right", frameon=False, fontsize=theme.TEXT, labelcolor=theme.INK)
+    theme.below(ax, "lead time: from the end of the first alert's bar to the bar that liquidates")
+    ax.legend(
+        loc="upper right", frameon=False, fontsize=theme.TEXT, labelcolor=theme.INK, labelspacing=0.2,
+        borderaxespad=0.2,
+    )  # fmt: skip
     return ax
 
 
@@ -147,7 +151,7 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     >>> shares = {"isolated": [0.41], "least": [0.02], "common": [0.03], "most": [0.06]}
     >>> ax = hedges(pl.DataFrame({"event": ["19 May 2021"], **shares}), ax)
     >>> [text.get_text() for text in ax.texts]
-    ['19 May 2021', 'isolated', 'cross']
+    ['19 May 2021', 'cross', 'isolated']
     """
     theme.dress(ax, "Hedged pairs liquidated: either leg in isolated margin, the account in cross margin")
     count, across = len(rows), ax.get_yaxis_transform()
@@ -173,16 +177,11 @@ def hedges(rows: pl.DataFrame, ax: Axes) -> Axes:
     ax.set_yticks([])
     ax.set_ylim(-0.5, count - 0.2)
     farthest = max(0.05, float(rows.select(pl.max_horizontal("isolated", "most").max()).item()))
-    ax.set_xlim(0, 1.3 * farthest)
+    room = min((max(map(text_width, rows["event"])) + 12) / theme.width(ax), 0.6)  # for the events' names
+    ax.set_xlim(0, farthest / (1 - room))
     ax.xaxis.set_major_locator(FixedLocator([at for at in MaxNLocator(6).tick_values(0, farthest) if at <= 1]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    first = rows.row(0, named=True)
-    look: dict[str, Any] = {"fontsize": theme.TEXT, "va": "bottom", "weight": "bold"}
-    for name, at, colour in (("isolated", first["isolated"], ISOLATED), ("cross", first["common"], CROSS)):
-        ax.annotate(
-            name, (at, count - 1), xytext=(0, 6), textcoords="offset points", ha="center", color=colour, **look
-        )
-    return ax
+    return names_above(ax, [("cross", CROSS), ("isolated", ISOLATED)])
 
 
 @checked
@@ -206,41 +205,26 @@ def hedges_by_leverage(rows: pl.DataFrame, ax: Axes) -> Axes:
     ax.fill_between(leverage, rows["least"], rows["most"], color=CROSS, alpha=0.15, linewidth=0)
     for name, colour in (("isolated", ISOLATED), ("common", CROSS)):
         ax.plot(leverage, rows[name], "o-", color=colour, linewidth=1.6, markersize=4)
-        ax.annotate(
-            "isolated, either leg" if name == "isolated" else "cross, the account",
-            (leverage[-1], rows[name][-1]), xytext=(6, 0), textcoords="offset points", color=colour, va="center",
-            fontsize=theme.TEXT, weight="bold",
-        )  # fmt: skip
     ax.set_xscale("log")
     ax.set_xticks(leverage, [f"{value:g}x" for value in leverage])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(leverage[0] * 0.95, leverage[-1] * 1.8)
+    ax.set_xlim(leverage[0] * 0.95, leverage[-1] * 1.05)
     ax.set_ylim(0, 1.05)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    return ax
-
-
-def _name_lines(ax: Axes) -> None:
-    """Write the names of the lines above the axes, in their colours."""
-    for name, colour, at in (("equity", EQUITY, -122), ("maintenance margin", MAINTENANCE, 0)):
-        ax.annotate(
-            name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
-            color=colour, fontsize=theme.TEXT, weight="bold",
-        )  # fmt: skip
+    return names_above(ax, [("cross, the account", CROSS), ("isolated, either leg", ISOLATED)])
 
 
 def _mark(ax: Axes, event: datetime, step: float, margin: float) -> None:
     """Mark the bar that liquidates."""
     at = days(event) + step
-    left, right = ax.get_xlim()
-    toward = "right" if at > (left + right) / 2 else "left"
+    make_room(ax, above=ROOM)
     ax.axvline(at, color=theme.INK, linewidth=0.8, linestyle=(0, (2, 3)))
     ax.plot(at, margin, "o", color=MAINTENANCE, markersize=7, markeredgecolor=theme.PAPER, zorder=4)
-    ax.annotate(
-        f"liquidated {event:%-d %b %H:%M}", (at, 1.0), xycoords=("data", "axes fraction"),
-        xytext=(-6 if toward == "right" else 6, -4), textcoords="offset points", ha=toward, va="top",
-        color=theme.INK, fontsize=theme.TEXT, weight="bold",
-    )  # fmt: skip
+    toward = -1 if at > sum(ax.get_xlim()) / 2 else 1
+    where = ax.get_xaxis_transform()
+    label(
+        ax, f"liquidated {event:%-d %b %H:%M}", (at, 1.0), toward=toward, up=-4, weight="bold", coordinates=where
+    )
 
 
 def _left_at_least(replayed: pl.DataFrame, begin: float) -> tuple[list[float], list[float]]:

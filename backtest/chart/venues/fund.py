@@ -12,8 +12,9 @@ from matplotlib.patches import StepPatch
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.time_axis import Floats, open_times, time_axis
+from backtest.chart.style.words import label, names_above
 from backtest.schemas.arguments import checked
 
 #: Colours of payments in and out; the sides' colours mean longs and shorts.
@@ -30,6 +31,7 @@ def fund_figure(
     subtitle: str = "",
     notes: Sequence[str] = (),
     currency: str = "USDT",
+    size: tuple[float, float] = theme.SIZE,
 ) -> Figure:
     """Return the fund's balance above, payments in and out below, each at its own scale.
 
@@ -38,6 +40,7 @@ def fund_figure(
     fund, flow : as :func:`fund_path` and :func:`paid_in` take them
     window : first and last time shown
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+    size : inches
 
     Examples
     --------
@@ -48,7 +51,7 @@ def fund_figure(
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['Paid out, $ per hour', 'Insurance fund, $', 'Paid in, $ per hour']
     """
-    found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
+    found = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     panels = theme.stacked_panels(found, heights=[3, 1.2, 1.2], title=title, subtitle=subtitle, notes=notes)
     fund_path(fund, panels[0], currency=currency)
     paid_in(flow, panels[1], currency=currency)
@@ -109,12 +112,7 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
         theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
     else:
         ax.set_yticks([0], ["0"])
-    ax.annotate(
-        f"{amounts.amount(float(heights.sum()), currency)} in total", (1, 1), xytext=(0, 5),
-        xycoords="axes fraction", textcoords="offset points", ha="right", color=colour, fontsize=theme.TEXT,
-        weight="bold",
-    )  # fmt: skip
-    return ax
+    return names_above(ax, [(f"{amounts.amount(float(heights.sum()), currency)} in total", colour)])
 
 
 def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> None:
@@ -122,12 +120,9 @@ def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> 
     at = int(path["fund"].arg_min() or 0)
     lowest = float(path["fund"][at])
     if 0 < lowest < 0.99 * float(path["fund"][0]):
-        late = at > 0.85 * path.height
         ax.plot([edges[at]], [lowest], marker="o", markersize=4, color=OUT_COLOUR)
-        ax.annotate(
-            f"lowest {amounts.amount(lowest, currency)}", (edges[at], lowest), xytext=(-6 if late else 6, -10),
-            textcoords="offset points", ha="right" if late else "left", color=OUT_COLOUR, fontsize=theme.TEXT,
-        )  # fmt: skip
+        words = f"lowest {amounts.amount(lowest, currency)}"
+        label(ax, words, (edges[at], lowest), toward=1, up=-6, color=OUT_COLOUR)
 
 
 def _empty_spans(path: pl.DataFrame, ax: Axes, edges: Floats) -> None:
@@ -137,4 +132,4 @@ def _empty_spans(path: pl.DataFrame, ax: Axes, edges: Floats) -> None:
     for start, end in zip(np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True):
         ax.axvspan(edges[start], edges[end], color=OUT_COLOUR, alpha=0.12, linewidth=0)
     if empty.any():
-        ax.text(0.01, 0.9, "shaded: empty", transform=ax.transAxes, color=OUT_COLOUR, fontsize=theme.TEXT)
+        names_above(ax, [("shaded: empty", OUT_COLOUR)])

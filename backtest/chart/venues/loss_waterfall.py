@@ -11,7 +11,8 @@ from matplotlib.patches import Polygon
 
 from backtest.amounts import amount, currency_name, percent
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
+from backtest.chart.style.words import names_above
 from backtest.schemas.arguments import checked
 
 #: Colours of losses and gains; the sides' colours mean longs and shorts.
@@ -27,13 +28,22 @@ BEARERS = {
     "nobody": "uncovered deficit",
 }
 
+#: Inches.
+SIZE = (theme.SIZE[0], 0.78 * theme.SIZE[1])
+
 #: Share of the bar of all losses from which its label fits inside; below it the label is beside it.
 ROOM_FOR_WORDS = 0.35
 
 
 @checked
 def waterfall_figure(
-    found: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), currency: str = "USDT"
+    found: pl.DataFrame,
+    *,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    currency: str = "USDT",
+    size: tuple[float, float] = SIZE,
 ) -> Figure:
     """Return all losses on one bar above, and losses beyond margins below at a scale of their own.
 
@@ -41,6 +51,7 @@ def waterfall_figure(
     ----------
     found : as ``study.fund.who_bore`` returns it
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
+    size : inches
 
     Examples
     --------
@@ -50,8 +61,7 @@ def waterfall_figure(
     >>> len(figure.axes)
     2
     """
-    width, height = theme.SIZE
-    drawn = Figure(figsize=(width, height * 0.78), dpi=theme.DPI)
+    drawn = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     total, beyond = theme.stacked_panels(
         drawn, heights=[0.7, 4], title=title, subtitle=subtitle, notes=notes, shared=False, left=2.1
     )
@@ -87,13 +97,10 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
         if beyond
         else "no loss beyond margins"
     )
-    ax.annotate(
-        more, (1, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
-        color=LOSS_COLOUR if beyond else theme.MUTED, fontsize=theme.TEXT, weight="bold",
-    )  # fmt: skip
     ax.set_xlim(0, total)
     ax.set_ylim(-0.5, 0.5)
     theme.dress(ax, f"All losses of liquidated positions, {currency_name(currency)}")
+    names_above(ax, [(more, LOSS_COLOUR if beyond else theme.MUTED)])
     return _bare(ax)
 
 

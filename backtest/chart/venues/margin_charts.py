@@ -63,6 +63,7 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
             line = own.filter(pl.col("method") == method)
             margin = sign * line["margin"].to_numpy()
             ax.step(open_times(line["time"])[0], margin, where="post", color=colour, linewidth=1.3)
+            bottom, top = min(bottom, np.nanmin(margin)), max(top, np.nanmax(margin))
     room = 1.5 * theme.TEXT * (len(methods) + 1.5) / theme.height(ax)  # of the axes, for the names
     ax.set_ylim(1.04 * bottom, top + room / (1 - room) * (top - 1.04 * bottom))
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)

@@ -12,12 +12,16 @@ from matplotlib.patches import StepPatch
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.time_axis import open_times, time_axis
+from backtest.chart.style.words import fit_labels, label, make_room, names_above
 from backtest.schemas.arguments import checked
 
 #: Most bars of executed liquidations, so that each can be seen.
 MOST_BARS = 240
+
+#: Points beyond the largest offset, for its label.
+ROOM = 17.0
 
 #: Names of the history and of the mark moved by liquidations.
 NAMES = ("without liquidations", "with liquidations")
@@ -50,6 +54,7 @@ def moved_mark_figure(
     names: tuple[str, str] = NAMES,
     facts: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
+    size: tuple[float, float] = theme.SIZE,
 ) -> Figure:
     """Return prices, the offset of the mark, and liquidations executed, on one time axis.
 
@@ -61,6 +66,7 @@ def moved_mark_figure(
     unit : of prices
     names : of the history and of the moved mark
     facts : as ``impact``, liquidations executed in the history itself: one more panel
+    size : inches
 
     Examples
     --------
@@ -70,7 +76,7 @@ def moved_mark_figure(
     >>> figure.axes[1].get_title(loc="left"), figure.axes[0].get_title(loc="left")
     ('Mark price', 'Liquidations executed, $ per 2 hours')
     """
-    found = Figure(figsize=theme.SIZE, dpi=theme.DPI)
+    found = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     heights = [3, 1.4, 1.4] if facts is None else [3, 1.4, 1.2, 1.2]
     panels = theme.stacked_panels(found, heights=heights, title=title, subtitle=subtitle, notes=notes)
     history_and_mark(bars, impact, panels[0], unit=unit, names=names)
@@ -112,9 +118,8 @@ def history_and_mark(
     ax.set_xlim(starts[0], ends[-1])
     theme.dress(ax, f"Mark price, {unit}" if unit else "Mark price")
     theme.price_axis(ax, logarithmic=False)
-    history, mark = names
-    _name(ax, ((history, "#7C8692", -110 - 8 * max(0, len(mark) - len(NAMES[1]))), (mark, theme.INK, 0)))
-    return ax
+    fit_labels(ax)
+    return names_above(ax, list(zip(names, ("#7C8692", theme.INK), strict=True)))
 
 
 @checked
@@ -135,24 +140,15 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
     ax.set_xlim(starts[0], ends[-1])
     moved_by = "Moved by liquidations" if mark == NAMES[1] else f"Mark {mark}"
     theme.dress(ax, f"{moved_by}, per cent of the history's price")
-    ax.margins(y=0.3)
+    ax.margins(y=0.1)
     theme.amount_axis(ax, amounts.plain)
     ax.yaxis.set_major_formatter(lambda value, _: amounts.signed(value, "+.3g") if value else "0")
     furthest = int(np.abs(moved).argmax())
     most = float(moved[furthest])
     if most:
-        late = furthest > 0.88 * len(ends)
-        ax.annotate(
-            f"{amounts.signed(most, '+.2f')} %",
-            (ends[furthest], most),
-            xytext=(-6 if late else 6, -7 if most < 0 else 7),
-            textcoords="offset points",
-            ha="right" if late else "left",
-            va="center",
-            fontsize=theme.TEXT,
-            color=theme.INK,
-            weight="bold",
-        )
+        words, up = f"{amounts.signed(most, '+.2f')} %", -5 if most < 0 else 5
+        make_room(ax, **{"below" if most < 0 else "above": ROOM})
+        label(ax, words, (ends[furthest], most), toward=1, up=up, weight="bold")
     return ax
 
 
@@ -188,12 +184,3 @@ def executed(
     if not any(values.any() for values in heights.values()):
         ax.set_yticks([0], ["0"])
     return theme.side_names(ax)
-
-
-def _name(ax: Axes, names: Sequence[tuple[str, str, int]]) -> None:
-    """Write the names of lines in their colours, above the axes on the right."""
-    for name, colour, at in names:
-        ax.annotate(
-            name, (1, 1), xytext=(at, 5), xycoords="axes fraction", textcoords="offset points", ha="right",
-            color=colour, fontsize=theme.TEXT, weight="bold",
-        )  # fmt: skip

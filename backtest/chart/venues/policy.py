@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
+from backtest.chart.style.words import fit_labels, make_room, titled
 from backtest.schemas.arguments import checked
 
 __all__ = ["MEASURES", "Measure", "by_cap", "frontier", "frontiers", "small_multiples"]
@@ -36,6 +37,9 @@ NAME_SPACE = np.array([34.0, 13.0])
 
 #: Up to so many policies in a panel, dominated ones are named too.
 FEW = 8
+
+#: Height of the name of a response, in points.
+LINE = 13.0
 
 #: End of the axes over the highest value.
 HEADROOM = 1.08
@@ -132,7 +136,7 @@ def small_multiples(
     """
     histories = policies["history"].unique(maintain_order=True).to_list()
     size = max(width * len(histories) + 1.0, 8.0), height * len(measures) + 1.9
-    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     panels = theme.panel_grid(
         figure, rows=len(measures), columns=len(histories), title=title, subtitle=subtitle, notes=notes
     )  # fmt: skip
@@ -140,8 +144,11 @@ def small_multiples(
         for ax, history in zip(row, histories, strict=True):
             by_cap(policies.filter(pl.col("history") == history), ax, measure=measure)
             if measure is measures[0] and len(histories) > 1:
-                theme.dress(ax, f"{history}\n{measure.title}")
+                titled(ax, f"{history}\n{measure.title}")
         row[0].set_ylim(0, HEADROOM * max(highest(policies, measure), 1e-12))  # those beside it share it
+        if measure is measures[0]:
+            make_room(row[0], above=LINE * (policies["response"].n_unique() + 0.6))
+        fit_labels(row[0])
     for ax in panels[-1]:
         theme.below(ax, "highest leverage allowed")
     response_names(policies, panels[0][-1])
@@ -155,6 +162,7 @@ def frontier(
     *,
     loss: Measure = MEASURES[2],
     freedom: str = "freedom",
+    top: float | None = None,
 ) -> Axes:
     """Draw the freedom of traders under each policy against the loss it leaves to others.
 
@@ -165,6 +173,7 @@ def frontier(
     ----------
     policies : ``dominated`` as ``study.policy.frontier`` returns it, ``cap``, ``response``, freedom and loss;
         ``label`` where a policy is more than its cap; ``rate_scale`` and ``change`` where these differ
+    top : loss that the axis reaches, for panels that share it; None: the highest
 
     Examples
     --------
@@ -191,10 +200,14 @@ def frontier(
     theme.dress(ax, f"{loss.title}; the best are low and to the right")
     theme.below(ax, "freedom: intended notional that is opened, over the margin required for it")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amounts.percent(value)))
-    top = max(float(policies[loss.column].to_numpy().max()), 1e-12)
-    ax.set_ylim(-0.03 * top, 1.16 * top)
+    top = max(highest(policies, loss) if top is None else top, 1e-12)
+    ax.set_ylim(-0.03 * top, top)
+    responses = policies["response"].n_unique()
+    make_room(ax, above=LINE * (responses + 0.6))
     ax.margins(x=0.06)
+    ax.get_xlim()  # applies the margins, before names are placed
     theme.amount_axis(ax, loss.write)
+    fit_labels(ax)
     named = policies if policies.height <= FEW else policies.filter(~pl.col("dominated"))
     _name_caps(named, ax, freedom, loss.column)
     response_names(policies, ax, inside=True)
@@ -223,16 +236,15 @@ def frontiers(
     """
     parts = policies.partition_by("history", maintain_order=True)
     size = max((width + 0.4) * len(parts), 9.0), 5.6
-    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     panels = theme.panel_grid(
         figure, rows=1, columns=len(parts), title=title, subtitle=subtitle, notes=notes
     )  # fmt: skip
+    top = highest(policies, MEASURES[2])
     for ax, part in zip(panels[0], parts, strict=True):
-        frontier(part, ax)
+        frontier(part, ax, top=top)
         if len(parts) > 1:
-            theme.dress(ax, f"{part['history'][0]}\n{MEASURES[2].title}; the best are low and to the right")
-    highest_loss = max(ax.get_ylim()[1] for ax in panels[0])
-    panels[0][0].set_ylim(-0.026 * highest_loss, highest_loss)  # those beside it share it
+            titled(ax, f"{part['history'][0]}\n{MEASURES[2].title}; the best are low and to the right")
     return figure
 
 
@@ -243,7 +255,7 @@ def response_names(policies: pl.DataFrame, ax: Axes, *, inside: bool = False) ->
     at, alignment = ((0.012, 0.98), "left") if inside else ((1.0, 0.98), "right")
     for number, response in enumerate(present):
         ax.annotate(
-            RESPONSE_WORDS[response], at, xytext=(0, -13 * number), xycoords="axes fraction", ha=alignment,
+            RESPONSE_WORDS[response], at, xytext=(0, -LINE * number), xycoords="axes fraction", ha=alignment,
             va="top", textcoords="offset points", color=RESPONSE_COLOURS[response], fontsize=theme.TEXT,
             weight="bold",
             bbox={"facecolor": theme.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6},

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure
+from backtest.chart.style.figure import Figure, new_figure
+from backtest.chart.style.words import titled
 from backtest.chart.venues.policy import Measure
 from backtest.schemas.arguments import checked
 
@@ -84,6 +85,7 @@ def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: measure.write(value)))
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_yticks(range(len(names)), [NAMES.get(name, name) for name in names], color=theme.INK)
+    ax.tick_params(axis="y", pad=8)  # beside a mark at zero
     return ax
 
 
@@ -118,7 +120,7 @@ def side_by_side(
     names = policies["procedure"].unique(maintain_order=True).to_list()
     left = 0.45 + LETTER * max(len(NAMES.get(name, name)) for name in names)
     size = max(left + 0.3 + (width + 0.3) * len(shown), 8.0), (ROW * len(names) + 0.6) * len(parts) + 1.9
-    figure = Figure(figsize=size, dpi=theme.DPI, facecolor=theme.PAPER)
+    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
     panels = theme.panel_grid(
         figure, rows=len(parts), columns=len(shown), title=title, subtitle=subtitle, notes=notes, left=left
     )
@@ -126,7 +128,7 @@ def side_by_side(
         for ax, measure in zip(row, shown, strict=True):
             brackets(part, ax, measure=measure)
             if len(parts) > 1 and ax is row[0]:
-                theme.dress(ax, f"{part['history'][0]}\n{measure.title}").grid(axis="y", visible=False)
+                titled(ax, f"{part['history'][0]}\n{measure.title}")
     for ax in panels[-1]:
         theme.below(ax, "per million of intended notional")
     return figure

@@ -9,6 +9,7 @@ import numpy as np
 from backtest.amounts import amount, moment, percentage
 from backtest.chart.levels import figures, films
 from backtest.chart.levels.clusters import cluster_figure
+from backtest.chart.levels.level_map import map_figure
 from backtest.chart.levels.score import score_figure
 from backtest.chart.style.looks import LOOKS, SIZES
 from backtest.cli.common import assumptions, picture
@@ -34,7 +35,7 @@ def heatmap(study: LevelStudy) -> Any:
 def level_map(study: LevelStudy) -> Any:
     """Return the liquidation map."""
     title = f"Liquidation map of {study.symbol}, {moment(study.map.moment)}"
-    return figures.map_figure(
+    return map_figure(
         study.map, title=title, subtitle=_reachable(study), price_unit=_quote(study), **_dress(study)
     )
 

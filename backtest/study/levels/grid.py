@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
@@ -90,7 +91,7 @@ class LevelGrid:
         edges = self.price_edges
         if self.logarithmic:
             return f"{edges[1] / edges[0] - 1:.2%}"
-        return f"{(edges[-1] - edges[0]) / self.bins:,.6g}"
+        return plain(float(f"{(edges[-1] - edges[0]) / self.bins:.6g}"))
 
     def column_at(self, moment: datetime) -> int:
         """Return the last column that has ended at a moment.
