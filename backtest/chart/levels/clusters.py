@@ -141,7 +141,7 @@ def cluster_figure(
     >>> from backtest.study.levels import clusters_at
     >>> figure = cluster_figure(clusters_at(open_levels, market), title="Clusters of BTCUSDT")
     >>> figure.get_size_inches().round(1).tolist()
-    [10.0, 2.9]
+    [10.0, 3.0]
     """
     needed = AROUND + (min(max(clusters.height, 1), most) + _around(clusters)) * ROW_HEIGHT / 72
     inches = size.width, min(size.height, needed * min(size.width / LEAST[0], 1.0))

@@ -108,7 +108,8 @@ def heat_panels(
     fit_labels(main)
     unit = f" ({price_unit})" if price_unit else ""
     titled(main, f"Mark price{unit} over open liquidation levels", color=look.muted)
-    colour_bar(colours, main, currency=currency, width=bin_words(levels, price_unit), look=look)
+    width = bin_words(levels, price_unit)
+    colour_bar(figure.add_axes(colours), main, currency=currency, width=width, look=look)
     return main, side
 
 
@@ -160,7 +161,8 @@ def small_multiples(
         fit_labels(ax, PRICES * 72)
     for ax in axes[len(panels) :]:
         ax.remove()
-    colour_bar(colours, max(axes[: len(panels)], key=fullest), currency=currency, width="bin", look=look)
+    fullest_of_all = max(axes[: len(panels)], key=fullest)
+    colour_bar(figure.add_axes(colours), fullest_of_all, currency=currency, width="bin", look=look)
     return recolour_figure(figure, look)
 
 
@@ -188,8 +190,8 @@ def bin_words(levels: Levels, unit: str = "") -> str:
     return f"{levels.grid.width} {unit}".rstrip()
 
 
-def _divided(frame: Sequence[Axes], columns: int) -> tuple[list[Axes], Axes]:
-    """Replace each of several stacked axes by a row of axes, and return them and axes for the colour bar."""
+def _divided(frame: Sequence[Axes], columns: int) -> tuple[list[Axes], tuple[float, float, float, float]]:
+    """Replace each of several stacked axes by a row of axes, and return them and the place of the colour bar."""
     figure: Figure = frame[0].figure  # type: ignore[assignment]
     width, height = figure.get_size_inches()
     top, bottom = frame[0].get_position(), frame[-1].get_position()
@@ -202,7 +204,7 @@ def _divided(frame: Sequence[Axes], columns: int) -> tuple[list[Axes], Axes]:
         for column in range(columns):
             left = place.x0 + (wide + PRICES / width) * column
             axes.append(figure.add_axes((left, place.y0 + below, wide, place.height - below)))
-    return axes, figure.add_axes((right, bottom.y0, COLOURS / width, top.y1 - bottom.y0))
+    return axes, (right, bottom.y0, COLOURS / width, top.y1 - bottom.y0)
 
 
 __all__ = ["Panel", "bin_words", "heat_panels", "level_heatmap", "shown_prices", "small_multiples"]

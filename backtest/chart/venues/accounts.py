@@ -58,8 +58,8 @@ def account(path: pl.DataFrame, ax: Axes, *, event: datetime | None = None, curr
     >>> from backtest.study.holders import account_path
     >>> path = account_path(accounts, accounts.legs["account_id"][0], market, venue)
     >>> ax = account(path, ax)
-    >>> ax.get_title(loc="left")
-    'Equity and maintenance margin (USDT)'
+    >>> [text.get_text() for text in ax.texts]
+    ['equity', 'maintenance margin']
     """
     theme.dress(ax, f"Equity and maintenance margin ({currency})")
     starts, step = open_times(path["time"])

@@ -45,7 +45,7 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
     >>> rolling = rolling_margins(moves, "normal", window=timedelta(days=5), refit=3)
     >>> ax = margins(rolling, ax)
     >>> ax.get_title(loc="left")
-    'Worst move of each period and margin: against longs below zero, against shorts above'
+    'Worst move of each period and margin: longs below zero, shorts above'
     """
     methods = rolling["method"].unique(maintain_order=True).to_list()
     counted = methods[0] if counted is None else counted
@@ -67,7 +67,7 @@ def margins(rolling: pl.DataFrame, ax: Axes, *, counted: str | None = None) -> A
     room = 1.5 * theme.TEXT * (len(methods) + 1.5) / theme.height(ax)  # of the axes, for the names
     ax.set_ylim(1.04 * bottom, top + room / (1 - room) * (top - 1.04 * bottom))
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
-    theme.dress(ax, "Worst move of each period and margin: against longs below zero, against shorts above")
+    theme.dress(ax, "Worst move of each period and margin: longs below zero, shorts above")
     theme.amount_axis(ax, amounts.percent)
     days, step = open_times(rolling.filter(pl.col("side") == "long", pl.col("method") == counted)["time"])
     time_axis(ax, EPOCH + days[0] * DAY, EPOCH + (days[-1] + step) * DAY)
