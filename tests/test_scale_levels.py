@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from scale_cases import Case, case
 
 from backtest import Book, Venue
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, DataError
 from backtest.scale import Prices, Processes, Progress, Result
 from backtest.scale import sweep as sweep_batches
 from backtest.study.levels.grid import LevelGrid, level_grid
@@ -183,7 +183,7 @@ def test_changes__merge_in_any_order_and_give_the_map_back(grids, whole):
 
 def test_more_units_than_an_int64_holds__are_refused(whole):
     changes = level_changes(whole[False][0], 0).with_columns(units=pl.lit(2**61, pl.Int64))
-    with pytest.raises(ArgumentError, match="unit must be larger: an int64 cannot hold"):
+    with pytest.raises(DataError, match="levels: amounts must add up to less than"):
         merge_level_changes(pl.concat([changes, changes]))
 
 

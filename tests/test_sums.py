@@ -129,9 +129,9 @@ def test_times_at_both_ends_of_the_calendar__are_told_apart(market):
 
 def test_amounts_beyond_int64__are_refused_by_their_row(market):
     outcomes = invented(np.random.default_rng(6), market, 50)
-    large = pl.when(pl.int_range(pl.len()) == 7).then(1e18).otherwise(pl.col("quantity"))
+    large = pl.when(pl.int_range(pl.len()) == 7).then(1e18).otherwise(pl.col("entry_notional"))
     with pytest.raises(DataError, match=r"must add up to less than 2\^62 units: with row 7 they are more"):
-        condense(outcomes.with_columns(quantity=large))
+        condense(outcomes.with_columns(entry_notional=large))
     with pytest.raises(DataError, match="with row 3 they are more"):
         condense_ends(
             outcomes.with_columns(weight=pl.when(pl.int_range(pl.len()) == 3).then(1e13).otherwise(1.0)), market
@@ -145,9 +145,9 @@ def test_sums_beyond_int64__are_refused_where_no_row_is(market):
         pl.col("outcome_time", "entry_time").first(), entry_price=1.0, contract_kind=pl.lit("linear")
     )
     with pytest.raises(DataError, match=r"add up to less than 2\^62 units: with row 1 they are more"):
-        condense(alike.with_columns(quantity=pl.lit(3e16), weight=pl.lit(1.0)))
+        condense(alike.with_columns(entry_notional=pl.lit(3e16), weight=pl.lit(1.0)))
     with pytest.raises(DataError, match="with row 4 they are more"):
-        condense_ends(alike.with_columns(quantity=pl.lit(1.0), weight=pl.lit(1e12)), market)
+        condense_ends(alike.with_columns(entry_notional=pl.lit(1.0), weight=pl.lit(1e12)), market)
 
 
 def test_lives_of_any_step__round_their_durations_up(market):

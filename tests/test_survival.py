@@ -200,7 +200,7 @@ def test_lives__end_with_their_bar_their_gap_or_the_history() -> None:
             "exit_time": [None, START + timedelta(minutes=2), None, None],
         }
     )
-    outcomes = sweep(Book(positions), market, Venue.load("binance"), tiers="nearest")
+    outcomes = sweep(Book(positions), market, Venue.load("binance").with_(like="BTCUSDT"), tiers="nearest")
     frame = lives(outcomes, market)
     assert frame["ended"].to_list() == ["liquidated", "exited", "censored", "censored"]
     assert [lasted // timedelta(minutes=1) for lasted in frame["duration"]] == [4, 2, 4, 2]

@@ -117,7 +117,7 @@ for words in sys.stdin.read().splitlines():
     print(words.split()[0], new, file=sys.stderr)
 """
 COMMANDS = """run --count 500 --out run
-run --count 500 --venue bybit --tiers nearest --gap-limit 8 --out bybit
+run --count 500 --venue bybit --tiers nearest --symbol BTCUSDT --gap-limit 8 --out bybit
 replay --count 500 --venue mexc --symbol BTCUSDT --tiers nearest --out replay
 replay --count 500 --venue binance --symbol BTCUSDT --tiers nearest --fund 1e6 --out partial
 levels --count 500 --out levels

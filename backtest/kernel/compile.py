@@ -53,7 +53,8 @@ def digest(file: Path, kernels: Path = KERNELS) -> str:
     """Return a hash of a kernel file, of all that it imports from the kernels, and of the compiler's version."""
     found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
     for source in sorted(_with_imports(file, kernels)):
-        found.update(source.relative_to(kernels).as_posix().encode() + _source(source))
+        name = source.relative_to(kernels) if source.is_relative_to(kernels) else source
+        found.update(name.as_posix().encode() + _source(source))
     return found.hexdigest()[:16]
 
 

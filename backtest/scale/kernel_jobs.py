@@ -64,6 +64,7 @@ def studies() -> None:
     visible(outcomes, ["symbol"], rule="latest"), visible(outcomes, ["symbol"], rule="largest")
     position = {"side": 1, "quantity": 1, "entry_price": 1, "margin": 0.5}
     margin.liquidation_price(CONTRACT, TABLE, **position), margin.bankruptcy_price(CONTRACT, **position)
+    margin.initial_margin(CONTRACT, side=1, quantity=1, entry_price=1, leverage=2)
     margin.equity(CONTRACT, **position, price=1), margin.maintenance_margin(CONTRACT, TABLE, **position, price=1)
 
 

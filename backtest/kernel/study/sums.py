@@ -14,7 +14,6 @@ import numpy as np
 from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula
 from backtest.kernel.types import Codes, Flags, Floats, Integers
 
 #: Columns of the sums in ``Groups.sums``, and how many columns there are.
@@ -42,13 +41,11 @@ class Groups(NamedTuple):
 class Rows(NamedTuple):
     """Columns of outcomes that sums need, (n,) each; a missing one is replaced by another column."""
 
-    kind: Integers  #: (symbols,) ``ContractKind``
     symbol: Codes
     side: Codes
     outcome: Codes
     time: Integers  #: ms, NO_TIME where there is none
-    entry_price: Floats
-    quantity: Floats
+    entry_notional: Floats  #: additions included
     leverage: Floats  #: or margin
     has_leverage: bool
     weight: Floats
@@ -166,8 +163,7 @@ def add_flow(
     for row in range(begin, total):
         if count == groups.code.shape[0]:
             return row, count
-        kind, quantity = rows.kind[np.int64(rows.symbol[row])], rows.quantity[row]
-        entry = formula.notional(kind, quantity, rows.entry_price[row])
+        entry = rows.entry_notional[row]
         opened = rows.weight[row] if rows.has_weight else 1.0
         left = fills.left[row] if fills.decays else opened
         book, held = entry * opened * per_unit, entry * left * per_unit
@@ -243,12 +239,12 @@ def add_lives(
         weight = (rows.weight[row] if rows.has_weight else 1.0) * per_weight
         if weight >= BEYOND:
             return row, TOO_LARGE
-        symbol = np.int64(rows.symbol[row])
-        entry = formula.notional(rows.kind[symbol], rows.quantity[row], rows.entry_price[row])
         end = end_of_life(rows, spans, row)
         known = end != NO_TIME
         steps = -(-max(end - spans.entry_time[row], 0) // step) if known else 0
-        code = trader_of(rows, edges, row, entry) * 8 + min(np.int64(rows.outcome[row]), CENSORED)
+        code = trader_of(rows, edges, row, rows.entry_notional[row]) * 8 + min(
+            np.int64(rows.outcome[row]), CENSORED
+        )
         group = group_of(groups, count, code * 2 + known, steps)
         count = max(count, group + 1)
         groups.sums[group, OPENED] += whole_or_zero(weight)

@@ -12,7 +12,6 @@ from backtest.engine.columns import categories
 from backtest.engine.sweep.survey import symbol_codes
 from backtest.errors import DataError
 from backtest.kernel.arrays import NO_TIME
-from backtest.kernel.choices import ContractKind
 from backtest.kernel.study import sums
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
@@ -35,29 +34,20 @@ def symbols_of(outcomes: pl.DataFrame) -> tuple[str, ...]:
 
 def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> sums.Rows:
     """Return the columns of outcomes that every sum needs."""
-    price, has_leverage = floats(outcomes, "entry_price"), "leverage" in outcomes.columns
+    require(outcomes, "entry_notional")
+    notional, has_leverage = floats(outcomes, "entry_notional"), "leverage" in outcomes.columns
     has_weight = "weight" in outcomes.columns
     return sums.Rows(
-        kind=readonly(np.array([ContractKind.code(kind) for kind in _kinds_of(outcomes, symbols)], np.int64)),
         symbol=symbol_codes(outcomes["symbol"], symbols),
         side=_codes(outcomes["side"]),
         outcome=_codes(outcomes["outcome"]),
         time=readonly(outcomes["outcome_time"].to_physical().fill_null(NO_TIME).rechunk().to_numpy()),
-        entry_price=price,
-        quantity=floats(outcomes, "quantity"),
+        entry_notional=notional,
         leverage=floats(outcomes, "leverage" if has_leverage else "margin"),
         has_leverage=has_leverage,
-        weight=floats(outcomes, "weight") if has_weight else price,
+        weight=floats(outcomes, "weight") if has_weight else notional,
         has_weight=has_weight,
     )
-
-
-def _kinds_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> list[str]:
-    """Return how the contract of each symbol pays."""
-    require(outcomes, "contract_kind")
-    if len(symbols) == 1:
-        return [outcomes["contract_kind"][0]]
-    return outcomes.unique("symbol", keep="first", maintain_order=True)["contract_kind"].to_list()
 
 
 def fills_of(outcomes: pl.DataFrame) -> sums.Fills:
