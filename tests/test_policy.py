@@ -11,6 +11,7 @@ from policy_cases import DAY, random_book, random_market, venue
 
 from backtest import Book, Market, sweep
 from backtest.errors import ArgumentError, DataError
+from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Time
 from backtest.study.policy.bands import Bands
 from backtest.study.policy.evaluations import evaluate, intended, run
@@ -378,3 +379,14 @@ def test_books_that_thin_out__count_what_is_left() -> None:
     )
     outcomes = sweep(book, HISTORY.market, venue())
     assert row["liquidated"] == pytest.approx(outcomes.filter("liquidated")["surviving_weight"].sum(), abs=1e-3)
+
+
+def test_notional_share__counts_additions_on_both_sides() -> None:
+    """All positions grow threefold: the share of the notional liquidated cannot exceed one."""
+    grown = BOOK.positions.select("position_id", time=pl.col("entry_time") + timedelta(minutes=1))
+    grown = grown.with_columns(quantity_change=2 * BOOK.positions["quantity"])
+    own, grid = venue().with_(tables=(TierTable(name="one", rates=[0.005]),)), Grid()
+    found = intended("grown", Book(BOOK.positions, grown), HISTORY, own, grid)
+    row = evaluate(HISTORY, found, own, rules=Rules(), grid=grid).row(0, named=True)
+    assert 0 < row["notional_share"] <= 1
+    assert row["liquidated_notional"] > 2 * row["notional_share"] * row["intended_notional"]

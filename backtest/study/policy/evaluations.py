@@ -212,8 +212,8 @@ def _totals(run: Run, intended: Intended, bands: Bands | None) -> dict[str, floa
         "liquidated": liquidated["count"],
         "liquidated_share": _share(liquidated["count"], opened["count"]),
         "liquidated_notional": liquidated["notional"],
-        "notional_share": _share(liquidated["notional"], opened["notional"]),
-        "shortfall_share": _share(liquidated["shortfall"], opened["notional"]),
+        "notional_share": _share(liquidated["notional"], liquidated["of_notional"]),
+        "shortfall_share": _share(liquidated["shortfall"], liquidated["of_notional"]),
     }
     return found | ({} if bands is None else share_bands(run, intended.book, bands))
 
@@ -233,15 +233,23 @@ def _sums(book: Book, venue: Venue, unit: float) -> dict[str, float]:
 
 
 def _liquidated_sums(run: Run) -> dict[str, float]:
+    """Return what was liquidated, and the notional that all positions came to, additions included."""
     left = "surviving_weight" if "surviving_weight" in run.outcomes.columns else "weight"
     each = pl.col(left) if left in run.outcomes.columns else pl.lit(1.0)
-    sums = run.outcomes.lazy().filter("liquidated").with_columns(left=each).select(
-        count=total(whole_units(pl.col("left"), WEIGHT_UNIT)),
-        notional=total(whole_units(pl.col("entry_notional") * pl.col("left"), run.unit)),
+    notional, gone = pl.col("entry_notional"), pl.col("liquidated")
+    sums = run.outcomes.lazy().with_columns(weight(run.outcomes), left=each).select(
+        count=total(whole_units(pl.col("left").filter(gone), WEIGHT_UNIT)),
+        notional=total(whole_units((notional * pl.col("left")).filter(gone), run.unit)),
+        of_notional=total(whole_units(notional * pl.col("weight"), run.unit)),
     ).collect()  # fmt: skip
-    count, notional = sums.row(0)
+    count, liquidated, whole = sums.row(0)
     shortfall = int(run.liquidated.shortfall.sum()) * run.unit
-    return {"count": count * WEIGHT_UNIT, "notional": notional * run.unit, "shortfall": shortfall}
+    return {
+        "count": count * WEIGHT_UNIT,
+        "notional": liquidated * run.unit,
+        "of_notional": whole * run.unit,
+        "shortfall": shortfall,
+    }
 
 
 def _share(part: float, whole: float) -> float:
