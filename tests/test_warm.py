@@ -128,7 +128,8 @@ price --venue ascendex --side long --entry-price 50000 --quantity 1 --leverage 2
 
 @compiled_only
 def test_commands__compile_nothing_after_warm(tmp_path) -> None:
-    grid = '[grid]\ncaps = ["none", 10]\n[[histories]]\nname = "May"\nsample = true\n[[books]]\ncount = 500\n'
+    grid = 'tiers = "nearest"\n[grid]\ncaps = ["none", 10]\n[[histories]]\nname = "May"\nsample = true\n'
+    grid += '[[books]]\nname = "mixed"\ncount = 500\n'
     (tmp_path / "grid.toml").write_text(grid)
     finished = subprocess.run(
         [sys.executable, "-c", AFTER_WARM],
