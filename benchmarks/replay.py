@@ -24,12 +24,12 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Impact, Market, Venue, replay, sweep
-from backtest.engine import market_arrays
+from backtest.engine import market_arrays, outcomes
 from backtest.engine.conventions import Conventions
 from backtest.engine.replay import session, state
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import actions_of, prepare
-from backtest.engine.sweep.sweep import _empty_outcomes
+from backtest.kernel.arrays import Outcomes
 from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep import managed
 from backtest.kernel.threads import in_chunks
@@ -110,7 +110,8 @@ def kernel_of(market: Market, book: Book) -> tuple[Callable[[], None], Any]:
     forest = market_arrays.forest_of(
         market, prepared.bars, prepared.funding, prepared.rules, admitted.used, prepared.series
     )
-    actions, out = actions_of(admitted.frame, None), _empty_outcomes(len(book))
+    actions = actions_of(admitted.frame, None)
+    out = Outcomes(**outcomes.empty(Outcomes._fields, len(book), grown=0))
     watched = market_arrays.watched_of(market, "mark", True)
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, admitted.positions, actions, watched)
 

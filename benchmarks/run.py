@@ -19,11 +19,11 @@ import rivals
 from tables import Table, in_turns, machine, require_equal, write
 
 from backtest import Book, Market, Venue, sweep
-from backtest.engine import market_arrays
+from backtest.engine import market_arrays, outcomes
 from backtest.engine.conventions import USUAL
 from backtest.engine.sweep import admission
 from backtest.engine.sweep.prepare import prepare
-from backtest.engine.sweep.sweep import _empty_outcomes
+from backtest.kernel.arrays import Outcomes
 from backtest.kernel.sweep import passive
 from backtest.kernel.threads import in_chunks, thread_count
 from backtest.kernel.types import readonly
@@ -55,7 +55,7 @@ class Case:
         self.forest = market_arrays.forest_of(
             market, self.prepared.bars, self.prepared.funding, self.prepared.rules, admitted.used, "mark"
         )
-        self.out = _empty_outcomes(count)
+        self.out = Outcomes(**outcomes.empty(Outcomes._fields, count, grown=0))
 
     def full(self, threads: int) -> None:
         """Run the full kernel."""
