@@ -1,4 +1,4 @@
-"""Clusters: found where levels crowd, followed through time, and told apart by what became of them."""
+"""Clusters: found where levels crowd, followed through time, and by their outcome."""
 
 from __future__ import annotations
 
@@ -180,11 +180,11 @@ def test_lives__begin_grow_and_end_as_the_map_says() -> None:
     prices = [100.0, 100.0, 100.0, 80.5, 100.0, 100.0]
     cells[31:50, 3:] = 0.0  # what the price reached is gone
     found = track(levels(cells, 6), flat(6, prices), rule=EVERYTHING)
-    told = {round(row["centre"], 1): row for row in found.clusters.iter_rows(named=True)}
-    assert told[80.5]["fate"] == "reached"
-    assert told[80.5]["ended"] == START + timedelta(hours=4)
-    assert told[60.5]["fate"] == "dissolved"
-    grown = told[70.5]
+    by_centre = {round(row["centre"], 1): row for row in found.clusters.iter_rows(named=True)}
+    assert by_centre[80.5]["fate"] == "reached"
+    assert by_centre[80.5]["ended"] == START + timedelta(hours=4)
+    assert by_centre[60.5]["fate"] == "dissolved"
+    grown = by_centre[70.5]
     assert (grown["fate"], grown["ended"]) == ("open", None)
     assert (grown["born"], grown["peak_time"]) == (START + timedelta(hours=2), START + timedelta(hours=4))
     assert (grown["notional_born"], grown["notional_peak"], grown["notional_last"]) == (50.0, 120.0, 120.0)

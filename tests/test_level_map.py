@@ -34,8 +34,8 @@ def test_map__holds_every_open_position_once(hours: int | None) -> None:
     found = level_map(OUTCOMES, HISTORY, "A", moment)
     standing = open_levels_at(OUTCOMES, "A", found.moment)
     units = sum(round(amount * 100) for amount in standing["amount"])
-    told = found.bars["notional"].sum() + found.overdue + found.beyond
-    assert told == pytest.approx(units / 100, abs=1e-6)
+    written = found.bars["notional"].sum() + found.overdue + found.beyond
+    assert written == pytest.approx(units / 100, abs=1e-6)
     assert units > 0 or hours == 1
 
 
@@ -58,10 +58,10 @@ def test_cumulative_lines__are_zero_at_the_price_and_add_up_what_lies_between() 
     assert lines["long"].is_sorted(descending=True)
     assert lines["short"].is_sorted()
     for price, long, short in lines.iter_rows():
-        for side, told, inside in (("long", long, pl.col("price_low") >= price * (1 - 1e-12)),
+        for side, written, inside in (("long", long, pl.col("price_low") >= price * (1 - 1e-12)),
                                    ("short", short, pl.col("price_high") <= price * (1 + 1e-12))):  # fmt: skip
             own = found.bars.filter(pl.col("side") == side, inside)
-            assert told == pytest.approx(own["notional"].sum(), abs=1e-6)
+            assert written == pytest.approx(own["notional"].sum(), abs=1e-6)
 
 
 def test_leverage__is_that_of_the_positions_in_the_bin() -> None:
@@ -160,18 +160,18 @@ def test_combined__refuses_maps_that_do_not_lie_together() -> None:
 def test_heatmap_json__holds_every_cell_as_front_ends_expect_it() -> None:
     grid = level_grid(HISTORY, "A", bins=30, columns=50)
     found = levels_of(BOOK, HISTORY, venue(), grid)
-    told = json.loads(json.dumps(heatmap_json(found, HISTORY), allow_nan=False))
+    written = json.loads(json.dumps(heatmap_json(found, HISTORY), allow_nan=False))
     cells = np.zeros((grid.bins, grid.columns))
-    for column, place, amount in told["liquidation_leverage_data"]:
+    for column, place, amount in written["liquidation_leverage_data"]:
         cells[place, column] = amount
     np.testing.assert_allclose(cells, found.amounts(), atol=0.005)
-    assert len(told["y_axis"]) == grid.bins
-    assert told["y_axis"] == sorted(told["y_axis"])
+    assert len(written["y_axis"]) == grid.bins
+    assert written["y_axis"] == sorted(written["y_axis"])
     assert all(
         low < price < high
-        for low, price, high in zip(grid.price_edges, told["y_axis"], grid.price_edges[1:], strict=False)
+        for low, price, high in zip(grid.price_edges, written["y_axis"], grid.price_edges[1:], strict=False)
     )
-    candles = told["price_candlesticks"]
+    candles = written["price_candlesticks"]
     bars = column_bars(HISTORY, grid)
     assert [row[0] for row in candles] == bars["time"].dt.epoch("s").to_list()
     assert [float(row[4]) for row in candles] == pytest.approx(bars["close"].to_list())
@@ -179,17 +179,17 @@ def test_heatmap_json__holds_every_cell_as_front_ends_expect_it() -> None:
     quote = HISTORY.bars.select((pl.col("volume") * mean).sum()).item()
     assert sum(float(row[5]) for row in candles) == pytest.approx(quote)
     assert all(isinstance(value, str) for row in candles for value in row[1:])
-    assert told["update_time"] == int(grid.ends[-1]) // 1000
+    assert written["update_time"] == int(grid.ends[-1]) // 1000
 
 
 def test_map_json__is_price_to_entries_of_known_leverage() -> None:
     found = level_map(OUTCOMES, HISTORY, "A", START + timedelta(hours=200))
-    told = json.loads(json.dumps(map_json(found), allow_nan=False))
-    entries = [entry for entries in told.values() for entry in entries]
+    written = json.loads(json.dumps(map_json(found), allow_nan=False))
+    entries = [entry for entries in written.values() for entry in entries]
     assert sum(entry[1] for entry in entries) == pytest.approx(
         found.bars["notional"].sum(), abs=0.01 * len(entries)
     )
-    for price, own in told.items():
+    for price, own in written.items():
         assert all(entry[0] == float(price) and entry[3] is None for entry in own)
         assert [entry[2] for entry in own] == sorted({entry[2] for entry in own})
     assert {entry[2] for entry in entries} == {5, 10, 25, 50}  # of positions at 3x, 10x, 25x and 50x
@@ -222,10 +222,10 @@ def test_levels_of_inverse_contracts__are_coins_rounded_to_a_hundred_millionth()
     assert found.bars["notional"].sum() + found.beyond == pytest.approx(right)
     cells = levels(outcomes, grid)
     assert (cells.unit, cells.amounts()[:, -1].sum()) == (1e-8, pytest.approx(right))
-    told = heatmap_json(cells, history, in_base=True)
-    assert sum(row[2] for row in told["liquidation_leverage_data"] if row[0] == grid.columns - 1) == pytest.approx(
-        right * told["y_axis"][told["liquidation_leverage_data"][-1][1]], abs=0.01
-    )
+    written = heatmap_json(cells, history, in_base=True)
+    assert sum(
+        row[2] for row in written["liquidation_leverage_data"] if row[0] == grid.columns - 1
+    ) == pytest.approx(right * written["y_axis"][written["liquidation_leverage_data"][-1][1]], abs=0.01)
 
 
 def test_quantities__name_their_columns_and_are_dollars_in_front_ends() -> None:
@@ -241,17 +241,17 @@ def test_quantities__name_their_columns_and_are_dollars_in_front_ends() -> None:
     assert {"quantity_born", "quantity_peak", "quantity_last"} <= set(followed.clusters.columns)
     assert "quantity" in followed.seen.columns
     assert cluster_outcomes(clusters, OUTCOMES, "A", START + timedelta(hours=240))["open"].max() <= 1
-    told = heatmap_json(found, HISTORY)
-    column, place, amount = told["liquidation_leverage_data"][0]
-    assert amount == pytest.approx(found.amounts()[place, column] * told["y_axis"][place], abs=0.01)
+    written = heatmap_json(found, HISTORY)
+    column, place, amount = written["liquidation_leverage_data"][0]
+    assert amount == pytest.approx(found.amounts()[place, column] * written["y_axis"][place], abs=0.01)
 
 
 def test_column_bars__stand_still_where_bars_are_missing() -> None:
     holes = Market(HISTORY.bars.filter(~pl.int_range(pl.len()).is_between(10, 19)), gap_limit=None)
-    told = column_bars(holes, level_grid(holes, "A"))
-    assert told.height == 300
-    still = told[10:20]
+    written = column_bars(holes, level_grid(holes, "A"))
+    assert written.height == 300
+    still = written[10:20]
     assert still["close"].unique().to_list() == [HISTORY.bars["close"][9]]
     assert (still["high"] == still["low"]).all()
-    assert told["covered"].to_list() == [not 10 <= row <= 19 for row in range(300)]
-    assert told["close"][25] == HISTORY.bars["close"][25]
+    assert written["covered"].to_list() == [not 10 <= row <= 19 for row in range(300)]
+    assert written["close"][25] == HISTORY.bars["close"][25]

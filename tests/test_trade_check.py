@@ -20,7 +20,7 @@ from backtest.errors import BacktestError
 from backtest.rules import Contract, TierTable
 from backtest.schemas.trades import TRADES
 from backtest.trades import counted
-from backtest.trades.on_venue import TAKES_ADDITIONS, OnVenue
+from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed
 from backtest.trades.range_minima import range_minima
 
@@ -241,7 +241,6 @@ def test_check__a_leverage_beyond_the_tier_is_rejected_and_counted() -> None:
     assert found.counts["rejected"].to_list() == [0, 1]
 
 
-@pytest.mark.skipif(not TAKES_ADDITIONS, reason="sweeps take no additions yet")
 def test_check__an_addition_brings_its_own_margin() -> None:
     market = hours(40_000, 40_000, 39_000, 38_000, 37_000, 36_500, 39_000, 40_000)
     fills = {

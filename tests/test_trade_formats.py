@@ -14,7 +14,7 @@ import trade_logs
 from trade_logs import LOGS, TRADES, at, ms
 
 from backtest import trades
-from backtest.errors import BacktestError
+from backtest.errors import ArgumentError, BacktestError, DataError
 from backtest.trades.netting import net
 from backtest.trades.symbols import pair_of, same
 
@@ -267,3 +267,23 @@ def test_page__lists_every_format() -> None:
     page = (Path(__file__).parent.parent / "docs" / "my_trades.md").read_text()
     listed = page[page.index("## Formats") : page.index("## Symbols")]
     assert [name for name in trades.SOURCES if f"`{name}`" not in listed and not name.endswith("-csv")] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timezone": "Mars"}, "timezone must be a zone like UTC or Europe/Berlin, is 'Mars'"),
+        ({"strategy": "S"}, "strategy chooses one of a freqtrade result's strategies, trades names none"),
+    ],
+)
+def test_options_without_effect__are_refused(options, said):
+    row = {"symbol": "X", "side": "long", "entry_time": "2021-05-19T10:00Z", "entry_price": 1.0, "quantity": 1.0}
+    closed = {"exit_time": "2021-05-19T11:00Z", "exit_price": 1.0}
+    with pytest.raises(ArgumentError, match=said):
+        trades.read([row | closed], **options)
+
+
+def test_an_empty_object__is_named(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(DataError, match=r"trades file .*result\.json holds no list of trades: it is empty"):
+        trades.read(tmp_path / "result.json")

@@ -224,8 +224,8 @@ def parts_by_table(market: Market, venue: Venue, tiers: Tiers, rows: Integers) -
         cuts = [first, *(first + np.searchsorted(times[first:stop], line.starts[1:])), stop]
         for table, begin, end in zip(line.tables, cuts[:-1], cuts[1:], strict=True):
             if begin < end and table is None:
-                told = f"{end - begin:,} of {rows.size:,} have none, all in {contract.symbol}"
-                sentence = f"positions need margin tiers in force at their entry: {told}"
+                there = f"{end - begin:,} of {rows.size:,} have none, all in {contract.symbol}"
+                sentence = f"positions need margin tiers in force at their entry: {there}"
                 raise not_in_force(sentence, contract, int(times[begin]))
             if begin < end and table is not None:
                 yield Part(slice(begin, end), contract, table)

@@ -123,9 +123,10 @@ def _below(found: Mapping[str, Any], where: str) -> Any:
             inner = inner.get(key) if isinstance(inner, Mapping) else None
         if isinstance(inner, list):
             return inner
-    if all(isinstance(value, list) for value in found.values()):
+    if found and all(isinstance(value, list) for value in found.values()):
         return found
-    raise DataError(f"{where} holds no list of trades: its keys are {', '.join(map(str, found))}")
+    there = f"its keys are {', '.join(map(str, found))}" if found else "it is empty"
+    raise DataError(f"{where} holds no list of trades: {there}")
 
 
 def _strategy(found: Mapping[str, Any], where: str, strategy: str | None) -> tuple[Any, dict[str, Any]]:

@@ -21,7 +21,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import ADJUSTMENTS, Time
+from backtest.schemas.frames import Time
 from backtest.trades import counted, money
 from backtest.trades.book import Keep, scaled, sized
 from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
@@ -32,9 +32,6 @@ from backtest.trades.symbols import same
 
 MOMENT = timedelta(milliseconds=1)
 FOREVER = np.iinfo(np.int64).max
-
-#: Whether sweeps take additions.
-TAKES_ADDITIONS = any(column.name == "price" for column in ADJUSTMENTS.columns)
 
 
 class OnVenue:
@@ -64,16 +61,14 @@ class OnVenue:
         self.market = _named(market, ruled)
         renamed = pl.col("symbol").replace(ruled)
         trades = placed.trades.filter(own).with_columns(given_symbol="symbol", symbol=renamed)
-        self.trades = trades.with_columns(self._lives(trades)).with_row_index("row")
+        self.trades = trades.with_columns(self._certain_until(trades)).with_row_index("row")
         self.changes = placed.changes.join(self.trades.select("trade_id"), on="trade_id", how="semi")
         #: trades whose answers need a search: those changed, and rates that follow mark and leverage both
         keyed = [name for name in ruled.values() if venue.contract(name).needs_leverages]
         changed = self.trades["trade_id"].is_in(self.changes["trade_id"].implode())
         self.searched = (changed | self.trades["symbol"].is_in(keyed)).to_numpy()
-        if not TAKES_ADDITIONS and (self.changes["quantity_change"] > 0).any():
-            raise DataError("trades that were added to cannot be checked yet")
 
-    def _lives(self, trades: pl.DataFrame) -> list[pl.Series]:
+    def _certain_until(self, trades: pl.DataFrame) -> pl.Series:
         """Return the last moment of each certain life: the opening of the bar that the trade was closed in."""
         exits = trades["exit_time"].to_physical().fill_null(FOREVER).to_numpy()
         floors = exits.copy()
@@ -84,7 +79,7 @@ class OnVenue:
             bars = np.searchsorted(times, exits[own], side="right") - 1
             inside = (bars >= 0) & (exits[own] < times[bars] + self.market.intervals[number])
             floors[own] = np.where(inside, times[bars], exits[own])
-        return [pl.Series("certain_until", floors)]
+        return pl.Series("certain_until", floors)
 
     @cached_property
     def _prepared(self) -> Prepared:
@@ -144,7 +139,7 @@ class OnVenue:
         rows = self._with_certainty(rows)
         rows = rows.with_columns(self._distances(rows))
         rows = rows.with_columns(money.columns(rows, self.changes, self.log, self.venue, self.fees))
-        return pl.concat([self._named(rows), self._without_rules(leverage)], how="diagonal").select(COLUMNS)
+        return pl.concat([self._columns(rows), self._without_rules(leverage)], how="diagonal").select(COLUMNS)
 
     def _with_certainty(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows with whether a trade is liquidated in its certain and in its possible life."""
@@ -265,7 +260,7 @@ class OnVenue:
             found[symbol] = float(returns.std(ddof=1)) * math.sqrt(per_day) if returns.size > 1 else math.nan
         return found
 
-    def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _columns(self, rows: pl.DataFrame) -> pl.DataFrame:
         side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
         price = pl.coalesce("liquidation_price", "possible_price")
         stop = pl.when("possible").then(side * (pl.col("stop_price") - price) > 0)

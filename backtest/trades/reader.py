@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
 from backtest.amounts import plural
-from backtest.errors import ArgumentError, DataError
+from backtest.errors import ArgumentError, DataError, quoted
 from backtest.schemas.arguments import checked
 from backtest.schemas.trades import CHANGES, TRADES
 from backtest.schemas.validation import conform, numbered, offence
@@ -113,9 +114,14 @@ def read(
     """
     if isinstance(path_or_frame, Trades):
         return path_or_frame
+    _require_zone(timezone)
     is_file = isinstance(path_or_frame, str | Path)
     where = f"trades file {path_or_frame}" if is_file else "trades"
     rows, about = read_rows(path_or_frame, where, strategy)
+    if strategy is not None and not about:
+        raise ArgumentError(
+            f"chooses one of a freqtrade result's strategies, {where} names none", argument="strategy"
+        )
     table = Table(where, _renamed(rows, columns or {}, where), timezone, dates, about)
     form = format_of(table, source)
     log = form.read(table)
@@ -128,6 +134,17 @@ def read(
     trades, changes = _completed(log, where, symbol=symbol, leverage=leverage)
     places = form.fills_at if fills_at is None else (fills_at,)
     return Trades(trades, changes, form.name, places, log.interval, log.pnl_after_funding, tuple(notes))
+
+
+def _require_zone(timezone: str | None) -> None:
+    """Refuse a time zone that is none, also where every time of a list has its offset."""
+    try:
+        if timezone is not None:
+            ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ArgumentError(
+            f"must be a zone like UTC or Europe/Berlin, is {quoted(timezone)}", argument="timezone"
+        ) from None
 
 
 def _renamed(rows: pl.DataFrame, columns: Mapping[str, str], where: str) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from backtest.errors import ArgumentError, DataError
+from backtest.errors import DataError
 from backtest.market.sources.formats import delimited
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import breaking, say
@@ -170,12 +170,7 @@ def _in_utc(table: Table, name: str, found: pl.Series, zone: str | None) -> pl.S
             f"{table.where}: {name} has no offset from UTC (first {found.drop_nulls()[0]}): say which zone",
             remedies=(("timezone", "UTC"), ("timezone", "Asia/Shanghai")),
         )
-    try:
-        read = found.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    except pl.exceptions.ComputeError:
-        raise ArgumentError(
-            f"must be a zone like UTC or Europe/Berlin, is {zone!r}", argument="timezone"
-        ) from None
+    read = found.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     sentence = f"must be one moment in {zone}: clocks are set back or forward there"
     table.refuse(name, found.is_not_null() & read.is_null(), sentence, found)
     return read.dt.convert_time_zone("UTC").dt.cast_time_unit("ms")

@@ -86,6 +86,9 @@ def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:
     number = f"{certain:,}" if certain == possible else f"{certain:,} to {possible:,}"
     if not possible:
         number = "None"
+    if not asked:
+        none = plural(int(row["trades"]), "trade")  # type: ignore[call-overload]
+        return f"None of {none} could have been opened {how.rstrip(',')} on {title}."
     said = f"{number} of {plural(asked, 'trade')} would have been liquidated {how} on {title}"
     first = row["first_liquidation"]
     if first is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ def add_check(commands: Any) -> None:
     )
     parser.options = {"venues": "--venue", "leverages": "--leverage", "market": "--prices"}
     parser.add_argument("trades", type=Path, metavar="TRADES", help="the trade list, a file")
+    _add_prices(parser)
+    _add_question(parser)
+    _add_unsaid(parser)
+    options.add_out(parser.add_argument_group("output"), default=Path("checked"))
+
+
+def _add_prices(parser: ArgumentParser) -> None:
     prices = parser.add_argument_group("prices")
     prices.add_argument(
         "--prices",
@@ -38,6 +45,9 @@ def add_check(commands: Any) -> None:
         f"freqtrade's candles (default: {options.SAMPLE})",
     )
     prices.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
+
+
+def _add_question(parser: ArgumentParser) -> None:
     question = parser.add_argument_group("question")
     question.add_argument(
         "--venue",
@@ -66,6 +76,9 @@ def add_check(commands: Any) -> None:
         help="trades at a time for which no tier table is known: strict refuses them (default), nearest takes the "
         "table nearest in time, TABLE or SYMBOL=TABLE the one of that name",
     )
+
+
+def _add_unsaid(parser: ArgumentParser) -> None:
     given = parser.add_argument_group("what the list does not say")
     given.add_argument("--source", metavar="NAME", help="its format (default: found by the columns)")
     given.add_argument("--symbol", metavar="SYMBOL", help="symbol of all trades")
@@ -86,7 +99,6 @@ def add_check(commands: Any) -> None:
         help="where in its stamped bar a fill lies (default: found)",
     )
     given.add_argument("--strategy", metavar="NAME", help="of a freqtrade result with several")
-    options.add_out(parser.add_argument_group("output"), default=Path("checked"))
 
 
 def _names(text: str) -> list[str]:

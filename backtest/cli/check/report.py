@@ -27,6 +27,16 @@ POINTS = 160
 
 SHOWN = ("margin", "margin_that_holds", "highest_surviving_leverage", "realised_pnl", "logged_pnl")
 
+#: Sections that the head of the page links to, where they are there.
+LINKS = {
+    "venues": "By venue",
+    "path": "Price path",
+    "liquidated": "Liquidated",
+    "ambiguous": "Ambiguous",
+    "nearest": "Nearest",
+    "assumed": "Assumptions",
+}
+
 
 class Shown:
     """The rows that screen and page show: of each venue at the highest leverage checked there."""
@@ -94,13 +104,8 @@ def report(shown: Shown) -> str:
     blocks.append(section("assumed", "What was assumed", sentences(_assumed(stages))))
     links = "".join(
         f'<a href="#{name}">{title}</a>'
-        for name, title in (
-            ("venues", "By venue"),
-            ("path", "Price path"),
-            ("liquidated", "Liquidated"),
-            ("nearest", "Nearest"),
-            ("assumed", "Assumptions"),
-        )
+        for name, title in LINKS.items()
+        if any(block.startswith(f'<section id="{name}"') for block in blocks)
     )
     data = json.dumps(paths, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     answer = "".join(f'<p class="answer">{escape(said)}</p>' for said in stages.sentences)

@@ -59,7 +59,7 @@ def traded_at(bars: Bars, actions: Actions, symbol: int, change: int, bar: int) 
 def margin_added(
     rules: Rules, group: int, side: float, added: float, price: float, leverage: float, margin_change: float
 ) -> float:
-    """Return the margin put in with an addition: as told, or at the selected leverage (NaN)."""
+    """Return the margin put in with an addition: as given, or at the selected leverage (NaN)."""
     if not np.isnan(margin_change):
         return margin_change
     return formula.initial_margin(rules.kind[group], side, added, price, leverage, rules.included_fee[group])
