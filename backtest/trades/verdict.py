@@ -88,7 +88,7 @@ def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:
         number = "None"
     if not asked:
         none = plural(int(row["trades"]), "trade")  # type: ignore[call-overload]
-        return f"None of {none} could have been opened {how.rstrip(',')} on {title}."
+        return f"None of {none} could have been opened {how} on {title}."
     said = f"{number} of {plural(asked, 'trade')} would have been liquidated {how} on {title}"
     first = row["first_liquidation"]
     if first is not None:
