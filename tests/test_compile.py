@@ -103,6 +103,77 @@ def test_cache__on_a_full_disk_is_done_without(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").rglob("*.nbc")) == []
 
 
+def damaged(data: bytes) -> dict[str, bytes]:
+    """Return a file's content after several kinds of damage."""
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    return {"cut short": data[: len(data) // 2], "empty": b"", "overwritten": bytes(len(data)), "a bit": flipped}
+
+
+@pytest.mark.skipif(not compiling.COMPILED, reason="nothing is compiled")
+def test_cache__that_is_damaged_is_dropped_and_made_again(tmp_path: Path) -> None:
+    assert answer(PACKAGE.parent, str(tmp_path)) == "90.0"
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("prices.bankruptcy_prices-*.nb[ci]")}
+    assert len(whole) == 2
+    for damage in ("cut short", "overwritten", "a bit"):
+        for path, data in whole.items():
+            path.write_bytes(damaged(data)[damage])
+        assert answer(PACKAGE.parent, str(tmp_path)) == "90.0"
+        assert all(path.read_bytes()[:32] != bytes(32) and path.stat().st_size > 100 for path in whole)
+    made = {path: path.stat().st_ino for path in whole}
+    assert answer(PACKAGE.parent, str(tmp_path)) == "90.0"
+    assert {path: path.stat().st_ino for path in whole} == made  # read, not made again
+
+
+def test_files__of_the_cache_give_back_what_was_kept_and_nothing_else(tmp_path: Path) -> None:
+    files = compiling._Files(str(tmp_path), "kernel", "its sources")
+    files.save("form", b"code")
+    assert files.load("form") == b"code"
+    assert files.load("another form") is None
+    assert compiling._Files(str(tmp_path), "kernel", "other sources").load("form") is None
+    for path in tmp_path.iterdir():
+        whole = path.read_bytes()
+        for data in damaged(whole).values():
+            path.write_bytes(data)
+            assert files.load("form") is None
+            assert not path.exists()
+        path.write_bytes(whole)
+    (tmp_path / "kernel.1.nbc").write_bytes((tmp_path / "kernel.nbi").read_bytes())
+    assert files.load("form") is None  # whole, but another file
+
+
+def test_files__of_two_forms_under_one_name_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    one, other = (compiling._Files(str(tmp_path), "kernel", "its sources") for _ in range(2))
+    one.save("form", b"code")
+    index = tmp_path / "kernel.nbi"
+    index.unlink()
+    other.save("other form", b"other code")  # by a process that saw no index yet
+    one._save_index({"form": "kernel.1.nbc"})
+    assert one.load("form") is None
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o000, 0o022, 0o077])
+def test_cache_folder__is_used_under_any_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
+    before = os.umask(mask)
+    try:
+        folder = compiling.cache_folder()
+    finally:
+        os.umask(before)
+    assert folder == tmp_path / "new" / "liquidation-backtest" / "kernels"
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_cache_folder__closes_what_an_earlier_umask_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    (tmp_path / "liquidation-backtest").mkdir()
+    (tmp_path / "liquidation-backtest").chmod(0o775)
+    assert compiling.cache_folder() is not None
+    assert (tmp_path / "liquidation-backtest").stat().st_mode & 0o777 == 0o755
+
+
 def test_cache_folder__is_the_one_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert compiling.cache_folder() == tmp_path / "liquidation-backtest" / "kernels"

@@ -2,9 +2,10 @@
 
 numba looks at one source file to decide whether a cached kernel is still good, so an edit in a *helper's* file
 leaves the old code in use. Here the name of a cached kernel holds a hash of its file, of every kernel file that it
-imports, and of the compiler's version: an edit compiles anew what it can change, and nothing else. A folder that
-belongs to somebody else, or that others can write to, is never read (a cached kernel is code), and where nothing
-is writable kernels are compiled in memory. A large kernel is compiled with notice (``backtest.kernel.notice``).
+imports, and of the compiler's version: an edit compiles anew what it can change, and nothing else. A file carries
+its checksum: one that is cut short or overwritten is removed and made again. A folder that belongs to somebody
+else, or that others can write to, is never read (a cached kernel is code), and where nothing is writable kernels
+are compiled in memory. A large kernel is compiled with notice (``backtest.kernel.notice``).
 
 ``error_model="numpy"`` leaves out Python's check for division by zero (kernels never divide by zero).
 ``_nrt=False`` leaves out reference counts: kernels allocate nothing, and counting the arrays handed from helper to
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import re
 import stat
 import sys
@@ -30,7 +32,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba import config
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.extending import register_jitable
 from platformdirs import user_cache_path
 
@@ -95,11 +97,23 @@ def _is_ours(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and private
 
 
+def _close(folder: Path) -> None:
+    """Close a folder of this user's to writing by others, to whom a umask like 002 has opened it.
+
+    Only the folder that holds the cache: what others may have written into the cache itself stays unread.
+    """
+    found = folder.lstat()
+    if hasattr(os, "getuid") and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+        folder.chmod(stat.S_IMODE(found.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+
+
 def cache_folder() -> Path | None:
     """Return the folder compiled kernels are kept in, or None where there is none to be had."""
     try:
         folder = _base() / "kernels"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in (folder.parent, folder):  # the mode is that of the last alone
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _close(folder.parent)
         if not (_is_ours(folder.parent) and _is_ours(folder)):
             return None
         with tempfile.TemporaryFile(dir=folder):
@@ -137,10 +151,61 @@ class _Kept(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (_Place,)
 
 
+class _Files(IndexDataCacheFile):  # type: ignore[misc]
+    """Index and compiled forms of a kernel, a checksum before each; a damaged file is removed.
+
+    Compiled code of which a byte has changed may crash, or give wrong numbers. A form also holds what it is the
+    form of, because two processes that compile at once may give two of them one name.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        super().save(key, (key, data))
+
+    def load(self, key: Any) -> Any:
+        known, data = super().load(key) or (None, None)
+        return data if known == key else None
+
+    def _load_index(self) -> Any:
+        stamp, names = _unpacked(Path(self._index_path)) or ("", {})
+        return names if stamp == self._source_stamp else {}
+
+    def _save_index(self, overloads: Any) -> None:
+        self._write(self._index_path, (self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return _unpacked(Path(self._data_path(name)))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _write(self, path: str, content: Any) -> None:
+        packed = self._dump(content)
+        with self._open_for_write(path) as file:
+            file.write(hashlib.sha256(packed).digest() + packed)
+
+
+def _unpacked(path: Path) -> Any:
+    """Return the content of a file of the cache; None where there is none, or it was damaged and is removed."""
+    try:
+        checksum, packed = (data := path.read_bytes())[:32], data[32:]
+    except OSError:
+        return None
+    if hashlib.sha256(packed).digest() == checksum:
+        return pickle.loads(packed)
+    with suppress(OSError):
+        path.unlink()
+    return None
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     """Compiled forms of a kernel on the disk; on a full one it is compiled again, and this process goes on."""
 
     _impl_class = _Kept
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        place = self._impl.locator
+        self._cache_file = _Files(place.get_cache_path(), self._impl.filename_base, place.get_source_stamp())
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):
