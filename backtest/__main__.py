@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
+from backtest.cli.common.interruptions import ended_as_interrupted, exit_code
 from backtest.cli.common.parser_errors import Parser
 from backtest.cli.common.progress import notices_above_progress
 from backtest.cli.parser import build_parser
 from backtest.errors import LONGEST_MESSAGE, BacktestError, IncompleteError, shortened
 
-REFUSED, INCOMPLETE, INTERRUPTED = 2, 3, 130
+REFUSED, INCOMPLETE = 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     0: done. 2: refused, with a line that names the error. 3: parts of a long job are not done, with a line that
-    names them.
+    names them. 128 and the number of the signal: ended by one.
     """
     parser = build_parser()
     try:
@@ -27,8 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = parser.commands[options.command]
         command = import_module(f"backtest.cli.{options.command}.command")
         notices_above_progress()
-        command.run(options)
-        sys.stdout.flush()
+        with ended_as_interrupted(), _held(options):
+            command.run(options)
+            sys.stdout.flush()
     except SystemExit as finished:  # --help and --version have printed their text
         return int(finished.code or 0)
     except BrokenPipeError:  # the reader of the output has stopped: print nothing more, also at shutdown
@@ -40,9 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(_message(error, parser))
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return exit_code(interrupt)
     return 0
+
+
+def _held(options: Namespace) -> AbstractContextManager[None]:
+    """Hold the output folder of a command that has one."""
+    if getattr(options, "out", None) is None:
+        return nullcontext()
+    return import_module("backtest.cli.common.outputs").held(options.out)  # type: ignore[no-any-return]
 
 
 def _message(error: BacktestError, parser: Parser) -> str:

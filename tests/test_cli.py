@@ -13,7 +13,7 @@ import pytest
 
 from backtest.__main__ import main
 from backtest.amounts import amount, column
-from backtest.cli.common import outputs, text
+from backtest.cli.common import text
 from backtest.cli.common.progress import Clock
 from backtest.schemas.frames import OUTCOME_COLUMNS
 from backtest.study.liquidations import tails
@@ -386,31 +386,6 @@ def test_refusals__name_an_output_that_is_a_file(tmp_path, capsys, bars_file, po
 def test_refusals__name_a_venue_file_that_is_a_folder(tmp_path, capsys):
     assert main(["venues", str(tmp_path)]) == 2
     assert "is neither a file nor one of" in refusal(capsys)
-
-
-def test_outputs__leave_nothing_behind_when_one_of_them_fails(tmp_path):
-    def write_and_fail() -> None:
-        with outputs.outputs(tmp_path / "deep" / "out") as files:
-            files.path("whole.txt").write_text("whole")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_and_fail()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_outputs__keep_what_was_there_when_they_fail(tmp_path):
-    (tmp_path / "result.txt").write_text("before")
-
-    def write_and_fail() -> None:
-        with outputs.outputs(tmp_path) as files:
-            files.path("result.txt").write_text("after")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_and_fail()
-    assert [path.name for path in tmp_path.iterdir()] == ["result.txt"]
-    assert (tmp_path / "result.txt").read_text() == "before"
 
 
 def test_help__imports_nothing_heavy():

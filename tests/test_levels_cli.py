@@ -78,7 +78,11 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
         f"{name}.parquet"
         for name in ("levels", "map", "clusters", "tracks", "cluster_outcomes", "magnet", "score")
     }
-    assert {path.name for path in out.iterdir()} == pictures | frames | {"levels.json", "map.json", "summary.json"}
+    assert {path.name for path in out.glob("[!.]*")} == pictures | frames | {
+        "levels.json",
+        "map.json",
+        "summary.json",
+    }
     with Image.open(out / "levels.png") as picture:
         assert picture.size == (1920, 1080)
     told = json.loads((out / "levels.json").read_text())
@@ -250,7 +254,7 @@ def test_film__is_a_gif_with_a_picture_a_column(tmp_path, bars_file):
     assert main(words(bars_file, out, "--window", "6h", "--bins", "60", "--formats", "gif")) == 0
     with Image.open(out / "levels.gif") as told:
         assert told.n_frames == 6
-    assert {path.name for path in out.iterdir()} == {"levels.gif", "summary.json"}
+    assert {path.name for path in out.glob("[!.]*")} == {"levels.gif", "summary.json"}
 
 
 def pretended(folder: Path, script: str) -> str:

@@ -113,7 +113,7 @@ def test_policy__writes_a_row_a_combination_charts_and_a_report(tmp_path, capsys
     policies = pl.read_parquet(out / "policies.parquet")
     assert policies.height == 2 * 2 * (2 * 2 * 2 * 2) * 4 * 3
     assert policies.select(pl.struct(KEYS).is_unique().all()).item()
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert sorted(path.name for path in out.glob("[!.]*")) == [
         "cells", "frontier.png", "policies.parquet", "policies.png", "report.html", "summary.json"
     ]  # fmt: skip
     printed = capsys.readouterr()

@@ -60,7 +60,7 @@ def test_replay__prints_who_bore_the_loss_and_writes_everything(words, tmp_path,
     assert "entered at 45,000" in printed
     assert "triggered" in printed
     names = {"outcomes", "fund", "adl", "impact", "ledger", "trace"}
-    written = {path.name for path in (tmp_path / "out").iterdir()}
+    written = {path.name for path in (tmp_path / "out").glob("[!.]*")}
     assert written == {f"{name}.parquet" for name in names} | {"fund.png", "losses.png", "summary.json"}
     outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
     assert outcomes["outcome"].to_list() == ["liquidated", "open", "open"]
@@ -117,7 +117,7 @@ def test_replay__compares_another_policy_with_the_history(words, tmp_path, capsy
     assert "history" in printed
     assert "only under the policy" in printed
     assert "an estimate, not a measurement" in printed
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+    names = {path.name for path in (tmp_path / "out").glob("[!.]*")}
     assert {"policy_outcomes.parquet", "policy_impact.parquet", "flow.parquet", "mark_BTCUSDT.png"} <= names
     assert {f"comparison_{name}.parquet" for name in ("positions", "totals", "marks")} <= names
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())["counterfactual"]

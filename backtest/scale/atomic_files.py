@@ -59,13 +59,13 @@ def discard(folder: Path) -> None:
 
 def _system_error(error: Exception, path: Path, target: Path) -> OSError | None:
     """Return the system's error behind one of polars', under the final name of the file."""
-    found = error if isinstance(error, OSError) else _refusal(path)
+    found = error if isinstance(error, OSError) else refusal(path)
     if found is None or found.errno is None:
         return None
     return OSError(found.errno, os.strerror(found.errno), str(target))
 
 
-def _refusal(path: Path) -> OSError | None:
+def refusal(path: Path) -> OSError | None:
     """Return the system's error on writing more of a file (polars does not always give it); None if it works."""
     try:
         with path.open("ab") as file:

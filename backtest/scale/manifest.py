@@ -24,6 +24,7 @@ from typing import Any
 from zlib import crc32
 
 from backtest.errors import ArgumentError
+from backtest.scale.lock import alone
 
 MANIFEST, LOCK = "manifest.jsonl", "lock"
 
@@ -91,7 +92,7 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
     """
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder):
+    with alone(folder / LOCK, f"{folder} is in use by another process: wait for it, or end it"):
         for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
             left.unlink()
         fingerprint = sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
@@ -102,18 +103,6 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
             if made and not len(manifest):
                 _leave_nothing(made)
             raise
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the lock, which the operating system gives back when the process ends, however it ends."""
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(folder / LOCK, blocking=False):
-            yield
-    except Timeout:
-        raise ArgumentError(f"{folder} is in use by another process: wait for it, or end it") from None
 
 
 def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:

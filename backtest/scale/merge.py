@@ -10,7 +10,7 @@ import polars as pl
 
 from backtest.engine.sweep.sweep import TIERS_USED
 from backtest.scale.atomic_files import draft
-from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, TIERS
+from backtest.scale.result import FLOW, GAPS, LEVELS, LIVES, OUTCOMES, PARTS, PULSES, SUMMARY, TIERS
 from backtest.study.partial_sums.levels import merge_level_changes
 from backtest.study.partial_sums.outcomes import merge as merge_condensed
 from backtest.study.partial_sums.outcomes import merge_lives, merge_pulses
@@ -39,7 +39,8 @@ def merge(folder: Path, batches: Collection[str], unit: float, *, levels: bool) 
 
 
 def forget(folder: Path) -> None:
-    """Remove the sums of all batches, which are outdated."""
+    """Remove the sums of all batches, which are outdated, the summary of them first."""
+    (folder / SUMMARY).unlink(missing_ok=True)
     for kind in (FLOW, LIVES, TIERS, GAPS, LEVELS):
         (folder / f"{kind}.parquet").unlink(missing_ok=True)
     shutil.rmtree(folder / PULSES, ignore_errors=True)

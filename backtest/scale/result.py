@@ -14,6 +14,8 @@ from backtest.study.levels.levels import MOVED, STILL, Levels
 from backtest.study.partial_sums.levels import levels_from
 
 OUTCOMES, PARTS, SHARDS = "outcomes", "parts", "shards"
+#: Summary of a command; a folder without it holds no result of one.
+SUMMARY = "summary.json"
 FLOW, LIVES, TIERS, PULSES, LEVELS, GAPS = "flow", "lives", "tiers", "pulses", "levels", "gaps"
 
 

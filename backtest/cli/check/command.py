@@ -17,7 +17,7 @@ from backtest.cli.check.prices import read_prices
 from backtest.cli.check.report import Shown, report
 from backtest.cli.common import summary_file
 from backtest.cli.common.inputs import read_tiers
-from backtest.cli.common.outputs import Outputs, outputs, require_folder
+from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.text import facts, paragraph
 from backtest.engine.conventions import Conventions
@@ -28,7 +28,6 @@ from backtest.trades.checking import Stages
 
 def run(options: Namespace) -> None:
     """Check the trades, print the answer and write the files."""
-    require_folder(options.out)
     clock = Clock()
     with clock.stage("trades"):
         trades = read(

@@ -1,4 +1,4 @@
-"""Output files of a command: all are written or none."""
+"""Output files of a command: all are written or none, by one run at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import ArgumentError
+from backtest.scale.atomic_files import refusal
+from backtest.scale.lock import alone
+from backtest.scale.result import SUMMARY
+
+LOCK, PARTIAL = ".lock", ".partial-"
+IN_USE = "wait for it to end, or name another folder"
 
 
 class Outputs:
@@ -32,10 +39,11 @@ class Outputs:
         """Write a frame as Parquet, by lz4: half of zstd's time for outcomes, an eighth more bytes."""
         frame.write_parquet(self.path(name), compression="lz4")
 
-    def write_summary(self, record: dict[str, Any]) -> None:
-        """Write ``summary.json``; times become ISO 8601."""
+    def write_summary(self, record: dict[str, Any], others: Sequence[str] = ()) -> None:
+        """Write ``summary.json``, with the names of these and other files of the run; times become ISO 8601."""
+        record = {**record, "files": [*others, *self.names]}
         text = json.dumps(record, indent=2, default=_written, ensure_ascii=False, allow_nan=False)
-        self.path("summary.json").write_text(text + "\n", "utf-8")
+        self.path(SUMMARY).write_text(text + "\n", "utf-8")
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
         """Write compact JSON."""
@@ -64,24 +72,74 @@ def require_folder(folder: Path) -> None:
 
 
 @contextmanager
-def outputs(folder: Path) -> Iterator[Outputs]:
-    """Collect output files in a temporary folder, and move them once all are written."""
+def held(folder: Path) -> Iterator[None]:
+    """Hold an output folder for one run, made where there is none; a run that fails leaves none behind.
+
+    What a killed run left half-written is removed.
+
+    Raises
+    ------
+    ArgumentError
+        For a folder that cannot be written to, or that another run holds.
+    """
+    require_folder(folder)
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    beside = folder if folder.exists() else folder.parent
-    beside.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=beside))
+    lock = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = not lock.exists()
+        with alone(lock, f"--out {folder} is in use by another process: {IN_USE}"):
+            for left in folder.glob(f"{PARTIAL}*"):
+                shutil.rmtree(left)
+            try:
+                yield
+            except BaseException:
+                if new:
+                    lock.unlink(missing_ok=True)
+                raise
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # absent, or not empty
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def outputs(folder: Path) -> Iterator[Outputs]:
+    """Collect output files in a temporary folder, and move them into a folder that is held once all are written.
+
+    ``summary.json`` is removed before the first of them is moved and comes last: a folder with it holds the files
+    of one run, whenever that was ended.
+
+    Raises
+    ------
+    ArgumentError
+        Where they cannot be written.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder))
     try:
         collected = Outputs(folder, temporary)
         yield collected
-        folder.mkdir(exist_ok=True)
-        for name in collected.names:
+        (folder / SUMMARY).unlink(missing_ok=True)
+        for name in sorted(collected.names, key=lambda name: name == SUMMARY):
             (temporary / name).replace(folder / name)
-        made = []
+    except (PolarsError, PanicException, OSError) as error:
+        reason = _reason(error, temporary)
+        if reason is None:
+            raise
+        raise ArgumentError(f"--out {folder} cannot be written to: {reason}; nothing was written") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        for path in made:
-            if path.is_dir():
-                path.rmdir()
+
+
+def _reason(error: BaseException, temporary: Path) -> str | None:
+    """Return why files could not be written, which polars does not always say; None where the error is another."""
+    if isinstance(error, OSError):
+        elsewhere = error.filename is not None and not Path(error.filename).is_relative_to(temporary)
+        return None if elsewhere or error.errno is None else os.strerror(error.errno)
+    refusals = (refusal(path) for path in temporary.rglob("*") if path.is_file())
+    found = next((each for each in refusals if each is not None and each.errno is not None), None)
+    return None if found is None else os.strerror(found.errno or 0)
 
 
 def _written(value: Any) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from backtest.amounts import plural, timestamp
-from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common import summary_file
+from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import ERASE_LINE
 from backtest.cli.fetch import report
 from backtest.cli.fetch.report import PRICES, Request
@@ -31,10 +32,8 @@ def run(options: Namespace) -> None:
     data = tuple(options.data or usual or DATA)
     series = all_series(options.venue, data, options.symbol, options.interval)
     request = Request(options.venue, data, tuple(options.symbol), span, options.interval, settings)
-    if options.out is not None:
-        require_folder(options.out)
-        if not set(data) & set(PRICES):
-            raise ArgumentError(f"--out needs prices among the data: {', '.join(PRICES)}")
+    if options.out is not None and not set(data) & set(PRICES):
+        raise ArgumentError(f"--out needs prices among the data: {', '.join(PRICES)}")
     fetched = fetch_series(series, span, settings)
     _erase()
     found = report.quality_of(request, fetched)
@@ -54,7 +53,7 @@ def run(options: Namespace) -> None:
             f"again to retry; first {first.series} {first.period or 'recent'}: {first.entry.note}"
         )
     if options.out is not None:
-        print(f"Written: {', '.join(map(str, _write(options.out, request, found.frame)))}")
+        print(f"Written: {', '.join(map(str, _write(options, request, found.frame)))}")
 
 
 def _settings(options: Namespace) -> Settings:
@@ -83,14 +82,15 @@ def _erase() -> None:
         print(ERASE_LINE, end="", file=sys.stderr, flush=True)
 
 
-def _write(folder: Path, request: Request, found: pl.DataFrame) -> list[Path]:
-    """Write bars and funding as `backtest run` reads them, and the quality report."""
+def _write(options: Namespace, request: Request, found: pl.DataFrame) -> list[Path]:
+    """Write bars and funding as `backtest run` reads them, the quality report and a summary."""
     names = {"metrics": "open_interest"}
     also = [names.get(name, name) for name in request.data]
     market = request.market(request.symbols, tuple(name for name in also if name in history.ALSO))
-    with outputs(folder) as files:
+    with outputs(options.out) as files:
         market.bars.write_parquet(files.path("bars.parquet"))
         if market.funding is not None:
             market.funding.write_parquet(files.path("funding.parquet"))
         found.write_parquet(files.path("quality.parquet"))
+        files.write_summary({**summary_file.request(options), "prices": repr(market)})
     return files.written

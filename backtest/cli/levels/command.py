@@ -11,7 +11,7 @@ from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.inputs import is_synthetic, read_book, read_market, read_tiers, require_symbol
-from backtest.cli.common.outputs import Outputs, outputs, require_folder
+from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
@@ -58,7 +58,6 @@ def run(options: Namespace) -> None:
 
 def _prepare(options: Namespace) -> None:
     """Refuse before any work what cannot be written or read."""
-    require_folder(options.out)
     if "mp4" in options.formats and shutil.which("ffmpeg") is None:
         raise ArgumentError(
             "--formats mp4 needs the program ffmpeg, which is not found: install it, or take gif, "

@@ -13,7 +13,7 @@ import backtest
 from backtest.amounts import DOLLARS, days, plural
 from backtest.book import Book
 from backtest.cli.common import assumptions, summary_file
-from backtest.cli.common.outputs import Outputs, outputs, require_folder
+from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock, Progress
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph, table
@@ -40,7 +40,6 @@ Assumed = dict[str, list[tuple[str, str]]]
 
 def run(options: Namespace) -> None:
     """Evaluate a grid, print the results, and write the files; cells finished before are kept."""
-    require_folder(options.out)
     clock = Clock()
     file = read_grid(options.grid)
     with manifest.opened(options.out / "cells", _job(file)) as cells:

@@ -14,7 +14,7 @@ from backtest.cli.common import assumptions, picture, procedure_text, summary_fi
 from backtest.cli.common.changed_rules import changed, procedure_rules, read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import is_synthetic, read_book, read_conventions, read_market
-from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import ERASE_LINE, Clock
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import facts, paragraph, table
@@ -33,7 +33,6 @@ _SYNTHETIC = "The book is synthetic, and so are its losses and its fund: read sh
 
 def run(options: Namespace) -> None:
     """Replay a book, print assumptions, outcomes and who pays, and write the files."""
-    require_folder(options.out)
     clock = Clock()
     venue = changed(read_venue(options), options.procedure, "--set", procedure_rules())
     has_policy = replay_policy.is_requested(options)

@@ -18,7 +18,7 @@ from backtest.cli.common.inputs import (
     read_market,
     require_symbol,
 )
-from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
@@ -28,7 +28,6 @@ from backtest.engine.sweep.sweep import sweep, tiers_used
 
 def run(options: Namespace) -> None:
     """Sweep a book, print assumptions and results, and write the files."""
-    require_folder(options.out)
     clock = Clock()
     venue = read_venue(options)
     with clock.stage("prices"):

@@ -14,7 +14,7 @@ from backtest.amounts import DOLLARS, number, percentage, plural
 from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.inputs import read_conventions
-from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Line
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph
@@ -62,7 +62,6 @@ def is_requested(options: Namespace) -> bool:
 
 def run(options: Namespace) -> None:
     """Sweep the given positions in batches, and write their outcomes, their sums and a summary."""
-    require_folder(options.out)
     venue, conventions = read_venue(options), read_conventions(options)
     storage = None if options.storage is None else dict(options.storage)
     prices = _prices(options, storage)
@@ -88,7 +87,8 @@ def run(options: Namespace) -> None:
     with outputs(options.out) as files:
         for found in result.levels():
             files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
-        files.write_summary(_summary(options, totals, conventions.tiers))
+        swept = [path.name for path in result.written()]
+        files.write_summary(_summary(options, totals, conventions.tiers), swept)
     _print(totals, options, [*result.written(), *files.written], storage)
 
 

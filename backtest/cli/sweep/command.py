@@ -10,7 +10,7 @@ from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import read_book, read_conventions, read_market
 from backtest.cli.common.options import FILES
-from backtest.cli.common.outputs import outputs, require_folder
+from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
@@ -26,7 +26,6 @@ def run(options: Namespace) -> None:
             raise ArgumentError(
                 "--batch-rows, --workers, --cluster, --storage and --no-outcomes are for positions"
             )
-        require_folder(options.out)
         accounts.run(options)
         return
     require_positions(options)
@@ -34,7 +33,6 @@ def run(options: Namespace) -> None:
         batches.run(options)
         return
     _require_no_folder(options.positions)
-    require_folder(options.out)
     clock = Clock()
     venue, conventions = read_venue(options), read_conventions(options)
     with clock.stage("prices"):
