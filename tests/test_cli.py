@@ -87,7 +87,7 @@ def test_sweep__writes_outcomes_and_summary(tmp_path, capsys, bars_file, positio
         "liquidated": 1, "stopped": 0, "took_profit": 0, "exited": 0, "open": 2, "unknown": 0
     }  # fmt: skip
     assert summary["inputs"][str(bars_file)] == sha256(bars_file.read_bytes()).hexdigest()
-    assert set(summary["inputs"]) == {str(bars_file), str(positions_file), "binance"}
+    assert set(summary["inputs"]) == {str(bars_file), str(positions_file), "binance", "binance_tiers.parquet"}
     assert summary["tiers"]["used"][0]["in_force"]
     assert summary["totals"]["liquidated_notional"] == pytest.approx(outcomes["fill_notional"][0], abs=0.01)
     assert {"backtest", "python", "numpy", "polars", "numba"} <= set(summary["versions"])
@@ -283,7 +283,19 @@ def test_price__counts_the_distance_in_days_of_volatility(capsys, bars_file):
     ("words", "said"),
     [
         ("--date 2021-05-19 --leverage 10", "2021-03-18, in force 2021-03-18 to 2021-06-22"),
-        ("--date 2019-01-01 --leverage 10", "2020-08-01, not in force on 2019-01-01: the nearest in time"),
+        (
+            "--date 2019-01-01 --tiers nearest --leverage 10",
+            "2020-08-01, not in force on 2019-01-01: the nearest in time",
+        ),
+        (
+            "--date 2025-06-15 --tiers later --leverage 10",
+            "2025-07-02, not in force on 2025-06-15: chosen as the later",
+        ),
+        (
+            "--date 2025-06-15 --tiers 2021-06-22 --leverage 10",
+            "2021-06-22, not in force on 2025-06-15: taken by its name",
+        ),
+        ("--symbol XRPUSDT --date 2025-10-10 --leverage 10", "2025-08-14, seen 2025-08-14 to 2026-09-29"),
         ("--date 2021-05-19 --leverage 10", "125x at this size"),
         ("--date 2021-05-19 --leverage 200", "200x is above the limit: the venue would refuse it"),
         ("--date 2021-05-19 --margin 60000", "no positive price liquidates it"),

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from backtest.cli.parser import build_parser
-from backtest.rules.venue import venue_files
+from backtest.rules import venue_files
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -82,7 +82,8 @@ def test_low_leverage__falls_most_from_11_to_14_utc_on_19_may_2021() -> None:
     start, end = datetime(2021, 5, 10, tzinfo=UTC), datetime(2021, 5, 26, 23, 59, tzinfo=UTC)
     market, venue = Market(*history(start, end)), Venue.load("binance")
     low = population.LOW
-    book = population.synthetic(market, venue, count=200_000, seed=20210519, tiers=NEAREST, leverage_mix=low)
-    hourly = flow.by_interval(sweep(book, market, venue, tiers=NEAREST), start=start, end=end)
+    tiers = {"ETHUSDT": "2022-02-16"}  # the table nearest in time lets one position of 100 million decide
+    book = population.synthetic(market, venue, count=200_000, seed=20210519, tiers=tiers, leverage_mix=low)
+    hourly = flow.by_interval(sweep(book, market, venue, tiers=tiers), start=start, end=end)
     runs = flow.run_ranks(hourly, 3, "share").filter(pl.col("rank") == 1)
     assert runs["start"].to_list() == [datetime(2021, 5, 19, 11, tzinfo=UTC)]

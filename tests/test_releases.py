@@ -7,8 +7,11 @@ import polars as pl
 import pytest
 
 from backtest.errors import RulesError
+from backtest.rules.rule_files import rule_files
 from backtest.rules.timeline import timeline
 from backtest.rules.venue import Venue
+from backtest.scale.batched_sweeps import _digest
+from docs import binance_tiers
 
 HEAD = 'name = "own"\ntitle = "Own"\nsettlement = "USDT"\nreleases = "tiers.parquet"\n[rules]\nbasis = "mark"\n'
 LISTED = """[contracts.S0]
@@ -85,3 +88,122 @@ def test_releases__must_be_there_and_tables_must_have_a_meaning(tmp_path):
     wrong.write_parquet(tmp_path / "tiers.parquet")
     with pytest.raises(RulesError, match=r"releases of S0: tier table '2022-05-01' has .*amount: must be"):
         Venue.load(tmp_path / "own.toml").contract("S0")
+
+
+def test_releases__that_go_on_with_listed_copies_join_them(tmp_path):
+    listed = HEAD + "\n".join(
+        f'[[contracts.S0.tables]]\nname = "{name}"\nseen = [{first}, {last}]\ncap = 1e6\nrows = '
+        f"[{{ floor = 0, rate = {rate}, max_leverage = 50 }}, "
+        f"{{ floor = 1e5, rate = {2 * rate}, max_leverage = 20 }}]"
+        for name, first, last, rate in (
+            ("day of the change", "2022-04-20", "2022-05-03", 0.004),
+            ("another", "2022-05-29", "2022-06-01", 0.0041),
+        )
+    )
+    released(1, 3).write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(listed)
+    tables = Venue.load(tmp_path / "own.toml").contract("S0").tables
+    assert [(table.name, table.period) for table in tables] == [
+        ("day of the change", "seen 2022-04-20 to 2022-05-11"),
+        ("another", "seen 2022-05-29 to 2022-06-10"),
+        ("2022-06-30", "seen 2022-06-30 to 2022-07-10"),
+    ]
+
+
+def test_releases__that_contradict_listed_copies_are_refused(tmp_path):
+    listed = (
+        HEAD + '[[contracts.S0.tables]]\nname = "other"\nseen = [2022-04-20, 2022-05-03]\n'
+        "rows = [{ floor = 0, rate = 0.5 }]"
+    )
+    released(1, 3).write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(listed)
+    with pytest.raises(RulesError, match=r"tables of S0 \(tiers\.parquet\): .*must not lie before"):
+        Venue.load(tmp_path / "own.toml").contract("S0")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows.drop("rate", "cap"), "lacks the columns cap, rate: there must be symbol, first_seen"),
+        (lambda rows: rows.with_columns(rate=pl.lit("high")), "column rate must be Float64, is String"),
+        (
+            lambda rows: rows.with_columns(floor=pl.when(pl.col("tier") == 1).then("floor")),
+            "column floor must have a value: 1 of 2 rows have none, first row 1",
+        ),
+    ],
+)
+def test_files__that_are_no_tables_are_refused_when_the_venue_is_loaded(tmp_path, change, said):
+    change(released(1, 1)).write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(HEAD + LISTED)
+    with pytest.raises(RulesError, match=rf"releases: .*tiers\.parquet: {said}"):
+        Venue.load(tmp_path / "own.toml")
+
+
+def test_files__that_are_not_parquet_are_refused_when_the_venue_is_loaded(tmp_path):
+    (tmp_path / "tiers.parquet").write_text("symbol,rate\n")
+    (tmp_path / "own.toml").write_text(HEAD + LISTED)
+    with pytest.raises(RulesError, match=r"releases: .*tiers\.parquet: is not a Parquet file of tiers"):
+        Venue.load(tmp_path / "own.toml")
+
+
+def test_tiers__of_a_release_begin_where_the_one_before_ends(tmp_path):
+    released(1, 1).with_columns(cap=pl.col("cap") * 0.9).write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(HEAD + LISTED)
+    with pytest.raises(RulesError, match=r"S0: table 2022-05-01: tier 2 must begin where tier 1 ends \(90,000\)"):
+        Venue.load(tmp_path / "own.toml").contract("S0")
+
+
+def test_results__depend_on_the_content_of_the_file_and_not_on_its_folder_or_what_was_asked_for(venue, tmp_path):
+    again = tmp_path / "again"
+    again.mkdir()
+    released().write_parquet(again / "tiers.parquet")
+    (again / "own.toml").write_text(HEAD + LISTED)
+    other, before = Venue.load(again / "own.toml"), _digest(venue)
+    venue.contract("S7")
+    assert _digest(venue) == before == _digest(other)
+    released(3, 2).write_parquet(again / "tiers.parquet")
+    assert other.contract("S5").tables[0].rates[0] == pytest.approx(0.004)
+    assert _digest(Venue.load(again / "own.toml")) != before
+
+
+def test_rule_files__name_the_file_of_tables_too(tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(HEAD + LISTED)
+    assert rule_files(own) == {str(own): own, str(tmp_path / "tiers.parquet"): tmp_path / "tiers.parquet"}
+    assert list(rule_files("binance")) == ["binance", "binance_tiers.parquet"]
+    assert list(rule_files("bybit")) == ["bybit"]
+
+
+def test_contracts__of_a_file_of_tables_settle_in_the_currency_it_states(tmp_path):
+    dollars = released(2, 1).with_columns(settlement=pl.when(pl.col("symbol") == "S1").then(pl.lit("USDC")))
+    dollars.write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(HEAD + LISTED)
+    own = Venue.load(tmp_path / "own.toml")
+    assert (own.settlement_of("S0"), own.settlement_of("S1")) == ("USDT", "USDC")
+
+
+CHANGES = pl.DataFrame(
+    {
+        "symbol": ["BTCUSDT", "BTCUSDT", "BTCUSDT", "ETHUSDC", "ETHUSDC"],
+        "first_seen": [date(2022, 5, 1), date(2022, 7, 1), date(2022, 7, 1), date(2022, 7, 1), date(2022, 7, 1)],
+        "last_seen_before": [None, date(2022, 6, 1), date(2022, 6, 1), None, None],
+        "source": ["release 2022.4", *["release 2022.6"] * 4],
+        "tier": [1, 1, 2, 1, 2],
+        "floor": [0.0, 0.0, 1e5, 0.0, 1e6],
+        "cap": [1e6, 1e5, 9.223372036854775807e18, 1e6, 1e6],
+        "rate": [0.004, 0.005, 0.01, 0.01, 0.02],
+        "max_leverage": [125.0, 100.0, 50.0, 50.0, 25.0],
+        "amount": [0.0, 0.0, 500.0, 0.0, 10_000.0],
+    }
+)
+
+
+def test_script__turns_changes_into_days_of_the_first_and_last_copy():
+    rows = binance_tiers.releases(CHANGES)
+    assert rows.select("symbol", "first_seen", "last_seen", "cap", "settlement").rows() == [
+        ("BTCUSDT", date(2022, 5, 1), date(2022, 6, 1), 1e6, None),
+        ("BTCUSDT", date(2022, 7, 1), date(2022, 7, 1), 1e5, None),
+        ("BTCUSDT", date(2022, 7, 1), date(2022, 7, 1), None, None),
+        ("ETHUSDC", date(2022, 7, 1), date(2022, 7, 1), 1e6, "USDC"),
+    ]
+    assert rows["source"][0] == "freqtrade 2022.4: freqtrade/exchange/binance_leverage_tiers.json"

@@ -9,8 +9,9 @@ import pytest
 from backtest.errors import RulesError
 from backtest.rules import margin
 from backtest.rules.contract import Contract
+from backtest.rules.rule_files import venue_files
 from backtest.rules.timeline import timeline
-from backtest.rules.venue import Venue, venue_files
+from backtest.rules.venue import Venue
 
 BUNDLED = [
     "ascend",
@@ -163,11 +164,15 @@ def test_binance_tiers_on_19_may_2021__are_the_printed_ones():
     assert table.cap == 500e6
 
 
-def test_binance__knows_no_ether_tiers_in_may_2021():
+def test_binance__knows_no_day_of_the_ether_tiers_of_2021_but_takes_them_as_the_nearest():
+    own = Venue.load("binance").contract("ETHUSDT")
     assert in_force("ETHUSDT", CRASH) is None
+    nearest, source = timeline(own, "nearest").at(CRASH)
+    assert (nearest.name, source) == ("2021-06-22", "nearest")
+    assert nearest.amounts.tolist() == [0, 15, 365, 5_365, 35_365, 135_365, 260_365, 510_365, 2_510_365]
 
 
-@pytest.mark.parametrize(("symbol", "tables", "announced"), [("BTCUSDT", 12, 2), ("ETHUSDT", 9, 0)])
+@pytest.mark.parametrize(("symbol", "tables", "announced"), [("BTCUSDT", 14, 2), ("ETHUSDT", 12, 0)])
 def test_binance_tables__are_announced_or_seen_on_days_of_copies(symbol, tables, announced):
     dated = Venue.load("binance").contract(symbol).tables
     assert len(dated) == tables
@@ -175,7 +180,52 @@ def test_binance_tables__are_announced_or_seen_on_days_of_copies(symbol, tables,
     seen = [table for table in dated if table.dated == "seen"]
     assert len(seen) == tables - announced
     assert all(table.name == f"{table.start:%Y-%m-%d}" for table in seen if table.start.year > 2020)
-    assert dated[-1].period == "seen 2024-05-30 to 2025-05-31"
+    assert [table.period for table in dated[-3:]] == [
+        "seen 2024-05-30 to 2025-05-31",
+        "seen 2025-07-02 to 2025-08-14",
+        "seen 2025-08-31 to 2026-09-29",
+    ]
+
+
+AUGUST_2024, OCTOBER_2025 = datetime(2024, 8, 5, tzinfo=UTC), datetime(2025, 10, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "moment", "name", "rate", "leverage"),
+    [
+        ("SOLUSDT", AUGUST_2024, "2024-02-29", 0.005, 100),
+        ("SOLUSDT", OCTOBER_2025, "2025-07-02", 0.005, 100),
+        ("DOGEUSDT", AUGUST_2024, "2023-07-30", 0.005, 75),
+        ("DOGEUSDT", OCTOBER_2025, "2025-07-02", 0.0065, 75),
+        ("1000SHIBUSDT", AUGUST_2024, "2023-08-28", 0.0065, 50),
+        ("1000SHIBUSDT", OCTOBER_2025, "2025-02-28", 0.0065, 75),
+        ("XRPUSDT", AUGUST_2024, "2023-08-28", 0.005, 75),
+        ("XRPUSDT", OCTOBER_2025, "2025-08-14", 0.005, 100),
+    ],
+)
+def test_binance__knows_other_coins_in_the_crashes_of_2024_and_2025(symbol, moment, name, rate, leverage):
+    table = in_force(symbol, moment)
+    assert (table.name, table.rates[0], table.max_leverages[0]) == (name, rate, leverage)
+
+
+def test_binance__lists_970_symbols_and_makes_those_asked_for():
+    venue = Venue.load("binance")
+    assert len(venue.contracts) == 970
+    assert venue.contracts.made == {}
+    assert (venue.settlement_of("SOLUSDT"), venue.settlement_of("SOLUSDC"), venue.settlement_of("ETHBTC")) == (
+        "USDT",
+        "USDC",
+        "BTC",
+    )
+    assert list(venue.contracts.made) == ["SOLUSDT", "SOLUSDC", "ETHBTC"]
+
+
+def test_binance__announced_tables_win_over_copies_and_copies_leave_unlike_months_open():
+    venue = Venue.load("binance")
+    line = timeline(venue.contract("BTCUSDT"))
+    assert line.at(datetime(2021, 7, 1, tzinfo=UTC))[1] == "announced"
+    assert line.at(datetime(2025, 6, 15, tzinfo=UTC)) == (None, "")
+    assert timeline(venue.contract("XRPUSDT")).at(datetime(2024, 8, 20, tzinfo=UTC)) == (None, "")
 
 
 def test_binance_amounts_computed_here__are_continuous():
@@ -219,7 +269,7 @@ def test_hyperliquid_of_2024__gives_the_liquidation_prices_it_showed(
     assert margin.liquidation_price(contract, table, **held) == pytest.approx([shown], rel=1e-7)
 
 
-@pytest.mark.parametrize(("name", "symbol"), [("mexc", "ETHUSDT"), ("binance", "XRPUSDT"), ("bybit", "ETHUSDT")])
+@pytest.mark.parametrize(("name", "symbol"), [("mexc", "ETHUSDT"), ("binance", "XRPEUR"), ("bybit", "ETHUSDT")])
 def test_unlisted_symbol__is_refused_with_the_listed_ones(name, symbol):
     with pytest.raises(RulesError, match=rf"does not list '{symbol}': it lists BTCUSDT.*like='BTCUSDT'"):
         Venue.load(name).contract(symbol)
@@ -309,7 +359,7 @@ def test_with__changes_rules_for_every_contract_and_leaves_the_venue_as_it_was()
     for contract in (
         changed.contract("BTCUSDT"),
         changed.contract("ETHUSDT"),
-        changed.with_(like="BTCUSDT").contract("SOLUSDT"),
+        changed.with_(like="BTCUSDT").contract("SOLEUR"),
     ):
         assert (contract.basis, contract.trigger) == ("entry", "<")
         assert all(table.max_leverages.max() == 20 for table in contract.tables)
@@ -361,7 +411,8 @@ def test_with__twice_the_maintenance_cuts_off_what_could_not_be_held() -> None:
 
 def test_like__names_whose_rules_stand_in_for_a_symbol_that_is_not_listed():
     binance = Venue.load("binance").with_(like="BTCUSDT")
-    assert binance.contract("DOGEUSDT").like == "BTCUSDT"
+    assert binance.contract("DOGEEUR").like == "BTCUSDT"
+    assert binance.contract("DOGEUSDT").like == ""
     assert binance.contract("ETHUSDT").like == ""
-    with pytest.raises(RulesError, match="like must be a symbol that venue 'binance' lists, is 'DOGEUSDT'"):
-        binance.with_(like="DOGEUSDT")
+    with pytest.raises(RulesError, match="like must be a symbol that venue 'binance' lists, is 'DOGEEUR'"):
+        binance.with_(like="DOGEEUR")

@@ -43,7 +43,7 @@ class Contract:
     Examples
     --------
     >>> contract.kind, contract.basis, len(contract.tables)
-    ('linear', 'mark', 12)
+    ('linear', 'mark', 14)
     >>> contract.with_(maximum_leverage=20).table("2021-03-18").max_leverages.max().item()
     20.0
     """
@@ -164,10 +164,14 @@ def _in_order(tables: tuple[TierTable, ...]) -> tuple[TierTable, ...]:
     """Return the tables in order of time.
 
     Announced dates cut off those of a table that was seen; a table announced without an end ends with the next.
+    Copies of one table from several sources, seen in periods that overlap, are one table, named by the earliest.
     """
     found: list[TierTable] = []
     for table in sorted(tables, key=lambda table: table.start):
         above = found[-1] if found else None
+        if above is not None and _seen_together(above, table):
+            found[-1] = replace(above, end=max(above.end, table.end))
+            continue
         if above is not None and above.start < table.start < above.end:
             if (above.dated, table.dated) == ("announced", "seen") and above.end < ALWAYS_UNTIL:
                 if table.end <= above.end:
@@ -179,3 +183,8 @@ def _in_order(tables: tuple[TierTable, ...]) -> tuple[TierTable, ...]:
                 found[-1] = replace(above, end=table.start)
         found.append(table)
     return tuple(found)
+
+
+def _seen_together(above: TierTable, table: TierTable) -> bool:
+    """Whether two tables are copies of one, seen in periods that leave no day between them."""
+    return above.dated == table.dated == "seen" and table.start <= above.end and above.same_as(table)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from backtest.rules.cross import Cross
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure
 from backtest.rules.releases import Releases
+from backtest.rules.rule_files import venue_text
 from backtest.rules.settings import Provenance
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_venue
@@ -92,17 +92,8 @@ class Venue:
         RulesError
             For an unknown name, a file that is not TOML, or invalid rules: all errors, by path.
         """
-        bundled = venue_files()
-        if str(name_or_path) in bundled:
-            path, subject = bundled[str(name_or_path)], f"venue {name_or_path}"
-            text = path.read_text("utf-8")
-        else:
-            path = Path(name_or_path)
-            if not path.is_file():
-                known = ", ".join(bundled)
-                raise RulesError(f"venue {str(name_or_path)!r} is neither a file nor one of {known}")
-            text, subject = _read_text(path), f"venue file {path}"
-        return read_venue(text, subject, Path(str(path)).parent, cls)
+        text, subject, folder = venue_text(name_or_path)
+        return read_venue(text, subject, folder, cls)
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Venue:
@@ -144,15 +135,20 @@ class Venue:
             for symbol in symbols
         ]
 
+    @property
+    def listed(self) -> str:
+        """The symbols that the venue lists, of many the first."""
+        symbols = list(self.contracts)
+        others = f" and {len(symbols) - MOST_NAMED:,} others" if len(symbols) > MOST_NAMED else ""
+        return f"{', '.join(symbols[:MOST_NAMED])}{others}"
+
     def _unlisted(self, symbol: str) -> RulesError:
         """Return the refusal of a symbol, with the listed one that its name may spell otherwise."""
         listed = list(self.contracts)
         same = [name for name in listed if plain(name) == plain(symbol)]
-        others = f" and {len(listed) - MOST_NAMED} others" if len(listed) > MOST_NAMED else ""
         asked = f" (is {same[0]} meant?)" if same else ""
-        named = f"{', '.join(listed[:MOST_NAMED])}{others}"
         return RulesError(
-            f"venue {self.name!r} does not list {symbol!r}{asked}: it lists {named}; "
+            f"venue {self.name!r} does not list {symbol!r}{asked}: it lists {self.listed}; "
             "give prices and positions the listed name, list the symbol in a copy of the venue file, or take the "
             "rules of another symbol as a substitute",
             remedies=(("like", (same or listed)[0]),),
@@ -204,26 +200,3 @@ class Venue:
 def plain(symbol: str) -> str:
     """Return a symbol without separators and kind of contract: ETHUSDT of ``ETH/USDT:USDT``, ``ETH-USDT-SWAP``."""
     return ADDED.sub("", symbol.upper())
-
-
-def venue_files() -> dict[str, Any]:
-    """Return the bundled venue files by venue name, sorted.
-
-    Examples
-    --------
-    >>> from backtest.rules import venue_files
-    >>> list(venue_files())
-    ['ascend', 'ascendex', 'ascendex-2021-09', 'binance', 'bitmex', 'bybit', 'hyperliquid',
-     'mexc', 'okx', 'primexbt']
-    """
-    folder = resources.files("backtest.rules") / "venues"
-    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
-    named = {file.name.removesuffix(".toml"): file for file in files}
-    return dict(sorted(named.items()))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise RulesError(f"venue file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None

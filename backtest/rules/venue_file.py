@@ -52,7 +52,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
 from backtest.rules.cross import Cross
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
-from backtest.rules.releases import Releases
+from backtest.rules.releases import ReleaseFile, Releases
 from backtest.rules.settings import Settings
 from backtest.rules.tier_file import tier_table
 
@@ -147,7 +147,12 @@ class _Reader(Settings):
         path = self.folder / str(self.of_type("releases", settings["releases"], str))
         if not path.is_file():
             self.problems.add("releases", f"there is no file {path}")
-        return Releases(contracts, path, rules)
+            return contracts
+        try:
+            return Releases(contracts, (ReleaseFile.read(path),), rules)
+        except RulesError as error:
+            self.problems.add("releases", str(error))
+            return contracts
 
     def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
         self.refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))

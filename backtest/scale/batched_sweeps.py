@@ -222,4 +222,6 @@ def _digest(rules: Venue | LevelGrid) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):  # a file of tables
+        return sha256(value).hexdigest()
     return value.tolist() if isinstance(value, np.ndarray) else str(value)

@@ -84,7 +84,7 @@ def content_of(rows: pl.LazyFrame) -> list[int]:
 def code_digest() -> str:
     """Return the SHA-256 of all code and rules of this package."""
     home = Path(backtest.__file__).parent
-    sources = sorted(path for path in home.rglob("*") if path.suffix in (".py", ".toml"))
+    sources = sorted(path for path in home.rglob("*") if path.suffix in (".py", ".toml", ".parquet"))
     digest = sha256()
     for path in sources:
         digest.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

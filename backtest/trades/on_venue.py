@@ -53,9 +53,7 @@ class OnVenue:
         names = {symbol: _spelled(symbol, venue) for symbol in placed.trades["symbol"].unique(maintain_order=True)}
         ruled = {symbol: name for symbol, name in names.items() if name is not None}
         if not ruled:
-            raise DataError(
-                f"venue {venue.name} has no rules for {', '.join(names)}: it lists {', '.join(venue.contracts)}"
-            )
+            raise DataError(f"venue {venue.name} has no rules for {', '.join(names)}: it lists {venue.listed}")
         own = pl.col("symbol").is_in(list(ruled))
         self.unruled = placed.trades.filter(~own)
         self.market = _named(market, ruled)
@@ -287,10 +285,14 @@ class OnVenue:
 
 
 def _spelled(symbol: str, venue: Venue) -> str | None:
-    """Return how a venue's rules spell a symbol; None where it has none for it."""
+    """Return how a venue's rules spell a symbol, of a coin alone the contract in the venue's usual currency.
+
+    None where it has no rules for it.
+    """
     found = same(symbol, venue.contracts)
     if found:
-        return found[0]
+        usual = [name for name in found if venue.settlement_of(name) == venue.settlement]
+        return (usual or found)[0]
     return symbol if venue.default is not None else None
 
 

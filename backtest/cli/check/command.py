@@ -21,6 +21,7 @@ from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.text import facts, paragraph
 from backtest.engine.conventions import Conventions
+from backtest.rules.rule_files import rule_files
 from backtest.rules.venue import Venue
 from backtest.trades import read
 from backtest.trades.checking import Stages
@@ -81,6 +82,11 @@ def _write(files: Outputs, parts: Iterator[pl.DataFrame]) -> None:
     files.names = list(dict.fromkeys(files.names))
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
 def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]:
     given = [
         options.trades,
@@ -90,8 +96,9 @@ def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]
     hashes = {}
     for path in given:
         for one in sorted(Path(path).glob("*.feather")) if Path(path).is_dir() else [Path(path)]:
-            with one.open("rb") as file:
-                hashes[str(one)] = file_digest(file, "sha256").hexdigest()
+            hashes[str(one)] = _digest(one)
+    for name in options.venue:
+        hashes |= {file: _digest(path) for file, path in rule_files(name).items()}
     return {
         **summary_file.request(options),
         "inputs": hashes,

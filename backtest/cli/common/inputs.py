@@ -17,8 +17,9 @@ from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
 from backtest.market import Market, sample
 from backtest.market import load as load_market
+from backtest.rules.rule_files import rule_files
 from backtest.rules.timeline import RULES, Tiers, of_symbols
-from backtest.rules.venue import Venue, venue_files
+from backtest.rules.venue import Venue
 
 #: The default synthetic book.
 COUNT, SEED, LEVERAGE_MIX = 1_000_000, 20210519, "mixed"
@@ -127,11 +128,11 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
 
 
 def input_hashes(options: Namespace) -> dict[str, str]:
-    """Return the SHA-256 of each input file by path; of a bundled venue by its name."""
+    """Return the SHA-256 of each input file by path; of a bundled venue and its tables by name."""
     named = ("bars", "funding", "positions", "adjustments", "recorded", *FILES)
     read = (getattr(options, name, None) for name in named)
     files = {str(path): Path(path) for path in read if path is not None}
-    files[str(options.venue)] = venue_files().get(str(options.venue), Path(options.venue))
+    files |= rule_files(options.venue)
     hashes = {}
     for name, path in files.items():
         with path.open("rb") as file:

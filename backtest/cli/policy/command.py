@@ -27,7 +27,7 @@ from backtest.cli.policy.tables import tables
 from backtest.engine.replay.arguments import require_single
 from backtest.engine.sweep.sweep import tiers_used
 from backtest.errors import ArgumentError
-from backtest.rules.venue import venue_files
+from backtest.rules.rule_files import rule_files, venue_files
 from backtest.scale import manifest
 from backtest.scale.inputs import code_digest
 from backtest.scale.manifest import Manifest
@@ -118,8 +118,9 @@ def _job(file: GridFile) -> dict[str, Any]:
     """Return the key of the cells: settings except the question, inputs, and this code."""
     settings = {name: value for name, value in file.settings.items() if name != "question"}
     inputs = {name: checksum for name, checksum in file.hashes().items() if name != str(file.path)}
-    bundled = venue_files().get(str(file.settings["venue"]))
-    rules = sha256(bundled.read_bytes()).hexdigest() if bundled else None
+    venue = str(file.settings["venue"])
+    bundled = rule_files(venue) if venue in venue_files() else {}
+    rules = {name: sha256(path.read_bytes()).hexdigest() for name, path in bundled.items()}
     plain = {"settings": settings, "inputs": inputs, "venue": rules, "code": code_digest()}
     if isinstance(file.settlement, Replayed):  # what bundled venues' procedures were when cells were finished
         plain["procedures"] = {name: repr(changes) for name, changes in file.settlement.named.items()}

@@ -11,7 +11,8 @@ from backtest.cli.common import procedure_text
 from backtest.errors import RulesError
 from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Impact
-from backtest.rules.venue import Venue, venue_files
+from backtest.rules.rule_files import rule_files, venue_files
+from backtest.rules.venue import Venue
 from backtest.rules.venue_file import CHOICES
 from backtest.study.policy.replay_settlement import UNCOUPLED, Replayed, procedure_of
 from backtest.study.policy.settlement import FundPath, Settlement
@@ -72,12 +73,12 @@ def read_settlement(
 
 
 def files_of(path: Path, settings: Mapping[str, Any]) -> list[Path]:
-    """Return the venue files beside a grid file that it names."""
+    """Return the venue files beside a grid file that it names, and the files of tables beside those."""
     tables = settings.get("procedures", {})
     like = [table.get("like") for table in tables.values()]
     named = [settings.get("venue"), *procedure_names(settings), *like]
     beside = [path.parent / name for name in named if isinstance(name, str)]
-    return [file for file in beside if file.is_file()]
+    return [each for file in beside if file.is_file() for each in rule_files(file).values()]
 
 
 def _require_simple(problems: Problems, settings: Mapping[str, Any], asked: Iterable[str]) -> None:

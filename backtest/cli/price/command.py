@@ -168,9 +168,12 @@ def _table(position: Position, entry_time: datetime) -> str:
         f"assumed: {contract.like}'s, {contract.symbol} is not listed" if contract.like else own.confidence
     )
     if is_in_force(position.source):
-        dated = own.period if own.dated in ("always", "not stated") else f"in force {own.period}"
+        dated = f"in force {own.period}" if own.dated == "announced" else own.period
         return f"{own.name}, {dated} ({confidence})"
-    return f"{own.name}, not in force on {day(entry_time)}: the nearest in time, {own.period} ({confidence})"
+    chosen = {"nearest": "the nearest in time", "named": "taken by its name"}.get(
+        position.source, f"chosen as the {position.source}"
+    )
+    return f"{own.name}, not in force on {day(entry_time)}: {chosen}, {own.period} ({confidence})"
 
 
 def _takeover(position: Position) -> str:

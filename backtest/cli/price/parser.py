@@ -53,6 +53,12 @@ def add_price(commands: Any) -> None:
         metavar="DATE",
         help="entry date, which selects the tier table (default: now)",
     )
+    position.add_argument(
+        "--tiers",
+        metavar="RULE",
+        help="table of an entry at a time for which none is known to be in force: strict refuses it (default with "
+        "--date), earlier, later, strictest or nearest (default without --date) choose one, TABLE names one",
+    )
     more = parser.add_argument_group("more")
     more.add_argument(
         "--table",

@@ -15,7 +15,7 @@ from backtest.kernel.types import Floats
 from backtest.rules import margin as margins
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import timeline
+from backtest.rules.timeline import Tiers, by_symbol, milliseconds, not_in_force, timeline
 from backtest.rules.venue import Venue
 
 DEFAULT_SYMBOL = "BTCUSDT"
@@ -136,6 +136,8 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     ------
     ArgumentError
         Where neither margin nor leverage is given, or the position is larger than the table covers.
+    TiersError
+        Where no table is known to be in force at the entry, and none was asked for in its place.
     """
     if options.margin is None and options.leverage is None:
         raise ArgumentError("price needs --margin, --leverage, or both")
@@ -148,7 +150,7 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     position = Position(
         venue,
         contract,
-        *table_at(contract, entry_time),
+        *table_at(contract, entry_time, options.tiers or ("nearest" if options.date is None else "strict")),
         side,
         options.quantity,
         options.entry_price,
@@ -163,10 +165,21 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
     return position
 
 
-def table_at(contract: Contract, moment: datetime) -> tuple[TierTable, str]:
-    """Return the table in force at a moment, or the one nearest to it in time, and how it comes to apply."""
-    table, source = timeline(contract, "nearest").at(moment)
-    assert table is not None  # the nearest rule leaves no time without one
+def table_at(contract: Contract, moment: datetime, tiers: Tiers) -> tuple[TierTable, str]:
+    """Return the table of an entry at a moment, and how it comes to apply.
+
+    Raises
+    ------
+    TiersError
+        Where the choice leaves the moment without a table; the message names the tables around it.
+    """
+    table, source = timeline(contract, by_symbol(tiers, [contract])).at(moment)
+    if table is None:
+        raise not_in_force(
+            f"no tier table of {contract.symbol} is known to have been in force at {moment:%Y-%m-%d %H:%M} UTC",
+            contract,
+            milliseconds(moment),
+        )
     return table, source
 
 

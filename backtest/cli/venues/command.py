@@ -6,11 +6,15 @@ import math
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 
+import polars as pl
+
 from backtest.amounts import NOTHING, column, day, number
 from backtest.cli.common.text import facts, paragraph, table
 from backtest.rules.contract import Contract
+from backtest.rules.releases import Releases
+from backtest.rules.rule_files import venue_files
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
-from backtest.rules.venue import Venue, venue_files
+from backtest.rules.venue import Venue
 from backtest.rules.venue_file import VENUE_RULES
 
 
@@ -33,20 +37,44 @@ def listing() -> str:
     rows = []
     for name in venue_files():
         venue = Venue.load(name)
-        tables = [own for contract in venue.contracts.values() for own in contract.tables]
+        contracts = _printed(venue)
+        tables = [own for contract in contracts for own in contract.tables]
+        released = _released(venue)
         rows.append(
             [
                 name,
                 venue.title,
-                ", ".join([*venue.contracts, *(["others"] if venue.default is not None else [])]),
-                _every(contract.kind for contract in venue.contracts.values()),
-                _every(contract.basis for contract in venue.contracts.values()),
+                ", ".join(_symbols(venue)),
+                _every(contract.kind for contract in contracts),
+                _every(contract.basis for contract in contracts),
                 _every(own.model for own in tables),
-                f"{len(tables)}",
+                f"{len(tables) + released.height:,}",
                 _span(tables),
             ]
         )
     return table(header, rows, left=6)
+
+
+def _printed(venue: Venue) -> list[Contract]:
+    """Return the contracts whose tables are printed: those the venue's file lists."""
+    listed = venue.contracts.listed if isinstance(venue.contracts, Releases) else venue.contracts
+    return [venue.contract(symbol) for symbol in listed]
+
+
+def _released(venue: Venue) -> pl.DataFrame:
+    """Return the tables of the contracts that only a file of tables lists."""
+    if not isinstance(venue.contracts, Releases):
+        return pl.DataFrame(schema={"symbol": pl.String})
+    own = list(venue.contracts.listed)
+    return venue.contracts.released.filter(~pl.col("symbol").is_in(own))
+
+
+def _symbols(venue: Venue) -> list[str]:
+    """Return the symbols of the venue's file, and how many there are beside them."""
+    printed = [contract.symbol for contract in _printed(venue)]
+    more = len(venue.contracts) - len(printed)
+    others = [f"{more:,} others"] if more else ["others"] if venue.default is not None else []
+    return [*printed, *others]
 
 
 def _span(tables: list[TierTable]) -> str:
@@ -59,7 +87,7 @@ def _span(tables: list[TierTable]) -> str:
 
 def _currencies(venue: Venue) -> str:
     """Return the settlement currency of the venue, and the contracts with another."""
-    others = [f"{symbol} in {own.settlement}" for symbol, own in venue.contracts.items() if own.settlement]
+    others = [f"{own.symbol} in {own.settlement}" for own in _printed(venue) if own.settlement]
     return ", ".join([venue.settlement or "an unknown currency", *others])
 
 
@@ -70,12 +98,25 @@ def described(venue: Venue) -> str:
         blocks.append(paragraph(venue.note))
     blocks.append(f"Rules\n{facts(_rules(venue))}")
     blocks.append(f"Tier tables\n{_tables(venue)}")
+    if released := _of_others(_released(venue)):
+        blocks.append(released)
     if venue.default is not None:
         blocks.append(_others(venue, venue.default))
     if venue.unknown:
         blocks.append("Not known\n" + facts(("-", sentence) for sentence in venue.unknown))
     blocks.append(f"backtest venues {venue.name} --symbol SYMBOL prints every tier of a contract.")
     return "\n\n".join(blocks)
+
+
+def _of_others(released: pl.DataFrame) -> str:
+    """Return how many symbols a file of tables lists besides, and the days it covers."""
+    if released.is_empty():
+        return ""
+    first, last = released["first_seen"].sort()[0], released["last_seen"].sort()[-1]
+    return paragraph(
+        f"Tables of {released['symbol'].n_unique():,} other symbols: {released.height:,}, seen {first} to {last}. "
+        "Between two tables that differ neither is known to be in force."
+    )
 
 
 def _others(venue: Venue, default: Contract) -> str:
@@ -92,7 +133,7 @@ def tiers(contract: Contract) -> str:
 
 def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
     """Yield each rule with its value and source; a contract's own after the venue's."""
-    shared = next(iter(venue.contracts.values()), venue.default)
+    shared = next(iter(_printed(venue)), None) or next(iter(venue.contracts.values()), venue.default)
     for path, source in venue.provenance.items():
         *owner, rule = path.split(".")
         if owner == ["cross"]:
@@ -121,13 +162,13 @@ def _tables(venue: Venue) -> str:
         "covers up to",
     ]
     rows = []
-    for symbol, contract in venue.contracts.items():
+    for contract in _printed(venue):
         for own in contract.tables:
             keyed = not own.by_size
             limit = float(own.max_leverages.max())
             rows.append(
                 [
-                    symbol,
+                    contract.symbol,
                     own.name,
                     own.model,
                     own.period,
