@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
+from polars.exceptions import PanicException
 
 from backtest.errors import DataError
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.schemas.validation import Column, Schema, breaking, conform, say
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
@@ -40,8 +41,9 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
 def readable(file: str, kind: str) -> Iterator[None]:
     """Turn an error of polars while it reads a file into one line that names the file."""
     try:
-        yield
-    except (PolarsError, PanicException) as error:  # polars panics over a few kinds of damage
+        with quiet():
+            yield
+    except UNREADABLE as error:
         raise DataError(f"{file} cannot be read as {kind}: {_reason(error)}") from None
 
 
@@ -87,9 +89,9 @@ def _wanted(dtype: pl.DataType | type[pl.DataType]) -> str:
 
 def _reason(error: BaseException) -> str:
     """Return the reason polars gives, in one line."""
-    reason = str(error).strip().split("\n", 1)[0]
     if isinstance(error, PanicException):
         return "it is damaged"
+    reason = str(getattr(error, "strerror", None) or error).strip().split("\n", 1)[0]
     if "more fields than defined" in reason:
         return "a line has more cells than the header"
     return reason.removeprefix("parquet: File out of specification: ")

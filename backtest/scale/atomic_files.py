@@ -1,4 +1,4 @@
-"""Atomic files: complete or absent, with the system's own error where one cannot be written."""
+"""Files below a folder: complete or absent, written under other names beside one another."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polars.exceptions import PolarsError
+from backtest.market.whole_files import whole
 
 DRAFTS = ".drafts"
-
-#: Bytes written as a trial, to learn the system's error.
-TRIAL_BYTES = 1_000_000
 
 
 @contextmanager
@@ -28,15 +25,10 @@ def draft(folder: Path, file: str) -> Iterator[Path]:
     """
     target = folder / file
     path = folder / DRAFTS / f"{uuid.uuid4().hex}-{target.name}"
-    try:
+    with whole(path, target):
         for parent in (target.parent, path.parent):
             parent.mkdir(parents=True, exist_ok=True)
         yield path
-        path.replace(target)
-    except (PolarsError, OSError) as error:
-        raise _system_error(error, path, target) or error from None
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def settle(path: Path) -> None:
@@ -55,23 +47,3 @@ def settle(path: Path) -> None:
 def discard(folder: Path) -> None:
     """Remove temporary files of processes that were killed."""
     shutil.rmtree(folder / DRAFTS, ignore_errors=True)
-
-
-def _system_error(error: Exception, path: Path, target: Path) -> OSError | None:
-    """Return the system's error behind one of polars', under the final name of the file."""
-    found = error if isinstance(error, OSError) else refusal(path)
-    if found is None or found.errno is None:
-        return None
-    return OSError(found.errno, os.strerror(found.errno), str(target))
-
-
-def refusal(path: Path) -> OSError | None:
-    """Return the system's error on writing more of a file (polars does not always give it); None if it works."""
-    try:
-        with path.open("ab") as file:
-            file.write(bytes(TRIAL_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error
-    return None

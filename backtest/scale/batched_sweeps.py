@@ -13,13 +13,13 @@ from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from backtest.book.book import Book
 from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.sweep.sweep import sweep as sweep_in_memory
 from backtest.errors import ArgumentError, require_folder_of_this_machine
 from backtest.market.market import INTERVAL
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.rules.timeline import by_symbol
 from backtest.rules.venue import Venue
 from backtest.scale import unique_ids
@@ -186,7 +186,7 @@ def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
     if whole is not None:
         none = whole.scan(job.storage).head(0).collect()
         sweep_in_memory(Book(none), market, job.venue, threads=1, conventions=conventions_of(job, market))
-        with suppress(PolarsError):  # the batch will tell what is damaged
+        with suppress(*UNREADABLE), quiet():  # the batch will tell what is damaged
             held = whole.scan(job.storage).select(pl.col("symbol").cast(pl.String).unique()).collect()
             job.venue.contracts_of(symbol for symbol in held["symbol"] if symbol in job.prices.known)
 

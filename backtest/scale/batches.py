@@ -9,10 +9,10 @@ from glob import glob, has_magic
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market.files import readable
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.schemas.exact_numbers import is_exact_kind
 
 #: Options of polars' readers of object storage: keys, region, endpoint.
@@ -78,9 +78,10 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
     for number, path in enumerate(files(source, "positions")):
         hive = "=" in path.removeprefix(source)
         try:
-            found = scan(path, hive, storage)
-            count, schema = int(found.select(pl.len()).collect().item()), found.collect_schema()
-        except (PolarsError, OSError):  # its batch reports the error, and the others are swept
+            with quiet():
+                found = scan(path, hive, storage)
+                count, schema = int(found.select(pl.len()).collect().item()), found.collect_schema()
+        except UNREADABLE:  # its batch reports the error, and the others are swept
             batches.append(Batch(f"{number:05d}-{0:05d}", path, 0, None, hive))
             continue
         columns = _same(columns, path, schema)
@@ -101,7 +102,8 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
 def columns_of(source: str, storage: StorageOptions | None) -> list[str]:
     """Return the columns of a data set, those of its first file."""
     path = files(source, "positions")[0]
-    return scan(path, "=" in path.removeprefix(source), storage).collect_schema().names()
+    with readable_parquet("positions", path):
+        return scan(path, "=" in path.removeprefix(source), storage).collect_schema().names()
 
 
 def files(source: str, what: str) -> list[str]:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from backtest.errors import ArgumentError
+from backtest.market.whole_files import named, whole
 from backtest.scale.lock import alone
 
 MANIFEST, LOCK = "manifest.jsonl", "lock"
@@ -62,14 +63,16 @@ class Manifest:
         ------
         ArgumentError
             For a shard that is finished already.
+        OSError
+            Where its file cannot be written, under its final name.
         """
         if shard in self._finished:
             raise ArgumentError(f"shard {shard!r} of {self.folder} is finished already")
         name = f"{sha256(shard.encode()).hexdigest()[:24]}{self._suffix}"
         partial = self.folder / f".partial-{name}"
-        write(partial)
-        checksum = checksum_of(partial)
-        partial.replace(self.folder / name)
+        with whole(partial, self.folder / name):
+            write(partial)
+            checksum = checksum_of(partial)
         _append(self.folder / MANIFEST, {"shard": shard, "file": name, "sha256": checksum})
         self._finished[shard] = name, checksum
         return self.folder / name
@@ -91,30 +94,38 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
         Where another process works in the folder, or it holds shards of another job.
     """
     made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / LOCK, f"{folder} is in use by another process: wait for it, or end it"):
-        for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
-            left.unlink()
-        fingerprint = sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
-        manifest = Manifest(folder, suffix, _read(folder, fingerprint))
-        try:
-            yield manifest
-        except BaseException:
-            if made and not len(manifest):
-                _leave_nothing(made)
-            raise
+    finished: dict[str, tuple[str, str]] = {}
+    in_use = f"{folder} is in use by another process: wait for it, or end it"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with alone(folder / LOCK, in_use):
+            for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
+                left.unlink()
+            try:
+                finished.update(_read(folder, sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()))
+                yield Manifest(folder, suffix, finished)
+            except BaseException:
+                if made and not finished:
+                    for name in (MANIFEST, LOCK):
+                        (folder / name).unlink(missing_ok=True)
+                raise
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # absent, or not empty
+                path.rmdir()
+        raise
 
 
 def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
     path = folder / MANIFEST
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    whole, torn = lines[:-1], lines[-1]  # what follows the last line's end was never finished
-    if not whole:
+    complete, torn = lines[:-1], lines[-1]  # what follows the last line's end was never finished
+    if not complete:
         path.unlink(missing_ok=True)
         _append(path, {"job": fingerprint})
         return {}
     try:
-        entries = [json.loads(line) for line in whole]
+        entries = [json.loads(line) for line in complete]
         job, noted = entries[0]["job"], {entry["shard"]: (entry["file"], entry["sha256"]) for entry in entries[1:]}
     except (ValueError, KeyError, TypeError):
         raise ArgumentError(f"{path} is damaged: delete {folder} to begin again") from None
@@ -124,17 +135,8 @@ def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
             "choose another folder, or delete it"
         )
     if torn:
-        os.truncate(path, sum(len(line) + 1 for line in whole))
+        os.truncate(path, sum(len(line) + 1 for line in complete))
     return {shard: found for shard, found in noted.items() if is_whole(folder / found[0], found[1])}
-
-
-def _leave_nothing(made: list[Path]) -> None:
-    """Remove the folders of a job that finished nothing."""
-    for name in (MANIFEST, LOCK):
-        (made[0] / name).unlink(missing_ok=True)
-    for path in made:
-        if not any(path.iterdir()):
-            path.rmdir()
 
 
 def is_whole(path: Path, checksum: str) -> bool:
@@ -159,7 +161,10 @@ def quick_checksum_of(path: Path) -> str:
 
 
 def _append(path: Path, entry: dict[str, str]) -> None:
-    with path.open("ab") as file:
-        file.write(json.dumps(entry).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("ab") as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise named(error, path) from None

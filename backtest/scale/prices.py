@@ -43,13 +43,13 @@ class Prices:
         DataError
             For no bars, none in the window, or funding of other symbols only.
         """
-        known = tuple(_symbols(self._bars()))
+        known = tuple(_symbols(self._bars(), BARS, self.bars))
         if not known:
             raise DataError(
                 "bars must hold at least one row in the window and of the symbols asked for: there is none"
             )
         if self.funding is not None:
-            given = _symbols(_scanned(self.funding, FUNDING, self.storage))
+            given = _symbols(_scanned(self.funding, FUNDING, self.storage), FUNDING, self.funding)
             if given and not set(given) & set(known):
                 raise DataError(
                     f"funding: symbol must be one of the bars' ({', '.join(known)}) in some rows: "
@@ -111,6 +111,7 @@ def _collected(rows: pl.LazyFrame, schema: Schema, source: str | Path) -> pl.Dat
     return conform(frame.rechunk(), schema)
 
 
-def _symbols(rows: pl.LazyFrame) -> list[str]:
-    found = rows.select(pl.col("symbol").cast(pl.String)).unique().collect(engine="streaming")
+def _symbols(rows: pl.LazyFrame, schema: Schema, source: str | Path) -> list[str]:
+    with readable_parquet(schema.name, str(source)):
+        found = rows.select(pl.col("symbol").cast(pl.String)).unique().collect(engine="streaming")
     return [str(symbol) for symbol in found["symbol"].sort()]

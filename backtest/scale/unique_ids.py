@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import DataError
 from backtest.market.files import readable
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.scale.batches import Batch, StorageOptions, ids_of, scan
 from backtest.schemas.validation import named_alike
 
@@ -47,8 +47,9 @@ def _span(batch: Batch, storage: StorageOptions | None) -> Span | None:
     """Return the lowest and highest id of a batch; None where it has none, or is damaged."""
     ids = pl.col("position_id")
     try:
-        lowest, highest = _ids(batch, storage).select(a=ids.min(), b=ids.max()).collect().row(0)
-    except (PolarsError, PanicException):
+        with quiet():
+            lowest, highest = _ids(batch, storage).select(a=ids.min(), b=ids.max()).collect().row(0)
+    except UNREADABLE:
         return None
     return None if lowest is None else (lowest, highest, batch)
 

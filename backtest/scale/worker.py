@@ -106,7 +106,7 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
         written = {f"{PARTS}/{kind}/{batch.name}.parquet": part for kind, part in parts.items()}
         if job.keep_outcomes:
             written[f"{OUTCOMES}/{batch.name}.parquet"] = outcomes
-        sums = {file: _write(job.folder, file, frame) for file, frame in written.items()}
+        sums = _write_all(job.folder, written)
     return Swept(outcomes.height, content, sums, watch.seconds)
 
 
@@ -192,6 +192,16 @@ def _of_symbol(book: Book, symbol: str) -> Book:
         return Book(own)
     changes = book.adjustments.join(own, on="position_id", how="semi", maintain_order="left")
     return Book(own, changes)
+
+
+def _write_all(folder: Path, written: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """Write the files of a batch and return their checksums; where one cannot be written, none is left."""
+    try:
+        return {file: _write(folder, file, frame) for file, frame in written.items()}
+    except OSError:
+        for file in written:
+            (folder / file).unlink(missing_ok=True)
+        raise
 
 
 def _write(folder: Path, file: str, frame: pl.DataFrame) -> str:

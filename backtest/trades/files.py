@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
+from polars.exceptions import PolarsError
 
 from backtest.errors import DataError
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.market.sources.formats import delimited
 from backtest.schemas.given_frames import as_frame
 
@@ -67,11 +68,12 @@ def _unpacked(data: bytes, path: Path, where: str) -> bytes:
 
 def _of_bytes(data: bytes, where: str, strategy: str | None) -> Rows:
     try:
-        if data[: len(FEATHER)] == FEATHER:
-            return pl.read_ipc(BytesIO(data)), {}
-        if data[: len(PARQUET)] == PARQUET:
-            return pl.read_parquet(BytesIO(data)), {}
-    except (PolarsError, PanicException) as error:
+        with quiet():
+            if data[: len(FEATHER)] == FEATHER:
+                return pl.read_ipc(BytesIO(data)), {}
+            if data[: len(PARQUET)] == PARQUET:
+                return pl.read_parquet(BytesIO(data)), {}
+    except UNREADABLE as error:
         raise DataError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
     data = delimited.plain_lines(data).strip()
     if not data:
@@ -163,8 +165,9 @@ def _csv(data: bytes, where: str) -> pl.DataFrame:
     header = data.split(b"\n", 1)[0].decode("utf-8", "replace")
     separator = max(",;\t", key=header.count)
     try:
-        rows = pl.read_csv(data, infer_schema=False, separator=separator)
-    except (PolarsError, PanicException) as error:
+        with quiet():
+            rows = pl.read_csv(data, infer_schema=False, separator=separator)
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0]
         if "more fields than defined" in reason:
             reason = "a line has more cells than the header"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from argparse import Namespace
 from collections.abc import Iterator
 from hashlib import file_digest
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -71,15 +71,17 @@ def run(options: Namespace) -> None:
 
 def _write(files: Outputs, parts: Iterator[pl.DataFrame]) -> None:
     """Write the rows, part by part, so that memory does not grow with venues and leverages."""
-    with TemporaryDirectory(dir=files.path("trades.parquet").parent) as folder:
-        paths = []
-        for number, part in enumerate(parts):
-            paths.append(Path(folder) / f"{number}.parquet")
-            part.write_parquet(paths[-1], compression="lz4")
-        rows = pl.scan_parquet(paths)
-        rows.sink_parquet(files.path("trades.parquet").with_name("trades.parquet"), compression="lz4")
-        rows.sink_csv(files.path("trades.csv"), datetime_format="%Y-%m-%dT%H:%M:%SZ")
-    files.names = list(dict.fromkeys(files.names))
+    file = files.path("trades.parquet")
+    folder = file.with_name("parts")  # removed with the other unfinished files where any cannot be written
+    folder.mkdir()
+    paths = []
+    for number, part in enumerate(parts):
+        paths.append(folder / f"{number}.parquet")
+        part.write_parquet(paths[-1], compression="lz4")
+    rows = pl.scan_parquet(paths)
+    rows.sink_parquet(file, compression="lz4")
+    rows.sink_csv(files.path("trades.csv"), datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    shutil.rmtree(folder)
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.market import Market, load, sample
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.market.sources import read
 
 #: Candles of a freqtrade folder that stand for the mark price, best first, with what the description says of them.
@@ -80,11 +81,12 @@ def _funding(path: Path) -> pl.DataFrame:
     """Return funding rates, which freqtrade keeps as the opens of candles."""
     symbol = "".join(path.stem.split("-")[0].split("_")[:2])
     try:
-        rows = pl.read_ipc(path)
+        with quiet():
+            rows = pl.read_ipc(path)
         return rows.select(
             pl.lit(symbol).alias("symbol"),
             pl.col("date").dt.cast_time_unit("ms").alias("time"),
             pl.col("open").alias("rate"),
         )
-    except pl.exceptions.PolarsError as error:
+    except UNREADABLE as error:
         raise DataError(f"funding file {path} cannot be read: {str(error).splitlines()[0]}") from None

@@ -15,7 +15,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import ArgumentError
-from backtest.scale.atomic_files import refusal
+from backtest.market.whole_files import system_error
 from backtest.scale.lock import alone
 from backtest.scale.result import SUMMARY
 
@@ -127,19 +127,19 @@ def outputs(folder: Path) -> Iterator[Outputs]:
         reason = _reason(error, temporary)
         if reason is None:
             raise
-        raise ArgumentError(f"--out {folder} cannot be written to: {reason}; nothing was written") from None
+        refused = f"--out {folder} cannot be written to: {reason} (make room, or name another folder)"
+        raise ArgumentError(refused) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _reason(error: BaseException, temporary: Path) -> str | None:
-    """Return why files could not be written, which polars does not always say; None where the error is another."""
-    if isinstance(error, OSError):
-        elsewhere = error.filename is not None and not Path(error.filename).is_relative_to(temporary)
-        return None if elsewhere or error.errno is None else os.strerror(error.errno)
-    refusals = (refusal(path) for path in temporary.rglob("*") if path.is_file())
-    found = next((each for each in refusals if each is not None and each.errno is not None), None)
-    return None if found is None else os.strerror(found.errno or 0)
+    """Return why files could not be written; None where the error is another."""
+    elsewhere = getattr(error, "filename", None)
+    if elsewhere is not None and not Path(elsewhere).is_relative_to(temporary):
+        return None
+    found = system_error(error, temporary.rglob("*"))
+    return None if found is None or found.errno is None else os.strerror(found.errno)
 
 
 def _written(value: Any) -> str:

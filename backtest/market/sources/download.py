@@ -82,8 +82,10 @@ class Bringer:
                 etag = self._client.download(address, partial, self._count)
             except AbsentError:
                 return asked
-            entry = self._checked(series, period, partial, replace(asked, etag=etag))
-            partial.unlink(missing_ok=True)
+            try:
+                entry = self._checked(series, period, partial, replace(asked, etag=etag))
+            finally:
+                partial.unlink(missing_ok=True)
             if entry.status == "stored" or entry.verified:
                 break  # else a mixture of two uploads, or damaged on its way: from the beginning
         return entry

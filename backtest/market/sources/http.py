@@ -19,10 +19,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
 from backtest.errors import BacktestError, FetchError
+from backtest.market.whole_files import named
 
 Result = TypeVar("Result")
 
@@ -43,6 +45,10 @@ class UnreachableError(FetchError):
 
 class DroppedError(OSError):
     """A connection ended before the whole file had arrived."""
+
+
+class UnwritableError(Exception):
+    """A file cannot be written on this machine, which no further attempt mends; holds the system's error."""
 
 
 class StoppedError(BacktestError):
@@ -90,9 +96,15 @@ class Client:
             Where the venue has no such file.
         FetchError
             Where it cannot be fetched.
+        OSError
+            Where it cannot be written; nothing of it is left.
         """
         partial.parent.mkdir(parents=True, exist_ok=True)
-        return self._insist(address, lambda: self._append(address, partial, received))
+        try:
+            return self._insist(address, lambda: self._append(address, partial, received))
+        except UnwritableError as error:
+            partial.unlink(missing_ok=True)
+            raise named(error.args[0], partial) from None
 
     def get(self, address: str) -> bytes:
         """Return the content of a small file; raises as :meth:`download`."""
@@ -156,7 +168,7 @@ class Client:
                 return str(error.headers.get("ETag", ""))
             partial.unlink()
             raise DroppedError("the part on the disk is not the beginning of the file") from None
-        with response, partial.open("ab") as file:
+        with response, partial.open("ab", buffering=0) as file:
             if not _goes_on(response, have):
                 file.truncate(0)
                 if response.status == PARTIAL_CONTENT:
@@ -165,7 +177,7 @@ class Client:
             size = have
             while chunk := response.read1(CHUNK):  # as it arrives, so that a stall loses nothing
                 self._require_going()
-                file.write(chunk)
+                _write(file, chunk)
                 size += len(chunk)
                 received(len(chunk))
             _require_whole(response, size - have)
@@ -227,6 +239,15 @@ class Client:
     def _require_going(self) -> None:
         if self._stopped.is_set():
             raise StoppedError("the downloads were cancelled")
+
+
+def _write(file: FileIO, chunk: bytes) -> None:
+    left = memoryview(chunk)
+    while left:
+        try:
+            left = left[file.write(left) :]
+        except OSError as error:
+            raise UnwritableError(error) from None
 
 
 def _is_unreachable(cause: object) -> bool:

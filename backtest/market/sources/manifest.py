@@ -7,7 +7,6 @@ is dropped when the manifest is next opened for writing.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from backtest.market.repairs import Repairs
 from backtest.market.sources.archives import Series
+from backtest.market.whole_files import named, whole
 
 Status = Literal["stored", "missing", "damaged"]
 
@@ -61,8 +61,11 @@ class Manifest:
         line = _line(entry)
         with self._guard:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab", buffering=0) as file:
-                file.write(line)
+            try:
+                with self._path.open("ab") as file:
+                    file.write(line)
+            except OSError as error:
+                raise named(error, self._path) from None
             self.entries[entry.file] = entry
 
     def _read(self) -> bool:
@@ -79,8 +82,8 @@ class Manifest:
 
     def _rewrite(self) -> None:
         fresh = self._path.with_suffix(".partial")
-        fresh.write_bytes(b"".join(map(_line, self.entries.values())))
-        os.replace(fresh, self._path)  # noqa: PTH105 (one step, also where the name is taken)
+        with whole(fresh, self._path):
+            fresh.write_bytes(b"".join(map(_line, self.entries.values())))
 
 
 def _line(entry: Entry) -> bytes:

@@ -7,7 +7,6 @@ were), the month's before a recent one from the venue's interface.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import Literal
 from uuid import uuid4
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
 
 from backtest.errors import DataError
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.market.sources.archives import Period, Series
 from backtest.market.sources.manifest import Entry
+from backtest.market.whole_files import whole
 
 Origin = Literal["month", "day", "recent"]
 #: How a part's column ``rank`` names the origin of its rows.
@@ -44,11 +44,8 @@ def write(folder: Path, series: Series, part: str, origin: Origin, rows: pl.Data
         place = folder_of(folder, series) / f"year={year}"
         place.mkdir(parents=True, exist_ok=True)
         partial = place / f".{part}.{uuid4().hex}.partial"
-        try:
+        with whole(partial, place / f"{part}.parquet"):
             rows_of_year.write_parquet(partial, compression="zstd", statistics=True)
-            os.replace(partial, place / f"{part}.parquet")  # noqa: PTH105 (one step, also where the name is taken)
-        finally:
-            partial.unlink(missing_ok=True)
         before.discard(place / f"{part}.parquet")
     for outdated in before:  # in a year of which no row is left
         outdated.unlink()
@@ -76,16 +73,28 @@ def _part(folder: Path, series: Series, period: Period) -> pl.DataFrame | None:
     parts = sorted(folder_of(folder, series).glob(f"year=*/{period}.parquet"))
     if not parts:
         return None
-    rows = [pl.read_parquet(part, glob=False, hive_partitioning=False).drop("rank") for part in parts]
-    return pl.concat(rows, how="diagonal")
+    return pl.concat((_rows_of(part) for part in parts), how="diagonal")
+
+
+def _rows_of(part: Path) -> pl.DataFrame:
+    """Return the rows of a part without their rank.
+
+    Raises
+    ------
+    DataError
+        For a part that is damaged.
+    """
+    try:
+        with quiet():
+            return pl.read_parquet(part, glob=False, hive_partitioning=False).drop("rank")
+    except UNREADABLE as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise DataError(f"stored rows {part} cannot be read ({reason}): remove and fetch them again") from None
 
 
 def extend(folder: Path, series: Series, rows: pl.DataFrame) -> None:
     """Add recent rows to those already stored; a row of the same time is replaced."""
-    kept = [
-        pl.read_parquet(part, glob=False, hive_partitioning=False).drop("rank")
-        for part in sorted(folder_of(folder, series).glob("year=*/recent.parquet"))
-    ]
+    kept = [_rows_of(part) for part in sorted(folder_of(folder, series).glob("year=*/recent.parquet"))]
     merged = pl.concat([*kept, rows.select(pl.exclude("symbol"))])
     write(folder, series, "recent", "recent", merged.unique("time", keep="last").sort("time"))
 
@@ -135,8 +144,9 @@ def read(folder: Path, wanted: Sequence[Series], start: datetime, end: datetime)
         Where nothing is stored, and where a part is damaged.
     """
     try:
-        return scan(folder, wanted, start, end).collect()
-    except (PolarsError, PanicException, OSError) as error:
+        with quiet():
+            return scan(folder, wanted, start, end).collect()
+    except UNREADABLE as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise DataError(
             f"the stored rows of {wanted[0]} cannot be read ({reason}): remove {folder_of(folder, wanted[0])} and "

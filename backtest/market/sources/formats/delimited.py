@@ -17,9 +17,9 @@ from io import BytesIO
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from backtest.errors import DataError
+from backtest.market import panics
 from backtest.schemas.frames import Time
 from backtest.schemas.validation import breaking, say
 
@@ -159,15 +159,16 @@ def _parsed(
     if layout.wanted[layout.time] == pl.Int64 and not numbered:
         schema[layout.time] = pl.String
     try:
-        frame = pl.read_csv(
-            data,
-            has_header=False,
-            skip_rows=int(headed),
-            schema=schema,
-            columns=[names.index(name) for name in layout.wanted],
-            raise_if_empty=False,
-        )
-    except PolarsError as error:
+        with panics.quiet():
+            frame = pl.read_csv(
+                data,
+                has_header=False,
+                skip_rows=int(headed),
+                schema=schema,
+                columns=[names.index(name) for name in layout.wanted],
+                raise_if_empty=False,
+            )
+    except panics.UNREADABLE as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise DataError(f"{layout.name} file {path} cannot be read: {reason}") from None
     return frame.select(list(layout.wanted))

@@ -8,9 +8,10 @@ from io import BytesIO
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PanicException, PolarsError
+from polars.exceptions import PolarsError
 
 from backtest.errors import ArgumentError, DataError
+from backtest.market.panics import UNREADABLE, quiet
 from backtest.market.repairs import Reading, Repairs
 from backtest.market.sources.formats import delimited, tidy
 from backtest.market.sources.formats.klines import bars
@@ -133,22 +134,25 @@ def _csv(data: bytes, path: Path) -> pl.DataFrame:
     if data[:1].isdigit():
         raise DataError(f"table file {path} must have a header: its first line begins with a number")
     try:
-        return pl.read_csv(data, infer_schema=False)
-    except PolarsError as error:
+        with quiet():
+            return pl.read_csv(data, infer_schema=False)
+    except UNREADABLE as error:
         raise DataError(f"table file {path} cannot be read as CSV: {str(error).splitlines()[0]}") from None
 
 
 def _parquet(data: bytes, path: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(BytesIO(data))
-    except (PolarsError, PanicException) as error:
+        with quiet():
+            return pl.read_parquet(BytesIO(data))
+    except UNREADABLE as error:
         raise DataError(f"table file {path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
 
 def _feather(data: bytes, path: Path) -> pl.DataFrame:
     try:
-        return pl.read_ipc(BytesIO(data))
-    except (PolarsError, PanicException) as error:
+        with quiet():
+            return pl.read_ipc(BytesIO(data))
+    except UNREADABLE as error:
         raise DataError(f"file {path} cannot be read as feather: {str(error).splitlines()[0]}") from None
 
 
