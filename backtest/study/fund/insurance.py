@@ -251,7 +251,7 @@ def fund_adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: flo
     return pl.DataFrame(
         {
             "fund": [start],
-            "open_interest": [open_interest],
+            "open_interest": [float(open_interest)],
             "over_open_interest": [start / open_interest if open_interest > 0 else None],
             "worst_day": [worst],
             "over_worst_day": [start / worst if worst > 0 else None],

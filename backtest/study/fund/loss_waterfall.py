@@ -47,4 +47,5 @@ def who_bore(found: Replay) -> pl.DataFrame:
         "clawback": float(found.outcomes["clawed_back"].sum()),
         "nobody": -cash["deficit"],
     }
-    return pl.DataFrame({"bearer": list(rows), "amount": [amount + 0.0 for amount in rows.values()]})
+    amounts = pl.Series([amount + 0.0 for amount in rows.values()], dtype=pl.Float64)
+    return pl.DataFrame({"bearer": list(rows), "amount": amounts})

@@ -83,7 +83,7 @@ def ways(
         "leverage lowered": (quantity, opened / lower, lower),
         "reduced": (kept, margin + booked, leverage),
     }
-    columns = [np.array(column) for column in zip(*rows.values(), strict=True)]
+    columns = [np.array(column, np.float64) for column in zip(*rows.values(), strict=True)]
     held = {"side": side, "quantity": columns[0], "entry_price": entry_price, "margin": columns[1]}
     equity = formulas.equity(contract, **held, price=price)
     needed = formulas.maintenance_margin(contract, table, **held, price=price, leverage=columns[2])
@@ -171,7 +171,7 @@ def stop_against_liquidation(
         {
             "way": ["liquidation", "stop as intended", "stop as filled", "stop that failed"],
             "set_by": ["venue", "holder", "holder", "venue"],
-            "price": [reached, stop_price, stop_price, reached],
+            "price": np.array([reached, stop_price, stop_price, reached], np.float64),
             "fill_price": fills,
             "loss": margin - left,
             "penalty": penalty,

@@ -19,6 +19,12 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 
+COMPARED: dict[str, Any] = {
+    "way": pl.String,
+    **dict.fromkeys(("positions", "liquidated", "stopped"), pl.Int64),
+    **dict.fromkeys(("liquidated_share", "margin", "realised_pnl", "lost_share"), pl.Float64),
+}
+
 __all__ = ["adding_margin", "compared", "lowering_leverage", "reducing", "stopped", "stopping"]
 __dir__ = __all__.copy
 
@@ -150,7 +156,7 @@ def compared(
                 "lost_share": lost / margin if margin else float("nan"),
             }
         )
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(rows, schema=COMPARED)
 
 
 @checked

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +23,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side, Time
-from backtest.study.margins.exceedances import Light, coverage
+from backtest.study.margins.exceedances import COVERED, coverage
 from backtest.study.margins.tail_laws import DEFAULT, METHODS, MOVES, Choices, Moves, fit
 from backtest.study.stats.bootstrap import FORTNIGHT, Seed, resampling
 
@@ -33,6 +34,13 @@ PROBABILITIES = (0.05, 0.02, 0.01, 0.005, 0.001)
 
 #: Numbers of periods over which rises of margin are measured.
 RISES = (1, 5, 30)
+
+MARGIN: dict[str, Any] = {
+    "side": Side,
+    "method": pl.String,
+    **dict.fromkeys(("probability", "margin", "leverage", "shape", "extremal_index"), pl.Float64),
+}
+COVERAGE: dict[str, Any] = {"method": pl.String, "side": Side, **COVERED}
 
 
 @checked
@@ -133,8 +141,7 @@ def initial_margins(
         for side, name in fits
         for probability in probabilities
     ]
-    floats = {"shape": pl.Float64, "extremal_index": pl.Float64}
-    found = pl.DataFrame(rows, schema_overrides=floats).cast({"side": Side})
+    found = pl.DataFrame(rows, schema=MARGIN)
     if not draws:
         return found
     plan = resampling(moves["time"], seed=seed, length=length, draws=draws, confidence=confidence)
@@ -219,7 +226,7 @@ def coverage_table(margins: pl.DataFrame, probability: float) -> pl.DataFrame:
         {"method": method, "side": side, **coverage(part["exceeded"].to_numpy(), probability)}
         for (method, side), part in margins.group_by("method", "side", maintain_order=True)
     ]
-    return pl.DataFrame(rows, schema_overrides={"side": Side, "light": Light})
+    return pl.DataFrame(rows, schema=COVERAGE)
 
 
 @checked

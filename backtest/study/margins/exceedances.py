@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,21 @@ __dir__ = __all__.copy
 #: A count is yellow from this probability of fewer, red from the next.
 YELLOW, RED = 0.95, 0.9999
 Light = pl.Enum(["green", "yellow", "red"])
+
+#: The columns of :func:`coverage`.
+COVERED: dict[str, Any] = {
+    "windows": pl.Int64,
+    "exceedances": pl.Int64,
+    "rate": pl.Float64,
+    "expected": pl.Float64,
+    "accepted_from": pl.Int64,
+    "accepted_to": pl.Int64,
+    "kupiec": pl.Float64,
+    "kupiec_p": pl.Float64,
+    "exact_p": pl.Float64,
+    "light": Light,
+    **dict.fromkeys(("independence", "independence_p", "conditional", "conditional_p"), pl.Float64),
+}
 
 #: Probabilities nearer than this, relative, count as equal in the exact test.
 EQUAL = 1e-7

@@ -47,6 +47,19 @@ RATE_STEP = 0.0005
 #: Candidate sizes for a suggested cap.
 SIZES = tuple(digit * 10.0**power for power in range(3, 10) for digit in (1, 2, 5))
 
+BEYOND = dict.fromkeys(("rate", "shortfall_share", "bad_debt"), pl.Float64)
+TIER: dict[str, Any] = {
+    "tier": pl.Int64,
+    "side": Side,
+    "condition": pl.String,
+    **dict.fromkeys(("floor", "size", "contracts", "max_leverage"), pl.Float64),
+    "time_to_close": pl.Duration("us"),
+    "cost": pl.Float64,
+    "moves": pl.Int64,
+}
+SUGGESTED = BEYOND | dict.fromkeys(("suggested_rate", "suggested_cap"), pl.Float64)
+BAD_DEBT: dict[str, Any] = {"side": Side, "size": pl.Float64, "time_to_close": pl.Duration("us"), **BEYOND}
+
 
 @checked
 def tier_adequacy(
@@ -117,9 +130,8 @@ def tier_adequacy(
         for side in MOVES
         for row in _tier_rows(terms, venue, found, tier, side, (levels, level, open_end))
     ]
-    return pl.DataFrame(
-        rows, schema_overrides={"side": Side, "suggested_cap": pl.Float64, "contracts": pl.Float64}
-    )
+    required = {f"required_{100 * each:g}": pl.Float64 for each in levels}
+    return pl.DataFrame(rows, schema=TIER | required | SUGGESTED)
 
 
 @checked
@@ -163,7 +175,7 @@ def bad_debt(
         for (side, size), moves in needed.items()
         for rate in rates
     ]
-    return pl.DataFrame(rows, schema_overrides={"side": Side})
+    return pl.DataFrame(rows, schema=BAD_DEBT)
 
 
 def _tier_rows(

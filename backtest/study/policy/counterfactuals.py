@@ -208,10 +208,9 @@ def _positions(facts: Replay, policy: Replay) -> pl.DataFrame:
 
 
 def _totals(facts: Replay, policy: Replay) -> pl.DataFrame:
-    columns = [_measures(found) for found in (facts, policy)]
-    return pl.DataFrame(
-        {"measure": list(columns[0]), "facts": list(columns[0].values()), "policy": list(columns[1].values())}
-    )
+    columns = {name: _measures(found) for name, found in (("facts", facts), ("policy", policy))}
+    amounts = {name: pl.Series(list(found.values()), dtype=pl.Float64) for name, found in columns.items()}
+    return pl.DataFrame({"measure": list(columns["facts"]), **amounts})
 
 
 def _measures(found: Replay) -> dict[str, float]:

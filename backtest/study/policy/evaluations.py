@@ -13,7 +13,7 @@ shortfall: losses beyond the margins of liquidated positions, paid by the fund o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -41,14 +41,8 @@ TYPES: dict[str, Any] = {
     "fund": pl.Float64,
     "cap": pl.Float64,
     "liquidation_fee": pl.Float64,
+    **dict.fromkeys((item.name for item in fields(Settled)), pl.Float64),
     "first_adl": pl.Datetime("ms", "UTC"),
-    "begun": pl.Float64,
-    "released": pl.Float64,
-    "closed_notional": pl.Float64,
-    "adl_notional": pl.Float64,
-    "given_up": pl.Float64,
-    "clawed_back": pl.Float64,
-    "backstop": pl.Float64,
 }
 
 
@@ -179,7 +173,7 @@ def evaluate(
         for each, amounts in zip(terms, settled, strict=True):
             named = dict(zip(KEYS, (*keys, *asdict(each).values()), strict=True))
             rows.append({**named, "settlement": settlement.label, **totals, **asdict(amounts)})
-    return pl.DataFrame(rows, schema_overrides=TYPES)
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(last[0] if last else (), pl.Float64) | TYPES)
 
 
 def _swept(

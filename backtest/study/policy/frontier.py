@@ -145,6 +145,14 @@ class Law:
 #: Amounts that differ by less, as a fraction, differ only by rounding.
 EQUAL = 1e-9
 
+TESTED = {
+    "sentence": pl.String,
+    "holds": pl.Boolean,
+    "compared": pl.Int64,
+    "broken": pl.Int64,
+    "largest": pl.Float64,
+}
+
 LAWS = (
     Law("cap", "liquidated", True, True, "a higher cap never liquidates fewer positions", True),
     Law("cap", "liquidated_notional", True, True, "a higher cap never liquidates less notional", True),
@@ -177,7 +185,7 @@ def laws(policies: pl.DataFrame) -> pl.DataFrame:
     >>> policy.frontier.laws(found).filter("holds")["broken"].sum()
     0
     """
-    return pl.DataFrame([_tested(policies, law) for law in LAWS], schema_overrides={"largest": pl.Float64})
+    return pl.DataFrame([_tested(policies, law) for law in LAWS], schema=TESTED)
 
 
 def _tested(policies: pl.DataFrame, law: Law) -> dict[str, object]:

@@ -167,7 +167,7 @@ class Trial:
             | common
             for indicator, area in zip(indicators, areas, strict=True)
         ]
-        return pl.DataFrame(table)
+        return pl.DataFrame(table, schema_overrides={"quantile": pl.Float64, "confidence": pl.Float64})
 
     def _beside(self, indicators: Sequence[Indicator]) -> pl.DataFrame:
         """Return the intervals that every indicator has a value for at their opening, with these values."""

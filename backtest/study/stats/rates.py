@@ -17,6 +17,9 @@ from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed
 
 MILLISECOND = timedelta(milliseconds=1)
 
+COUNTED: dict[str, Any] = {"cases": pl.Int64, "events": pl.Int64, "rate": pl.Float64}
+BANDED = COUNTED | dict.fromkeys(("low", "high", "effective_blocks"), pl.Float64)
+
 
 @dataclass(frozen=True, eq=False)
 @shown()
@@ -80,7 +83,9 @@ def banded_rates(
         plan = Resampling(
             weights, seed=seed, first=int(first), length=length, draws=draws, confidence=confidence
         )  # fmt: skip
-    return pl.DataFrame([{**rate.keys, **_row(sums[:, number], plan)} for number, rate in enumerate(rates)])
+    keys = pl.DataFrame([rate.keys for rate in rates], infer_schema_length=None)
+    found = [_row(sums[:, number], plan) for number in range(len(rates))]
+    return keys.hstack(pl.DataFrame(found, schema=COUNTED if plan is None else BANDED))
 
 
 def _add_blocks(sums: Integers, rate: Rate, lasting: int, first: int) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,6 +34,20 @@ __dir__ = __all__.copy
 HORIZONS = (timedelta(hours=1), timedelta(hours=8), timedelta(days=1), timedelta(days=7))
 CRASH_WINDOW = timedelta(hours=48)
 MILLISECOND = timedelta(milliseconds=1)
+
+CRASH: dict[str, Any] = {
+    "name": pl.String,
+    "start": pl.Datetime("us", "UTC"),
+    "horizon": pl.Duration("us"),
+    "fall": pl.Float64,
+    "fall_from": Time,
+    "fall_to": Time,
+    "long_leverage": pl.Float64,
+    "rise": pl.Float64,
+    "rise_from": Time,
+    "rise_to": Time,
+    "short_leverage": pl.Float64,
+}
 
 
 @checked
@@ -211,7 +226,7 @@ def crashes(
                 "short_leverage": float(critical_leverage(rise["up"], maintenance_rate, "short")),
             }
         )
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(rows, schema=CRASH)
 
 
 @checked

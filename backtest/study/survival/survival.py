@@ -42,6 +42,7 @@ INSIDE_A_BAR = ("liquidated", "stopped", "took_profit")
 AT_ONCE = 4_000_000
 
 DAY = timedelta(days=1)
+BANDED = ("survival", "low", "high", "effective_blocks")
 
 
 @checked
@@ -247,7 +248,7 @@ def bands(
         for row in _banded(part, horizons, plan, cause)
     ]
     types = {name: frame.schema[name] for name in by} | {"duration": pl.Duration("ms")}
-    return pl.DataFrame(rows, schema_overrides=types)
+    return pl.DataFrame(rows, schema=types | dict.fromkeys(BANDED, pl.Float64))
 
 
 def _banded(

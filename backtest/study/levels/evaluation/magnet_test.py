@@ -77,6 +77,8 @@ class Pull:
 
 OF_A_DAY = Pull()
 
+COMPARED = dict.fromkeys(("reached", "placebo_reached", "difference", "confidence"), pl.Float64)
+
 TARGET: dict[str, Any] = {
     "time": Time,
     "side": pl.String,
@@ -211,7 +213,9 @@ def magnet(
             kept &= pl.col("round") if kind == "round" else ~pl.col("round")
         rows.append({"placebo": placebo, "prices": kind} | _compared(found.filter(kept), placebo, plan))
     common = {"horizon": pull.horizon, "block": length, "blocks": plan.weights.size, "draws": draws}
-    return pl.DataFrame([row | common | {"confidence": confidence} for row in rows], infer_schema_length=None)
+    return pl.DataFrame(
+        [row | common | {"confidence": float(confidence)} for row in rows], schema_overrides=COMPARED
+    )
 
 
 @checked

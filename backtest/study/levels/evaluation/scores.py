@@ -53,6 +53,7 @@ MEASURES = ("area", "captured")
 
 CENT = 0.01
 WEEK = timedelta(days=7)
+GIVEN = {"reach": pl.Float64, "confidence": pl.Float64}
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def score(
     rows = []
     for place, which in product(range(len(PREDICTORS)), range(len(BINS))):
         rows.append({"predictor": PREDICTORS[place], "bins": BINS[which]} | _row(plan, times, sums, place, which))
-    return pl.DataFrame([row | common for row in rows], infer_schema_length=None)
+    return pl.DataFrame([row | common for row in rows], schema_overrides=GIVEN)
 
 
 @checked
