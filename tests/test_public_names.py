@@ -22,7 +22,7 @@ OFFERED = {
     ),
     "backtest.trades": "Check SOURCES Trades check read to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
-    "backtest.rules": "Contract Cross Impact Procedure TierTable Venue margin venue_files",
+    "backtest.rules": "Contract Cross Impact Procedure TierTable Venue import_tiers margin venue_files",
     "backtest.market": "Market load quality sample sources",
     "backtest.market.sources": (
         "ARCHIVES HOSTS KINDS VENUES Fetched Patience Settings data_folder datasets fetch read scan"

@@ -2,12 +2,13 @@
 
 import pickle
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from backtest.errors import RulesError
-from backtest.rules.rule_files import rule_files
+from backtest.rules.rule_files import rule_files, venue_files
 from backtest.rules.timeline import timeline
 from backtest.rules.venue import Venue
 from backtest.scale.batched_sweeps import _digest
@@ -172,6 +173,13 @@ def test_rule_files__name_the_file_of_tables_too(tmp_path):
     assert rule_files(own) == {str(own): own, str(tmp_path / "tiers.parquet"): tmp_path / "tiers.parquet"}
     assert list(rule_files("binance")) == ["binance", "binance_tiers.parquet"]
     assert list(rule_files("bybit")) == ["bybit"]
+
+
+def test_copy_of_a_bundled_file__keeps_its_tables(tmp_path):
+    copy = tmp_path / "copy.toml"
+    copy.write_text(Path(str(venue_files()["binance"])).read_text("utf-8"), "utf-8")
+    assert len(Venue.load(copy).contracts) == 970
+    assert list(rule_files(copy).values())[1].name == "binance_tiers.parquet"
 
 
 def test_contracts__of_a_file_of_tables_settle_in_the_currency_it_states(tmp_path):

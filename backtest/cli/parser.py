@@ -13,6 +13,7 @@ from backtest.cli.price.parser import add_price
 from backtest.cli.replay.parser import add_replay
 from backtest.cli.run.parser import add_run
 from backtest.cli.sweep.parser import add_sweep
+from backtest.cli.tiers.parser import add_tiers
 from backtest.cli.venues.parser import add_venues
 from backtest.cli.warm.parser import add_warm
 
@@ -49,6 +50,7 @@ def build_parser() -> Parser:
         add_sweep,
         add_price,
         add_venues,
+        add_tiers,
         add_fetch,
         add_replay,
         add_levels,

@@ -106,6 +106,7 @@ class Releases(Mapping[str, Contract]):
     listed: Mapping[str, Contract]
     files: tuple[ReleaseFile, ...]
     rules: Mapping[str, Any]  #: rules of the contracts that the venue's file does not list
+    alias: str = ""  #: another name of every contract, with its symbol in braces; empty: none
     changes: tuple[Mapping[str, Any], ...] = ()  #: made by ``Contract.with_``, in order
 
     def __getitem__(self, symbol: str) -> Contract:
@@ -133,6 +134,8 @@ class Releases(Mapping[str, Contract]):
     def released(self) -> pl.DataFrame:
         """Every table of the files: symbol, first_seen, last_seen and the number of its tiers."""
         keys = ("symbol", "first_seen", "last_seen")
+        if not self.files:
+            return checked_tables(pl.DataFrame(schema=REQUIRED)).select("symbol", "first_seen", "last_seen")
         return pl.concat(
             file.tables.group_by(*keys, maintain_order=True).agg(
                 tiers=pl.len(), leverage=pl.col("max_leverage").max()
@@ -152,20 +155,27 @@ class Releases(Mapping[str, Contract]):
         return changed
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("listed", "files", "rules", "changes")}
+        return {name: getattr(self, name) for name in ("listed", "files", "rules", "alias", "changes")}
 
     @cached_property
-    def _symbols(self) -> dict[str, None]:
+    def _symbols(self) -> dict[str, str]:
+        """The symbol of each name: its own, and that of each contract's other name."""
         released = sorted({symbol for file in self.files for symbol in file.spans})
-        return dict.fromkeys([*self.listed, *released])
+        own = dict.fromkeys([*self.listed, *released])
+        if not self.alias:
+            return {symbol: symbol for symbol in own}
+        named = ((name, symbol) for symbol in own for name in (symbol, self.alias.format(symbol=symbol)))
+        return {name: symbol for name, symbol in named if name == symbol or name not in own}
 
-    def _contract(self, symbol: str) -> Contract:
+    def _contract(self, name: str) -> Contract:
+        """Return the contract of a symbol or of its other name."""
+        symbol = self._symbols[name]
         own = self.listed.get(symbol)
         tables = list(own.tables) if own is not None else []
         settlement = own.settlement if own is not None else ""
         for file in self.files:
             rows = file.of(symbol)
-            found = [_table(symbol, table) for table in _split(rows)]
+            found = [table_of(symbol, table) for table in _split(rows)]
             names = {table.name for table in found} if file.replaces else set()
             tables = [table for table in tables if table.name not in names] + found
             settlement = settlement or next(iter(rows["settlement"].drop_nulls()), "")
@@ -181,7 +191,7 @@ class Releases(Mapping[str, Contract]):
             raise RulesError(f"tables of {symbol} ({files}): {error}") from None
         for changes in self.changes:
             contract = contract.with_(**changes)
-        return contract
+        return contract if name == symbol else replace(contract, symbol=name)
 
 
 def checked_tables(rows: pl.DataFrame) -> pl.DataFrame:
@@ -217,7 +227,14 @@ def _split(rows: pl.DataFrame) -> list[pl.DataFrame]:
     return rows.partition_by("first_seen", "last_seen", "table", maintain_order=True)
 
 
-def _table(symbol: str, rows: pl.DataFrame) -> TierTable:
+def table_of(symbol: str, rows: pl.DataFrame) -> TierTable:
+    """Return the table of some rows.
+
+    Raises
+    ------
+    RulesError
+        For tiers that break a rule.
+    """
     first, last = (_midnight(rows[name][0]) for name in ("first_seen", "last_seen"))
     cap, amounts = rows["cap"][-1], rows["amount"]
     apart = (rows["cap"][:-1] != rows["floor"][1:]).arg_max() if len(rows) > 1 else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.errors import RulesError
+from backtest.rules.imported import imported_file
 
 
 def venue_files() -> dict[str, Any]:
@@ -48,13 +49,27 @@ def venue_text(name_or_path: str | Path) -> tuple[str, str, Path]:
         raise RulesError(f"venue file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
+def tables_path(folder: Path, name: str) -> Path:
+    """Return the file of tables that a venue file names: beside it, else beside the bundled venues.
+
+    So a copy of a bundled venue's file keeps its tables.
+    """
+    beside, bundled = folder / name, Path(str(resources.files("backtest.rules") / "venues" / name))
+    return bundled if not beside.is_file() and bundled.is_file() else beside
+
+
 def rule_files(name_or_path: str | Path) -> dict[str, Path]:
-    """Return every file that a venue's rules are read from, by a bundled venue's name or by path."""
+    """Return every file that a venue's rules are read from: its own, of tables beside it, of imported tables.
+
+    Those of a bundled venue are called by name, the others by path.
+    """
     bundled = venue_files()
     text, _, folder = venue_text(name_or_path)
     found = {str(name_or_path): Path(str(bundled.get(str(name_or_path), name_or_path)))}
-    released = tomllib.loads(text).get("releases")
+    settings = tomllib.loads(text)
+    released = settings.get("releases")
     if released is not None:
-        beside = folder / str(released)
+        beside = tables_path(folder, str(released))
         found[str(released) if str(name_or_path) in bundled else str(beside)] = beside
-    return found
+    imported = imported_file(str(settings.get("name")))
+    return found | ({str(imported): imported} if imported else {})

@@ -129,6 +129,24 @@ def not_in_force(sentence: str, contract: Contract, moment: int) -> TiersError:
     )
 
 
+def table_at(contract: Contract, moment: datetime, tiers: Tiers) -> tuple[TierTable, str]:
+    """Return the table of an entry at a moment, and how it comes to apply.
+
+    Raises
+    ------
+    TiersError
+        Where the choice leaves the moment without a table; the message names the tables around it.
+    """
+    table, source = timeline(contract, by_symbol(tiers, [contract])).at(moment)
+    if table is None:
+        raise not_in_force(
+            f"no tier table of {contract.symbol} is known to have been in force at {moment:%Y-%m-%d %H:%M} UTC",
+            contract,
+            milliseconds(moment),
+        )
+    return table, source
+
+
 def milliseconds(moment: datetime) -> int:
     """Return a moment as UTC milliseconds."""
     return (moment - EPOCH) // timedelta(milliseconds=1)

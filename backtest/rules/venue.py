@@ -28,7 +28,7 @@ from backtest.shown import shown
 MOST_NAMED = 8
 
 #: What venues and tools add to the name of a contract.
-ADDED = re.compile(r":.*|[-_/]|SWAP|PERP(ETUAL)?")
+ADDED = re.compile(r":.*|[-_/ ](SWAP|PERP|PERPETUAL)$|(?<=USD[TC])PERP$|[-_/]")
 
 #: Table of symbols that nobody holds: in force at no time that positions have.
 NO_TABLE = TierTable(name="none", model="flat", rates=np.full(1, 0.5), start=datetime(9998, 1, 1, tzinfo=UTC))

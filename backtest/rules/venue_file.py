@@ -7,6 +7,7 @@ A venue is one TOML file, here or anywhere else::
     settlement = "USDT"
 
     releases = "tiers.parquet" # tables of many symbols, see rules.releases; left out here
+    alias = "{symbol}USDT"     # another name of every contract; left out here
 
     [rules]                    # each rule alone, or with its source
     basis = "mark"
@@ -39,6 +40,7 @@ copies of it are of, or ``in_force = "always"``. Without a date it is taken as a
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -51,8 +53,10 @@ from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
 from backtest.rules.cross import Cross
+from backtest.rules.imported import imported_file
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
 from backtest.rules.releases import ReleaseFile, Releases
+from backtest.rules.rule_files import tables_path
 from backtest.rules.settings import Settings
 from backtest.rules.tier_file import tier_table
 
@@ -69,8 +73,20 @@ SWITCHES = ("margin_includes_closing_fee",)
 VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder", "release")
 
 
-def read_venue(text: str, subject: str, folder: Path, make: Callable[..., T]) -> T:
+class Stored:
+    """The tables in the folder of imported tables."""
+
+
+def read_venue(
+    text: str,
+    subject: str,
+    folder: Path,
+    make: Callable[..., T],
+    imported: ReleaseFile | type[Stored] | None = Stored,
+) -> T:
     """Read the text of a venue file, and make a venue of its rules; ``folder`` is the file's.
+
+    ``imported`` are the imported tables that join it: those stored under its name, others, or none.
 
     Raises
     ------
@@ -81,20 +97,20 @@ def read_venue(text: str, subject: str, folder: Path, make: Callable[..., T]) ->
         settings = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RulesError(f"{subject} is not valid TOML: {error}") from None
-    return _Reader(subject, folder).venue(settings, make)
+    return _Reader(subject, folder, imported).venue(settings, make)
 
 
 class _Reader(Settings):
     """Turns parsed settings into a venue, noting every problem by its path before raising once."""
 
-    def __init__(self, subject: str, folder: Path) -> None:
+    def __init__(self, subject: str, folder: Path, imported: ReleaseFile | type[Stored] | None) -> None:
         super().__init__()
-        self.subject, self.folder = subject, folder
+        self.subject, self.folder, self.imported = subject, folder, imported
         self.invalid: set[str] = set()  #: invalid rules of the venue, not reported again for each contract
 
     def venue(self, settings: dict[str, Any], make: Callable[..., T]) -> T:
         parts = ("rules", "cross", "procedure", "contracts", "default")
-        known = ("name", "title", "settlement", "releases", *parts, "unknown", "note")
+        known = ("name", "title", "settlement", "releases", "alias", *parts, "unknown", "note")
         self.refuse_unknown("", settings, known)
         for name in ("name", "title"):
             self.of_type(name, settings.get(name), str)
@@ -141,18 +157,40 @@ class _Reader(Settings):
     def _released(
         self, settings: dict[str, Any], contracts: dict[str, Contract], rules: dict[str, Any]
     ) -> Mapping[str, Contract]:
-        """Return the contracts with those of a file of releases, where the venue has one."""
-        if "releases" not in settings:
+        """Return the contracts with those of files of tables, the venue's and those imported, and other names."""
+        files: list[ReleaseFile] = []
+        if "releases" in settings:
+            files += self._file(settings)
+        files += self._imported(str(settings.get("name")))
+        alias = self.of_type("alias", settings.get("alias", ""), str) or ""
+        before, named, after = alias.partition("{symbol}")
+        if alias and (not named or re.search("[{}]", before + after)):
+            self.problems.add("alias", f"must hold {{symbol}} once, like '{{symbol}}USDT', is {alias!r}")
             return contracts
-        path = self.folder / str(self.of_type("releases", settings["releases"], str))
+        return Releases(contracts, tuple(files), rules, alias) if files or alias else contracts
+
+    def _imported(self, name: str) -> list[ReleaseFile]:
+        """Return the imported tables of the venue, where there are any."""
+        if not isinstance(self.imported, type):
+            return [self.imported] if self.imported else []
+        path = imported_file(name)
+        try:
+            return [ReleaseFile.read(path, replaces=True)] if path else []
+        except RulesError as error:
+            self.problems.add("imported tables", f"{error} (remove the file to go on without them)")
+            return []
+
+    def _file(self, settings: dict[str, Any]) -> list[ReleaseFile]:
+        """Return the file of tables beside the venue's."""
+        path = tables_path(self.folder, str(self.of_type("releases", settings["releases"], str)))
         if not path.is_file():
             self.problems.add("releases", f"there is no file {path}")
-            return contracts
+            return []
         try:
-            return Releases(contracts, (ReleaseFile.read(path),), rules)
+            return [ReleaseFile.read(path)]
         except RulesError as error:
             self.problems.add("releases", str(error))
-            return contracts
+            return []
 
     def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
         self.refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))

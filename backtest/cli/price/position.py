@@ -15,7 +15,7 @@ from backtest.kernel.types import Floats
 from backtest.rules import margin as margins
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
-from backtest.rules.timeline import Tiers, by_symbol, milliseconds, not_in_force, timeline
+from backtest.rules.timeline import table_at
 from backtest.rules.venue import Venue
 
 DEFAULT_SYMBOL = "BTCUSDT"
@@ -163,24 +163,6 @@ def position_of(options: Namespace, entry_time: datetime) -> Position:
             f"{position.table.size} up to {position.table.cap:,.10g}: this is {position.size[0]:,.10g}"
         )
     return position
-
-
-def table_at(contract: Contract, moment: datetime, tiers: Tiers) -> tuple[TierTable, str]:
-    """Return the table of an entry at a moment, and how it comes to apply.
-
-    Raises
-    ------
-    TiersError
-        Where the choice leaves the moment without a table; the message names the tables around it.
-    """
-    table, source = timeline(contract, by_symbol(tiers, [contract])).at(moment)
-    if table is None:
-        raise not_in_force(
-            f"no tier table of {contract.symbol} is known to have been in force at {moment:%Y-%m-%d %H:%M} UTC",
-            contract,
-            milliseconds(moment),
-        )
-    return table, source
 
 
 def _default_symbol(venue: Venue) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 
 import polars as pl
 
-from backtest.amounts import NOTHING, column, day, number
+from backtest.amounts import NOTHING, day
 from backtest.cli.common.text import facts, paragraph, table
+from backtest.cli.common.tier_tables import tiers
 from backtest.rules.contract import Contract
 from backtest.rules.releases import Releases
 from backtest.rules.rule_files import venue_files
@@ -72,7 +73,7 @@ def _released(venue: Venue) -> pl.DataFrame:
 def _symbols(venue: Venue) -> list[str]:
     """Return the symbols of the venue's file, and how many there are beside them."""
     printed = [contract.symbol for contract in _printed(venue)]
-    more = len(venue.contracts) - len(printed)
+    more = _released(venue)["symbol"].n_unique()
     others = [f"{more:,} others"] if more else ["others"] if venue.default is not None else []
     return [*printed, *others]
 
@@ -126,11 +127,6 @@ def _others(venue: Venue, default: Contract) -> str:
     return "One set of rules is stated for every symbol."
 
 
-def tiers(contract: Contract) -> str:
-    """Return every tier of every table of a contract."""
-    return "\n\n".join(f"{_name(contract, own)}\n{_rows(own)}" for own in contract.tables)
-
-
 def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
     """Yield each rule with its value and source; a contract's own after the venue's."""
     shared = next(iter(_printed(venue)), None) or next(iter(venue.contracts.values()), venue.default)
@@ -180,38 +176,6 @@ def _tables(venue: Venue) -> str:
                 ]
             )
     return table(header, rows, left=4)
-
-
-def _rows(own: TierTable) -> str:
-    if not own.by_size:
-        return (
-            f"  rate        {own.rate_factor:g} of the initial rate 1 / leverage, up to {own.max_leverages[0]:g}x"
-        )
-    unit = "notional from" if own.size == "notional" else "contracts from"
-    ends = [*own.floors[1:], own.cap]
-    amounts = column([0.0] * len(own) if own.amounts is None else [float(amount) for amount in own.amounts])
-    rows = [
-        [
-            number(floor),
-            number(end) if math.isfinite(end) else "no limit",
-            f"{100 * rate:.6g}",
-            amount,
-            f"{leverage:g}" if math.isfinite(leverage) else "unknown",
-        ]
-        for floor, end, rate, amount, leverage in zip(
-            own.floors, ends, own.rates, amounts, own.max_leverages, strict=True
-        )
-    ]
-    return table([unit, "up to", "rate %", "less", "highest leverage"], rows, left=0)
-
-
-def _name(contract: Contract, own: TierTable) -> str:
-    sources = facts(
-        (name, value)
-        for name, value in (("source", own.source), ("confidence", own.confidence), ("note", own.note))
-        if value
-    )
-    return f"{contract.symbol}, table {own.name}, {own.model}, {own.period}\n{sources}"
 
 
 def _every(values: Iterable[str]) -> str:

@@ -1,0 +1,52 @@
+"""Tier tables as text: every tier of a table, under its name, period and source."""
+
+from __future__ import annotations
+
+import math
+
+from backtest.amounts import column, number
+from backtest.cli.common.text import facts, table
+from backtest.rules.contract import Contract
+from backtest.rules.tiers import TierTable
+
+
+def tiers(contract: Contract) -> str:
+    """Return every tier of every table of a contract."""
+    return "\n\n".join(one_table(contract, own) for own in contract.tables)
+
+
+def one_table(contract: Contract, own: TierTable) -> str:
+    """Return every tier of a table, under its name, period and source."""
+    return f"{_name(contract, own)}\n{_rows(own)}"
+
+
+def _rows(own: TierTable) -> str:
+    if not own.by_size:
+        return (
+            f"  rate        {own.rate_factor:g} of the initial rate 1 / leverage, up to {own.max_leverages[0]:g}x"
+        )
+    unit = "notional from" if own.size == "notional" else "contracts from"
+    ends = [*own.floors[1:], own.cap]
+    amounts = column([0.0] * len(own) if own.amounts is None else [float(amount) for amount in own.amounts])
+    rows = [
+        [
+            number(floor),
+            number(end) if math.isfinite(end) else "no limit",
+            f"{100 * rate:.6g}",
+            amount,
+            f"{leverage:g}" if math.isfinite(leverage) else "unknown",
+        ]
+        for floor, end, rate, amount, leverage in zip(
+            own.floors, ends, own.rates, amounts, own.max_leverages, strict=True
+        )
+    ]
+    return table([unit, "up to", "rate %", "less", "highest leverage"], rows, left=0)
+
+
+def _name(contract: Contract, own: TierTable) -> str:
+    sources = facts(
+        (name, value)
+        for name, value in (("source", own.source), ("confidence", own.confidence), ("note", own.note))
+        if value
+    )
+    return f"{contract.symbol}, table {own.name}, {own.model}, {own.period}\n{sources}"

@@ -1,0 +1,1 @@
+"""The command ``backtest tiers``: dated tier tables, carried and imported."""
