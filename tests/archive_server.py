@@ -49,6 +49,7 @@ class Archive:
         self.answers: dict[str, Callable[[dict[str, str]], Any]] = {}
         self.requests: list[tuple[str, str, str]] = []  # method, path, range
         self.queries: list[dict[str, str]] = []  # of answers
+        self.posted: list[Any] = []
         self.address = ""
         self.guard = threading.Lock()
         self.pause = 0.0  #: seconds that every answer takes
@@ -100,6 +101,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._counted(body_wanted=False)
 
     def do_GET(self) -> None:
+        self._counted(body_wanted=True)
+
+    def do_POST(self) -> None:
+        posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.archive.guard:
+            self.archive.posted.append(posted)
         self._counted(body_wanted=True)
 
     def _counted(self, *, body_wanted: bool) -> None:

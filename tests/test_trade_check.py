@@ -20,7 +20,7 @@ from backtest.errors import BacktestError
 from backtest.rules import Contract, TierTable
 from backtest.schemas.trades import TRADES
 from backtest.trades import counted
-from backtest.trades.on_venue import OnVenue
+from backtest.trades.on_venue import OnVenue, _spelled
 from backtest.trades.placement import Placed
 from backtest.trades.range_minima import range_minima
 
@@ -331,3 +331,10 @@ def test_check__of_every_format_equals_the_sweep_of_hand_made_positions(name: st
         assert got["outcome_time"].to_list() == wanted["outcome_time"].to_list()
     assert found["outcome"].to_list() == ["exited", "exited", "liquidated", "exited"]
     assert timedelta(hours=1) == found["outcome_until"][2] - found["outcome_time"][2]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"), [("DOGE", "DOGEUSDT"), ("SOL/USDC:USDC", "SOLUSDC"), ("NOCOIN", None)]
+)
+def test_coin_alone__is_the_contract_in_the_venues_usual_currency(symbol, name):
+    assert _spelled(symbol, Venue.load("binance")) == name

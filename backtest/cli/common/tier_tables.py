@@ -1,13 +1,17 @@
-"""Tier tables as text: every tier of a table, under its name, period and source."""
+"""Tier tables as text: every tier of a table, under its name, period and source; what an import has added."""
 
 from __future__ import annotations
 
 import math
 
-from backtest.amounts import column, number
+from backtest.amounts import column, number, plural
 from backtest.cli.common.text import facts, table
 from backtest.rules.contract import Contract
+from backtest.rules.tier_import.importing import Imported
 from backtest.rules.tiers import TierTable
+
+#: Symbols that are named; more are counted.
+MOST_NAMED = 8
 
 
 def tiers(contract: Contract) -> str:
@@ -50,3 +54,21 @@ def _name(contract: Contract, own: TierTable) -> str:
         if value
     )
     return f"{contract.symbol}, table {own.name}, {own.model}, {own.period}\n{sources}"
+
+
+def imported(found: Imported) -> str:
+    """Return what an import has added, and what it left out."""
+    named = [
+        ("format", found.format),
+        ("seen", f"{found.day}"),
+        ("imported", f"{plural(len(found.symbols), 'symbol')} of {found.venue}: {_names(found.symbols)}"),
+        ("changed", f"{len(found.new):,}" + (f": {_names(found.new)}" if found.new else "")),
+        *(("left out", f"{len(names):,} {reason}: {_names(names)}") for reason, names in found.left_out.items()),
+        ("written", f"{found.path}"),
+    ]
+    return facts(named, indent="")
+
+
+def _names(symbols: tuple[str, ...]) -> str:
+    more = len(symbols) - MOST_NAMED
+    return ", ".join(symbols[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -13,18 +13,32 @@ from backtest.amounts import plural, timestamp
 from backtest.cli.common import summary_file
 from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import ERASE_LINE
+from backtest.cli.common.tier_tables import imported
 from backtest.cli.fetch import report
 from backtest.cli.fetch.report import PRICES, Request
 from backtest.errors import ArgumentError, FetchError
 from backtest.market.sources import data_folder, datasets, history, plan
 from backtest.market.sources.fetcher import Settings, all_series, fetch_series
+from backtest.market.sources.http import Client
+from backtest.market.sources.tier_answers import QUESTIONS, contract_size, fetch_tiers
+from backtest.rules.rule_files import venue_files
+from backtest.rules.tier_import.importing import import_tiers
 
 DATA = ("mark", "last", "funding")
+
+#: Takes the place of a venue where tiers are fetched.
+TIERS = "tiers"
 
 
 def run(options: Namespace) -> None:
     """Fetch, and print what was downloaded, what was repaired, and what is missing."""
     settings = _settings(options)
+    if options.venue == TIERS:
+        _fetch_tiers(options, settings)
+        return
+    if not options.symbol or options.start is None:
+        missing = "--from" if options.symbol else "--symbol"
+        raise ArgumentError(f"fetch {options.venue} needs {missing}")
     if options.start >= settings.now:
         raise ArgumentError(f"--from must lie in the past, is {timestamp(options.start)}")
     span = plan.Span(options.start, options.end or settings.now)
@@ -54,6 +68,23 @@ def run(options: Namespace) -> None:
         )
     if options.out is not None:
         print(f"Written: {', '.join(map(str, _write(options, request, found.frame)))}")
+
+
+def _fetch_tiers(options: Namespace, settings: Settings) -> None:
+    """Fetch a venue's tiers of today, and import them where the venue is bundled."""
+    if settings.offline:
+        raise ArgumentError("fetch tiers asks the venue, which --offline forbids")
+    if len(options.data) != 1:
+        raise ArgumentError(f"fetch tiers needs one venue: {', '.join(QUESTIONS)}")
+    (venue,) = options.data
+    symbols, client = tuple(options.symbol or ()), Client(settings.patience)
+    answers = fetch_tiers(venue, symbols, settings.folder, settings.now, settings.hosts, client)
+    for number, path in enumerate(answers):
+        if venue not in venue_files():
+            print(f"{path}\nbacktest tiers import {path} --venue FILE --date {settings.now:%Y-%m-%d}")
+            continue
+        sizes = {symbols[number]: contract_size(symbols[number], settings.hosts, client)} if venue == "okx" else {}
+        print(imported(import_tiers(path, venue, date=settings.now.date(), contract_sizes=sizes)))
 
 
 def _settings(options: Namespace) -> Settings:

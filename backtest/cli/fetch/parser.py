@@ -13,9 +13,13 @@ data, by venue:
   binance-coin  mark, index, premium, last (klines), funding, metrics, liquidations
   bybit         last (klines), trades, spot-trades, index, premium
 
+tiers of today, as the venue's public interface answers without a key: fetch tiers VENUE, one of bybit, okx, gate,
+bitget, kucoin, hyperliquid, dydx. Those of bundled venues are imported at once.
+
 examples:
   backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest run --bars may/bars.parquet --funding may/funding.parquet
+  backtest fetch tiers okx --symbol BTC-USDT
   backtest fetch binance mark funding metrics --symbol BTCUSDT --from 2026-11-01 --recent
 
 Files are kept in the platform's cache folder, or in the folder that the environment variable BACKTEST_DATA
@@ -33,20 +37,21 @@ def add_fetch(commands: Any) -> None:
         "for incomplete months. Checksums are verified, every repair is counted, gaps are reported.",
         epilog=EPILOG,
     )
-    parser.options = {"hosts": "--host"}
+    parser.options = {"hosts": "--host", "symbols": "--symbol"}
     data = parser.add_argument_group("data")
-    data.add_argument("venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit")
+    data.add_argument(
+        "venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit; or tiers"
+    )
     data.add_argument(
         "data", nargs="*", metavar="DATA", help="data sets (default: mark last funding, where the venue has them)"
     )
     data.add_argument(
         "--symbol",
         action="append",
-        required=True,
         metavar="SYMBOL",
         help="symbol as the venue writes it (may be repeated)",
     )
-    data.add_argument("--from", dest="start", type=types.time, required=True, metavar="TIME", help="start (UTC)")
+    data.add_argument("--from", dest="start", type=types.time, metavar="TIME", help="start (UTC)")
     data.add_argument(
         "--until", dest="end", type=types.time, metavar="TIME", help="end, exclusive (UTC; default: now)"
     )

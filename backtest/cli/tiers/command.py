@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from backtest.amounts import plural
-from backtest.cli.common.text import facts, table
-from backtest.cli.common.tier_tables import one_table, tiers
+from backtest.cli.common.text import table
+from backtest.cli.common.tier_tables import imported, one_table, tiers
 from backtest.cli.tiers.changes import changes
 from backtest.errors import ArgumentError
 from backtest.rules.imported import imported_file, tiers_folder
@@ -19,8 +18,8 @@ from backtest.rules.tier_import.importing import import_tiers
 from backtest.rules.timeline import table_at
 from backtest.rules.venue import Venue
 
-#: Imported tables and symbols that are named; more are counted.
-MOST_ROWS, MOST_NAMED = 40, 8
+#: Imported tables that are named; more are counted.
+MOST_ROWS = 40
 
 
 def run(options: Namespace) -> None:
@@ -124,17 +123,4 @@ def _import(options: Namespace) -> None:
         model=options.model,
         contract_sizes=sizes,
     )
-    named = [
-        ("format", found.format),
-        ("seen", f"{found.day}"),
-        ("imported", f"{plural(len(found.symbols), 'symbol')} of {found.venue}: {_names(found.symbols)}"),
-        ("changed", f"{len(found.new):,}" + (f": {_names(found.new)}" if found.new else "")),
-        *(("left out", f"{len(names):,} {reason}: {_names(names)}") for reason, names in found.left_out.items()),
-        ("written", f"{found.path}"),
-    ]
-    print(facts(named, indent=""))
-
-
-def _names(symbols: tuple[str, ...]) -> str:
-    more = len(symbols) - MOST_NAMED
-    return ", ".join(symbols[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    print(imported(found))

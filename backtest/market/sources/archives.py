@@ -22,6 +22,13 @@ HOSTS: Mapping[str, str] = {
     "binance-coin-futures": "https://dapi.binance.com",
     "binance-spot": "https://api.binance.com",
     "bybit-archive": "https://public.bybit.com",
+    "bybit": "https://api.bybit.com",
+    "okx": "https://www.okx.com",
+    "gate": "https://api.gateio.ws",
+    "bitget": "https://api.bitget.com",
+    "kucoin": "https://api-futures.kucoin.com",
+    "hyperliquid": "https://api.hyperliquid.xyz",
+    "dydx": "https://indexer.dydx.trade",
 }
 
 BINANCE_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")

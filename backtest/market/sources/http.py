@@ -106,11 +106,12 @@ class Client:
             partial.unlink(missing_ok=True)
             raise named(error.args[0], partial) from None
 
-    def get(self, address: str) -> bytes:
-        """Return the content of a small file; raises as :meth:`download`."""
+    def get(self, address: str, body: bytes | None = None) -> bytes:
+        """Return the content of a small file, or the answer to a posted JSON; raises as :meth:`download`."""
 
         def answer() -> bytes:
-            with self._open(address, {}) as response:
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            with self._open(address, headers, "GET" if body is None else "POST", body) as response:
                 data: bytes = response.read()
                 _require_whole(response, len(data))
                 return data
@@ -183,8 +184,11 @@ class Client:
             _require_whole(response, size - have)
             return str(response.headers.get("ETag", ""))
 
-    def _open(self, address: str, headers: Mapping[str, str], method: str = "GET") -> http.client.HTTPResponse:
-        request = urllib.request.Request(address, headers={"User-Agent": "backtest", **headers}, method=method)
+    def _open(
+        self, address: str, headers: Mapping[str, str], method: str = "GET", body: bytes | None = None
+    ) -> http.client.HTTPResponse:
+        headers = {"User-Agent": "backtest", **headers}
+        request = urllib.request.Request(address, body, headers, method=method)
         response: http.client.HTTPResponse = self._opener.open(request, timeout=self.patience.timeout)
         return response
 
