@@ -87,12 +87,27 @@ def test_fetch__of_a_bar_that_month_and_day_hold_the_days_stands_and_is_counted(
     archive.put(kline_path("monthly", "2021-05"), zipped(lines([*rows[:264], changed, *rows[266:]])))
     put_day(archive, date(2021, 5, 12))
     for _ in range(2):  # fetched, then kept
-        fetched = fetch(archive, tmp_path, "2021-05-12", "2021-05-13")
+        fetched = fetch(archive, tmp_path, "2021-05-01", "2021-06-01")
         assert fetched.repairs.counts == {"stale": 1}
         frame = stored(tmp_path, "2021-05-12", "2021-05-13")
         assert frame.height == 24
         assert frame["close"][0] == float(rows[264].split(",")[4]) != float(changed.split(",")[4])
         assert frame["close"][1] == float(rows[265].split(",")[4])
+
+
+def test_fetch__few_days_are_fetched_as_days_and_the_month_only_where_one_is_missing(archive, tmp_path):
+    rows = hours(MAY, 31)
+    stale = [row.replace(row.split(",")[4], row.split(",")[3]) for row in rows]
+    archive.put(kline_path("monthly", "2021-05"), zipped(lines(stale)))
+    put_day(archive, date(2021, 5, 12))
+    assert outcomes(fetch(archive, tmp_path, "2021-05-12", "2021-05-13")) == {"2021-05-12": "fetched"}
+    assert archive.asked("2021-05.zip") == []
+    assert stored(tmp_path, "2021-05-12", "2021-05-13")["close"][0] == float(rows[264].split(",")[4])
+    fetched = fetch(archive, tmp_path, "2021-05-12", "2021-05-14")
+    assert outcomes(fetched) == {"2021-05-12": "kept", "2021-05-13": "missing", "2021-05": "fetched"}
+    frame = stored(tmp_path, "2021-05-12", "2021-05-14")
+    assert frame.height == 48
+    assert frame["close"][0] == float(rows[264].split(",")[4])
 
 
 def test_fetch__a_month_that_comes_after_its_days_is_compared_with_them(archive, tmp_path):

@@ -1,6 +1,7 @@
 """Fetching: the files of a span that are not on the disk are downloaded, verified, read and stored.
 
-Months first; then, in a second round, the days whose month is not there or lacks rows. Each file goes through the
+Months first, of few days the days; then, in a second round, the days whose month is not there or lacks rows, and
+the month whose days are not there. Each file goes through the
 same steps: downloaded to the disk, resumed if it broke off; checksum verified; read, with every repair counted;
 stored as a part by one renaming; a line in the manifest; the download removed. A process killed between any two of
 these steps leaves the files stored before and at most a download to resume.
@@ -136,7 +137,9 @@ def fetch_series(wanted: Sequence[Series], span: plan.Span, settings: Settings) 
         store.sweep_up(settings.folder, settings.now)
         manifests = {series: Manifest.of(settings.folder, series, writable=True) for series in wanted}
         crew = _Crew(settings, manifests)
-        files = crew.run([(series, period) for series in wanted for period in _first(series, span, settings)])
+        files = crew.run(
+            [(series, period) for series in wanted for period in _first(series, span, settings, manifests)]
+        )
         files += crew.run(
             [(series, day) for series in wanted for day in _second(series, span, settings, manifests)]
         )
@@ -156,14 +159,16 @@ def _compared(files: Sequence[File], folder: Path) -> tuple[File, ...]:
     return tuple(found)
 
 
-def _first(series: Series, span: plan.Span, settings: Settings) -> Iterator[Period]:
-    return plan.files(series, span, settings.now.date())
+def _first(
+    series: Series, span: plan.Span, settings: Settings, manifests: Mapping[Series, Manifest]
+) -> Iterator[Period]:
+    return plan.files(series, span, settings.now.date(), manifests[series])
 
 
 def _second(
     series: Series, span: plan.Span, settings: Settings, manifests: Mapping[Series, Manifest]
 ) -> Iterator[Period]:
-    return plan.mending_days(series, span, settings.now.date(), manifests[series])
+    return plan.completing(series, span, settings.now.date(), manifests[series])
 
 
 def _kept(wanted: Sequence[Series], span: plan.Span, settings: Settings) -> Fetched | None:
@@ -172,7 +177,7 @@ def _kept(wanted: Sequence[Series], span: plan.Span, settings: Settings) -> Fetc
     files: list[File] = []
     lacking: list[tuple[Series, Period]] = []
     for series, own in manifests.items():
-        for period in (*_first(series, span, settings), *_second(series, span, settings, manifests)):
+        for period in (*_first(series, span, settings, manifests), *_second(series, span, settings, manifests)):
             entry = own.entries.get(path_of(series, period))
             settled = settings.offline or plan.settled(entry, period, settings.now)
             if entry is None or not (settled and store.holds(settings.folder, series, period, entry)):

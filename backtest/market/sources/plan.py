@@ -1,4 +1,7 @@
-"""Files needed for a span: months, days that have no month yet, and days that complete months."""
+"""Files needed for a span: months, or days where few are needed or no month is there yet, and what completes both.
+
+Venues mend days, and leave months as they were: a few days are fetched as days, which are right, and small.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from backtest.errors import ArgumentError
 from backtest.market.sources.archives import Period, Series, path_of
 from backtest.market.sources.manifest import Entry, Manifest
 
+#: So many days of a month are fetched as days.
+FEW = 7
 #: A file still missing this long after its period is never published.
 PUBLISHED_AFTER = timedelta(days=40)
 #: Longest span fetched from a venue's interface: the archives are at most this far behind.
@@ -52,32 +57,44 @@ def span(start: Moment, end: Moment) -> Span:
     return Span(_moment("start", start), _moment("end", end))
 
 
-def files(series: Series, wanted: Span, today: date) -> Iterator[Period]:
-    """Yield the months and days of the files that the span needs and that should exist."""
+def files(series: Series, wanted: Span, today: date, manifest: Manifest) -> Iterator[Period]:
+    """Yield the months and days of the files that the span needs first, and that should exist."""
     archive = series.archive
-    days = wanted.days(today, archive.ahead)
-    for month in dict.fromkeys(Period.month(day) for day in days):
-        if archive.monthly and month.last < today:
+    for month, days in _by_month(series, wanted, today):
+        known = manifest.entries.get(path_of(series, month))
+        few = archive.daily and len(days) <= FEW and (known is None or known.status != "stored")
+        if archive.monthly and month.last < today and not few:
             yield month
         elif archive.daily:
-            yield from (Period.day(day) for day in days if month.first <= day <= month.last)
+            yield from days
 
 
-def mending_days(series: Series, wanted: Span, today: date, manifest: Manifest) -> Iterator[Period]:
-    """Yield the days whose month is not there or lacks some of their rows, and those fetched before it."""
+def completing(series: Series, wanted: Span, today: date, manifest: Manifest) -> Iterator[Period]:
+    """Yield months of which days are missing; days whose month is missing or lacks rows, or that are there."""
     if not (series.archive.monthly and series.archive.daily):
         return
-    days = wanted.days(today, series.archive.ahead)
-    for month in dict.fromkeys(Period.month(day) for day in days):
+    for month, days in _by_month(series, wanted, today):
         entry = manifest.entries.get(path_of(series, month))
-        if month.last < today and entry is not None:
-            inside = (day for day in days if month.first <= day <= month.last)
+        if month.last >= today:
+            continue
+        if entry is None or entry.status != "stored":
+            known = (manifest.entries.get(path_of(series, day)) for day in days)
+            if any(each is not None and each.status != "stored" for each in known):
+                yield month
+        if entry is not None:
             short = set(entry.short_days)
-            for day in map(Period.day, inside):
+            for day in days:
                 known = manifest.entries.get(path_of(series, day))
                 fetched = known is not None and known.status == "stored"
                 if entry.status != "stored" or day.first in short or fetched:
                     yield day
+
+
+def _by_month(series: Series, wanted: Span, today: date) -> Iterator[tuple[Period, list[Period]]]:
+    """Yield the months of a span, each with its days in the span."""
+    days = wanted.days(today, series.archive.ahead)
+    for month in dict.fromkeys(Period.month(day) for day in days):
+        yield month, [Period.day(day) for day in days if month.first <= day <= month.last]
 
 
 def uncovered(series: Series, span: Span, now: datetime, stored: Iterable[Period]) -> tuple[datetime, datetime]:
