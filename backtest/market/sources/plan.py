@@ -78,8 +78,8 @@ def completing(series: Series, wanted: Span, today: date, manifest: Manifest) ->
         if month.last >= today:
             continue
         if entry is None or entry.status != "stored":
-            known = (manifest.entries.get(path_of(series, day)) for day in days)
-            if any(each is not None and each.status != "stored" for each in known):
+            asked = (manifest.entries.get(path_of(series, day)) for day in days)
+            if any(each is not None and each.status != "stored" for each in asked):
                 yield month
         if entry is not None:
             short = set(entry.short_days)
