@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+
+import numpy as np
 
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import CONFIDENCES
@@ -19,16 +23,27 @@ class Provenance:
     confidence: str = "unknown"
 
 
+def as_settings(given: Any) -> Any:
+    """Return nested mappings, sequences and numpy's numbers as dictionaries, lists and numbers."""
+    if isinstance(given, Mapping):
+        return {str(name): as_settings(value) for name, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [as_settings(value) for value in given]
+    return as_settings(given.tolist()) if isinstance(given, np.ndarray | np.generic) else given
+
+
 class Settings:
     """Reads parsed settings, noting every problem by its path, and the provenance of rules."""
 
     def __init__(self) -> None:
         self.problems = Problems()
         self.provenance: dict[str, Provenance] = {}
+        self.dates_as_text = False  #: whether a date may be written as text, as in JSON
 
     def sourced(self, path: str, entry: Any) -> Any:
         """Return a value that may be given with its source, and store the source."""
         if not isinstance(entry, dict):
+            self.provenance.setdefault(path.removeprefix("rules."), Provenance())
             return entry
         self.refuse_unknown(path, entry, ("value", "source", "date", "confidence"))
         confidence = entry.get("confidence", "unknown")
@@ -53,6 +68,9 @@ class Settings:
         """Return the value where it is of a type (an integer will do for a number), else note a problem."""
         if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023:
             return float(value)
+        if kind is datetime and isinstance(value, str) and self.dates_as_text:
+            with suppress(ValueError):
+                value = datetime.fromisoformat(value)
         if kind is datetime and isinstance(value, date):
             moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

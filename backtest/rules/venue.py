@@ -18,9 +18,9 @@ from backtest.rules.problems import Problems
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure
 from backtest.rules.releases import Releases
 from backtest.rules.rule_files import venue_text
-from backtest.rules.settings import Provenance
+from backtest.rules.settings import Provenance, as_settings
 from backtest.rules.tiers import TierTable
-from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_venue
+from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_settings, read_venue
 from backtest.schemas.arguments import checked, meant, spelled
 from backtest.shown import shown
 
@@ -94,6 +94,41 @@ class Venue:
         """
         text, subject, folder = venue_text(name_or_path)
         return read_venue(text, subject, folder, cls)
+
+    @classmethod
+    @checked
+    def from_dict(cls, settings: Mapping[str, Any], folder: str | Path = ".") -> Venue:
+        """Make a venue of the settings of a venue file, as dictionaries and lists.
+
+        Dates are those of :mod:`datetime`, or text in ISO 8601. Imported tables do not join it.
+
+        Parameters
+        ----------
+        settings
+            The fields of a venue file by name, see ``docs/venue_file.md``.
+        folder
+            Folder of the file of tables that ``releases`` names.
+
+        Raises
+        ------
+        RulesError
+            For invalid rules: all errors, by path.
+
+        Examples
+        --------
+        >>> rows = [{"floor": 0, "rate": 0.005, "max_leverage": 50}]
+        >>> tables = [{"name": "own", "in_force": "always", "rows": rows}]
+        >>> own = Venue.from_dict({"name": "own", "title": "Own", "contracts": {"BTCUSDT": {"tables": tables}}})
+        >>> own.contract("BTCUSDT").tables[0].period
+        'always in force'
+        """
+        try:
+            plain_settings = as_settings(settings)
+        except RecursionError:
+            raise RulesError("the settings of the venue are nested too deep") from None
+        name = settings.get("name")
+        subject = f"venue {name!r}" if isinstance(name, str) else "the venue"
+        return read_settings(plain_settings, subject, Path(folder), cls)
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Venue:

@@ -40,9 +40,8 @@ copies of it are of, or ``in_force = "always"``. Without a date it is taken as a
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,12 +52,10 @@ from backtest.rules import contract as contract_rules
 from backtest.rules.contract import Contract
 from backtest.rules.cross import CHOICES as CROSS_CHOICES
 from backtest.rules.cross import Cross
-from backtest.rules.imported import imported_file
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
-from backtest.rules.releases import ReleaseFile, Releases
-from backtest.rules.rule_files import tables_path
 from backtest.rules.settings import Settings
 from backtest.rules.tier_file import tier_table
+from backtest.rules.venue_tables import Joining, Stored, with_tables
 
 T = TypeVar("T")
 
@@ -70,11 +67,18 @@ CHOICES = {
 }
 CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "margin_includes_closing_fee", "trigger")
 SWITCHES = ("margin_includes_closing_fee",)
+TOP_FIELDS = {
+    "name": str,
+    "title": str,
+    "settlement": str,
+    "releases": str,
+    "alias": str,
+    **dict.fromkeys(("rules", "cross", "procedure", "contracts", "default"), dict),
+    "unknown": list,
+    "note": str,
+}
+CONTRACT_FIELDS = {"settlement": str, "symbols": str, "tables": list, "note": str}
 VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder", "release")
-
-
-class Stored:
-    """The tables in the folder of imported tables."""
 
 
 def read_venue(
@@ -82,7 +86,7 @@ def read_venue(
     subject: str,
     folder: Path,
     make: Callable[..., T],
-    imported: ReleaseFile | type[Stored] | None = Stored,
+    imported: Joining = Stored,
 ) -> T:
     """Read the text of a venue file, and make a venue of its rules; ``folder`` is the file's.
 
@@ -100,18 +104,29 @@ def read_venue(
     return _Reader(subject, folder, imported).venue(settings, make)
 
 
+def read_settings(settings: dict[str, Any], subject: str, folder: Path, make: Callable[..., T]) -> T:
+    """Make a venue of settings that came from no file, whose dates may be text.
+
+    Raises
+    ------
+    RulesError
+        For invalid rules: all errors, by path.
+    """
+    reader = _Reader(subject, folder, None)
+    reader.dates_as_text = True
+    return reader.venue(settings, make)
+
+
 class _Reader(Settings):
     """Turns parsed settings into a venue, noting every problem by its path before raising once."""
 
-    def __init__(self, subject: str, folder: Path, imported: ReleaseFile | type[Stored] | None) -> None:
+    def __init__(self, subject: str, folder: Path, imported: Joining) -> None:
         super().__init__()
         self.subject, self.folder, self.imported = subject, folder, imported
         self.invalid: set[str] = set()  #: invalid rules of the venue, not reported again for each contract
 
     def venue(self, settings: dict[str, Any], make: Callable[..., T]) -> T:
-        parts = ("rules", "cross", "procedure", "contracts", "default")
-        known = ("name", "title", "settlement", "releases", "alias", *parts, "unknown", "note")
-        self.refuse_unknown("", settings, known)
+        self.refuse_unknown("", settings, tuple(TOP_FIELDS))
         for name in ("name", "title"):
             self.of_type(name, settings.get(name), str)
         for name, kind in (("settlement", str), ("note", str)):
@@ -134,7 +149,7 @@ class _Reader(Settings):
         own_rules = {name: rules[name] for name in VENUE_RULES if name in rules}
         cross = self._cross(self.table("cross", settings.get("cross", {})))
         own_rules["procedure"] = self._procedure(self.table("procedure", settings.get("procedure", {})))
-        released = self._released(settings, contracts, contractual)
+        released = with_tables(self, self.folder, self.imported, settings, contracts, contractual)
         self.problems.raise_if_any(self.subject)
         try:
             return make(
@@ -153,44 +168,6 @@ class _Reader(Settings):
             self.problems.add_all("", error)
             self.problems.raise_if_any(self.subject)
             raise
-
-    def _released(
-        self, settings: dict[str, Any], contracts: dict[str, Contract], rules: dict[str, Any]
-    ) -> Mapping[str, Contract]:
-        """Return the contracts with those of files of tables, the venue's and those imported, and other names."""
-        files: list[ReleaseFile] = []
-        if "releases" in settings:
-            files += self._file(settings)
-        files += self._imported(str(settings.get("name")))
-        alias = self.of_type("alias", settings.get("alias", ""), str) or ""
-        before, named, after = alias.partition("{symbol}")
-        if alias and (not named or re.search("[{}]", before + after)):
-            self.problems.add("alias", f"must hold {{symbol}} once, like '{{symbol}}USDT', is {alias!r}")
-            return contracts
-        return Releases(contracts, tuple(files), rules, alias) if files or alias else contracts
-
-    def _imported(self, name: str) -> list[ReleaseFile]:
-        """Return the imported tables of the venue, where there are any."""
-        if not isinstance(self.imported, type):
-            return [self.imported] if self.imported else []
-        path = imported_file(name)
-        try:
-            return [ReleaseFile.read(path, replaces=True)] if path else []
-        except RulesError as error:
-            self.problems.add("imported tables", f"{error} (remove the file to go on without them)")
-            return []
-
-    def _file(self, settings: dict[str, Any]) -> list[ReleaseFile]:
-        """Return the file of tables beside the venue's."""
-        path = tables_path(self.folder, str(self.of_type("releases", settings["releases"], str)))
-        if not path.is_file():
-            self.problems.add("releases", f"there is no file {path}")
-            return []
-        try:
-            return [ReleaseFile.read(path)]
-        except RulesError as error:
-            self.problems.add("releases", str(error))
-            return []
 
     def _rules(self, settings: dict[str, Any]) -> dict[str, Any]:
         self.refuse_unknown("rules", settings, (*CONTRACT_RULES, *VENUE_RULES))
@@ -266,7 +243,7 @@ class _Reader(Settings):
     def _contract(self, path: str, symbol: str, settings: Any, rules: dict[str, Any]) -> Contract | None:
         settings = self.table(path, settings)
         before = len(self.problems.found)
-        self.refuse_unknown(path, settings, (*CONTRACT_RULES, "settlement", "symbols", "tables", "note"))
+        self.refuse_unknown(path, settings, (*CONTRACT_RULES, *CONTRACT_FIELDS))
         if settings.get("symbols", "all") != "all":
             self.problems.add(f"{path}.symbols", f"is 'all' or is left out, is {settings['symbols']!r}")
         own = {

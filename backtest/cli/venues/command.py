@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import polars as pl
 
 from backtest.amounts import NOTHING, day
 from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.common.tier_tables import tiers
+from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
+from backtest.rules.fields import venue_fields
 from backtest.rules.releases import Releases
-from backtest.rules.rule_files import venue_files
+from backtest.rules.rule_files import rule_files, venue_files
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
-from backtest.rules.venue_file import VENUE_RULES
+from backtest.rules.venue_writer import shared_contract, venue_text_of
+
+#: Takes the place of a venue's name where a file is to be written.
+NEW = "new"
 
 
 def run(options: Namespace) -> None:
@@ -25,11 +31,34 @@ def run(options: Namespace) -> None:
         print(listing())
         print("\nbacktest venues NAME prints every rule of a venue with its source, and what is not known.")
         return
+    if options.name == NEW:
+        print(_written(options.file, options.like or "binance"))
+        return
+    if options.file is not None or options.like is not None:
+        raise ArgumentError("FILE and --like are of `backtest venues new`: see backtest venues --help")
     venue = Venue.load(options.name)
     if options.symbol is None:
         print(described(venue))
     else:
         print(tiers(venue.contract(options.symbol)))
+
+
+def _written(path: Path | None, like: str) -> str:
+    """Write a venue file with the rules of another, and return what to do with it."""
+    if path is None:
+        raise ArgumentError("venues new needs a FILE to write")
+    if path.exists():
+        raise ArgumentError(f"exists already: {path} is not overwritten", argument="file")
+    venue = Venue.load(like)
+    tables = [file.name for file in rule_files(like).values() if file.suffix == ".parquet"]
+    beside = [file for name, file in rule_files(like).items() if file.suffix == ".parquet"]
+    releases = None
+    if isinstance(venue.contracts, Releases) and any(not file.replaces for file in venue.contracts.files):
+        releases = tables[0] if like in venue_files() else str(beside[0].resolve())
+    text = venue_text_of(venue, name=path.stem, title=f"{venue.title}, changed", releases=releases)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return f"{path}: the rules of {venue.title}\nbacktest venues {path} prints them as they are applied."
 
 
 def listing() -> str:
@@ -128,21 +157,38 @@ def _others(venue: Venue, default: Contract) -> str:
 
 
 def _rules(venue: Venue) -> Iterator[tuple[str, str]]:
-    """Yield each rule with its value and source; a contract's own after the venue's."""
-    shared = next(iter(_printed(venue)), None) or next(iter(venue.contracts.values()), venue.default)
-    for path, source in venue.provenance.items():
-        *owner, rule = path.split(".")
-        if owner == ["cross"]:
-            value = getattr(venue.cross, rule)
-            value = ", ".join(value) if rule == "steps" else value
-        elif owner == ["procedure"]:
-            value = getattr(venue.procedure, rule)
-        elif owner:
-            value = getattr(venue.contracts[owner[-1]], rule) if owner[-1] in venue.contracts else ""
-        else:
-            value = getattr(venue if rule in VENUE_RULES else shared, rule)
-        read = ", ".join(part for part in (source.source, source.date, source.confidence) if part)
-        yield path.replace("contracts.", ""), f"{value}  [{read}]"
+    """Yield each rule as it is applied, with its source; a contract's own after the venue's."""
+    shared = shared_contract(venue, _printed(venue))
+    owners = {"rules": (venue, shared), "cross": (venue.cross,), "procedure": (venue.procedure,)}
+    for field in venue_fields():
+        if field.section in owners:
+            owner = next(own for own in owners[field.section] if hasattr(own, field.name))
+            path = field.name if field.section == "rules" else f"{field.section}.{field.name}"
+            yield path, f"{_value(getattr(owner, field.name))}  [{_source(venue, path)}]"
+    for path in venue.provenance:
+        if path.startswith(("contracts.", "default.")):
+            *_, symbol, rule = path.split(".")
+            own = venue.contracts.get(symbol, venue.default)
+            yield path.removeprefix("contracts."), f"{_value(getattr(own, rule))}  [{_source(venue, path)}]"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, float):
+        return f"{value:,.10g}" if math.isfinite(value) else "no limit"
+    return str(value)
+
+
+def _source(venue: Venue, path: str) -> str:
+    """Return where a rule was read; a rule that the file leaves out is at its default."""
+    source = venue.provenance.get(path)
+    if source is None:
+        return "default: not in the file"
+    read = ", ".join(part for part in (source.source, source.date, source.confidence) if part)
+    return read if source.source else "no source stated"
 
 
 def _tables(venue: Venue) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -12,7 +13,14 @@ def add_venues(commands: Any) -> None:
         help="list the bundled venues, or print every rule of one with its source",
         description="Without a name: list all bundled venues. With a name: print the venue's rules with "
         "source, date\n"
-        "and confidence, its tier tables, and what is not known.",
+        "and confidence, its tier tables, and what is not known. new FILE: write a venue file to begin from.",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME_OR_FILE", help="a bundled venue, or a venue file")
+    parser.options = {"file": "FILE"}
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME_OR_FILE", help="a bundled venue, or a venue file; new: write one"
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file to write, after new")
+    parser.add_argument(
+        "--like", metavar="NAME_OR_FILE", help="venue whose rules the new file has (default: binance)"
+    )
     parser.add_argument("--symbol", metavar="SYMBOL", help="print every tier of this contract instead")
