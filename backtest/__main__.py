@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(_message(error, parser), INCOMPLETE)
     except BacktestError as error:
         return _refuse(_message(error, parser))
+    except MemoryError as error:
+        return _refuse(f"there is not enough memory: {str(error) or 'take fewer positions or bars'}")
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt as interrupt:

@@ -362,6 +362,7 @@ def venue_kinds() -> Iterator[Kind]:
     )
     yield bad_venue("an unknown rule", (basis, f"{basis}\nfee = 0.1"))
     yield bad_venue("an unknown trigger", (basis, f'{basis}\ntrigger = "=<"'))
+    yield bad_venue("an infinite rate", ("rate = 0.005,", "rate = -inf,"))
     yield bad_venue("a number written as text", ("closing_fee_rate = 0.0005", 'closing_fee_rate = "0.05 %"'))
     yield bad_venue("a fee without its rate", ("closing_fee_rate = 0.0005", ""))
     yield bad_venue("a fee that is NaN", ("closing_fee_rate = 0.0005", "closing_fee_rate = nan"))
@@ -486,6 +487,8 @@ def batch_kinds() -> Iterator[Kind]:
     )
     yield Kind("a window without bars, in batches", f"{batches} --from 2022-01-01")
     yield Kind("a trigger without its price, in batches", f"{batches} --trigger-price last")
+    yield Kind("a storage option that is misspelt", f"{batches} --storage aws_regoin=eu-west-1")
+    yield Kind("a storage option that must be a number", f"{batches} --storage max_retries=often")
 
 
 def grid_kinds() -> Iterator[Kind]:
@@ -520,6 +523,12 @@ def grid_kinds() -> Iterator[Kind]:
         ("a setting of bands that does not exist", "block_days", "block_day"),
         ("blocks longer than the history", "block_days = 1", "block_days = 100"),
         ("bars of a history that do not exist", "bars.parquet", "elsewhere.parquet"),
+        ("a name of a file with a null character", "bars.parquet", r"bars\u0000.parquet"),
+        ("a whole number beyond 64 bits", "count = 10", "count = 9_223_372_036_854_775_808"),
+        ("a count of zero", "count = 10", "count = 0"),
+        ("a length of blocks that is no number", "block_days = 1", "block_days = nan"),
+        ("symbols that are no text", 'bars = "bars.parquet"', 'bars = "bars.parquet"\nsymbols = [{}]'),
+        ("a choice that is a list", "count = 10", 'leverage_mix = ["low"]'),
     ):  # fmt: skip
         assert GRID.count(old) >= 1
         text = GRID.replace(old, new, 1)
@@ -531,6 +540,11 @@ def grid_kinds() -> Iterator[Kind]:
     yield Kind(
         "a book of weights that is to be replayed", POLICY, {"grid.toml": replayed, "positions.parquet": weighted}
     )
+    books = GRID[GRID.index("[[books]]") : GRID.index("[bands]")]
+    estimated = '[[books]]\nname = "estimated"\npopulation = "volume"\nturnover = 0\n'
+    empty = GRID.replace(books, estimated).replace("[bands]\nblock_days = 1\n", "")
+    traded = {"grid.toml": empty, "bars.parquet": bars().with_columns(volume=1.0)}
+    yield Kind("a book without positions", POLICY, traded)
     yield Kind("a grid file that does not exist", POLICY.replace("grid.toml", "nowhere.toml"))
     late = positions().with_columns(entry_time=pl.lit(START + timedelta(days=9)).cast(pl.Datetime("ms", "UTC")))
     yield Kind("a book that its history does not hold", POLICY, {"positions.parquet": late})

@@ -1,4 +1,4 @@
-"""Files nested thousands deep, and tiers of a grid that are no names, end in one line."""
+"""Files nested thousands deep, settings that no TOML may hold, and tiers of a grid that are no names: one line."""
 
 from __future__ import annotations
 
@@ -31,3 +31,28 @@ def test_tiers_of_a_grid__are_names(tmp_path, capsys, where, line):
     (tmp_path / "grid.toml").write_text(f"{line}{grid}")
     assert main(["policy", str(tmp_path / "grid.toml"), "--out", str(tmp_path / "out")]) == 2
     assert f"{where}: must be text, or a table of it by symbol, is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, str(2**63), str(-(2**63) - 1), r'"a\u0000b"'])
+@pytest.mark.parametrize("words", [["policy"], ["venues"]])
+def test_toml__refuses_what_no_toml_may_hold(tmp_path, capsys, words, value):
+    (tmp_path / "odd.toml").write_text(f"a = [{{ b = {value} }}]\n")
+    assert main([*words, str(tmp_path / "odd.toml")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is not valid TOML: " in said
+    assert len(value) > 30 or "a[0].b " in said
+
+
+def test_too_many_positions__are_refused(capsys):
+    assert main(["run", "--count", "9" * 400]) == 2
+    assert "--count must be at most 10,000,000,000, is 9999" in capsys.readouterr().err
+
+
+def test_not_enough_memory__is_one_line(capsys, monkeypatch):
+    def short(*_, **__):
+        raise MemoryError("Unable to allocate 1. TiB")
+
+    monkeypatch.setattr("backtest.cli.run.command.read_market", short)
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err == "backtest: error: there is not enough memory: Unable to allocate 1. TiB\n"

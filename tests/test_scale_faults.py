@@ -293,6 +293,21 @@ def test_a_second_driver__is_refused(tmp_path, made, capsys):
         assert "by another process" in capsys.readouterr().err
 
 
+def test_storage_options__of_polars_itself_are_numbers(tmp_path, made):
+    with object_store(made.folder.parent) as storage:
+        bars = f"s3://{made.folder.name}/bars.parquet"
+        prices = Prices(bars, storage=storage | {"max_retries": "0", "retry_timeout_ms": "1000"})
+        assert prices.known == ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    for wrong, said in (
+        ({"aws_regoin": "x"}, "did you mean aws_region"),
+        ({"max_retries": "-1"}, "a number from 0"),
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            Prices(bars, storage=wrong)
+        with pytest.raises(ArgumentError, match=said):
+            sweep_batches(str(made.positions), made.prices, made.venue, tmp_path, storage=wrong)
+
+
 @pytest.mark.parametrize("source", ["positions/0.parquet", "positions/*.parquet"])
 def test_object_storage__is_read_by_polars_itself(tmp_path, made, source):
     with object_store(made.folder.parent) as storage:

@@ -17,7 +17,7 @@ import polars as pl
 from backtest.amounts import percent
 from backtest.book.book import Book
 from backtest.engine.columns import categories
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, quoted
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.market.market import Market
 from backtest.population.draws import (
@@ -44,6 +44,9 @@ LOW = LeverageMix(((2, 5, 1.0),))
 HIGH = LeverageMix(((20, 125, 1.0),))
 
 Entries = Literal["volume", "time"]
+
+#: Positions of a book: more than a memory holds.
+MOST = 10**10
 
 
 @checked
@@ -115,7 +118,7 @@ def synthetic(
     >>> drawn.positions["leverage"].median()
     15.0
     """
-    _require_whole("count", count, least=1)
+    _require_whole("count", count, least=1, most=MOST)
     _require_whole("seed", seed, least=0)
     laws = _Laws(
         shares_by_symbol(market, symbol_shares),
@@ -229,6 +232,8 @@ def _assumptions(market: Market, laws: _Laws, drawn: _Drawn) -> Iterator[str]:
     yield from of_positions(drawn.leverage, drawn.size)
 
 
-def _require_whole(name: str, value: int, *, least: int) -> None:
+def _require_whole(name: str, value: int, *, least: int, most: int | None = None) -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise ArgumentError(f"must be a whole number of at least {least}, is {value!r}", argument=name)
+    if most is not None and value > most:
+        raise ArgumentError(f"must be at most {most:,}, is {quoted(value)}", argument=name)

@@ -29,7 +29,7 @@ class Problems:
 
     def require_choice(self, path: str, value: object, choices: Collection[str]) -> None:
         """Note a setting whose value is not one of its choices."""
-        if value not in choices:
+        if value not in tuple(choices):  # also of values that have no hash
             self.add(path, f"must be one of {', '.join(choices)}, is {value!r}")
 
     def require_kinds(self, settings: Any) -> None:

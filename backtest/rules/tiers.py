@@ -174,7 +174,8 @@ class TierTable:
     def _continuous_amounts(self) -> Floats:
         if self.model != "marginal" or np.size(self.rates) != np.size(self.floors):
             return np.zeros(np.size(self.floors))
-        return np.concatenate([[0.0], np.cumsum(self.floors[1:] * np.diff(self.rates))])
+        with np.errstate(invalid="ignore", over="ignore"):  # of infinite rates and floors, which are refused
+            return np.concatenate([[0.0], np.cumsum(self.floors[1:] * np.diff(self.rates))])
 
     def _check_shape(self, found: Problems) -> None:
         for name in ("floors", "rates", "max_leverages", "amounts"):

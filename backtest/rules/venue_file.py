@@ -40,7 +40,6 @@ copies of it are of, or ``in_force = "always"``. Without a date it is taken as a
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -55,6 +54,7 @@ from backtest.rules.cross import Cross
 from backtest.rules.procedure import PROCEDURE_RULES, Procedure, rule_type
 from backtest.rules.settings import Settings
 from backtest.rules.tier_file import tier_table
+from backtest.rules.toml_text import settings_of
 from backtest.rules.venue_tables import Joining, Stored, with_tables
 
 T = TypeVar("T")
@@ -98,8 +98,8 @@ def read_venue(
         For text that is not TOML, or invalid rules: all errors, by path.
     """
     try:
-        settings = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        settings = settings_of(text)
+    except ValueError as error:
         raise RulesError(f"{subject} is not valid TOML: {error}") from None
     return _Reader(subject, folder, imported).venue(settings, make)
 

@@ -33,6 +33,7 @@ from backtest.scale.merge import merge
 from backtest.scale.prices import Prices
 from backtest.scale.result import SHARDS, Progress, Result
 from backtest.scale.run import Run
+from backtest.scale.storage_options import require_known as require_known_options
 from backtest.scale.worker import Job, conventions_of
 from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import LevelGrid
@@ -122,6 +123,7 @@ def sweep(
     if not 0 < unit < float("inf"):
         raise ArgumentError(f"must be above zero, is {unit!r}", argument="unit")
     require_folder_of_this_machine(folder, "folder")
+    require_known_options(storage)
     conventions = conventions.with_(**changes)
     tables = by_symbol(conventions.tiers, venue.contracts_of(prices.known, ()))
     if conventions.gap_limit != "market":  # gaps are then reported by it too

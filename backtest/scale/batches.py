@@ -13,6 +13,7 @@ import polars as pl
 from backtest.errors import ArgumentError, DataError
 from backtest.market.files import readable
 from backtest.market.panics import UNREADABLE, quiet
+from backtest.scale.storage_options import for_polars
 from backtest.schemas.exact_numbers import is_exact_kind
 
 #: Options of polars' readers of object storage: keys, region, endpoint.
@@ -132,7 +133,7 @@ def is_remote(source: str) -> bool:
 def scan(source: str, hive: bool, storage: StorageOptions | None) -> pl.LazyFrame:
     """Return a Parquet file or data set, unread; the name of an existing file is no pattern."""
     pattern = is_remote(source) or not Path(source).exists()
-    options = dict(storage) if storage and is_remote(source) else None
+    options = for_polars(storage) if storage and is_remote(source) else None
     return pl.scan_parquet(source, glob=pattern, hive_partitioning=hive, storage_options=options)
 
 

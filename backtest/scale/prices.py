@@ -14,6 +14,7 @@ from backtest.market.files import read_frame
 from backtest.market.market import GAP_LIMIT, Market
 from backtest.scale.batches import StorageOptions, files, is_remote, readable_parquet, scan
 from backtest.scale.inputs import Identity, content_of, identity_of
+from backtest.scale.storage_options import require_known
 from backtest.schemas.frames import BARS, FUNDING
 from backtest.schemas.validation import Schema, conform
 
@@ -33,6 +34,10 @@ class Prices:
     start: datetime | None = None  #: open time of the first bar
     end: datetime | None = None  #: bars open before it
     storage: StorageOptions | None = None  #: options of polars' readers of object storage
+
+    def __post_init__(self) -> None:
+        """Refuse options of object storage that no reader has."""
+        require_known(self.storage)
 
     @cached_property
     def known(self) -> tuple[str, ...]:

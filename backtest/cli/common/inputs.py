@@ -64,7 +64,7 @@ def read_book(options: Namespace, market: Market, venue: Venue, conventions: Con
     return population.synthetic(
         market,
         venue,
-        count=draw["count"] or COUNT,
+        count=COUNT if draw["count"] is None else draw["count"],
         seed=SEED if draw["seed"] is None else draw["seed"],
         leverage_mix=LEVERAGE_MIXES[draw["leverage_mix"] or LEVERAGE_MIX],
         tiers=conventions.tiers,

@@ -24,6 +24,11 @@ BOOK_SETTINGS = {
     "population": str, "turnover": float,
 }  # fmt: skip
 BAND_SETTINGS = {"block_days": float, "draws": int, "seed": int, "confidence": float}
+#: The least and the greatest value of a setting, where the annotation of what takes it does not say so.
+RANGES: dict[str, tuple[float, float]] = {
+    "gap_limit_hours": (0, 10**9), "turnover": (0, 1), "count": (1, 10**10), "seed": (0, 2**63),
+    "draws": (1, 10**6), "block_days": (0.001, 100_000), "confidence": (0, 1),
+}  # fmt: skip
 WORDS = {
     str: "text",
     bool: "true or false",
@@ -55,7 +60,7 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
             problems.add(f"histories[{number}]", "must have either bars, a file, or sample = true")
     for number, entry in enumerate(_dicts(settings.get("books"))):
         _check_book(problems, f"books[{number}]", entry)
-        if settings.get("settlement") == "replay" and entry.get("population") in ESTIMATED:
+        if settings.get("settlement") == "replay" and entry.get("population") in tuple(ESTIMATED):
             problems.add(
                 f"books[{number}].population",
                 f"{entry['population']!r} estimates rows of many traders that decay, and a replay needs single "
@@ -80,10 +85,10 @@ def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None
     problems.require_choice(f"{path}.population", kind, ("synthetic", *ESTIMATED))
     if "adjustments" in entry and "positions" not in entry:
         problems.add(f"{path}.adjustments", "needs positions: a synthetic book takes none")
-    if "turnover" in entry and kind not in ESTIMATED:
+    if "turnover" in entry and kind not in tuple(ESTIMATED):
         problems.add(f"{path}.turnover", f"needs a population of {' or '.join(ESTIMATED)}")
     synthetic = ("leverage_mix", "count", "seed")
-    given = "positions" if "positions" in entry else "population" if kind in ESTIMATED else None
+    given = "positions" if "positions" in entry else "population" if kind in tuple(ESTIMATED) else None
     for name in (*synthetic, "population") if given == "positions" else synthetic:
         if given and name in entry:
             problems.add(f"{path}.{name}", f"is for a synthetic book: leave it out where {given} is set")
@@ -131,7 +136,12 @@ def _check_entry(problems: Problems, path: str, entry: Any, known: Mapping[str, 
         kind = known.get(name, object)
         good = (int, float) if kind is float else kind
         if not isinstance(value, good) or (isinstance(value, bool) and kind not in (bool, object)):
-            problems.add(f"{path}.{name}", f"must be {WORDS[kind]}, is {value!r}")
+            problems.add(f"{path}.{name}", f"must be {WORDS[kind]}, is {quoted(value)}")
+        elif isinstance(value, list) and not (value and all(isinstance(each, str) for each in value)):
+            problems.add(f"{path}.{name}", f"must be a list of text, one or more, is {quoted(value)}")
+        elif name in RANGES and isinstance(value, int | float) and not RANGES[name][0] <= value <= RANGES[name][1]:
+            least, most = RANGES[name]
+            problems.add(f"{path}.{name}", f"must lie between {least:,} and {most:,}, is {value!r}")
 
 
 def _refuse_unknown(problems: Problems, path: str, settings: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules.problems import Problems
 from backtest.rules.timeline import of_symbols
+from backtest.rules.toml_text import settings_of
 from backtest.rules.venue import Venue
 from backtest.study.policy.bands import Bands
 from backtest.study.policy.grid import Grid, History, Rules
@@ -153,8 +153,8 @@ def read_grid(path: Path) -> GridFile:
     if not path.is_file():
         raise ArgumentError(f"grid file {path} does not exist")
     try:
-        settings = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        settings = settings_of(path.read_text("utf-8"))
+    except ValueError as error:
         raise ArgumentError(f"grid file {path} is not valid TOML: {error}") from None
     problems = Problems()
     check(settings, problems)

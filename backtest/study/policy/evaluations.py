@@ -23,6 +23,7 @@ from backtest.book.book import Book
 from backtest.engine.notional import completed, entry_notional
 from backtest.engine.sweep.admission import admissible
 from backtest.engine.sweep.sweep import sweep
+from backtest.errors import DataError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
@@ -102,6 +103,8 @@ def intended(name: str, book: Book, history: History, venue: Venue, grid: Grid) 
     >>> len(held.book), len(held.admitted)
     (1000, 1000)
     """
+    if not len(book):
+        raise DataError(f"book {name!r} holds no positions in {history.name!r}: a grid compares shares of them")
     least = under_cap(book, venue, 1.0, "same_size")  # no cap on leverage in the way
     kept = np.ones(len(book), np.bool_)
     for change, changes in grid.changes.items():
@@ -192,17 +195,17 @@ def _totals(run: Run, intended: Intended, bands: Bands | None) -> dict[str, floa
     books = (intended.book, intended.admitted, run.book)
     whole, admitted, opened = (_sums(book, run.venue, run.unit) for book in books)
     liquidated = _liquidated_sums(run)
-    kept = opened["notional"] / whole["notional"]
-    margin = opened["margin"] / whole["margin"]
+    kept = _share(opened["notional"], whole["notional"])
+    margin = _share(opened["margin"], whole["margin"])
     found = {
         "intended": whole["count"],
         "intended_notional": whole["notional"],
-        "opened_share": opened["count"] / whole["count"],
+        "opened_share": _share(opened["count"], whole["count"]),
         "notional_kept": kept,
         "turnover_given_up": 1 - kept,
         "margin_required": margin,
         "freedom": kept / max(margin, 1.0),
-        "refused_share": 1 - admitted["count"] / whole["count"],
+        "refused_share": 1 - _share(admitted["count"], whole["count"]),
         "liquidated": liquidated["count"],
         "liquidated_share": _share(liquidated["count"], opened["count"]),
         "liquidated_notional": liquidated["notional"],
