@@ -15,6 +15,7 @@ from backtest.engine.replay.replay import replay as replay
 from backtest.engine.sweep.sweep import sweep as sweep
 from backtest.engine.sweep.sweep import tiers_used as tiers_used
 from backtest.market import Market as Market
+from backtest.rules.calculator import position_prices as position_prices
 from backtest.rules.procedure import Impact as Impact
 from backtest.rules.procedure import Procedure as Procedure
 from backtest.rules.venue import Venue as Venue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from backtest.rules.fields import SECTIONS, Field, venue_fields
+from backtest.rules.scaffold.fields import SECTIONS, Field, venue_fields
 
 PAGE = Path(__file__).with_name("venue_file.md")
 

@@ -14,7 +14,7 @@ import pytest
 OFFERED = {
     "backtest": (
         "Accounts Book Conventions Impact Market Procedure Venue book chart liquidate_accounts market population "
-        "replay rules scale study sweep sweep_accounts tiers_used trades warm"
+        "position_prices replay rules scale study sweep sweep_accounts tiers_used trades warm"
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (
@@ -22,7 +22,10 @@ OFFERED = {
     ),
     "backtest.trades": "Check SOURCES Trades check read to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
-    "backtest.rules": "Contract Cross Impact Procedure TierTable Venue import_tiers margin venue_files",
+    "backtest.rules": (
+        "Contract Cross Impact PositionPrices Procedure TierTable Venue import_tiers margin position_prices "
+        "venue_files"
+    ),
     "backtest.market": "Market load quality sample sources",
     "backtest.market.sources": (
         "ARCHIVES HOSTS KINDS VENUES Fetched Patience Settings data_folder datasets fetch read scan"

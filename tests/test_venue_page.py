@@ -16,7 +16,7 @@ import pytest
 from backtest.__main__ import main
 from backtest.errors import RulesError
 from backtest.rules import Venue, venue_files
-from backtest.rules.fields import WORDS, venue_fields
+from backtest.rules.scaffold.fields import WORDS, venue_fields
 from docs.venue_file import HEAD, PAGE, page
 
 ROWS = [{"floor": 0, "rate": 0.005, "amount": 0}, {"floor": 1e5, "rate": 0.01, "amount": 500}]

@@ -1,6 +1,8 @@
 from backtest.rules import margin as margin
+from backtest.rules.calculator import position_prices as position_prices
 from backtest.rules.contract import Contract as Contract
 from backtest.rules.cross import Cross as Cross
+from backtest.rules.position import PositionPrices as PositionPrices
 from backtest.rules.procedure import Impact as Impact
 from backtest.rules.procedure import Procedure as Procedure
 from backtest.rules.rule_files import venue_files as venue_files

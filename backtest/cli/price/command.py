@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 from backtest.amounts import NOTHING, column, day, number, percentage, price, timestamp
 from backtest.cli.common.assumptions import quote
+from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.text import facts, table
-from backtest.cli.price.position import Position, position_of
 from backtest.errors import ArgumentError
+from backtest.rules.calculator import position_prices
+from backtest.rules.position import PositionPrices
 from backtest.rules.timeline import is_in_force
 
 if TYPE_CHECKING:
     from backtest.cli.price.volatility import Volatility
 
-#: Rows of the table, as parts of the way from the entry to the liquidation price.
-WAY = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+DEFAULT_SYMBOL = "BTCUSDT"
 
 #: Status from each ratio of equity to maintenance margin up. Ascend's document prints 4.0, 3.2 and 2.8 as healthy,
 #: 2.0 as caution, 1.2 as warning and 1.0 as liquidation; the edges half-way between are assumed.
@@ -33,7 +34,7 @@ def run(options: Namespace) -> None:
     if options.at is not None and options.bars is None:
         raise ArgumentError("--at is the end of the volatility window and needs --bars; --date is the entry date")
     entry_time = options.date or datetime.now(UTC)
-    position = position_of(options, entry_time)
+    position = _position(options)
     found = None
     if options.bars is not None:
         from backtest.cli.price.volatility import daily_volatility
@@ -46,39 +47,51 @@ def run(options: Namespace) -> None:
         print(f"\n{way_to_liquidation(position, options.table)}")
 
 
-def prices(position: Position, volatility: Volatility | None = None) -> str:
+def _position(options: Namespace) -> PositionPrices:
+    """Return the position of the options."""
+    if options.margin is None and options.leverage is None:
+        raise ArgumentError("price needs --margin, --leverage, or both")
+    venue = read_venue(options)
+    usual = DEFAULT_SYMBOL if DEFAULT_SYMBOL in venue.contracts else next(iter(venue.contracts), DEFAULT_SYMBOL)
+    return position_prices(
+        venue,
+        options.symbol or usual,
+        side=options.side,
+        entry_price=options.entry_price,
+        quantity=options.quantity,
+        leverage=options.leverage,
+        margin=options.margin,
+        time=options.date,
+        tiers=options.tiers,
+    )
+
+
+def prices(position: PositionPrices, volatility: Volatility | None = None) -> str:
     """Return liquidation, bankruptcy and takeover price and their distance from the entry."""
-    shown = {
-        "liquidation": position.liquidation_price,
-        "bankruptcy": position.bankruptcy_price,
-        "takeover": position.takeover_price,
-    }
-    header = ["", f"price\n{quote(position.contract.symbol, position.currency)}", "from entry\n%"]
-    moves = [value / position.entry_price - 1 for value in shown.values()]
-    columns = [list(shown), column(list(shown.values())), [_signed(100 * move) for move in moves]]
+    found = position.table(None if volatility is None else volatility.daily)
+    header = ["", f"price\n{quote(position.symbol, position.currency)}", "from entry\n%"]
+    columns = [
+        found["name"].to_list(),
+        column(found["price"].to_list()),
+        [_signed(100 * move) for move in found["move"]],
+    ]
     if volatility is not None:
         header.append("days of\nvolatility")
-        away = [volatility.days(position.entry_price, value) for value in shown.values()]
-        columns.append([number(days, 2) for days in away])
+        columns.append([number(days, 2) for days in found["days_of_volatility"]])
     return table(header, zip(*columns, strict=True))
 
 
-def way_to_liquidation(position: Position, at: Sequence[float] = ()) -> str:
+def way_to_liquidation(position: PositionPrices, at: Sequence[float] = ()) -> str:
     """Return result, balance, ratio and status at given prices, or between entry and liquidation."""
-    far = position.liquidation_price
-    if not at and math.isnan(far):
+    found = position.way(at)
+    if found.is_empty():
         return "No price liquidates this position: give prices after --table to see its balance there."
-    at = list(at) or [position.entry_price + part * (far - position.entry_price) for part in WAY[:-1]] + [far]
     header = ["mark price", "unrealised\nresult", "balance\n(equity)", "maintenance\nmargin", "ratio", "status"]
-    equities = [position.equity(value) for value in at]
-    kept = [position.maintenance_margin(value) for value in at]
+    amounts = ("mark_price", "unrealised_result", "equity", "maintenance_margin")
     columns = [
-        column(at),
-        column([equity - position.margin for equity in equities]),
-        column(equities),
-        column(kept),
-        [number(equity / least, 2) for equity, least in zip(equities, kept, strict=True)],
-        [status(position, value) for value in at],
+        *(column(found[name].to_list()) for name in amounts),
+        [number(ratio, 2) for ratio in found["equity_ratio"]],
+        [status(position, value) for value in found["mark_price"]],
     ]
     note = (
         "ratio: equity over maintenance margin (some venues show its reciprocal); status: as Ascend names "
@@ -88,7 +101,7 @@ def way_to_liquidation(position: Position, at: Sequence[float] = ()) -> str:
     return f"{table(header, zip(*columns, strict=True), left=0)}\n\n{note}"
 
 
-def status(position: Position, at: float) -> str:
+def status(position: PositionPrices, at: float) -> str:
     """Return the status of a position at a price."""
     if position.liquidated_at(at):
         return "Liquidation"
@@ -100,7 +113,7 @@ def _signed(value: float) -> str:
     return NOTHING if math.isnan(value) else f"{value:+,.2f}"
 
 
-def _title(position: Position) -> str:
+def _title(position: PositionPrices) -> str:
     side = "long" if position.side > 0 else "short"
     currency = position.currency
     return (
@@ -110,7 +123,7 @@ def _title(position: Position) -> str:
     )
 
 
-def _basis(position: Position, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
+def _basis(position: PositionPrices, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
     """Return the basis of the prices, and what would keep the position from being opened."""
     currency = position.currency
     kept = position.maintenance_margin(position.entry_price)
@@ -132,10 +145,10 @@ def _basis(position: Position, entry_time: datetime, volatility: Volatility | No
                 f"log returns of closes, {timestamp(volatility.start)} to {timestamp(volatility.end)} UTC",
             )
         )
-    return named + [("note", problem) for problem in _problems(position)]
+    return named + [("note", problem) for problem in position.problems]
 
 
-def _at_liquidation(position: Position) -> str:
+def _at_liquidation(position: PositionPrices) -> str:
     """Return the price that the maintenance margin is taken at, and its amount at the liquidation price."""
     if position.contract.requirement_is_constant and not position.contract.mark_fee_rate:
         return ", whatever the mark price"
@@ -145,10 +158,10 @@ def _at_liquidation(position: Position) -> str:
     return f" at the entry price, {price(there)} at the liquidation price"
 
 
-def _rate(position: Position) -> str:
+def _rate(position: PositionPrices) -> str:
     basis = "entry notional" if position.contract.requirement_is_constant else "notional at the mark price"
     rate = f"{100 * position.rate:.6g} % of the {basis}"
-    own = position.table
+    own = position.tier_table
     if not own.by_size:
         rate += f": {own.rate_factor:g} of the initial rate at {position.leverage:g}x"
     else:
@@ -162,21 +175,21 @@ def _rate(position: Position) -> str:
     return rate
 
 
-def _table(position: Position, entry_time: datetime) -> str:
-    own, contract = position.table, position.contract
+def _table(position: PositionPrices, entry_time: datetime) -> str:
+    own, contract = position.tier_table, position.contract
     confidence = (
         f"assumed: {contract.like}'s, {contract.symbol} is not listed" if contract.like else own.confidence
     )
-    if is_in_force(position.source):
+    if is_in_force(position.tier_source):
         dated = f"in force {own.period}" if own.dated == "announced" else own.period
         return f"{own.name}, {dated} ({confidence})"
     chosen = {"nearest": "the nearest in time", "named": "taken by its name"}.get(
-        position.source, f"chosen as the {position.source}"
+        position.tier_source, f"chosen as the {position.tier_source}"
     )
     return f"{own.name}, not in force on {day(entry_time)}: {chosen}, {own.period} ({confidence})"
 
 
-def _takeover(position: Position) -> str:
+def _takeover(position: PositionPrices) -> str:
     venue = position.venue
     if venue.takeover_price == "backstop":
         return f"by a backstop, {100 * venue.takeover_discount:g} % worse than the liquidation price"
@@ -185,20 +198,6 @@ def _takeover(position: Position) -> str:
     return "at the bankruptcy price"
 
 
-def _limit(position: Position) -> str:
+def _limit(position: PositionPrices) -> str:
     limit = position.leverage_limit
     return f"{limit:g}x at this size" if math.isfinite(limit) else "unknown: not in the sources"
-
-
-def _problems(position: Position) -> list[str]:
-    """Return what keeps the position from being opened, or from being liquidated."""
-    problems = []
-    if position.leverage > position.leverage_limit:
-        problems.append(f"{position.leverage:g}x is above the limit: the venue would refuse it")
-    if position.margin < position.initial_margin * (1 - 1e-12):
-        problems.append("the margin is below the initial margin: the position could not be opened")
-    if position.liquidated_at(position.entry_price):
-        problems.append("liquidated at its own entry price")
-    if math.isnan(position.liquidation_price):
-        problems.append("no positive price liquidates it: the margin covers the whole notional")
-    return problems

@@ -28,10 +28,6 @@ class Volatility:
     start: datetime  #: close of the first return's earlier bar
     end: datetime  #: close of the last bar
 
-    def days(self, entry_price: float, price: float) -> float:
-        """Return the log distance of two prices in daily standard deviations."""
-        return abs(math.log(price / entry_price)) / self.daily
-
 
 def daily_volatility(path: Path, symbol: str, *, end: datetime | None, window: float) -> Volatility:
     """Return the volatility of one symbol's closes over the days before a moment.

@@ -14,12 +14,12 @@ from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.common.tier_tables import tiers
 from backtest.errors import ArgumentError
 from backtest.rules.contract import Contract
-from backtest.rules.fields import venue_fields
 from backtest.rules.releases import Releases
 from backtest.rules.rule_files import rule_files, venue_files
+from backtest.rules.scaffold.fields import venue_fields
+from backtest.rules.scaffold.writer import shared_contract, venue_text_of
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
-from backtest.rules.venue_writer import shared_contract, venue_text_of
 
 #: Takes the place of a venue's name where a file is to be written.
 NEW = "new"

@@ -7,8 +7,8 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 
 from backtest.rules.contract import Contract
-from backtest.rules.fields import Field, toml, venue_fields
 from backtest.rules.releases import Releases
+from backtest.rules.scaffold.fields import Field, toml, venue_fields
 from backtest.rules.settings import Provenance
 from backtest.rules.tiers import ALWAYS_FROM, ALWAYS_UNTIL, TierTable
 from backtest.rules.venue import Venue
