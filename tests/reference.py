@@ -216,6 +216,9 @@ class Segment:
         base = self._base(notional) if self.constant is None else self.constant
         return (base + self.f * notional) + self.c
 
+    def could_not_open(self) -> bool:
+        return self.maintenance_margin(self.E) > self.M
+
     def triggers(self, price: float, funding: float) -> bool:
         equity, maintenance_margin = self.equity(price, funding), self.maintenance_margin(price)
         return equity < maintenance_margin or (equity == maintenance_margin and self.contract.trigger == "<=")
@@ -319,6 +322,12 @@ class Life(NamedTuple):
     def follow(self, segment: Segment) -> Row:
         """Return the outcome: every bar is looked at in turn until something ends the position."""
         times, entry_time = self.history.times, self.position["entry_time"]
+        if segment.could_not_open():
+            return dict.fromkeys(OUTCOME_COLUMNS) | {
+                "outcome": "rejected",
+                "liquidated": False,
+                "ambiguous": False,
+            }
         first = self.history.first_opening(entry_time)
         ambiguous, priced_at = False, segment.F_e
         if first > 0 and entry_time < times[first - 1] + self.history.interval:

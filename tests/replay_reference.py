@@ -1036,6 +1036,8 @@ def reference_replay(
             Position(row["position_id"], row, int(seg.s), seg, life, round(seg.q / lot), 0,
                      stop=row.get("stop_price"), target=row.get("take_profit_price"))
         )  # fmt: skip
+        if seg.could_not_open():
+            world.positions[-1].status = world.positions[-1].outcome = "rejected"
     for bar in range(len(history.times)):
         world.step(bar)
     for p in world.positions:

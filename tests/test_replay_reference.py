@@ -75,7 +75,7 @@ def difference(found: Replay, expected: World) -> str:
             "margin": (p.entered[1], row["moved_margin"]),
             "clawed": (p.clawed / expected.unit, row["clawed_back"]),
         }
-        if p.outcome not in ("open", "reduced", "unknown"):
+        if p.outcome not in ("open", "reduced", "unknown", "rejected"):
             pairs["pnl"] = ((p.pocket + p.fees) / expected.unit, row["realised_pnl"])
             pairs["fill"] = (p.fill_price if np.isfinite(p.fill_price) else None, row["fill_price"])
             pairs["notional"] = (p.fill_notional, row["fill_notional"])

@@ -246,6 +246,23 @@ SCENARIOS = [
         {"outcome": "liquidated", "fill_price": (100 - 50) / 0.75, "liquidation_price": (100 - 50) / 0.75},
         position={"leverage": 2.0},
     ),
+    *(
+        Scenario(
+            f"a margin of {margin} against a requirement of 25 at the entry is {outcome}",
+            [FLAT, FLAT],
+            {"outcome": outcome, "liquidated": outcome == "liquidated"}
+            | (
+                dict.fromkeys(["outcome_time", "liquidation_price", "bankruptcy_price", "funding_paid"])
+                | {"ambiguous": False}
+                | UNFILLED
+                if outcome == "rejected"
+                else {"outcome_time": 0, "fill_price": 100, "realised_pnl": 0}
+            ),
+            position={"margin": margin},
+            funding=[(1.0, 0.0625)],
+        )
+        for margin, outcome in ((20.0, "rejected"), (25.0, "liquidated"))
+    ),
     # stops and take-profits
     Scenario(
         "a stop between the open and the liquidation price comes first",
@@ -799,9 +816,9 @@ SCENARIOS = [
     Scenario(
         "a size on the boundary of flat tiers belongs to the higher one where the table says so",
         [FLAT, (100, 100, 80, 90)],
-        {"outcome": "liquidated", "outcome_time": 0, "liquidation_price": 120, "fill_price": 100}
-        | {"tier_rate": 0.5},
-        table={"model": "flat", "floors": [0, 100], "rates": [0.25, 0.5], "boundary": "higher"},
+        {"outcome": "liquidated", "outcome_time": 1, "liquidation_price": 96, "fill_price": 96}
+        | {"tier_rate": 0.375},
+        table={"model": "flat", "floors": [0, 100], "rates": [0.25, 0.375], "boundary": "higher"},
     ),
     Scenario(
         "flat tiers by contracts count them, and a partial close counts again",

@@ -10,13 +10,17 @@ import polars as pl
 
 from backtest.engine import columns
 from backtest.engine.notional import contract_kind, entry_notional
+from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.choices import OutcomeCode
-from backtest.kernel.types import Integers
+from backtest.kernel.types import Flags, Integers
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook
 
 #: Types of arrays that hold no float64.
 TYPES = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": np.int64}
+
+#: Amounts and quantities of a replay, zero where nothing happened.
+SUMMED = ("filled", "taken", "deleveraged", "fees", "fund_effect", "clawed", "added", "grown")
 
 
 def empty(fields: Iterable[str], count: int, **sizes: int) -> dict[str, Any]:
@@ -33,6 +37,22 @@ def tiers_of(rules: Rulebook, groups: Integers) -> dict[str, pl.Series]:
     return {
         name: pl.Series(values, dtype=pl.String).gather(pl.Series(groups)) for name, values in of_groups.items()
     }
+
+
+def reject(arrays: Mapping[str, Any], rejected: Flags) -> None:
+    """Write the outcome of positions that could not have been opened: of all else there is nothing.
+
+    Parameters
+    ----------
+    arrays : (n,) as kernels wrote them, by field
+    rejected : (n,) which positions
+    """
+    if not rejected.any():
+        return
+    nothing = {"outcome": OutcomeCode.REJECTED, "time": NO_TIME} | dict.fromkeys(SUMMED, 0.0)
+    for name, array in arrays.items():
+        if array.size:
+            array[rejected] = nothing.get(name, np.nan if array.dtype == np.float64 else False)
 
 
 def named(

@@ -49,8 +49,9 @@ class OutcomeCode(Choice):
     EXITED = 3
     OPEN = 4
     UNKNOWN = 5
-    REDUCED = 6
-    DELEVERAGED = 7
+    REJECTED = 6  #: its margin was below the maintenance margin at the entry: it was never opened
+    REDUCED = 7
+    DELEVERAGED = 8
 
 
 class Intrabar(Choice):

@@ -188,6 +188,7 @@ def headline(swept: Totalled) -> str:
 def caveats(swept: Totalled) -> str:
     """Return how many positions have an uncertain outcome or were left out, or nothing."""
     counts = {
+        "rejected: margin below the maintenance margin at the entry": swept.totals["rejected"],
         "ended unknown, across a long gap": swept.totals["unknown"],
         "ambiguous: the order of prices inside a bar, or the entry bar, decides the outcome": swept.totals[
             "ambiguous"

@@ -27,6 +27,7 @@ from backtest.engine.sweep.sweep import tiers_used
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 from backtest.study.fund.loss_waterfall import who_bore
+from backtest.study.liquidations import flow
 
 _SYNTHETIC = "The book is synthetic, and so are its losses and its fund: read shares, not amounts."
 
@@ -119,11 +120,9 @@ def _procedure(venue: Venue) -> str:
 
 
 def _counts(found: Replay) -> str:
-    rows = found.outcomes["outcome"].value_counts(sort=True)
-    total = max(found.outcomes.height, 1)
+    rows = flow.tally(found.outcomes).filter(pl.col("count") > 0).sort("count", descending=True)
     lines = [
-        [row["outcome"], number(row["count"]), percentage(row["count"] / total)]
-        for row in rows.iter_rows(named=True)
+        [row["outcome"], number(row["count"]), percentage(row["share"])] for row in rows.iter_rows(named=True)
     ]
     return table(["outcome", "positions", "%"], lines)
 

@@ -32,6 +32,7 @@ def plan_of(
         count,
         threads,
     )
+    entry_at[admitted.rejected] = -1
     ids, tested = entrants.ids, options.conventions.entry_bar == "tested"
     turn = np.lexsort((ids, admitted.positions.entry_time)) if tested else _by_id(ids)
     entry_first, entry = _by_row(entry_at, rows, turn)

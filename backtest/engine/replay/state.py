@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backtest.engine.outcomes import empty
+from backtest.engine.outcomes import empty, reject
 from backtest.engine.replay import records as replay_records
 from backtest.engine.replay import schedule
 from backtest.engine.replay.arguments import Options
@@ -48,6 +48,7 @@ def build(
     arrays = empty(
         entries.Found._fields, count, **dict.fromkeys(("added", "grown"), count if plan.change.size else 0)
     )
+    reject(arrays, admitted.rejected)
     return Setup(world, plan, entrants, entries.Found(**arrays))
 
 

@@ -41,6 +41,7 @@ class Admitted:
     adjustments: pl.DataFrame | None  #: with the ``row`` of their position in ``frame``
     positions: Positions
     used: Flags  #: (trees,) trees that they may need
+    rejected: Flags  #: (n,) positions that could not have been opened
 
 
 def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | None) -> Admitted:
@@ -50,16 +51,18 @@ def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | No
     if leverage_limit == "cap":
         frame, positions = _capped(frame, positions, prepared, additions, threads)
     found = survey(positions, prepared, additions, threads)
-    refuse(frame, positions, found, prepared, ALWAYS if leverage_limit == "filter" else tuple(Refusal)[1:])
-    if leverage_limit == "filter" and found.refusals.any():
-        frame, adjustments, positions = _without(found.refusals > 0, frame, adjustments, positions)
+    refuse(frame, positions, found, prepared, ALWAYS if leverage_limit == "filter" else (*ALWAYS, *BEYOND))
+    rejected, beyond = found.refused_for(Refusal.BELOW_MAINTENANCE), found.refused_for(*BEYOND)
+    if beyond.any():
+        frame, adjustments, positions = _without(beyond, frame, adjustments, positions)
+        rejected = rejected[~beyond]
     used = found.used if adjustments is None else found.used | _after_changes(adjustments, positions, prepared)
-    return Admitted(frame, adjustments, positions, used)
+    return Admitted(frame, adjustments, positions, used, rejected)
 
 
 @checked
 def admissible(book: Book, market: Market, venue: Venue, conventions: Conventions = USUAL) -> Flags:
-    """Return (positions,) whether the venue's tables allow each position's size and leverage.
+    """Return (positions,) whether the venue's tables allow each position's size, leverage and margin.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def admissible(book: Book, market: Market, venue: Venue, conventions: Convention
         For positions opened when no table was in force.
     """
     prepared = prepare(book, market, venue, conventions)
-    return ~require_tables(book, prepared).refused_for(*BEYOND)
+    return ~require_tables(book, prepared).refused_for(*BEYOND, Refusal.BELOW_MAINTENANCE)
 
 
 def require_tables(book: Book, prepared: Prepared) -> Survey:

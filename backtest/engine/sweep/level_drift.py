@@ -72,7 +72,7 @@ def level_pieces(
             "row": row,
             "from_time": times(moments),
             "until_time": times(until, until != NEVER),
-            "price": numbers(prices),
+            "price": numbers(np.where(admitted.rejected[row], np.nan, prices)),
             "quantity": quantities,
             "last": last,
         }

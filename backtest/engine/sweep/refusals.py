@@ -28,7 +28,7 @@ def refuse(
     positions: Positions,
     found: Survey,
     prepared: Prepared,
-    reasons: Iterable[Refusal] = tuple(Refusal)[1:],
+    reasons: Iterable[Refusal],
 ) -> None:
     """Raise for the first of some reasons that any position is refused for.
 

@@ -124,6 +124,7 @@ def sweep(
             passive.cross(*shared, tested, passive.scratch(), found, begin, stop)
 
     in_chunks(run, admitted.frame.height, threads)
+    outcomes.reject(found._asdict(), admitted.rejected)
     arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
     tiers = outcomes.tiers_of(prepared.rules, groups)
     named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, tiers, OUTCOME_COLUMNS)

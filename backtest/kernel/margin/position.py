@@ -184,6 +184,12 @@ def requirement(rates: Floats, amounts: Floats, held: Segment, price: float) -> 
 
 
 @helper
+def could_not_open(rules: Rules, held: Segment) -> bool:
+    """Return whether the margin of a position is below the maintenance margin at its entry price."""
+    return held.margin < requirement(rules.rate, rules.amount, held, held.entry_price)
+
+
+@helper
 def triggers(rules: Rules, held: Segment, price: float, funding_: float) -> bool:
     """Return whether a position is liquidated at a price, by the direct formula: the definition."""
     equity = formula.equity(

@@ -79,7 +79,9 @@ def obstacle(rules: Rules, held: Segment) -> int:
         return NO_TABLE
     size = tiers.size_at_entry(rules, held.group, held.quantity, held.entry_notional)
     refused = refusal_by_size(rules, held.group, size, held.leverage)
-    return SURVIVED if refused == Refusal.NONE else NOT_ALLOWED
+    if refused != Refusal.NONE or position.could_not_open(rules, held):
+        return NOT_ALLOWED
+    return SURVIVED
 
 
 @helper

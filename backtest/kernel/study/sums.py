@@ -144,7 +144,7 @@ def add_flow(
 ) -> tuple[int, int]:
     """Add rows to the sums that flows need.
 
-    Group key: ``trader_of``, three bits of the outcome, and one each for liquidated, ambiguous and whether
+    Group key: ``trader_of``, four bits of the outcome, and one each for liquidated, ambiguous and whether
     there is a time, which is their moment.
 
     Parameters
@@ -173,7 +173,7 @@ def add_flow(
             return row, TOO_LARGE
         time = rows.time[row]
         known = time != NO_TIME
-        code = trader_of(rows, edges, row, entry) * 8 + np.int64(rows.outcome[row])
+        code = trader_of(rows, edges, row, entry) * 16 + np.int64(rows.outcome[row])
         code = ((code * 2 + fills.liquidated[row]) * 2 + fills.ambiguous[row]) * 2 + known
         group = group_of(groups, count, code, time if known else 0)
         count = max(count, group + 1)
@@ -223,7 +223,7 @@ def add_lives(
     groups: Groups,
     count: int,
 ) -> tuple[int, int]:
-    """Add rows to the number of traders that lived so long, as ``OPENED``.
+    """Add rows to the number of traders that lived so long, as ``OPENED``; rejected positions did not.
 
     Group key: ``trader_of``, three bits of the end, and one for whether its time is known;
     their moment is the duration, rounded up to whole ``step`` (ms).
@@ -236,6 +236,8 @@ def add_lives(
     for row in range(begin, total):
         if count == groups.code.shape[0]:
             return row, count
+        if rows.outcome[row] == OutcomeCode.REJECTED:
+            continue
         weight = (rows.weight[row] if rows.has_weight else 1.0) * per_weight
         if weight >= BEYOND:
             return row, TOO_LARGE

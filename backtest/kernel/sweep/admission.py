@@ -10,6 +10,7 @@ import numpy as np
 from backtest.kernel.arrays import NO_TIME, Bars, Funding, Positions, Rules
 from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import formula, lookup, position, tiers
+from backtest.kernel.margin.position import Segment
 from backtest.kernel.sweep.adjustments import Actions, first_adjustment, traded_at
 from backtest.kernel.sweep.passive import held_by
 from backtest.kernel.types import Bytes, Flags, Floats
@@ -19,7 +20,7 @@ LEVERAGE_ALLOWANCE = 1.0 + 1e-9
 
 
 class Refusal(IntEnum):
-    """Why a position is not swept, in the order that reasons are reported."""
+    """Why a position is not swept, in the order that reasons are reported. The last is an outcome, no error."""
 
     NONE = 0
     BEFORE_HISTORY = 1
@@ -29,6 +30,7 @@ class Refusal(IntEnum):
     BEYOND_LEVERAGE = 5
     GROWS_BEYOND_TABLE = 6
     GROWS_BEYOND_LEVERAGE = 7
+    BELOW_MAINTENANCE = 8
 
 
 class Growth(NamedTuple):
@@ -57,7 +59,9 @@ def survey(
         refused = refusal_of(bars, rules, positions, actions, symbol, group, i)
         refusals[i] = refused
         if refused == Refusal.NONE:
-            flag_trees(bars, funding, rules, positions, used, group, i)
+            held = flag_trees(bars, funding, rules, positions, used, group, i)
+            if position.could_not_open(rules, held):
+                refusals[i] = Refusal.BELOW_MAINTENANCE
 
 
 @helper
@@ -123,8 +127,8 @@ def refusal_by_size(rules: Rules, group: int, size: float, leverage: float) -> i
 @helper
 def flag_trees(
     bars: Bars, funding: Funding, rules: Rules, positions: Positions, used: Flags, group: int, i: int
-) -> None:
-    """Flag the trees that a position's searches may need."""
+) -> Segment:
+    """Flag the trees that a position's searches may need, and return the position as it is opened."""
     symbol = np.int64(positions.symbol[i])
     entry_time = positions.entry_time[i]
     start = lookup.first_bar_at_or_after(bars, symbol, entry_time)
@@ -135,6 +139,7 @@ def flag_trees(
         low, high = position.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
     for tier in range(low, high + 1):
         used[position.tree_of(rules, held, tier)] = True
+    return held
 
 
 @kernel

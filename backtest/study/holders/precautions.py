@@ -119,7 +119,7 @@ def compared(
 
     Returns
     -------
-    A row a way, the book as it is first: ``way, positions, liquidated, stopped`` (counts),
+    A row a way, the book as it is first: ``way, positions`` (opened), ``liquidated, stopped`` (counts),
     ``liquidated_share``, ``margin`` (put in, sum), ``realised_pnl`` (of those that ended, sum), ``lost_share``:
     the sum of losses over the margin put in. NaN without margin.
 
@@ -141,8 +141,9 @@ def compared(
     rows = []
     for way, change in {"as it is": _same, **changes}.items():
         changed = change(book, venue)
-        outcomes = sweep(changed, market, venue, **options)
-        margin = _completed(changed, venue)["margin"].sum()
+        outcomes = sweep(changed, market, venue, **options).filter(pl.col("outcome") != "rejected")
+        opened = pl.col("position_id").is_in(outcomes["position_id"].implode())
+        margin = _completed(changed, venue).filter(opened)["margin"].sum()
         lost = outcomes.select(-pl.col("realised_pnl").clip(upper_bound=0.0).sum()).item()
         rows.append(
             {

@@ -50,6 +50,9 @@ PARTS = ("long_", "short_", "")
 
 EVERY_ROW = pl.lit(True)
 
+#: Positions that were opened: rejected ones belong to no share.
+OPENED = pl.col("outcome") != "rejected"
+
 
 def interval(every: str = "1h") -> pl.Expr:
     """Return the start of the interval of each outcome, as ``time``.
@@ -402,7 +405,7 @@ def run_ranks(flow: pl.DataFrame, hours: int = 3, measure: str = "notional") -> 
 
 @checked
 def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` by count.
+    """Return every ``outcome`` with its ``count`` (positions times weight) and ``share`` of the positions opened.
 
     Examples
     --------
@@ -423,7 +426,8 @@ def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     every = pl.LazyFrame({"outcome": (kind if isinstance(kind, pl.Enum) else Outcome).categories.cast(kind)})
     counts = _weighed(outcomes).group_by("outcome").agg(count=_count())
     full = every.join(counts, on="outcome", how="left", maintain_order="left").fill_null(0.0)
-    return full.with_columns(share=pl.col("count") / pl.col("count").sum()).collect()
+    share = pl.when(OPENED).then(pl.col("count") / pl.col("count").filter(OPENED).sum())
+    return full.with_columns(share=share).collect()
 
 
 @checked
@@ -432,10 +436,10 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
 
     Returns
     -------
-    ``positions`` (times weight) and ``book_notional`` at entry; of these ``liquidated``, ``liquidated_share``
-    by count, ``notional_share`` by entry notional and ``long_part`` of that share which was long;
-    ``liquidated_notional`` at the fill, ``long_share`` of it;
-    ``shortfall`` of the liquidated; ``ambiguous`` and ``unknown`` counts. A share of nothing is NaN.
+    ``positions`` opened (times weight) and their ``book_notional`` at entry; of these ``liquidated``,
+    ``liquidated_share`` by count, ``notional_share`` by entry notional and ``long_part`` of that share which was
+    long; ``liquidated_notional`` at the fill, ``long_share`` of it; ``shortfall`` of the liquidated;
+    ``ambiguous``, ``unknown`` and ``rejected`` counts. A share of nothing is NaN.
 
     Examples
     --------
@@ -453,8 +457,8 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     gone = pl.col("liquidated")
     gone_long = gone & (pl.col("side") == "long")
     flow = _amount("fill_notional", unit, gone)
-    book = _amount("book_notional", unit)
-    opened = _count(of="opened")
+    book = _amount("book_notional", unit, OPENED)
+    opened = _count(OPENED, of="opened")
     _check_condensed(outcomes, unit)
     totals = in_units(outcomes, unit).select(
         positions=opened,
@@ -468,6 +472,7 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
         shortfall=_amount("shortfall", unit, gone),
         ambiguous=_count(pl.col("ambiguous")),
         unknown=_count(pl.col("outcome") == "unknown"),
+        rejected=_count(~OPENED),
     )
     return totals.collect()
 

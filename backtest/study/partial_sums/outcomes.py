@@ -71,8 +71,8 @@ def condense(
     time = times(found.moment, found.code & 1 > 0)
     exact = pl.DataFrame(
         {
-            **trader_columns(symbols, found.code >> 6),
-            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 3 & 7),
+            **trader_columns(symbols, found.code >> 7),
+            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 3 & 15),
             "liquidated": found.code >> 2 & 1 > 0,
             "ambiguous": found.code >> 1 & 1 > 0,
             "outcome_time": time,

@@ -74,10 +74,11 @@ def lives(outcomes: pl.DataFrame, market: Market) -> pl.DataFrame:
     ends = {"interval": market.intervals, "last": market.times[market.firsts[1:] - 1] + market.intervals}
     symbol = pl.col("symbol").cast(pl.String)  # values found by it cost a tenth of a join
     gaps = market.gaps().filter("long").select("symbol", outcome_time="end", gap_start="start")
+    opened = outcomes.lazy().filter(pl.col("outcome") != "rejected")
     if gaps.is_empty():
-        rows = outcomes.lazy().with_columns(gap_start=pl.lit(None, Time))
+        rows = opened.with_columns(gap_start=pl.lit(None, Time))
     else:
-        rows = outcomes.lazy().join(gaps.lazy(), on=["symbol", "outcome_time"], how="left", maintain_order="left")
+        rows = opened.join(gaps.lazy(), on=["symbol", "outcome_time"], how="left", maintain_order="left")
     ended_at = (
         pl.when(pl.col("outcome").is_in(INSIDE_A_BAR))
         .then(pl.col("outcome_time").dt.epoch("ms") + pl.col("interval"))
