@@ -333,6 +333,7 @@ def position_kinds() -> Iterator[Kind]:
     yield bad_column("ids with a point", position_id=pl.Series([1.0, 2.0, 3.0]))
     yield bad_column("exit times without a zone", exit_time=unzoned)
     yield bad_column("an exit before the entry", exit_time=hours(5, 1, 5))
+    yield bad_column("an exit price without an exit time", exit_price=39_000.0)
     yield bad_column("a stop on the winning side", stop_price=pl.Series([39_000.0, 39_000.0, None]))
     yield bad_column("a stop that is NaN", stop_price=pl.Series([39_000.0, math.nan, None]))
     yield bad_column("a take-profit on the losing side", take_profit_price=pl.Series([39_000.0, 39_000.0, None]))

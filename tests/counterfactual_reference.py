@@ -22,7 +22,7 @@ class Flow:
     """One event: what a position, an opening or the needs at a leg's end executed."""
 
     bar: int
-    leg: int | None  #: +1 down, -1 up, None at the opening
+    leg: int | str | None  #: +1 down, -1 up, None at the opening; "actions" or "exits" of holders
     who: Any
     s: int
     price: float
@@ -38,14 +38,18 @@ class Merged(World):
     parted: bool = False
     ahead: list[Flow] = field(default_factory=list)  #: facts of the leg that have not happened yet
 
-    def of(self, leg: int | None, s: int | None = None) -> list[Flow]:
+    def of(self, leg: int | str | None, s: int | None = None) -> list[Flow]:
         return [f for f in self.facts or [] if f.bar == self.bar and f.leg == leg and s in (None, f.s)]
 
     def after_opening(self, s: int, executed: float) -> None:
-        own = self.of(None, s)
+        self.after_stage(None, s, executed)
+
+    def after_stage(self, what: str | None, s: int, executed: float) -> None:
+        own = self.of(what, s)
         if executed or own:
             if executed:
-                self.flow.append(Flow(self.bar, None, OPENING, s, self.traded.open * self.g, executed))
+                price = self.traded.close if what == "exits" else self.traded.open
+                self.flow.append(Flow(self.bar, what, OPENING, s, price * self.g, executed))
             if self.facts is not None:
                 self.move_mark(s, executed - sum(f.notional for f in own))
 

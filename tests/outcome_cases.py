@@ -10,7 +10,12 @@ from backtest.schemas.frames import KindOfContract
 
 
 def with_kinds(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """Return outcomes with ``contract_kind`` by symbol, linear where it is not told, and ``entry_notional``."""
+    """Return outcomes with ``contract_kind`` by symbol, linear where it is not told, and what follows."""
+    if {"liquidated", "ambiguous"} <= set(outcomes.columns):
+        gone, ambiguous = pl.col("liquidated"), pl.col("ambiguous")
+        outcomes = outcomes.with_columns(
+            certainly_liquidated=gone & ~ambiguous, possibly_liquidated=gone | ambiguous
+        )
     told = pl.col("symbol").replace_strict(kinds or {}, default="linear", return_dtype=KindOfContract)
     named = outcomes.with_columns(contract_kind=told)
     if "entry_price" not in named.columns:

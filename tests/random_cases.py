@@ -36,6 +36,9 @@ SIX_HOURS = 6 * 3600 * 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER = -1
 
+#: Prices of a bar that recorded exits are put at.
+OHL = ("open", "low", "high")
+
 
 class Case(NamedTuple):
     """Everything a sweep is given; ``options`` are keywords of the reference."""
@@ -167,6 +170,26 @@ def random_case(rng: Rng, count: int = 300) -> Case:
     remainder = str(rng.choice(["returned", "returned", "fund", "shared"]))
     venue = Venue(name="random", title="Random", contracts=contracts, remainder=remainder, release=release)
     return Case(bars_of(histories), funding_of(histories), positions, adjustments, venue, options)
+
+
+def with_recorded_exits(case: Case, rng: Rng) -> Case:
+    """Return a case in which some exits have a price, of their bar or anywhere, and exit bars may be tested."""
+    if "exit_time" not in case.positions.columns:
+        return case._replace(options=case.options | {"exit_bar": "tested"})
+    near = case.bars.select("symbol", "time", "open", "low", "high").sort("time")
+    rows = case.positions.sort("exit_time").join_asof(
+        near, left_on="exit_time", right_on="time", by="symbol", check_sortedness=False
+    )
+    anywhere = pl.col("entry_price") * pl.Series(np.exp(rng.normal(0, 0.1, rows.height)))
+    kind = pl.Series(rng.integers(0, 6, rows.height))
+    price = pl.when(kind < 3).then(pl.coalesce(*(pl.when(kind == k).then(name) for k, name in enumerate(OHL))))
+    price = price.otherwise(pl.when(kind == 3).then(anywhere))
+    prices = rows.select(
+        "position_id", exit_price=pl.when(pl.col("exit_time").is_not_null() & (price > 0)).then(price)
+    )
+    positions = case.positions.join(prices, on="position_id", maintain_order="left")
+    exit_bar = str(rng.choice(["untested", "tested"]))
+    return case._replace(positions=positions, options=case.options | {"exit_bar": exit_bar})
 
 
 def random_options(rng: Rng, extra: list[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 from reference import (
+    Hidden,
     History,
     Life,
     Rules,
@@ -26,6 +27,7 @@ from reference import (
     rows_of,
     table_for,
 )
+from replay_edge_reference import Edges, scaled
 
 Row = dict[str, Any]
 
@@ -61,6 +63,8 @@ class Position:
     fees: int = 0
     begun: int = 0
     rounds: int = 0
+    due: bool = False  #: its exit is
+    opening_only: int = -1  #: the bar that it leaves inside
     out: bool = False  #: an order was not filled whole: no rounds are left
     spent: tuple[int, int] = (-1, 0)
     share: float = 1.0  #: that neither procedure nor deleveraging has closed
@@ -97,7 +101,7 @@ class Inventory:
 
 
 @dataclass
-class World:
+class World(Edges):
     """A replay in the making: one symbol."""
 
     history: History
@@ -166,7 +170,8 @@ class World:
     # a bar
 
     def step(self, bar: int) -> None:
-        self.bar, history, own = bar, self.history, self.venue.procedure
+        self.bar = bar
+        history, own = self.history, self.venue.procedure
         if self.decaying:
             elapsed = history.times[bar] - history.times[bar - 1]
             self.decaying *= 0.5 ** (elapsed / (self.impact.half_life_seconds * 1000))
@@ -189,21 +194,21 @@ class World:
                         self.lose(p)
                 self.waiting = {1: [], -1: []}
         self.resume()
+        before = dict(self.executed)
         for p in sorted(self.positions, key=lambda p: p.id):
             if p.status == "waiting" and history.first_opening(p.row["entry_time"]) == bar:
                 self.enter(p)
-        for p in self.positions:
-            for change in p.life.changes_at(bar):
-                if p.status == "held":
-                    self.adjust(p, change)
-        for p in sorted(self.positions, key=lambda p: p.id):
-            if p.status == "held" and p.life.exits_at(bar):
-                self.leave(p, self.funding_at(p.row["exit_time"]))
+                self.settle_entry_bar(p)
+        self.act()
+        self.after("actions", before)
         traded = self.traded
         low_first = traded.open - traded.low < traded.high - traded.open
         self.first_waves.append(0)
         for s in (1, -1) if low_first else (-1, 1):
             self.cross(s)
+        before = dict(self.executed)
+        self.leave_bar()
+        self.after("exits", before)
         self.funds.append(self.cash["fund"])
         self.offsets.append(self.permanent + self.decaying)
 
@@ -213,9 +218,6 @@ class World:
 
     def funding_in_bar(self, bar: int) -> float:
         return self.sums[sum(1 for charged in self.history.charged_at if charged <= bar)]
-
-    def funding_at(self, time: int) -> float:
-        return self.sums[sum(1 for effective in self.history.effective if effective <= time)]
 
     def watch_fund(self) -> None:
         own, time, fund = self.venue.procedure, self.history.times[self.bar], self.cash["fund"]
@@ -242,8 +244,9 @@ class World:
         self.post("traders", "market", cost)
         self.trading_fee(p, self.notional(p.seg.q, p.seg.E))
 
-    def adjust(self, p: Position, change: Row) -> None:
-        opening, F = self.history.series["mark"][self.bar].open * self.g, self.funding_at(change["time"])
+    def adjust(self, p: Position, change: Row, mark: float | None = None) -> None:
+        mark = self.history.series["mark"][self.bar].open if mark is None else mark
+        opening, F = mark * self.g, self.funding_at(change["time"])
         price = opening if change.get("price") is None else change["price"] * self.g
         part, margin = (change.get("quantity_change") or 0.0) * p.share, change.get("margin_change")
         change = change | {"quantity_change": part, "price": price}
@@ -274,9 +277,6 @@ class World:
             self.trading_fee(p, self.notional(-part, price))
         p.balance += self.units(added)
         p.pocket -= self.units(added)
-
-    def leave(self, p: Position, F: float) -> None:
-        self.close(p, "exited", self.history.series["mark"][self.bar].open * self.g, F)
 
     def close(self, p: Position, outcome: str, price: float, F: float) -> None:
         self.pay_funding(p, F)
@@ -371,6 +371,8 @@ class World:
 
     def event(self, p: Position, s: int) -> Any:
         """Return what happens to a position in the bar, if the side of the bar being walked shows it."""
+        if p.opening_only == self.bar:
+            return None
         g = self.g
         traded = scaled(self.traded, g)
         watched = scaled(self.history.series[self.rules.stop_series][self.bar], g)
@@ -387,15 +389,17 @@ class World:
         return first.outcome, first.price, fill
 
     def trigger(self, p: Position, price: float) -> None:
-        traded = self.traded
-        opening = traded.open * self.g
+        opening = self.traded.open * self.g
         tau = opening if p.s * opening <= p.s * price else price
-        base = tau
+        self.liquidate(p, tau, self.base_of(p, tau, self.bar))
+
+    def base_of(self, p: Position, tau: float, bar: int) -> float:
+        """Return the price of an order before impact, that triggered at ``tau`` in a bar."""
         if self.rules.fill_price == "last_close":
-            base = self.history.series["last"][self.bar].close * self.g
+            return self.history.series["last"][bar].close * self.g
         if self.rules.fill_price == "last_extreme":
-            base = self.history.series["last"][self.bar].worst(p.s) * self.g
-        self.liquidate(p, tau, base)
+            return self.history.series["last"][bar].worst(p.s) * self.g
+        return tau
 
     def move_mark(self, s: int, executed: float) -> None:
         impact = self.impact
@@ -798,10 +802,8 @@ class World:
             self.waiting[s] = []
             for p in waiting:
                 self.liquidate(p, opening, opening)
-                exit_time = p.row.get("exit_time")
-                late = exit_time is not None and self.history.first_opening(exit_time) < self.bar
-                if p.status == "held" and late:
-                    self.leave(p, self.now)
+                if p.status == "held" and p.due:
+                    self.leave(p, self.now, self.bar, recorded=False)
             held = self.inventory[s].lots - sum(need.lots for need in self.needs if need.who is None)
             if held > 0 and own.unwind != "hold":
                 lots = held
@@ -814,6 +816,14 @@ class World:
             self.after_opening(s, self.executed[s] - before)
 
     def after_opening(self, s: int, executed: float) -> None:
+        self.move_mark(s, executed)
+
+    def after(self, what: str, before: dict[int, float]) -> None:
+        """Move the mark by what actions, or exits inside the bar, executed of each side."""
+        for s in (1, -1):
+            self.after_stage(what, s, self.executed[s] - before[s])
+
+    def after_stage(self, what: str, s: int, executed: float) -> None:  # noqa: ARG002
         self.move_mark(s, executed)
 
     # auto-deleveraging
@@ -973,10 +983,6 @@ def shuffled(identity: int, seed: int) -> float:
     return (mixed ^ (mixed >> 15)) / 2147483648.0
 
 
-def scaled(bar: Any, g: float) -> Any:
-    return type(bar)(*(price * g for price in bar))
-
-
 def first_of(life: Life, seg: Segment, traded: Any, watched: Any, funding: float) -> Any:
     """Return what comes first in a bar, by the rules of a sweep."""
     from reference import nearer_of_stop_and_liquidation, place_on_path
@@ -987,9 +993,9 @@ def first_of(life: Life, seg: Segment, traded: Any, watched: Any, funding: float
         return at_open[0]
     if life.rules.trigger_series == life.rules.stop_series:
         events = nearer_of_stop_and_liquidation(events, seg.s)
-    if len(events) > 1 and life.rules.intrabar == "path":
+    if len(events) > 1 and life.rules.hidden.intrabar == "path":
         return min(events, key=place_on_path)
-    return events[0 if life.rules.intrabar == "pessimistic" else -1]
+    return events[0 if life.rules.hidden.intrabar == "pessimistic" else -1]
 
 
 def reference_replay(
@@ -1005,6 +1011,7 @@ def reference_replay(
     gap_limit_ms: int | None,
     fill_price: str = "liquidation_price",
     intrabar: str = "pessimistic",
+    exit_bar: str = "untested",
     trigger_price: str | None = None,
     stop_trigger: str | None = None,
     tiers: Any = "strict",
@@ -1016,7 +1023,8 @@ def reference_replay(
     contract = venue.contracts.get(symbol, venue.default)
     stops = stop_trigger or ("last" if "last_open" in bars.columns else "mark")
     triggers = trigger_price or venue.trigger_price
-    rules = Rules(gap_limit_ms, triggers, stops, fill_price, intrabar, "untested", True, venue.release)
+    hidden = Hidden(False, exit_bar == "tested", intrabar)
+    rules = Rules(gap_limit_ms, triggers, stops, fill_price, hidden, True, venue.release)
     history = History(rows_of(bars, symbol), rows_of(funding, symbol), contract.kind)
     unit = 1e10 if contract.kind == "inverse" else 1e6
     closes = bars["close"].to_list()
@@ -1037,7 +1045,8 @@ def reference_replay(
                      stop=row.get("stop_price"), target=row.get("take_profit_price"))
         )  # fmt: skip
         if seg.could_not_open():
-            world.positions[-1].status = world.positions[-1].outcome = "rejected"
+            p = world.positions[-1]
+            p.status, p.outcome, p.entered = "rejected", "rejected", (None, None)
     for bar in range(len(history.times)):
         world.step(bar)
     for p in world.positions:

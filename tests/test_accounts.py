@@ -185,7 +185,7 @@ def test_command__writes_what_became_of_accounts(tmp_path) -> None:
     code, out, err = run(words, tmp_path)
     assert (code, err) == (0, "")
     assert "Under convention own_worst" in out
-    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    names = sorted(file.name for file in (tmp_path / "out").glob("[!.]*"))
     assert names == ["accounts.parquet", "closed.parquet", "legs.parquet", "steps.parquet", "summary.json"]
     written = pl.read_parquet(tmp_path / "out" / "accounts.parquet")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))

@@ -74,7 +74,7 @@ def plain(outcomes: pl.DataFrame, bars: pl.DataFrame, moment: datetime, move: fl
         mark, ended = marks[row["symbol"]], row["outcome_time"]
         at_opening = row["outcome"] in ("exited", "unknown")
         gone = ended is not None and (ended < moment or (ended == moment and at_opening))
-        if row["entry_time"] > moment or gone:
+        if row["entry_time"] > moment or gone or row["outcome"] == "rejected":
             continue
         kind = KINDS.get(row["symbol"])
         notional = {"inverse": row["quantity"] / mark, "face_value": row["quantity"]}.get(

@@ -84,7 +84,8 @@ def test_sweep__writes_outcomes_and_summary(tmp_path, capsys, bars_file, positio
     assert list(outcomes.columns[-len(OUTCOME_COLUMNS) :]) == list(OUTCOME_COLUMNS)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["outcomes"] == {
-        "liquidated": 1, "stopped": 0, "took_profit": 0, "exited": 0, "open": 2, "unknown": 0
+        "liquidated": 1, "stopped": 0, "took_profit": 0, "exited": 0, "open": 2, "unknown": 0,
+        "rejected": 0
     }  # fmt: skip
     assert summary["inputs"][str(bars_file)] == sha256(bars_file.read_bytes()).hexdigest()
     assert set(summary["inputs"]) == {str(bars_file), str(positions_file), "binance", "binance_tiers.parquet"}

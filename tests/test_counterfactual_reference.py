@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from counterfactual_cases import FRAMES, Two, same, several_symbols, two_policies
 from counterfactual_reference import Merged, reference_counterfactual
+from random_cases import with_recorded_exits
 from test_replay_reference import difference
 
 from backtest.engine.replay.ledger_units import MOST_LOTS
@@ -56,6 +57,25 @@ def test_counterfactual__equals_the_reference_that_asks_every_position_after_eve
         assert found.ledger.select(pl.col("cash", "unrealised", "total").sum()).row(0) == (0, 0, 0), title
         assert (found.fund["fund"] >= 0).all(), title
     assert moved > MARKETS / 4
+
+
+def test_counterfactual__equals_the_reference_where_holders_leave_inside_bars() -> None:
+    left = 0
+    for number in range(MARKETS):
+        rng = np.random.default_rng([number, 79])
+        two = two_policies(rng)
+        if two is None:
+            continue
+        two = two._replace(case=with_recorded_exits(two.case, rng))
+        facts = two.facts()
+        found = two.replayed(two.policy, two.policy_fund, two.impact, facts=facts.flow)
+        known, expected = referred(two)
+        assert not difference(facts, known), f"{number}: facts: {difference(facts, known)}"
+        assert not difference(found, expected), f"{number}: {difference(found, expected)}"
+        same_world = two.replayed(two.venue, two.fund, two.impact, facts=facts.flow)
+        assert (same_world.impact["offset"] == 0).all(), number
+        left += found.flow["stage"].is_in(["actions", "exits"]).sum()
+    assert left > 0 or MARKETS < 10
 
 
 @pytest.mark.parametrize("number", [1148, 5377])

@@ -20,7 +20,7 @@ KINDS = {"BTCUSD": "inverse", "YES": "face_value"}
 def random_outcomes(seed: int = 0, rows: int = 2_000, weighted: bool = True) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     minutes = int((END - START).total_seconds() // 60)
-    outcome = rng.choice(Outcome.categories.to_list(), rows, p=[0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    outcome = rng.choice(Outcome.categories.to_list(), rows, p=[0.5, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])
     times = [START + timedelta(minutes=int(minute)) for minute in rng.integers(0, minutes + 1, rows)]
     entry_price = rng.uniform(20_000, 60_000, rows)
     frame = pl.DataFrame(
@@ -241,7 +241,7 @@ def test_tally__counts_every_outcome():
 
 def test_summary__equals_adding_up_rows():
     outcomes = random_outcomes()
-    rows = list(outcomes.iter_rows(named=True))
+    rows = [row for row in outcomes.iter_rows(named=True) if row["outcome"] != "rejected"]
     gone = [row for row in rows if row["liquidated"]]
     book = sum(row["weight"] * notional_at_entry(row) for row in rows)
     notional = sum(row["weight"] * row["fill_notional"] for row in gone)
@@ -257,8 +257,12 @@ def test_summary__equals_adding_up_rows():
         "liquidated_notional": notional,
         "long_share": longs / notional,
         "shortfall": sum(row["weight"] * row["shortfall"] for row in gone),
-        "ambiguous": sum(row["weight"] for row in rows if row["ambiguous"]),
+        **{
+            name: sum(row["weight"] for row in outcomes.iter_rows(named=True) if row[name])
+            for name in ("certainly_liquidated", "possibly_liquidated", "ambiguous")
+        },
         "unknown": sum(row["weight"] for row in rows if row["outcome"] == "unknown"),
+        "rejected": sum(row["weight"] for row in outcomes.iter_rows(named=True) if row["outcome"] == "rejected"),
     }
     assert flow.summary(outcomes).row(0, named=True) == pytest.approx(expected, rel=1e-7, abs=1)
 

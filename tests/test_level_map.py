@@ -87,10 +87,12 @@ def test_position_entered_inside_the_last_bar__may_be_overdue() -> None:
         entry_time=pl.lit(START + timedelta(minutes=90)).cast(pl.Datetime("ms", "UTC")), entry_price=pl.lit(100.0),
         side=pl.lit("long"), leverage=pl.lit(10.0), quantity=pl.lit(1.0), weight=pl.lit(1.0),
     )  # fmt: skip
-    short = Market(bars)
-    found = level_map(without_drift(Book(late), short, venue()), short, "A")
-    assert found.bars.is_empty()
-    assert found.overdue == pytest.approx(90.45, abs=0.01)
+    for last, overdue in ((80.0, 0.0), (100.0, 90.45)):  # the price that triggers, at the last close
+        prices = {f"last_{name}": pl.lit(last) for name in ("open", "high", "low", "close")}
+        short = Market(bars.with_columns(**prices))
+        found = level_map(without_drift(Book(late), short, venue(), trigger_price="last"), short, "A")
+        assert found.bars.is_empty()
+        assert found.overdue == pytest.approx(overdue, abs=0.01)
 
 
 def test_thinning_book__waits_for_what_is_left() -> None:

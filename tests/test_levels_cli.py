@@ -96,7 +96,7 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
         pl.read_parquet(out / "map.parquet")["notional"].sum()
     )
     summary = json.loads((out / "summary.json").read_text())
-    assert set(summary["inputs"]) == {str(bars_file), str(recorded_file), "binance"}
+    assert set(summary["inputs"]) == {str(bars_file), str(recorded_file), "binance", "binance_tiers.parquet"}
     assert summary["arguments"]["caption"] == "mine"
     printed = capsys.readouterr().out
     for part in (

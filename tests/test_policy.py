@@ -186,7 +186,8 @@ def test_a_row__is_a_sweep_and_sums_over_its_rows(policies: pl.DataFrame) -> Non
         **chosen, fill="worst_price", liquidation_fee=0.005, fund=1_000.0, procedure="returned"
     ).row(0, named=True)  # fmt: skip
     rules = venue().with_(basis="entry").with_(rate_scale=2.0, maximum_leverage=20.0, remainder="returned")
-    capped = under_cap(BOOK, venue(), 20.0, "same_margin")
+    admitted = intended("mixed", BOOK, HISTORY, venue(), GRID).admitted
+    capped = under_cap(admitted, venue(), 20.0, "same_margin")
     outcomes = sweep(
         capped, HISTORY.market.with_last_price(), rules, fill_price="last_extreme", stop_trigger="mark"
     )
@@ -242,6 +243,11 @@ def test_another_settlement__is_given_the_run_and_says_what_it_leaves_out() -> N
     assert doubled["adl"].to_list() == (2 * plain["adl"]).to_list()
 
 
+def ended(outcomes: pl.DataFrame) -> set[int]:
+    """Return the positions that rules liquidated, or did not let open."""
+    return set(outcomes.filter(pl.col("liquidated") | (pl.col("outcome") == "rejected"))["position_id"])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_liquidated_sets__are_nested_under_nested_maintenance_and_caps(seed: int) -> None:
     market = random_market(seed=seed)
@@ -249,14 +255,14 @@ def test_liquidated_sets__are_nested_under_nested_maintenance_and_caps(seed: int
     before: set[int] = set()
     for scale in (0.5, 1.0, 1.5, 3.0):
         rules = venue().with_(rate_scale=scale)
-        gone = set(sweep(book, market, rules).filter("liquidated")["position_id"])
+        gone = ended(sweep(book, market, rules))
         assert before <= gone
         before = gone
     for response in RESPONSES:
         before = set()
         for cap in (2.0, 5.0, 20.0, 100.0):
             capped = under_cap(book, venue(), cap, response)
-            gone = set(sweep(capped, market, venue()).filter("liquidated")["position_id"])
+            gone = ended(sweep(capped, market, venue()))
             assert before <= gone
             before = gone
 
@@ -268,10 +274,9 @@ def test_positions_too_large_for_any_rule__are_left_out_under_all_of_them() -> N
     )
     grid = Grid(caps=(None, 10.0), rate_scales=(1.0, 4.0))  # four times 30 % leaves no third tier
     book = intended("large", Book(large), HISTORY, venue(), grid)
-    assert (
-        len(book.admitted)
-        == len(book.book) - large.select((pl.col("quantity") * pl.col("entry_price") > 1e5).sum()).item()
-    )
+    small = Book(large.filter(pl.col("quantity") * pl.col("entry_price") <= 1e5))
+    strictest = sweep(small, HISTORY.market, venue().with_(rate_scale=4.0), leverage_limit="cap")
+    assert len(book.admitted) == (strictest["outcome"] != "rejected").sum()
     rows = pl.concat([evaluate(HISTORY, book, venue(), rules=rules, grid=grid) for rules in grid.rules()])
     assert rows["refused_share"].n_unique() == 1
     assert rows["refused_share"][0] == pytest.approx(1 - len(book.admitted) / len(book.book))

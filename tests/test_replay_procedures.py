@@ -256,15 +256,16 @@ def test_btcmex__the_fund_gets_60_of_a_fill_at_3060() -> None:
 
 
 def test_takeover__never_pays_a_price_there_cannot_be() -> None:
-    """A long from 0.2 with 0.22 of margin and 0.3 of maintenance: bankrupt at -0.02, liquidated at once."""
+    """A long from 0.2 with 0.22 of margin left and 0.3 of maintenance: bankrupt at -0.02, liquidated at once."""
     table = TierTable(name="one rate", model="flat", rates=[0.3])
     contract = Contract(symbol="EVENT", tables=(table,), kind="face_value", basis="entry")
     venue = Venue(name="odds", title="Odds", contracts={"EVENT": contract}).with_(
         adl_trigger="never", rounds=1, slices="takeover", step="fraction", remainder="returned", unwind="hold"
     )
     path = market((0.2,) * 4, (0.2, 0.2, 0.05, 0.05), symbol="EVENT")
-    row = {"entry_price": 0.2, "quantity": 100.0, "margin": 22.0, "leverage": 100 / 22}
-    found = replay(book(row, symbol="EVENT"), path, venue)
+    row = {"entry_price": 0.2, "quantity": 100.0, "margin": 31.0, "leverage": 100 / 22}
+    taken = pl.DataFrame({"position_id": [0], "time": [NOON + MINUTE], "margin_change": [-9.0]})
+    found = replay(Book(book(row, symbol="EVENT").positions, taken), path, venue)
     assert found.outcomes["fill_price"].item() == 0
     assert found.outcomes["realised_pnl"].item() == -20  # all that can be lost; 2 of margin go back
     assert_closes(found)

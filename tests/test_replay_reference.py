@@ -7,7 +7,7 @@ import os
 import numpy as np
 import polars as pl
 import pytest
-from random_cases import with_additions
+from random_cases import with_additions, with_recorded_exits
 from replay_cases import Coupled, coupled_case, few, taking_over
 from replay_reference import World, reference_replay
 
@@ -151,6 +151,18 @@ def test_replay__equals_the_reference_where_steps_are_taken_over() -> None:
         rng = np.random.default_rng([number, 9])
         coupled = taking_over(coupled_case(rng), rng)
         assert_equal_to_the_reference(coupled, f"taking_over with default_rng([{number}, 9])")
+
+
+def test_replay__equals_the_reference_where_exits_are_recorded() -> None:
+    for number in range(MARKETS // 2):
+        seed = [23, number]
+        rng = np.random.default_rng(seed)
+        coupled = coupled_case(rng)
+        if coupled.case.positions.is_empty():
+            continue
+        recorded = with_recorded_exits(coupled.case, rng)
+        coupled = coupled._replace(case=recorded)
+        assert_equal_to_the_reference(coupled, f"recorded exits with default_rng({seed})", 1 + number % 2)
 
 
 def test_replay__equals_the_reference_where_positions_grow() -> None:

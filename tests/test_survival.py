@@ -207,4 +207,4 @@ def test_lives__end_with_their_bar_their_gap_or_the_history() -> None:
     assert frame.select(outcomes.columns).equals(outcomes)
     with pytest.raises(DataError, match="decay before they end"):
         lives(outcomes.with_columns(surviving_weight=1.0), market)
-    assert set(Outcome.categories) - {"open", "unknown"} == set(CAUSES)
+    assert set(Outcome.categories) - {"open", "unknown", "rejected"} == set(CAUSES)

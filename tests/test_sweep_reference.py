@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from random_cases import Case, random_case, with_additions
+from random_cases import Case, random_case, with_additions, with_recorded_exits
 from reference import reference_outcomes
 
 from backtest import Book, Market, Venue, sweep
@@ -86,6 +86,9 @@ def test_sweep__equals_the_bar_by_bar_reference(batch: int) -> None:
         seed = [batch, number]
         case = random_case(np.random.default_rng(seed), A_CASE)
         title = f"random_case(default_rng({seed}), {A_CASE})"
+        if number % 2:
+            case = with_recorded_exits(case, np.random.default_rng([*seed, 1]))
+            title = f"with_recorded_exits({title}, default_rng({[*seed, 1]}))"
         assert_same(case, expected=referred(case), found=swept(case, 1 + number % 2), title=title)
 
 
@@ -395,6 +398,35 @@ SCENARIOS = [
         position={"entry_time": 1.5},
     ),
     Scenario(
+        "the close of an entry bar came after the entry",
+        [FLAT, (100, 101, 70, 75), (75, 100, 75, 100)],
+        {"outcome": "liquidated", "outcome_time": 1, "outcome_until": 2, "fill_price": 80, "ambiguous": False}
+        | {"certainly_liquidated": True, "possibly_liquidated": True},
+        position={"entry_time": 1.5},
+    ),
+    *(
+        Scenario(
+            f"a close that {what} inside the entry bar would have survived liquidates, and is ambiguous",
+            [FLAT, (100, 101, 70, 79), (100, 100, 100, 100)],
+            {"outcome": "liquidated", "outcome_time": 1, "ambiguous": True}
+            | {"certainly_liquidated": False, "possibly_liquidated": True},
+            position={"entry_time": 1.25},
+            funding=funding,
+            adjustments=adjustments,
+        )
+        for what, funding, adjustments in (
+            ("a stamp", [(1.5, -0.0625)], []),
+            ("added margin", [], [(1.5, 10.0, 0.0)]),
+        )
+    ),
+    Scenario(
+        "a stop between the entry and a close beyond the liquidation price comes first",
+        [FLAT, (100, 101, 70, 75), FLAT],
+        {"outcome": "stopped", "outcome_time": 1, "fill_price": 90, "ambiguous": False}
+        | {"possibly_liquidated": False},
+        position={"entry_time": 1.5, "stop_price": 90.0},
+    ),
+    Scenario(
         "a tested entry bar liquidates, and the row is ambiguous too",
         [FLAT, (70, 101, 70, 100), FLAT],
         {"outcome": "liquidated", "outcome_time": 1, "fill_price": 80, "ambiguous": True},
@@ -609,10 +641,94 @@ SCENARIOS = [
         release="keep",
     ),
     Scenario(
-        "a bar is tested up to an exit inside it, and liquidation wins over that exit",
+        "of a bar that an exit lies inside the low does not count: it may have come later",
         [FLAT, (100, 100, 80, 100), FLAT],
-        {"outcome": "liquidated", "outcome_time": 1},
+        {"outcome": "exited", "outcome_time": 2, "outcome_until": 3, "ambiguous": True}
+        | {"certainly_liquidated": False, "possibly_liquidated": True},
         position={"exit_time": 1.5},
+    ),
+    Scenario(
+        "of a tested bar that an exit lies inside it does",
+        [FLAT, (100, 100, 80, 100), FLAT],
+        {"outcome": "liquidated", "outcome_time": 1, "outcome_until": 2, "ambiguous": True}
+        | {"certainly_liquidated": False, "possibly_liquidated": True},
+        position={"exit_time": 1.5},
+        options={"exit_bar": "tested"},
+    ),
+    Scenario(
+        "the opening of a bar that an exit lies inside counts",
+        [FLAT, (79, 100, 79, 100), FLAT],
+        {"outcome": "liquidated", "outcome_time": 1, "fill_price": 79, "ambiguous": False}
+        | {"certainly_liquidated": True, "possibly_liquidated": True},
+        position={"exit_time": 1.5},
+    ),
+    Scenario(
+        "the opening at which an exit acts is tested before it",
+        [FLAT, FLAT, (70, 100, 70, 100)],
+        {"outcome": "liquidated", "outcome_time": 2, "fill_price": 70, "realised_pnl": -30, "ambiguous": False}
+        | {"certainly_liquidated": True},
+        position={"exit_time": 2.0},
+    ),
+    Scenario(
+        "and where the exit lies inside the bar before, it may have come earlier",
+        [FLAT, FLAT, (70, 100, 70, 100)],
+        {"outcome": "liquidated", "outcome_time": 2, "fill_price": 70, "ambiguous": True}
+        | {"certainly_liquidated": False, "possibly_liquidated": True},
+        position={"exit_time": 1.5},
+    ),
+    Scenario(
+        "a long of 50x entered at 21:05 and left at 21:45 in one hourly bar loses its margin and no more",
+        [FLAT, (100, 100.5, 94.0, 94.89), (94.89, 96, 94, 95)],
+        {"outcome": "liquidated", "outcome_time": 120, "outcome_until": 180, "realised_pnl": -2}
+        | {"fill_price": 94.89, "ambiguous": True}
+        | {"certainly_liquidated": False, "possibly_liquidated": True},
+        minutes=[0, 60, 120],
+        position={"entry_time": 65.0, "exit_time": 105.0, "margin": 2.0},
+        table={"rates": [0.004]},
+    ),
+    Scenario(
+        "an exit filled beyond bankruptcy costs the margin, and the rest is shortfall",
+        [FLAT, (100, 100, 20, 30), FLAT],
+        {"outcome": "exited", "fill_price": 50, "realised_pnl": -40, "shortfall": 10, "ambiguous": True},
+        position={"exit_time": 1.5, "exit_price": 50.0},
+    ),
+    *(
+        Scenario(
+            f"a recorded exit beyond the liquidation price, {trigger} triggering",
+            [FLAT, (100, 100, 90, 95), FLAT],
+            {"outcome": outcome, "outcome_time": 1, "fill_price": fill, "ambiguous": outcome == "exited"}
+            | {"certainly_liquidated": outcome == "liquidated"},
+            position={"exit_time": 1.5, "exit_price": 75.0},
+            last=[FLAT, (100, 100, 90, 95), FLAT],
+            options={"trigger_price": trigger},
+        )
+        for trigger, outcome, fill in (("mark", "exited", 75), ("last", "liquidated", 80))
+    ),
+    Scenario(
+        "a recorded exit in the last bar takes effect",
+        [FLAT, (100, 110, 90, 95)],
+        {"outcome": "exited", "outcome_time": 1, "outcome_until": 2, "fill_price": 105, "realised_pnl": 5},
+        position={"exit_time": 1.5, "exit_price": 105.0},
+    ),
+    Scenario(
+        "a part closed in the bar of a recorded exit is closed at its price",
+        [FLAT, (100, 110, 90, 95), FLAT],
+        {"outcome": "exited", "outcome_time": 1, "fill_price": 105, "realised_pnl": 5, "fill_notional": 52.5},
+        position={"exit_time": 1.75, "exit_price": 105.0},
+        adjustments=[(1.5, 0.0, -0.5)],
+    ),
+    Scenario(
+        "the opening at which margin is added is tested before it is",
+        [FLAT, FLAT, (78, 100, 78, 100)],
+        {"outcome": "liquidated", "outcome_time": 2, "fill_price": 78, "ambiguous": False},
+        adjustments=[(2.0, 50.0, 0.0)],
+    ),
+    Scenario(
+        "margin added inside the bar before may have come in time",
+        [FLAT, FLAT, (78, 100, 78, 100)],
+        {"outcome": "liquidated", "outcome_time": 2, "fill_price": 78, "ambiguous": True}
+        | {"certainly_liquidated": False, "possibly_liquidated": True},
+        adjustments=[(1.5, 50.0, 0.0)],
     ),
     Scenario(
         "the bar of an exit is not tested",
@@ -718,8 +834,8 @@ SCENARIOS = [
     Scenario(
         "an inverse contract's funding is per coin",
         [(128, 128, 128, 128), (64, 128, 64, 100)],
-        {"outcome": "exited", "funding_paid": 0.125, "equity_at_fill": 1.5 - 1 - 0.125, "fill_price": 64},
-        position={"entry_price": 128.0, "quantity": 128.0, "margin": 1.5, "exit_time": 1.0},
+        {"outcome": "exited", "funding_paid": 0.125, "equity_at_fill": 2.5 - 1 - 0.125, "fill_price": 64},
+        position={"entry_price": 128.0, "quantity": 128.0, "margin": 2.5, "exit_time": 1.0},
         contract={"kind": "inverse"},
         funding=[(1.0, 0.0625)],
     ),
@@ -895,8 +1011,9 @@ SCENARIOS = [
 def test_sweep_and_reference__do_what_the_model_says(scenario: Scenario, engine: Any) -> None:
     outcome = engine(scenario.case()).row(0, named=True)
     expected = dict(scenario.expected)
-    if expected.get("outcome_time") is not None:
-        expected["outcome_time"] = at(expected["outcome_time"])
+    for name in ("outcome_time", "outcome_until"):
+        if expected.get(name) is not None:
+            expected[name] = at(expected[name])
     assert {name: outcome[name] for name in expected} == expected
 
 

@@ -176,9 +176,9 @@ def test_check__the_inside_of_the_bars_of_entry_and_exit_is_possible_only() -> N
             certain,
             possible,
         )
-    late = log(entry_time=[at(3.5)], exit_time=[at(4.5)], exit_price=40_000.0)
+    late = log(entry_time=[at(3.5)], exit_time=[at(4.5)], exit_price=40_000.0)  # the close came after the entry
     row = trades.check(late, market, venues=[FLAT], leverages=[20]).rows.row(0, named=True)
-    assert (row["outcome"], row["possibly_liquidated"], row["possible_time"]) == ("exited", True, at(3))
+    assert (row["outcome"], row["certainly_liquidated"], row["outcome_time"]) == ("liquidated", True, at(3))
     inside = log(entry_time=[at(3)], exit_time=[at(3.5)], exit_price=40_000.0)
     row = trades.check(inside, market, venues=[FLAT], leverages=[20]).rows.row(0, named=True)
     assert (row["outcome"], row["certainly_liquidated"], row["possibly_liquidated"]) == ("exited", False, True)

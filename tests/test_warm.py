@@ -77,13 +77,11 @@ def test_a_notice__goes_to_stderr_unless_it_is_silenced(level) -> None:
 def test_a_notice__takes_the_place_of_progress_on_a_terminal(capsys, monkeypatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     logger = logging.getLogger("backtest")
-    try:
-        notices_above_progress()
-        notices_above_progress()
-        with Clock().stage("replay"):
-            logger.warning("compiling")
-    finally:
-        logger.handlers.clear()
+    monkeypatch.setattr(logger, "handlers", [])
+    notices_above_progress()
+    notices_above_progress()
+    with Clock().stage("replay"):
+        logger.warning("compiling")
     assert capsys.readouterr().err == "replay ...\r\x1b[Kcompiling\n\r\x1b[K"
 
 

@@ -28,7 +28,7 @@ class Book:
         Any frame (polars, pandas, Arrow, columns by name) of ``symbol, side, entry_time, entry_price, quantity``
         and ``margin``, ``leverage`` or both (null in one: it follows from the other); optionally ``position_id``
         (whole numbers or text; rows are numbered from 0 without), ``weight`` (number of equal positions that a
-        row represents), ``exit_time``, ``stop_price``, ``take_profit_price`` (null: none). Other
+        row represents), ``exit_time``, ``exit_price``, ``stop_price``, ``take_profit_price`` (null: none). Other
         columns are carried through to the outcomes.
     adjustments
         ``position_id, time`` and ``margin_change`` (added, or withdrawn where negative), ``quantity_change`` (the
@@ -168,6 +168,10 @@ def _row_rules(positions: pl.DataFrame) -> list[tuple[str, tuple[str, ...], pl.E
     if "exit_time" in positions.columns:
         late = pl.col("exit_time") <= pl.col("entry_time")
         rules.append(("exit_time must lie after entry_time", ("entry_time", "exit_time"), late))
+    if "exit_price" in positions.columns:
+        exit_time = pl.col("exit_time") if "exit_time" in positions.columns else pl.lit(None)
+        alone = pl.col("exit_price").is_not_null() & exit_time.is_null()
+        rules.append(("exit_price needs an exit_time", ("exit_price",), alone))
     if "stop_price" in positions.columns:
         stop = pl.col("stop_price")
         wrong = pl.when(is_long).then(stop >= entry).otherwise(stop <= entry)

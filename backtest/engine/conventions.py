@@ -15,7 +15,7 @@ from backtest.schemas.arguments import converted, spelled
 PriceSeries = Literal["mark", "last", "index"]
 FillPrice = Literal["liquidation_price", "last_close", "last_extreme"]
 Intrabar = Literal["pessimistic", "optimistic", "path"]
-EntryBar = Literal["untested", "tested"]
+EdgeBar = Literal["untested", "tested"]
 LeverageLimit = Literal["error", "cap", "filter"]
 GapLimit = timedelta | Literal["market"] | None
 
@@ -26,7 +26,8 @@ class Changes(TypedDict, total=False):
     trigger_price: PriceSeries | None
     fill_price: FillPrice
     intrabar: Intrabar
-    entry_bar: EntryBar
+    entry_bar: EdgeBar
+    exit_bar: EdgeBar
     stop_trigger: PriceSeries | None
     leverage_limit: LeverageLimit
     tiers: Tiers
@@ -55,7 +56,11 @@ class Conventions:
         Order of events on opposite sides of a bar's open: against the holder, for the holder,
         or by the path open, nearer extreme, other extreme, close.
     entry_bar
-        Whether the bar that an entry falls strictly inside is tested. Rows that depend on it are ``ambiguous``.
+        Whether the highest and lowest price of the bar that an entry falls strictly inside count as prices after
+        the entry. Its close always does. Rows that depend on it are ``ambiguous``.
+    exit_bar
+        Whether those of the bar that an exit falls strictly inside count as prices before the exit. Its opening
+        always does.
     stop_trigger
         The price series stops and take-profits watch; None: the last price where there is one, else the mark.
     leverage_limit
@@ -86,7 +91,8 @@ class Conventions:
     trigger_price: PriceSeries | None = None
     fill_price: FillPrice = "liquidation_price"
     intrabar: Intrabar = "pessimistic"
-    entry_bar: EntryBar = "untested"
+    entry_bar: EdgeBar = "untested"
+    exit_bar: EdgeBar = "untested"
     stop_trigger: PriceSeries | None = None
     leverage_limit: LeverageLimit = "error"
     tiers: Tiers = "strict"

@@ -13,7 +13,7 @@ from backtest.kernel.arrays import Bars, Forest, Funding
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin import formula
 from backtest.kernel.search import min_tree
-from backtest.kernel.sweep.managed import Watched
+from backtest.kernel.sweep.bar_events import Watched
 from backtest.kernel.types import Codes, Flags, Floats, Integers, aligned, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
@@ -54,6 +54,8 @@ def bars_of(market: Market, series: str, fill_price: str, gap_limit: timedelta |
         open=market.prices(series, "open"),
         high=market.prices(series, "high"),
         low=market.prices(series, "low"),
+        close=market.prices(series, "close"),
+        traded=series == "last",
         mark_open=market.prices("mark", "open"),
         fill_long=market.prices(filled_from, fill_long),
         fill_short=market.prices(filled_from, fill_short),
@@ -147,13 +149,13 @@ def forest_of(market: Market, bars: Bars, funding: Funding, book: Rulebook, used
 
 def watched_of(market: Market, series: str, triggers_liquidation: bool) -> Watched:
     """Return the series that stops and take-profits watch, with its trees."""
-    opening, high, low = (market.prices(series, part) for part in ("open", "high", "low"))
+    opening, high, low, close = (market.prices(series, part) for part in ("open", "high", "low", "close"))
     values, symbols = [], []
     for number in range(len(market.symbols)):
         rows = slice(market.firsts[number], market.firsts[number + 1])
         values += [(low[rows], 0.0), (-high[rows], 0.0)]
         symbols += [number, number]
-    return Watched(opening, high, low, _plant(market, values, symbols), triggers_liquidation)
+    return Watched(opening, high, low, close, _plant(market, values, symbols), triggers_liquidation)
 
 
 def _crossing_values(tree: Tree, bars: Bars, funding: Funding, contract: Contract) -> tuple[Floats, float]:

@@ -17,7 +17,8 @@ from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook
 
 #: Types of arrays that hold no float64.
-TYPES = {"outcome": np.uint8, "ambiguous": np.bool_, "begun": np.bool_, "time": np.int64}
+FLAGS = ("ambiguous", "certainly_liquidated", "possibly_liquidated", "begun")
+TYPES = {"outcome": np.uint8, "time": np.int64, **dict.fromkeys(FLAGS, np.bool_)}
 
 #: Amounts and quantities of a replay, zero where nothing happened.
 SUMMED = ("filled", "taken", "deleveraged", "fees", "fund_effect", "clawed", "added", "grown")
@@ -73,13 +74,18 @@ def named(
     tiers : as :func:`tiers_of` returns them
     names : of the columns, in order: those of the arrays, and what follows from them and from the positions
     """
-    found: dict[str, Any] = {name: columns.numbers(array) for name, array in arrays.items()}
+    time, until = arrays["outcome_time"], arrays["outcome_until"]
     opened = entry_notional(contracts)
-    found |= {
+    values = {
+        name: array for name, array in arrays.items() if array.dtype == np.float64 and array.size == time.size
+    }
+    found: dict[str, Any] = {name: columns.numbers(array) for name, array in values.items()} | {
+        **{name: pl.Series(array) for name, array in arrays.items() if array.dtype == np.bool_},
         "outcome": columns.categories(outcome, arrays["outcome"]),
         "liquidated": pl.Series(arrays["outcome"] == OutcomeCode.LIQUIDATED),
-        "outcome_time": columns.times(arrays["outcome_time"]),
-        "entry_notional": opened if arrays["grown"].size == 0 else opened + found["grown"],
+        "outcome_time": columns.times(time),
+        "outcome_until": columns.times(until, time != NO_TIME),
+        "entry_notional": opened if arrays["grown"].size == 0 else opened + columns.numbers(arrays["grown"]),
         "contract_kind": contract_kind(contracts),
         **tiers,
     }

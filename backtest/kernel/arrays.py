@@ -21,6 +21,8 @@ class Bars(NamedTuple):
     open: Floats
     high: Floats
     low: Floats
+    close: Floats
+    traded: bool  #: the series is the last price
     mark_open: Floats  #: (bars,) what exits and adjustments are done at
     fill_long: Floats  #: (bars,) fills that replace the liquidation price, where ``replaced``
     fill_short: Floats
@@ -100,6 +102,8 @@ class Outcomes(NamedTuple):
 
     outcome: Bytes  #: ``OutcomeCode``
     ambiguous: Flags
+    certainly_liquidated: Flags
+    possibly_liquidated: Flags
     time: Integers
     liquidation_price: Floats
     bankruptcy_price: Floats

@@ -14,7 +14,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.population.targets import mean_leverage
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import Side, Time
+from backtest.schemas.frames import OPENED, Side, Time
 
 #: Share of open interest, not of traders, at each leverage: a mean of 9.6, within the 5 to 10 stated of 2021.
 NOTIONAL_MIX = {2.0: 0.25, 3.0: 0.25, 5.0: 0.20, 10.0: 0.15, 20.0: 0.09, 50.0: 0.04, 100.0: 0.02}
@@ -46,9 +46,10 @@ def unit_cohorts(market: Market, venue: Venue, mix: Mapping[float, float], trade
 
 
 def liquidation_bars(own: pl.DataFrame, times: Integers) -> Integers:
-    """Return the bar each cohort is liquidated in; the number of bars where it is not."""
-    moments = own["outcome_time"].to_physical().fill_null(0).to_numpy()
-    return np.where(own["liquidated"].to_numpy(), np.searchsorted(times, moments), times.size)
+    """Return the bar each cohort is gone in: liquidated, or never opened; the number of bars where it is not."""
+    gone = own.select(pl.col("liquidated") | ~OPENED).to_series().to_numpy()
+    moments = own.select(pl.coalesce("outcome_time", "entry_time").to_physical()).to_series().to_numpy()
+    return np.where(gone, np.searchsorted(times, moments), times.size)
 
 
 def tilted(mix: Mapping[float, float], bars: pl.DataFrame, tilt: float) -> dict[str, Floats]:

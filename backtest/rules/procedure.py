@@ -156,7 +156,7 @@ class Impact:
     >>> from backtest import Impact, replay
     >>> linear = Impact(linear=1e-9)  # 1 million of notional costs 0.1 %
     >>> replay(book, market, venue, fund=1e5, impact=linear)
-    Replay(1,000 positions: 591 exited, 344 liquidated, 65 open)
+    Replay(1,000 positions: 601 exited, 334 liquidated, 65 open)
     """
 
     participation: float = np.inf  #: largest share of a bar's volume that liquidations fill, both sides together

@@ -116,7 +116,7 @@ def sweep(
     >>> result.batches, result.rows
     (3, 1000)
     >>> result.outcomes().filter("liquidated").collect().height
-    344
+    334
     """
     if not INTERVAL.fullmatch(every):
         raise ArgumentError(f"must be an interval like 15m, 1h or 1d, is {every!r}", argument="every")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from backtest.schemas.categories import OPENED as OPENED
 from backtest.schemas.categories import KindOfContract as KindOfContract
 from backtest.schemas.categories import Outcome as Outcome
 from backtest.schemas.categories import ReplayOutcome as ReplayOutcome
@@ -68,6 +69,7 @@ POSITIONS = Schema(
         Column("leverage", pl.Float64, POSITIVE, required=False, nullable=True),
         Column("weight", pl.Float64, POSITIVE, required=False),
         Column("exit_time", Time, IN_RANGE, required=False, nullable=True),
+        Column("exit_price", pl.Float64, POSITIVE, required=False, nullable=True),
         Column("stop_price", pl.Float64, POSITIVE, required=False, nullable=True),
         Column("take_profit_price", pl.Float64, POSITIVE, required=False, nullable=True),
     ),
@@ -139,7 +141,10 @@ TRANSFERS = Schema(
 OUTCOME_COLUMNS = {
     "outcome": Outcome,
     "liquidated": pl.Boolean,
+    "certainly_liquidated": pl.Boolean,
+    "possibly_liquidated": pl.Boolean,
     "outcome_time": Time,
+    "outcome_until": Time,
     "liquidation_price": pl.Float64,
     "bankruptcy_price": pl.Float64,
     "fill_price": pl.Float64,

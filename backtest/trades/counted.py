@@ -56,7 +56,7 @@ def highest_leverage(lives: Lives, trades: pl.DataFrame, keep: Keep) -> tuple[Fl
     quantity = own["quantity"].to_numpy()
     needs_search = keep == "stake" or (lives.contract.requirement_is_constant and not lives.table.by_size)
     if keep == "size" and not needs_search:
-        needed = lives.without_fee(quantity, lives.needed(quantity, np.ones(quantity.size))[0])
+        needed = lives.without_fee(quantity, _needed(lives, quantity, np.ones(quantity.size)))
         limits = lives.limits(quantity)
         with np.errstate(divide="ignore"):
             survived = np.where(needed > 0, lives.notional(quantity) / needed, np.inf)
@@ -66,10 +66,14 @@ def highest_leverage(lives: Lives, trades: pl.DataFrame, keep: Keep) -> tuple[Fl
 
     def holds(leverage: Floats) -> tuple[Flags, Flags]:
         held = per_leverage * leverage if keep == "stake" else quantity
-        needed, _ = lives.needed(held, leverage)
-        return margin_of(lives, held, leverage) > needed, lives.allowed(held, leverage)
+        return margin_of(lives, held, leverage) > _needed(lives, held, leverage), lives.allowed(held, leverage)
 
     return _searched(holds, quantity.size)
+
+
+def _needed(lives: Lives, quantity: Floats, leverage: Floats) -> Floats:
+    """Return the margin at or below which each trade is liquidated, or was never opened."""
+    return np.maximum(lives.needed(quantity, leverage)[0], lives.needed_to_open(quantity, leverage))
 
 
 def _searched(holds: Callable[[Floats], tuple[Flags, Flags]], count: int) -> tuple[Floats, Flags]:
@@ -122,7 +126,7 @@ class Hardest(NamedTuple):
 def hardest_bars(there: Sweeps, rows: pl.DataFrame, margin_that_holds: Floats) -> Hardest:
     """Return the bar that liquidates changed trades of just too little margin, found by sweeping them so."""
     frame = rows.select(NEEDED)
-    poor = there.swept(frame, margin=np.maximum(margin_that_holds * (1 - 1e-7), 1e-12))
+    poor = there.swept(frame, margin=np.fmax(margin_that_holds * (1 - 1e-7), 1e-12))  # NaN where rejected
     poor = poor.filter("liquidated").select(pl.col("position_id").cast(pl.UInt32).alias("row"), "outcome_time")
     joined = frame.join(poor, on="row", how="left", maintain_order="left")
     moments = joined["outcome_time"].dt.epoch("ms").fill_null(-1).to_numpy()
@@ -141,7 +145,7 @@ def hardest_bars(there: Sweeps, rows: pl.DataFrame, margin_that_holds: Floats) -
 
 
 def _held(there: Sweeps, frame: pl.DataFrame, margin: Floats | None) -> tuple[Flags, Flags]:
-    """Return whether each trade is not liquidated in its certain life, and whether it is allowed."""
+    """Return whether each trade is opened and not certainly liquidated, and whether it is allowed."""
     names = [
         "row",
         "trade_id",
@@ -155,11 +159,8 @@ def _held(there: Sweeps, frame: pl.DataFrame, margin: Floats | None) -> tuple[Fl
     ]
     own = frame.select(*names, "exit_time", "exit_until", "certain_until", "factor")
     found = there.swept(own, margin=margin).select(
-        pl.col("position_id").cast(pl.UInt32).alias("row"), "liquidated"
+        pl.col("position_id").cast(pl.UInt32).alias("row"),
+        gone=pl.col("certainly_liquidated") | (pl.col("outcome") == "rejected"),
     )
-    joined = own.select("row", "certain_until", "entry_time").join(
-        found, on="row", how="left", maintain_order="left"
-    )
-    empty = joined["certain_until"] <= joined["entry_time"].to_physical()
-    gone = joined["liquidated"]
-    return (~(gone.fill_null(False) & ~empty)).to_numpy(), gone.is_not_null().to_numpy()
+    gone = own.select("row").join(found, on="row", how="left", maintain_order="left")["gone"]
+    return (~gone.fill_null(False)).to_numpy(), gone.is_not_null().to_numpy()

@@ -2,13 +2,15 @@
 
 A trade is liquidated where its margin is at most what its hardest bar asks for. That bar is the one with the
 least X of the crossing condition (``kernel.margin.position``) at a tier's rate, whatever the margin: one range
-minimum a tier answers for every margin, size and leverage.
+minimum a tier answers for every margin, size and leverage. Of the bar that an entry lies inside the close counts,
+of the bar that the exit lies inside the opening.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,10 +37,11 @@ class Lives:
     rows: Integers  #: (n,) which of the trades
     entry_price: Floats  #: (n,)
     entry_funding: Floats  #: (n,) cumulative at the entry
-    lowest: Floats  #: (tiers, n) least X; infinite for a life without a whole bar
+    lowest: Floats  #: (tiers, n) least X; infinite for a life without a certain price
     places: Integers  #: (tiers, n) the bar it lies in, of the market's
-    worst: Floats  #: (bars,) of the market: the worst price for the side
-    funding: Floats  #: (bars,) cumulative funding
+    prices: Floats  #: (tiers, n) the price it is of
+    fundings: Floats  #: (tiers, n) cumulative funding then
+    at_entry: Floats  #: (tiers, n) X at the entry price
     in_force: bool = True  #: whether the table was in force at the entries
 
     @cached_property
@@ -72,12 +75,19 @@ class Lives:
     def needed(self, quantity: Floats, leverage: Floats) -> tuple[Floats, Integers]:
         """Return the margin at or below which each trade is liquidated, and the tier that decides.
 
-        Minus infinity for a life without a whole bar: no margin is liquidated there.
+        Minus infinity for a life without a certain price: no margin is liquidated there.
         """
+        return self._needed_at(self.lowest, quantity, leverage)
+
+    def needed_to_open(self, quantity: Floats, leverage: Floats) -> Floats:
+        """Return the margin below which a venue would not have opened each trade."""
+        return self._needed_at(self.at_entry, quantity, leverage)[0]
+
+    def _needed_at(self, values: Floats, quantity: Floats, leverage: Floats) -> tuple[Floats, Integers]:
         own = self.side * quantity
         inverse = self.kind == ContractKind.INVERSE
         anchor = -own / self.entry_price if inverse else own * self.entry_price
-        lines = (anchor - own * self.entry_funding) - quantity * self.lowest + self._levels(quantity, leverage)
+        lines = (anchor - own * self.entry_funding) - quantity * values + self._levels(quantity, leverage)
         tier = np.argmax(lines, axis=0)
         without_fee = np.take_along_axis(lines, tier[None], axis=0)[0]
         return self._with_reserve(quantity, without_fee), tier
@@ -157,11 +167,11 @@ class Lives:
 
     def closest(
         self, quantity: Floats, margin: Floats, leverage: Floats, tier: Integers
-    ) -> tuple[Integers, Floats, Floats]:
-        """Return the hardest bar, maintenance over equity there, and the liquidation price; NaN without a bar."""
+    ) -> tuple[Integers, Floats, Floats, Floats]:
+        """Return the hardest bar, its price, maintenance over equity, and the liquidation price; NaN without."""
         places = np.take_along_axis(self.places, tier[None], axis=0)[0]
         known = places >= 0
-        worst, funding = self.worst[places], self.funding[places]
+        worst, funding = (np.take_along_axis(each, tier[None], axis=0)[0] for each in (self.prices, self.fundings))
         own, inverse = self.side * quantity, self.kind == ContractKind.INVERSE
         moved = 1 / self.entry_price - 1 / worst if inverse else worst - self.entry_price
         equity = margin + own * moved - own * (funding - self.entry_funding)
@@ -182,7 +192,13 @@ class Lives:
             ratio = kept / equity
             price = 1 / price if inverse else price
         good = known & np.isfinite(price) & (price > 0)
-        return places, np.where(known, ratio, np.nan), np.where(good, price, np.nan)
+        nothing = np.full(places.size, np.nan)
+        return (
+            places,
+            np.where(known, worst, nothing),
+            np.where(known, ratio, nothing),
+            np.where(good, price, nothing),
+        )
 
     @cached_property
     def _rates(self) -> Floats:
@@ -270,14 +286,62 @@ def _lives(
         inverse = contract.kind == "inverse"
         growth = entry_price.max() / bars.low[own].min() if inverse else bars.high[own].max() / entry_price.min()
         rates = rates[: max(1, int(np.searchsorted(table.floors, largest * max(float(growth), 1.0))))]
-    parts = [
-        range_minima(crossing_values(Tree(symbol, int(side), float(rate)), contract, worst, sums)[0], starts, ends)
-        for rate in rates
-    ]
+    edges = _edges(prepared, symbol, side, starts, ends, entry_time, exit_time, entry_funding, stamps)
+    found: list[tuple[Floats, Integers, Floats, Floats, Floats]] = []
+    for rate in rates:
+        tree = Tree(symbol, int(side), float(rate))
+        least, places = range_minima(crossing_values(tree, contract, worst, sums)[0], starts, ends)
+        prices, fundings = worst[places], sums[places]
+        for edge in edges:
+            values = crossing_values(tree, contract, edge.prices, edge.fundings)[0]
+            nearer = edge.there & (values < least)
+            least, places = np.where(nearer, values, least), np.where(nearer, edge.places, places)
+            prices, fundings = np.where(nearer, edge.prices, prices), np.where(nearer, edge.fundings, fundings)
+        at_entry = crossing_values(tree, contract, entry_price, entry_funding)[0]
+        found.append((least, places, prices, fundings, at_entry))
+    least, places, prices, fundings, at_entry = (np.array(each) for each in zip(*found, strict=True))
     return Lives(
-        contract, table, side, rows, entry_price, entry_funding,
-        np.array([least for least, _ in parts]), np.array([place for _, place in parts]), worst, sums,
-    )  # fmt: skip
+        contract, table, side, rows, entry_price, entry_funding, least, places, prices, fundings, at_entry
+    )
+
+
+class _Edge(NamedTuple):
+    """One price of each life that lies in the bar of its entry or of its exit, (n,) each."""
+
+    there: Flags
+    places: Integers
+    prices: Floats
+    fundings: Floats
+
+
+def _edges(
+    prepared: Prepared,
+    symbol: int,
+    side: float,
+    starts: Integers,
+    ends: Integers,
+    entry_time: Integers,
+    exit_time: Integers,
+    entry_funding: Floats,
+    stamps: Integers,
+) -> tuple[_Edge, _Edge]:
+    """Return the close of the bar that each entry lies inside, and the opening at which each life ends."""
+    bars, funding = prepared.bars, prepared.funding
+    own = slice(bars.first[symbol], bars.first[symbol + 1])
+    times, count = bars.time[own], int(bars.first[symbol + 1] - bars.first[symbol])
+    before = np.maximum(starts - 1, 0)
+    closes_at = times[before] + bars.interval[symbol]
+    inside = (starts > 0) & (entry_time > times[before]) & (entry_time < closes_at) & (exit_time > entry_time)
+    sums = funding.cumulative[funding.first[symbol] : funding.first[symbol + 1]]
+    by_close = sums[np.searchsorted(stamps, closes_at - 1, side="right")]
+    kinder = side * np.minimum(side * entry_funding, side * by_close)  # a stamp inside the bar may have saved it
+    last = np.minimum(np.searchsorted(times, exit_time), count - 1)
+    leaves = (times[last] == exit_time) & (last == ends) & (exit_time >= entry_time)
+    at_exit = sums[np.searchsorted(stamps, np.where(leaves, exit_time, 0), side="right")]
+    return (
+        _Edge(inside, before, bars.close[own][before], kinder),
+        _Edge(leaves, last, bars.open[own][last], at_exit),
+    )
 
 
 def _known_until(prepared: Prepared, symbol: int, starts: Integers, entry_time: Integers) -> Integers:

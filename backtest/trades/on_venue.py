@@ -125,14 +125,17 @@ class OnVenue:
             pl.col("position_id").cast(pl.UInt32).alias("row"),
             "outcome",
             "liquidated",
-            "outcome_time",
-            "liquidation_price",
-            "funding_paid",
+            certain="certainly_liquidated",
+            outcome_time="outcome_time",
+            liquidation_price="liquidation_price",
+            funding_paid="funding_paid",
             swept_pnl="realised_pnl",
         )
         rows = frame.join(found, on="row", how="left", maintain_order="left")
         rows = rows.with_columns(
-            rejected=pl.col("outcome").is_null(), liquidated=pl.col("liquidated").fill_null(False)
+            rejected=(pl.col("outcome") == "rejected").fill_null(True),
+            liquidated=pl.col("liquidated").fill_null(False),
+            certain=pl.col("certain").fill_null(False),
         )
         rows = self._with_certainty(rows)
         rows = rows.with_columns(self._distances(rows))
@@ -142,9 +145,7 @@ class OnVenue:
     def _with_certainty(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return rows with whether a trade is liquidated in its certain and in its possible life."""
         side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
-        no_bar = pl.col("certain_until") <= pl.col("entry_time").to_physical()
         beyond = (side * (pl.col("exit_price") - pl.col("liquidation_price")) <= 0).fill_null(False)
-        rows = rows.with_columns(certain=pl.col("liquidated") & ~no_bar)
         asked = rows.filter(~pl.col("certain") & ~pl.col("rejected"))
         possible = self.swept(asked, possible=True).filter("liquidated") if asked.height else None
         if possible is not None:
@@ -214,11 +215,12 @@ class OnVenue:
             q, lev = quantity[own], chosen[own]
             margin = counted.margin_of(lives, q, lev)
             needed, tier = lives.needed(q, lev)
-            places, ratio, price = lives.closest(q, margin, lev, tier)
+            places, worst, ratio, price = lives.closest(q, margin, lev, tier)
+            needed = np.maximum(needed, lives.needed_to_open(q, lev))
             first = self._first_of(lives)
             found["margin"][own], found["margin_that_holds"][own] = margin, np.maximum(needed, 0.0)
             found["peak_margin_ratio"][own], found["reached"][own] = ratio, price
-            found["closest_price"][own] = np.where(places >= 0, lives.worst[places], np.nan)
+            found["closest_price"][own] = worst
             found["volatility"][own] = self._volatility[lives.contract.symbol]
             moments[own] = np.where(places >= 0, self.market.times[first + places], -1)
             source[own] = tier_source(lives)

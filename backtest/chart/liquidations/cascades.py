@@ -104,7 +104,7 @@ def cumulative(totals: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axe
     >>> hourly = flow.by_interval(outcomes, start=bars["time"][0], end=bars["time"][-1])
     >>> ax = cumulative(cascades.running_totals(hourly), ax)
     >>> [text.get_text() for text in ax.texts]
-    ['longs $1.04 m', 'shorts $658 k']
+    ['longs $995 k', 'shorts $654 k']
     """
     starts, step = open_times(totals["time"])
     edges = np.append(starts, starts[-1] + step)

@@ -68,7 +68,8 @@ def rules(conventions: Conventions, venue: Venue) -> str:
     trigger = conventions.trigger_series(venue)
     fill = conventions.fill_price.replace("_", " ").replace("last", "last price's", 1)
     texts = [f"the {trigger} price triggers", f"liquidations fill at the {fill}"]
-    texts.append(f"order of events inside bars: {conventions.intrabar}, entry bar: {conventions.entry_bar}")
+    edges = f"entry bar: {conventions.entry_bar}, exit bar: {conventions.exit_bar}"
+    texts.append(f"order of events inside bars: {conventions.intrabar}, {edges}")
     if conventions.leverage_limit != "error":
         texts.append(f"leverage above the limit: {conventions.leverage_limit}")
     return "; ".join(texts)

@@ -114,8 +114,15 @@ def add_rules(parser: argparse.ArgumentParser, *, venue_default: str | None) -> 
         "--entry-bar",
         choices=("untested", "tested"),
         default="untested",
-        help="whether a position entered inside a bar can be liquidated in that bar: untested (default), it "
-        "cannot",
+        help="whether the low and high of the bar that an entry lies inside count as prices after the entry; its "
+        "close always does (default: untested, they do not)",
+    )
+    rules.add_argument(
+        "--exit-bar",
+        choices=("untested", "tested"),
+        default="untested",
+        help="whether the low and high of the bar that an exit lies inside count as prices before the exit; its "
+        "opening always does (default: untested, they do not)",
     )
     rules.add_argument(
         "--leverage-limit",

@@ -170,19 +170,29 @@ def headline(swept: Totalled) -> str:
     """Return the result in a sentence or two."""
     totals = swept.totals
     if not totals["liquidated"]:
-        return f"None of {plural(totals['positions'], 'position')} was liquidated."
+        return f"None of {plural(totals['positions'], 'position')} was liquidated.{_range(totals)}"
     money = amount(totals["liquidated_notional"], swept.currency)
     of_notional = f"{percentage(totals['notional_share'])} % of the book's entry notional"
     of_positions = f"{percentage(totals['liquidated_share'])} % of its positions"
     if swept.synthetic:
         longs = f"{percentage(totals['long_part'], 1)} % of it longs"
         return (
-            f"Liquidated: {of_notional} ({longs}), {of_positions}. The book is synthetic: read shares, not "
-            f"amounts "
-            f"({money})."
+            f"Liquidated: {of_notional} ({longs}), {of_positions}.{_range(totals)} The book is synthetic: read "
+            f"shares, not amounts ({money})."
         )
     longs = f"{percentage(totals['long_share'], 1)} % of it longs"
-    return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}."
+    return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}.{_range(totals)}"
+
+
+def _range(totals: dict[str, Any]) -> str:
+    """Return how many positions were certainly and how many possibly liquidated; nothing where these are equal."""
+    least, most = totals["certainly_liquidated"], totals["possibly_liquidated"]
+    if least == most:
+        return ""
+    return (
+        f" {number(least)} to {number(most)} of {plural(totals['positions'], 'position')} were liquidated, by "
+        "what bars hide of entries, exits and the order of prices."
+    )
 
 
 def caveats(swept: Totalled) -> str:
@@ -190,9 +200,7 @@ def caveats(swept: Totalled) -> str:
     counts = {
         "rejected: margin below the maintenance margin at the entry": swept.totals["rejected"],
         "ended unknown, across a long gap": swept.totals["unknown"],
-        "ambiguous: the order of prices inside a bar, or the entry bar, decides the outcome": swept.totals[
-            "ambiguous"
-        ],
+        "ambiguous: what a bar hides decides the outcome": swept.totals["ambiguous"],
         "left out: leverage above the limit": swept.left_out,
     }
     found = [f"{plural(count, 'position')} {what}" for what, count in counts.items() if count]

@@ -34,6 +34,7 @@ OF_POSITIONS: dict[str, Any] = {
     "fill_price": "liquidation_price",
     "intrabar": "pessimistic",
     "entry_bar": "untested",
+    "exit_bar": "untested",
     "leverage_limit": "error",
 }
 

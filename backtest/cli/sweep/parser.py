@@ -14,7 +14,7 @@ files (Parquet or CSV; times are UTC):
                optional: last_open ... last_close, index_open ... index_close, volume, open_interest (base)
   funding      symbol, time, rate (a fraction of the notional; longs pay a positive rate)
   positions    position_id, symbol, side (long, short), entry_time, entry_price, quantity, and margin,
-               leverage or both; optional: weight, exit_time, stop_price, take_profit_price
+               leverage or both; optional: weight, exit_time, exit_price, stop_price, take_profit_price
   adjustments  position_id, time, and margin_change, quantity_change (negative: closed, positive: added) or both,
                optional price (empty: the mark's opening)
 

@@ -72,7 +72,7 @@ def require_free_names(book: Book, added: Iterable[str]) -> None:
 
 
 def require_uncoupled_entry_bars(entry_bar: str, impact: Impact) -> None:
-    """Refuse tested entry bars where liquidations move prices or take each other's room.
+    """Refuse entry bars tested whole where liquidations move prices or take each other's room.
 
     Entry bars are tested one position after another, before any wave of the bar.
     """

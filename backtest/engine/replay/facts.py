@@ -28,8 +28,9 @@ from backtest.schemas.validation import (
     offence,
 )
 
-#: When in a bar: at its opening, on the way to its low or high, or at its end, when ADL runs.
-STAGES = ("opening", "low", "high", "low end", "high end")
+#: When in a bar: at its opening, on the way to its low or high, or at its end, when ADL runs; where holders act at
+#: the opening, and where they leave inside the bar.
+STAGES = ("opening", "low", "high", "low end", "high end", "actions", "exits")
 STAGE = pl.Enum(STAGES)
 
 FLOW = Schema(
@@ -82,21 +83,24 @@ def following(placed: pl.DataFrame, frame: pl.DataFrame, market: Market, world: 
     stage, side = placed["stage"].to_physical().to_numpy(), placed["side"].to_physical().to_numpy()
     leg = (stage - 1) % 2
     facts["row"], facts["price"], facts["notional"] = (placed[name] for name in ("row", "price", "notional"))
-    facts["who"] = np.where(stage > 2, kernel.POOL, who.fill_null(kernel.STRANGER).to_numpy())
-    facts["stage"], facts["side"] = np.where(stage == 0, kernel.OPENING + side, leg), side
+    facts["who"] = np.where((stage == 3) | (stage == 4), kernel.POOL, who.fill_null(kernel.STRANGER).to_numpy())
+    outside = {0: kernel.OPENING, 5: kernel.ACTING, 6: kernel.LEAVING}
+    facts["stage"] = np.select([stage == code for code in outside], [own + side for own in outside.values()], leg)
+    facts["side"] = side
     facts = facts[_walk_order(facts, market, world)]
     facts["by_price"] = _price_order(facts)
     return facts
 
 
 def _walk_order(facts: Any, market: Market, world: state.World) -> Integers:
-    """Return the order facts are met in: bars by time, openings, then legs as each bar has them."""
+    """Return the order facts are met in: bars by time, openings, actions, legs as each bar has them, exits."""
     rank = np.empty(market.bars.height, np.int64)
     rank[np.argsort(market.times, kind="stable")] = np.arange(rank.size)
     bars = world.bars[facts["row"]]
     low_first = bars["open"] - bars["low"] < bars["high"] - bars["open"]
-    leg = 2 + (facts["stage"] != np.where(low_first, 0, 1))
-    place = np.where(facts["stage"] >= kernel.OPENING, facts["stage"] - kernel.OPENING, leg)
+    leg = 4 + (facts["stage"] != np.where(low_first, 0, 1))
+    stage = facts["stage"]
+    place = np.select([stage >= kernel.LEAVING, stage >= kernel.OPENING], [stage, stage - kernel.OPENING], leg)
     return np.lexsort((place, rank[facts["row"]])).astype(np.int64)
 
 
@@ -138,7 +142,9 @@ def flow(merge: kernel.Merge, world: state.World, market: Market, frame: pl.Data
     """
     own = merge.flow[: int(merge.counts[kernel.WRITTEN])]
     price = np.where(np.isfinite(own["price"]), own["price"], world.bars["open"][own["row"]])
-    stage = np.where(own["stage"] >= kernel.OPENING, 0, 1 + own["stage"] + 2 * (own["who"] == kernel.POOL))
+    outside = {6: kernel.LEAVING, 5: kernel.ACTING, 0: kernel.OPENING}
+    leg = 1 + own["stage"] + 2 * (own["who"] == kernel.POOL)
+    stage = np.select([own["stage"] >= first for first in outside.values()], list(outside), leg)
     return market.bars.select("symbol", "time")[own["row"]].with_columns(
         stage=categories(STAGE, stage),
         side=categories(Side, own["side"]),

@@ -9,12 +9,13 @@ import polars as pl
 
 from backtest.engine.columns import categories, numbers, times, where
 from backtest.engine.outcomes import named
-from backtest.kernel.choices import ContractKind
+from backtest.engine.sweep.prepare import Prepared
+from backtest.engine.sweep.survey import symbol_codes
+from backtest.kernel.choices import ContractKind, OutcomeCode
 from backtest.kernel.replay import entries, state
 from backtest.kernel.replay.codes import DONE, LEDGER, LOCKED, WAITING
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
-from backtest.rules.contract import Contract
 from backtest.schemas.frames import OUTCOME_COLUMNS, ReplayOutcome, Side
 
 #: Columns of the replay's outcomes beyond those of a sweep.
@@ -31,19 +32,23 @@ COLUMN_OF = {
 
 def outcomes(
     frame: pl.DataFrame,
-    contracts: list[Contract],
+    prepared: Prepared,
     found: entries.Found,
     held: tuple[Integers, Floats],
     tiers: Mapping[str, pl.Series],
 ) -> pl.DataFrame:
     """Return the positions with their outcomes.
 
-    ``contracts`` are those of the positions' symbols, ``held`` is what :func:`held_at_end` returns, ``tiers`` what
-    :func:`~backtest.engine.outcomes.tiers_of` does.
+    ``held`` is what :func:`held_at_end` returns, ``tiers`` what :func:`~backtest.engine.outcomes.tiers_of` does.
     """
     arrays = {COLUMN_OF.get(name, name): array for name, array in found._asdict().items()}
     arrays |= {"shortfall": np.maximum(0.0, -found.equity) + 0.0, "pnl_at_end": pnl_at_end(found, held)}
-    return named(frame, contracts, ReplayOutcome, arrays, tiers, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
+    liquidated = found.outcome == OutcomeCode.LIQUIDATED
+    arrays["certainly_liquidated"] = liquidated & ~found.ambiguous
+    arrays["possibly_liquidated"] = liquidated | found.ambiguous
+    symbols = symbol_codes(frame["symbol"], prepared.market.symbols)
+    arrays["outcome_until"] = found.time + prepared.market.intervals[symbols]
+    return named(frame, prepared.held, ReplayOutcome, arrays, tiers, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
 
 
 def held_at_end(world: state.World, market: Market) -> tuple[Integers, Floats]:

@@ -72,9 +72,9 @@ def bars_of(prepared: Prepared, venue: Venue, options: Options, series: str) -> 
     """Return the prices of each bar, and what is known of it."""
     market, bars = prepared.market, prepared.bars
     found = np.empty(market.bars.height, records.BAR)
-    for name in ("time", "open", "high", "low", "mark_open", "fill_long", "fill_short"):
+    for name in ("time", "open", "high", "low", "close", "mark_open", "fill_long", "fill_short"):
         found[name] = getattr(bars, name)
-    for part in ("open", "high", "low"):
+    for part in ("open", "high", "low", "close"):
         found[f"watched_{part}"] = market.prices(series, part)
     found["charged"] = prepared.funding.charged
     found["volume"] = volume_of(prepared, options.impact, venue)
@@ -167,6 +167,8 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
     record["takeover_discount"] = venue.takeover_discount
     record["intrabar"] = Intrabar.code(options.conventions.intrabar)
     record["test_entry_bar"] = options.conventions.entry_bar == "tested"
+    record["test_exit_bar"] = options.conventions.exit_bar == "tested"
+    record["traded"] = prepared.bars.traded
     record["same_series"], record["replaced"] = series == prepared.series, prepared.bars.replaced
     record["trace"], record["seed"], record["unit"] = -1, options.seed, unit
     record["cell_rows"] = record["cell_columns"] = grid_of(venue, len(prepared.market.symbols))

@@ -129,9 +129,9 @@ def replay(
     >>> from backtest import replay
     >>> played = replay(book, market, venue, fund=1e5, impact=impact)
     >>> played
-    Replay(1,000 positions: 591 exited, 344 liquidated, 65 open)
+    Replay(1,000 positions: 601 exited, 334 liquidated, 65 open)
     >>> played.fund["fund"].round(0)[-1], played.ledger["total"].sum()
-    (107434.0, 0)
+    (106898.0, 0)
     """
     require_threads(threads)
     warn_once(book, market)
@@ -152,7 +152,7 @@ def replay(
     return Replay(
         outcomes=frames.outcomes(
             frame,
-            stage.prepared.held,
+            stage.prepared,
             played.found,
             frames.held_at_end(world, market),
             tiers_of(stage.prepared.rules, stage.groups),

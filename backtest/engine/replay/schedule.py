@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.admission import Admitted
-from backtest.engine.sweep.prepare import Prepared, actions_of, exit_times, prices_or_nan
+from backtest.engine.sweep.prepare import Prepared, actions_of
 from backtest.kernel.replay import entries, schedule
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers, readonly
@@ -24,10 +24,11 @@ def plan_of(
     bars, market = prepared.bars, prepared.market
     count, rows = admitted.frame.height, market.bars.height
     entry_at = np.empty(count, np.int32)
-    exit_at = np.empty(entrants.exit_time.size, np.int32)
+    leaving = entrants.actions.exit_time.size
+    exit_at, inside_at = np.empty(leaving, np.int32), np.empty(leaving, np.int32)
     in_chunks(
         lambda start, stop: schedule.place_entries(
-            bars, admitted.positions, entrants.exit_time, entry_at, exit_at, start, stop
+            bars, admitted.positions, entrants.actions, entry_at, exit_at, inside_at, start, stop
         ),
         count,
         threads,
@@ -37,12 +38,15 @@ def plan_of(
     turn = np.lexsort((ids, admitted.positions.entry_time)) if tested else _by_id(ids)
     entry_first, entry = _by_row(entry_at, rows, turn)
     exit_first, exits = _by_row(exit_at, rows, _by_id(ids))
-    changes = actions_of(admitted.frame.clear(), admitted.adjustments)
-    change_at, change_made = np.empty(changes.row.size, np.int32), np.empty(changes.row.size, np.int64)
+    inside_first, inside = _by_row(inside_at, rows, _by_id(ids))
+    changes = entrants.actions
+    change_at, within_at = np.empty(changes.row.size, np.int32), np.empty(changes.row.size, np.int32)
+    change_made = np.empty(changes.row.size, np.int64)
     schedule.place_changes(
-        bars, prepared.funding, admitted.positions.symbol, entrants.exit_time, changes, change_at, change_made
+        bars, prepared.funding, admitted.positions.symbol, changes, inside_at, change_at, within_at, change_made
     )
     change_first, change = _by_row(change_at, rows, _by_id(ids[changes.row]))
+    within_first, within = _by_row(within_at, rows, _by_id(ids[changes.row]))
     deposits = sorted(options.deposits)
     return schedule.Agenda(
         rows=readonly(np.argsort(market.times, kind="stable").astype(np.int64)),
@@ -52,13 +56,13 @@ def plan_of(
         entry=entry,
         exit_first=exit_first,
         exit=exits,
+        inside_first=inside_first,
+        inside=inside,
         change_first=change_first,
         change=change,
-        change_owner=changes.row,
+        within_first=within_first,
+        within=within,
         change_made=readonly(change_made),
-        margin_change=changes.margin_change,
-        quantity_change=changes.quantity_change,
-        change_price=changes.price,
         deposit_time=readonly(np.array([milliseconds(time) for time, _ in deposits], np.int64)),
         deposit=readonly(np.array([round(amount * unit) for _, amount in deposits], np.int64)),
     )
@@ -73,9 +77,7 @@ def entrants_of(admitted: Admitted, prepared: Prepared, options: Options) -> ent
         rules=prepared.rules.rules,
         positions=admitted.positions,
         ids=_numbers(frame["position_id"]),
-        exit_time=exit_times(frame, 0),
-        stop_price=prices_or_nan(frame, "stop_price", 0),
-        take_profit_price=prices_or_nan(frame, "take_profit_price", 0),
+        actions=actions_of(frame, admitted.adjustments, missing=0),
         traced=options.trace,
     )
 

@@ -42,7 +42,7 @@ def build(
     plan = schedule.plan_of(admitted, prepared, entrants, options, unit, threads)
     sums = sums_of(admitted, prepared)
     lots = lots_of(sums, prepared)
-    require_range(sums, prepared, options, unit, float(np.nansum(np.abs(plan.margin_change))))
+    require_range(sums, prepared, options, unit, float(np.nansum(np.abs(entrants.actions.margin_change))))
     world = _world(admitted, prepared, venue, options, lots, unit, spare)
     count = admitted.frame.height
     arrays = empty(

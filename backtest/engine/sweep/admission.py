@@ -62,7 +62,7 @@ def admit(book: Book, prepared: Prepared, leverage_limit: str, threads: int | No
 
 @checked
 def admissible(book: Book, market: Market, venue: Venue, conventions: Conventions = USUAL) -> Flags:
-    """Return (positions,) whether the venue's tables allow each position's size, leverage and margin.
+    """Return (positions,) whether the venue's tables allow each position's size and leverage.
 
     Raises
     ------
@@ -70,7 +70,20 @@ def admissible(book: Book, market: Market, venue: Venue, conventions: Convention
         For positions opened when no table was in force.
     """
     prepared = prepare(book, market, venue, conventions)
-    return ~require_tables(book, prepared).refused_for(*BEYOND, Refusal.BELOW_MAINTENANCE)
+    return ~require_tables(book, prepared).refused_for(*BEYOND)
+
+
+@checked
+def openable(book: Book, market: Market, venue: Venue, conventions: Conventions = USUAL) -> Flags:
+    """Return (positions,) whether the margin is at least the maintenance margin at the entry.
+
+    Raises
+    ------
+    TiersError
+        For positions opened when no table was in force.
+    """
+    prepared = prepare(book, market, venue, conventions)
+    return ~require_tables(book, prepared).refused_for(Refusal.BELOW_MAINTENANCE)
 
 
 def require_tables(book: Book, prepared: Prepared) -> Survey:

@@ -14,7 +14,9 @@ from backtest.engine.conventions import Conventions
 from backtest.engine.notional import selected_leverage
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.arrays import NO_TIME, Bars, Funding
+from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep.adjustments import Actions
+from backtest.kernel.sweep.bar_events import Hidden
 from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
@@ -99,13 +101,14 @@ def _distinct_leverages(book: Book, held: list[Contract]) -> dict[str, Floats]:
     return found
 
 
-def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None) -> Actions:
-    """Return planned exits and adjustments as arrays for kernels."""
-    count = frame.height
+def actions_of(frame: pl.DataFrame, adjustments: pl.DataFrame | None, missing: int | None = None) -> Actions:
+    """Return planned exits and adjustments as arrays for kernels; ``missing``: the size of what nobody plans."""
+    count = frame.height if missing is None else missing
     names = ("row", "time", "margin_change", "quantity_change", "price")
     made = pl.DataFrame({name: [] for name in names}) if adjustments is None else adjustments
     return Actions(
         exit_time=exit_times(frame, count),
+        exit_price=prices_or_nan(frame, "exit_price", count),
         stop_price=prices_or_nan(frame, "stop_price", count),
         take_profit_price=prices_or_nan(frame, "take_profit_price", count),
         row=readonly(made["row"].to_numpy().astype(np.int64)),
@@ -121,6 +124,12 @@ def additions_of(book: Book) -> Actions:
     if book.has_additions:
         return actions_of(book.positions, book.adjustments)
     return actions_of(book.positions.clear(), None)
+
+
+def hidden_of(conventions: Conventions) -> Hidden:
+    """Return what conventions take for what bars do not show."""
+    tested = (conventions.entry_bar == "tested", conventions.exit_bar == "tested")
+    return Hidden(*tested, Intrabar.code(conventions.intrabar), False)
 
 
 def exit_times(frame: pl.DataFrame, count: int) -> Any:

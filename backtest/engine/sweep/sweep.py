@@ -12,14 +12,15 @@ from backtest.engine import market_arrays, outcomes
 from backtest.engine.arguments import require_threads
 from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.input_warnings import warn_of_substitutes, warn_once
-from backtest.engine.sweep import admission
-from backtest.engine.sweep.prepare import actions_of, prepare
+from backtest.engine.sweep import admission, certainty
+from backtest.engine.sweep.prepare import actions_of, hidden_of, prepare
 from backtest.engine.sweep.survey import position_arrays
 from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.kernel.arrays import Outcomes
-from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep import managed, passive
+from backtest.kernel.sweep.bar_events import Hidden
 from backtest.kernel.threads import in_chunks
+from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.rulebook import Group, groups_of
 from backtest.rules.venue import Venue
@@ -82,7 +83,7 @@ def sweep(
     >>> from backtest import sweep
     >>> swept = sweep(book, market, venue)
     >>> swept["outcome"].value_counts(sort=True).rows()
-    [('exited', 591), ('liquidated', 344), ('open', 65)]
+    [('exited', 601), ('liquidated', 334), ('open', 65)]
     >>> swept.filter(outcome="liquidated").select("side", "leverage", "liquidation_price").head(2)
     shape: (2, 3)
     ┌──────┬──────────┬───────────────────┐
@@ -108,25 +109,31 @@ def sweep(
     count = admitted.frame.height
     found = Outcomes(**outcomes.empty(Outcomes._fields, count, grown=count if book.has_additions else 0))
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
-    tested = conventions.entry_bar == "tested"
 
     if book.has_actions:
         watched_series = conventions.stop_series(market)
         watched = market_arrays.watched_of(market, watched_series, watched_series == prepared.series)
         actions = actions_of(admitted.frame, admitted.adjustments)
-        order = Intrabar.code(conventions.intrabar)
 
-        def run(begin: int, stop: int) -> None:
-            managed.live(*shared, actions, watched, order, tested, found, begin, stop)
+        def follow(what: Hidden, rows: Integers, out: Outcomes) -> None:
+            def run(begin: int, stop: int) -> None:
+                managed.live(*shared, actions, watched, what, rows, out, begin, stop)
+
+            in_chunks(run, out.outcome.shape[0], threads)
+
+        follow(hidden_of(conventions), np.empty(0, dtype=np.int64), found)
+        certainty.settle(found, follow)
     else:
+        tested = conventions.entry_bar == "tested"
 
         def run(begin: int, stop: int) -> None:
             passive.cross(*shared, tested, passive.scratch(), found, begin, stop)
 
-    in_chunks(run, admitted.frame.height, threads)
+        in_chunks(run, count, threads)
     outcomes.reject(found._asdict(), admitted.rejected)
     arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
     tiers = outcomes.tiers_of(prepared.rules, groups)
+    arrays["outcome_until"] = found.time + market.intervals[positions.symbol]
     named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, tiers, OUTCOME_COLUMNS)
     return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
 

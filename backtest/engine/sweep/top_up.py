@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
+from backtest.engine.conventions import USUAL
 from backtest.engine.notional import completed, entry_notional
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.schemas.frames import Time
+from backtest.schemas.frames import PRICE_PREFIX, Time
 from backtest.schemas.validation import POSITIVE, Column, Schema, conform, named_alike, offence
 from backtest.shown import shown
 
@@ -40,7 +41,8 @@ def sweep_with_top_ups(
     """Return the outcomes of isolated positions when a wallet adds margin before they are liquidated.
 
     In a bar that would liquidate a position its account's wallet adds ``share`` of the position's initial
-    margin, or the rest of the wallet, as often as needed while the wallet lasts. Of several positions in one bar
+    margin, or the rest of the wallet, as often as needed while the wallet lasts. For a bar that opens at or beyond
+    the liquidation price it is too late. Of several positions in one bar
     the first given goes first. The wallet is the free balance at the start: results of closed positions are not
     added to it.
 
@@ -69,7 +71,7 @@ def sweep_with_top_ups(
     >>> wallets = {"account_id": own["account_id"], "wallet": [1_000.0] * 100}
     >>> found = holders.sweep_with_top_ups(own, wallets, market, venue)
     >>> found.additions.height, int(found.outcomes["liquidated"].sum())
-    (51, 2)
+    (48, 3)
     """
     if not (isinstance(share, (int, float)) and 0.001 <= share < np.inf):
         raise ArgumentError(f"must be a number of at least 0.001, is {share!r}", argument="share")
@@ -97,6 +99,12 @@ class _Rounds:
         self.wallets = wallets
         self.left = dict(wallets.iter_rows())
         self.additions: list[tuple[Any, Any, Any, float]] = []
+        series = options.get("trigger_price") or options.get("conventions", USUAL).trigger_series(venue)
+        opening = PRICE_PREFIX[series] + "open"
+        self.openings = market.bars.select("symbol", outcome_time="time", opening=opening)
+        side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
+        beyond = side * pl.col("opening") <= side * pl.col("liquidation_price").fill_null(side * np.inf)
+        self.in_time = ~beyond | (pl.col("outcome_time") <= pl.col("entry_time"))
 
     def play(self) -> ToppedUp:
         outcomes = self._swept(self.positions)
@@ -147,7 +155,8 @@ class _Rounds:
         rich = [account for account, left in self.left.items() if left > 0]
         willing = pl.col("adds_margin") if "adds_margin" in outcomes.columns else pl.lit(True)
         return (
-            outcomes.filter("liquidated", willing, pl.col("account_id").is_in(rich))
+            outcomes.join(self.openings, on=["symbol", "outcome_time"], how="left", maintain_order="left")
+            .filter("liquidated", willing, pl.col("account_id").is_in(rich), self.in_time)
             .sort("outcome_time", maintain_order=True)
             .group_by("account_id", maintain_order=True)
             .first()

@@ -15,7 +15,7 @@ from backtest.kernel.replay.state import NEED_END, World, factor, sign, terms, t
 from backtest.kernel.replay.waves import handle, move_mark, sell_needs
 from backtest.kernel.types import Floats, Integers
 
-#: One event that executed notional, or could have: in a leg (0 low, 1 high) or at the opening (2 longs, 3 shorts).
+#: One event that executed notional, or could have: in a leg (0 low, 1 high), or outside them (2 and more).
 FLOW = np.dtype(
     [
         ("row", "i8"),
@@ -29,7 +29,9 @@ FLOW = np.dtype(
     align=True,
 )
 
-OPENING = 2
+#: Outside the legs, of longs and, one more, of shorts: orders that wait, and what liquidated where holders act
+#: at an opening or leave inside the bar.
+OPENING, ACTING, LEAVING = 2, 4, 6
 
 #: Codes of actors that are no position: residual that counterparties could not take, an opening, others.
 POOL, ALL, STRANGER = -1, -2, -3

@@ -21,9 +21,9 @@ from backtest.kernel.counterfactual.flow import (
     ADRIFT,
     AGAIN,
     ALL,
+    LEAVING,
     MODE,
     NEXT,
-    OPENING,
     PARTED,
     POOL,
     Merge,
@@ -66,9 +66,9 @@ def cross_both(w: World, m: Merge, y: int, side: int, row: int, now: float) -> N
 
 
 @part
-def resume_both(w: World, m: Merge, y: int, side: int, row: int, executed: float) -> None:
-    """Move the mark by what a side executed at the opening, less what it did in fact."""
-    end = end_of_stage(m, row, OPENING + side)
+def outside_legs(w: World, m: Merge, y: int, side: int, row: int, stage: int, executed: float) -> None:
+    """Move the mark by what a side executed outside the legs, less what it did in fact."""
+    end = end_of_stage(m, row, stage + side)
     if executed == 0.0 and end == m.counts[NEXT]:
         return
     fact = 0.0
@@ -76,7 +76,8 @@ def resume_both(w: World, m: Merge, y: int, side: int, row: int, executed: float
         fact += m.facts[number]["notional"]
     m.counts[NEXT] = end
     if executed != 0.0:
-        write(m, row, OPENING + side, ALL, side, w.bars[row]["open"] * factor(w.symbols, y), executed)
+        price = w.bars[row]["close"] if stage == LEAVING else w.bars[row]["open"]
+        write(m, row, stage + side, ALL, side, price * factor(w.symbols, y), executed)
     if m.counts[MODE] == FlowMode.FOLLOWING:
         move_mark(w, y, side, row, executed - fact)
 

@@ -26,6 +26,7 @@ from backtest.kernel.replay.state import (
     World,
     whole,
 )
+from backtest.kernel.sweep.adjustments import Actions
 from backtest.kernel.types import Bytes, Flags, Floats, Integers
 
 #: Nodes and rows of the ADL table that must be free when a bar begins. A replay that needs more within a
@@ -44,9 +45,7 @@ class Entrants(NamedTuple):
     rules: Rules
     positions: Positions
     ids: Integers
-    exit_time: Integers  #: (n,), or none where nobody plans an exit
-    stop_price: Floats  #: (n,), or none
-    take_profit_price: Floats  #: (n,), or none
+    actions: Actions  #: exits, stops and take-profits (n,) each, or none where nobody plans one
     traced: int  #: row of the traced position, or -1
 
 
@@ -113,7 +112,7 @@ def clear(book: Records, i: int) -> None:
     book[i]["begun"] = book[i]["asked"] = book[i]["rounds"] = book[i]["spent"] = book[i]["exit_made"] = 0
     book[i]["stop_price"] = book[i]["take_profit_price"] = book[i]["tier_rate"] = np.nan
     book[i]["nodes"] = book[i]["stop_node"] = book[i]["target_node"] = book[i]["spent_bar"] = -1
-    book[i]["triggered_row"] = -1
+    book[i]["triggered_row"] = book[i]["opening_only"] = -1
     book[i]["ambiguous"], book[i]["due"], book[i]["share"] = False, False, 1.0
 
 
@@ -135,10 +134,10 @@ def take_place(w: World, e: Entrants, p: int) -> int:
     w.book[i]["lots"] = whole(np.rint(quantity / w.symbols[y]["lot"]))
     w.book[i]["group"], w.book[i]["symbol"], w.book[i]["side"] = group, y, e.positions.side[p]
     w.book[i]["row"], w.book[i]["start"], w.book[i]["id"] = p, bar, e.ids[p]
-    if e.stop_price.shape[0] > 0:
-        w.book[i]["stop_price"] = e.stop_price[p]
-    if e.take_profit_price.shape[0] > 0:
-        w.book[i]["take_profit_price"] = e.take_profit_price[p]
+    if e.actions.stop_price.shape[0] > 0:
+        w.book[i]["stop_price"] = e.actions.stop_price[p]
+    if e.actions.take_profit_price.shape[0] > 0:
+        w.book[i]["take_profit_price"] = e.actions.take_profit_price[p]
     w.places[p] = i
     if w.settings[0]["trace"] == i or p == e.traced:
         w.settings[0]["trace"] = i if p == e.traced else -1
@@ -164,11 +163,26 @@ def enters_unseen(w: World, e: Entrants, i: int) -> bool:
 
 
 @helper
+def exits_in(e: Entrants, p: int, row: int) -> bool:
+    """Return whether the planned exit of a position of the book lies strictly inside a bar."""
+    if e.actions.exit_time.shape[0] == 0:
+        return False
+    time = e.actions.exit_time[p]
+    return e.bars.time[row] < time < e.bars.time[row] + e.bars.interval[e.positions.symbol[p]]
+
+
+@helper
 def exit_charges(w: World, e: Entrants, i: int, row: int) -> int:
-    """Return the charges made by the moment a position's exit was planned for, which takes place at a row."""
+    """Return the charges made by the moment a position's exit was planned for; ``row`` is the next to open."""
     p, y = w.book[i]["row"], whole(w.book[i]["symbol"])
     bar = row - e.bars.first[y]
-    return e.funding.first[y] + lookup.charges_until(e.bars, e.funding, y, bar, e.exit_time[p])
+    return e.funding.first[y] + lookup.charges_until(e.bars, e.funding, y, bar, e.actions.exit_time[p])
+
+
+@helper
+def recorded_exit(e: Entrants, p: int) -> float:
+    """Return the price of the history at which a position of the book left; NaN where none is recorded."""
+    return e.actions.exit_price[p] if e.actions.exit_price.shape[0] > 0 else np.nan
 
 
 @helper

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtest.kernel.choices import OutcomeCode
+from backtest.kernel.choices import ContractKind, OutcomeCode
 from backtest.kernel.compile import helper, part
 from backtest.kernel.margin import formula, position
 from backtest.kernel.margin.position import Segment
@@ -40,6 +40,19 @@ def tested_funding(w: World, i: int, row: int) -> float:
     if bar - 1 < held["start"]:
         return held["entry_funding"]
     return w.charges[w.symbols[y]["funding_first"] + w.bars[row - 1]["charged"]]["cumulative"]
+
+
+@part
+def funding_until(w: World, y: int, made: int) -> float:
+    """Return cumulative funding with so many charges of a symbol, those that the next opening makes among them."""
+    done = w.symbols[y]["funding_now"]
+    if made <= done:
+        return w.charges[made]["cumulative"]
+    found, g = w.charges[done]["cumulative"], factor(w.symbols, y)
+    for charge in range(done, made):
+        amount = w.charges[charge + 1]["amount"]
+        found += amount / g if w.symbols[y]["kind"] == ContractKind.INVERSE else amount * g
+    return found
 
 
 @part
@@ -116,14 +129,13 @@ def move_to_pocket(w: World, i: int, amount: int) -> None:
 
 @part
 def adjust(
-    w: World, i: int, row: int, made: int, margin_change: float, quantity_change: float, price: float
+    w: World, i: int, row: int, now: float, margin_change: float, quantity_change: float, price: float, mark: float
 ) -> None:
-    """Change margin or quantity at the opening; ``made`` are the charges until then, prices as in the history."""
+    """Change margin or quantity, at ``mark`` where no price is given; prices are the history's."""
     if w.book[i]["status"] != HELD:
         return
     own = terms(w.groups, w.tiers, w.book, i)
-    now = w.charges[made]["cumulative"]
-    price = (w.bars[row]["mark_open"] if np.isnan(price) else price) * factor(w.symbols, own.symbol)
+    price = (mark if np.isnan(price) else price) * factor(w.symbols, own.symbol)
     share = w.book[i]["share"]
     part, put_in = quantity_change * share, margin_change * share
     paid = pay_funding(w, i, now)
@@ -178,13 +190,3 @@ def buy(w: World, i: int, row: int, own: Segment, added: float, price: float) ->
     notional = formula.notional(own.kind, added, price)
     w.book[i]["grown"] += notional
     charge_trading_fee(w, i, row, notional)
-
-
-@part
-def leave_as_planned(w: World, i: int, row: int) -> None:
-    """Close a position at its planned exit, at the opening mark price."""
-    if w.book[i]["status"] == HELD:
-        price = w.bars[row]["mark_open"] * factor(w.symbols, w.book[i]["symbol"])
-        price_columns(w, i, tested_funding(w, i, row))
-        w.book[i]["tier_rate"] = np.nan
-        close_by_holder(w, i, row, row, OutcomeCode.EXITED, price, w.charges[w.book[i]["exit_made"]]["cumulative"])

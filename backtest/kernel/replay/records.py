@@ -72,6 +72,7 @@ POSITION = np.dtype(
         ("spent", "i4"),  #: rounds used in ``spent_bar``
         ("spent_bar", "i4"),
         ("triggered_row", "i4"),  #: bar in which it was last counted as triggered
+        ("opening_only", "i4"),  #: bar that it leaves inside, of which only the opening is tested
     ],
     align=True,
 )
@@ -100,8 +101,8 @@ BAR = np.dtype(
     [
         *((name, "i8") for name in ("time", "charged")),
         *((name, "f8") for name in (
-            "open", "high", "low", "mark_open", "fill_long", "fill_short", "volume", "watched_open",
-            "watched_high", "watched_low",
+            "open", "high", "low", "close", "mark_open", "fill_long", "fill_short", "volume", "watched_open",
+            "watched_high", "watched_low", "watched_close",
         )),
     ],
     align=True,
@@ -191,8 +192,8 @@ SETTINGS = np.dtype(
             "remainder", "takeover_price", "order", "pro_rata",
         )),
         *((name, "i8") for name in (
-            "rounds", "tier_step", "whole_tiers", "waves", "intrabar", "test_entry_bar", "same_series",
-            "trace", "buckets", "orders", "seed", "replaced", "cell_rows",
+            "rounds", "tier_step", "whole_tiers", "waves", "intrabar", "test_entry_bar", "test_exit_bar",
+            "same_series", "traded", "trace", "buckets", "orders", "seed", "replaced", "cell_rows",
             "cell_columns", "index_after", "index_least",
         )),
         *((name, "f8") for name in (

@@ -16,20 +16,29 @@ from backtest.kernel.compile import helper, kernel, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl import deleverage
 from backtest.kernel.replay.codes import FUND, HELD, LOCKED, NO_EVENT, OWNERS
+from backtest.kernel.replay.edge_bars import (
+    carry_out,
+    change,
+    entry_bar_event,
+    leave,
+    leave_at_opening,
+    leave_inside,
+    sides_executed,
+    test_exit_bar,
+)
 from backtest.kernel.replay.entries import (
     Entrants,
     Found,
     enters_inside,
     enters_unseen,
-    exit_charges,
+    exits_in,
     has_room,
+    recorded_exit,
     take_place,
     write_down,
     write_outcome,
 )
 from backtest.kernel.replay.holder_actions import (
-    adjust,
-    leave_as_planned,
     lose_all,
     lose_sight,
     price_columns,
@@ -57,12 +66,12 @@ from backtest.kernel.replay.state import (
     whole,
 )
 from backtest.kernel.replay.takeover import unwind
-from backtest.kernel.replay.waves import cross, evaluate, handle, move_mark, reaches
+from backtest.kernel.replay.waves import cross, move_mark, reaches
 
 
 @part
-def enter(w: World, found: Found, i: int, row: int, inside: bool, late: bool, unseen: bool) -> None:
-    """Open a position, and settle what its entry bar did where that is tested."""
+def enter(w: World, agenda: Agenda, e: Entrants, found: Found, i: int, row: int, late: bool) -> None:
+    """Open a position, at an opening or ``late`` after all, and settle what the bar of its entry did to it."""
     y = whole(w.book[i]["symbol"])
     g = factor(w.symbols, y)
     kind = w.groups[w.book[i]["group"]]["kind"]
@@ -79,21 +88,18 @@ def enter(w: World, found: Found, i: int, row: int, inside: bool, late: bool, un
     now = w.book[i]["entry_funding"]
     if i == w.settings[0]["trace"]:
         note(w, i, row, ENTERED, w.book[i]["entry_price"], w.book[i]["quantity"], now, w.book[i]["entry_price"])
-    if inside:
-        before = w.symbols[y]["first"] + w.book[i]["start"] - 1
-        event = evaluate(w, i, before, whole(-1), now)
-        w.book[i]["ambiguous"] = event != NO_EVENT
-        w.book[i]["tier_rate"] = np.nan if w.settings[0]["test_entry_bar"] == 0 else w.book[i]["tier_rate"]
-        if event != NO_EVENT and w.settings[0]["test_entry_bar"] != 0:
-            handle(w, i, row, before, True, now)
-            side = whole(w.book[i]["side"])
-            deleverage(
-                w, y, side, row, w.bars[row]["open"] * g, w.charges[w.symbols[y]["funding_now"]]["cumulative"]
-            )
+    if enters_inside(w, e, i):
+        before, p = w.symbols[y]["first"] + w.book[i]["start"] - 1, whole(w.book[i]["row"])
+        leaves = exits_in(e, p, before)
+        if entry_bar_event(w, e, i, before, leaves, now) != NO_EVENT:
+            carry_out(w, i, row, before, True, now)
+            return
+        if leaves and not np.isnan(recorded_exit(e, p)):
+            leave_inside(w, agenda, e, i, row, before)
             return
     if late:
         return
-    if unseen:
+    if enters_unseen(w, e, i):
         lose_sight(w, i, row)
         return
     rekey(w, i)
@@ -124,8 +130,7 @@ def resume(w: World, y: int, side: int, row: int, now: float) -> float:
         following = whole(w.book[i]["following"])
         liquidate(w, i, row, row, opening, opening, now)
         if w.book[i]["status"] == HELD and w.book[i]["due"]:
-            w.book[i]["exit_made"] = w.symbols[y]["funding_now"]
-            leave_as_planned(w, i, row)
+            leave(w, i, row, row, np.nan, tested_funding(w, i, row), now)
         if w.counters[NEED_END] > w.needs.shape[0] - 4:
             deleverage(w, y, side, row, opening, now)
         i = following
@@ -208,24 +213,40 @@ def begin(w: World, agenda: Agenda, y: int, row: int) -> float:
 
 @part
 def let_holders_act(w: World, agenda: Agenda, entrants: Entrants, found: Found, row: int) -> None:
-    """Let holders enter, change and leave at an opening, in this order."""
+    """Let holders enter, change and leave at an opening, in this order; test what leaves inside the bar there."""
     for at in range(agenda.entry_first[row], agenda.entry_first[row + 1]):
         i = take_place(w, entrants, whole(agenda.entry[at]))
-        enter(w, found, i, row, enters_inside(w, entrants, i), False, enters_unseen(w, entrants, i))
+        enter(w, agenda, entrants, found, i, row, False)
     for at in range(agenda.change_first[row], agenda.change_first[row + 1]):
         j = whole(agenda.change[at])
-        i = whole(w.places[agenda.change_owner[j]])
+        i = whole(w.places[entrants.actions.row[j]])
         if i >= 0:
-            adjust(
-                w, i, row, agenda.change_made[j], agenda.margin_change[j], agenda.quantity_change[j],
-                agenda.change_price[j],
-            )  # fmt: skip
+            change(w, agenda, entrants, i, row, j, np.nan)
     for at in range(agenda.exit_first[row], agenda.exit_first[row + 1]):
         i = whole(w.places[agenda.exit[at]])
         if i >= 0:
-            w.book[i]["exit_made"] = exit_charges(w, entrants, i, row)
-            w.book[i]["due"] = True
-            leave_as_planned(w, i, row)
+            leave_at_opening(w, entrants, i, row)
+    for at in range(agenda.inside_first[row], agenda.inside_first[row + 1]):
+        i = whole(w.places[agenda.inside[at]])
+        if i >= 0 and w.book[i]["status"] == HELD:
+            test_exit_bar(w, i, row, w.charges[w.symbols[w.book[i]["symbol"]]["funding_now"]]["cumulative"])
+
+
+@part
+def let_holders_leave(w: World, agenda: Agenda, entrants: Entrants, row: int) -> None:
+    """Let holders leave inside a bar at the prices recorded for that, once its legs are walked."""
+    for at in range(agenda.inside_first[row], agenda.inside_first[row + 1]):
+        p = whole(agenda.inside[at])
+        i = whole(w.places[p])
+        if i >= 0 and not np.isnan(recorded_exit(entrants, p)):
+            leave_inside(w, agenda, entrants, i, row, row)
+
+
+@helper
+def move_by_executed(w: World, y: int, row: int, before: tuple[float, float]) -> None:
+    """Move the mark by what holders' actions made liquidations execute."""
+    for side in range(2):
+        move_mark(w, y, side, row, w.symbols[y]["executed"][side] - before[side])
 
 
 @helper
@@ -255,12 +276,17 @@ def run(w: World, agenda: Agenda, entrants: Entrants, found: Found, first: int, 
         for side in range(2):
             if awaits(w, y, side):
                 move_mark(w, y, side, row, resume(w, y, side, row, now))
+        before = sides_executed(w, y)
         let_holders_act(w, agenda, entrants, found, row)
+        move_by_executed(w, y, row, before)
         low_first = starts_low(w, row)
         for leg in range(2):
             side = leg if low_first else 1 - leg
             if reaches(w, y, side, row, now):
                 cross(w, y, side, row, now)
+        before = sides_executed(w, y)
+        let_holders_leave(w, agenda, entrants, row)
+        move_by_executed(w, y, row, before)
         end(w, found, y, row)
         if w.counters[FULL] != 0:
             return number
@@ -279,7 +305,7 @@ def finish(w: World, agenda: Agenda, entrants: Entrants, found: Found, rows: int
         y = whole(w.book[i]["symbol"])
         row = w.symbols[y]["first"] + w.symbols[y]["count"] - 1
         fund_in, fund_out, sold = w.steps[row]["fund_in"], w.steps[row]["fund_out"], w.steps[row]["inventory"]
-        enter(w, found, i, row, enters_inside(w, entrants, i), True, False)
+        enter(w, agenda, entrants, found, i, row, True)
         more_in, more_out = w.steps[row]["fund_in"] - fund_in, w.steps[row]["fund_out"] - fund_out
         more_sold = w.steps[row]["inventory"] - sold
         w.steps[row]["fund_in"], w.steps[row]["fund_out"], w.steps[row]["inventory"] = fund_in, fund_out, sold

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from backtest.kernel.arrays import NO_TIME, Bars, Funding, Positions
-from backtest.kernel.compile import kernel
+from backtest.kernel.compile import helper, kernel
 from backtest.kernel.margin import lookup
 from backtest.kernel.replay.state import whole
 from backtest.kernel.sweep.adjustments import Actions
-from backtest.kernel.types import Codes, Flags, Floats, Integers
+from backtest.kernel.types import Codes, Flags, Integers
 
 
 class Agenda(NamedTuple):
@@ -22,22 +24,26 @@ class Agenda(NamedTuple):
     entry: Codes
     exit_first: Integers
     exit: Codes
+    inside_first: Integers
+    inside: Codes  #: whose exit lies strictly inside a bar
     change_first: Integers
     change: Codes
-    change_owner: Integers  #: (adjustments,) position of each
-    change_made: Integers  #: (adjustments,) charges at or before it, absolute
-    margin_change: Floats
-    quantity_change: Floats
-    change_price: Floats
+    within_first: Integers
+    within: Codes  #: adjustments in the bar of an exit with a price, done with it
+    change_made: Integers  #: (adjustments,) charges at or before each, absolute
     deposit_time: Integers
     deposit: Integers  #: units
 
 
 @kernel
 def place_entries(
-    bars: Bars, positions: Positions, exit_time: Integers, entry_at: Codes, exit_at: Codes, start: int, stop: int
-) -> None:
-    """Write at which rows positions [start, stop) enter (after all: never) and leave as planned (-1: never)."""
+    bars: Bars, positions: Positions, actions: Actions, entry_at: Codes, exit_at: Codes, inside_at: Codes,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Write at which rows positions [start, stop) enter (after all: never), leave, and leave inside (-1: never).
+
+    An exit inside a bar that has a price takes place there, any other at the next opening.
+    """
     rows = bars.first[bars.first.shape[0] - 1]
     for i in range(start, stop):
         y = whole(positions.symbol[i])
@@ -45,23 +51,41 @@ def place_entries(
         bar = lookup.first_bar_at_or_after(bars, y, positions.entry_time[i])
         entry_at[i] = first + bar if bar < count else rows
         if exit_at.shape[0] > 0:
-            bar = lookup.first_bar_at_or_after(bars, y, exit_time[i]) if exit_time[i] != NO_TIME else count
-            exit_at[i] = first + bar if bar < count else -1
+            exit_at[i] = inside_at[i] = -1
+            exit_time = actions.exit_time[i]
+            if exit_time == NO_TIME:
+                continue
+            bar = lookup.first_bar_at_or_after(bars, y, exit_time)
+            if lookup.falls_inside_a_bar(bars, y, bar, exit_time):
+                inside_at[i] = first + bar - 1
+            if bar < count and not leaves_inside(actions, inside_at, i):
+                exit_at[i] = first + bar
+
+
+@helper
+def leaves_inside(actions: Actions, inside_at: Codes, i: int) -> bool:
+    """Return whether a position leaves inside a bar, at a price of its own."""
+    return inside_at[i] >= 0 and actions.exit_price.shape[0] > 0 and not np.isnan(actions.exit_price[i])
 
 
 @kernel
 def place_changes(
-    bars: Bars, funding: Funding, symbol: Codes, exit_time: Integers, changes: Actions, at: Codes, made: Integers
-) -> None:
-    """Write the row at which each adjustment takes effect (-1: never) and the charges made by then."""
+    bars: Bars, funding: Funding, symbol: Codes, changes: Actions, inside_at: Codes, at: Codes, within_at: Codes,
+    made: Integers,
+) -> None:  # fmt: skip
+    """Write the row at which, or inside which, adjustments take effect (-1: never), and the charges by then."""
     for j in range(changes.row.shape[0]):
         i = changes.row[j]
         y = whole(symbol[i])
         bar = lookup.first_bar_at_or_after(bars, y, changes.time[j])
         count = bars.first[y + 1] - bars.first[y]
         late = bar == count
-        if exit_time.shape[0] > 0:
-            late = late or (exit_time[i] != NO_TIME and changes.time[j] > exit_time[i])
+        within_at[j] = -1
+        if changes.exit_time.shape[0] > 0 and changes.exit_time[i] != NO_TIME:
+            too_late = changes.time[j] > changes.exit_time[i]
+            late = late or too_late
+            if leaves_inside(changes, inside_at, i) and inside_at[i] == bars.first[y] + bar - 1 and not too_late:
+                within_at[j], late = inside_at[i], True
         at[j] = -1 if late else bars.first[y] + bar
         made[j] = funding.first[y] + lookup.charges_until(bars, funding, y, bar, changes.time[j])
 

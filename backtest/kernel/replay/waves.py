@@ -15,13 +15,18 @@ from backtest.kernel.replay.state import NEED_END, World, factor, rate_at, sign,
 from backtest.kernel.replay.trigger_queues import bucket_of, in_order, settled_first
 from backtest.kernel.sweep.intrabar import first_event
 
+#: Parts of a bar that are no leg: all of it, its opening, all as if it came after an entry, the close after one.
+WHOLE_BAR, OPENING_ALONE, SINCE_ENTRY, CLOSE_AFTER_ENTRY = -1, -2, -3, -4
+
 
 @part
 def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
     """Return what happens first to a position in a bar (or ``NO_EVENT``) and note its prices.
 
-    ``leg`` is the side being walked, 0 the low one: something must happen on it. In an entry bar it is -1.
+    ``leg`` is the side being walked, 0 the low one: something must happen on it; or which part of the bar counts.
     """
+    if leg >= 0 and w.book[i]["opening_only"] == row:
+        return NO_EVENT
     own = terms(w.groups, w.tiers, w.book, i)
     g = factor(w.symbols, own.symbol)
     low, high, opening = w.bars[row]["low"] * g, w.bars[row]["high"] * g, w.bars[row]["open"] * g
@@ -30,8 +35,14 @@ def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
         w.bars[row]["watched_high"] * g,
         w.bars[row]["watched_open"] * g,
     )
-    if leg < 0:
+    if leg in (SINCE_ENTRY, CLOSE_AFTER_ENTRY):
         opening = seen_open = own.entry_price
+    if leg == CLOSE_AFTER_ENTRY:
+        low = high = w.bars[row]["close"] * g
+        seen_low = seen_high = w.bars[row]["watched_close"] * g
+    elif leg == OPENING_ALONE:
+        low = high = opening
+        seen_low = seen_high = seen_open
     stop, target = w.book[i]["stop_price"], w.book[i]["take_profit_price"]
     worst = low if own.side > 0 else high
     liquidated = triggers_at(w.groups, w.tiers, own, worst, now)
@@ -60,6 +71,21 @@ def evaluate(w: World, i: int, row: int, leg: int, now: float) -> int:
 
 
 @part
+def trigger(w: World, i: int, row: int, moment: int, tau: float, now: float) -> None:
+    """Liquidate a position that triggered at a price, in the bar ``moment``."""
+    held, base = w.book[i], tau
+    if w.settings[0]["replaced"] != 0:
+        fill = w.bars[moment]["fill_long"] if held["side"] == 0 else w.bars[moment]["fill_short"]
+        base = fill * factor(w.symbols, whole(held["symbol"]))
+    if held["triggered_row"] != row:
+        notional = formula.notional(w.groups[held["group"]]["kind"], held["quantity"], tau)
+        w.steps[row]["triggered"][held["side"]] += units(notional * w.settings[0]["unit"])
+        w.book[i]["triggered_row"] = row
+    w.book[i]["status"] = HELD
+    liquidate(w, i, row, moment, tau, base, now)
+
+
+@part
 def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float) -> None:
     """Carry out what was found to happen to a position."""
     held = w.book[i]
@@ -70,16 +96,7 @@ def handle(w: World, i: int, row: int, moment: int, entry_bar: bool, now: float)
     seen_open = held["entry_price"] if entry_bar else w.bars[moment]["watched_open"] * g
     if event == OutcomeCode.LIQUIDATED:
         price = held["liquidation_price"]
-        tau = opening if s * opening <= s * price else price
-        base = tau
-        if w.settings[0]["replaced"] != 0:
-            base = (w.bars[moment]["fill_long"] if s > 0 else w.bars[moment]["fill_short"]) * g
-        if held["triggered_row"] != row:
-            notional = formula.notional(w.groups[held["group"]]["kind"], held["quantity"], tau)
-            w.steps[row]["triggered"][held["side"]] += units(notional * w.settings[0]["unit"])
-            w.book[i]["triggered_row"] = row
-        w.book[i]["status"] = HELD
-        liquidate(w, i, row, moment, tau, base, now)
+        trigger(w, i, row, moment, opening if s * opening <= s * price else price, now)
         return
     if event == OutcomeCode.STOPPED:
         stop = held["stop_price"]

@@ -97,7 +97,8 @@ def pieces(
             if opening >= end_time[i]:  # no cell shows where the last bar's own opening moves it
                 break
             while changes_in < count and bars.time[rows + changes_in] == opening:
-                held = after_change(bars, funding, rules, actions, held, change, changes_in).held
+                opening_mark = bars.mark_open[rows + changes_in]
+                held = after_change(bars, funding, rules, actions, held, change, changes_in, opening_mark).held
                 change += 1
                 changes_in = change_bar(bars, actions, symbol, i, change)
             while charged_at[charge] == opening:

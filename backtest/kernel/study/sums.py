@@ -14,7 +14,7 @@ import numpy as np
 from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.types import Codes, Flags, Floats, Integers
+from backtest.kernel.types import Codes, Floats, Integers
 
 #: Columns of the sums in ``Groups.sums``, and how many columns there are.
 OPENED, LEFT, BOOK, ENTRY, FILL, SHORTFALL, LARGEST = range(7)
@@ -55,8 +55,7 @@ class Rows(NamedTuple):
 class Fills(NamedTuple):
     """What flows need beside, (n,) each."""
 
-    liquidated: Flags
-    ambiguous: Flags
+    flags: Codes  #: four flags in bits
     left: Floats  #: remaining weight at the outcome
     decays: bool  #: otherwise all of it is
     notional: Floats  #: NaN where there is no fill
@@ -144,8 +143,8 @@ def add_flow(
 ) -> tuple[int, int]:
     """Add rows to the sums that flows need.
 
-    Group key: ``trader_of``, four bits of the outcome, and one each for liquidated, ambiguous and whether
-    there is a time, which is their moment.
+    Group key: ``trader_of``, four bits of the outcome, four of the flags, and one for whether there is a time,
+    which is their moment.
 
     Parameters
     ----------
@@ -174,7 +173,7 @@ def add_flow(
         time = rows.time[row]
         known = time != NO_TIME
         code = trader_of(rows, edges, row, entry) * 16 + np.int64(rows.outcome[row])
-        code = ((code * 2 + fills.liquidated[row]) * 2 + fills.ambiguous[row]) * 2 + known
+        code = (code * 16 + np.int64(fills.flags[row])) * 2 + known
         group = group_of(groups, count, code, time if known else 0)
         count = max(count, group + 1)
         sums = groups.sums

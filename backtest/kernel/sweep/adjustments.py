@@ -17,6 +17,7 @@ class Actions(NamedTuple):
     """Planned exits and adjustments. NaN and the earliest time mean none."""
 
     exit_time: Integers  #: (n,)
+    exit_price: Floats  #: (n,)
     stop_price: Floats  #: (n,)
     take_profit_price: Floats  #: (n,)
     row: Integers  #: (adjustments,) position each belongs to, ascending
@@ -49,10 +50,9 @@ class Changed(NamedTuple):
 
 
 @helper
-def traded_at(bars: Bars, actions: Actions, symbol: int, change: int, bar: int) -> float:
-    """Return the price of the part that a change at a bar's opening adds or closes."""
-    price = actions.price[change]
-    return bars.mark_open[bars.first[symbol] + bar] if np.isnan(price) else price
+def traded_at(actions: Actions, change: int, mark: float) -> float:
+    """Return the price of the part that a change adds or closes: its own, else the mark."""
+    return mark if np.isnan(actions.price[change]) else actions.price[change]
 
 
 @helper
@@ -67,14 +67,17 @@ def margin_added(
 
 @helper
 def after_change(
-    bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int
+    bars: Bars, funding: Funding, rules: Rules, actions: Actions, held: Segment, change: int, bar: int, mark: float
 ) -> Changed:
-    """Return a position after a change at a bar's opening."""
+    """Return a position after a change, which is done at ``mark`` unless it has a price of its own.
+
+    ``bar`` is the first that opens at or after the change.
+    """
     made = lookup.charges_until(bars, funding, held.symbol, bar, actions.time[change])
     changed_at = funding.cumulative[funding.first[held.symbol] + made]
     added, put_in = actions.quantity_change[change], actions.margin_change[change]
     paid = (held.side * held.quantity) * (changed_at - held.entry_funding)
-    price = traded_at(bars, actions, held.symbol, change, bar)
+    price = traded_at(actions, change, mark)
     quantity, entry_price, before, grown = held.quantity + added, held.entry_price, held.margin - paid, 0.0
     if added > 0.0:
         entry_price = formula.average_entry(held.kind, held.quantity, entry_price, added, price)

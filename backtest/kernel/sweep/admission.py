@@ -104,7 +104,7 @@ def growth_of(bars: Bars, rules: Rules, positions: Positions, actions: Actions, 
             break
         part = actions.quantity_change[change]
         if part > 0.0:
-            price = traded_at(bars, actions, symbol, change, bar)
+            price = traded_at(actions, change, bars.mark_open[bars.first[symbol] + bar])
             entry_price = formula.average_entry(kind, quantity, entry_price, part, price)
             notional = formula.notional(kind, quantity + part, entry_price)
             size = tiers.size_at_entry(rules, group, quantity + part, notional)

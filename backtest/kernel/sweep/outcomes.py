@@ -8,14 +8,13 @@ from backtest.kernel.arrays import Bars, Outcomes
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper
 from backtest.kernel.margin import formula
-from backtest.kernel.margin.position import Segment, worst_price
+from backtest.kernel.margin.position import Segment
 
 
 @helper
-def within_bar(bars: Bars, held: Segment, price: float, row: int) -> float:
-    """Return the liquidation price of a bar that triggered, no further away than the bar's worst price."""
-    worst = worst_price(bars, held, row)
-    return max(price, worst) if held.side > 0 else min(price, worst)
+def no_worse(side: float, price: float, worst: float) -> float:
+    """Return the liquidation price where a price triggered, no further away than that price."""
+    return max(price, worst) if side > 0 else min(price, worst)
 
 
 @helper
@@ -56,10 +55,8 @@ def write_close(
     out.funding_paid[i] = paid_before + (held.side * held.quantity) * (funding_ - held.entry_funding)
     out.equity_at_fill[i] = equity
     out.shortfall[i] = max(0.0, -equity)
-    kept = equity
-    if outcome == OutcomeCode.LIQUIDATED:
-        kept = max(equity, 0.0) if returned else 0.0
-    out.realised_pnl[i] = kept - put_in
+    kept = outcome != OutcomeCode.LIQUIDATED or returned
+    out.realised_pnl[i] = (max(equity, 0.0) if kept else 0.0) - put_in
 
 
 @helper

@@ -81,6 +81,14 @@ def prepare(
 
 
 @helper
+def triggers_with_stamps(bars: Bars, funding: Funding, rules: Rules, held: Segment, bar: int) -> bool:
+    """Return whether a position is liquidated at a bar's close once the stamps inside the bar are charged."""
+    row, end = bars.first[held.symbol] + bar, bars.time[bars.first[held.symbol] + bar] + bars.interval[held.symbol]
+    made = lookup.charges_until(bars, funding, held.symbol, bar + 1, end - 1)
+    return position.triggers(rules, held, bars.close[row], funding.cumulative[funding.first[held.symbol] + made])
+
+
+@helper
 def finish(
     bars: Bars,
     funding: Funding,
@@ -99,23 +107,29 @@ def finish(
     rows = bars.first[held.symbol]
     if hit >= 0 or high > low:
         hit = position.confirmed(bars, funding, rules, forest, held, low, high, hit, start, end)
-    in_entry_bar = False
-    if lookup.falls_inside_a_bar(bars, held.symbol, start, positions.entry_time[i]):
-        worst = position.worst_price(bars, held, rows + start - 1)
-        in_entry_bar = position.triggers(rules, held, worst, held.entry_funding)
-    out.ambiguous[i] = in_entry_bar
+    later = hit >= 0
+    entered_in = start - 1 if lookup.falls_inside_a_bar(bars, held.symbol, start, positions.entry_time[i]) else -1
+    hidden, closes, saved = False, False, False
+    if entered_in >= 0:
+        row = rows + entered_in
+        hidden = position.triggers(rules, held, position.worst_price(bars, held, row), held.entry_funding)
+        closes = hidden and position.triggers(rules, held, bars.close[row], held.entry_funding)
+        saved = closes and not triggers_with_stamps(bars, funding, rules, held, entered_in)
+    out.certainly_liquidated[i] = later or (closes and not saved)
+    out.possibly_liquidated[i] = later or hidden
+    out.ambiguous[i] = hidden and (saved or not closes)
     tested, opening = end - 1, held.entry_price
-    if in_entry_bar and test_entry_bar:
-        hit = tested = start - 1
+    if closes or (hidden and test_entry_bar):
+        hit = tested = entered_in
         low, high = held.first, held.last
-    elif hit >= 0:
+    elif later:
         tested, opening = hit, bars.open[rows + hit]
     now = position.funding_at(bars, funding, held.symbol, tested) if tested >= start else held.entry_funding
     price = position.liquidation_price(rules, held, low, high, now)
     out.bankruptcy_price[i] = formula.or_nan(position.bankruptcy_price(held, now))
     if hit >= 0:
         row = rows + hit
-        price = outcomes.within_bar(bars, held, price, row)
+        price = outcomes.no_worse(held.side, price, position.worst_price(bars, held, row))
         fill = outcomes.liquidation_fill(bars, row, held.side, opening, price)
         outcomes.write_close(
             out, i, held, OutcomeCode.LIQUIDATED, bars.time[row], fill, now, 0.0, held.margin, rules.returned

@@ -70,7 +70,7 @@ def drawdown(fund: pl.DataFrame) -> pl.DataFrame:
     --------
     >>> from backtest.study import fund
     >>> round(fund.drawdown(strained.fund)["drawdown"].max())
-    12264
+    12227
     """
     path = fund.sort("time", maintain_order=True)
     return path.with_columns(
@@ -141,7 +141,7 @@ def fund_size(
     >>> from backtest.study import fund
     >>> flow = fund.fund_flow(strained.fund)
     >>> round(fund.fund_size(flow, horizon=timedelta(days=2), paths=200).worst)
-    5705
+    5750
     """
     length, size = stretches(flow, horizon=horizon, block=block, confidence=confidence)
     values = flow["flow"].to_numpy()
@@ -242,7 +242,7 @@ def fund_adequacy(fund: pl.DataFrame, outcomes: pl.DataFrame, open_interest: flo
     >>> from backtest.study import fund
     >>> found = fund.fund_adequacy(strained.fund, strained.outcomes, 1e7)
     >>> found.select(pl.col("fund", "worst_day", "cover_1").round()).row(0)
-    (100000.0, 5586.0, 4101.0)
+    (100000.0, 5627.0, 4101.0)
     """
     path = fund.sort("time", maintain_order=True)
     start = start_of(path)

@@ -28,8 +28,8 @@ def who_bore(found: Replay) -> pl.DataFrame:
     │ ---            ┆ ---      │
     │ str            ┆ f64      │
     ╞════════════════╪══════════╡
-    │ margins        ┆ 131291.0 │
-    │ fund           ┆ 11661.0  │
+    │ margins        ┆ 129733.0 │
+    │ fund           ┆ 11623.0  │
     │ backstop       ┆ 0.0      │
     │ counterparties ┆ 0.0      │
     │ clawback       ┆ 0.0      │

@@ -28,8 +28,7 @@ class LevelMap:
     """Open levels around the price at one moment; the price itself is an edge of the bins.
 
     Long levels lie below the price, short levels above it. ``overdue`` is the notional on the wrong side: of
-    positions entered inside the last bar, which is not tested. They are liquidated at the next open unless the
-    price turns.
+    positions that another price than the mark triggers.
     """
 
     symbol: str

@@ -224,7 +224,7 @@ def without_drift(
     >>> from backtest.study.levels import without_drift
     >>> fixed = without_drift(book, market, venue)
     >>> fixed["funding_paid"].sum(), fixed["liquidated"].sum()
-    (0.0, 344)
+    (0.0, 334)
     """
     if book.adjustments is not None:
         raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")

@@ -58,7 +58,7 @@ def counts(outcomes: pl.DataFrame, *, window: timedelta, start: datetime, end: d
     >>> from backtest.study.liquidations.branching import counts
     >>> windows = counts(outcomes, window=timedelta(hours=6), start=noon, end=noon + timedelta(days=7))
     >>> windows.height, windows["count"].sum()
-    (28, 164)
+    (28, 162)
     """
     if window <= timedelta(0) or (end - start) // window < 2:
         raise ArgumentError(
@@ -80,7 +80,7 @@ def variance_ratio(count: str = "count") -> pl.Expr:
     >>> from backtest.study.liquidations.branching import counts, variance_ratio
     >>> windows = counts(outcomes, window=timedelta(hours=6), start=noon, end=noon + timedelta(days=7))
     >>> windows.select(variance_ratio().round(2)).item()
-    2.54
+    2.6
     """
     return (pl.col(count).var() / pl.col(count).mean()).alias("variance_ratio")
 
@@ -95,7 +95,7 @@ def branching_ratio(count: str = "count") -> pl.Expr:
     >>> from backtest.study.liquidations.branching import branching_ratio, counts
     >>> windows = counts(outcomes, window=timedelta(hours=6), start=noon, end=noon + timedelta(days=7))
     >>> windows.select(branching_ratio().round(2)).item()
-    0.37
+    0.38
     """
     return (1 - 1 / variance_ratio(count).sqrt()).alias("branching_ratio")
 
@@ -158,8 +158,8 @@ def side_by_side(
     │ ---       ┆ ---     ┆ ---             │
     │ str       ┆ u32     ┆ f64             │
     ╞═══════════╪═════════╪═════════════════╡
-    │ coupled   ┆ 28      ┆ 0.37            │
-    │ uncoupled ┆ 28      ┆ 0.37            │
+    │ coupled   ┆ 28      ┆ 0.38            │
+    │ uncoupled ┆ 28      ┆ 0.38            │
     └───────────┴─────────┴─────────────────┘
     """
     runs = {"coupled": coupled, "uncoupled": uncoupled}
@@ -202,7 +202,7 @@ def bands(
     >>> windows = {"window": timedelta(hours=6), "start": noon, "end": noon + timedelta(days=7)}
     >>> found = bands(replayed.outcomes, outcomes, **windows, seed=1, length=timedelta(days=1), draws=99)
     >>> round(found["coupled"].estimate, 2), round(found["difference"].estimate, 2)
-    (0.37, 0.0)
+    (0.38, 0.0)
     """
     tables = [counts(outcomes, window=window, start=start, end=end) for outcomes in (coupled, uncoupled)]
     plan = resampling(tables[0]["time"], seed=seed, length=length, draws=draws, confidence=confidence)

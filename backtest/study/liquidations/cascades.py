@@ -61,7 +61,7 @@ def pulses(outcomes: pl.DataFrame, *, across_symbols: bool = False, unit: float 
     >>> from backtest.study.liquidations.cascades import pulses
     >>> found = pulses(outcomes)
     >>> found.height, round(found["notional"].sum())
-    (178, 1696348)
+    (176, 1648389)
     """
     keys = ["time"] if across_symbols else ["symbol", "time"]
     gone = outcomes.lazy().filter("liquidated").rename({"outcome_time": "time"}).with_columns(_weight(outcomes))
@@ -104,7 +104,7 @@ def find(pulses: pl.DataFrame, rule: Rule, *, unit: float = 0.01) -> pl.DataFram
     │ datetime[ms, UTC]       ┆ duration[ms] ┆ f64   │
     ╞═════════════════════════╪══════════════╪═══════╡
     │ 2021-05-23 04:00:00 UTC ┆ 8h           ┆ 24.0  │
-    │ 2021-05-20 19:00:00 UTC ┆ 20h          ┆ 27.0  │
+    │ 2021-05-20 19:00:00 UTC ┆ 20h          ┆ 26.0  │
     └─────────────────────────┴──────────────┴───────┘
     """
     keys = [name for name in ("symbol",) if name in pulses.columns]
@@ -210,7 +210,7 @@ def running_totals(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     >>> from backtest.study.liquidations.flow import by_interval
     >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
     >>> round(running_totals(hourly)["notional"][-1])
-    1696348
+    1648389
     """
     totals = [in_currency(running_total(whole_units(pl.col(f"{part}notional"), unit)), unit) for part in PARTS]
     return flow.sort("time").select("time", *totals)
@@ -241,7 +241,7 @@ def by_hour_of_day(flow: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     │ ---  ┆ ---      ┆ ---   │
     │ i8   ┆ f64      ┆ i64   │
     ╞══════╪══════════╪═══════╡
-    │ 7    ┆ 15366.0  ┆ 17    │
+    │ 7    ┆ 15319.0  ┆ 17    │
     │ 6    ┆ 23705.0  ┆ 17    │
     └──────┴──────────┴───────┘
     """
@@ -285,8 +285,8 @@ def compare(runs: Mapping[str, pl.DataFrame], *, unit: float = 0.01) -> pl.DataF
     │ ---    ┆ ---      ┆ ---   ┆ ---          │
     │ str    ┆ u32      ┆ f64   ┆ duration[ms] │
     ╞════════╪══════════╪═══════╪══════════════╡
-    │ sweep  ┆ 47       ┆ 344.0 ┆ 22h          │
-    │ replay ┆ 47       ┆ 344.0 ┆ 22h          │
+    │ sweep  ┆ 49       ┆ 334.0 ┆ 20h          │
+    │ replay ┆ 49       ┆ 334.0 ┆ 20h          │
     └────────┴──────────┴───────┴──────────────┘
     """
     rules = {rule for cascades in runs.values() for rule in cascades["rule"].unique()}

@@ -216,7 +216,7 @@ def shown(
     >>> from backtest.study.liquidations.feed_throttling import shown
     >>> seen = shown(outcomes, bar=timedelta(hours=1))
     >>> seen.height, round(seen["weight"].sum(), 1)
-    (344, 343.9)
+    (334, 333.9)
     """
     seconds = bar // SECOND
     if bar % SECOND or seconds < 2:
@@ -275,8 +275,8 @@ def visible(
     │ ---   ┆ ---   ┆ ---           ┆ ---         │
     │ enum  ┆ f64   ┆ f64           ┆ f64         │
     ╞═══════╪═══════╪═══════════════╪═════════════╡
-    │ long  ┆ 207.0 ┆ 139.5         ┆ 0.67        │
-    │ short ┆ 137.0 ┆ 97.1          ┆ 0.71        │
+    │ long  ┆ 201.0 ┆ 135.8         ┆ 0.68        │
+    │ short ┆ 133.0 ┆ 96.1          ┆ 0.72        │
     └───────┴───────┴───────────────┴─────────────┘
     """
     whole = outcomes.with_columns(weight(outcomes).alias("_whole"))

@@ -23,7 +23,7 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
-from backtest.schemas.frames import Outcome
+from backtest.schemas.frames import OPENED, Outcome
 from backtest.study.units import WEIGHT_UNIT, in_currency, total, whole_units
 
 __all__ = [
@@ -49,9 +49,6 @@ LEVERAGE_EDGES = (5.0, 10.0, 20.0, 50.0, 100.0)
 PARTS = ("long_", "short_", "")
 
 EVERY_ROW = pl.lit(True)
-
-#: Positions that were opened: rejected ones belong to no share.
-OPENED = pl.col("outcome") != "rejected"
 
 
 def interval(every: str = "1h") -> pl.Expr:
@@ -81,7 +78,7 @@ def price_bin(width: float, price: str = "liquidation_price") -> pl.Expr:
     ╞═══════════╪═══════╡
     │ 25000.0   ┆ 1.0   │
     │ 30000.0   ┆ 35.0  │
-    │ 35000.0   ┆ 121.0 │
+    │ 35000.0   ┆ 119.0 │
     └───────────┴───────┘
     """
     return ((pl.col(price) / width).floor() * width).alias("price_bin")
@@ -140,11 +137,11 @@ def leverage_bucket(leverage: pl.Expr, edges: Sequence[float] = LEVERAGE_EDGES) 
     │ enum            ┆ f64        │
     ╞═════════════════╪════════════╡
     │ below 5x        ┆ 0.03       │
-    │ 5x to 10x       ┆ 0.09       │
-    │ 10x to 20x      ┆ 0.23       │
-    │ 20x to 50x      ┆ 0.5        │
-    │ 50x to 100x     ┆ 0.8        │
-    │ 100x and more   ┆ 0.92       │
+    │ 5x to 10x       ┆ 0.08       │
+    │ 10x to 20x      ┆ 0.22       │
+    │ 20x to 50x      ┆ 0.48       │
+    │ 50x to 100x     ┆ 0.78       │
+    │ 100x and more   ┆ 0.89       │
     └─────────────────┴────────────┘
     """
     buckets = bucket_type(edges)
@@ -184,14 +181,14 @@ def liquidated(
     >>> from backtest.study.liquidations.flow import liquidated
     >>> liquidated(outcomes, ["side"]).select("side", pl.col("notional").round(0), "count")
     shape: (2, 3)
-    ┌───────┬───────────┬───────┐
-    │ side  ┆ notional  ┆ count │
-    │ ---   ┆ ---       ┆ ---   │
-    │ enum  ┆ f64       ┆ f64   │
-    ╞═══════╪═══════════╪═══════╡
-    │ long  ┆ 1.03789e6 ┆ 207.0 │
-    │ short ┆ 658458.0  ┆ 137.0 │
-    └───────┴───────────┴───────┘
+    ┌───────┬──────────┬───────┐
+    │ side  ┆ notional ┆ count │
+    │ ---   ┆ ---      ┆ ---   │
+    │ enum  ┆ f64      ┆ f64   │
+    ╞═══════╪══════════╪═══════╡
+    │ long  ┆ 994524.0 ┆ 201.0 │
+    │ short ┆ 653866.0 ┆ 133.0 │
+    └───────┴──────────┴───────┘
     """
     keys = [pl.col(key) if isinstance(key, str) else key for key in by]
     _check_condensed(outcomes, unit, *keys)
@@ -293,7 +290,7 @@ def ranks(
     │ ---                     ┆ ---  │
     │ datetime[ms, UTC]       ┆ i64  │
     ╞═════════════════════════╪══════╡
-    │ 2021-05-19 12:00:00 UTC ┆ 18   │
+    │ 2021-05-19 12:00:00 UTC ┆ 17   │
     │ 2021-05-19 13:00:00 UTC ┆ 8    │
     │ 2021-05-19 14:00:00 UTC ┆ null │
     └─────────────────────────┴──────┘
@@ -320,7 +317,7 @@ def heaviest(flow: pl.DataFrame, count: int = 10, measure: str = "notional") -> 
     │ datetime[ms, UTC]       ┆ i64  ┆ f64      │
     ╞═════════════════════════╪══════╪══════════╡
     │ 2021-05-21 06:00:00 UTC ┆ 1    ┆ 294989.0 │
-    │ 2021-05-23 07:00:00 UTC ┆ 2    ┆ 205271.0 │
+    │ 2021-05-23 07:00:00 UTC ┆ 2    ┆ 204463.0 │
     │ 2021-05-23 09:00:00 UTC ┆ 3    ┆ 95825.0  │
     └─────────────────────────┴──────┴──────────┘
     """
@@ -417,8 +414,8 @@ def tally(outcomes: pl.DataFrame) -> pl.DataFrame:
     │ ---        ┆ ---   ┆ ---   │
     │ enum       ┆ f64   ┆ f64   │
     ╞════════════╪═══════╪═══════╡
-    │ liquidated ┆ 344.0 ┆ 0.344 │
-    │ exited     ┆ 591.0 ┆ 0.591 │
+    │ liquidated ┆ 334.0 ┆ 0.334 │
+    │ exited     ┆ 601.0 ┆ 0.601 │
     │ open       ┆ 65.0  ┆ 0.065 │
     └────────────┴───────┴───────┘
     """
@@ -439,7 +436,8 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     ``positions`` opened (times weight) and their ``book_notional`` at entry; of these ``liquidated``,
     ``liquidated_share`` by count, ``notional_share`` by entry notional and ``long_part`` of that share which was
     long; ``liquidated_notional`` at the fill, ``long_share`` of it; ``shortfall`` of the liquidated;
-    ``ambiguous``, ``unknown`` and ``rejected`` counts. A share of nothing is NaN.
+    ``certainly_liquidated``, ``possibly_liquidated``, ``ambiguous``, ``unknown`` and ``rejected`` counts. A share
+    of nothing is NaN.
 
     Examples
     --------
@@ -451,7 +449,7 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     │ ---       ┆ ---        ┆ ---              ┆ ---            │
     │ f64       ┆ f64        ┆ f64              ┆ f64            │
     ╞═══════════╪════════════╪══════════════════╪════════════════╡
-    │ 1000.0    ┆ 344.0      ┆ 0.344            ┆ 0.061          │
+    │ 1000.0    ┆ 334.0      ┆ 0.334            ┆ 0.059          │
     └───────────┴────────────┴──────────────────┴────────────────┘
     """
     gone = pl.col("liquidated")
@@ -470,6 +468,8 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
         liquidated_notional=flow,
         long_share=_amount("fill_notional", unit, gone_long) / flow,
         shortfall=_amount("shortfall", unit, gone),
+        certainly_liquidated=_count(pl.col("certainly_liquidated")),
+        possibly_liquidated=_count(pl.col("possibly_liquidated")),
         ambiguous=_count(pl.col("ambiguous")),
         unknown=_count(pl.col("outcome") == "unknown"),
         rejected=_count(~OPENED),

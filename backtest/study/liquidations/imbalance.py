@@ -32,7 +32,7 @@ def imbalance(measure: str = "notional") -> pl.Expr:
     >>> from backtest.study.liquidations.imbalance import imbalance
     >>> hourly = by_interval(outcomes, start=bars["time"].min(), end=bars["time"].max())
     >>> hourly.select(imbalance().mean().round(2)).item()
-    0.14
+    0.11
     """
     longs, shorts = pl.col(f"long_{measure}"), pl.col(f"short_{measure}")
     both = longs + shorts
@@ -94,8 +94,8 @@ def autocorrelation(flow: pl.DataFrame, lags: Sequence[int], measure: str = "not
     │ --- ┆ ---             ┆ ---   │
     │ i32 ┆ f64             ┆ u32   │
     ╞═════╪═════════════════╪═══════╡
-    │ 1   ┆ 0.36            ┆ 87    │
-    │ 24  ┆ 0.01            ┆ 81    │
+    │ 1   ┆ 0.43            ┆ 85    │
+    │ 24  ┆ -0.06           ┆ 82    │
     └─────┴─────────────────┴───────┘
     """
     step(flow)

@@ -31,7 +31,7 @@ class GapRule:
     >>> from backtest.study.liquidations.cascades import GapRule, find, pulses
     >>> rule = GapRule(timedelta(hours=2), bar=timedelta(hours=1))
     >>> find(pulses(outcomes), rule).height
-    47
+    49
     """
 
     gap: timedelta

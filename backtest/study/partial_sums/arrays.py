@@ -21,6 +21,9 @@ from backtest.study.liquidations.flow import LEVERAGE_EDGES, bucket_type, requir
 #: Groups there is room for at first; four times as many whenever they do not suffice.
 FIRST_ROOM = 4_096
 
+#: Flags of outcomes, from the lowest bit.
+FLAGS = ("liquidated", "certainly_liquidated", "possibly_liquidated", "ambiguous")
+
 EDGES = readonly(np.array(LEVERAGE_EDGES))
 
 
@@ -53,9 +56,9 @@ def rows_of(outcomes: pl.DataFrame, symbols: tuple[str, ...]) -> sums.Rows:
 def fills_of(outcomes: pl.DataFrame) -> sums.Fills:
     """Return what flows need of outcomes beside."""
     notional, decays = floats(outcomes, "fill_notional"), "surviving_weight" in outcomes.columns
+    flags = [outcomes[name].to_numpy().astype(np.uint8) << bit for bit, name in enumerate(FLAGS)]
     return sums.Fills(
-        liquidated=readonly(outcomes["liquidated"].to_numpy()),
-        ambiguous=readonly(outcomes["ambiguous"].to_numpy()),
+        flags=readonly(np.bitwise_or.reduce(flags)),
         left=floats(outcomes, "surviving_weight") if decays else notional,
         decays=decays,
         notional=notional,

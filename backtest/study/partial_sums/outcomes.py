@@ -19,6 +19,7 @@ from backtest.market.market import Market
 from backtest.study.liquidations.flow import leverage, leverage_bucket, weight
 from backtest.study.partial_sums.arrays import (
     EDGES,
+    FLAGS,
     add_up,
     fills_of,
     rows_of,
@@ -32,7 +33,7 @@ from backtest.study.units import WEIGHT_UNIT, countable, in_currency, total, who
 HOUR = timedelta(hours=1)
 
 #: Keys of the rows of condensed outcomes.
-KEYS = ("symbol", "side", "leverage_bucket", "outcome", "liquidated", "ambiguous", "outcome_time", "unit")
+KEYS = ("symbol", "side", "leverage_bucket", "outcome", *FLAGS, "outcome_time", "unit")
 LIVES_KEYS = ("symbol", "side", "leverage_bucket", "duration", "ended")
 SUMS = ("opened", "left", "book_notional", "entry_notional", "fill_notional", "shortfall")
 
@@ -71,10 +72,9 @@ def condense(
     time = times(found.moment, found.code & 1 > 0)
     exact = pl.DataFrame(
         {
-            **trader_columns(symbols, found.code >> 7),
-            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 3 & 15),
-            "liquidated": found.code >> 2 & 1 > 0,
-            "ambiguous": found.code >> 1 & 1 > 0,
+            **trader_columns(symbols, found.code >> 9),
+            "outcome": categories(cast("pl.Enum", outcomes.schema["outcome"]), found.code >> 5 & 15),
+            **{name: found.code >> bit & 1 > 0 for bit, name in enumerate(FLAGS, start=1)},
             "outcome_time": time,
             "unit": pl.repeat(unit, found.code.size, dtype=pl.Float64, eager=True),
             **{name: found.sums[:, number] for number, name in enumerate(_names()[:-1])},

@@ -21,7 +21,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.notional import completed, entry_notional
-from backtest.engine.sweep.admission import admissible
+from backtest.engine.sweep.admission import admissible, openable
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import DataError
 from backtest.market.market import Market
@@ -78,8 +78,8 @@ def run(
     │ ---  ┆ ---      ┆ ---              │
     │ f64  ┆ f64      ┆ f64              │
     ╞══════╪══════════╪══════════════════╡
-    │ null ┆ 1.0      ┆ 0.344            │
-    │ 20.0 ┆ 0.994428 ┆ 0.246            │
+    │ null ┆ 1.0      ┆ 0.334            │
+    │ 20.0 ┆ 0.994428 ┆ 0.241            │
     └──────┴──────────┴──────────────────┘
     """
     settings: dict[str, Any] = {"settlement": settlement, "bands": bands, "unit": unit, "threads": threads}
@@ -94,7 +94,7 @@ def run(
 
 @checked
 def intended(name: str, book: Book, history: History, venue: Venue, grid: Grid) -> Intended:
-    """Return an intended book, and the part of it whose sizes every rule of a grid admits.
+    """Return an intended book, and the part of it whose sizes and margins every rule of a grid admits.
 
     Examples
     --------
@@ -110,6 +110,7 @@ def intended(name: str, book: Book, history: History, venue: Venue, grid: Grid) 
     for change, changes in grid.changes.items():
         strictest = Rules(None, max(grid.rate_scales), change, changes).applied(venue)
         kept &= admissible(least, history.market, strictest, history.conventions)
+        kept &= openable(book, history.market, strictest, history.conventions)
     return Intended(name, book, book if kept.all() else restricted(book, book.positions.filter(pl.Series(kept))))
 
 
@@ -155,7 +156,7 @@ def evaluate(
     >>> held = policy.intended("synthetic", book, history, venue, grid)
     >>> found = policy.evaluate(history, held, venue, rules=grid.rules()[0], grid=grid)
     >>> found.filter(response="same_size").select(pl.col("fund", "shortfall", "deficit").round()).rows()
-    [(0.0, 12751.0, 12751.0), (1000.0, 12751.0, 11751.0)]
+    [(0.0, 12705.0, 12705.0), (1000.0, 12705.0, 11705.0)]
     """
     applied = rules.applied(venue)
     trigger = history.conventions.trigger_series(applied)

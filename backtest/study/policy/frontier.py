@@ -52,7 +52,7 @@ def per_million(policies: pl.DataFrame) -> pl.DataFrame:
     >>> few = policy.Grid(fills=("worst_price",), responses=("same_size",))
     >>> found = policy.run([policy.History("May 2021", market)], {"May 2021": {"synthetic": book}}, venue, few)
     >>> round(policy.frontier.per_million(found)["shortfall_per_million"][0])
-    439
+    438
     """
     each = pl.col("intended_notional") / 1e6
     return policies.with_columns((pl.col(amount) / each).alias(name) for amount, name in AMOUNTS.items())

@@ -26,6 +26,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
+from backtest.schemas.frames import OPENED
 from backtest.shown import shown
 from backtest.study.prediction.indicators import DAY, Indicator, bar_length, realised_volatility
 from backtest.study.prediction.labels import HOUR, fingerprint
@@ -217,6 +218,7 @@ def _open_between(side: SideLevels, low: Integers, high: Integers) -> tuple[Floa
 
 
 def _side(rows: pl.DataFrame, name: str, survival: pl.DataFrame | None, market: Market) -> SideLevels:
+    rows = rows.filter(OPENED)
     openings = market.times
     closes = openings + market.intervals[0]
     enters = np.searchsorted(closes, rows["entry_time"].to_physical().to_numpy())

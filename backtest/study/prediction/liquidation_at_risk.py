@@ -17,6 +17,7 @@ import polars as pl
 from backtest.engine.notional import notional_at
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
+from backtest.schemas.frames import OPENED
 from backtest.study.liquidations.flow import PARTS, require, weight
 from backtest.study.liquidations.imbalance import step
 from backtest.study.units import in_currency, total, whole_units
@@ -80,7 +81,7 @@ def standing(
     return (
         outcomes.lazy()
         .join(marks, on="symbol", maintain_order="left")
-        .filter(pl.col("entry_time") <= opening, still | inside)
+        .filter(OPENED, pl.col("entry_time") <= opening, still | inside)
         .with_columns(
             weight(outcomes),
             notional=notional_at("mark_price"),
@@ -171,7 +172,7 @@ def by_horizon(
     >>> flow = liquidations.by_interval(outcomes, start=start, end=end, every="1h")
     >>> found = liquidation_at_risk.by_horizon(flow, timedelta(hours=4), [0.5, 0.99])
     >>> found.select("level", pl.col("notional").round()).rows()
-    [(0.5, 1892.0), (0.99, 298471.0)]
+    [(0.5, 1383.0), (0.99, 298471.0)]
     """
     width, rest = divmod(horizon, step(flow))
     if rest or not 1 <= width <= flow.height:

@@ -25,7 +25,7 @@ class Band:
     >>> share, days = lambda frame: frame["liquidated"].mean(), timedelta(days=2)
     >>> found = stats.band(outcomes, share, time="entry_time", length=days, seed=1)
     >>> round(found.estimate, 3), found.blocks
-    (0.344, 9)
+    (0.334, 9)
     """
 
     estimate: float

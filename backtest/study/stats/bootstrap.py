@@ -254,7 +254,7 @@ def band(
     >>> share, days = lambda frame: frame["liquidated"].mean(), timedelta(days=2)
     >>> found = stats.band(outcomes, share, time="entry_time", length=days, seed=1)
     >>> round(found.low, 2), round(found.high, 2)
-    (0.23, 0.45)
+    (0.23, 0.43)
     """
     plan = resampling(frame[time], seed=seed, length=length, draws=draws, confidence=confidence)
     return plan.band(plan.of_frame(frame, statistic, time=time))

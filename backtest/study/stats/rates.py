@@ -32,7 +32,7 @@ class Rate:
     >>> times = outcomes["entry_time"].to_physical().to_numpy()
     >>> rate = stats.Rate({"of": "positions"}, times, outcomes["liquidated"].to_numpy())
     >>> int(rate.events.sum()), rate.events.size
-    (344, 1000)
+    (334, 1000)
     """
 
     keys: Mapping[str, Any]  #: columns that identify the rate

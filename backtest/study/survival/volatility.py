@@ -95,7 +95,7 @@ def distance_in_days(outcomes: pl.DataFrame, market: Market, window: timedelta =
     >>> from backtest.study.survival import volatility
     >>> found = volatility.distance_in_days(outcomes, market)
     >>> found.group_by("liquidated").agg(pl.col("distance_days").median().round(2)).sort("liquidated").rows()
-    [(False, 1.51), (True, 0.36)]
+    [(False, 1.49), (True, 0.35)]
     """
     move = (pl.col("liquidation_price") / pl.col("entry_price")).log().abs()
     return known_at_entry(outcomes, market, window).with_columns(distance_days=move / pl.col("volatility"))
@@ -113,7 +113,7 @@ def entry_regime(outcomes: pl.DataFrame, market: Market, window: timedelta = 7 *
     >>> from backtest.study.survival import volatility
     >>> found = volatility.entry_regime(outcomes, market)
     >>> found.group_by("entry_regime").agg(pl.col("liquidated").mean().round(2)).sort("entry_regime").rows()
-    [(None, 0.19), ('calm', 0.32), ('middle', 0.44), ('turbulent', 0.31)]
+    [(None, 0.19), ('calm', 0.31), ('middle', 0.42), ('turbulent', 0.31)]
     """
     known = trailing_volatility(market, window).drop_nulls()
     thirds = known.group_by("symbol").agg(

@@ -115,7 +115,7 @@ def hidden_events(
     >>> from backtest.study.levels.evaluation import hidden_events
     >>> truth = population.synthetic(market, venue, count=1_000, seed=2)
     >>> hidden_events(truth, market, venue, "BTCUSDT").events.shape
-    (341, 3)
+    (334, 3)
     """
     outcomes = sweep(book, market, venue, conventions=conventions.with_(**changes))
     left = pl.col("surviving_weight") if "surviving_weight" in outcomes.columns else weight(outcomes)

@@ -161,7 +161,7 @@ def score(
     │ uniform          ┆ 0.5  │
     │ volatility       ┆ 0.46 │
     │ round            ┆ 0.45 │
-    │ shifted          ┆ 0.6  │
+    │ shifted          ┆ 0.61 │
     └──────────────────┴──────┘
     """
     _require_independence(levels, labels)
