@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 from bad_accounts import account_kinds, good_account_files
+from bad_tiers import tier_file_kinds
 
 START = datetime(2021, 5, 18, tzinfo=UTC)
 HOURS = 48
@@ -228,6 +229,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Sweeps in batches": list(batch_kinds()),
         "Grid files": list(grid_kinds()),
         "The calculator": list(price_kinds()),
+        "Tier tables": [Kind(*told) for told in tier_file_kinds()],
         "Fetching": list(fetch_kinds()),
         "Levels": list(level_kinds()),
         "The replay": list(replay_kinds()),
@@ -568,6 +570,7 @@ def price_kinds() -> Iterator[Kind]:
     yield Kind(
         "a price above 1 of a face-value contract for the calculator", f"{PRICE} --leverage 5 --venue ascend"
     )
+    yield Kind("a time of no table for the calculator", f"{PRICE.replace('2021-05', '2020-05')} --leverage 5")
     yield Kind("too few bars for a volatility", f"{PRICE} --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
 
 

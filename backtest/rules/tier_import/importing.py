@@ -208,7 +208,7 @@ def _join(venue: str | Path, name: str, rows: pl.DataFrame, day: date, *, named:
             table = _checked_table(symbol, own)
             last = None if named else _last_before(before, symbol, day)
         except RulesError as error:
-            problems.append((symbol, str(error)))
+            problems.append((symbol, str(error).removeprefix(f"releases of {symbol}: ")))
             continue
         if last is None or not last.same_as(table):
             new.append(own)
@@ -219,7 +219,7 @@ def _join(venue: str | Path, name: str, rows: pl.DataFrame, day: date, *, named:
     _refuse(problems, path, rows)
     last_seen = pl.when(again).then(pl.max_horizontal("last_seen", pl.lit(day))).otherwise("last_seen")
     joined = checked_tables(pl.concat([kept.with_columns(last_seen=last_seen), *new], how="vertical_relaxed"))
-    _require_consistent(_with_imported(venue, joined), rows["symbol"].unique(maintain_order=True).to_list(), path)
+    _require_consistent(before, _with_imported(venue, joined), rows, day, path)
     _write(joined, tiers_folder() / f"{name}.parquet")
     return [str(own["symbol"][0]) for own in new]
 
@@ -254,18 +254,21 @@ def _last_before(venue: Venue, symbol: str, day: date) -> TierTable | None:
     return before[-1] if before and before[-1].dated == "seen" else None
 
 
-def _require_consistent(venue: Venue, symbols: list[str], path: Path) -> None:
+def _require_consistent(before: Venue, after: Venue, rows: pl.DataFrame, day: date, path: Path) -> None:
+    """Raise where the tables cannot be beside those that a venue carried before."""
     problems = []
-    for symbol in symbols:
+    for symbol in rows["symbol"].unique(maintain_order=True):
         try:
-            _ = venue.contracts[symbol]
+            _ = after.contracts[symbol]
         except RulesError as error:
-            problems.append((symbol, str(error)))
+            last = _last_before(before, symbol, day)
+            problems.append((symbol, f"it differs from {last.name} ({last.period})" if last else str(error)))
     if problems:
         symbol, reason = problems[0]
         raise DataError(
-            f"{path}: the tables of {plural(len(problems), 'symbol')} contradict those that venue {venue.name} "
-            f"carries, first {symbol}: {reason}; give another day, or the name of the table that they replace",
+            f"{path}: the tables of {plural(len(problems), 'symbol')} on {day} contradict those that venue "
+            f"{after.name} carries, first {symbol}: {reason}; give another day, or the name of the table that "
+            "they replace",
             remedies=(("name", "NAME"),),
         )
 

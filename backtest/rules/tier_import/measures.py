@@ -65,7 +65,7 @@ def measured(
         )
     if without_size:
         raise ArgumentError(
-            f"are needed: the tiers of {plural(len(without_size), 'symbol')} count contracts, whose size {path} "
+            f"is needed: the tiers of {plural(len(without_size), 'symbol')} count contracts, whose size {path} "
             f"does not state, first {without_size[0]}",
             argument="contract_sizes",
         )
