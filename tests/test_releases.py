@@ -3,6 +3,7 @@
 import pickle
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from runpy import run_path
 
 import polars as pl
 import pytest
@@ -12,8 +13,8 @@ from backtest.rules.rule_files import rule_files, venue_files
 from backtest.rules.timeline import timeline
 from backtest.rules.venue import Venue
 from backtest.scale.batched_sweeps import _digest
-from docs import binance_tiers
 
+SCRIPT = Path(__file__).parents[1] / "docs" / "binance_tiers.py"
 HEAD = 'name = "own"\ntitle = "Own"\nsettlement = "USDT"\nreleases = "tiers.parquet"\n[rules]\nbasis = "mark"\n'
 LISTED = """[contracts.S0]
 [[contracts.S0.tables]]
@@ -207,7 +208,7 @@ CHANGES = pl.DataFrame(
 
 
 def test_script__turns_changes_into_days_of_the_first_and_last_copy():
-    rows = binance_tiers.releases(CHANGES)
+    rows = run_path(str(SCRIPT))["releases"](CHANGES)
     assert rows.select("symbol", "first_seen", "last_seen", "cap", "settlement").rows() == [
         ("BTCUSDT", date(2022, 5, 1), date(2022, 6, 1), 1e6, None),
         ("BTCUSDT", date(2022, 7, 1), date(2022, 7, 1), 1e5, None),

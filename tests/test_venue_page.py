@@ -8,6 +8,7 @@ import re
 import tomllib
 from datetime import date
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from backtest.__main__ import main
 from backtest.errors import RulesError
 from backtest.rules import Venue, venue_files
 from backtest.rules.scaffold.fields import WORDS, venue_fields
-from docs.venue_file import HEAD, PAGE, page
+
+SCRIPT = run_path(str(Path(__file__).parents[1] / "docs" / "venue_file.py"))
+HEAD, PAGE, page = (SCRIPT[name] for name in ("HEAD", "PAGE", "page"))
 
 ROWS = [{"floor": 0, "rate": 0.005, "amount": 0}, {"floor": 1e5, "rate": 0.01, "amount": 500}]
 SETTINGS = {

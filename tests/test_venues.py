@@ -416,3 +416,21 @@ def test_like__names_whose_rules_stand_in_for_a_symbol_that_is_not_listed():
     assert binance.contract("ETHUSDT").like == ""
     with pytest.raises(RulesError, match="like must be a symbol that venue 'binance' lists, is 'DOGEEUR'"):
         binance.with_(like="DOGEEUR")
+
+
+def test_alias__is_another_name_of_every_contract_but_not_of_one_that_is_listed(tmp_path):
+    table = '[[contracts.{}.tables]]\nname = "t"\nin_force = "always"\nrows = [{{ floor = 0, rate = {} }}]\n'
+    head = 'name = "own"\ntitle = "Own"\nalias = "{symbol}USDT"\n'
+    own = Venue.load(written(tmp_path, head + table.format("BTC", 0.01) + table.format("BTCUSDT", 0.02)))
+    assert list(own.contracts) == ["BTC", "BTCUSDT", "BTCUSDTUSDT"]
+    assert own.contract("BTCUSDT").tables[0].rates[0] == 0.02
+    assert own.with_(rate_scale=2).contract("BTC").tables[0].rates[0] == 0.02
+    named = Venue.load("hyperliquid").contract("ETHUSDT")
+    assert (named.symbol, named.like) == ("ETHUSDT", "")
+
+
+@pytest.mark.parametrize("alias", ["USDT", "{symbol}{symbol}", "{name}USDT", "{symbol}{"])
+def test_alias__holds_the_symbol_once(tmp_path, alias):
+    text = f'name = "own"\ntitle = "Own"\nalias = "{alias}"\n[[contracts.BTC.tables]]\nname = "t"\nrows = []\n'
+    with pytest.raises(RulesError, match=r"alias: must hold \{symbol\} once"):
+        Venue.load(written(tmp_path, text))
