@@ -44,7 +44,7 @@ def releases(changes: pl.DataFrame) -> pl.DataFrame:
             cap=pl.when(pl.col("cap") < NO_CAP).then("cap"),
             source=pl.format("freqtrade {}: freqtrade/exchange/binance_leverage_tiers.json", release),
             settlement=settlement(),
-            note=pl.lit("Seen: the first copy of this table, and the last copy before it changed."),
+            note=pl.lit("Seen: the first copy of this table, and the last before it changed, or the newest."),
         )
     )
 

@@ -61,7 +61,10 @@ def add_fetch(commands: Any) -> None:
         action="store_true",
         help="download the latest days, which the archive lacks, from the venue's public API",
     )
-    how = parser.add_argument_group("download and output")
+    _add_download(parser.add_argument_group("download and output"))
+
+
+def _add_download(how: Any) -> None:
     how.add_argument(
         "--refresh", action="store_true", help="check which files the venue has replaced, and download those again"
     )

@@ -17,7 +17,30 @@ def add_price(commands: Any) -> None:
         description="Liquidation, bankruptcy and takeover price of one isolated position under a venue's "
         "rules,\nwithout funding.",
     )
-    position = parser.add_argument_group("position")
+    _add_position(parser.add_argument_group("position"))
+    more = parser.add_argument_group("more")
+    more.add_argument(
+        "--table",
+        nargs="*",
+        type=types.positive,
+        metavar="PRICE",
+        help="also print unrealised result, balance, margin ratio and status at these prices (default: between "
+        "entry and liquidation price)",
+    )
+    more.add_argument("--bars", type=Path, metavar="FILE", help="prices; adds the distance in days of volatility")
+    more.add_argument(
+        "--at", type=types.time, metavar="TIME", help="end of the volatility window (default: the last bar)"
+    )
+    more.add_argument(
+        "--window",
+        type=types.positive,
+        default=30.0,
+        metavar="DAYS",
+        help="length of the volatility window (default: 30)",
+    )
+
+
+def _add_position(position: Any) -> None:
     position.add_argument(
         "--venue",
         required=True,
@@ -58,24 +81,4 @@ def add_price(commands: Any) -> None:
         metavar="RULE",
         help="table of an entry at a time for which none is known to be in force: strict refuses it (default with "
         "--date), earlier, later, strictest or nearest (default without --date) choose one, TABLE names one",
-    )
-    more = parser.add_argument_group("more")
-    more.add_argument(
-        "--table",
-        nargs="*",
-        type=types.positive,
-        metavar="PRICE",
-        help="also print unrealised result, balance, margin ratio and status at these prices (default: between "
-        "entry and liquidation price)",
-    )
-    more.add_argument("--bars", type=Path, metavar="FILE", help="prices; adds the distance in days of volatility")
-    more.add_argument(
-        "--at", type=types.time, metavar="TIME", help="end of the volatility window (default: the last bar)"
-    )
-    more.add_argument(
-        "--window",
-        type=types.positive,
-        default=30.0,
-        metavar="DAYS",
-        help="length of the volatility window (default: 30)",
     )
