@@ -17,6 +17,7 @@ from backtest.market.market import Market
 from backtest.rules.rulebook import Group, Rulebook
 from backtest.schemas.arguments import closest
 from backtest.schemas.frames import LEGS, POSITIONS
+from backtest.schemas.symbols import rows_by_symbol
 from backtest.schemas.validation import Schema
 
 #: Similarity from which one name may be a misspelling of another.
@@ -97,9 +98,8 @@ def far_entries(positions: pl.DataFrame, market: Market) -> Flags:
     far = np.zeros(positions.height, np.bool_)
     times, prices = positions["entry_time"].to_physical().to_numpy(), positions["entry_price"].to_numpy()
     low, high = market.prices("mark", "low"), market.prices("mark", "high")
-    for number, symbol in enumerate(market.symbols):
+    for number, own in enumerate(rows_by_symbol(positions["symbol"], market.symbols)):
         first, end = market.firsts[number : number + 2]
-        own = (positions["symbol"] == symbol).to_numpy()
         bars = first + np.maximum(np.searchsorted(market.times[first:end], times[own], side="right") - 1, 0)
         far[own] = (prices[own] * (1 + FAR) < low[bars]) | (prices[own] > high[bars] * (1 + FAR))
     return far

@@ -19,6 +19,7 @@ from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, Tree
 from backtest.schemas.frames import PRICE_PREFIX
+from backtest.schemas.symbols import rows_by_symbol
 from backtest.schemas.validation import offence
 
 BEYOND_ALL = np.iinfo(np.int64).max
@@ -69,20 +70,27 @@ def bars_of(market: Market, series: str, fill_price: str, gap_limit: timedelta |
 def check_prices(market: Market, contracts: Sequence[Contract], series: str) -> None:
     """Refuse prices above 1 for contracts whose prices are odds, and of zero for others."""
     low, high = f"{PRICE_PREFIX[series]}low", f"{PRICE_PREFIX[series]}high"
+    lowest = np.minimum.reduceat(market.prices(series, "low"), market.firsts[:-1])
+    highest = np.maximum.reduceat(market.prices(series, "high"), market.firsts[:-1])
+    places = {symbol: number for number, symbol in enumerate(market.symbols)}
     for contract in contracts:
-        beyond = (pl.col("symbol") == contract.symbol) & (pl.col(high) > 1)
-        if contract.kind == "face_value" and market.bars.select(beyond.any()).item():
+        number = places[contract.symbol]
+        if contract.kind == "face_value" and highest[number] > 1:
             sentence = f"{high} must be at most 1 for a face-value contract, which pays 1"
-            raise DataError(offence(market.bars, "bars", sentence, beyond, (high,)))
-        bad = (pl.col("symbol") == contract.symbol) & (pl.col(low) <= 0)
-        if contract.kind != "face_value" and market.bars.select(bad.any()).item():
+            raise _refused(market, contract, sentence, pl.col(high) > 1, high)
+        if contract.kind != "face_value" and lowest[number] <= 0:
             sentence = f"{low} must be above zero for a {contract.kind} contract"
-            raise DataError(offence(market.bars, "bars", sentence, bad, (low,)))
+            raise _refused(market, contract, sentence, pl.col(low) <= 0, low)
+
+
+def _refused(market: Market, contract: Contract, sentence: str, bad: pl.Expr, name: str) -> DataError:
+    own = pl.col("symbol") == contract.symbol
+    return DataError(offence(market.bars, "bars", sentence, own & bad, (name,)))
 
 
 def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:
     """Return the charges of each symbol and their running sums, by bar and by time."""
-    parts = [_charges(market, number, contract) for number, contract in enumerate(contracts)]
+    parts = _all_charges(market, contracts)
     sums = [np.concatenate([[0.0], np.cumsum(amounts)]) for _, amounts, _ in parts]
     return Funding(
         first=readonly(np.cumsum([0, *(total.size for total in sums)])),
@@ -96,18 +104,30 @@ def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:
 
 def charge_amounts(market: Market, contracts: Sequence[Contract]) -> Floats:
     """Return each charge per unit, laid out as the running sums: zero before a symbol's first."""
-    parts = [np.append(0.0, _charges(market, number, contract)[1]) for number, contract in enumerate(contracts)]
+    parts = [np.append(0.0, amounts) for _, amounts, _ in _all_charges(market, contracts)]
     return readonly(np.concatenate(parts))
 
 
-def _charges(market: Market, number: int, contract: Contract) -> tuple[Integers, Floats, Codes]:
-    """Return effective times and amounts of a symbol's charges, and how many were made by each opening."""
+def _all_charges(market: Market, contracts: Sequence[Contract]) -> list[tuple[Integers, Floats, Codes]]:
+    own = [] if market.funding is None else rows_by_symbol(market.funding["symbol"], market.symbols)
+    return [
+        _charges(market, number, contract, own[number] if own else None)
+        for number, contract in enumerate(contracts)
+    ]
+
+
+def _charges(
+    market: Market, number: int, contract: Contract, own: Integers | None
+) -> tuple[Integers, Floats, Codes]:
+    """Return effective times and amounts of a symbol's charges, and how many were made by each opening.
+
+    ``own`` are its rows of the funding; None without funding.
+    """
     rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
     openings = market.times[rows]
     count = openings.size
-    if market.funding is None:
+    if market.funding is None or own is None:
         return np.zeros(0, np.int64), np.zeros(0), np.zeros(count, np.int32)
-    own = (market.funding["symbol"] == market.symbols[number]).to_numpy()
     stamps, rates = market.charge_times[own], market.funding["rate"].to_numpy()[own]
     bars = np.searchsorted(openings, stamps)
     kept = (stamps >= openings[0]) & (bars < count)

@@ -38,6 +38,7 @@ from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
+from backtest.schemas.symbols import parts_of
 from backtest.shown import shown
 
 #: Share of the volume that closes positions beyond the fall of open interest; without open interest, that opens.
@@ -218,6 +219,7 @@ def _estimated(
 ) -> EstimatedBook:
     units = unit_cohorts(market, venue, laws.mix, laws.trader_notional)
     outcomes = sweep(Book(units), market, venue, conventions=conventions, threads=threads)
+    by_side = parts_of(outcomes, "symbol", "side")
     weights, flows, survival = [], [], []
     liquidated = {share: np.zeros(len(SIDES)) for share in (laws.share, *laws.other_shares)}
     for number, symbol in enumerate(market.symbols):
@@ -227,7 +229,7 @@ def _estimated(
         shares = tilted(laws.mix, bars, laws.tilt)
         logs = {}
         for place, side in enumerate(SIDES):
-            own = outcomes.filter((pl.col("symbol") == symbol) & (pl.col("side") == side))
+            own = by_side[symbol, side]
             ends = liquidation_bars(own, times)
             flow = _flows(laws, bars, interval, shares[side], ends)
             for share, total in liquidated.items():

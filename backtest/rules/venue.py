@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,8 +159,15 @@ class Venue:
             return self.contracts[symbol]
         if self.default is None:
             raise self._unlisted(symbol)
-        like = self.default.symbol if self.default.symbol in self.contracts else ""
-        return replace(self.default, symbol=symbol, like=like)
+        if symbol not in self._of_default:
+            like = self.default.symbol if self.default.symbol in self.contracts else ""
+            self._of_default[symbol] = replace(self.default, symbol=symbol, like=like)
+        return self._of_default[symbol]
+
+    @cached_property
+    def _of_default(self) -> dict[str, Contract]:
+        """Contracts made of the default, by symbol."""
+        return {}
 
     def contracts_of(self, symbols: Iterable[str], held: Container[str] | None = None) -> list[Contract]:
         """Return the contracts of some symbols, in their order; symbols that are not ``held`` need no rules."""

@@ -22,6 +22,7 @@ from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
+from backtest.schemas.symbols import rows_by_symbol
 from backtest.trades import counted, money
 from backtest.trades.book import Keep, scaled, sized
 from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
@@ -70,8 +71,7 @@ class OnVenue:
         """Return the last moment of each certain life: the opening of the bar that the trade was closed in."""
         exits = trades["exit_time"].to_physical().fill_null(FOREVER).to_numpy()
         floors = exits.copy()
-        for number, symbol in enumerate(self.market.symbols):
-            own = (trades["symbol"] == symbol).to_numpy()
+        for number, own in enumerate(rows_by_symbol(trades["symbol"], self.market.symbols)):
             first, last = self.market.firsts[number : number + 2]
             times = self.market.times[first:last]
             bars = np.searchsorted(times, exits[own], side="right") - 1
@@ -237,8 +237,8 @@ class OnVenue:
         """Return the worst price for each trade in the bar that opens at a moment; NaN for no moment."""
         found = np.full(rows.height, np.nan)
         bars = self._prepared.bars
-        for number, symbol in enumerate(self.market.symbols):
-            own = np.flatnonzero((rows["symbol"] == symbol).to_numpy() & (moments >= 0))
+        for number, all_own in enumerate(rows_by_symbol(rows["symbol"], self.market.symbols)):
+            own = all_own[moments[all_own] >= 0]
             first, last = bars.first[number : number + 2]
             places = first + np.searchsorted(bars.time[first:last], moments[own])
             longs = (rows["side"][own] == "long").to_numpy()

@@ -15,6 +15,7 @@ from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
 from backtest.chart.style.words import fit_labels, titled
+from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
 
@@ -197,6 +198,9 @@ def _divided(frame: Sequence[Axes], columns: int) -> tuple[list[Axes], tuple[flo
     top, bottom = frame[0].get_position(), frame[-1].get_position()
     right = bottom.x1 + (0.05 - AMOUNTS - COLOURS) / width
     wide = (right - LABEL / width - bottom.x0 - PRICES / width * (columns - 1)) / columns
+    if wide <= 0 or min(row.get_position().height for row in frame) * height <= ROW:
+        panels, inches = f"{len(frame)} x {columns}", f"{width:g} x {height:g}"
+        raise ArgumentError(f"{panels} panels have no room in a figure of {inches} inches")
     axes: list[Axes] = []
     for row in frame:
         place, below = row.get_position(), 0.0 if row is frame[-1] else ROW / height

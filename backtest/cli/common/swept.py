@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,6 +16,7 @@ from backtest.cli.common.input_warnings import book_warnings
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.rules.venue import Venue
+from backtest.schemas.symbols import parts_of
 from backtest.study.liquidations import flow
 from backtest.study.liquidations.cascades import find, pulses, with_price_moves
 from backtest.study.liquidations.segmentation import ThresholdRule
@@ -91,12 +92,12 @@ class Swept:
     synthetic: bool
     own_prices: bool = False  #: whether prices were given, so that their quality is checked
 
-    @property
+    @cached_property
     def unit(self) -> float:
         """The unit that amounts are rounded to."""
         return CENT if self.currency in DOLLARS else SATOSHI
 
-    @property
+    @cached_property
     def currency(self) -> str:
         """The settlement currency; dollars where the venue does not name one."""
         return one_currency(self.venue, self.market.symbols) or "USD"
@@ -122,9 +123,13 @@ class Swept:
         """What looks wrong in the book, one sentence each; nothing of a synthetic book."""
         return [] if self.synthetic else book_warnings(self.book, self.market, self.outcomes)
 
+    @cached_property
+    def _by_symbol(self) -> Mapping[tuple[Hashable, ...], pl.DataFrame]:
+        return parts_of(self.outcomes, "symbol")
+
     def flow(self, every: str, symbol: str | None = None) -> pl.DataFrame:
         """Return the liquidated flow over the whole window, of one symbol and its book or of all."""
-        rows = self.outcomes if symbol is None else self.outcomes.filter(pl.col("symbol") == symbol)
+        rows = self.outcomes if symbol is None else self._by_symbol.get((symbol,), self.outcomes.clear())
         start, end = self.window
         return flow.by_interval(rows, start=start, end=end, every=every, unit=self.unit)
 

@@ -17,7 +17,7 @@ parquet: tables):
   clusters          clusters of levels at --at
   cluster_outcomes  clusters at --since, and their outcome by --at
   score             score of the heatmap against other liquidations, and the magnet test
-  multiples         all symbols of the bars in one scale, and their sum by distance from the price
+  multiples         the (three largest) symbols in one scale, and their sum by distance from the price
   tracks, magnet    (parquet) clusters through time; the magnet test
   summary.json      arguments, versions, hashes, tiers, gaps, timings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from backtest.amounts import amount, moment, percentage
 from backtest.chart.levels import figures, films
@@ -13,6 +14,7 @@ from backtest.chart.levels.level_map import map_figure
 from backtest.chart.levels.score import score_figure
 from backtest.chart.style.looks import LOOKS, SIZES
 from backtest.cli.common import assumptions, picture
+from backtest.cli.common.swept import Swept
 from backtest.cli.levels.study import LevelStudy
 from backtest.cli.levels.tables import magnet_omitted
 from backtest.study.levels.combine import combined, relative_grids
@@ -21,6 +23,9 @@ from backtest.study.levels.levels import levels_of
 
 #: Price move in the subtitle of the map.
 MOVE = 0.05
+
+#: Symbols whose heatmaps have room beside one another.
+MOST_PANELS = 3
 
 
 def heatmap(study: LevelStudy) -> Any:
@@ -59,9 +64,11 @@ def cluster_outcomes(study: LevelStudy) -> Any:
 
 
 def multiples(study: LevelStudy) -> Any:
-    """Return the heatmaps of all symbols and their sum, by distance from the first price."""
+    """Return the heatmaps of the largest symbols and their sum, by distance from the first price."""
     swept, options = study.swept, study.options
-    grids = relative_grids(swept.market, window=study.window, bins=options.bins, columns=options.columns)
+    drawn = _largest(swept)
+    market = swept.market.select(symbols=drawn)
+    grids = relative_grids(market, window=study.window, bins=options.bins, columns=options.columns)
     panels, maps, lines, prices = [], [], [], []
     for symbol, (grid, price) in grids.items():
         own = levels_of(
@@ -76,9 +83,20 @@ def multiples(study: LevelStudy) -> Any:
     whole = combined(maps, symbol="all", references=prices)
     panels.append(figures.Panel("together, % of the first price", whole, lines))
     title = f"Liquidation levels, {study.span}"
+    dress, every = _dress(study), swept.market.symbols
+    if len(drawn) < len(every):
+        dress["notes"] = [*dress["notes"], f"the {len(drawn)} symbols with the most notional of {len(every):,}"]
     return figures.small_multiples(
-        panels, title=title, across=len(panels), scale=options.scale, maximum=options.maximum, **_dress(study)
+        panels, title=title, across=len(panels), scale=options.scale, maximum=options.maximum, **dress
     )
+
+
+def _largest(swept: Swept) -> list[str]:
+    """Return the symbols with the largest entry notional that have room beside one another, in their order."""
+    held = swept.outcomes.group_by("symbol", maintain_order=True).agg(pl.col("entry_notional").sum())
+    first = held.sort("entry_notional", descending=True, maintain_order=True)["symbol"].to_list()
+    known = [*first, *(symbol for symbol in swept.market.symbols if symbol not in set(first))][:MOST_PANELS]
+    return [symbol for symbol in swept.market.symbols if symbol in known]
 
 
 def score(study: LevelStudy) -> Any:

@@ -18,6 +18,7 @@ from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.rules.rulebook import Rulebook, groups_of
 from backtest.rules.timeline import not_in_force
+from backtest.schemas.symbols import parts_of
 from backtest.schemas.validation import offence
 
 
@@ -178,8 +179,9 @@ def _transfers(accounts: Accounts, bars: GridBars) -> tuple[Integers, Integers, 
 def _haircuts(accounts: Accounts, market: Market) -> tuple[Integers, Floats, Floats]:
     """Return each symbol's schedule: the share of the value that counts, and what the parts below add."""
     first, share, credit = [0], [np.zeros(0)], [np.zeros(0)]
+    parts, none = parts_of(accounts.haircuts, "symbol"), accounts.haircuts.clear()
     for symbol in market.symbols:
-        own = accounts.haircuts.filter(pl.col("symbol") == symbol)
+        own = parts.get((symbol,), none)
         floor, haircut = own["floor"].to_numpy(), own["haircut"].to_numpy()
         share.append(1 - haircut)
         credit.append(np.cumsum(np.append(0.0, floor[1:] * np.diff(haircut)))[: floor.size])

@@ -23,6 +23,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
 from backtest.rules.timeline import Tiers, by_symbol, of_symbols
 from backtest.rules.venue import Venue
+from backtest.schemas.symbols import parts_of
 from backtest.schemas.validation import offence
 
 Convention = Literal["own_worst", "joint_worst", "closes"]
@@ -135,8 +136,10 @@ def _check_contracts(contracts: list[Contract], venue: Venue) -> bool:
 def _distinct_leverages(accounts: Accounts, contracts: list[Contract]) -> dict[str, Floats]:
     """Return the selected leverages of symbols whose varying requirement is keyed by them."""
     found = {}
-    for contract in contracts:
-        if contract.needs_leverages and "leverage" in accounts.legs.columns:
-            own = accounts.legs.filter(pl.col("symbol") == contract.symbol)
-            found[contract.symbol] = np.unique(own["leverage"].to_numpy())
+    keyed = [contract for contract in contracts if contract.needs_leverages]
+    if not keyed or "leverage" not in accounts.legs.columns:
+        return {}
+    parts, none = parts_of(accounts.legs, "symbol"), accounts.legs.clear()
+    for contract in keyed:
+        found[contract.symbol] = np.unique(parts.get((contract.symbol,), none)["leverage"].to_numpy())
     return found

@@ -23,6 +23,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
 from backtest.rules.timeline import Tiers, by_symbol, of_symbols
 from backtest.rules.venue import Venue
+from backtest.schemas.symbols import parts_of
 from backtest.schemas.validation import offence
 
 
@@ -92,12 +93,11 @@ def _known_tiers(tiers: Tiers, market: Market) -> Tiers:
 def _distinct_leverages(book: Book, held: list[Contract]) -> dict[str, Floats]:
     """Return the selected leverages of symbols whose varying requirement is keyed by them."""
     found = {}
-    for contract in held:
-        if contract.needs_leverages:
-            own = book.positions.filter(pl.col("symbol") == contract.symbol)
-            found[contract.symbol] = np.unique(
-                own.select(selected_leverage(own, [contract])).to_series().to_numpy()
-            )
+    keyed = [contract for contract in held if contract.needs_leverages]
+    parts, none = parts_of(book.positions, "symbol") if keyed else {}, book.positions.clear()
+    for contract in keyed:
+        own = parts.get((contract.symbol,), none)
+        found[contract.symbol] = np.unique(own.select(selected_leverage(own, [contract])).to_series().to_numpy())
     return found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from backtest.kernel.types import Floats, Integers
+from backtest.schemas.symbols import parts_of, rows_by_symbol
 
 
 def surviving_weight(outcomes: pl.DataFrame, survival: pl.DataFrame) -> pl.Series:
@@ -24,13 +25,13 @@ def surviving_weight(outcomes: pl.DataFrame, survival: pl.DataFrame) -> pl.Serie
     at the end of the history.
     """
     shares = np.ones(outcomes.height)
-    symbols, sides = outcomes["symbol"], outcomes["side"]
-    for symbol in survival["symbol"].unique(maintain_order=True):
-        own = survival.filter(pl.col("symbol") == symbol)
+    parts = parts_of(survival, "symbol")
+    names = [str(symbol) for (symbol,) in parts]
+    longs = (outcomes["side"] == "long").to_numpy()
+    for own, rows in zip(parts.values(), rows_by_symbol(outcomes["symbol"], names), strict=True):
         times = own["time"].to_physical().to_numpy()
-        for side in ("long", "short"):
-            rows = ((symbols == symbol) & (sides == side)).to_numpy()
-            shares[rows] = _shares(outcomes.filter(rows), times, own[side].to_numpy())
+        for side, of_side in (("long", rows[longs[rows]]), ("short", rows[~longs[rows]])):
+            shares[of_side] = _shares(outcomes[of_side], times, own[side].to_numpy())
     weight = outcomes["weight"] if "weight" in outcomes.columns else pl.repeat(1.0, outcomes.height, eager=True)
     return (weight * shares).alias("surviving_weight")
 
