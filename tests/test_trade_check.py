@@ -338,3 +338,34 @@ def test_check__of_every_format_equals_the_sweep_of_hand_made_positions(name: st
 )
 def test_coin_alone__is_the_contract_in_the_venues_usual_currency(symbol, name):
     assert _spelled(symbol, Venue.load("binance")) == name
+
+
+def test_check__a_trade_still_open_whose_entry_bar_hides_the_order_stays_open() -> None:
+    # the stamp at 03:30 pays the long so much that the close of its entry bar liquidates only before it
+    bars = hours(40_000, 40_000, 40_000, 37_900, 37_900, 37_900).bars
+    funding = {"symbol": "BTCUSDT", "time": [at(3.5)], "rate": [-0.5]}
+    row = trades.check(log(entry_time=[at(3.25)]), Market(bars, funding), venues=[FLAT], leverages=[20]).rows
+    assert row["outcome"].to_list() == ["open"]
+    assert row.select("certainly_liquidated", "possibly_liquidated").row(0) == (False, True)
+
+
+@pytest.mark.parametrize(("trigger", "certain"), [("mark", False), ("last", True)])
+def test_check__an_exit_price_liquidates_only_where_traded_prices_trigger(trigger: str, certain: bool) -> None:
+    bars = hours(40_000, 40_000, 40_000, 40_000, 40_000).bars
+    market = Market(
+        bars.with_columns(
+            last_open="open",
+            last_high="high",
+            last_close="close",
+            last_low=pl.when(pl.col("time") == at(2)).then(37_000.0).otherwise("low"),
+        )
+    )
+    own = log(exit_time=[at(2.5)], exit_price=37_500.0)
+    venue = replace(FLAT, trigger_price=trigger)
+    row = trades.check(own, market, venues=[venue], leverages=[20]).rows.row(0, named=True)
+    assert (row["certainly_liquidated"], row["possibly_liquidated"]) == (certain, True)
+    if certain:
+        assert row["margin_that_holds"] == pytest.approx(2_500 + 0.005 * 37_500)
+        assert (row["outcome_time"], row["outcome_until"]) == (at(2), at(3))
+    else:
+        assert row["outcome_until"] == at(2.5)

@@ -41,7 +41,7 @@ class Sweeps(Protocol):
 #: Columns of trades that a sweep of them needs.
 NEEDED = [
     "row", "trade_id", "symbol", "side", "entry_time", "entry_from", "entry_price", "quantity", "leverage",
-    "exit_time", "exit_until", "certain_until", "factor",
+    "exit_time", "exit_until", "exit_price", "factor",
 ]  # fmt: skip
 
 
@@ -130,9 +130,10 @@ def hardest_bars(there: Sweeps, rows: pl.DataFrame, margin_that_holds: Floats) -
     poor = poor.filter("liquidated").select(pl.col("position_id").cast(pl.UInt32).alias("row"), "outcome_time")
     joined = frame.join(poor, on="row", how="left", maintain_order="left")
     moments = joined["outcome_time"].dt.epoch("ms").fill_null(-1).to_numpy()
-    until = pl.col("outcome_time") + pl.duration(milliseconds=1)  # the end of that bar is the next opening
+    # inside that bar, whose end is the next opening; an entry bar opens before the entry
+    until = pl.max_horizontal("outcome_time", "entry_time") + pl.duration(milliseconds=1)
     ended = joined.filter(pl.col("outcome_time").is_not_null()).with_columns(
-        exit_time=until, exit_until=until, certain_until=until.dt.epoch("ms")
+        exit_time=until, exit_until=until, exit_price=pl.lit(None, pl.Float64)
     )
     prices = np.full(rows.height, np.nan)
     if ended.height:
@@ -146,18 +147,7 @@ def hardest_bars(there: Sweeps, rows: pl.DataFrame, margin_that_holds: Floats) -
 
 def _held(there: Sweeps, frame: pl.DataFrame, margin: Floats | None) -> tuple[Flags, Flags]:
     """Return whether each trade is opened and not certainly liquidated, and whether it is allowed."""
-    names = [
-        "row",
-        "trade_id",
-        "symbol",
-        "side",
-        "entry_time",
-        "entry_from",
-        "entry_price",
-        "quantity",
-        "leverage",
-    ]
-    own = frame.select(*names, "exit_time", "exit_until", "certain_until", "factor")
+    own = frame.select(NEEDED)
     found = there.swept(own, margin=margin).select(
         pl.col("position_id").cast(pl.UInt32).alias("row"),
         gone=pl.col("certainly_liquidated") | (pl.col("outcome") == "rejected"),

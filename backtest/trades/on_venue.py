@@ -21,12 +21,12 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.venue import Venue
-from backtest.schemas.frames import Time
 from backtest.schemas.symbols import rows_by_symbol
-from backtest.trades import counted, money
+from backtest.trades import certainty, counted, money
 from backtest.trades.book import Keep, scaled, sized
 from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
-from backtest.trades.lives import Lives, lives_of
+from backtest.trades.holding_bars import lives_of
+from backtest.trades.lives import Lives
 from backtest.trades.placement import Placed
 from backtest.trades.reader import Trades
 from backtest.trades.symbols import same
@@ -60,24 +60,12 @@ class OnVenue:
         self.market = _named(market, ruled)
         renamed = pl.col("symbol").replace(ruled)
         trades = placed.trades.filter(own).with_columns(given_symbol="symbol", symbol=renamed)
-        self.trades = trades.with_columns(self._certain_until(trades)).with_row_index("row")
+        self.trades = trades.with_row_index("row")
         self.changes = placed.changes.join(self.trades.select("trade_id"), on="trade_id", how="semi")
         #: trades whose answers need a search: those changed, and rates that follow mark and leverage both
         keyed = [name for name in ruled.values() if venue.contract(name).needs_leverages]
         changed = self.trades["trade_id"].is_in(self.changes["trade_id"].implode())
         self.searched = (changed | self.trades["symbol"].is_in(keyed)).to_numpy()
-
-    def _certain_until(self, trades: pl.DataFrame) -> pl.Series:
-        """Return the last moment of each certain life: the opening of the bar that the trade was closed in."""
-        exits = trades["exit_time"].to_physical().fill_null(FOREVER).to_numpy()
-        floors = exits.copy()
-        for number, own in enumerate(rows_by_symbol(trades["symbol"], self.market.symbols)):
-            first, last = self.market.firsts[number : number + 2]
-            times = self.market.times[first:last]
-            bars = np.searchsorted(times, exits[own], side="right") - 1
-            inside = (bars >= 0) & (exits[own] < times[bars] + self.market.intervals[number])
-            floors[own] = np.where(inside, times[bars], exits[own])
-        return pl.Series("certain_until", floors)
 
     @cached_property
     def _prepared(self) -> Prepared:
@@ -89,20 +77,19 @@ class OnVenue:
         return self._prepared.held
 
     def _book(self, frame: pl.DataFrame, *, possible: bool = False, margin: Floats | None = None) -> Book:
-        """Return trades as positions, in their certain or their possible lives."""
-        entry = pl.col("entry_from" if possible else "entry_time")
-        certain = pl.col("certain_until")
-        ends = pl.when(certain < FOREVER).then(certain).cast(Time)
-        exits = pl.col("exit_until") if possible else pl.max_horizontal(ends, pl.col("entry_time") + MOMENT)
+        """Return trades as positions, in their shortest or their longest lives."""
+        # a longest life ends inside the bar of the exit: the next opening is no part of it
+        longest = pl.when(pl.col("exit_until") > pl.col("exit_time")).then(pl.col("exit_until") - MOMENT)
         positions = frame.select(
             pl.col("row").cast(pl.Int64).alias("position_id"),
             "symbol",
             "side",
-            entry.alias("entry_time"),
+            pl.col("entry_from" if possible else "entry_time").alias("entry_time"),
             "entry_price",
             "quantity",
             "leverage",
-            exit_time=pl.when(pl.col("exit_time").is_not_null()).then(exits),
+            "exit_price",
+            exit_time=longest.otherwise(pl.col("exit_time")) if possible else pl.col("exit_time"),
             **({} if margin is None else {"margin": pl.Series(margin)}),
         )
         if self.changes.is_empty():
@@ -115,61 +102,17 @@ class OnVenue:
     def swept(self, frame: pl.DataFrame, *, possible: bool = False, margin: Floats | None = None) -> pl.DataFrame:
         """Return the outcomes of trades; those that the tiers do not allow are left out."""
         book = self._book(frame, possible=possible, margin=margin)
-        conventions = replace(self.conventions, entry_bar="tested") if possible else self.conventions
+        whole = self.conventions.with_(entry_bar="tested", exit_bar="tested")
+        conventions = whole if possible else self.conventions
         return sweep(book, self.market, self.venue, conventions=conventions, threads=self.threads)
 
     def rows(self, leverage: float | None) -> pl.DataFrame:
         """Return a row a trade at a leverage, with the columns of :func:`~backtest.trades.check`."""
         frame = sized(self.trades, leverage, self.keep)
-        found = self.swept(frame).select(
-            pl.col("position_id").cast(pl.UInt32).alias("row"),
-            "outcome",
-            "liquidated",
-            certain="certainly_liquidated",
-            outcome_time="outcome_time",
-            liquidation_price="liquidation_price",
-            funding_paid="funding_paid",
-            swept_pnl="realised_pnl",
-        )
-        rows = frame.join(found, on="row", how="left", maintain_order="left")
-        rows = rows.with_columns(
-            rejected=(pl.col("outcome") == "rejected").fill_null(True),
-            liquidated=pl.col("liquidated").fill_null(False),
-            certain=pl.col("certain").fill_null(False),
-        )
-        rows = self._with_certainty(rows)
+        rows = certainty.with_outcomes(frame, lambda some, possible: self.swept(some, possible=possible))
         rows = rows.with_columns(self._distances(rows))
         rows = rows.with_columns(money.columns(rows, self.changes, self.log, self.venue, self.fees))
         return pl.concat([self._columns(rows), self._without_rules(leverage)], how="diagonal").select(COLUMNS)
-
-    def _with_certainty(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return rows with whether a trade is liquidated in its certain and in its possible life."""
-        side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
-        beyond = (side * (pl.col("exit_price") - pl.col("liquidation_price")) <= 0).fill_null(False)
-        asked = rows.filter(~pl.col("certain") & ~pl.col("rejected"))
-        possible = self.swept(asked, possible=True).filter("liquidated") if asked.height else None
-        if possible is not None:
-            hit = possible.select(
-                pl.col("position_id").cast(pl.UInt32).alias("row"),
-                possible_time="outcome_time",
-                possible_price="liquidation_price",
-            )
-            rows = rows.join(hit, on="row", how="left", maintain_order="left")
-        else:
-            rows = rows.with_columns(possible_time=pl.lit(None, Time), possible_price=pl.lit(None, pl.Float64))
-        might = pl.col("certain") | pl.col("possible_time").is_not_null() | (beyond & ~pl.col("rejected"))
-        outcome = (
-            pl.when("rejected").then(pl.lit("rejected"))
-            .when("certain").then(pl.lit("liquidated"))
-            .when("liquidated").then(pl.lit("exited"))
-            .otherwise(pl.col("outcome").cast(pl.String))
-        )  # fmt: skip
-        ended = pl.when("certain").then("outcome_time").otherwise(pl.coalesce("exit_time", "outcome_time"))
-        return rows.with_columns(
-            outcome=outcome.cast(TradeOutcome),
-            possible=might,
-            outcome_time=pl.when(~pl.col("rejected") & (outcome != "open")).then(ended),
-        )
 
     @cached_property
     def _all_lives(self) -> list[Lives]:
@@ -184,7 +127,8 @@ class OnVenue:
             symbol=symbol_codes(trades["symbol"], self.market.symbols).astype(np.int64),
             side=trades["side"].to_physical().to_numpy().astype(np.int64),
             entry_time=trades["entry_time"].to_physical().to_numpy(),
-            exit_time=trades["certain_until"].to_numpy(),
+            exit_time=trades["exit_time"].to_physical().fill_null(FOREVER).to_numpy(),
+            exit_price=trades["exit_price"].to_numpy(),
             entry_price=trades["entry_price"].to_numpy(),
             largest=largest,
         )
@@ -264,8 +208,6 @@ class OnVenue:
         side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
         price = pl.coalesce("liquidation_price", "possible_price")
         stop = pl.when("possible").then(side * (pl.col("stop_price") - price) > 0)
-        intervals = dict(zip(self.market.symbols, self.market.intervals.tolist(), strict=True))
-        length = pl.col("symbol").replace_strict(intervals, return_dtype=pl.Int64)
         gone = ~pl.col("rejected")
         return rows.with_columns(
             symbol="given_symbol",
@@ -273,7 +215,6 @@ class OnVenue:
             price_venue=pl.lit(self.market.description or None, pl.String),
             certainly_liquidated=pl.when(gone).then("certain"),
             possibly_liquidated=pl.when(gone).then("possible"),
-            outcome_until=pl.when("certain").then(pl.col("outcome_time") + pl.duration(milliseconds=length)),
             liquidation_price=pl.when(gone).then(price),
             stop_comes_first=stop,
         )

@@ -95,7 +95,8 @@ def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:
         said += f", the first on {moment(first)}"  # type: ignore[arg-type]
     highest = row["highest_for_all"]
     if highest is not None and possible:
-        said += f"; {floored(float(highest)):g}x would have lost none"  # type: ignore[arg-type]
+        surely = "" if certain == possible else " for certain"
+        said += f"; {floored(float(highest)):g}x would have lost none{surely}"  # type: ignore[arg-type]
     if row["rejected"]:
         said += f"; {plural(int(row['rejected']), 'trade')} could not have been opened there at that leverage"  # type: ignore[call-overload]
     return said + "."

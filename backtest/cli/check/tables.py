@@ -52,6 +52,7 @@ def liquidated(rows: pl.DataFrame) -> str:
         [f"{value:g}x" for value in first["leverage"]],
         [timestamp(value) for value in first["entry_time"]],
         [timestamp(value) for value in first["outcome_time"]],
+        [timestamp(value) for value in first["outcome_until"]],
         column(first["entry_price"].to_list()),
         column(first["liquidation_price"].to_list()),
         column(first["margin"].to_list()),
@@ -59,8 +60,8 @@ def liquidated(rows: pl.DataFrame) -> str:
         [number(value, 1) for value in first["highest_surviving_leverage"]],
     ]
     header = [
-        "trade", "symbol", "side", "venue", "leverage", "opened\n(UTC)", "liquidated\n(UTC, bar)", "entry\nprice",
-        "liquidation\nprice", "margin", "margin\nthat holds", "highest\nleverage",
+        "trade", "symbol", "side", "venue", "leverage", "opened\n(UTC)", "liquidated\nbetween", "and\n(UTC)",
+        "entry\nprice", "liquidation\nprice", "margin", "margin\nthat holds", "highest\nleverage",
     ]  # fmt: skip
     more = "" if rows.height <= MOST else f", the first {MOST} of {rows.height:,}"
     return f"Liquidated at the highest leverage{more}\n{table(header, zip(*columns, strict=True), left=4)}"
