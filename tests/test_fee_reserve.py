@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from backtest import Book, Market, Venue, replay, sweep
-from backtest.cli.price.position import Position
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules import margin
 from backtest.rules.contract import Contract
+from backtest.rules.position import PositionPrices
 from backtest.study import survival
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
@@ -81,7 +81,7 @@ def test_bybit__prints_prices_without_a_fee(side: int, leverage: int) -> None:
 
 def test_the_calculator__makes_the_margin_that_includes_the_fee() -> None:
     put_in = float(margin.initial_margin(XBTUSD, side=1, quantity=10_000, entry_price=10_000, leverage=100)[0])
-    held = Position(BITMEX, XBTUSD, XBTUSD.tables[0], "in force", 1, 10_000.0, 10_000.0, put_in, 100.0)
+    held = PositionPrices(BITMEX, XBTUSD, XBTUSD.tables[0], "in force", 1, 10_000.0, 10_000.0, put_in, 100.0)
     assert held.initial_margin == put_in
     assert (round(held.liquidation_price, 2), round(held.takeover_price, 2)) == (9_940.36, 9_900.99)
 
