@@ -159,3 +159,13 @@ def test_fetch__keeps_data_where_the_environment_says(archive, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"In {tmp_path / 'mine'}" in done.stdout
     assert len(list((tmp_path / "mine").rglob("*.parquet"))) == 3
+
+
+def test_fetch__ends_with_an_error_where_a_checksum_fails(archive, tmp_path, capsys):
+    path = kline_path("monthly", "2021-05", "klines")
+    archive.put(path, archive.files[path], wrong=True)
+    assert main(words(archive, tmp_path / "data", "--out", str(tmp_path / "may"))) == 2
+    out, err = capsys.readouterr()
+    assert "Damaged at the venue  last-1h BTCUSDT 2021-05" in out
+    assert err.count("\n") == 1
+    assert "cannot be used as the venue serves them; first binance last-1h BTCUSDT 2021-05: its SHA-256 is" in err

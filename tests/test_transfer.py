@@ -1,5 +1,6 @@
 """Downloads: resumed, verified, tried again with patience; whatever the venue and the line do."""
 
+import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime
@@ -12,6 +13,7 @@ from backtest.errors import FetchError
 from backtest.market import sources
 from backtest.market.sources import Patience
 from backtest.market.sources.http import Client
+from backtest.market.sources.redirects import Redirects
 
 
 @pytest.fixture
@@ -164,3 +166,47 @@ def test_retry__not_of_what_was_refused_for_good(archive):
     with pytest.raises(FetchError, match="was refused: 403"):
         Client(Clock().patience()).get(f"{archive.address}/file")
     assert len(archive.requests) == 1
+
+
+def test_redirects__on_the_host_itself_are_followed(archive):
+    archive.put("elsewhere", b"whole")
+    archive.moods["file"] = [("status", 302, {"Location": "/elsewhere"})]
+    assert Client(Clock().patience()).get(f"{archive.address}/file") == b"whole"
+
+
+def test_redirects__leave_the_host_for_those_listed_alone(archive):
+    with serving() as other:
+        other.put("file", b"theirs")
+        for hosts in ((), (other.address,)):
+            archive.moods["file"] = [("status", 302, {"Location": f"{other.address}/file"})]
+            client = Client(Clock().patience(), hosts)
+            if hosts:
+                assert client.get(f"{archive.address}/file") == b"theirs"
+            else:
+                with pytest.raises(
+                    FetchError, match=r"refused: it leads to http://127\.0\.0\.1:\d+, which is not"
+                ):
+                    client.get(f"{archive.address}/file")
+                assert other.requests == []
+
+
+def test_redirects__from_an_encrypted_connection_to_an_open_one_are_refused():
+    redirects = Redirects(["http://data.example"])
+    request = urllib.request.Request("https://data.example/file")
+    with pytest.raises(FetchError, match=r"it leads to http://data\.example"):
+        redirects.redirect_request(request, None, 302, "", {}, "http://data.example/file")
+
+
+def test_downloads__have_a_limit_and_leave_nothing(archive, tmp_path, monkeypatch):
+    archive.put("file", bytes(2_000))
+    partial = tmp_path / "file.partial"
+    monkeypatch.setattr("backtest.market.sources.http.MOST_BYTES", 1_999)
+    monkeypatch.setattr("backtest.market.sources.http.MOST_ANSWER", 1_999)
+    client = Client(Clock().patience())
+    address, refused = f"{archive.address}/file", "was refused: it has more than 1,999 bytes"
+    with pytest.raises(FetchError, match=refused):
+        client.download(address, partial)
+    with pytest.raises(FetchError, match=refused):
+        client.get(address)
+    assert not partial.exists()
+    assert len(archive.requests) == 2

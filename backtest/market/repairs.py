@@ -20,6 +20,8 @@ REPAIRS = {
     "impossible": "bars whose prices are no numbers, not above zero or out of order, left out",
     "blank": "empty values, set to null",
     "zero": "values of zero that are impossible, set to null",
+    "off_grid": "bars that open off the others' grid and overlap the next or the one before, left out",
+    "beside": "files of a zip that are no data, left out",
     "unfinished": "bars that had not closed yet, left out",
     "late": "funding stamps some seconds late, charged at the time they are for",
 }
@@ -27,7 +29,7 @@ REPAIRS = {
 
 @dataclass(frozen=True)
 class Repairs:
-    """Number of rows (of ``blank`` and ``zero``: values) that each repair changed; absent kinds changed none."""
+    """Number of rows that each repair changed (``blank``, ``zero``: values; ``beside``: files); absent: none."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
 

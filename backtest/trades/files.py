@@ -14,7 +14,7 @@ from polars.exceptions import PolarsError
 
 from backtest.errors import DataError
 from backtest.market.panics import UNREADABLE, quiet
-from backtest.market.sources.formats import delimited
+from backtest.market.sources.formats import delimited, packed
 from backtest.schemas.given_frames import as_frame
 
 FEATHER, PARQUET = b"ARROW1", b"PAR1"
@@ -53,17 +53,19 @@ def _unpacked(data: bytes, path: Path, where: str) -> bytes:
     if data[:4] == WORKBOOK or path.suffix.lower() in (".xlsx", ".xls"):
         raise DataError(f"{where} is a workbook: save its sheet as CSV")
     if data[:4] != b"PK\x03\x04":
-        return delimited.unwrapped(data, path)
+        return packed.unwrapped(data, path)
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             names = [name for name in archive.namelist() if name.endswith((".json", ".csv"))]
-            names = [name for name in names if not name.endswith("_config.json")]
+            names = [name for name in names if not (name.endswith("_config.json") or packed.is_beside(name))]
             if len(names) != 1:
                 listed = ", ".join(names[:3]) or "none"
                 raise DataError(f"{where} must hold one JSON or CSV file, holds {len(names)}: {listed}")
-            return archive.read(names[0])
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{where} is damaged: {error}") from None
+            return packed.member(archive, names[0], where)
+    except packed.UNREADABLE as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where} is damaged: {error or 'it ends too soon'}") from None
 
 
 def _of_bytes(data: bytes, where: str, strategy: str | None) -> Rows:

@@ -16,8 +16,9 @@ from backtest.cli.common.progress import ERASE_LINE
 from backtest.cli.common.tier_tables import imported
 from backtest.cli.fetch import report
 from backtest.cli.fetch.report import PRICES, Request
-from backtest.errors import ArgumentError, FetchError
+from backtest.errors import ArgumentError, DataError, FetchError
 from backtest.market.sources import data_folder, datasets, history, plan
+from backtest.market.sources.archives import HOSTS
 from backtest.market.sources.fetcher import Settings, all_series, fetch_series
 from backtest.market.sources.http import Client
 from backtest.market.sources.tier_answers import QUESTIONS, contract_size, fetch_tiers
@@ -66,8 +67,18 @@ def run(options: Namespace) -> None:
             f"the command "
             f"again to retry; first {first.series} {first.period or 'recent'}: {first.entry.note}"
         )
-    if options.out is not None:
-        print(f"Written: {', '.join(map(str, _write(options, request, found.frame)))}")
+    damaged = [file for file in fetched.files if file.entry.status == "damaged"]
+    try:
+        if options.out is not None:
+            print(f"Written: {', '.join(map(str, _write(options, request, found.frame)))}")
+    except DataError:  # nothing is stored of a series whose files are damaged
+        if not damaged:
+            raise
+    if damaged:
+        raise FetchError(
+            f"{len(damaged):,} of {plural(len(fetched.files), 'file')} cannot be used as the venue serves them; "
+            f"first {damaged[0].series} {damaged[0].period}: {damaged[0].entry.note}"
+        )
 
 
 def _fetch_tiers(options: Namespace, settings: Settings) -> None:
@@ -77,7 +88,8 @@ def _fetch_tiers(options: Namespace, settings: Settings) -> None:
     if len(options.data) != 1:
         raise ArgumentError(f"fetch tiers needs one venue: {', '.join(QUESTIONS)}")
     (venue,) = options.data
-    symbols, client = tuple(options.symbol or ()), Client(settings.patience)
+    symbols = tuple(options.symbol or ())
+    client = Client(settings.patience, {*HOSTS.values(), *settings.hosts.values()})
     answers = fetch_tiers(venue, symbols, settings.folder, settings.now, settings.hosts, client)
     for number, path in enumerate(answers):
         if venue not in venue_files():

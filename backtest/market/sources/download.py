@@ -13,11 +13,11 @@ from urllib.parse import quote
 import polars as pl
 
 from backtest.errors import DataError
-from backtest.market.repairs import Reading
+from backtest.market.repairs import Reading, Repairs
 from backtest.market.sources import plan, store
 from backtest.market.sources.archives import Period, Series, path_of
 from backtest.market.sources.fetch_result import File
-from backtest.market.sources.formats import delimited
+from backtest.market.sources.formats import packed
 from backtest.market.sources.http import AbsentError, Client
 from backtest.market.sources.manifest import Entry, Manifest
 from backtest.market.sources.reader import READERS
@@ -147,7 +147,7 @@ def short_days(rows: pl.DataFrame, period: Period, step: int) -> tuple[date, ...
 
 
 def _read(series: Series, period: Period, data: bytes, path: Path) -> Reading:
-    reading = READERS[series.archive.kind](delimited.unwrapped(data, path), path)
+    reading = READERS[series.archive.kind](packed.unwrapped(data, path), path)
     times = reading.rows["time"]
     first = datetime(period.first.year, period.first.month, period.first.day, tzinfo=UTC) - SLACK
     last = datetime(period.last.year, period.last.month, period.last.day, tzinfo=UTC) + DAY + SLACK
@@ -157,4 +157,4 @@ def _read(series: Series, period: Period, data: bytes, path: Path) -> Reading:
             f"file {path}: times must lie in {period}: {outside.height:,} of {times.len():,} rows do not, "
             f"first {outside['time'][0]:%Y-%m-%d %H:%M}"
         )
-    return reading
+    return Reading(reading.rows, reading.repairs + Repairs({"beside": packed.count_beside(data)}))

@@ -235,7 +235,7 @@ class _Crew:
 
     def __init__(self, settings: Settings, manifests: Mapping[Series, Manifest]) -> None:
         self._settings, self._manifests = settings, manifests
-        self.client = Client(settings.patience)
+        self.client = Client(settings.patience, {*HOSTS.values(), *settings.hosts.values()})
         self._bringer = Bringer(
             settings.folder, settings.host, self.client, settings.now, refresh=settings.refresh
         )

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backtest.errors import BacktestError, FetchError
+from backtest.market.sources.redirects import Redirects
 from backtest.market.whole_files import named
 
 Result = TypeVar("Result")
@@ -33,6 +34,9 @@ NOT_FOUND, NOT_MODIFIED, RANGE_REFUSED, PARTIAL_CONTENT = 404, 304, 416, 206
 PAUSED = (418, 429, 503)
 RETRIED = (*PAUSED, 408, 500, 502, 504)
 CHUNK = 65_536
+
+#: Bytes that a file may have, the largest of which are days of trades, and an answer that is kept in memory.
+MOST_BYTES, MOST_ANSWER = 4 << 30, 64 << 20
 
 
 class AbsentError(BacktestError):
@@ -75,11 +79,11 @@ class Patience:
 
 
 class Client:
-    """Requests to any host, from several threads."""
+    """Requests from several threads; ``hosts`` are addresses that may be led to besides that of a request."""
 
-    def __init__(self, patience: Patience | None = None) -> None:
+    def __init__(self, patience: Patience | None = None, hosts: Collection[str] = ()) -> None:
         self.patience = patience or Patience()
-        self._opener = urllib.request.build_opener()
+        self._opener = urllib.request.build_opener(Redirects(hosts))
         self._guard, self._stopped = threading.Lock(), threading.Event()
         self._not_before = 0.0
 
@@ -112,7 +116,8 @@ class Client:
         def answer() -> bytes:
             headers = {} if body is None else {"Content-Type": "application/json"}
             with self._open(address, headers, "GET" if body is None else "POST", body) as response:
-                data: bytes = response.read()
+                data: bytes = response.read(MOST_ANSWER + 1)
+                _require_bounded(address, len(data), MOST_ANSWER)
                 _require_whole(response, len(data))
                 return data
 
@@ -176,10 +181,13 @@ class Client:
                     raise DroppedError("the venue sent another part of the file than the one requested")
                 have = 0
             size = have
+            promised = response.headers.get("Content-Length")
+            _require_bounded(address, have + int(promised or 0), MOST_BYTES, partial)
             while chunk := response.read1(CHUNK):  # as it arrives, so that a stall loses nothing
                 self._require_going()
                 _write(file, chunk)
                 size += len(chunk)
+                _require_bounded(address, size, MOST_BYTES, partial)
                 received(len(chunk))
             _require_whole(response, size - have)
             return str(response.headers.get("ETag", ""))
@@ -252,6 +260,14 @@ def _write(file: FileIO, chunk: bytes) -> None:
             left = left[file.write(left) :]
         except OSError as error:
             raise UnwritableError(error) from None
+
+
+def _require_bounded(address: str, size: int, most: int, partial: Path | None = None) -> None:
+    """Refuse more bytes than may come, and leave nothing of them."""
+    if size > most:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+        raise FetchError(f"{address} was refused: it has more than {most:,} bytes")
 
 
 def _is_unreachable(cause: object) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from backtest.errors import ArgumentError, DataError
-from backtest.market.repairs import Reading
-from backtest.market.sources.formats import binance, bybit, delimited, hyperliquid, klines, tables
+from backtest.market.repairs import Reading, Repairs
+from backtest.market.sources.formats import binance, bybit, hyperliquid, klines, packed, tables
 
 Reader = Callable[[bytes, Path], Reading]
 
@@ -99,14 +99,16 @@ def read(
         raise ArgumentError(f"are for kind 'table', not {kind!r}", argument="columns")
     if clock is not None and kind != "bybit_klines":
         raise ArgumentError(f"is for kind 'bybit_klines', not {kind!r}", argument="clock")
-    data = delimited.unpacked(path)
+    written = packed.content(path)
+    data = packed.unwrapped(written, path)
     if kind == "table":
         reading = tables.read_table(data, path, columns)
     elif clock is not None:
         reading = bybit.read_klines(data, path, clock=clock)
     else:
         reading = READERS[kind](data, path)
-    return Reading(_named(reading.rows, symbol, path), reading.repairs)
+    beside = Repairs({"beside": packed.count_beside(written)})
+    return Reading(_named(reading.rows, symbol, path), reading.repairs + beside)
 
 
 def symbol_of(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Delimited text as the archives pack it: zip, gzip or plain, with or without a header, read by a full schema.
+"""Delimited text as the archives write it, with or without a header, read by a full schema.
 
 Nothing is guessed from a sample of rows. A file has a header when its first byte is neither a digit nor a sign;
 columns are taken by position, so a header that repeats a name does no harm.
@@ -6,14 +6,8 @@ columns are taken by position, so a header that repeats a name does no harm.
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -33,12 +27,6 @@ NUMBER_STARTS = b"0123456789-+."
 MILLISECONDS, MICROSECONDS, NANOSECONDS = 10**11, 10**14, 10**17
 
 
-#: What archives raise that are damaged (OSError: bzip2, gzip), encrypted (RuntimeError) or packed otherwise.
-UNREADABLE = (
-    zipfile.BadZipFile, OSError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, struct.error,
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Layout:
     """The columns of a file by position: all names, the types of those wanted, and the column of times."""
@@ -51,40 +39,6 @@ class Layout:
     header: tuple[frozenset[str], ...] = ()
     #: columns beyond the last that newer files have, ignored
     extra: int = 0
-
-
-def unpacked(path: Path) -> bytes:
-    """Return the contents of a file, out of its zip or gzip wrapping.
-
-    Raises
-    ------
-    DataError
-        For a file that is absent, and as :func:`unwrapped`.
-    """
-    if not path.is_file():
-        raise DataError(f"file {path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}")
-    return unwrapped(path.read_bytes(), path)
-
-
-def unwrapped(data: bytes, path: Path) -> bytes:
-    """Return the content of a zip or gzip, recognised by its first bytes, or plain bytes as they are.
-
-    Raises
-    ------
-    DataError
-        For a damaged archive, or one with other than one file in it.
-    """
-    try:
-        if data[:4] == b"PK\x03\x04" or path.suffix == ".zip":
-            with zipfile.ZipFile(BytesIO(data)) as archive:
-                names = [name for name in archive.namelist() if not name.endswith("/")]
-                if len(names) != 1:
-                    first = ", ".join(names[:3])
-                    raise DataError(f"file {path} must hold one file, holds {len(names)}: {first}")
-                return archive.read(names[0])
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" or path.suffix == ".gz" else data
-    except UNREADABLE as error:
-        raise DataError(f"file {path} is damaged: {error or 'it ends too soon'}") from None
 
 
 def table(data: bytes, layout: Layout, path: Path) -> pl.DataFrame:

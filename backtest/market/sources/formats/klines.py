@@ -84,7 +84,8 @@ def bars(frame: pl.DataFrame, path: Path, *, positive: bool = True) -> Reading:
             'such a bar (funding kept as candles: kind "table" with columns={"time": "date", "rate": "open"})'
         )
     frame, ordered = tidy.in_order(frame)
-    return Reading(frame, Repairs(counts | impossible | ordered))
+    frame, off_grid = tidy.without_overlaps(frame)
+    return Reading(frame, Repairs(counts | impossible | ordered | off_grid))
 
 
 def closed(frame: pl.DataFrame, *, interval: int, now: int) -> tuple[pl.DataFrame, dict[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 OHLC = ("open", "high", "low", "close")
@@ -35,6 +36,24 @@ def possible_bars(frame: pl.DataFrame, *, positive: bool = True) -> tuple[pl.Dat
     good = good & (low > 0 if positive else low.is_finite())
     kept = frame.filter(good.fill_null(False))
     return kept, {"impossible": frame.height - kept.height}
+
+
+def without_overlaps(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Return the bars, in order, without those off the grid that overlap others, and how many were left out.
+
+    After an outage of February 2018 Binance's hours opened at 28 minutes past for two days; the last of them was
+    cut short by the first hour on the grid again.
+    """
+    times = frame["time"].to_physical().to_numpy()
+    steps = np.diff(times)
+    if steps.size < 2:
+        return frame, {}
+    sizes, counts = np.unique(steps, return_counts=True)
+    interval = sizes[np.argmax(counts)]
+    short = steps < interval
+    overlaps = np.append(short, False) | np.insert(short, 0, False)
+    kept = ~(overlaps & (times % interval != 0))
+    return (frame, {}) if kept.all() else (frame.filter(kept), {"off_grid": int((~kept).sum())})
 
 
 def _rises(times: pl.Series) -> bool:
