@@ -11,6 +11,7 @@ import pytest
 import trade_logs
 
 from backtest.__main__ import main
+from backtest.cli.check import report
 from backtest.market import sample
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +62,16 @@ def test_check__the_report_stands_alone_and_has_a_path_for_each_row(checked: Pat
     one = paths[f"liquidated/mexc/{gone['trade_id'][0]}"]
     assert one["liquidation"] == gone["liquidation_price"][0]
     assert all(low <= high for low, high in zip(one["low"], one["high"], strict=True))
+
+
+def test_check__a_page_that_would_be_too_large_shows_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["check", str(BUNDLED), "--venue", "binance,mexc", "--leverage", "25", "--tiers", "nearest"]
+    monkeypatch.setattr(report, "LARGEST", 60_000)
+    assert main([*asked, "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert len(page.encode()) <= 60_000
+    assert "The first" in page
+    assert set(re.findall(r'data-name="liquidated/([a-z]+)/', page)) == {"binance", "mexc"}
 
 
 def test_check__takes_a_folder_of_freqtrade_s_candles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ OFFERED = {
     "backtest.population": (
         "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix from_open_interest from_volume synthetic"
     ),
-    "backtest.trades": "Check SOURCES Trades check read to_book",
+    "backtest.trades": "Check SOURCES Trades check prices_of read to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
     "backtest.rules": (
         "Contract Cross Impact PositionPrices Procedure TierTable Venue import_tiers margin position_prices "

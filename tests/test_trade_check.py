@@ -254,6 +254,10 @@ def test_check__an_addition_brings_its_own_margin() -> None:
     assert found["margin_that_holds"].to_list() == pytest.approx([needed - 3_900, needed - 1_950])
     assert found["highest_surviving_leverage"].to_list() == pytest.approx([79_000 / needed] * 2)
     assert found["realised_pnl"][0] == pytest.approx(-1_000.0)
+    equity = 7_900 - 2 * 3_000
+    assert found["peak_margin_ratio"].to_list() == pytest.approx([0.005 * 2 * 36_500 / equity, 1.0])
+    reached = (2 * 39_500 - 7_900) / (2 * (1 - 0.005))
+    assert found["closest_distance_percent"][0] == pytest.approx(100 * (1 - reached / 36_500))
 
 
 def test_check__compares_the_liquidations_that_the_list_records() -> None:
@@ -369,3 +373,27 @@ def test_check__an_exit_price_liquidates_only_where_traded_prices_trigger(trigge
         assert (row["outcome_time"], row["outcome_until"]) == (at(2), at(3))
     else:
         assert row["outcome_until"] == at(2.5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_check__the_margin_ratio_of_changed_trades_is_that_of_the_closed_form(seed: int) -> None:
+    case = random_case(np.random.default_rng(940 + seed), 60)
+    market = Market(case.bars, case.funding)
+    given, there = placed(case, market)
+    own = OnVenue(given, there, market, case.venue, Conventions(tiers=case.options["tiers"]), "size", None, 1)
+    quick = own.rows(None)
+    own = OnVenue(given, there, market, case.venue, Conventions(tiers=case.options["tiers"]), "size", None, 1)
+    own.searched = np.ones(len(own.trades), np.bool_)  # as if each had been changed
+    slow = own.rows(None)
+    for name in ("peak_margin_ratio", "closest_distance_percent"):
+        both = (
+            pl.DataFrame({"quick": quick[name], "slow": slow[name]})
+            .filter(
+                (quick["peak_margin_ratio"] < 1)
+                & (quick["margin_that_holds"] > 0)
+                & (quick["outcome"] != "rejected")
+            )
+            .drop_nulls()
+        )
+        assert both.height > 5
+        np.testing.assert_allclose(both["slow"].to_numpy(), both["quick"].to_numpy(), rtol=1e-6, atol=1e-9)

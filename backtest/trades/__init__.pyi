@@ -1,3 +1,4 @@
+from backtest.trades.archive_prices import prices_of as prices_of
 from backtest.trades.book import to_book as to_book
 from backtest.trades.checking import Check as Check
 from backtest.trades.checking import check as check

@@ -7,13 +7,13 @@ again and again between two bounds, all of them in one sweep.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from backtest.engine.notional import entry_notional
-from backtest.kernel.types import Flags, Floats, Integers
+from backtest.kernel.types import Flags, Floats
 from backtest.rules.contract import Contract
 from backtest.trades.book import Keep, sized
 from backtest.trades.lives import Lives
@@ -114,35 +114,6 @@ def margin_by_sweeps(there: Sweeps, rows: pl.DataFrame) -> Floats:
         low, high = np.where(held, low, middle), np.where(held, middle, high)
     rejected = rows["rejected"].to_numpy()
     return np.where(rejected, np.nan, np.where(low <= notional * 1.1e-9, 0.0, high))
-
-
-class Hardest(NamedTuple):
-    """The bar that asks most of each trade's margin, (n,) each."""
-
-    moments: Integers  #: its opening, ms; -1 for a trade that no margin loses
-    liquidation_prices: Floats  #: there, with the trade's own margin
-
-
-def hardest_bars(there: Sweeps, rows: pl.DataFrame, margin_that_holds: Floats) -> Hardest:
-    """Return the bar that liquidates changed trades of just too little margin, found by sweeping them so."""
-    frame = rows.select(NEEDED)
-    poor = there.swept(frame, margin=np.fmax(margin_that_holds * (1 - 1e-7), 1e-12))  # NaN where rejected
-    poor = poor.filter("liquidated").select(pl.col("position_id").cast(pl.UInt32).alias("row"), "outcome_time")
-    joined = frame.join(poor, on="row", how="left", maintain_order="left")
-    moments = joined["outcome_time"].dt.epoch("ms").fill_null(-1).to_numpy()
-    # inside that bar, whose end is the next opening; an entry bar opens before the entry
-    until = pl.max_horizontal("outcome_time", "entry_time") + pl.duration(milliseconds=1)
-    ended = joined.filter(pl.col("outcome_time").is_not_null()).with_columns(
-        exit_time=until, exit_until=until, exit_price=pl.lit(None, pl.Float64)
-    )
-    prices = np.full(rows.height, np.nan)
-    if ended.height:
-        found = there.swept(ended.select(NEEDED)).select(
-            pl.col("position_id").cast(pl.UInt32).alias("row"), "liquidation_price"
-        )
-        own = frame.select("row").join(found, on="row", how="left", maintain_order="left")
-        prices = own["liquidation_price"].fill_null(float("nan")).to_numpy()
-    return Hardest(moments, prices)
 
 
 def _held(there: Sweeps, frame: pl.DataFrame, margin: Floats | None) -> tuple[Flags, Flags]:

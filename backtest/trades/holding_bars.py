@@ -107,7 +107,7 @@ def _lives(
         found.append((least, places, prices, fundings, at_entry))
     least, places, prices, fundings, at_entry = (np.array(each) for each in zip(*found, strict=True))
     return Lives(
-        contract, table, side, rows, entry_price, entry_funding, least, places, prices, fundings, at_entry
+        symbol, contract, table, side, rows, entry_price, entry_funding, least, places, prices, fundings, at_entry
     )
 
 

@@ -26,6 +26,7 @@ from backtest.rules.tiers import TierTable
 class Lives:
     """Trades of one contract, side and tier table: when they are open, and the hardest bar of each tier."""
 
+    symbol: int  #: of the market's symbols
     contract: Contract
     table: TierTable
     side: float  #: +1 long, -1 short

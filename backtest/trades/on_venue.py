@@ -21,8 +21,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.venue import Venue
-from backtest.schemas.symbols import rows_by_symbol
-from backtest.trades import certainty, counted, money
+from backtest.trades import certainty, counted, hardest_bars, money
 from backtest.trades.book import Keep, scaled, sized
 from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
 from backtest.trades.holding_bars import lives_of
@@ -170,24 +169,20 @@ class OnVenue:
             source[own] = tier_source(lives)
         if self.searched.any():
             own = np.flatnonzero(self.searched)
-            found["peak_margin_ratio"][own] = np.nan
             found["margin_that_holds"][own] = counted.margin_by_sweeps(self, rows[own])
-            hardest = counted.hardest_bars(self, rows[own], found["margin_that_holds"][own])
-            moments[own], found["reached"][own] = hardest.moments, hardest.liquidation_prices
-            found["closest_price"][own] = self._worst_at(rows[own], hardest.moments)
+            moments[own] = hardest_bars.hardest_bars(self, rows[own], found["margin_that_holds"][own])
+            self._measure(rows[own], own, moments[own], found)
         return distances(rows, found, moments, source, self._highest)
 
-    def _worst_at(self, rows: pl.DataFrame, moments: Integers) -> Floats:
-        """Return the worst price for each trade in the bar that opens at a moment; NaN for no moment."""
-        found = np.full(rows.height, np.nan)
-        bars = self._prepared.bars
-        for number, all_own in enumerate(rows_by_symbol(rows["symbol"], self.market.symbols)):
-            own = all_own[moments[all_own] >= 0]
-            first, last = bars.first[number : number + 2]
-            places = first + np.searchsorted(bars.time[first:last], moments[own])
-            longs = (rows["side"][own] == "long").to_numpy()
-            found[own] = np.where(longs, bars.low[places], bars.high[places])
-        return found
+    def _measure(self, rows: pl.DataFrame, own: Integers, moments: Integers, found: dict[str, Any]) -> None:
+        """Write how near changed trades came in their hardest bars."""
+        worst = hardest_bars.worst_prices(self._prepared, self.market.symbols, rows, moments)
+        equity, reached = hardest_bars.measured(self, rows, moments, worst)
+        changes = scaled(self.changes.join(rows.select("trade_id"), on="trade_id", how="semi"), rows)
+        found["peak_margin_ratio"][own] = hardest_bars.peak_margin_ratios(
+            self._prepared, self._all_lives, rows, changes, moments, worst, equity
+        )
+        found["reached"][own], found["closest_price"][own] = reached, worst
 
     def _first_of(self, lives: Lives) -> int:
         return int(self.market.firsts[self.market.symbols.index(lives.contract.symbol)])

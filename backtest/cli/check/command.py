@@ -13,7 +13,7 @@ import polars as pl
 
 from backtest.amounts import plural
 from backtest.cli.check import tables
-from backtest.cli.check.prices import read_prices
+from backtest.cli.check.prices import is_archive, read_prices
 from backtest.cli.check.report import Shown, report
 from backtest.cli.common import summary_file
 from backtest.cli.common.inputs import read_tiers
@@ -43,7 +43,7 @@ def run(options: Namespace) -> None:
         )
     venues = [Venue.load(name) for name in options.venue]
     with clock.stage("prices"):
-        market = read_prices(options, [venue.name for venue in venues])
+        market = read_prices(options, trades, [venue.name for venue in venues])
     conventions = Conventions(tiers=read_tiers(options))
     stages = Stages(
         trades, market, venues, options.leverage, options.keep, options.fees, conventions, options.threads
@@ -92,7 +92,7 @@ def _digest(path: Path) -> str:
 def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]:
     given = [
         options.trades,
-        *(path for _, path in options.prices or ()),
+        *(path for _, path in options.prices or () if not is_archive(path)),
         *([options.funding] if options.funding else []),
     ]
     hashes = {}

@@ -26,7 +26,7 @@ def add_check(commands: Any) -> None:
         "what\nwould have held.",
         epilog=FORMATS,
     )
-    parser.options = {"venues": "--venue", "leverages": "--leverage", "market": "--prices"}
+    parser.options = {"venues": "--venue", "leverages": "--leverage", "market": "--prices", "venue": "--prices"}
     parser.add_argument("trades", type=Path, metavar="TRADES", help="the trade list, a file")
     _add_prices(parser)
     _add_question(parser)
@@ -41,8 +41,13 @@ def _add_prices(parser: ArgumentParser) -> None:
         action="append",
         type=_prices,
         metavar="FILE",
-        help="mark prices for every venue, or VENUE=FILE for one (may be repeated): Parquet, CSV, or a folder of "
-        f"freqtrade's candles (default: {options.SAMPLE})",
+        help="mark prices for every venue, or VENUE=FILE for one (may be repeated): Parquet, CSV, a folder of "
+        "freqtrade's candles, or the name of an archive (binance, binance-coin, bybit), of which what backtest "
+        f"fetch has kept is read (default: {options.SAMPLE})",
+    )
+    prices.add_argument("--fetch", action="store_true", help="download what an archive's prices lack on the disk")
+    prices.add_argument(
+        "--interval", default="1m", metavar="INTERVAL", help="interval of an archive's bars (default: 1m)"
     )
     prices.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
 

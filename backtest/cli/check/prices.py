@@ -1,4 +1,4 @@
-"""Prices of ``backtest check``: files, the bundled sample, or a folder of freqtrade's candles."""
+"""Prices of ``backtest check``: files, the sample, a folder of freqtrade's candles, or a venue's archive."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.errors import ArgumentError, DataError
+from backtest.errors import ArgumentError, DataError, FetchError
 from backtest.market import Market, load, sample
 from backtest.market.panics import UNREADABLE, quiet
-from backtest.market.sources import read
+from backtest.market.sources import VENUES, read
+from backtest.trades import Trades, prices_of
 
 #: Candles of a freqtrade folder that stand for the mark price, best first, with what the description says of them.
 CANDLES = {"mark": "mark prices", "futures": "last prices in place of the mark"}
 
 
-def read_prices(options: Namespace, venues: list[str]) -> Market | dict[str, Market]:
+def read_prices(options: Namespace, trades: Trades, venues: list[str]) -> Market | dict[str, Market]:
     """Return the prices of every venue, or of each.
 
     Raises
@@ -26,6 +27,8 @@ def read_prices(options: Namespace, venues: list[str]) -> Market | dict[str, Mar
     DataError
         For files that cannot be read, and a folder without candles of futures.
     """
+    if options.fetch and not any(is_archive(path) for _, path in options.prices or ()):
+        raise ArgumentError(f"needs --prices with an archive: {', '.join(VENUES)}", argument="fetch")
     if options.prices is None:
         if options.funding is not None:
             raise ArgumentError("needs --prices: the bundled sample has its own", argument="funding")
@@ -34,14 +37,30 @@ def read_prices(options: Namespace, venues: list[str]) -> Market | dict[str, Mar
     strange = [name for name in named if name is not None and name not in venues]
     if strange:
         raise ArgumentError(f"names {strange[0]}, which is not among {', '.join(venues)}", argument="market")
-    loaded = {name: _loaded(path, options.funding) for name, path in named.items()}
+    if options.funding is not None and all(is_archive(path) for path in named.values()):
+        raise ArgumentError("is not needed: an archive has its own", argument="funding")
+    loaded = {name: _loaded(path, trades, options) for name, path in named.items()}
     if list(loaded) == [None]:
         return loaded[None]
     return {name: loaded[name if name in loaded else None] for name in venues if name in loaded or None in loaded}
 
 
-def _loaded(path: Path, funding: Path | None) -> Market:
-    return freqtrade_folder(path) if path.is_dir() else load(path, funding)
+def _loaded(path: Path, trades: Trades, options: Namespace) -> Market:
+    if is_archive(path):
+        return _of_archive(str(path), trades, options)
+    return freqtrade_folder(path) if path.is_dir() else load(path, options.funding)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether prices are named by the venue whose archive has them; a file of that name comes first."""
+    return str(path) in VENUES and not path.exists()
+
+
+def _of_archive(venue: str, trades: Trades, options: Namespace) -> Market:
+    try:
+        return prices_of(trades, venue, interval=options.interval, offline=not options.fetch)
+    except FetchError as error:
+        raise FetchError(f"{error.sentence}, or --fetch" if not options.fetch else error.sentence) from None
 
 
 def freqtrade_folder(folder: Path) -> Market:

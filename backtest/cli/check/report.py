@@ -22,8 +22,11 @@ from backtest.trades.checking import Stages
 #: Trades with a price path: liquidated ones, ambiguous ones, the nearest of the others.
 MOST_LIQUIDATED, MOST_AMBIGUOUS, MOST_NEAR = 500, 300, 200
 
-#: Points of a price path; four figures of a price a point keep a page of a thousand paths below 5 MB.
-POINTS = 160
+#: Points of a price path, and what they may be reduced to before rows are left out.
+POINTS, FEWEST_POINTS = 160, 40
+
+#: Bytes that a page may have.
+LARGEST = 5_000_000
 
 SHOWN = ("margin", "margin_that_holds", "highest_surviving_leverage", "realised_pnl", "logged_pnl")
 
@@ -74,7 +77,17 @@ def _chosen(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def report(shown: Shown) -> str:
-    """Return the page."""
+    """Return the page, with fewer points a path, then fewer rows, where it would be larger than 5 MB."""
+    points, share = POINTS, 1.0
+    while True:
+        found = _page(shown, points, share)
+        if len(found.encode()) <= LARGEST:
+            return found
+        points, share = (points // 2, share) if points > FEWEST_POINTS else (points, share / 2)
+
+
+def _page(shown: Shown, points: int, share: float) -> str:
+    """Return the page with so many points a path and a share of the rows that it may show."""
     stages = shown.stages
     paths: dict[str, Any] = {}
     blocks = [
@@ -86,7 +99,7 @@ def report(shown: Shown) -> str:
         ),
     ]
     words = {
-        "liquidated": ("Liquidated", "Certainly: in bars that lie wholly inside the trade.", MOST_LIQUIDATED),
+        "liquidated": ("Liquidated", "Certainly, whatever their bars hide.", MOST_LIQUIDATED),
         "ambiguous": (
             "Ambiguous",
             "Liquidated or not, by what happened inside the bars of entry and exit.",
@@ -97,10 +110,10 @@ def report(shown: Shown) -> str:
     for kind, (title, lead, most) in words.items():
         rows = shown.of(kind)
         if rows.height:
-            first = rows.head(most * len(stages.venues))
+            first = rows.group_by("venue", maintain_order=True).head(round(share * most))
             more = "" if first.height == rows.height else f" The first {first.height:,} of {rows.height:,}."
             blocks.append(section(kind, title, f'<p class="lead">{lead}{more}</p>{_trades(first, kind)}'))
-            paths |= _paths(first, kind, stages)
+            paths |= _paths(first, kind, stages, points)
     blocks.append(section("assumed", "What was assumed", sentences(_assumed(stages))))
     links = "".join(
         f'<a href="#{name}">{title}</a>'
@@ -175,17 +188,17 @@ def _name(row: tuple[Any, ...], kind: str) -> str:
     return f"{kind}/{row[0]}/{row[1]}"
 
 
-def _paths(rows: pl.DataFrame, kind: str, stages: Stages) -> dict[str, Any]:
+def _paths(rows: pl.DataFrame, kind: str, stages: Stages, points: int) -> dict[str, Any]:
     """Return the price path of each trade, from a quarter of its length before it to as long after."""
     found = {}
     for row in rows.iter_rows(named=True):
-        path = _path(row, stages.markets[row["venue"]])
+        path = _path(row, stages.markets[row["venue"]], points)
         if path is not None:
             found[_name((row["venue"], row["trade_id"]), kind)] = path
     return found
 
 
-def _path(row: dict[str, Any], market: Market) -> dict[str, Any] | None:
+def _path(row: dict[str, Any], market: Market, points: int) -> dict[str, Any] | None:
     number_ = market.symbols.index(row["symbol"])
     first, last = market.firsts[number_ : number_ + 2]
     times, step = market.times[first:last], int(market.intervals[number_])
@@ -196,7 +209,7 @@ def _path(row: dict[str, Any], market: Market) -> dict[str, Any] | None:
     a, b = np.searchsorted(times, [opened - around, end + around])
     if b <= a:
         return None
-    width = max(1, math.ceil((b - a) / POINTS))
+    width = max(1, math.ceil((b - a) / points))
     starts = np.arange(a, b, width)
     low = np.minimum.reduceat(market.prices("mark", "low")[first + a : first + b], starts - a)
     high = np.maximum.reduceat(market.prices("mark", "high")[first + a : first + b], starts - a)

@@ -1,0 +1,108 @@
+"""Prices of trades from a venue's archive: their contracts, from before the first entry to after the last exit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from backtest.errors import DataError
+from backtest.market.loading import load
+from backtest.market.market import Market
+from backtest.schemas.arguments import checked
+from backtest.trades.reader import Trades
+from backtest.trades.symbols import pair_of
+
+#: The price that stands for the mark where an archive has none.
+SUBSTITUTES = {"bybit": "last"}
+
+DAY = timedelta(days=1)
+
+#: Archives hold the day before this long ago; what is newer comes from the venue's interface.
+PUBLISHED = timedelta(days=2)
+
+
+@checked
+def prices_of(
+    trades: Trades,
+    venue: str,
+    *,
+    interval: str = "1m",
+    offline: bool = False,
+    folder: str | Path | None = None,
+    hosts: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+) -> Market:
+    """Return the prices and funding of the trades' contracts, from the disk, and fetched where they are not there.
+
+    From the day before the first entry to the day after the last exit; where a trade is still open, to now.
+
+    Parameters
+    ----------
+    trades
+        As :func:`read` returns them.
+    venue
+        One of ``market.sources.VENUES``; bybit's last prices stand for its mark prices.
+    interval
+        Of the bars.
+    offline, folder, hosts
+        As of :func:`~backtest.market.load`.
+    now
+        The present time (UTC); None: the clock's.
+
+    Raises
+    ------
+    DataError
+        Where the venue has none of the contracts.
+    FetchError
+        Where data are missing and cannot be fetched.
+
+    Examples
+    --------
+    >>> from backtest import trades
+    >>> trades.prices_of(trades.read("result.zip"), "binance", interval="1h")  # doctest: +SKIP
+    Market(BTCUSDT: 1,464 bars, 2024-01-01 to 2024-03-01)
+    """
+    symbols = list(dict.fromkeys(filter(None, (_spelled(one, venue) for one in trades.trades["symbol"].unique()))))
+    if not symbols:
+        listed = ", ".join(trades.trades["symbol"].unique(maintain_order=True).head(3))
+        raise DataError(f"archive of {venue} has none of the trades' contracts ({listed})")
+    start, end = _span(trades.trades, now or datetime.now(UTC))
+    return load(
+        venue,
+        sorted(symbols),
+        start,
+        end,
+        interval=interval,
+        price=SUBSTITUTES.get(venue),
+        offline=offline,
+        folder=folder,
+        hosts=hosts,
+        with_recent=not offline and end > (now or datetime.now(UTC)) - PUBLISHED,
+    )
+
+
+def _spelled(symbol: str, venue: str) -> str | None:
+    """Return how an archive spells a contract; None where it has none of its kind."""
+    pair = pair_of(symbol)
+    if pair is None:
+        return symbol.upper()
+    coin_paid = venue == "binance-coin"
+    if pair.inverse != coin_paid and pair.quote is not None:
+        return None
+    return f"{pair.base}USD_PERP" if coin_paid else f"{pair.base}{pair.quote or 'USDT'}"
+
+
+def _span(trades: pl.DataFrame, now: datetime) -> tuple[datetime, datetime]:
+    """Return whole days around the trades, up to now where one is still open."""
+    first, last = trades.select(
+        pl.col("entry_time").min().alias("first"), pl.max_horizontal("entry_time", "exit_time").max().alias("last")
+    ).row(0)
+    end = now if trades["exit_time"].null_count() else min(now, _midnight(last) + 2 * DAY)
+    return _midnight(first) - DAY, max(end, _midnight(first))
+
+
+def _midnight(moment: datetime) -> datetime:
+    return datetime.combine(moment.date(), time(), UTC)
