@@ -18,6 +18,7 @@ from backtest.schemas.frames import (
     POSITIONS,
     TRANSFERS,
 )
+from backtest.schemas.given_frames import owned
 from backtest.schemas.validation import Schema, conform, named_alike, numbered, offence
 from backtest.shown import shown
 
@@ -70,9 +71,9 @@ class Accounts:
         haircuts: pl.DataFrame | None = None,
         transfers: pl.DataFrame | None = None,
     ) -> None:
-        self.accounts = numbered(conform(accounts, ACCOUNTS), "account_id")
+        self.accounts = numbered(owned(conform(accounts, ACCOUNTS)), "account_id")
         ids = self.accounts.schema["account_id"]
-        self.legs = numbered(named_alike(conform(legs, LEGS), "account_id", ids), "leg_id")
+        self.legs = numbered(named_alike(owned(conform(legs, LEGS)), "account_id", ids), "leg_id")
         self.collateral = named_alike(_or_empty(collateral, COLLATERAL), "account_id", ids)
         self.haircuts = _or_empty(haircuts, HAIRCUTS)
         self.transfers = named_alike(_or_empty(transfers, TRANSFERS), "account_id", ids)

@@ -14,6 +14,7 @@ from backtest.errors import DataError
 from backtest.market.files import read_frame
 from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS
+from backtest.schemas.given_frames import owned
 from backtest.schemas.validation import conform, numbered, offence
 from backtest.shown import shown
 
@@ -67,7 +68,7 @@ class Book:
         survival: pl.DataFrame | None = None,
         trigger_price: str | None = None,
     ) -> None:
-        self.positions = numbered(conform(positions, POSITIONS), "position_id")
+        self.positions = numbered(owned(conform(positions, POSITIONS)), "position_id")
         self.assumptions = tuple(assumptions)
         self.survival = survival
         self.trigger_price = trigger_price
@@ -82,7 +83,7 @@ class Book:
             self._refuse(sentence, names, bad)
         self.adjustments = None
         if adjustments is not None:
-            changes = check_adjustments(conform(adjustments, ADJUSTMENTS), self.positions)
+            changes = check_adjustments(owned(conform(adjustments, ADJUSTMENTS)), self.positions)
             self.adjustments = None if changes.is_empty() else changes
 
     @classmethod

@@ -11,6 +11,7 @@ from polars.exceptions import PanicException
 
 from backtest.errors import DataError
 from backtest.market.panics import UNREADABLE, quiet
+from backtest.schemas.forks import require_threads
 from backtest.schemas.validation import Column, Schema, breaking, conform, say
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
@@ -26,6 +27,7 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
     DataError
         For a file that is absent, of another kind, damaged, or breaks the schema.
     """
+    require_threads()
     path = Path(path)
     file = f"{schema.name} file {path}"
     if not path.is_file():

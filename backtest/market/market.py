@@ -18,6 +18,7 @@ from backtest.market.files import read_frame
 from backtest.market.late_stamps import moved_back
 from backtest.schemas.arguments import checked, converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
+from backtest.schemas.given_frames import owned
 from backtest.schemas.validation import breaking, conform, offence, require_order, say
 from backtest.shown import shown
 
@@ -71,14 +72,14 @@ class Market:
         gap_limit: timedelta | None = GAP_LIMIT,
         description: str = "",
     ) -> None:
-        self.bars = _by_symbol(conform(bars, BARS))
+        self.bars = owned(_by_symbol(conform(bars, BARS)))
         self.gap_limit = _checked_limit(gap_limit)
         self.description = description
         self._made: dict[str, tuple[object, Any]] = {}  # by name, with the key it was made for
         self._check_prices()
         require_order(self.bars, "bars")
         self._check_intervals()
-        self.funding = None if funding is None else _by_symbol(conform(funding, FUNDING))
+        self.funding = None if funding is None else owned(_by_symbol(conform(funding, FUNDING)))
         if self.funding is not None:
             require_order(self.funding, "funding")
             self._check_funding_symbols(self.funding)
@@ -338,7 +339,7 @@ def _by_symbol(frame: pl.DataFrame) -> pl.DataFrame:
     if runs + 1 > frame["symbol"].n_unique():
         order = frame["symbol"].unique(maintain_order=True)
         frame = frame.sort(pl.col("symbol").cast(pl.Enum(order)), maintain_order=True)
-    return frame.rechunk()
+    return frame
 
 
 def _most_common_step(times: Integers) -> int:

@@ -59,4 +59,4 @@ def _merged_tiers(parts: pl.LazyFrame) -> pl.DataFrame:
 
 def _write(folder: Path, file: str, frame: pl.DataFrame) -> None:
     with draft(folder, file) as path:
-        frame.write_parquet(path)
+        frame.rechunk().write_parquet(path)  # chunks, which become row groups, follow the number of threads

@@ -97,6 +97,7 @@ def sweep_batch(job: Job, batch: Batch) -> Swept:
         positions = batch.read(job.storage)
         content = content_of(positions.lazy()) if is_remote(batch.path) else None
         book = _book(job, positions)
+        del positions  # the book has a copy
         market = _market(job, book)
     with watch.stage("sweep"):
         outcomes = sweep(book, market, job.venue, conventions=conventions_of(job, market), threads=job.threads)

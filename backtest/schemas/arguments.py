@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.errors import ArgumentError, DataError, kind_of
+from backtest.schemas.forks import require_threads
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +53,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*given: P.args, **named: P.kwargs) -> R:
+        require_threads()
         bound = _bound(function, given, named)
         kinds = _kinds(function)
         for name, value in bound.arguments.items():

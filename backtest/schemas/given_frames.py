@@ -55,6 +55,13 @@ def as_frame(given: Any, name: str) -> pl.DataFrame:
         raise DataError(f"{name}: {kind_of(given)} cannot be read as a frame: {reason}") from error
 
 
+def owned(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a copy whose memory nobody else has: a frame may share that of a caller's numpy arrays."""
+    if frame.height < 2:
+        return frame[list(range(frame.height))]
+    return pl.concat([frame.head(1), frame.slice(1)], rechunk=True)
+
+
 def as_given(given: Any, kind: Any, name: str) -> Any:
     """Return what an argument that wants something of polars is given; NotImplemented for others."""
     plain = given is None or isinstance(given, str | int | float)
