@@ -12,6 +12,7 @@ from archive_server import Archive, kline_path, kline_rows, lines, milliseconds,
 from backtest import trades
 from backtest.__main__ import main
 from backtest.errors import DataError, FetchError
+from backtest.trades.archive_prices import prices_within
 
 MAY = date(2021, 5, 1)
 HOUR = 3_600_000
@@ -79,3 +80,15 @@ def test_prices_of__what_is_not_there_says_how_to_get_it(tmp_path, monkeypatch, 
 def test_prices_of__a_venue_without_the_contracts_is_refused():
     with pytest.raises(DataError, match=r"archive of binance has none of the trades' contracts \(BTC/USD:BTC\)"):
         trades.prices_of(trades.read(rows("BTC/USD:BTC")), "binance", offline=True, now=NOW)
+
+
+def test_prices_within__reads_the_days_of_windows_alone(archive, tmp_path):
+    windows = pl.DataFrame(
+        {
+            "symbol": "BTC/USDT:USDT",
+            "start": [datetime(2021, 5, n, 23, tzinfo=UTC) for n in (3, 4, 20)],
+            "end": [datetime(2021, 5, n, 0, tzinfo=UTC) for n in (4, 6, 21)],
+        }
+    ).cast({"start": pl.Datetime("ms", "UTC"), "end": pl.Datetime("ms", "UTC")})
+    found = prices_within(windows, "binance", interval="1h", folder=tmp_path, hosts=archive.hosts)
+    assert found.bars["time"].dt.day().unique().sort().to_list() == [3, 4, 5, 20]

@@ -84,6 +84,45 @@ def prices_of(
     )
 
 
+def prices_within(
+    windows: pl.DataFrame,
+    venue: str,
+    *,
+    interval: str = "1m",
+    offline: bool = False,
+    folder: str | Path | None = None,
+    hosts: Mapping[str, str] | None = None,
+) -> Market:
+    """Return prices of the days that windows lie in; options are those of :func:`prices_of`.
+
+    Parameters
+    ----------
+    windows
+        ``symbol, start, end``, as a check returns them.
+    """
+    last = pl.col("end") - timedelta(milliseconds=1)
+    days = windows.select("symbol", day=pl.date_ranges(pl.col("start").dt.date(), last.dt.date())).explode("day")
+    days = days.unique().sort("symbol", "day")
+    follows = pl.col("day").diff().over("symbol") == DAY
+    runs = days.with_columns(run=(~follows.fill_null(False)).cum_sum())
+    found = []
+    for symbol, start, end in (
+        runs.group_by("symbol", "run", maintain_order=True)
+        .agg(pl.col("day").first().alias("start"), pl.col("day").last().alias("end"))
+        .drop("run")
+        .iter_rows()
+    ):
+        own = _spelled(symbol, venue)
+        if own is None:
+            raise DataError(f"archive of {venue} has no prices of {symbol}")
+        part = load(
+            venue, own, start, end + DAY, interval=interval, price=SUBSTITUTES.get(venue), also=(),
+            offline=offline, folder=folder, hosts=hosts,
+        )  # fmt: skip
+        found.append(part)
+    return Market(pl.concat([one.bars for one in found]).sort("symbol", "time"), description=found[0].description)
+
+
 def _spelled(symbol: str, venue: str) -> str | None:
     """Return how an archive spells a contract; None where it has none of its kind."""
     pair = pair_of(symbol)

@@ -15,8 +15,9 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.shown import shown
 from backtest.trades.book import Keep, sized
+from backtest.trades.finer_bars import Questions
 from backtest.trades.on_venue import OnVenue
-from backtest.trades.placement import placed
+from backtest.trades.placement import Placed, placed
 from backtest.trades.reader import Trades
 from backtest.trades.verdict import counts, recorded, sentences, substituted
 
@@ -31,6 +32,8 @@ class Check:
     sentence: str
     left_out: pl.DataFrame  #: ``price_venue, trade_id, symbol, reason``
     notes: tuple[str, ...]
+    #: ``price_venue, symbol, start, end, trades``: windows whose finer bars would decide what bars leave open
+    windows: pl.DataFrame
 
     def _repr_html_(self) -> str:
         return f"<p>{self.sentence}</p>{self.counts._repr_html_()}"
@@ -45,6 +48,7 @@ def check(
     leverages: Sequence[float] | None = None,
     keep: Keep = "size",
     fees: float | None = None,
+    finer: Market | Mapping[str, Market] | None = None,
     conventions: Conventions = USUAL,
     threads: int | None = None,
     **changes: Unpack[Changes],
@@ -65,6 +69,9 @@ def check(
         What another leverage leaves as it was: the size (less margin), or the stake (more quantity).
     fees
         Fee of each fill as a fraction of its notional; None: the fees of the list, or none.
+    finer
+        Finer bars of the same prices, whole or of the windows that a check returns: where the inside of a bar
+        decides, they do. Or such bars for each venue by its name.
     conventions, threads, **changes
         As of :func:`~backtest.sweep`.
 
@@ -103,9 +110,10 @@ def check(
     └──────────┴────────────┴────────────────────────────┘
     """
     conventions = conventions.with_(**changes)
-    stages = Stages(trades, market, venues, leverages, keep, fees, conventions, threads)
+    stages = Stages(trades, market, venues, leverages, keep, fees, conventions, threads, finer)
     rows = pl.concat(list(stages.parts()))
-    return Check(rows, stages.counts, " ".join(stages.sentences), stages.left_out, stages.notes)
+    said = " ".join(stages.sentences)
+    return Check(rows, stages.counts, said, stages.left_out, stages.notes, stages.windows)
 
 
 class Stages:
@@ -121,6 +129,7 @@ class Stages:
         fees: float | None,
         conventions: Conventions,
         threads: int | None,
+        finer: Market | Mapping[str, Market] | None = None,
     ) -> None:
         if not venues:
             raise ArgumentError("must name at least one venue", argument="venues")
@@ -139,6 +148,24 @@ class Stages:
         self.markets = {name: _market_of(market, name) for name in names}
         found = {id(one): placed(trades, one) for one in {id(one): one for one in self.markets.values()}.values()}
         self.placed = {name: found[id(one)] for name, one in self.markets.items()}
+        self.refine(finer)
+
+    def refine(self, finer: Market | Mapping[str, Market] | None) -> None:
+        """Set the bars that decide what the market's leave open."""
+        self.questions = {
+            name: Questions(
+                self.placed[name],
+                market,
+                finer.get(name) if isinstance(finer, Mapping) else finer,
+            )
+            for name, market in self.markets.items()
+        }
+
+    @property
+    def windows(self) -> pl.DataFrame:
+        """Windows whose finer bars would decide: ``price_venue, symbol, start, end, trades``."""
+        parts = [own.windows.with_columns(price_venue=pl.lit(name)) for name, own in self.questions.items()]
+        return pl.concat(parts).select("price_venue", "symbol", "start", "end", "trades")
 
     @property
     def left_out(self) -> pl.DataFrame:
@@ -151,17 +178,18 @@ class Stages:
         """What a reader should know of the trades, each sentence once."""
         given = dict.fromkeys(note for place in self.placed.values() for note in place.notes)
         made = (*substituted(self.counts), *recorded(self.counts)) if self._counted else ()
-        return (*given, *made)
+        hidden = (f"{name}: {own.sentence}" for name, own in self.questions.items() if own.sentence)
+        return (*given, *made, *hidden)
 
-    def on(self, name: str) -> OnVenue:
-        """Return the trades on one of the venues."""
+    def on(self, name: str, placed: Placed | None = None, market: Market | None = None) -> OnVenue:
+        """Return the trades on one of the venues; or some of them, on other bars."""
         venue = next(venue for venue in self.venues if venue.name == name)
         return OnVenue(
             self.log,
-            self.placed[name],
-            self.markets[name],
+            placed or self.placed[name],
+            market or self.markets[name],
             venue,
-            self.conventions,
+            self.conventions if market is None else self.conventions.with_(gap_limit=None),
             self.keep,
             self.fees,
             self.threads,
@@ -173,9 +201,19 @@ class Stages:
         for venue in self.venues:
             there = self.on(venue.name)
             for leverage in self.leverages:
-                rows = there.rows(leverage)
+                rows = self._decided(there, leverage)
                 self._counted.append(counts(rows, venue.name, leverage))
                 yield rows
+
+    def _decided(self, there: OnVenue, leverage: float | None) -> pl.DataFrame:
+        name = there.venue.name
+
+        def on_finer_bars(placed: Placed, market: Market) -> pl.DataFrame:
+            finer = self.on(name, placed, market)
+            finer.volatility = there.volatility
+            return finer.rows(leverage)
+
+        return self.questions[name].decided(there.rows(leverage), on_finer_bars)
 
     @property
     def counts(self) -> pl.DataFrame:

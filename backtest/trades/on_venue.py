@@ -164,7 +164,7 @@ class OnVenue:
             found["margin"][own], found["margin_that_holds"][own] = margin, np.maximum(needed, 0.0)
             found["peak_margin_ratio"][own], found["reached"][own] = ratio, price
             found["closest_price"][own] = worst
-            found["volatility"][own] = self._volatility[lives.contract.symbol]
+            found["volatility"][own] = self.volatility[lives.contract.symbol]
             moments[own] = np.where(places >= 0, self.market.times[first + places], -1)
             source[own] = tier_source(lives)
         if self.searched.any():
@@ -188,7 +188,7 @@ class OnVenue:
         return int(self.market.firsts[self.market.symbols.index(lives.contract.symbol)])
 
     @cached_property
-    def _volatility(self) -> dict[str, float]:
+    def volatility(self) -> dict[str, float]:
         """Standard deviation of log returns of closes of each symbol, scaled to a day."""
         found = {}
         closes = self.market.prices("mark", "close")

@@ -13,7 +13,7 @@ import polars as pl
 
 from backtest.amounts import plural
 from backtest.cli.check import tables
-from backtest.cli.check.prices import is_archive, read_prices
+from backtest.cli.check.prices import finer_bars, is_archive, read_prices
 from backtest.cli.check.report import Shown, report
 from backtest.cli.common import summary_file
 from backtest.cli.common.inputs import read_tiers
@@ -48,10 +48,17 @@ def run(options: Namespace) -> None:
     stages = Stages(
         trades, market, venues, options.leverage, options.keep, options.fees, conventions, options.threads
     )
+    if options.refine is not None:
+        with clock.stage("first check"):
+            for _ in stages.parts():
+                pass
+        with clock.stage("finer prices"):
+            stages.refine(finer_bars(options, stages.windows))
     shown = Shown(stages)
     with outputs(options.out) as files:
         with clock.stage("check"):
             _write(files, shown.watched(stages.parts()))
+            stages.windows.write_csv(files.path("windows.csv"), datetime_format="%Y-%m-%dT%H:%M:%SZ")
         with clock.stage("report"):
             files.path("report.html").write_text(report(shown), "utf-8")
         files.write_summary(_summary(options, stages, clock))
@@ -94,6 +101,7 @@ def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]
         options.trades,
         *(path for _, path in options.prices or () if not is_archive(path)),
         *([options.funding] if options.funding else []),
+        *([options.refine] if options.refine and not is_archive(options.refine) else []),
     ]
     hashes = {}
     for path in given:

@@ -13,7 +13,8 @@ TRADES is read as it was exported: a freqtrade backtest result, vectorbt's or ba
 a nautilus report, fills of Binance, Bybit, Hyperliquid or ccxt, positions of OKX or Binance, or a table
 of trades or fills. What it lacks is asked for by the name of an option; docs/my_trades.md lists all formats.
 
-writes to DIR: trades.parquet and trades.csv (one row a trade, venue and leverage), report.html, summary.json
+writes to DIR: trades.parquet and trades.csv (one row a trade, venue and leverage), report.html,
+windows.csv (where finer bars would decide), summary.json
 """
 
 
@@ -26,7 +27,13 @@ def add_check(commands: Any) -> None:
         "what\nwould have held.",
         epilog=FORMATS,
     )
-    parser.options = {"venues": "--venue", "leverages": "--leverage", "market": "--prices", "venue": "--prices"}
+    parser.options = {
+        "venues": "--venue",
+        "leverages": "--leverage",
+        "market": "--prices",
+        "venue": "--prices",
+        "finer": "--refine",
+    }
     parser.add_argument("trades", type=Path, metavar="TRADES", help="the trade list, a file")
     _add_prices(parser)
     _add_question(parser)
@@ -50,6 +57,17 @@ def _add_prices(parser: ArgumentParser) -> None:
         "--interval", default="1m", metavar="INTERVAL", help="interval of an archive's bars (default: 1m)"
     )
     prices.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
+    _add_refine(prices)
+
+
+def _add_refine(prices: Any) -> None:
+    prices.add_argument(
+        "--refine",
+        type=Path,
+        metavar="FILE",
+        help="finer bars of the same prices, a file or an archive's name: they decide what the inside of the bars "
+        "hides; of an archive only the days that are needed are read",
+    )
 
 
 def _add_question(parser: ArgumentParser) -> None:

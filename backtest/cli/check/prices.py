@@ -12,6 +12,7 @@ from backtest.market import Market, load, sample
 from backtest.market.panics import UNREADABLE, quiet
 from backtest.market.sources import VENUES, read
 from backtest.trades import Trades, prices_of
+from backtest.trades.archive_prices import prices_within
 
 #: Candles of a freqtrade folder that stand for the mark price, best first, with what the description says of them.
 CANDLES = {"mark": "mark prices", "futures": "last prices in place of the mark"}
@@ -27,7 +28,10 @@ def read_prices(options: Namespace, trades: Trades, venues: list[str]) -> Market
     DataError
         For files that cannot be read, and a folder without candles of futures.
     """
-    if options.fetch and not any(is_archive(path) for _, path in options.prices or ()):
+    named_paths = [path for _, path in options.prices or ()]
+    if options.fetch and not any(
+        is_archive(path) for path in [*named_paths, *([options.refine] if options.refine else [])]
+    ):
         raise ArgumentError(f"needs --prices with an archive: {', '.join(VENUES)}", argument="fetch")
     if options.prices is None:
         if options.funding is not None:
@@ -54,6 +58,19 @@ def _loaded(path: Path, trades: Trades, options: Namespace) -> Market:
 def is_archive(path: Path) -> bool:
     """Return whether prices are named by the venue whose archive has them; a file of that name comes first."""
     return str(path) in VENUES and not path.exists()
+
+
+def finer_bars(options: Namespace, windows: pl.DataFrame) -> Market | None:
+    """Return the finer bars that are asked for: a file's, or an archive's of the days that windows lie in."""
+    path = options.refine
+    if path is None or windows.is_empty():
+        return None
+    if not is_archive(path):
+        return load(path)
+    try:
+        return prices_within(windows, str(path), offline=not options.fetch)
+    except FetchError as error:
+        raise FetchError(f"{error.sentence}, or --fetch" if not options.fetch else error.sentence) from None
 
 
 def _of_archive(venue: str, trades: Trades, options: Namespace) -> Market:
