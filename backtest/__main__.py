@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = parser.commands[options.command]
         command = import_module(f"backtest.cli.{options.command}.command")
         notices_above_progress()
-        with ended_as_interrupted(), _held(options):
+        with ended_as_interrupted(), warnings.catch_warnings(), _held(options):
+            warnings.filterwarnings(
+                "ignore", "Glyph .* missing from", UserWarning
+            )  # a caption in a script without font
             command.run(options)
             sys.stdout.flush()
     except SystemExit as finished:  # --help and --version have printed their text

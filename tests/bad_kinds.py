@@ -397,7 +397,7 @@ def tier_kinds() -> Iterator[Kind]:
     yield bad_venue("an unknown model", (summer, f'{summer}\nmodel = "cross"'))
     yield bad_venue("a leverage model without its factor", (summer, f'{summer}\nmodel = "leverage"'))
     yield bad_venue("a contract size of 0", (summer, by_contracts))
-    yield bad_venue("a date written as text", ("from = 2021-03-18", 'from = "2021-03-18"'))
+    yield bad_venue("a date in a notation of its own", ("from = 2021-03-18", 'from = "18.03.2021"'))
     yield bad_venue("a table that ends before it begins", ("until = 2021-06-22", "until = 2021-03-01"))
     yield bad_venue("tables whose dates overlap", ("from = 2021-06-22", "from = 2021-06-20"))
     yield bad_venue("tables of one name", ('"summer"', '"spring"'))

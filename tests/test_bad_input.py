@@ -48,7 +48,7 @@ A folder with `summary.json` holds the files of one run, which `files` in it nam
 the first file of a new run is moved there, and comes last. A folder without it holds no result: that run was
 killed. While a run works, no other can write to its folder (`.lock` there).
 
-Rows are counted from 0, as in polars. Lines of a CSV file are counted from 1, and its header is the first line.
+Rows are counted from 0, as in polars, also those of a CSV file: row 0 is the line after the header.
 All mistakes in a venue file or a grid file are reported together, each by its path. `...` marks text by Python
 or polars.
 

@@ -78,7 +78,7 @@ def _from_text(text: pl.Series, column: Column, argument: str) -> pl.Series:
         counted = breaking(int(wrong.sum()), text.len())
         raise DataError(
             f"{argument}: {text.name} must be {_wanted(dtype)}: {counted}, "
-            f"first in line {row + 2:,} ({text.name}={say(text[row])})"
+            f"first row {row:,} ({text.name}={say(text[row])})"
         )
     return read
 

@@ -173,7 +173,8 @@ class Impact:
         """Refuse numbers out of range, all at once."""
         problems = Problems()
         problems.require_choice("order", self.order, WaveOrder.names())
-        _require(problems, "participation", self.participation, least=0.0, most=np.inf, prefix="")
+        if self.participation != np.inf:  # no limit
+            _require(problems, "participation", self.participation, least=0.0, most=1.0, prefix="")
         for name in ("linear", "square_root", "mark"):
             _require(problems, name, getattr(self, name), least=0.0, most=1e12, prefix="")
         _require(problems, "permanent", self.permanent, least=0.0, most=1.0, prefix="")

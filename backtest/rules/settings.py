@@ -38,7 +38,6 @@ class Settings:
     def __init__(self) -> None:
         self.problems = Problems()
         self.provenance: dict[str, Provenance] = {}
-        self.dates_as_text = False  #: whether a date may be written as text, as in JSON
 
     def sourced(self, path: str, entry: Any) -> Any:
         """Return a value that may be given with its source, and store the source."""
@@ -68,7 +67,7 @@ class Settings:
         """Return the value where it is of a type (an integer will do for a number), else note a problem."""
         if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023:
             return float(value)
-        if kind is datetime and isinstance(value, str) and self.dates_as_text:
+        if kind is datetime and isinstance(value, str):
             with suppress(ValueError):
                 value = datetime.fromisoformat(value)
         if kind is datetime and isinstance(value, date):

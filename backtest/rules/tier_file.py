@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from backtest.errors import RulesError
 from backtest.rules.settings import Settings
 from backtest.rules.tiers import MODELS, TierTable
@@ -26,6 +28,9 @@ TABLE_FIELDS = {
     "rows": list,
 }
 DAY = timedelta(days=1)
+
+#: Two margins that differ by less, as a part, are equal.
+ROUNDING = 1e-9
 ROW_FIELDS = {"floor": float, "rate": float, "amount": float, "max_leverage": float}
 
 
@@ -49,10 +54,28 @@ def tier_table(reader: Settings, path: str, settings: Any) -> TierTable | None:
     if len(reader.problems.found) > before:
         return None
     try:
-        return TierTable(**read, **columns, **_period(dates, seen))
+        table = TierTable(**read, **columns, **_period(dates, seen))
     except RulesError as error:
         reader.problems.add_all(path, error)
         return None
+    _require_openable(reader, path, table)
+    return table
+
+
+def _require_openable(reader: Settings, path: str, table: TierTable) -> None:
+    """Note tiers in which a position at the highest leverage could be liquidated as it is opened."""
+    if not table.by_size or table.amounts is None:
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = table.rates - np.where(table.floors > 0, table.amounts / table.floors, 0.0)  # at the tier's floor
+    known = np.isfinite(table.max_leverages)
+    for tier in np.flatnonzero(known & (1 / table.max_leverages < least * (1 - ROUNDING))):
+        initial = f"initial margin {100 / table.max_leverages[tier]:.4g} %"
+        reader.problems.add(
+            f"{path}.rows[{tier}].max_leverage",
+            f"{table.max_leverages[tier]:g} would open positions below their maintenance margin: {initial}, "
+            f"maintenance {100 * least[tier]:.4g} %",
+        )
 
 
 def _seen(reader: Settings, path: str, given: Any) -> list[datetime]:
@@ -89,7 +112,8 @@ def _rows(reader: Settings, path: str, rows: list[Any], model: str) -> dict[str,
     columns: dict[str, Any] = {}
     for name, target in (("floor", "floors"), ("rate", "rates"), ("amount", "amounts")):
         if any(name in row for row in read):
-            columns[target] = [row.get(name, float("nan")) for row in read]
+            missing = [0.0 if name == "amount" and not number else float("nan") for number in range(len(read))]
+            columns[target] = [row.get(name, other) for row, other in zip(read, missing, strict=True)]
     if any("max_leverage" in row for row in read):
         columns["max_leverages"] = [row.get("max_leverage", float("inf")) for row in read]
     return columns

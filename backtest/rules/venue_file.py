@@ -66,6 +66,8 @@ CHOICES = {
     "release": ("pro_rata", "keep"),
 }
 CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "margin_includes_closing_fee", "trigger")
+#: Closing fees above this share of the notional are taken for percents.
+LARGEST_FEE = 0.1
 SWITCHES = ("margin_includes_closing_fee",)
 TOP_FIELDS = {
     "name": str,
@@ -105,16 +107,14 @@ def read_venue(
 
 
 def read_settings(settings: dict[str, Any], subject: str, folder: Path, make: Callable[..., T]) -> T:
-    """Make a venue of settings that came from no file, whose dates may be text.
+    """Make a venue of settings that came from no file.
 
     Raises
     ------
     RulesError
         For invalid rules: all errors, by path.
     """
-    reader = _Reader(subject, folder, None)
-    reader.dates_as_text = True
-    return reader.venue(settings, make)
+    return _Reader(subject, folder, None).venue(settings, make)
 
 
 class _Reader(Settings):
@@ -195,6 +195,8 @@ class _Reader(Settings):
         read = self.of_type(path, value, str if choices else bool if name in SWITCHES else float)
         if choices and read is not None:
             self.problems.require_choice(path, read, choices)
+        if name == "closing_fee_rate" and read is not None and LARGEST_FEE < read < 1:
+            self.problems.add(path, f"is {100 * read:g} % of the notional: 0.05 % is written 0.0005")
         return read if not choices or read in choices else None
 
     def _cross(self, settings: dict[str, Any]) -> Cross:

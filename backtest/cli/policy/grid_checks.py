@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from backtest.cli.common.inputs import ESTIMATED, LEVERAGE_MIXES
@@ -135,6 +135,8 @@ def _check_entry(problems: Problems, path: str, entry: Any, known: Mapping[str, 
     for name, value in entry.items():
         kind = known.get(name, object)
         good = (int, float) if kind is float else kind
+        if kind is date and isinstance(value, str):
+            value = _as_date(value)
         if not isinstance(value, good) or (isinstance(value, bool) and kind not in (bool, object)):
             problems.add(f"{path}.{name}", f"must be {WORDS[kind]}, is {quoted(value)}")
         elif isinstance(value, list) and not (value and all(isinstance(each, str) for each in value)):
@@ -142,6 +144,14 @@ def _check_entry(problems: Problems, path: str, entry: Any, known: Mapping[str, 
         elif name in RANGES and isinstance(value, int | float) and not RANGES[name][0] <= value <= RANGES[name][1]:
             least, most = RANGES[name]
             problems.add(f"{path}.{name}", f"must lie between {least:,} and {most:,}, is {value!r}")
+
+
+def _as_date(text: str) -> datetime | str:
+    """Return a date or time that is written as text, or the text where it is none."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return text
 
 
 def _refuse_unknown(problems: Problems, path: str, settings: Mapping[str, Any], known: tuple[str, ...]) -> None:

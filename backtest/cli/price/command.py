@@ -119,8 +119,13 @@ def _title(position: PositionPrices) -> str:
     return (
         f"{position.venue.title}, {position.contract.symbol} ({KIND[position.contract.kind]}): {side} "
         f"{position.quantity:,.10g} from {price(position.entry_price)}, leverage {position.leverage:,.4g}x, "
-        f"margin {price(position.margin)} {currency}"
+        f"margin {_money(position.margin, currency)}"
     )
+
+
+def _money(value: float, currency: str) -> str:
+    """Return an amount with its currency, where the venue names one."""
+    return f"{price(value)} {currency}".rstrip()
 
 
 def _basis(position: PositionPrices, entry_time: datetime, volatility: Volatility | None) -> list[tuple[str, str]]:
@@ -129,9 +134,9 @@ def _basis(position: PositionPrices, entry_time: datetime, volatility: Volatilit
     kept = position.maintenance_margin(position.entry_price)
     initial = 100 * position.initial_margin / position.entry_notional
     named = [
-        ("entry notional", f"{price(position.entry_notional)} {currency}"),
-        ("initial margin", f"{price(position.initial_margin)} {currency} ({initial:.4g} %)"),
-        ("maintenance margin", f"{price(kept)} {currency}{_at_liquidation(position)}"),
+        ("entry notional", _money(position.entry_notional, currency)),
+        ("initial margin", f"{_money(position.initial_margin, currency)} ({initial:.4g} %)"),
+        ("maintenance margin", f"{_money(kept, currency)}{_at_liquidation(position)}"),
         ("rate used", _rate(position)),
         ("table", _table(position, entry_time)),
         ("leverage limit", _limit(position)),

@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
         raise ArgumentError("FILE and --like are of `backtest venues new`: see backtest venues --help")
     venue = Venue.load(options.name)
     if options.symbol is None:
-        print(described(venue))
+        print(described(venue, options.name))
     else:
         print(tiers(venue.contract(options.symbol)))
 
@@ -121,8 +121,8 @@ def _currencies(venue: Venue) -> str:
     return ", ".join([venue.settlement or "an unknown currency", *others])
 
 
-def described(venue: Venue) -> str:
-    """Return a venue's rules with their sources, its tables, and what is not known."""
+def described(venue: Venue, given: str) -> str:
+    """Return a venue's rules with their sources, its tables, and what is not known; ``given`` is its name."""
     blocks = [f"{venue.title} ({venue.name}), settled in {_currencies(venue)}"]
     if venue.note:
         blocks.append(paragraph(venue.note))
@@ -134,7 +134,7 @@ def described(venue: Venue) -> str:
         blocks.append(_others(venue, venue.default))
     if venue.unknown:
         blocks.append("Not known\n" + facts(("-", sentence) for sentence in venue.unknown))
-    blocks.append(f"backtest venues {venue.name} --symbol SYMBOL prints every tier of a contract.")
+    blocks.append(f"backtest venues {given} --symbol SYMBOL prints every tier of a contract.")
     return "\n\n".join(blocks)
 
 
