@@ -84,7 +84,7 @@ def test_a_manifest_cut_anywhere__is_taken_up(tmp_path: Path, kept: int) -> None
             if shard not in manifest:
                 manifest.finish(shard, written("again"))
     lines = path.read_bytes().split(b"\n")
-    assert list(json.loads(lines[0])) == ["job"]
+    assert list(json.loads(lines[0])) == ["job", "parts"]
     with opened(tmp_path, JOB) as manifest:
         assert len(manifest) == 2
 

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -21,9 +23,10 @@ from scale_cases import Case, case
 
 from backtest import Venue, sweep
 from backtest.__main__ import INCOMPLETE, REFUSED, main
-from backtest.errors import ArgumentError, IncompleteError
-from backtest.scale import Prices, Processes, Progress, Serial
+from backtest.errors import ArgumentError, DataError, IncompleteError
+from backtest.scale import Cluster, Prices, Processes, Progress, Serial
 from backtest.scale import sweep as sweep_batches
+from backtest.scale.executors import MEMORY, Done, LostError
 from backtest.scale.manifest import opened
 from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
@@ -319,3 +322,91 @@ def test_object_storage__is_read_by_polars_itself(tmp_path, made, source):
     rows = 1_000 if source.endswith("0.parquet") else 3_000
     without = sweep(type(made.book)(made.book.positions[:rows]), made.market, made.venue)
     assert_frame_equal(result.outcomes().collect(), without, check_exact=True)
+
+
+@contextmanager
+def dask_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a scheduler and a worker as programs of their own; yield the address and the scheduler."""
+    file, quiet = folder / "scheduler.json", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    starts = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--host", "127.0.0.1"]
+    scheduler = subprocess.Popen([*starts, "--scheduler-file", str(file), "--no-dashboard"], **quiet)
+    started = [scheduler]
+    try:
+        while not file.exists():
+            assert scheduler.poll() is None
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+        started.append(subprocess.Popen([*worker, "--no-dashboard"], **quiet))
+        yield address, scheduler
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_a_killed_scheduler__is_one_line_and_costs_no_finished_batch(tmp_path, made, outcomes, capfd):
+    with dask_cluster(tmp_path) as (address, scheduler):
+
+        def kill(progress: Progress) -> None:
+            if progress.finished:
+                scheduler.kill()
+
+        said = (
+            r"the scheduler at tcp://127\.0\.0\.1:\d+ no longer answers; \d+ of 12 batches are finished and stay"
+        )
+        with pytest.raises(IncompleteError, match=said):
+            swept(made, tmp_path / "out", executor=Cluster(address), report=kill)
+    assert capfd.readouterr().err == ""
+    result = swept(made, tmp_path / "out")
+    assert result.swept < 12
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+
+
+def test_workers_that_die_over_a_batch__are_told_as_out_of_memory_with_the_way_out(tmp_path, made):
+    gone = f"3 workers died over it, the last with signal 9, {MEMORY}"
+
+    class Deadly(Serial):
+        def gather(self):
+            for number, done in enumerate(super().gather()):
+                yield Done(done.name, error=LostError(gone)) if number == 4 else done
+
+    with pytest.raises(IncompleteError, match=r"signal 9, as where its memory runs out \(batch_rows='125'\)"):
+        swept(made, tmp_path / "out", executor=Deadly())
+    with closing(Processes(1, retries=0, prepare=None)) as executor:
+        executor.submit("a", signal.raise_signal, signal.SIGKILL)
+        (done,) = executor.gather()
+    assert str(done.error) == f"1 workers died over it, the last with signal 9, {MEMORY}"
+
+
+def test_a_missing_object__is_no_such_file(made):
+    said = r"bars file s3://.*/nowhere\.parquet cannot be read as Parquet: there is no such file"
+    with object_store(made.folder.parent) as storage, pytest.raises(DataError, match=said):
+        print(Prices(f"s3://{made.folder.name}/nowhere.parquet", storage=storage).known)
+
+
+def test_a_folder_of_another_job__says_what_differs(tmp_path, made):
+    swept(made, tmp_path / "out")
+    with pytest.raises(ArgumentError, match=r"of another job \(other conventions\.intrabar, every\): choose"):
+        swept(made, tmp_path / "out", every="1d", intrabar="optimistic")
+    bars = tmp_path / "bars.parquet"
+    made.market.bars.with_columns(pl.col("close") * 1.0).write_parquet(bars, compression="lz4")
+    with pytest.raises(ArgumentError, match=r"\(other files\..*bars\.parquet"):
+        sweep_batches(made.positions, Prices(str(bars)), made.venue, tmp_path / "out", batch_rows=250)
+
+
+def test_the_command__hints_at_batches_and_records_its_inputs(tmp_path, made, capsys):
+    at = words(made, tmp_path / "out")
+    at[at.index("--positions") + 1] = str(made.positions / "*.parquet")
+    assert main(at) == REFUSED
+    assert "is a pattern: add --batch-rows N to sweep the files it fits in batches" in capsys.readouterr().err
+    assert main([*at, "--batch-rows", "700"]) == 0
+    inputs = json.loads((tmp_path / "out" / "summary.json").read_text())["inputs"]
+    files = [
+        made.folder / "bars.parquet",
+        made.adjustments,
+        *sorted(made.positions.iterdir()),
+        made.folder / "venue.toml",
+    ]
+    for file in files:
+        assert inputs[str(file)] == sha256(file.read_bytes()).hexdigest()

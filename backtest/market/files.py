@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, PanicException):
         return "it is damaged"
     reason = str(getattr(error, "strerror", None) or error).strip().split("\n", 1)[0]
+    if "NoSuchKey" in str(error) or "NoSuchBucket" in str(error) or re.search(r"\b404\b", reason):
+        return "there is no such file"
     if "more fields than defined" in reason:
         return "a line has more cells than the header"
     return reason.removeprefix("parquet: File out of specification: ")

@@ -6,17 +6,24 @@ existing cluster should be started with one thread each and ``POLARS_MAX_THREADS
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
 from backtest.errors import ArgumentError
-from backtest.scale.executors import RETRIES, Done, LostError, Work, attempt, is_final
+from backtest.scale.executors import MEMORY, RETRIES, Done, GoneError, LostError, Work, attempt, is_final
 from backtest.scale.kernel_jobs import sweeps
 from backtest.scale.processes import ENVIRONMENT, portable
 
 LOCAL = "local"
+
+#: Loggers of a driver that print stacks where a scheduler ends.
+LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "tornado.application", "asyncio")
+
+#: Why futures are cancelled then.
+LOST = "scheduler-connection-lost"
 
 
 class Cluster:
@@ -39,10 +46,12 @@ class Cluster:
 
     def __init__(self, address: str, workers: int | None = None, *, retries: int = RETRIES) -> None:
         self._distributed, self._retries = _distributed(), retries
+        self._address, self._levels = address, _quieted()
         self._cluster = _local(self._distributed, workers) if address == LOCAL else None
         try:
             self.client = self._distributed.Client(self._cluster or address)
         except (OSError, ValueError) as error:
+            self._restore()
             raise ArgumentError(f"no scheduler answers at {address}: {error}") from None
         self._names: dict[Any, str] = {}
         self._warmed = False
@@ -63,12 +72,18 @@ class Cluster:
 
     def close(self) -> None:
         """Cancel unfinished work, and stop a local cluster."""
-        if self.client.status == "closed":
-            return
-        self.client.cancel(list(self._names))
-        self.client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        if self.client.status != "closed":
+            if self.client.status == "running":
+                self.client.cancel(list(self._names))
+            self.client.close()
+            if self._cluster is not None:
+                self._cluster.close()
+        self._restore()
+
+    def _restore(self) -> None:
+        """Let the client's loggers print again."""
+        for logger, level in self._levels.items():
+            logging.getLogger(logger).setLevel(level)
 
     def _warm(self) -> None:
         """Compile the kernels on one worker of each machine."""
@@ -83,9 +98,19 @@ class Cluster:
         try:
             return future.result()  # type: ignore[no-any-return]
         except self._distributed.KilledWorker as error:
-            return Done(name, error=LostError(f"workers died over it: {error}"))
+            return Done(name, error=LostError(f"{error.allowed_failures + 1} workers died over it, {MEMORY}"))
         except Exception as error:
+            if getattr(error, "reason", "") == LOST or self.client.status in ("connecting", "closed"):
+                return Done(name, error=GoneError(f"the scheduler at {self._address} no longer answers"))
             return Done(name, error=error)
+
+
+def _quieted() -> dict[str, int]:
+    """Silence what the client logs with its stacks, and return the levels before; errors are raised as well."""
+    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    return before
 
 
 def _do(work: Work) -> Done:

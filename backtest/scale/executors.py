@@ -28,12 +28,20 @@ RETRIES = 2
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
+#: What a worker was most likely killed for.
+MEMORY = "as where its memory runs out"
+
+
 class WorkError(Exception):
     """An error of another process, as text: not every error can be sent between processes."""
 
 
 class LostError(BacktestError):
     """A piece of work failed because every worker that tried it died."""
+
+
+class GoneError(BacktestError):
+    """What hands out the work no longer answers: no other piece of it can be done either."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 A job is anything whose result is one file a shard: cells of a grid, batches of a book. The folder holds
 
-- ``manifest.jsonl``: first the job it belongs to, then a line a finished shard: its name, its file, the file's
-  SHA-256;
+- ``manifest.jsonl``: first the job it belongs to, as digests of its settings, then a line a finished shard: its
+  name, its file, the file's SHA-256;
 - the shards' files, each written under another name and renamed when complete;
 - ``lock``: held while a process works here, so that no second one does.
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -28,6 +28,9 @@ from backtest.market.whole_files import named, whole
 from backtest.scale.lock import alone
 
 MANIFEST, LOCK = "manifest.jsonl", "lock"
+
+#: Settings that are named where a folder is of another job.
+MOST_NAMED = 5
 
 #: What quick checksums begin with.
 QUICK = "crc32:"
@@ -102,7 +105,7 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
             for left in folder.glob(".partial-*"):  # of a job that was killed while it wrote
                 left.unlink()
             try:
-                finished.update(_read(folder, sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()))
+                finished.update(_read(folder, job))
                 yield Manifest(folder, suffix, finished)
             except BaseException:
                 if made and not finished:
@@ -116,13 +119,13 @@ def opened(folder: Path, job: Any, *, suffix: str = ".parquet") -> Iterator[Mani
         raise
 
 
-def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
-    path = folder / MANIFEST
+def _read(folder: Path, of: Any) -> dict[str, tuple[str, str]]:
+    path, fingerprint = folder / MANIFEST, _digest(of)
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     complete, torn = lines[:-1], lines[-1]  # what follows the last line's end was never finished
     if not complete:
         path.unlink(missing_ok=True)
-        _append(path, {"job": fingerprint})
+        _append(path, {"job": fingerprint, "parts": _parts(of)})
         return {}
     try:
         entries = [json.loads(line) for line in complete]
@@ -130,13 +133,36 @@ def _read(folder: Path, fingerprint: str) -> dict[str, tuple[str, str]]:
     except (ValueError, KeyError, TypeError):
         raise ArgumentError(f"{path} is damaged: delete {folder} to begin again") from None
     if job != fingerprint:
+        other = _difference(entries[0].get("parts"), _parts(of))
         raise ArgumentError(
-            f"{folder} holds the finished parts of another job (other settings, inputs or versions): "
-            "choose another folder, or delete it"
+            f"{folder} holds the finished parts of another job ({other}): choose another folder, or delete it"
         )
     if torn:
         os.truncate(path, sum(len(line) + 1 for line in complete))
     return {shard: found for shard, found in noted.items() if is_whole(folder / found[0], found[1])}
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _parts(job: Any, path: str = "") -> dict[str, str]:
+    """Return a short digest of each setting of a job, and of each inside one that has several, by its path."""
+    if not isinstance(job, dict):
+        return {path: _digest(job)[:16]}
+    inner = ((f"{path}.{name}" if path else str(name), value) for name, value in job.items())
+    if path:
+        return {name: _digest(value)[:16] for name, value in inner}
+    return {own: digest for name, value in inner for own, digest in _parts(value, name).items()}
+
+
+def _difference(before: Any, now: Mapping[str, str]) -> str:
+    """Return which settings, inputs or versions differ."""
+    if not isinstance(before, dict):
+        return "other settings, inputs or versions"
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"other {', '.join(names[:MOST_NAMED])}{more}"
 
 
 def is_whole(path: Path, checksum: str) -> bool:
@@ -160,7 +186,7 @@ def quick_checksum_of(path: Path) -> str:
     return f"{QUICK}{found:08x}"
 
 
-def _append(path: Path, entry: dict[str, str]) -> None:
+def _append(path: Path, entry: Mapping[str, Any]) -> None:
     try:
         with path.open("ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")

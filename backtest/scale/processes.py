@@ -14,7 +14,7 @@ from typing import Any
 
 from backtest.errors import ArgumentError
 from backtest.kernel.threads import thread_count
-from backtest.scale.executors import RETRIES, Done, LostError, Work, WorkError, attempt, is_final
+from backtest.scale.executors import MEMORY, RETRIES, Done, LostError, Work, WorkError, attempt, is_final
 from backtest.scale.kernel_jobs import sweeps
 
 #: Read once, when numpy, polars and numba are first imported: one thread each, and memory that is kept from batch
@@ -28,6 +28,10 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
 }
+
+
+#: Signal by which the system ends a process where memory runs out.
+KILLED = 9
 
 
 class Processes:
@@ -157,6 +161,8 @@ class Worker:
     def fate(self) -> str:
         """How the process ended."""
         code = self.process.exitcode
+        if code == -KILLED:
+            return f"signal {KILLED}, {MEMORY}"
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -57,6 +57,8 @@ class Result:
     grids: tuple[LevelGrid, ...] = ()  #: grids of levels
     unit: float = 0.01  #: of amounts
     moved: bool = False  #: whether funding or holders moved levels
+    #: SHA-256 of each local input by its path; of object storage the number of rows and the sum of their hashes
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def written(self) -> list[Path]:
         """Return its files and folders."""

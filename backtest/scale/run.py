@@ -9,7 +9,7 @@ from typing import Any
 
 from backtest.errors import BacktestError, IncompleteError
 from backtest.scale.batches import Batch, is_remote
-from backtest.scale.executors import Done, Executor, WorkError, is_unwritable
+from backtest.scale.executors import Done, Executor, GoneError, LostError, WorkError, is_unwritable
 from backtest.scale.inputs import Identity, content_of
 from backtest.scale.manifest import Manifest, is_whole
 from backtest.scale.merge import forget
@@ -86,24 +86,41 @@ class Run:
             grids=self.job.grids,
             unit=self.job.unit,
             moved=self.job.drift or self.job.adjustments is not None,
+            inputs=self._inputs(),
         )
+
+    def _inputs(self) -> dict[str, str]:
+        """Return what every input was, by its path."""
+        known = dict(self.job.files)
+        for name, batch in self.batches.items():
+            if is_remote(batch.path):
+                known[batch.path] = self.records[name]["input"]
+        return {
+            path: found.sha256 if isinstance(found, Identity) else " ".join(map(str, found or ()))
+            for path, found in known.items()
+        }
 
     def unwritable(self, error: OSError) -> IncompleteError:
         """Return the error where results cannot be written."""
         where = f"{error.filename or self.manifest.folder}: {error.strerror or error}"
-        finished = f"{len(self.records):,} of {len(self.batches):,} batches are finished and stay"
-        message = f"results cannot be written: {where}; {finished}: run the same again once they can"
+        message = f"results cannot be written: {where}; {self._finished()}: run the same again once they can"
         return IncompleteError(message, self.failed)
+
+    def _finished(self) -> str:
+        return f"{len(self.records):,} of {len(self.batches):,} batches are finished and stay"
 
     def _take(self, done: Done) -> None:
         """Record the result of a batch."""
         error = done.error
         if error is not None and is_unwritable(error):
             raise error
+        if isinstance(error, GoneError):
+            raise IncompleteError(f"{error}; {self._finished()}: run the same again once it does", self.failed)
         if error is not None:
             if isinstance(error, BacktestError):
                 reason = error.message(lambda _: None)
-                self.remedies = self.remedies if self.failed else error.remedies
+                remedies = self._smaller(done.name) if isinstance(error, LostError) else error.remedies
+                self.remedies = self.remedies if self.failed else remedies
             else:
                 reason = str(error) if isinstance(error, WorkError) else f"{type(error).__name__}: {error}"
             self.failed[done.name] = f"{self.batches[done.name]}: {reason}"
@@ -112,6 +129,11 @@ class Run:
         record = {**vars(swept), "input": self._input(self.batches[done.name], swept.content)}
         self.manifest.finish(done.name, lambda path: path.write_text(json.dumps(record), "utf-8"))
         self.records[done.name] = record
+
+    def _smaller(self, name: str) -> Sequence[tuple[str, str]]:
+        """Return the way out where workers die over a batch: half as many rows."""
+        rows = self.batches[name].rows or 0
+        return (("batch_rows", str(rows // 2)),) if rows > 1 else ()
 
     def _record(self, name: str) -> dict[str, Any]:
         """Return the manifest's record of a finished batch."""

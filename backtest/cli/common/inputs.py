@@ -132,7 +132,11 @@ def input_hashes(options: Namespace) -> dict[str, str]:
     named = ("bars", "funding", "positions", "adjustments", "recorded", *FILES)
     read = (getattr(options, name, None) for name in named)
     files = {str(path): Path(path) for path in read if path is not None}
-    files |= rule_files(options.venue)
+    return hashes_of(files | rule_files(options.venue))
+
+
+def hashes_of(files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the SHA-256 of files by name."""
     hashes = {}
     for name, path in files.items():
         with path.open("rb") as file:

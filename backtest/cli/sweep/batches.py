@@ -13,13 +13,14 @@ import polars as pl
 from backtest.amounts import DOLLARS, number, percentage, plural
 from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
-from backtest.cli.common.inputs import read_conventions
+from backtest.cli.common.inputs import hashes_of, read_conventions
 from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Line
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.engine.input_warnings import unread
 from backtest.errors import ArgumentError
+from backtest.rules.rule_files import rule_files
 from backtest.rules.timeline import Tiers
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial, sweep
 from backtest.scale.batched_sweeps import BATCH_ROWS
@@ -136,12 +137,13 @@ def _progress_line(progress: Progress) -> str:
 
 
 def _summary(options: Namespace, totals: Totals, tiers: Tiers) -> dict[str, Any]:
-    """Return the contents of ``summary.json``; the manifest lists the input files."""
+    """Return the contents of ``summary.json``."""
     result = totals.result
     counts = flow.tally(totals.outcomes)
     seconds = {**result.seconds, "wall": result.wall_seconds}
     summary = {
         **summary_file.request(options),
+        "inputs": {**result.inputs, **hashes_of(rule_files(options.venue))},
         "venue": {"name": str(options.venue), "settlement": totals.currency},
         "tiers": {"rule": tiers, "used": result.tiers().to_dicts()},
         "gaps": summary_file.gaps(result.gaps()),

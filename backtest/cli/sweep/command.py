@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from glob import has_magic
 from pathlib import Path
 
 from backtest.cli.common import assumptions, summary_file, tables
@@ -61,11 +62,16 @@ def run(options: Namespace) -> None:
 
 
 def _require_no_folder(positions: Path | str) -> None:
-    """Refuse a folder of positions outside a sweep in batches."""
+    """Refuse a folder, a pattern and an address of positions outside a sweep in batches."""
     if isinstance(positions, Path) and positions.is_dir():
-        raise ArgumentError(
-            f"--positions {positions} is a folder: add --batch-rows N to sweep its files in batches"
-        )
+        what = "a folder: add --batch-rows N to sweep its files in batches"
+    elif isinstance(positions, str):
+        what = "an address of object storage: add --batch-rows N to sweep it in batches"
+    elif has_magic(str(positions)) and not positions.exists():
+        what = "a pattern: add --batch-rows N to sweep the files it fits in batches"
+    else:
+        return
+    raise ArgumentError(f"--positions {positions} is {what}")
 
 
 def require_positions(options: Namespace) -> None:
