@@ -37,6 +37,7 @@ from numba.extending import register_jitable
 from platformdirs import user_cache_path
 
 from backtest.kernel import notice
+from backtest.kernel.linking import InnerCompiler, KernelCompiler
 
 if sys.byteorder != "little":  # a block's first match is its lowest bit, which holds on little-endian only
     raise ImportError("the compiled kernels need a little-endian machine")
@@ -214,7 +215,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a loop that the rest of the package calls: without the interpreter lock, kept on disk."""
-    compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False)(function)
+    compiled = numba.njit(pipeline_class=KernelCompiler, nogil=True, error_model="numpy", _nrt=False)(function)
     if CACHE_FOLDER is not None:
         compiled._cache = _Cache(function)
     return compiled
@@ -239,6 +240,8 @@ def _inner(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
     A compiled way in from Python for each of the 150 functions inside kernels took two fifths of all compiling
     (69 against 41 s of processor time for a first replay).
     """
-    jitable = register_jitable(error_model="numpy", _nrt=False, no_cfunc_wrapper=True, **options)
+    jitable = register_jitable(
+        pipeline_class=InnerCompiler, error_model="numpy", _nrt=False, no_cfunc_wrapper=True, **options
+    )
     compiled: Callable[..., Any] = jitable(function)
     return compiled
