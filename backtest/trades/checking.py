@@ -15,6 +15,7 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.shown import shown
 from backtest.trades.book import Keep, sized
+from backtest.trades.cross import Account, cross_sentences
 from backtest.trades.finer_bars import Questions
 from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed, placed
@@ -49,6 +50,8 @@ def check(
     keep: Keep = "size",
     fees: float | None = None,
     finer: Market | Mapping[str, Market] | None = None,
+    wallet: float | pl.DataFrame | None = None,
+    sequential: bool = False,
     conventions: Conventions = USUAL,
     threads: int | None = None,
     **changes: Unpack[Changes],
@@ -72,6 +75,12 @@ def check(
     finer
         Finer bars of the same prices, whole or of the windows that a check returns: where the inside of a bar
         decides, they do. Or such bars for each venue by its name.
+    wallet
+        Of one account that holds all trades in cross margin, an amount or its history (``time, wallet_change``;
+        the first is what it begins with), checked beside isolated margin. None: isolated margin only.
+    sequential
+        Whether trades whose initial margin is not in the wallet when they begin are ``unfunded``, and the account
+        goes on with what is left after a liquidation. Else all are opened, up to the first liquidation.
     conventions, threads, **changes
         As of :func:`~backtest.sweep`.
 
@@ -82,7 +91,8 @@ def check(
         entry_price, exit_time, exit_price, outcome, certainly_liquidated, possibly_liquidated, outcome_time,
         outcome_until, possible_time, liquidation_price, peak_margin_ratio, closest_distance_percent,
         closest_distance_days, closest_time, margin_that_holds, highest_surviving_leverage, limited_by,
-        realised_pnl, logged_pnl, pnl_difference, recorded, stop_comes_first, tier_source``.
+        realised_pnl, logged_pnl, pnl_difference, recorded, stop_comes_first, tier_source``; with a wallet
+        ``cross_outcome, cross_outcome_time, cross_realised_pnl``.
         ``docs/my_trades.md`` says what each means.
 
     Raises
@@ -110,7 +120,8 @@ def check(
     └──────────┴────────────┴────────────────────────────┘
     """
     conventions = conventions.with_(**changes)
-    stages = Stages(trades, market, venues, leverages, keep, fees, conventions, threads, finer)
+    account = Account.of(wallet, sequential=sequential)
+    stages = Stages(trades, market, venues, leverages, keep, fees, conventions, threads, finer, account)
     rows = pl.concat(list(stages.parts()))
     said = " ".join(stages.sentences)
     return Check(rows, stages.counts, said, stages.left_out, stages.notes, stages.windows)
@@ -130,6 +141,7 @@ class Stages:
         conventions: Conventions,
         threads: int | None,
         finer: Market | Mapping[str, Market] | None = None,
+        account: Account | None = None,
     ) -> None:
         if not venues:
             raise ArgumentError("must name at least one venue", argument="venues")
@@ -144,6 +156,7 @@ class Stages:
         for leverage in self.leverages:
             sized(trades.trades, leverage, keep)  # refuses at once what a later leverage would refuse
         self.conventions, self.threads = conventions, threads
+        self.account = account
         self._counted: list[pl.DataFrame] = []
         self.markets = {name: _market_of(market, name) for name in names}
         found = {id(one): placed(trades, one) for one in {id(one): one for one in self.markets.values()}.values()}
@@ -202,7 +215,11 @@ class Stages:
             there = self.on(venue.name)
             for leverage in self.leverages:
                 rows = self._decided(there, leverage)
-                self._counted.append(counts(rows, venue.name, leverage))
+                totals = counts(rows, venue.name, leverage)
+                if self.account is not None:
+                    own = self.account.follow(there, rows, leverage)
+                    rows, totals = own.columns(), totals.with_columns(**own.counts())
+                self._counted.append(totals)
                 yield rows
 
     def _decided(self, there: OnVenue, leverage: float | None) -> pl.DataFrame:
@@ -223,7 +240,9 @@ class Stages:
     @property
     def sentences(self) -> list[str]:
         """The answer in a sentence a venue."""
-        return sentences(self.counts, self.keep, {venue.name: venue.title for venue in self.venues})
+        titles = {venue.name: venue.title for venue in self.venues}
+        said = sentences(self.counts, self.keep, titles)
+        return said if self.account is None else [*said, *cross_sentences(self.counts, titles)]
 
 
 def _market_of(market: Market | Mapping[str, Market], name: str) -> Market:

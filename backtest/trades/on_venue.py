@@ -67,13 +67,14 @@ class OnVenue:
         self.searched = (changed | self.trades["symbol"].is_in(keyed)).to_numpy()
 
     @cached_property
-    def _prepared(self) -> Prepared:
+    def prepared(self) -> Prepared:
+        """Market and rules as a sweep prepares them."""
         return prepare(self._book(sized(self.trades, 1.0, "size")), self.market, self.venue, self.conventions)
 
     @property
     def contracts(self) -> list[Contract]:
         """The contracts of the trades."""
-        return self._prepared.held
+        return self.prepared.held
 
     def _book(self, frame: pl.DataFrame, *, possible: bool = False, margin: Floats | None = None) -> Book:
         """Return trades as positions, in their shortest or their longest lives."""
@@ -119,10 +120,10 @@ class OnVenue:
         trades = self.trades
         largest = (trades["quantity"] * trades["entry_price"]).to_numpy().copy()
         if self.keep == "stake":
-            most = max((float(t.max_leverages.max()) for c in self._prepared.held for t in c.tables), default=1.0)
+            most = max((float(t.max_leverages.max()) for c in self.prepared.held for t in c.tables), default=1.0)
             largest *= min(most, 1_000.0) / trades["leverage"].fill_null(1.0).to_numpy()
         return lives_of(
-            self._prepared,
+            self.prepared,
             symbol=symbol_codes(trades["symbol"], self.market.symbols).astype(np.int64),
             side=trades["side"].to_physical().to_numpy().astype(np.int64),
             entry_time=trades["entry_time"].to_physical().to_numpy(),
@@ -176,11 +177,11 @@ class OnVenue:
 
     def _measure(self, rows: pl.DataFrame, own: Integers, moments: Integers, found: dict[str, Any]) -> None:
         """Write how near changed trades came in their hardest bars."""
-        worst = hardest_bars.worst_prices(self._prepared, self.market.symbols, rows, moments)
+        worst = hardest_bars.worst_prices(self.prepared, self.market.symbols, rows, moments)
         equity, reached = hardest_bars.measured(self, rows, moments, worst)
         changes = scaled(self.changes.join(rows.select("trade_id"), on="trade_id", how="semi"), rows)
         found["peak_margin_ratio"][own] = hardest_bars.peak_margin_ratios(
-            self._prepared, self._all_lives, rows, changes, moments, worst, equity
+            self.prepared, self._all_lives, rows, changes, moments, worst, equity
         )
         found["reached"][own], found["closest_price"][own] = reached, worst
 

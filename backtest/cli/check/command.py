@@ -13,6 +13,7 @@ import polars as pl
 
 from backtest.amounts import plural
 from backtest.cli.check import tables
+from backtest.cli.check.account import read_account
 from backtest.cli.check.prices import finer_bars, is_archive, read_prices
 from backtest.cli.check.report import Shown, report
 from backtest.cli.common import summary_file
@@ -42,11 +43,20 @@ def run(options: Namespace) -> None:
             strategy=options.strategy,
         )
     venues = [Venue.load(name) for name in options.venue]
+    account = read_account(options)
     with clock.stage("prices"):
         market = read_prices(options, trades, [venue.name for venue in venues])
     conventions = Conventions(tiers=read_tiers(options))
     stages = Stages(
-        trades, market, venues, options.leverage, options.keep, options.fees, conventions, options.threads
+        trades,
+        market,
+        venues,
+        options.leverage,
+        options.keep,
+        options.fees,
+        conventions,
+        options.threads,
+        account=account,
     )
     if options.refine is not None:
         with clock.stage("first check"):
@@ -63,7 +73,8 @@ def run(options: Namespace) -> None:
             files.path("report.html").write_text(report(shown), "utf-8")
         files.write_summary(_summary(options, stages, clock))
     answer = "\n".join(paragraph(sentence) for sentence in stages.sentences)
-    blocks = [answer, tables.by_venue(stages.counts), tables.liquidated(shown.liquidated)]
+    cross = "" if account is None else tables.side_by_side(stages.counts)
+    blocks = [answer, tables.by_venue(stages.counts), cross, tables.liquidated(shown.liquidated)]
     print("\n\n".join(block for block in blocks if block) + "\n")
     lost = plural(stages.left_out.height, "trade")
     named = [
@@ -101,6 +112,7 @@ def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]
         options.trades,
         *(path for _, path in options.prices or () if not is_archive(path)),
         *([options.funding] if options.funding else []),
+        *([options.wallet] if options.wallet and Path(options.wallet).is_file() else []),
         *([options.refine] if options.refine and not is_archive(options.refine) else []),
     ]
     hashes = {}

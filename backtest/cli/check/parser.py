@@ -37,6 +37,7 @@ def add_check(commands: Any) -> None:
     parser.add_argument("trades", type=Path, metavar="TRADES", help="the trade list, a file")
     _add_prices(parser)
     _add_question(parser)
+    _add_account(parser)
     _add_unsaid(parser)
     options.add_out(parser.add_argument_group("output"), default=Path("checked"))
 
@@ -98,6 +99,27 @@ def _add_question(parser: ArgumentParser) -> None:
         metavar="RULE",
         help="trades at a time for which no tier table is known: strict refuses them (default), nearest takes the "
         "table nearest in time, TABLE or SYMBOL=TABLE the one of that name",
+    )
+
+
+def _add_account(parser: ArgumentParser) -> None:
+    account = parser.add_argument_group("cross margin")
+    account.add_argument(
+        "--margin-mode",
+        choices=("isolated", "cross"),
+        default="isolated",
+        help="isolated (default), or cross: all trades as one account, beside isolated margin",
+    )
+    account.add_argument(
+        "--wallet",
+        metavar="AMOUNT",
+        help="of the account, in settlement currency; or a file of its history, time and wallet_change, of which "
+        "the first is what it begins with",
+    )
+    account.add_argument(
+        "--sequential",
+        action="store_true",
+        help="leave out trades whose initial margin is not there when they begin, and go on after a liquidation",
     )
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from backtest import __version__
 from backtest.amounts import column, duration, number, plural, timestamp
 from backtest.chart.page.page import page, section, sentences, table
-from backtest.cli.check.tables import cell, reasons
+from backtest.cli.check.tables import SIDE_BY_SIDE, account_rows, cell, reasons
 from backtest.market import Market
 from backtest.trades.checking import Stages
 
@@ -33,6 +33,7 @@ SHOWN = ("margin", "margin_that_holds", "highest_surviving_leverage", "realised_
 #: Sections that the head of the page links to, where they are there.
 LINKS = {
     "venues": "By venue",
+    "cross": "Cross margin",
     "path": "Price path",
     "liquidated": "Liquidated",
     "ambiguous": "Ambiguous",
@@ -98,6 +99,11 @@ def _page(shown: Shown, points: int, share: float) -> str:
             '<p class="lead">Choose a row below.</p><div class="chart" id="chart"></div>',
         ),
     ]
+    if stages.account is not None:
+        header = [name.replace("\n", " ") for name in SIDE_BY_SIDE]
+        caption = "A ? where bars leave open whether the account is liquidated"
+        block = table(caption, header, account_rows(stages.counts), left=1)
+        blocks.insert(1, section("cross", "Isolated and cross margin", block))
     words = {
         "liquidated": ("Liquidated", "Certainly, whatever their bars hide.", MOST_LIQUIDATED),
         "ambiguous": (

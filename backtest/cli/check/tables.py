@@ -30,6 +30,37 @@ def by_venue(counts: pl.DataFrame) -> str:
     return f"{title}\n{table(header, rows)}"
 
 
+#: Columns of isolated and cross margin side by side.
+SIDE_BY_SIDE = (
+    "venue", "leverage", "isolated:\nliquidated", "cross:\nliquidations", "first\n(UTC)", "trades\nin them",
+    "unfunded", "after it", "wallet\nat the end",
+)  # fmt: skip
+
+
+def account_rows(counts: pl.DataFrame) -> list[list[str]]:
+    """Return a row a venue and leverage: isolated margin, and one account in cross margin."""
+    return [
+        [
+            str(row["venue"]),
+            "own" if row["leverage"] is None else f"{row['leverage']:g}x",
+            cell(row),
+            f"{row['account_liquidations']:,}" + ("?" if row["account_ambiguous"] else ""),
+            "-" if row["first_account_liquidation"] is None else timestamp(row["first_account_liquidation"]),
+            f"{row['cross_liquidated']:,}",
+            f"{row['unfunded']:,}",
+            f"{row['after_liquidation']:,}",
+            f"{row['end_wallet']:,.2f}",
+        ]
+        for row in counts.iter_rows(named=True)
+    ]
+
+
+def side_by_side(counts: pl.DataFrame) -> str:
+    """Return isolated and cross margin side by side."""
+    title = "Isolated, and one account in cross margin (?: bars leave open whether it is liquidated)"
+    return f"{title}\n{table(list(SIDE_BY_SIDE), account_rows(counts))}"
+
+
 def cell(row: dict[str, int]) -> str:
     """Return one count, or why there is none."""
     asked = row["trades"] - row["rejected"] - row["no_rules"]
