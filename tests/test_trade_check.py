@@ -19,10 +19,10 @@ from backtest.engine.conventions import Conventions
 from backtest.errors import BacktestError
 from backtest.rules import Contract, TierTable
 from backtest.schemas.trades import TRADES
-from backtest.trades import counted
+from backtest.trades.holding import counted
+from backtest.trades.holding.range_minima import range_minima
 from backtest.trades.on_venue import OnVenue, _spelled
 from backtest.trades.placement import Placed
-from backtest.trades.range_minima import range_minima
 
 EMPTY = pl.DataFrame(schema={"trade_id": pl.Int64, "time": pl.Datetime("ms", "UTC"), "price": pl.Float64,
                              "quantity_change": pl.Float64})  # fmt: skip

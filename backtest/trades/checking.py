@@ -14,8 +14,8 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.shown import shown
+from backtest.trades.account.cross import Account, cross_sentences
 from backtest.trades.book import Keep, sized
-from backtest.trades.cross import Account, cross_sentences
 from backtest.trades.finer_bars import Questions
 from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed, placed

@@ -9,7 +9,7 @@ import polars as pl
 
 from backtest.kernel.types import Floats, Integers
 from backtest.schemas.frames import Time
-from backtest.trades.lives import Lives
+from backtest.trades.holding.lives import Lives
 from backtest.trades.verdict import NOT_IN_FORCE
 
 #: What becomes of a trade: as a sweep says, or never opened there.

@@ -21,11 +21,12 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.venue import Venue
-from backtest.trades import certainty, counted, hardest_bars, money
+from backtest.trades import certainty, money
 from backtest.trades.book import Keep, scaled, sized
 from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
-from backtest.trades.holding_bars import lives_of
-from backtest.trades.lives import Lives
+from backtest.trades.holding import counted, hardest_bars
+from backtest.trades.holding.bars import lives_of
+from backtest.trades.holding.lives import Lives
 from backtest.trades.placement import Placed
 from backtest.trades.reader import Trades
 from backtest.trades.symbols import same

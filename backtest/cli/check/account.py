@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from backtest.errors import ArgumentError
-from backtest.trades.cross import Account
+from backtest.trades.account.cross import Account
 from backtest.trades.files import read_rows
 from backtest.trades.table import Table
 

@@ -12,8 +12,8 @@ from backtest.engine.sweep.prepare import Prepared
 from backtest.kernel.margin import formula
 from backtest.kernel.types import Floats, Integers
 from backtest.rules.margin import maintenance_margin, signs
-from backtest.trades.counted import NEEDED, Sweeps
-from backtest.trades.lives import Lives
+from backtest.trades.holding.counted import NEEDED, Sweeps
+from backtest.trades.holding.lives import Lives
 
 MOMENT = pl.duration(milliseconds=1)
 

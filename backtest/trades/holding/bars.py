@@ -15,8 +15,8 @@ from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Tree
 from backtest.rules.tiers import TierTable
 from backtest.rules.timeline import is_in_force
-from backtest.trades.lives import Lives, rates_of
-from backtest.trades.range_minima import range_minima
+from backtest.trades.holding.lives import Lives, rates_of
+from backtest.trades.holding.range_minima import range_minima
 
 
 def lives_of(

@@ -14,10 +14,10 @@ from backtest.book.accounts import Accounts
 from backtest.engine.accounts.sweep import sweep_accounts
 from backtest.errors import ArgumentError
 from backtest.schemas.frames import Time
+from backtest.trades.account.legs import Prices, legs_of, with_results
+from backtest.trades.account.wallet import Wallet
 from backtest.trades.book import scaled, sized
-from backtest.trades.cross_legs import Prices, legs_of, with_results
 from backtest.trades.on_venue import OnVenue
-from backtest.trades.wallet import Wallet
 
 #: What becomes of a trade in cross margin.
 CrossOutcome = pl.Enum(

@@ -16,7 +16,7 @@ from backtest.engine.notional import entry_notional
 from backtest.kernel.types import Flags, Floats
 from backtest.rules.contract import Contract
 from backtest.trades.book import Keep, sized
-from backtest.trades.lives import Lives
+from backtest.trades.holding.lives import Lives
 
 #: Halvings of a search: from a factor of a million down to the last digits.
 ROUNDS = 60

@@ -1,0 +1,1 @@
+"""Trades of one account in cross margin."""

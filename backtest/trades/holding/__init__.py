@@ -1,0 +1,1 @@
+"""Bars that trades are open in, and the margin that they ask for there."""
