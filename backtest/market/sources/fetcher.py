@@ -111,7 +111,7 @@ def fetch(
     Fetched(2 fetched; /home/me/.cache/backtest/data)
     >>> fetch("binance", "mark", "BTCUSDT", "2021-05-19", "2021-05-20", settings=Settings(folder, offline=True))
     Traceback (most recent call last):
-    backtest.errors.FetchError: 1 of 1 files are not in ..., first binance mark-1m BTCUSDT 2021-05: ...
+    backtest.errors.FetchError: 1 of 1 files are not in ..., first binance mark-1m BTCUSDT 2021-05-19: ...
     """
     wanted = all_series(venue, data, symbols, interval)
     return fetch_series(wanted, plan.span(start, end), settings or Settings())
