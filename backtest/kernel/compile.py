@@ -48,6 +48,9 @@ APPLICATION = "liquidation-backtest"
 COMPILED = not config.DISABLE_JIT
 
 
+#: So few rows are computed as plain Python where a kernel is ``suited`` to that (a row takes some 20 us).
+FEW = 64
+
 KERNELS = Path(__file__).parent
 IMPORT = re.compile(r"^\s*from backtest\.kernel(\S*) import ([^()\n]*|\([^)]*\))", re.MULTILINE)
 
@@ -245,3 +248,8 @@ def _inner(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
     )
     compiled: Callable[..., Any] = jitable(function)
     return compiled
+
+
+def suited(kernel: Callable[..., Any], rows: int) -> Callable[..., Any]:
+    """Return a kernel, or for few rows the plain function it was made of: loading compiled code takes longer."""
+    return kernel.py_func if COMPILED and rows <= FEW else kernel  # type: ignore[attr-defined]

@@ -9,12 +9,14 @@ positive one exists: a long with more margin than notional cannot be liquidated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from backtest.errors import ArgumentError
 from backtest.kernel.choices import ContractKind
+from backtest.kernel.compile import suited
 from backtest.kernel.margin import prices, sizes
 from backtest.kernel.types import Floats, readonly
 from backtest.rules.contract import Contract
@@ -73,9 +75,9 @@ def initial_margin(
     *opened, leverage = _arrays(
         side=1 if side is None else side, quantity=quantity, entry_price=entry_price, leverage=leverage
     )
-    found = np.empty(leverage.size)
-    prices.initial_margins(ContractKind.code(contract.kind), *opened, leverage, fee, found)
-    return found
+    return _computed(
+        prices.initial_margins, leverage.size, ContractKind.code(contract.kind), *opened, leverage, fee
+    )
 
 
 @checked
@@ -100,9 +102,9 @@ def equity(
     *held, price, funding = _arrays(
         side=side, quantity=quantity, entry_price=entry_price, margin=margin, price=price, funding=funding
     )
-    found = np.empty(price.size)
-    prices.equities(ContractKind.code(contract.kind), prices.Positions(*held), price, funding, found)
-    return found
+    return _computed(
+        prices.equities, price.size, ContractKind.code(contract.kind), prices.Positions(*held), price, funding
+    )
 
 
 @checked
@@ -130,9 +132,9 @@ def maintenance_margin(
     """
     given = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin, "price": price}
     positions, price, selected = _with_leverages(contract, table, leverage, **given)
-    found = np.empty(price.size)
-    prices.maintenance_margins(rules_of(contract, table, selected), positions, selected, price, found)
-    return found
+    return _computed(
+        prices.maintenance_margins, price.size, rules_of(contract, table, selected), positions, selected, price
+    )
 
 
 @checked
@@ -161,9 +163,9 @@ def liquidation_price(
     """
     given = {"side": side, "quantity": quantity, "entry_price": entry_price, "margin": margin, "funding": funding}
     positions, funding, selected = _with_leverages(contract, table, leverage, **given)
-    found = np.empty(funding.size)
-    prices.liquidation_prices(rules_of(contract, table, selected), positions, selected, funding, found)
-    return found
+    return _computed(
+        prices.liquidation_prices, funding.size, rules_of(contract, table, selected), positions, selected, funding
+    )
 
 
 @checked
@@ -185,9 +187,9 @@ def bankruptcy_price(
     array([45000., 55000.])
     """
     *held, funding = _arrays(side=side, quantity=quantity, entry_price=entry_price, margin=margin, funding=funding)
-    found = np.empty(funding.size)
-    prices.bankruptcy_prices(ContractKind.code(contract.kind), prices.Positions(*held), funding, found)
-    return found
+    return _computed(
+        prices.bankruptcy_prices, funding.size, ContractKind.code(contract.kind), prices.Positions(*held), funding
+    )
 
 
 @checked
@@ -244,6 +246,14 @@ def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_
         contracts: Floats = np.divide(quantity, table.contract_size)
         return contracts
     return notional(contract, quantity=quantity, price=entry_price)
+
+
+def _computed(kernel: Callable[..., None], rows: int, *arguments: Any) -> Floats:
+    """Return what a kernel writes for so many rows."""
+    found = np.empty(rows)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        suited(kernel, rows)(*arguments, found)
+    return found
 
 
 def _with_leverages(
