@@ -20,7 +20,7 @@ OFFERED = {
     "backtest.population": (
         "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix from_open_interest from_volume synthetic"
     ),
-    "backtest.trades": "Check SOURCES Trades check prices_of read to_book",
+    "backtest.trades": "Check SOURCES Trades check prices_of read read_positions to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
     "backtest.rules": (
         "Contract Cross Impact PositionPrices Procedure TierTable Venue import_tiers margin position_prices "
@@ -34,7 +34,9 @@ OFFERED = {
     "backtest.study.fund": (
         "FundSize PooledFunds cover drawdown fund_adequacy fund_flow fund_size pooled_funds symbol_flows who_bore"
     ),
-    "backtest.study.holders": ("account_path alerts hedges options precautions replay_alerts sweep_with_top_ups"),
+    "backtest.study.holders": (
+        "account_path alerts hedges nearness options precautions replay_alerts sweep_with_top_ups"
+    ),
     "backtest.study.levels": (
         "Crowding cluster_outcomes clusters_at column_bars combine evaluation export level_grid level_map "
         "levels_of track without_drift"

@@ -21,8 +21,9 @@ from backtest.rules import Contract, TierTable
 from backtest.schemas.trades import TRADES
 from backtest.trades.holding import counted
 from backtest.trades.holding.range_minima import range_minima
-from backtest.trades.on_venue import OnVenue, _spelled
+from backtest.trades.on_venue import OnVenue
 from backtest.trades.placement import Placed
+from backtest.trades.symbols import listed_as
 
 EMPTY = pl.DataFrame(schema={"trade_id": pl.Int64, "time": pl.Datetime("ms", "UTC"), "price": pl.Float64,
                              "quantity_change": pl.Float64})  # fmt: skip
@@ -341,7 +342,7 @@ def test_check__of_every_format_equals_the_sweep_of_hand_made_positions(name: st
     ("symbol", "name"), [("DOGE", "DOGEUSDT"), ("SOL/USDC:USDC", "SOLUSDC"), ("NOCOIN", None)]
 )
 def test_coin_alone__is_the_contract_in_the_venues_usual_currency(symbol, name):
-    assert _spelled(symbol, Venue.load("binance")) == name
+    assert listed_as(symbol, Venue.load("binance")) == name
 
 
 def test_check__a_trade_still_open_whose_entry_bar_hides_the_order_stays_open() -> None:

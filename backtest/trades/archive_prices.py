@@ -20,6 +20,9 @@ SUBSTITUTES = {"bybit": "last"}
 
 DAY = timedelta(days=1)
 
+#: Time before now whose prices show how far open positions are from liquidation.
+LATELY = timedelta(days=90)
+
 #: Archives hold the day before this long ago; what is newer comes from the venue's interface.
 PUBLISHED = timedelta(days=2)
 
@@ -65,14 +68,11 @@ def prices_of(
     >>> trades.prices_of(trades.read("result.zip"), "binance", interval="1h")  # doctest: +SKIP
     Market(BTCUSDT: 1,464 bars, 2024-01-01 to 2024-03-01)
     """
-    symbols = list(dict.fromkeys(filter(None, (_spelled(one, venue) for one in trades.trades["symbol"].unique()))))
-    if not symbols:
-        listed = ", ".join(trades.trades["symbol"].unique(maintain_order=True).head(3))
-        raise DataError(f"archive of {venue} has none of the trades' contracts ({listed})")
+    symbols = _contracts(trades.trades["symbol"], venue)
     start, end = _span(trades.trades, now or datetime.now(UTC))
     return load(
         venue,
-        sorted(symbols),
+        symbols,
         start,
         end,
         interval=interval,
@@ -82,6 +82,25 @@ def prices_of(
         hosts=hosts,
         with_recent=not offline and end > (now or datetime.now(UTC)) - PUBLISHED,
     )
+
+
+def recent_prices(positions: pl.DataFrame, venue: str, *, interval: str = "1m", offline: bool = False) -> Market:
+    """Return the prices of the positions' contracts in the last 90 days; options as of :func:`prices_of`."""
+    now = datetime.now(UTC)
+    end = _midnight(now) if offline else now
+    return load(
+        venue, _contracts(positions["symbol"], venue), _midnight(now) - LATELY, end,
+        interval=interval, price=SUBSTITUTES.get(venue), offline=offline, with_recent=not offline,
+    )  # fmt: skip
+
+
+def _contracts(symbols: pl.Series, venue: str) -> list[str]:
+    """Return how an archive spells contracts; those that it has none of are left out."""
+    given = symbols.unique(maintain_order=True)
+    found = sorted({name for symbol in given if (name := _spelled(symbol, venue)) is not None})
+    if not found:
+        raise DataError(f"archive of {venue} has none of the contracts {', '.join(given.head(3))}")
+    return found
 
 
 def prices_within(

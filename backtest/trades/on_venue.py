@@ -29,7 +29,7 @@ from backtest.trades.holding.bars import lives_of
 from backtest.trades.holding.lives import Lives
 from backtest.trades.placement import Placed
 from backtest.trades.reader import Trades
-from backtest.trades.symbols import same
+from backtest.trades.symbols import listed_as
 
 MOMENT = timedelta(milliseconds=1)
 FOREVER = np.iinfo(np.int64).max
@@ -51,7 +51,9 @@ class OnVenue:
     ) -> None:
         self.log, self.venue, self.keep, self.fees, self.threads = log, venue, keep, fees, threads
         self.conventions = replace(conventions, leverage_limit="filter")
-        names = {symbol: _spelled(symbol, venue) for symbol in placed.trades["symbol"].unique(maintain_order=True)}
+        names = {
+            symbol: listed_as(symbol, venue) for symbol in placed.trades["symbol"].unique(maintain_order=True)
+        }
         ruled = {symbol: name for symbol, name in names.items() if name is not None}
         if not ruled:
             raise DataError(f"venue {venue.name} has no rules for {', '.join(names)}: it lists {venue.listed}")
@@ -222,18 +224,6 @@ class OnVenue:
         return sized(self.unruled, leverage, self.keep).with_columns(
             venue=pl.lit(self.venue.name), outcome=pl.lit("no_rules", TradeOutcome)
         )
-
-
-def _spelled(symbol: str, venue: Venue) -> str | None:
-    """Return how a venue's rules spell a symbol, of a coin alone the contract in the venue's usual currency.
-
-    None where it has no rules for it.
-    """
-    found = same(symbol, venue.contracts)
-    if found:
-        usual = [name for name in found if venue.settlement_of(name) == venue.settlement]
-        return (usual or found)[0]
-    return symbol if venue.default is not None else None
 
 
 def _named(market: Market, names: dict[str, str]) -> Market:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from backtest.rules.venue import Venue
+
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "USD")
 
 #: Other names of a coin.
@@ -77,3 +79,15 @@ def _alike(one: Pair, other: Pair | None) -> bool:
     if other is None or one.base != other.base or one.inverse != other.inverse:
         return False
     return one.quote == other.quote or None in (one.quote, other.quote)
+
+
+def listed_as(symbol: str, venue: Venue) -> str | None:
+    """Return how a venue's rules spell a symbol, of a coin alone the contract in the venue's usual currency.
+
+    None where it has no rules for it.
+    """
+    found = same(symbol, venue.contracts)
+    if found:
+        usual = [name for name in found if venue.settlement_of(name) == venue.settlement]
+        return (usual or found)[0]
+    return symbol if venue.default is not None else None

@@ -14,6 +14,7 @@ import polars as pl
 from backtest.amounts import plural
 from backtest.cli.check import tables
 from backtest.cli.check.account import read_account
+from backtest.cli.check.positions import check_positions
 from backtest.cli.check.prices import finer_bars, is_archive, read_prices
 from backtest.cli.check.report import Shown, report
 from backtest.cli.common import summary_file
@@ -26,9 +27,18 @@ from backtest.rules.rule_files import rule_files
 from backtest.rules.venue import Venue
 from backtest.trades import read
 from backtest.trades.checking import Stages
+from backtest.trades.formats.format import OpenPositionsError
 
 
 def run(options: Namespace) -> None:
+    """Check the trades, or the open positions."""
+    try:
+        check_trades(options)
+    except OpenPositionsError:
+        check_positions(options)
+
+
+def check_trades(options: Namespace) -> None:
     """Check the trades, print the answer and write the files."""
     clock = Clock()
     with clock.stage("trades"):

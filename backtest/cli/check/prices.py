@@ -18,7 +18,7 @@ from backtest.trades.archive_prices import prices_within
 CANDLES = {"mark": "mark prices", "futures": "last prices in place of the mark"}
 
 
-def read_prices(options: Namespace, trades: Trades, venues: list[str]) -> Market | dict[str, Market]:
+def read_prices(options: Namespace, trades: Trades | None, venues: list[str]) -> Market | dict[str, Market]:
     """Return the prices of every venue, or of each.
 
     Raises
@@ -49,8 +49,10 @@ def read_prices(options: Namespace, trades: Trades, venues: list[str]) -> Market
     return {name: loaded[name if name in loaded else None] for name in venues if name in loaded or None in loaded}
 
 
-def _loaded(path: Path, trades: Trades, options: Namespace) -> Market:
+def _loaded(path: Path, trades: Trades | None, options: Namespace) -> Market:
     if is_archive(path):
+        if trades is None:
+            raise ArgumentError("of open positions is one archive for all venues, or files", argument="market")
         return _of_archive(str(path), trades, options)
     return freqtrade_folder(path) if path.is_dir() else load(path, options.funding)
 

@@ -5,3 +5,4 @@ from backtest.study.holders import hedges as hedges
 from backtest.study.holders import options as options
 from backtest.study.holders import precautions as precautions
 from backtest.study.holders.account_paths import account_path as account_path
+from backtest.study.holders.open_positions import nearness as nearness

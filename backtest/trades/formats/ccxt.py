@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.schemas.trades import FillSide
-from backtest.trades.formats.format import FILL_SIDES, Format, Log, columns, frame, needs
+from backtest.trades.formats.format import FILL_SIDES, Format, Log, columns, frame, open_positions
 from backtest.trades.table import Table
 
 
@@ -39,7 +39,11 @@ def _fees(table: Table) -> pl.Series:
 
 def refuse_positions(table: Table) -> Log:
     """Refuse positions: they are open, and say nothing of trades."""
-    raise needs(table, "open positions (ccxt), not trades", "export the fills (fetchMyTrades) instead")
+    raise open_positions(
+        table,
+        "open positions (ccxt), not trades",
+        "read them with read_positions, or export the fills (fetchMyTrades)",
+    )
 
 
 TRADES = Format("ccxt", "ccxt trades", columns("id, symbol, side, price, amount, cost, takerOrMaker"), read_trades)

@@ -67,6 +67,15 @@ def no_times(table: Table) -> pl.Series:
     return pl.Series([None] * table.height, dtype=Time)
 
 
+class OpenPositionsError(DataError):
+    """A table holds open positions, which say nothing of trades."""
+
+
 def needs(table: Table, what: str, remedy: str) -> DataError:
     """Return the refusal of a format that lacks what cannot be done without."""
     return DataError(f"{table.where} holds {what}: {remedy}")
+
+
+def open_positions(table: Table, what: str, remedy: str) -> DataError:
+    """Return the refusal of a format that holds open positions, not trades."""
+    return OpenPositionsError(f"{table.where} holds {what}: {remedy}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.schemas.trades import FillSide, Recorded
-from backtest.trades.formats.format import FILL_SIDES, Format, Log, columns, frame, needs
+from backtest.trades.formats.format import FILL_SIDES, Format, Log, columns, frame, open_positions
 from backtest.trades.table import Table
 
 
@@ -67,8 +67,10 @@ def read_csv(table: Table) -> Log:
 
 def refuse_state(table: Table) -> Log:
     """Refuse a state: it holds open positions, not trades."""
-    raise needs(
-        table, "open positions of a clearinghouseState, not trades", "export the fills (userFills) instead"
+    raise open_positions(
+        table,
+        "open positions of a clearinghouseState, not trades",
+        "read them with read_positions, or export the fills (userFills)",
     )
 
 
