@@ -22,7 +22,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules import margin
 contract = Contract(symbol="X", tables=(TierTable(name="t", rates=[0.005]),))
-print(margin.bankruptcy_price(contract, side=1, quantity=1, entry_price=100, margin=10)[0])
+print(margin.bankruptcy_price(contract, side=1, quantity=1, entry_price=100, margin=[10] * 100)[0])
 """
 
 
