@@ -30,13 +30,14 @@ OFFERED = {
     "backtest.market.sources": (
         "ARCHIVES HOSTS KINDS VENUES Fetched Patience Settings data_folder datasets fetch read scan"
     ),
-    "backtest.study": "fund holders levels liquidations margins policy prediction stats survival",
+    "backtest.study": "fund holders leverage levels liquidations margins policy prediction stats survival",
     "backtest.study.fund": (
         "FundSize PooledFunds cover drawdown fund_adequacy fund_flow fund_size pooled_funds symbol_flows who_bore"
     ),
     "backtest.study.holders": (
         "account_path alerts hedges nearness options precautions replay_alerts sweep_with_top_ups"
     ),
+    "backtest.study.leverage": "curve growth_optimal returns",
     "backtest.study.levels": (
         "Crowding cluster_outcomes clusters_at column_bars combine evaluation export level_grid level_map "
         "levels_of track without_drift"

@@ -1,6 +1,7 @@
 from backtest.study import fund as fund
 from backtest.study import holders as holders
 from backtest.study import levels as levels
+from backtest.study import leverage as leverage
 from backtest.study import liquidations as liquidations
 from backtest.study import margins as margins
 from backtest.study import policy as policy

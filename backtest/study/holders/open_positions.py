@@ -85,7 +85,7 @@ def nearness(
     >>> stated = {"symbol": ["BTCUSDT"], "side": "long", "quantity": 0.5, "entry_price": 38_000.0, "leverage": 10}
     >>> found = holders.nearness(trades.read_positions(stated), market, "binance", draws=0)
     >>> found.select(pl.col("liquidation_price").round(1), pl.col("distance", "chance").round(3)).row(1)
-    (34347.1, 0.043, 0.572)
+    (34337.3, 0.125, 0.195)
     """
     if not 0 < rare < 1:
         raise ArgumentError(f"must lie between 0 and 1, is {rare!r}", argument="rare")
