@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
-from reference import History, in_milliseconds, rows_of, table_for, tier_of
+from reference import History, in_milliseconds, rows_of, source_of, table_for, tier_of
 
 from backtest.schemas.frames import ACCOUNT_OUTCOME_COLUMNS, LEG_OUTCOME_COLUMNS
 
@@ -368,13 +368,20 @@ def reference_account_outcomes(
         accounts.append(account_outcome(lives, convention, grid, order_margin))
         for leg in legs:
             ended[leg.row["leg_id"]] = (
-                *leg_outcome(leg, *lives[convention], grid), *worth(leg, venue)
+                *leg_outcome(leg, *lives[convention], grid), *worth(leg, venue), *tiers_of(leg, venue, options)
             )  # fmt: skip
     rows = [ended[leg_id] for leg_id in frames["legs"]["leg_id"]]
     return (
         frames["accounts"].hstack(framed(accounts, ACCOUNT_OUTCOME_COLUMNS)),
         frames["legs"].hstack(framed(rows, LEG_OUTCOME_COLUMNS)),
     )
+
+
+def tiers_of(leg: Any, venue: Any, options: Row) -> tuple[str, str]:
+    """Return the table in force at a leg's entry, and how it comes to apply."""
+    symbol, time, tiers = leg.row["symbol"], leg.row["entry_time"], options.get("tiers", "strict")
+    table = table_for(venue.contracts.get(symbol, venue.default), symbol, time, tiers)
+    return table.name, source_of(table, time, tiers)
 
 
 def framed(rows: list[tuple[Any, ...]], columns: Row) -> pl.DataFrame:

@@ -183,4 +183,6 @@ LEG_OUTCOME_COLUMNS = {
     "realised_pnl": pl.Float64,
     "entry_notional": pl.Float64,
     "contract_kind": KindOfContract,
+    "tier_table": pl.String,
+    "tier_source": pl.String,
 }

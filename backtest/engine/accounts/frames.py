@@ -12,6 +12,7 @@ from backtest.engine import columns
 from backtest.engine.accounts.bar_grid import GridBars
 from backtest.engine.accounts.prepare import Prepared
 from backtest.engine.notional import contract_kind, entry_notional
+from backtest.engine.outcomes import tiers_of
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.choices import OutcomeCode
@@ -91,6 +92,7 @@ def _legs(prepared: Prepared, ends: Ends) -> pl.DataFrame:
         realised_pnl=columns.numbers(signed * (price - arrays.entry_price[place]) - paid),
         entry_notional=entry_notional(contracts),
         contract_kind=contract_kind(contracts),
+        **tiers_of(prepared.rules, arrays.group[place]),
     )
 
 
