@@ -220,7 +220,7 @@ def test_load__with_recent_reaches_to_the_last_closed_bar(archive, tmp_path):
 
 def test_load__offline_names_what_is_missing_and_the_command(archive, tmp_path):
     with pytest.raises(
-        FetchError, match=r"3 of 3 files are not in .*backtest fetch binance mark --symbol BTCUSDT"
+        FetchError, match=r"5 of 5 files are not in .*backtest fetch binance mark --symbol BTCUSDT"
     ):
         load(archive, tmp_path, offline=True)
     assert archive.requests == []
@@ -229,7 +229,7 @@ def test_load__offline_names_what_is_missing_and_the_command(archive, tmp_path):
 def test_load__of_files_that_failed_is_an_error(archive, tmp_path):
     archive.moods[kline_path("monthly", "2021-05")] = [("status", 403)]
     with pytest.raises(
-        FetchError, match=r"1 of 3 files could not be fetched, first binance mark-1h BTCUSDT 2021-05: .*403"
+        FetchError, match=r"1 of 7 files could not be fetched, first binance mark-1h BTCUSDT 2021-05: .*403"
     ):
         load(archive, tmp_path)
 

@@ -74,13 +74,26 @@ class Fetched:
 
     @property
     def wanting(self) -> tuple[File, ...]:
-        """The files missing or damaged at the venue; of a missing month with daily files, the days."""
-        return tuple(
-            file
+        """The files missing or damaged at the venue; of a missing month with daily files, the days.
+
+        A missing day whose bars its month has is wanted no more.
+        """
+        months = {
+            (file.series, file.period): set(file.entry.short_days)
             for file in self.files
-            if file.outcome != "failed"
-            and (file.entry.status == "damaged" or (file.entry.status == "missing" and not file.has_days))
-        )
+            if file.period is not None and file.period.monthly and file.entry.status == "stored"
+        }
+
+        def is_wanting(file: File) -> bool:
+            if file.outcome == "failed" or file.entry.status != "missing":
+                return file.outcome != "failed" and file.entry.status == "damaged"
+            day = file.period
+            if day is None or day.monthly:
+                return not file.has_days
+            short = months.get((file.series, Period.month(day.first)))
+            return short is None or day.first in short
+
+        return tuple(file for file in self.files if is_wanting(file))
 
     @property
     def failures(self) -> tuple[File, ...]:
