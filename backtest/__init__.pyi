@@ -8,6 +8,7 @@ from backtest import study as study
 from backtest import trades as trades
 from backtest.book import Accounts as Accounts
 from backtest.book import Book as Book
+from backtest.engine.accounts.cross_prices import account_prices as account_prices
 from backtest.engine.accounts.liquidate import liquidate_accounts as liquidate_accounts
 from backtest.engine.accounts.sweep import sweep_accounts as sweep_accounts
 from backtest.engine.conventions import Conventions as Conventions

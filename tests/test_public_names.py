@@ -13,8 +13,8 @@ import pytest
 #: Every package and what it offers. A name that is a module of the package is that module.
 OFFERED = {
     "backtest": (
-        "Accounts Book Conventions Impact Market Procedure Venue book chart liquidate_accounts market population "
-        "position_prices replay rules scale study sweep sweep_accounts tiers_used trades warm"
+        "Accounts Book Conventions Impact Market Procedure Venue account_prices book chart liquidate_accounts "
+        "market population position_prices replay rules scale study sweep sweep_accounts tiers_used trades warm"
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (
