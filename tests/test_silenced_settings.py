@@ -23,6 +23,7 @@ WITHOUT: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "in_lowest": (("last",), {"step": "fraction", "step_fraction": 0.3}),
     "partial_from": ((1e6,), {"step": "all"}),
     "until": (("initial",), {"step": "all"}),
+    "order_limit": (("bankruptcy",), {"slices": "takeover", "step": "fraction", "step_fraction": 0.3}),
     "fee_fund_share": ((0.2,), {"liquidation_fee_rate": 0.0}),
     "trading_fee_fund_share": ((0.5,), {"trading_fee_rate": 0.0}),
     "remainder_fund_share": ((0.1,), {}),
@@ -66,7 +67,7 @@ def test_setting__changes_nothing_without_what_it_needs(name):
     for seed in range(3):
         coupled = coupled_case(np.random.default_rng([5, seed]), 30)
         for value in values:
-            assert not differing(coupled, {"slices": "market", **unmet, **remainder}, {name: value})
+            assert not differing(coupled, {"slices": "market"} | unmet | remainder, {name: value})
 
 
 def test_settings__change_something_with_what_they_need():
