@@ -16,6 +16,7 @@ from backtest.errors import DataError
 from backtest.market.panics import UNREADABLE, quiet
 from backtest.market.sources.formats import delimited, packed
 from backtest.schemas.given_frames import as_frame
+from backtest.trades.tool_results import latest_of, rows_of
 
 FEATHER, PARQUET = b"ARROW1", b"PAR1"
 
@@ -41,10 +42,12 @@ def read_rows(given: Any, where: str, strategy: str | None = None) -> Rows:
     if not isinstance(given, str | Path):
         if isinstance(given, Mapping) and any(isinstance(value, Mapping) for value in given.values()):
             return _of_json(given, where, strategy)
-        return as_frame(given, "trades"), {}
+        return as_frame(rows_of(given), "trades"), {}
     path = Path(given)
+    if path.is_dir():
+        path = latest_of(path, where)
     if not path.is_file():
-        raise DataError(f"{where} {'is a folder, not a file' if path.is_dir() else 'does not exist'}")
+        raise DataError(f"{where} does not exist")
     return _of_bytes(_unpacked(path.read_bytes(), path, where), where, strategy)
 
 

@@ -71,7 +71,8 @@ def read(
     Parameters
     ----------
     path_or_frame
-        A file (CSV, JSON, JSON lines, Parquet, feather; zipped or not), or rows as a frame, a mapping or a list.
+        A file (CSV, JSON, JSON lines, Parquet, feather; zipped or not); freqtrade's folder of results (its
+        latest); rows as a frame, a mapping or a list; a vectorbt portfolio, or what backtesting.py returns.
     source
         Name of the format, one of ``trades.SOURCES``; None: found by the columns.
     symbol

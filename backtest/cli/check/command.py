@@ -28,6 +28,7 @@ from backtest.rules.venue import Venue
 from backtest.trades import read
 from backtest.trades.checking import Stages
 from backtest.trades.formats.format import OpenPositionsError
+from backtest.trades.tool_results import latest_of
 
 
 def run(options: Namespace) -> None:
@@ -119,7 +120,7 @@ def _digest(path: Path) -> str:
 
 def _summary(options: Namespace, stages: Stages, clock: Clock) -> dict[str, Any]:
     given = [
-        options.trades,
+        latest_of(options.trades, "trades folder") if options.trades.is_dir() else options.trades,
         *(path for _, path in options.prices or () if not is_archive(path)),
         *([options.funding] if options.funding else []),
         *([options.wallet] if options.wallet and Path(options.wallet).is_file() else []),
