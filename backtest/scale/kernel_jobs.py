@@ -14,6 +14,7 @@ from backtest.engine.accounts.sweep import sweep_accounts
 from backtest.engine.replay.replay import replay
 from backtest.engine.sweep.lifetimes import lifetimes
 from backtest.engine.sweep.sweep import sweep
+from backtest.kernel.compile import FEW
 from backtest.market.market import Market
 from backtest.population.open_interest import from_volume
 from backtest.rules import margin
@@ -29,6 +30,7 @@ from backtest.study.partial_sums.arrays import more_room, room
 from backtest.study.partial_sums.outcomes import condense, condense_ends
 
 START = datetime(2021, 5, 19, tzinfo=UTC)
+MANY = FEW + 1  #: prices of fewer positions are computed as plain Python
 MINUTE = timedelta(minutes=1)
 TABLE = TierTable(name="any", rates=pl.Series([0.01]).to_numpy())
 CONTRACT = Contract(symbol="X", tables=(TABLE,))
@@ -62,9 +64,9 @@ def studies() -> None:
     from_volume(market, VENUE, leverage_mix={2.0: 1.0}, threads=1)
     outcomes = sweep(book, market, VENUE, leverage_limit="cap", threads=1)
     visible(outcomes, ["symbol"], rule="latest"), visible(outcomes, ["symbol"], rule="largest")
-    position = {"side": 1, "quantity": 1, "entry_price": 1, "margin": 0.5}
+    position = {"side": 1, "quantity": 1, "entry_price": 1, "margin": [0.5] * MANY}
     margin.liquidation_price(CONTRACT, TABLE, **position), margin.bankruptcy_price(CONTRACT, **position)
-    margin.initial_margin(CONTRACT, side=1, quantity=1, entry_price=1, leverage=2)
+    margin.initial_margin(CONTRACT, side=1, quantity=1, entry_price=1, leverage=[2] * MANY)
     margin.equity(CONTRACT, **position, price=1), margin.maintenance_margin(CONTRACT, TABLE, **position, price=1)
 
 
