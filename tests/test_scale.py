@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import scale_cases
@@ -23,6 +25,7 @@ from backtest import Book, sweep, tiers_used
 from backtest.errors import ArgumentError, DataError, IncompleteError, RulesError
 from backtest.scale import Cluster, Executor, Prices, Processes, Progress, Result, Serial
 from backtest.scale import sweep as sweep_batches
+from backtest.scale.batches import plan
 from backtest.scale.executors import LostError, WorkError
 from backtest.study.levels.grid import level_grid
 from backtest.study.levels.levels import levels_of
@@ -88,8 +91,9 @@ def test_the_example_of_the_page__runs_as_a_file(tmp_path: Path) -> None:
     assert pl.scan_parquet(tmp_path / "out" / "outcomes").collect().height == files["positions.parquet"].height
 
 
-def swept(made: Case, folder: Path, **settings) -> Result:
-    return sweep_batches(made.positions, made.prices, made.venue, folder, adjustments=made.adjustments, **settings)
+def swept(made: Case, folder: Path, positions: Path | None = None, **settings) -> Result:
+    given = positions or made.positions
+    return sweep_batches(given, made.prices, made.venue, folder, adjustments=made.adjustments, **settings)
 
 
 def assert_same(result: Result, made: Case, outcomes: pl.DataFrame) -> None:
@@ -102,13 +106,13 @@ def assert_same(result: Result, made: Case, outcomes: pl.DataFrame) -> None:
     assert_frame_equal(result.gaps(), made.market.gaps(), check_exact=True)
 
 
-@pytest.mark.parametrize("batch_rows", [137, 500, 100_000])
+@pytest.mark.parametrize("batch_rows", [137, 500, 2_000, 100_000])
 def test_batches_of_any_size__give_the_rows_and_sums_of_one_sweep(tmp_path, made, outcomes, batch_rows):
     assert set(outcomes["outcome"].unique()) == {
         "liquidated", "stopped", "took_profit", "exited", "open", "unknown"
     } - ({"open"} if "open" not in outcomes["outcome"] else set())  # fmt: skip
     result = swept(made, tmp_path / "out", batch_rows=batch_rows)
-    assert result.batches == -(-1_000 // batch_rows) * 3
+    assert result.batches == {137: 24, 500: 6, 2_000: 2, 100_000: 1}[batch_rows]  # of three files of 1,000 rows
     assert_same(result, made, outcomes)
 
 
@@ -474,5 +478,54 @@ def test_a_venue__has_one_name_wherever_it_is_loaded():
 def test_records__hold_no_keys_of_object_storage(tmp_path, made):
     swept(made, tmp_path / "out", storage={"aws_secret_access_key": "hidden"})
     kept = [path.read_text("utf-8") for path in (tmp_path / "out" / "shards").glob("*.json*")]
-    assert len(kept) == 4
+    assert len(kept) == 2
     assert not any("hidden" in text for text in kept)
+
+
+def small_files(made: Case, folder: Path) -> Path:
+    """Return a folder with the positions in 30 files, one of them empty."""
+    (folder / "small").mkdir()
+    whole = pl.concat(pl.read_parquet(path) for path in sorted(made.positions.iterdir()))
+    cuts = [
+        0,
+        *sorted(np.random.default_rng(5).integers(0, whole.height, 28).tolist()),
+        whole.height,
+        whole.height,
+    ]
+    for number, (begin, end) in enumerate(pairwise(cuts)):
+        whole[begin:end].write_parquet(folder / "small" / f"{number:03d}.parquet")
+    return folder / "small"
+
+
+def test_small_files__share_batches(tmp_path, made, outcomes):
+    positions = small_files(made, tmp_path)
+    batches = plan(str(positions), 700)
+    assert [path for batch in batches for path in batch.paths] == [
+        str(path) for path in sorted(positions.iterdir())
+    ]
+    assert 5 <= len(batches) <= 9
+    assert all(batch.rows <= 700 for batch in batches)
+    result = swept(made, tmp_path / "out", positions=positions, batch_rows=700)
+    assert_frame_equal(result.outcomes().collect(), outcomes, check_exact=True)
+    unnamed = tmp_path / "unnamed"
+    unnamed.mkdir()
+    for path in sorted(positions.iterdir()):
+        pl.read_parquet(path).drop("position_id").write_parquet(unnamed / path.name)
+    found = sweep_batches(unnamed, made.prices, made.venue, tmp_path / "other", batch_rows=700)
+    assert found.outcomes().collect()["position_id"].to_list() == list(range(3_000))
+
+
+def test_small_files__that_change_are_swept_again_and_damaged_ones_named(tmp_path, made):
+    positions = small_files(made, tmp_path)
+    first = swept(made, tmp_path / "out", positions=positions, batch_rows=700)
+    changed = sorted(positions.iterdir())[7]
+    rows = pl.read_parquet(changed)
+    rows.with_columns(pl.col("quantity") * 2).write_parquet(changed)
+    assert swept(made, tmp_path / "out", positions=positions, batch_rows=700).swept == 1 < first.batches
+    data = bytearray(rows.write_parquet(changed) or changed.read_bytes())
+    data[8:200] = bytes(192)
+    changed.write_bytes(data)
+    with pytest.raises(
+        IncompleteError, match=rf"1 of \d+ batches .*positions file \S*{changed.name} cannot be read"
+    ):
+        swept(made, tmp_path / "out", positions=positions, batch_rows=700)

@@ -139,7 +139,7 @@ def sweep(
         grids = grids_asked(levels, drift)
         require_known(grids, prices.known if grids else ())
         batches = plan(absolute(str(positions)), batch_rows, storage)
-        own = frozenset(batch.path for batch in batches)
+        own = frozenset(path for batch in batches for path in batch.paths)
         inputs = dict(prices.identities())
         for path in [*own, *([] if changed is None else files(changed, "adjustments"))]:
             inputs[path] = identity_of(path) if not is_remote(path) else None
@@ -200,7 +200,7 @@ def _settings(job: Job, batches: Sequence[Batch], batch_rows: int) -> dict[str, 
     return {
         "code": job.code,
         "version": import_module("backtest").__version__,
-        "positions": list(dict.fromkeys(_resolved(batch.path) for batch in batches)),
+        "positions": list(dict.fromkeys(_resolved(path) for batch in batches for path in batch.paths)),
         "files": {_resolved(path): found for path, found in contents(others).items()},
         "batch_rows": batch_rows,
         "prices": {name: str(value) for name, value in vars(prices).items() if name in WINDOW},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.amounts import plural
 from backtest.errors import ArgumentError, DataError
 from backtest.market.files import readable
 from backtest.market.panics import UNREADABLE, quiet
@@ -22,7 +23,7 @@ StorageOptions = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive rows of one file."""
+    """Consecutive rows of one file, or all rows of several small ones."""
 
     name: str  #: of its results: number of the file and of the batch in it
     path: str
@@ -30,10 +31,19 @@ class Batch:
     rows: int | None  #: None: unknown, because the file is damaged
     hive: bool  #: whether folders of the path name columns
     unnamed_before: int | None = None  #: rows of files before this one, where the files have no position_id
+    more: tuple[str, ...] = ()  #: paths of the files after the first, of each of which all rows
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files it is of, in order."""
+        return (self.path, *self.more)
 
     def scan(self, storage: StorageOptions | None) -> pl.LazyFrame:
         """Return the rows, unread; numbered through the whole data set where they have no ids."""
-        rows = scan(self.path, self.hive, storage).slice(self.first, self.rows)
+        if self.more:
+            rows = pl.scan_parquet(list(self.paths), glob=False, hive_partitioning=self.hive)
+        else:
+            rows = scan(self.path, self.hive, storage).slice(self.first, self.rows)
         if self.unnamed_before is None:
             return rows
         first = self.unnamed_before + self.first
@@ -47,13 +57,31 @@ class Batch:
         DataError
             For a file that is damaged or missing.
         """
-        with readable_parquet("positions", self.path):
-            return self.scan(storage).collect().rechunk()
+        try:
+            with readable_parquet("positions", self.path):
+                return self.scan(storage).collect().rechunk()
+        except DataError:
+            for path in self.more and self.paths:  # which of them is damaged
+                with readable_parquet("positions", path):
+                    scan(path, self.hive, storage).collect()
+            raise
 
     def __str__(self) -> str:
         if self.rows is None:
             return self.path
-        return f"{self.path}, rows {self.first:,} to {self.first + self.rows:,}"
+        others = f" and {plural(len(self.more), 'file')} after it" if self.more else ""
+        return f"{self.path}{others}, rows {self.first:,} to {self.first + self.rows:,}"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of a data set."""
+
+    number: int
+    path: str
+    hive: bool
+    rows: int | None  #: None: it is damaged
+    unnamed_before: int | None = None
 
 
 def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[Batch]:
@@ -75,29 +103,61 @@ def plan(source: str, rows: int, storage: StorageOptions | None = None) -> list[
     if rows < 1:
         raise ArgumentError(f"must be at least 1, is {rows}", argument="batch_rows")
     batches: list[Batch] = []
+    for group in _groups(_files_of(source, storage), rows):
+        file = group[0]
+        if len(group) > 1:
+            more = tuple(other.path for other in group[1:])
+            whole = sum(other.rows or 0 for other in group)
+            name = f"{file.number:05d}-{0:05d}"
+            batches.append(Batch(name, file.path, 0, whole, file.hive, file.unnamed_before, more))
+            continue
+        firsts = range(0, max(file.rows or 0, 1), rows)
+        batches += [
+            Batch(
+                f"{file.number:05d}-{place:05d}", file.path, first,
+                None if file.rows is None else min(rows, file.rows - first), file.hive, file.unnamed_before,
+            )
+            for place, first in enumerate(firsts)
+        ]  # fmt: skip
+    return batches
+
+
+def _files_of(source: str, storage: StorageOptions | None) -> list[_File]:
+    """Return the files of a data set in order, with their rows."""
+    found: list[_File] = []
     columns: tuple[str, pl.Schema] | None = None
     for number, path in enumerate(files(source, "positions")):
         hive = "=" in path.removeprefix(source)
         try:
             with quiet():
-                found = scan(path, hive, storage)
-                count, schema = int(found.select(pl.len()).collect().item()), found.collect_schema()
+                rows = scan(path, hive, storage)
+                count, schema = int(rows.select(pl.len()).collect().item()), rows.collect_schema()
         except UNREADABLE:  # its batch reports the error, and the others are swept
-            batches.append(Batch(f"{number:05d}-{0:05d}", path, 0, None, hive))
+            found.append(_File(number, path, hive, None))
             continue
         columns = _same(columns, path, schema)
-        unnamed = None if "position_id" in schema else sum(batch.rows or 0 for batch in batches)
-        if unnamed is not None and any(batch.rows is None for batch in batches):
+        unnamed = None if "position_id" in schema else sum(file.rows or 0 for file in found)
+        damaged = next((file.path for file in found if file.rows is None), None)
+        if unnamed is not None and damaged is not None:
             raise DataError(
                 f"positions: {path} has no position_id, and its rows cannot be numbered: "
-                f"{next(batch.path for batch in batches if batch.rows is None)} before it cannot be read"
+                f"{damaged} before it cannot be read"
             )
-        firsts = range(0, max(count, 1), rows)
-        batches += [
-            Batch(f"{number:05d}-{place:05d}", path, first, min(rows, count - first), hive, unnamed)
-            for place, first in enumerate(firsts)
-        ]
-    return batches
+        found.append(_File(number, path, hive, count, unnamed))
+    return found
+
+
+def _groups(found: Sequence[_File], rows: int) -> list[list[_File]]:
+    """Return consecutive files whose rows fit into one batch; a damaged one is by itself."""
+    groups: list[list[_File]] = []
+    held = rows + 1  # of the last group; no file fits into none
+    for file in found:
+        if file.rows is None or held + file.rows > rows or groups[-1][0].hive != file.hive:
+            groups.append([])
+            held = 0
+        groups[-1].append(file)
+        held = rows + 1 if file.rows is None else held + file.rows
+    return groups
 
 
 def columns_of(source: str, storage: StorageOptions | None) -> list[str]:

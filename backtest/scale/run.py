@@ -154,8 +154,8 @@ class Run:
         numbered = [] if batch.unnamed_before is None else [batch.unnamed_before]
         if is_remote(batch.path):
             return [*(content or content_of(batch.scan(self.job.storage))), *numbered]
-        found = self.job.files[batch.path]
-        return [*(found.content if isinstance(found, Identity) else []), *numbered]
+        found = [self.job.files[path] for path in batch.paths]
+        return [part for each in found if isinstance(each, Identity) for part in each.content] + numbered
 
     def _done(self) -> int:
         return sum(self.batches[name].rows or 0 for name in self.records)

@@ -119,9 +119,9 @@ def conventions_of(job: Job, market: Market) -> Conventions:
 def _require_inputs(job: Job, batch: Batch) -> None:
     """Raise where this worker sees other files than the driver."""
     for path, found in job.files.items():
-        own = path == batch.path or path not in job.positions
+        own = path in batch.paths or path not in job.positions
         if own and not is_remote(path) and not isinstance(found, list):
-            require_same(path, found, "positions" if path == batch.path else "input")  # type: ignore[arg-type]
+            require_same(path, found, "positions" if path in batch.paths else "input")  # type: ignore[arg-type]
 
 
 def _book(job: Job, positions: pl.DataFrame) -> Book:
