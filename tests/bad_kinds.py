@@ -571,6 +571,16 @@ def price_kinds() -> Iterator[Kind]:
         "a price above 1 of a face-value contract for the calculator", f"{PRICE} --leverage 5 --venue ascend"
     )
     yield Kind("a time of no table for the calculator", f"{PRICE.replace('2021-05', '2020-05')} --leverage 5")
+    account = "price --venue venue.toml --date 2021-05-18 --leg BTCUSDT long 1 40000"
+    yield Kind("a leg of too few words for the calculator", f"{account} --leg BTCUSDT long --wallet 9")
+    yield Kind("an account without a wallet for the calculator", account)
+    yield Kind("options of one position for an account", f"{account} --wallet 9 --leverage 5")
+    yield Kind("a mark of a symbol that the account does not hold", f"{account} --wallet 9 --mark ETHUSDT=1")
+    yield Kind(
+        "an account file with an unknown field",
+        "price --venue venue.toml --account account.toml",
+        {"account.toml": b"walet = 5"},
+    )
     yield Kind("too few bars for a volatility", f"{PRICE} --leverage 5 --bars bars.parquet --at 2021-05-18T03:00")
 
 

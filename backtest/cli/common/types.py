@@ -39,6 +39,14 @@ def positive(text: str) -> float:
     return value
 
 
+def finite(text: str) -> float:
+    """Return a finite number."""
+    value = _number(text)
+    if not abs(value) < float("inf"):
+        raise ArgumentTypeError(f"must be a finite number, is {text!r}")
+    return value
+
+
 def amount(text: str) -> float:
     """Return a finite number, zero or more."""
     value = _number(text)

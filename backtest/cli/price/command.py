@@ -30,9 +30,20 @@ KIND = {"linear": "linear", "inverse": "inverse", "face_value": "face-value"}
 
 
 def run(options: Namespace) -> None:
-    """Print the prices of one position, their basis, and the table where requested."""
+    """Print the prices of one position, their basis, and the table where requested; or those of an account."""
     if options.at is not None and options.bars is None:
         raise ArgumentError("--at is the end of the volatility window and needs --bars; --date is the entry date")
+    if options.account is not None or options.leg:
+        from backtest.cli.price import account
+
+        account.run(options)
+    else:
+        _run_position(options)
+
+
+def _run_position(options: Namespace) -> None:
+    """Print the prices of one position, their basis, and the table where requested."""
+    _require_position(options)
     entry_time = options.date or datetime.now(UTC)
     position = _position(options)
     found = None
@@ -45,6 +56,17 @@ def run(options: Namespace) -> None:
     print(f"\n{facts(_basis(position, entry_time, found), indent='')}")
     if options.table is not None:
         print(f"\n{way_to_liquidation(position, options.table)}")
+
+
+def _require_position(options: Namespace) -> None:
+    """Refuse one position without its side, entry price and quantity, and with options of accounts."""
+    needed = [name for name in ("side", "entry_price", "quantity") if getattr(options, name) is None]
+    if needed:
+        listed = ", ".join(f"--{name.replace('_', '-')}" for name in needed)
+        raise ArgumentError(f"the following arguments are required: {listed} (see backtest price --help)")
+    for name in ("wallet", "mark"):
+        if getattr(options, name) is not None:
+            raise ArgumentError("is for an account in cross margin: give --account or --leg", argument=name)
 
 
 def _position(options: Namespace) -> PositionPrices:

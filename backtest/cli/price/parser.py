@@ -13,11 +13,13 @@ def add_price(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "price",
-        help="calculator: liquidation, bankruptcy and takeover price of one position",
-        description="Liquidation, bankruptcy and takeover price of one isolated position under a venue's "
-        "rules,\nwithout funding.",
+        help="calculator: liquidation and bankruptcy prices of one position, or of an account in cross margin",
+        description="Liquidation, bankruptcy and takeover price of one isolated position under a venue's rules,\n"
+        "or the liquidation prices of an account in cross margin, below and above the mark; without funding.",
     )
+    parser.options = {"prices": "--mark"}
     _add_position(parser.add_argument_group("position"))
+    _add_account(parser.add_argument_group("account in cross margin (in place of one position)"))
     more = parser.add_argument_group("more")
     more.add_argument(
         "--table",
@@ -40,6 +42,31 @@ def add_price(commands: Any) -> None:
     )
 
 
+def _add_account(account: Any) -> None:
+    account.add_argument(
+        "--account",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with wallet, legs (symbol, side, quantity, entry_price, optionally leverage), collateral "
+        "(symbol, quantity) and prices",
+    )
+    account.add_argument(
+        "--leg",
+        nargs="+",
+        action="append",
+        metavar="WORD",
+        help="SYMBOL SIDE QUANTITY PRICE [LEVERAGE]: a leg of the account (may be repeated)",
+    )
+    account.add_argument("--wallet", type=types.finite, metavar="AMOUNT", help="wallet of the account")
+    account.add_argument(
+        "--mark",
+        type=types.setting,
+        action="append",
+        metavar="SYMBOL=PRICE",
+        help="mark price (may be repeated; default: the file's, the last close of --bars, the entry price)",
+    )
+
+
 def _add_position(position: Any) -> None:
     position.add_argument(
         "--venue",
@@ -47,11 +74,10 @@ def _add_position(position: Any) -> None:
         metavar="NAME_OR_FILE",
         help="a bundled venue or a venue file, see `backtest venues`",
     )
-    position.add_argument("--side", required=True, choices=("long", "short"))
-    position.add_argument("--entry-price", required=True, type=types.positive, metavar="PRICE")
+    position.add_argument("--side", choices=("long", "short"))
+    position.add_argument("--entry-price", type=types.positive, metavar="PRICE")
     position.add_argument(
         "--quantity",
-        required=True,
         type=types.positive,
         metavar="N",
         help="in base currency; in quote currency for an inverse contract",

@@ -79,7 +79,7 @@ def frames_of(
     held, mark = now.held, now.mark[: now.held.account.size]
     x = np.where(held.inverse, 1 / mark, mark)
     maintenance = -now.needs.at(x)
-    result = held.rising * (held.quantity * x - held.cost)
+    result = held.rising * (held.quantity * x - held.cost) + 0.0  # no -0
     value = now.wallet + now.held_back + np.bincount(held.account, result, minlength=now.wallet.size)
     coin_mark = now.mark[held.account.size :]
     value = value + np.bincount(now.coin_account, now.coin_quantity * coin_mark, minlength=value.size)
