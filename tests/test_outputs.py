@@ -14,6 +14,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from bad_kinds import SWEEP, good_files
+from test_bad_input import write as write_files
 
 from backtest.__main__ import main
 from backtest.cli.common.outputs import LOCK, held, outputs
@@ -104,6 +106,34 @@ def test_a_kill__of_a_command_leaves_one_whole_result_or_none(tmp_path, monkeypa
                 assert (folder / "outcomes.parquet").read_bytes() == seeds[str(seed)]
     assert step >= 6
     assert not list(folder.glob(".partial-*"))
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_a_kill__of_a_run_in_batches_loses_nothing_and_mixes_nothing(tmp_path, monkeypatch, first):
+    """At every sixth change, from each of three beginnings: the same command again completes what is there."""
+    write_files(good_files(), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    words = [*SWEEP.split(), "--batch-rows", "2"]
+    assert main([*words, "--out", "whole"]) == 0
+    whole = batched(tmp_path / "whole")
+    for step in range(2 * first, 400, 6):
+        out = f"out{step}"
+        try:
+            with killed_at(step, monkeypatch):
+                main([*words, "--out", out])
+            break
+        except Killed:
+            if (tmp_path / out / "summary.json").exists():
+                assert batched(tmp_path / out) == whole
+        assert main([*words, "--out", out]) == 0
+        assert batched(tmp_path / out) == whole
+        assert not [path for path in (tmp_path / out).rglob(".*") if path.name != LOCK]
+    assert 20 < step < 399
+
+
+def batched(folder: Path) -> dict[str, bytes]:
+    """Return the results of a run in batches."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
 
 
 def test_what_a_killed_run_left__is_removed_by_the_next(tmp_path):
