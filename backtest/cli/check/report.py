@@ -101,8 +101,8 @@ def _page(shown: Shown, points: int, share: float) -> str:
     ]
     if stages.account is not None:
         header = [name.replace("\n", " ") for name in SIDE_BY_SIDE]
-        caption = "A ? where bars leave open whether the account is liquidated"
-        block = table(caption, header, account_rows(stages.counts), left=1)
+        lead = "One account holds all trades. A ? where bars leave open whether it is liquidated."
+        block = f'<p class="lead">{lead}</p>' + table("", header, account_rows(stages.counts), left=1)
         blocks.insert(1, section("cross", "Isolated and cross margin", block))
     words = {
         "liquidated": ("Liquidated", "Certainly, whatever their bars hide.", MOST_LIQUIDATED),
@@ -151,16 +151,19 @@ def _by_venue(counts: pl.DataFrame) -> str:
 
 def _trades(rows: pl.DataFrame, kind: str) -> str:
     """Return trades as a table to sort, whose rows choose the chart."""
-    when = {"liquidated": "outcome_time", "ambiguous": "possible_time", "nearest": "closest_time"}[kind]
+    bars = {
+        "liquidated": {"outcome_time": "liquidated between", "outcome_until": "and (UTC)"},
+        "ambiguous": {"possible_time": "liquidated (UTC)"},
+        "nearest": {"closest_time": "nearest (UTC)"},
+    }[kind]
     near = kind == "nearest"
     header = [
-        "trade", "symbol", "side", "venue", "leverage", "opened (UTC)",
-        "nearest (UTC)" if near else "liquidated (UTC)", "entry", "liquidation price", "margin",
-        "margin that holds", "highest leverage", "profit", "profit in list",
+        "trade", "symbol", "side", "venue", "leverage", "opened (UTC)", *bars.values(), "entry",
+        "liquidation price", "margin", "margin that holds", "highest leverage", "profit", "profit in list",
     ]  # fmt: skip
     header += ["distance, %", "margin ratio"] if near else []
     times = [
-        [None if value is None else timestamp(value) for value in rows[name]] for name in ("entry_time", when)
+        [None if value is None else timestamp(value) for value in rows[name]] for name in ("entry_time", *bars)
     ]
     prices = [
         column(rows[name].to_list())
