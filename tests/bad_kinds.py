@@ -529,6 +529,8 @@ def grid_kinds() -> Iterator[Kind]:
         ("a name of a file with a null character", "bars.parquet", r"bars\u0000.parquet"),
         ("a whole number beyond 64 bits", "count = 10", "count = 9_223_372_036_854_775_808"),
         ("a count of zero", "count = 10", "count = 0"),
+        ("tiers of a history that no table is called", 'name = "May"', 'name = "May"\ntiers = "winter"'),
+        ("tiers of all histories that no table is called", "[grid]", 'tiers = "winter"\n[grid]'),
         ("a length of blocks that is no number", "block_days = 1", "block_days = nan"),
         ("symbols that are no text", 'bars = "bars.parquet"', 'bars = "bars.parquet"\nsymbols = [{}]'),
         ("a choice that is a list", "count = 10", 'leverage_mix = ["low"]'),

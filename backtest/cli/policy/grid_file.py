@@ -26,7 +26,7 @@ from backtest.cli.policy.grid_settlement import (
 from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules.problems import Problems
-from backtest.rules.timeline import of_symbols
+from backtest.rules.timeline import by_symbol, of_symbols
 from backtest.rules.toml_text import settings_of
 from backtest.rules.venue import Venue
 from backtest.study.policy.bands import Bands
@@ -87,7 +87,9 @@ class GridFile:
         substitutes = SAMPLE_SUBSTITUTES if "bars" not in entry and self.venue.name == "binance" else "strict"
         tiers = entry.get("tiers", self.settings.get("tiers", substitutes))
         market = read_market(options)
-        return History(name, market, Conventions(tiers=of_symbols(tiers, market.symbols)))
+        own = of_symbols(tiers, market.symbols)
+        by_symbol(own, self.venue.contracts_of(market.symbols, ()))  # refuses the name of no table
+        return History(name, market, Conventions(tiers=own))
 
     def book(self, name: str, history: History, threads: int | None) -> Book:
         """Read, draw or estimate one book in a history."""
@@ -118,7 +120,9 @@ class GridFile:
                 raise
             entry = self.settings[section].index(self._entry(section, name))
             key = KEYS.get(error.argument, error.argument)
-            raise ArgumentError(f"{section}[{entry}].{key} {error.sentence} (grid file {self.path})") from None
+            shared = key in self.settings and key not in self.settings[section][entry]
+            path = key if shared else f"{section}[{entry}].{key}"
+            raise ArgumentError(f"{path} {error.sentence} (grid file {self.path})") from None
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of the grid file and of every file it names."""
