@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from random_accounts import START, random_venue
 
-from backtest import Accounts, Market, Venue, account_prices, sweep_accounts
+from backtest import Accounts, Market, Venue, account_prices, position_prices, sweep_accounts
 from backtest.engine.accounts import nearest_roots
 from backtest.errors import ArgumentError, DataError, RulesError, TiersError
 from backtest.rules import Contract, TierTable
@@ -85,6 +85,20 @@ def test_published_cross_examples():
     # Bybit help 360039261334 (2020), inverse, cross: 10,000 USD long from 8,000 with 0.5 BTC, tick 0.5, long up
     found = account_prices(account(0.5, ("BTCUSD", "long", 8_000, 10_000)), "bybit", tiers="nearest")
     assert math.ceil(only(found, "price_below") * 2) / 2 == 5_739.5
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("included", [True, False])
+def test_inverse_position_alone__is_an_isolated_one_with_the_wallet_as_margin(side: str, included: bool):
+    venue = Venue.load("bybit").with_(margin_includes_closing_fee=included)
+    for wallet in (0.02, 0.3, 0.9):
+        found = account_prices(account(wallet, ("BTCUSD", side, 8_000, 10_000)), venue, tiers="nearest")
+        isolated = position_prices(venue, "BTCUSD", side=side, entry_price=8_000, quantity=10_000, margin=wallet)
+        assert only(found, "price_below" if side == "long" else "price_above") == pytest.approx(
+            isolated.liquidation_price, rel=1e-12
+        )
+        assert found.accounts["maintenance_margin"][0] == pytest.approx(isolated.maintenance_margin(8_000))
+        assert found.positions["bankruptcy_price_by_notional"][0] == pytest.approx(isolated.bankruptcy_price)
 
 
 def test_bankruptcy_price__shares_equity_by_notional_or_by_maintenance_margin():

@@ -31,6 +31,7 @@ CHOICES = {
     "basis": ("mark", "entry"),
     "closing_fee": ("none", "at_mark", "at_bankruptcy"),
     "trigger": ("<=", "<"),
+    "tick_rounding": ("nearest", "against_holder"),
 }
 
 
@@ -57,6 +58,9 @@ class Contract:
     margin_includes_closing_fee: bool = False  #: margins hold the closing fee that the requirement reserves
     settlement: str = ""  #: currency of margin and notional where it is not the venue's, for labels
     trigger: Literal["<=", "<"] = "<="  #: liquidated when equity is at most, or only below, the maintenance margin
+    tick: float = 0.0  #: step of the prices that the venue shows; 0: not known
+    tick_rounding: Literal["nearest", "against_holder"] = "nearest"  #: of liquidation prices shown
+    lot: float = 0.0  #: size of a contract, of which quantities are whole numbers; 0: not known
     note: str = ""
     like: str = ""  #: the symbol whose rules these are, as a substitute; empty: its own
 
@@ -133,6 +137,9 @@ class Contract:
                 "closing_fee_rate",
                 f"is {self.closing_fee_rate:g} while closing_fee is {self.closing_fee!r}: one needs the other",
             )
+        for name in ("tick", "lot"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                found.add(name, f"must be finite, zero or more, is {getattr(self, name)}")
         if self.margin_includes_closing_fee and self.closing_fee != "at_bankruptcy":
             found.add(
                 "margin_includes_closing_fee",

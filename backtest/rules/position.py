@@ -14,6 +14,7 @@ from backtest.amounts import price as written
 from backtest.kernel.types import Floats
 from backtest.rules import margin as margins
 from backtest.rules.contract import Contract
+from backtest.rules.digits import is_whole, on_tick
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 
@@ -70,6 +71,11 @@ class PositionPrices:
         found = margins.liquidation_price(self.contract, self.tier_table, leverage=self.leverage, **self.arguments)
         return float(found[0])
 
+    @property
+    def shown_liquidation_price(self) -> float:
+        """The liquidation price to the venue's digits, where its tick is known."""
+        return float(on_tick(self.contract, self.liquidation_price, self.side)[0])
+
     @cached_property
     def bankruptcy_price(self) -> float:
         """Price at which equity is zero, before any liquidation fee."""
@@ -119,6 +125,11 @@ class PositionPrices:
             problems.append(f"{self.leverage:g}x is above the limit: the venue would refuse it")
         if self.margin < self.initial_margin * (1 - ROUNDING):
             problems.append("the margin is below the initial margin: the position could not be opened")
+        if not is_whole(self.contract, self.quantity):
+            problems.append(
+                f"{self.quantity:,.10g} is no whole number of contracts of {self.contract.lot:g}: the venue would "
+                "refuse it"
+            )
         if self.liquidated_at(self.entry_price):
             problems.append("liquidated at its own entry price")
         if math.isnan(self.liquidation_price):

@@ -65,7 +65,10 @@ CHOICES = {
     "remainder": Remainder.names(),
     "release": ("pro_rata", "keep"),
 }
-CONTRACT_RULES = ("kind", "basis", "closing_fee", "closing_fee_rate", "margin_includes_closing_fee", "trigger")
+CONTRACT_RULES = (
+    "kind", "basis", "closing_fee", "closing_fee_rate", "margin_includes_closing_fee", "trigger", "tick",
+    "tick_rounding", "lot",
+)  # fmt: skip
 #: Closing fees above this share of the notional are taken for percents.
 LARGEST_FEE = 0.1
 SWITCHES = ("margin_includes_closing_fee",)

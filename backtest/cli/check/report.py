@@ -17,6 +17,7 @@ from backtest.amounts import column, duration, number, plural, timestamp
 from backtest.chart.page.page import page, section, sentences, table
 from backtest.cli.check.tables import SIDE_BY_SIDE, account_rows, cell, reasons
 from backtest.market import Market
+from backtest.rules.digits import shown_prices
 from backtest.trades.checking import Stages
 
 #: Trades with a price path: liquidated ones, ambiguous ones, the nearest of the others.
@@ -54,7 +55,11 @@ class Shown:
         for part in parts:
             offered = part.filter(pl.col("certainly_liquidated").is_not_null())
             if offered.height:
-                self._kept[part["venue"][0]] = _chosen(offered)
+                venue = next(own for own in self.stages.venues if own.name == part["venue"][0])
+                chosen = _chosen(offered)
+                self._kept[venue.name] = {
+                    kind: shown_prices(rows, venue.contract) for kind, rows in chosen.items()
+                }
             yield part
 
     def of(self, kind: str) -> pl.DataFrame:

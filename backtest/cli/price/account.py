@@ -17,6 +17,7 @@ from backtest.cli.price.account_file import AccountFile, read_account
 from backtest.engine.accounts.account_view import AccountPrices
 from backtest.engine.accounts.cross_prices import account_prices
 from backtest.errors import ArgumentError
+from backtest.rules.digits import on_tick, tick_sentence
 
 #: Options of one isolated position.
 OF_POSITION = ("side", "entry_price", "quantity", "leverage", "margin", "symbol", "table")
@@ -127,15 +128,24 @@ def liquidation_table(found: AccountPrices) -> str:
     for side in ("below", "above"):
         factor = common[f"factor_{side}"]
         header += [f"{side}", "from mark\n%"]
-        columns.append(
-            [*column(rows[f"price_{side}"].to_list()), NOTHING if factor is None else f"x {factor:.4g}"]
-        )
+        columns.append([*column(_on_ticks(found, side)), NOTHING if factor is None else f"x {factor:.4g}"])
         moves = [*rows[f"move_{side}"], None if factor is None else factor - 1]
         columns.append([NOTHING if move is None else f"{100 * move:+,.2f}" for move in moves])
         if days:
             header.append("days of\nvolatility")
             columns.append([number(value, 2) for value in (*rows[f"days_{side}"], common[f"days_{side}"])])
     return table(header, zip(*columns, strict=True))
+
+
+def _on_ticks(found: AccountPrices, side: str) -> list[float | None]:
+    """Return liquidation prices to the venue's digits: below the mark as a long's, above it as a short's."""
+    traded, sign = set(found.positions["symbol"]), 1 if side == "below" else -1
+    return [
+        price
+        if price is None or symbol not in traded
+        else float(on_tick(found.venue.contract(symbol), price, sign)[0])
+        for symbol, price in found.symbols.select("symbol", f"price_{side}").iter_rows()
+    ]
 
 
 def position_table(found: AccountPrices, currency: str) -> str:
@@ -173,6 +183,10 @@ def _basis(found: AccountPrices, options: Namespace, prices: Mapping[str, float]
         ("profit", f"{found.venue.cross.profit}: whose unrealised profit is margin"),
         ("funding", "not counted"),
     ]
+    contracts = [found.venue.contract(symbol) for symbol in found.positions["symbol"].unique(maintain_order=True)]
+    ticks = [f"{contract.symbol} {tick_sentence(contract)}" for contract in contracts if contract.tick]
+    if ticks:
+        named.append(("tick", "; ".join(ticks)))
     days = found.symbols.columns
     if "days_below" in days:
         named.append(("volatility", _volatility(options)))

@@ -14,6 +14,7 @@ from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.text import facts, table
 from backtest.errors import ArgumentError
 from backtest.rules.calculator import position_prices
+from backtest.rules.digits import tick_sentence
 from backtest.rules.position import PositionPrices
 from backtest.rules.timeline import is_in_force
 
@@ -94,7 +95,7 @@ def prices(position: PositionPrices, volatility: Volatility | None = None) -> st
     header = ["", f"price\n{quote(position.symbol, position.currency)}", "from entry\n%"]
     columns = [
         found["name"].to_list(),
-        column(found["price"].to_list()),
+        column([position.shown_liquidation_price, *found["price"].to_list()[1:]]),
         [_signed(100 * move) for move in found["move"]],
     ]
     if volatility is not None:
@@ -164,6 +165,8 @@ def _basis(position: PositionPrices, entry_time: datetime, volatility: Volatilit
         ("leverage limit", _limit(position)),
         ("takeover", _takeover(position)),
     ]
+    if position.contract.tick:
+        named.append(("tick", tick_sentence(position.contract)))
     if volatility is not None:
         named.append(
             (

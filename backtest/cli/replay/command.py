@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
 import polars as pl
 
 from backtest.amounts import amount, days, number, percentage
+from backtest.book import Book
 from backtest.cli.common import assumptions, picture, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules, read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
@@ -24,6 +26,7 @@ from backtest.cli.replay.summary import done
 from backtest.engine.conventions import Conventions
 from backtest.engine.replay.replay import Replay, replay
 from backtest.engine.sweep.sweep import tiers_used
+from backtest.rules.digits import on_tick
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 from backtest.study.fund.loss_waterfall import who_bore
@@ -63,7 +66,8 @@ def run(options: Namespace) -> None:
         paragraph(done(found, swept.currency)),
         _bearers(found, swept),
     ]
-    blocks += [trace.narrated(found.trace, swept.currency)] if options.trace is not None else []
+    if options.trace is not None:
+        blocks.append(trace.narrated(found.trace, swept.currency, _digits(options, book, venue)))
     if against is not None:
         blocks += [replay_policy.report(against, swept, options, policy)]
     else:
@@ -149,6 +153,13 @@ def _bearers(found: Replay, swept: Swept) -> str:
 def _lost(loss: float, written: str) -> str:
     """Return a loss as written, a gain marked as such."""
     return f"gained {written}" if loss < 0 else written
+
+
+def _digits(options: Namespace, book: Book, venue: Venue) -> Callable[[float], float]:
+    """Return how the venue rounds the liquidation price of the traced position, which it shows."""
+    row = book.positions.filter(pl.col("position_id") == options.trace).row(0, named=True)
+    contract, side = venue.contract(row["symbol"]), 1 if row["side"] == "long" else -1
+    return lambda price: float(on_tick(contract, price, side)[0])
 
 
 def _write(found: Replay, files: Any, traced: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -30,16 +30,17 @@ SENTENCES = {
 }
 
 
-def narrated(trace: pl.DataFrame, currency: str) -> str:
-    """Return the steps of a traced position, one sentence each."""
-    lines = [step_text(row, currency) for row in trace.head(MOST_STEPS).iter_rows(named=True)]
+def narrated(trace: pl.DataFrame, currency: str, digits: Callable[[float], float] = float) -> str:
+    """Return the steps of a traced position, one sentence each; ``digits`` rounds its liquidation price."""
+    lines = [step_text(row, currency, digits) for row in trace.head(MOST_STEPS).iter_rows(named=True)]
     more = trace.height - MOST_STEPS
     return "\n".join(["Trace", *lines, *([f"and {more:,} more steps"] if more > 0 else [])])
 
 
-def step_text(row: Mapping[str, Any], currency: str) -> str:
+def step_text(row: Mapping[str, Any], currency: str, digits: Callable[[float], float] = float) -> str:
     """Return a step as a sentence."""
-    price = "no possible price" if row["price"] is None else f"{row['price']:,.10g}"
+    rounded = digits if row["step"] == "triggered" else float
+    price = "no possible price" if row["price"] is None else f"{rounded(row['price']):,.10g}"
     quantity = f"{row['quantity']:,.6g}"
     if row["step"] == "clawed back":
         quantity = amount(row["quantity"], currency)

@@ -126,7 +126,8 @@ def _reserved(held: Positions, rules: Rulebook, wallet: Floats, coin_account: In
             "position alone (change it: venue.with_(closing_fee='none', closing_fee_rate=0, "
             "margin_includes_closing_fee=False))"
         )
-    bankrupt = np.maximum(held.cost + held.side * wallet[held.account], 0.0)
+    included = held.side * rules.rules.included_fee[held.group]
+    bankrupt = np.maximum((held.cost + held.side * wallet[held.account]) / (1 + included), 0.0)
     reserved: Floats = fee * bankrupt
     return reserved
 
