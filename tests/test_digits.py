@@ -13,7 +13,7 @@ from backtest.__main__ import main
 from backtest.cli.replay.trace import narrated
 from backtest.errors import RulesError
 from backtest.rules import Contract, TierTable
-from backtest.rules.digits import decimals, is_whole, on_tick, shown_prices
+from backtest.rules.contract import decimals, is_whole, on_tick, shown_prices
 
 TABLE = TierTable(name="own", rates=[0.005], dated="always")
 

@@ -13,8 +13,7 @@ import polars as pl
 from backtest.amounts import price as written
 from backtest.kernel.types import Floats
 from backtest.rules import margin as margins
-from backtest.rules.contract import Contract
-from backtest.rules.digits import is_whole, on_tick
+from backtest.rules.contract import Contract, is_whole, on_tick
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 

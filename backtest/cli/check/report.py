@@ -17,7 +17,7 @@ from backtest.amounts import column, duration, number, plural, timestamp
 from backtest.chart.page.page import page, section, sentences, table
 from backtest.cli.check.tables import SIDE_BY_SIDE, account_rows, cell, reasons
 from backtest.market import Market
-from backtest.rules.digits import shown_prices
+from backtest.rules.contract import shown_prices
 from backtest.trades.checking import Stages
 
 #: Trades with a price path: liquidated ones, ambiguous ones, the nearest of the others.

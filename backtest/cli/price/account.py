@@ -17,7 +17,7 @@ from backtest.cli.price.account_file import AccountFile, read_account
 from backtest.engine.accounts.account_view import AccountPrices
 from backtest.engine.accounts.cross_prices import account_prices
 from backtest.errors import ArgumentError
-from backtest.rules.digits import on_tick, tick_sentence
+from backtest.rules.contract import on_tick, tick_sentence
 
 #: Options of one isolated position.
 OF_POSITION = ("side", "entry_price", "quantity", "leverage", "margin", "symbol", "table")

@@ -14,7 +14,7 @@ from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.text import facts, table
 from backtest.errors import ArgumentError
 from backtest.rules.calculator import position_prices
-from backtest.rules.digits import tick_sentence
+from backtest.rules.contract import tick_sentence
 from backtest.rules.position import PositionPrices
 from backtest.rules.timeline import is_in_force
 

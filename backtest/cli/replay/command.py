@@ -26,7 +26,7 @@ from backtest.cli.replay.summary import done
 from backtest.engine.conventions import Conventions
 from backtest.engine.replay.replay import Replay, replay
 from backtest.engine.sweep.sweep import tiers_used
-from backtest.rules.digits import on_tick
+from backtest.rules.contract import on_tick
 from backtest.rules.procedure import Impact
 from backtest.rules.venue import Venue
 from backtest.study.fund.loss_waterfall import who_bore
@@ -157,7 +157,7 @@ def _lost(loss: float, written: str) -> str:
 
 def _digits(options: Namespace, book: Book, venue: Venue) -> Callable[[float], float]:
     """Return how the venue rounds the liquidation price of the traced position, which it shows."""
-    row = book.positions.filter(pl.col("position_id") == options.trace).row(0, named=True)
+    row = book.positions.filter(pl.col("position_id").cast(pl.String) == str(options.trace)).row(0, named=True)
     contract, side = venue.contract(row["symbol"]), 1 if row["side"] == "long" else -1
     return lambda price: float(on_tick(contract, price, side)[0])
 
