@@ -8,5 +8,6 @@ from backtest.chart.levels.heatmaps import mark_line as mark_line
 from backtest.chart.levels.level_map import before_after as before_after
 from backtest.chart.levels.level_map import liquidation_map as liquidation_map
 from backtest.chart.levels.level_map import map_figure as map_figure
+from backtest.chart.levels.pages import level_page as level_page
 from backtest.chart.levels.profiles import profile as profile
 from backtest.chart.levels.score import score_figure as score_figure

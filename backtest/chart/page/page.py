@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 
-def page(title: str, body: str, *, scripts: Sequence[str] = ()) -> str:
+def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> str:
     """Return a page with its style and scripts inside.
 
     Parameters
@@ -18,15 +18,21 @@ def page(title: str, body: str, *, scripts: Sequence[str] = ()) -> str:
         In plain text.
     body
         HTML.
-    scripts
-        Names of scripts of this package, without their ending.
+    scripts, styles
+        Names of scripts and further styles of this package, without their ending.
     """
+    dress = "".join(_file(f"{name}.css") for name in ("page", *styles))
     code = "".join(f"<script>{_file(f'{name}.js')}</script>" for name in scripts)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_file('page.css')}</style></head><body>{body}{code}</body></html>\n"
+        f"<title>{escape(title)}</title><style>{dress}</style></head><body>{body}{code}</body></html>\n"
     )
+
+
+def block(name: str) -> str:
+    """Return a block of HTML that a script of the same name fills."""
+    return _file(f"{name}.html")
 
 
 def section(name: str, title: str, content: str) -> str:

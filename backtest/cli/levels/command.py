@@ -136,9 +136,17 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
             in_base = study.swept.venue.contract(study.symbol).kind == "inverse"
             files.write_json("levels.json", heatmap_json(study.levels, study.swept.market, in_base=in_base))
             files.write_json("map.json", map_json(study.map, in_base=in_base))
+        if "html" in formats:
+            _explore(study, files)
         if "parquet" in formats:
             for name, frame in _frames(study).items():
                 frame.write_parquet(files.path(f"{name}.parquet"))
+
+
+def _explore(study: LevelStudy, files: Outputs) -> None:
+    from backtest.cli.levels import pictures
+
+    files.path("levels.html").write_text(pictures.explored(study), "utf-8")
 
 
 def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:

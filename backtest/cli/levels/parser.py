@@ -7,11 +7,11 @@ from typing import Any
 
 from backtest.cli.common import options, types
 
-FORMATS = ("png", "svg", "gif", "mp4", "json", "parquet")
+FORMATS = ("png", "svg", "html", "gif", "mp4", "json", "parquet")
 
 EPILOG = """\
-writes to DIR, in the requested formats (png, svg: charts; gif, mp4: film; json: for charting front ends;
-parquet: tables):
+writes to DIR, in the requested formats (png, svg: charts; html: the heatmap as a page to explore; gif, mp4:
+film; json: for charting front ends; parquet: tables):
   levels            heatmap: open liquidation levels by price and time
   map               liquidation map: open levels around the price at --at, by leverage
   clusters          clusters of levels at --at
@@ -23,6 +23,7 @@ parquet: tables):
 
 examples:
   backtest levels                                           May 2021 on the bundled reconstruction
+  backtest levels --formats html                            a page with hover, zoom, sides and leverage
   backtest levels --at 2021-05-19 --window 7d --look dark --size slide --formats png svg json
   backtest levels --bars bars.parquet --population open-interest --at now --window 30d --formats gif
 """

@@ -11,6 +11,7 @@ from backtest.amounts import amount, moment, percentage
 from backtest.chart.levels import figures, films
 from backtest.chart.levels.clusters import cluster_figure
 from backtest.chart.levels.level_map import map_figure
+from backtest.chart.levels.pages import level_page
 from backtest.chart.levels.score import score_figure
 from backtest.chart.style.looks import LOOKS, SIZES
 from backtest.cli.common import assumptions, picture
@@ -34,6 +35,15 @@ def heatmap(study: LevelStudy) -> Any:
         study.levels, study.bars, title=_title(study), subtitle=_open_and_triggered(study),
         clusters=study.clusters, scale=study.options.scale, maximum=study.options.maximum,
         price_unit=_quote(study), **_dress(study),
+    )  # fmt: skip
+
+
+def explored(study: LevelStudy) -> str:
+    """Return the page that explores the heatmap."""
+    return level_page(
+        study.groups, study.bars, title=_title(study), subtitle=_open_and_triggered(study),
+        clusters=study.clusters, currency=None if study.swept.synthetic else study.swept.currency,
+        look=study.options.look, notes=notes(study),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from backtest.market import Market
 from backtest.market.files import read_frame
 from backtest.study.levels.cluster_tracks import Tracks, track
 from backtest.study.levels.clusters import Crowding, clusters_at
+from backtest.study.levels.combine import levels_by_leverage
 from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.levels.evaluation.magnet_test import conclusive, magnet
 from backtest.study.levels.evaluation.scores import score
@@ -106,6 +107,12 @@ class LevelStudy:
             swept.outcomes, self.grid, half_life=self.options.half_life, unit=swept.unit, book=swept.book,
             assumptions=swept.book.assumptions, **self._book,
         )  # fmt: skip
+
+    @cached_property
+    def groups(self) -> dict[str, Levels]:
+        """The heatmap by groups of leverage."""
+        terms = {"half_life": self.options.half_life, "unit": self.swept.unit, **self._book}
+        return levels_by_leverage(self.swept.outcomes, self.grid, **terms)
 
     @cached_property
     def bars(self) -> pl.DataFrame:

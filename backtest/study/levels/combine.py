@@ -1,12 +1,14 @@
-"""Sums of level maps: one symbol on several venues, or several symbols by distance from a price."""
+"""Level maps together: of one symbol on several venues, of several symbols; and apart, by leverage."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Integers, readonly
@@ -14,14 +16,18 @@ from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import LevelGrid, column_bars, level_grid
-from backtest.study.levels.levels import Levels
+from backtest.study.levels.levels import Levels, levels
+from backtest.study.liquidations.flow import bucket_type, leverage, leverage_bucket
 from backtest.study.units import MOST_UNITS
 
-__all__ = ["combined", "relative_grids"]
+__all__ = ["combined", "levels_by_leverage", "relative_grids"]
 __dir__ = __all__.copy
 
 #: Relative difference of edges that is still rounding.
 TOLERANCE = 1e-9
+
+#: Leverages at which the groups of an explored heatmap meet.
+GROUP_EDGES = (10.0, 50.0)
 
 
 def combined(
@@ -133,3 +139,41 @@ def _require_alike(first: Levels, other: Levels, number: int) -> None:
     ):
         if one != another:
             raise ArgumentError(f"maps must have the same {name}: map 0 has {one}, map {number} has {another}")
+
+
+@checked
+def levels_by_leverage(
+    outcomes: pl.DataFrame, grid: LevelGrid, *, edges: tuple[float, ...] = GROUP_EDGES, **terms: Any
+) -> dict[str, Levels]:
+    """Return the open notional of each cell of a grid, by groups of leverage.
+
+    Parameters
+    ----------
+    outcomes, grid, **terms : as for :func:`levels`
+    edges : leverages at which a group ends and the next begins, ascending
+
+    Returns
+    -------
+    Levels by the name of their group, from the lowest leverage up; their cells add up to those of ``levels``.
+
+    Examples
+    --------
+    >>> from backtest.study.levels import levels_of, without_drift
+    >>> from backtest.study.levels.combine import levels_by_leverage
+    >>> fixed = without_drift(book, market, venue)
+    >>> groups = levels_by_leverage(fixed, grid)
+    >>> list(groups)
+    ['below 10x', '10x to 50x', '50x and more']
+    >>> bool((sum(each.long for each in groups.values()) == levels_of(book, market, venue, grid).long).all())
+    True
+    """
+    pieces = terms.pop("pieces", None)
+    names = outcomes.select(leverage_bucket(leverage(outcomes), edges)).to_series()
+    found = {}
+    for name in bucket_type(edges).categories:
+        own = names == name
+        if pieces is None:
+            found[name] = levels(outcomes.filter(own), grid, **terms)
+        else:
+            found[name] = levels(outcomes, grid, pieces=pieces.filter(own.gather(pieces["row"])), **terms)
+    return found

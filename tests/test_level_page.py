@@ -1,0 +1,154 @@
+"""The page that explores a heatmap: its cells, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import zlib
+from base64 import b64decode
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import level_cases
+import numpy as np
+import polars as pl
+import pytest
+
+from backtest import Book
+from backtest.__main__ import main
+from backtest.chart.levels import level_page
+from backtest.errors import ArgumentError
+from backtest.study.levels import clusters_at, column_bars, level_grid, levels_of, without_drift
+from backtest.study.levels.combine import levels_by_leverage
+from backtest.study.levels.levels import Levels
+
+DRIVER = (Path(__file__).parent / "data" / "drive_level_page.js").read_text("utf-8")
+
+
+def world(bins: int = 40, columns: int = 60) -> tuple[dict[str, Levels], pl.DataFrame, Levels]:
+    history, venue = level_cases.market(), level_cases.venue()
+    book = Book(level_cases.positions(history))
+    grid = level_grid(history, history.symbols[0], bins=bins, columns=columns)
+    groups = levels_by_leverage(without_drift(book, history, venue), grid)
+    return groups, column_bars(history, grid), levels_of(book, history, venue, grid)
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[dict[str, Levels], pl.DataFrame, Levels]:
+    return world()
+
+
+def data_of(html: str) -> dict[str, Any]:
+    return json.loads(re.search(r'id="levels">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
+
+
+def cells_of(data: dict[str, Any], group: int, side: int) -> np.ndarray:
+    codes = np.frombuffer(zlib.decompress(b64decode(data["cells"][group][side])), "<u2").astype(float)
+    amounts = data["least"] * np.exp((codes - 1) * np.log(data["most"] / data["least"]) / 65_534)
+    return np.where(codes > 0, amounts, 0.0).reshape(len(data["edges"]) - 1, len(data["ends"]))
+
+
+def test_groups__add_up_to_the_whole_heatmap(made):
+    groups, _, whole = made
+    assert list(groups) == ["below 10x", "10x to 50x", "50x and more"]
+    for side in ("long", "short"):
+        assert (sum(getattr(own, side) for own in groups.values()) == getattr(whole, side)).all()
+        assert all(getattr(own, side).any() for own in groups.values())
+
+
+def test_cells__are_kept_within_a_thousandth(made):
+    groups, bars, _ = made
+    data = data_of(level_page(groups, bars, title="x"))
+    for number, own in enumerate(groups.values()):
+        for place, side in enumerate(("long", "short")):
+            np.testing.assert_allclose(cells_of(data, number, place), own.amounts(side), rtol=1e-3)
+    assert data["ends"] == next(iter(groups.values())).grid.ends.tolist()
+    assert data["close"] == pytest.approx(bars["close"].to_list(), rel=1e-8)
+
+
+def test_a_page__asks_nothing_of_the_network_and_ends_no_script_early(made):
+    groups, bars, _ = made
+    html = level_page(groups, bars, title="</script><b>", notes=["<i>assumed</i>"])
+    assert "http" not in html
+    assert "<b>" not in html
+    assert "&lt;i&gt;assumed" in html
+
+
+def test_a_large_page__shows_fewer_columns_and_says_so(made, monkeypatch):
+    groups, bars, _ = made
+    monkeypatch.setattr("backtest.chart.levels.pages.LARGEST", 500)
+    html = level_page(groups, bars, title="x")
+    data = data_of(html)
+    assert len(data["ends"]) < bars.height
+    assert data["ends"][-1] == next(iter(groups.values())).grid.ends[-1]
+    assert re.search(r"every \d columns are shown as one", html)
+    np.testing.assert_allclose(cells_of(data, 0, 0)[:, -1], next(iter(groups.values())).at(-1, "long"), rtol=1e-3)
+
+
+def test_mistakes__are_one_line(made):
+    groups, bars, _ = made
+    other = world(bins=20)[0]["below 10x"]
+    for given, line in (
+        (({}, bars), "groups must hold levels of at least one group"),
+        ((groups | {"more": other}, bars), "groups must lie on one grid"),
+        ((groups, bars.head(3)), "bars must be one a column of the grid, 60: there are 3"),
+    ):
+        with pytest.raises(ArgumentError, match=line):
+            level_page(*given, title="x")
+    with pytest.raises(ArgumentError, match="look must be one of light, dark"):
+        level_page(groups, bars, title="x", look="sepia")
+
+
+def driven(html: str, folder: Path, size: str = "1440,900") -> dict[str, Any]:
+    """Return what a browser found that moves about in a page."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip("there is no chromium here")
+    catcher = "<script>window.failures = []; addEventListener('error', e => failures.push(e.message));</script>"
+    page = folder / "page.html"
+    page.write_text(
+        html.replace("<main>", f"{catcher}<main>", 1).replace("</body>", f"<script>{DRIVER}</script></body>"),
+        "utf-8",
+    )
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}"]
+    flags += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom"]
+    shown = subprocess.run(
+        [browser, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = re.search(r'<pre id="found">(.*?)</pre>', shown.stdout, re.DOTALL)
+    assert found, shown.stdout[-500:]
+    return json.loads(unescape(found[1]))
+
+
+@pytest.mark.parametrize("size", ["1440,900", "500,844"])
+def test_in_a_browser__what_is_pointed_at_is_the_frame_s(made, tmp_path, size):
+    groups, bars, whole = made
+    history = level_cases.market()
+    clusters = clusters_at(whole, history)
+    found = driven(level_page(groups, bars, title="Levels", clusters=clusters, currency="USDT"), tmp_path, size)
+    assert found["failures"] == []
+    assert len(found["hovers"]) == 10
+    for each in found["hovers"]:
+        for side in ("long", "short"):
+            expected = whole.at(each["column"], side)[each["bin"]]
+            assert each[side] == pytest.approx(expected, rel=1e-3)
+    sums = {side: whole.amounts(side).sum() for side in ("long", "short")}
+    low = {side: groups["below 10x"].amounts(side).sum() for side in ("long", "short")}
+    assert found["whole"] == pytest.approx(sums["long"] + sums["short"], rel=1e-3)
+    assert found["without_longs"] == pytest.approx(sums["short"], rel=1e-3)
+    assert found["without_lowest"] == pytest.approx(sum(sums.values()) - sum(low.values()), rel=1e-3)
+    assert found["zoomed"] < found["columns"] == found["home"]
+    assert found["hash"].startswith("#")
+    assert found["rows"] == clusters.height
+    assert "from the mark" in found["reading"]
+
+
+def test_the_command__writes_the_page(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["levels", "--count", "2000", "--formats", "html", "--out", str(out)]) == 0
+    assert "levels.html" in capsys.readouterr().out
+    assert data_of((out / "levels.html").read_text("utf-8"))["money"] is None  # synthetic: shares
