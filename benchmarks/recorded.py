@@ -1,4 +1,4 @@
-"""The open-interest book against recorded daily liquidations, beside what prices and volume alone tell.
+"""Estimated books against recorded daily liquidations, beside what the same hourly prices and volume tell alone.
 
 ``python benchmarks/recorded.py ../shared/data`` needs hourly marks, hourly volume, funding, daily open interest
 and daily recorded liquidations of one venue, which are not part of the project; ``--write`` puts the tables into
@@ -37,7 +37,9 @@ MIXES = {
     "lower": {2.0: 0.5, 3.0: 0.3, 5.0: 0.15, 10.0: 0.05},
     "higher": {5.0: 0.3, 10.0: 0.3, 20.0: 0.2, 50.0: 0.15, 100.0: 0.05},
 }
-PLAIN = ("volume", "open_to_low", "product")
+SIDES = ("long", "short")
+PLAIN = ("volume", "move", "product", "hourly_product")
+BOOKS = ("interest", "volume_book")
 BLOCKS = (timedelta(days=7), timedelta(days=14))
 BILLION = 1e9
 
@@ -78,21 +80,35 @@ def by_day(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def estimated(market: Market, turnover: float = TURNOVER, mix: str = "default") -> pl.DataFrame:
-    """Return what the book behind the open interest loses each day."""
+def estimated(
+    market: Market, turnover: float = TURNOVER, mix: str = "default", of: str = "interest"
+) -> pl.DataFrame:
+    """Return what the book behind open interest, or behind volume, loses each day."""
     venue = Venue.load("binance")
-    stood = population.from_open_interest(
-        market, venue, turnover=turnover, leverage_mix=MIXES[mix], tiers="nearest"
-    )
+    if of == "interest":
+        stood = population.from_open_interest(
+            market, venue, turnover=turnover, leverage_mix=MIXES[mix], tiers="nearest"
+        )
+    else:
+        stood = population.from_volume(market, venue, leverage_mix=MIXES[mix], tiers="nearest")
     outcomes = sweep(stood.book, market, venue, tiers="nearest")
     daily = flow.by_interval(outcomes, start=START, end=END, every="1d")
     return daily.with_columns(date=pl.col("time").dt.strftime("%Y-%m-%d"))
 
 
 def plain(bars: pl.DataFrame) -> pl.DataFrame:
-    """Return what prices and volume alone say of each day."""
-    traded, fall = pl.col("volume") * pl.col("close"), 1 - pl.col("low") / pl.col("open")
-    return by_day(bars).with_columns(volume=traded, open_to_low=fall, product=traded * fall)
+    """Return what prices and volume alone say of each day and side; hourly, as the books see the hours too."""
+    traded = pl.col("volume") * pl.col("close")
+    moves = {"long": 1 - pl.col("low") / pl.col("open"), "short": pl.col("high") / pl.col("open") - 1}
+    hours = bars.group_by_dynamic("time", every="1d").agg(
+        (traded * move).sum().alias(f"{side}_hourly_product") for side, move in moves.items()
+    )
+    days = by_day(bars)
+    for side, move in moves.items():
+        days = days.with_columns(
+            traded.alias(f"{side}_volume"), move.alias(f"{side}_move"), (traded * move).alias(f"{side}_product")
+        )
+    return days.join(hours, on="time")
 
 
 def rank_correlation(one: str, other: str = "long_usd") -> Callable[[pl.DataFrame], float]:
@@ -106,25 +122,25 @@ def top_ten(days: pl.DataFrame, one: str, other: str) -> int:
     return len(first & second)
 
 
-def bench_ranks(days: pl.DataFrame, length: timedelta) -> Table:
+def bench_ranks(days: pl.DataFrame, length: timedelta, side: str) -> Table:
     """Return how well each predictor ranks the recorded days, with bands from blocks of some length."""
     plan = resampling(days["time"], seed=1, length=length)
     about = (
-        f"{days.height} days from {FIRST_DAY} to {LAST_DAY}, liquidated BTC longs of one venue; 95 % bands, the "
-        f"paired one over the same drawn blocks; {plan.weights.size} blocks."
+        f"{days.height} days from {FIRST_DAY} to {LAST_DAY}, liquidated {side}s of BTC on one venue; 95 % bands, "
+        f"the paired ones over the same drawn blocks; {plan.weights.size} blocks."
     )
     table = Table(
-        f"Recorded liquidations, blocks of {length.days} days",
+        f"Recorded liquidations of {side}s, blocks of {length.days} days",
         "predictor", "rank correlation", "band", "heaviest ten shared", about=about,
     )  # fmt: skip
-    values = {}
-    for name in (*PLAIN, "long_notional"):
-        values[name] = plan.of_frame(days, rank_correlation(name), time="time")
-        table.add(name, *_told(plan.band(values[name])), top_ten(days, "long_usd", name))
+    values, recorded = {}, f"{side}_usd"
+    for name in (*PLAIN, *BOOKS):
+        own = f"{side}_{name}"
+        values[name] = plan.of_frame(days, rank_correlation(own, recorded), time="time")
+        table.add(name, *_told(plan.band(values[name])), top_ten(days, recorded, own))
     best = max(PLAIN, key=lambda name: values[name][0])
-    table.add(f"improvement over {best}", *_told(plan.band(values["long_notional"] - values[best])), "")
-    shorts = plan.of_frame(days, rank_correlation("short_notional", "short_usd"), time="time")
-    table.add("shorts", *_told(plan.band(shorts)), top_ten(days, "short_usd", "short_notional"))
+    for name in BOOKS:
+        table.add(f"{name} over {best}", *_told(plan.band(values[name] - values[best])), "")
     return table
 
 
@@ -157,10 +173,17 @@ def main() -> None:
     recorded = pl.read_csv(asked.folder / "liquidations_daily_binance_btc.csv", comment_prefix="#").filter(
         pl.col("date").is_between(pl.lit(FIRST_DAY), pl.lit(LAST_DAY))
     )
-    model = estimated(market).select("date", "long_notional", "short_notional")
-    days = recorded.join(plain(market.bars), on="date").join(model, on="date").sort("time")
-    found = [bench_ranks(days, length) for length in BLOCKS]
-    for name, one, other in (("recorded", "long_usd", "short_usd"), ("model", "long_notional", "short_notional")):
+    days = recorded.join(plain(market.bars), on="date").sort("time")
+    for book in BOOKS:
+        own = estimated(market, of=book).select(
+            "date", *(pl.col(f"{side}_notional").alias(f"{side}_{book}") for side in SIDES)
+        )
+        days = days.join(own, on="date", maintain_order="left")
+    found = [bench_ranks(days, length, side) for side in SIDES for length in BLOCKS]
+    for name, one, other in (
+        ("recorded", "long_usd", "short_usd"),
+        *((b, f"long_{b}", f"short_{b}") for b in BOOKS),
+    ):
         longs, shorts = days[one].sum(), days[other].sum()
         print(f"long share of notional, {name}: {longs / (longs + shorts):.3f}")
     found += [bench_readings(asked.folder, recorded), bench_assumptions(market, recorded)]
