@@ -35,7 +35,7 @@ OFFERED = {
         "FundSize PooledFunds cover drawdown fund_adequacy fund_flow fund_size pooled_funds symbol_flows who_bore"
     ),
     "backtest.study.holders": (
-        "account_path alerts hedges nearness options precautions replay_alerts sweep_with_top_ups"
+        "account_path adl_queue alerts hedges nearness options precautions replay_alerts sweep_with_top_ups"
     ),
     "backtest.study.leverage": "curve growth_optimal returns",
     "backtest.study.levels": (

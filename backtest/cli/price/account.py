@@ -20,7 +20,7 @@ from backtest.errors import ArgumentError
 from backtest.rules.contract import on_tick, tick_sentence
 
 #: Options of one isolated position.
-OF_POSITION = ("side", "entry_price", "quantity", "leverage", "margin", "symbol", "table")
+OF_POSITION = ("side", "entry_price", "quantity", "leverage", "margin", "symbol", "table", "positions")
 
 #: Words of a leg on the command line; a leverage may follow.
 LEG = ("symbol", "side", "quantity", "entry_price")
@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
         held = tuple(dict.fromkeys([*accounts.symbols, *accounts.coins]))
         closes, volatility = closes_and_volatility(options.bars, held, end=options.at, window=options.window)
         prices = closes | prices
-    prices |= dict(_mark(*each) for each in options.mark or ())
+    prices |= dict(read_mark(*each) for each in options.mark or ())
     found = account_prices(
         accounts,
         venue,
@@ -95,7 +95,8 @@ def _leg(words: list[str]) -> dict[str, Any]:
     }
 
 
-def _mark(symbol: str, text: str) -> tuple[str, float]:
+def read_mark(symbol: str, text: str) -> tuple[str, float]:
+    """Return a symbol and its mark price."""
     try:
         return symbol, float(text)
     except ValueError:

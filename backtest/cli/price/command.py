@@ -54,7 +54,12 @@ def _run_position(options: Namespace) -> None:
         found = daily_volatility(options.bars, position.contract.symbol, end=options.at, window=options.window)
     print(_title(position))
     print(f"\n{prices(position, found)}")
-    print(f"\n{facts(_basis(position, entry_time, found), indent='')}")
+    named = _basis(position, entry_time, found)
+    if options.positions is not None:
+        from backtest.cli.price.queue import place
+
+        named.append(("ADL queue", place(options, position, entry_time)))
+    print(f"\n{facts(named, indent='')}")
     if options.table is not None:
         print(f"\n{way_to_liquidation(position, options.table)}")
 
@@ -65,7 +70,7 @@ def _require_position(options: Namespace) -> None:
     if needed:
         listed = ", ".join(f"--{name.replace('_', '-')}" for name in needed)
         raise ArgumentError(f"the following arguments are required: {listed} (see backtest price --help)")
-    for name in ("wallet", "mark"):
+    for name in ("wallet", *(("mark",) if options.positions is None else ())):
         if getattr(options, name) is not None:
             raise ArgumentError("is for an account in cross margin: give --account or --leg", argument=name)
 

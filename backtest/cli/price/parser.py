@@ -29,6 +29,12 @@ def add_price(commands: Any) -> None:
         help="also print unrealised result, balance, margin ratio and status at these prices (default: between "
         "entry and liquidation price)",
     )
+    more.add_argument(
+        "--positions",
+        type=Path,
+        metavar="FILE",
+        help="open positions of others: adds the place in the queue of auto-deleveraging (ADL) at the --mark",
+    )
     more.add_argument("--bars", type=Path, metavar="FILE", help="prices; adds the distance in days of volatility")
     more.add_argument(
         "--at", type=types.time, metavar="TIME", help="end of the volatility window (default: the last bar)"

@@ -5,4 +5,5 @@ from backtest.study.holders import hedges as hedges
 from backtest.study.holders import options as options
 from backtest.study.holders import precautions as precautions
 from backtest.study.holders.account_paths import account_path as account_path
+from backtest.study.holders.deleveraging import adl_queue as adl_queue
 from backtest.study.holders.open_positions import nearness as nearness
