@@ -58,6 +58,10 @@ def test_read_positions__knows_ccxt_s_and_hyperliquid_s(tmp_path: Path) -> None:
 def test_read_positions__refuses_trades_and_nothing() -> None:
     with pytest.raises(DataError, match="positions holds no open position"):
         trades.read_positions([CCXT | {"contracts": 0.0}])
+    with pytest.raises(DataError, match=r"entry_price must be above zero: 1 of 1 .*symbol='BTC/USDT:USDT'"):
+        trades.read_positions([CCXT | {"entryPrice": None}])
+    with pytest.raises(DataError, match="leverage must be above zero"):
+        trades.read_positions([CCXT | {"leverage": -1}])
     with pytest.raises(DataError, match="holds no open positions: ccxt's, Hyperliquid's or your own"):
         trades.read_positions({"time": ["2021-05-19"], "side": ["buy"], "price": [1.0], "quantity": [1.0]})
 

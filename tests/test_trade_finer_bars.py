@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from backtest import Market, trades
 from backtest.__main__ import main
+from backtest.errors import DataError
 from backtest.market import sample
 
 DECIDED = ["certainly_liquidated", "possibly_liquidated", "outcome"]
@@ -81,6 +83,23 @@ def test_finer_bars__that_do_not_fill_a_window_decide_nothing(minutes: Market) -
     assert found.windows["start"][0] == start
 
 
+def test_finer_bars__of_other_prices_are_refused(minutes: Market) -> None:
+    given = trades.read(random_trades(minutes, 0))
+    prices = ["open", "high", "low", "close"]
+    other = Market(minutes.bars.select("symbol", "time", *(pl.col(name) * 1.02 for name in prices)))
+    with pytest.raises(
+        DataError, match=r"finer must be of the same prices: half of the .* finer bars .* 2 % or more"
+    ):
+        trades.check(given, minutes.resample("1h"), venues=["binance"], leverages=[40], finer=other)
+
+
+def test_finer_bars__of_other_symbols_are_refused(minutes: Market) -> None:
+    given = trades.read(random_trades(minutes, 0))
+    other = Market(minutes.bars.with_columns(symbol=pl.lit("ETHUSDT")))
+    with pytest.raises(DataError, match="finer has none of the symbols BTCUSDT: there are ETHUSDT"):
+        trades.check(given, minutes.resample("1h"), venues=["binance"], leverages=[40], finer=other)
+
+
 def test_finer_bars__of_a_trade_that_was_added_to_include_the_bar_of_the_addition(minutes: Market) -> None:
     hours = minutes.resample("1h")
     bars = minutes.bars
@@ -114,7 +133,8 @@ def test_check__refines_from_a_file_and_lists_the_windows(minutes: Market, tmp_p
     windows = pl.read_csv(tmp_path / "out" / "windows.csv")
     assert windows.columns == ["price_venue", "symbol", "start", "end", "trades"]
     assert windows.height
-    capsys.readouterr()
+    assert main([*asked, "--refine", str(tmp_path / "absent.parquet"), "--out", str(tmp_path / "b")]) == 2
+    assert re.search(r"error: bars file .*absent\.parquet does not exist\n$", capsys.readouterr().err)
     assert main([*asked, "--refine", str(tmp_path / "minutes.parquet"), "--out", str(tmp_path / "out")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "hung on the inside of bars of 1 h, bars of 1 min decided" in said

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.amounts import duration, moment, plural
+from backtest.amounts import duration, moment, percent, plural
+from backtest.errors import DataError
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.schemas.frames import Time
-from backtest.trades.placement import Placed
+from backtest.trades.placement import TOO_FAR, Placed
 from backtest.trades.symbols import same
 
 ONE_MINUTE = 60_000
@@ -100,6 +101,9 @@ def covered(windows: pl.DataFrame, finer: Market) -> pl.Series:
 def spelled_as(finer: Market, market: Market) -> Market:
     """Return finer bars under the symbols of a market; symbols that it does not have are left out."""
     names = {found[0]: symbol for symbol in market.symbols if (found := same(symbol, finer.symbols))}
+    if not names:
+        theirs, ours = ", ".join(finer.symbols), ", ".join(market.symbols)
+        raise DataError(f"has none of the symbols {ours}: there are {theirs}", argument="finer")
     bars = finer.bars.filter(pl.col("symbol").is_in(list(names)))
     renamed = bars.with_columns(pl.col("symbol").replace(names))
     return Market(renamed, market.funding, description=finer.description)
@@ -144,6 +148,26 @@ def within(finer: Market, windows: pl.DataFrame, market: Market) -> Market:
     )
 
 
+def require_same_prices(finer: Market, market: Market) -> None:
+    """Refuse finer bars that do not open where the bars do that they are parts of.
+
+    Raises
+    ------
+    DataError
+        Where half of them open so far from there that they are of another market.
+    """
+    both = finer.bars.select("symbol", "time", own="open").join(
+        market.bars.select("symbol", "time", "open"), on=["symbol", "time"]
+    )
+    distance = both.select((pl.col("own") / pl.col("open") - 1).abs().median()).item()
+    if distance is not None and distance > TOO_FAR:
+        raise DataError(
+            f"must be of the same prices: half of the {both.height:,} finer bars that open with another open "
+            f"{percent(distance)} or more from it",
+            argument="finer",
+        )
+
+
 def _split(name: str) -> tuple[str, str]:
     return name, next(part for part in PARTS if name.endswith(part))
 
@@ -172,6 +196,8 @@ class Questions:
     def __init__(self, placed: Placed, market: Market, finer: Market | None) -> None:
         self.placed, self.market = placed, market
         self.finer = None if finer is None else spelled_as(finer, market)
+        if self.finer is not None:
+            require_same_prices(self.finer, market)
         self.asked: dict[int, bool] = {}  #: trades, and whether finer bars decided each
         self._windows: list[pl.DataFrame] = []
 

@@ -11,6 +11,7 @@ import polars as pl
 from backtest.errors import DataError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
+from backtest.schemas.validation import offence
 from backtest.trades.files import read_rows
 from backtest.trades.formats import ccxt, hyperliquid
 from backtest.trades.formats.known import format_of
@@ -79,6 +80,11 @@ def read_positions(path_or_frame: Any, *, source: str | None = None) -> pl.DataF
     found = found.filter(pl.col("quantity") > 0)
     if found.is_empty():
         raise DataError(f"{where} holds no open position")
+    for column in ("entry_price", "leverage", "margin", "mark_price"):
+        bad = ~((pl.col(column) > 0) & pl.col(column).is_finite())
+        bad = bad.fill_null(column == "entry_price")
+        if found.select(bad.any()).item():
+            raise DataError(offence(found, where, f"{column} must be above zero", bad, ("symbol", column)))
     return found
 
 

@@ -65,7 +65,11 @@ def is_archive(path: Path) -> bool:
 def finer_bars(options: Namespace, windows: pl.DataFrame) -> Market | None:
     """Return the finer bars that are asked for: a file's, or an archive's of the days that windows lie in."""
     path = options.refine
-    if path is None or windows.is_empty():
+    if path is None:
+        return None
+    if not (is_archive(path) or path.is_file()):
+        raise DataError(f"bars file {path} does not exist")
+    if windows.is_empty():
         return None
     if not is_archive(path):
         return load(path)
