@@ -373,7 +373,7 @@ def test_check__an_exit_price_liquidates_only_where_traded_prices_trigger(trigge
         assert row["margin_that_holds"] == pytest.approx(2_500 + 0.005 * 37_500)
         assert (row["outcome_time"], row["outcome_until"]) == (at(2), at(3))
     else:
-        assert row["outcome_until"] == at(2.5)
+        assert (row["outcome_until"], row["possible_time"]) == (at(2.5), at(2.5))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -398,3 +398,27 @@ def test_check__the_margin_ratio_of_changed_trades_is_that_of_the_closed_form(se
         )
         assert both.height > 5
         np.testing.assert_allclose(both["slow"].to_numpy(), both["quick"].to_numpy(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("wick", "certain", "possible"), [(2.5, True, True), (3.5, False, True), (4.25, False, False)]
+)
+def test_check__a_fill_somewhere_inside_its_stamped_bar_has_a_shortest_and_a_longest_life(
+    wick: float, certain: bool, possible: bool
+) -> None:
+    minutes = [minute / 60 for minute in range(360)]
+    market = Market(
+        {
+            "symbol": "BTCUSDT", "time": [at(hour) for hour in minutes], "open": 40_000.0, "high": 40_000.0,
+            "low": [36_000.0 if hour == wick else 40_000.0 for hour in minutes], "close": 40_000.0,
+        }
+    )  # fmt: skip
+    rows = {
+        "symbol": "BTCUSDT", "side": "long", "quantity": 1.0, "entry_time": [at(1)], "entry_price": 40_000.0,
+        "exit_time": [at(3)], "exit_price": 39_500.0,
+    }  # fmt: skip
+    found = trades.check(trades.read(rows, fills_at="open"), market, venues=[FLAT], leverages=[20])
+    row = found.rows.row(0, named=True)
+    assert (row["certainly_liquidated"], row["possibly_liquidated"]) == (certain, possible)
+    assert row["possible_time"] == (at(wick) if possible and not certain else None)
+    assert row["outcome"] == ("liquidated" if certain else "exited")

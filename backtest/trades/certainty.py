@@ -77,7 +77,10 @@ def _with_possible(rows: pl.DataFrame, swept: Sweep) -> pl.DataFrame:
     beyond = (side * (pl.col("exit_price") - pl.col("liquidation_price")) <= 0).fill_null(False)
     after_all = pl.col("possible_after_all").fill_null(False)
     might = pl.col("certain") | pl.col("possible") | after_all | (beyond & ~pl.col("rejected"))
-    return rows.join(nothing, on="row", how="left", maintain_order="left").with_columns(possible=might)
+    at_exit = pl.when(beyond & ~pl.col("certain") & ~pl.col("rejected")).then("exit_time")
+    return rows.join(nothing, on="row", how="left", maintain_order="left").with_columns(
+        possible=might, possible_time=pl.coalesce("possible_time", at_exit)
+    )
 
 
 def _named(rows: pl.DataFrame) -> pl.DataFrame:
