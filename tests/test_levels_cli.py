@@ -100,7 +100,7 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
     assert summary["arguments"]["caption"] == "mine"
     printed = capsys.readouterr().out
     for part in (
-        "estimated from open interest",
+        "estimated from volume",
         "Clusters within 25 % of the price, 2021-05-22",
         "and their outcome",
         "Magnet test",
@@ -169,7 +169,7 @@ def test_window__is_told_as_far_as_the_bars_go(tmp_path, capsys, monkeypatch, ba
     ("window", "sentence"),
     [
         ("4d", "Magnet test left out: fewer than 30 pairs, or pairs on fewer than 5 days."),
-        ("9d", "comparisons are left out: fewer than 30 pairs, or pairs on fewer than 5 days."),
+        ("7d", "comparisons are left out: fewer than 30 pairs, or pairs on fewer than 5 days."),
     ],
 )
 def test_magnet_test__of_few_pairs_is_left_out(tmp_path, capsys, bars_file, window, sentence):
@@ -178,7 +178,7 @@ def test_magnet_test__of_few_pairs_is_left_out(tmp_path, capsys, bars_file, wind
     found = pl.read_parquet(out / "magnet.parquet")
     enough = found.filter(pl.col("pairs") >= 30, pl.col("blocks_held") >= 5)
     assert enough.height < found.height
-    assert (out / "score.png").exists() == (enough.height > 0) == (window == "9d")
+    assert (out / "score.png").exists() == (enough.height > 0) == (window == "7d")
     printed = capsys.readouterr().out
     assert sentence in " ".join(printed.split())
     rows = [line for line in printed.splitlines() if line.startswith(("mirror ", "other_times "))]

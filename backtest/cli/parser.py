@@ -31,7 +31,7 @@ examples:
   backtest venues binance            every rule of one venue with its source, and what is not known
   backtest fetch binance --symbol BTCUSDT --from 2021-05-10 --until 2021-05-26 --out may
   backtest replay --venue mexc --symbol BTCUSDT --tiers nearest --fund 1e6
-  backtest levels --bars bars.parquet --population open-interest --at now --window 7d --formats png json
+  backtest levels --bars bars.parquet --population volume --at now --window 7d --formats png json
 
 Bars, funding and positions are Parquet or CSV files; `backtest sweep --help` lists their columns.
 """

@@ -82,10 +82,10 @@ def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
 
 
 def _choose_population(options: Namespace, market: Market) -> None:
-    """Estimate the book from open interest where the bars have it and no option says otherwise."""
+    """Estimate the book from volume where the bars have it and no option says otherwise."""
     asked = (options.positions, options.population, options.count, options.seed, options.leverage_mix)
-    if all(each is None for each in asked) and {"open_interest", "volume"} <= set(market.bars.columns):
-        options.population = "open-interest"
+    if all(each is None for each in asked) and "volume" in market.bars.columns:
+        options.population = "volume"
 
 
 def _assumed(study: LevelStudy) -> str:

@@ -25,7 +25,7 @@ examples:
   backtest levels                                           May 2021 on the bundled reconstruction
   backtest levels --formats html                            a page with hover, zoom, sides and leverage
   backtest levels --at 2021-05-19 --window 7d --look dark --size slide --formats png svg json
-  backtest levels --bars bars.parquet --population open-interest --at now --window 30d --formats gif
+  backtest levels --bars bars.parquet --population volume --at now --window 30d --formats gif
 """
 
 
@@ -41,7 +41,7 @@ def add_levels(commands: Any) -> None:
     )
     options.add_market(parser)
     options.add_book(parser)
-    options.add_estimated(parser, default="default, unless the bars have both open_interest and volume")
+    options.add_estimated(parser, default="default, unless the bars have volume")
     rules = parser.add_argument_group("rules")
     options.add_venue(rules, default="binance")
     rules.add_argument(
