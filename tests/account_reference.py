@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
-from reference import History, in_milliseconds, rows_of, source_of, table_for, tier_of
+from segment_reference import History, in_milliseconds, rows_of, source_of, table_for, tier_of
 
 from backtest.schemas.frames import ACCOUNT_OUTCOME_COLUMNS, LEG_OUTCOME_COLUMNS
 

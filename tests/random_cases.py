@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from reference import effective_times
+from segment_reference import effective_times
 
 from backtest.rules.contract import Contract
 from backtest.rules.margin import initial_margin

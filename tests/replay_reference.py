@@ -14,11 +14,10 @@ from fractions import Fraction
 from typing import Any
 
 import polars as pl
-from reference import (
-    Hidden,
+from reference import Hidden, Life, Rules
+from replay_edge_reference import Edges, scaled
+from segment_reference import (
     History,
-    Life,
-    Rules,
     Segment,
     changes_of,
     first_segment,
@@ -27,7 +26,6 @@ from reference import (
     rows_of,
     table_for,
 )
-from replay_edge_reference import Edges, scaled
 
 Row = dict[str, Any]
 

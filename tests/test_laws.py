@@ -32,7 +32,7 @@ from random_cases import (
     random_entries,
     with_ids,
 )
-from reference import interval_of
+from segment_reference import interval_of
 from test_sweep_reference import swept
 
 from backtest.engine.notional import completed
