@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.market.market import Market
-from backtest.study.liquidations.flow import in_units, leverage, leverage_bucket
+from backtest.study.liquidations.exact_sums import in_units
+from backtest.study.liquidations.flow import leverage, leverage_bucket
 from backtest.study.partial_sums.outcomes import HOUR, KEYS, SUMS, condense_lives
 from backtest.study.survival import survival
 

@@ -15,7 +15,7 @@ from scale_cases import BARS, SYMBOLS, made_market, made_positions, made_venue, 
 from backtest import Book, Market, sweep
 from backtest.errors import DataError
 from backtest.schemas.frames import Outcome, Side
-from backtest.study.liquidations.flow import LEVERAGE_EDGES
+from backtest.study.liquidations.grouping import LEVERAGE_EDGES
 from backtest.study.partial_sums import arrays
 from backtest.study.partial_sums.outcomes import condense, condense_ends
 

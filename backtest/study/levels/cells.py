@@ -16,7 +16,7 @@ from backtest.schemas.arguments import checked
 from backtest.study.levels.decay import level_decay
 from backtest.study.levels.grid import LevelGrid
 from backtest.study.levels.open_levels import Measure, amount_at, require_measured
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.units import MOST_UNITS
 
 SIDES = ("long", "short")

@@ -27,7 +27,7 @@ from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import LevelGrid, column_bars
 from backtest.study.levels.levels import Levels
 from backtest.study.levels.open_levels import Measure, open_levels_at
-from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket
+from backtest.study.liquidations.grouping import LEVERAGE_EDGES, leverage, leverage_bucket
 
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)

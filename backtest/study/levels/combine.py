@@ -17,7 +17,7 @@ from backtest.schemas.arguments import checked
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.grid import LevelGrid, column_bars, level_grid
 from backtest.study.levels.levels import Levels, levels
-from backtest.study.liquidations.flow import bucket_type, leverage, leverage_bucket
+from backtest.study.liquidations.grouping import bucket_type, leverage, leverage_bucket
 from backtest.study.units import MOST_UNITS
 
 __all__ = ["combined", "levels_by_leverage", "relative_grids"]

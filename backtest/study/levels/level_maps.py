@@ -18,7 +18,7 @@ from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
 from backtest.study.levels.levels import unit_of
 from backtest.study.levels.open_levels import open_levels_at
-from backtest.study.liquidations.flow import LEVERAGE_EDGES, leverage, leverage_bucket
+from backtest.study.liquidations.grouping import LEVERAGE_EDGES, leverage, leverage_bucket
 from backtest.study.units import countable, in_currency, total, whole_units
 
 

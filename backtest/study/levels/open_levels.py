@@ -12,7 +12,7 @@ from backtest.engine.sweep.surviving_weight import surviving_weight
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.study.liquidations.flow import require, weight
+from backtest.study.liquidations.exact_sums import require, weight
 
 Measure = Literal["notional", "quantity"]
 

@@ -33,7 +33,7 @@ from backtest.errors import ArgumentError
 from backtest.kernel.study import feed
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.units import WEIGHT_UNIT, in_currency, total, whole_units
 
 __all__ = [

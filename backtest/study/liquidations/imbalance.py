@@ -9,7 +9,8 @@ import polars as pl
 
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import interval, require, weight
+from backtest.study.liquidations.exact_sums import require, weight
+from backtest.study.liquidations.grouping import interval
 from backtest.study.units import in_currency, total, whole_units
 
 __all__ = ["autocorrelation", "by_interval", "forced_share", "imbalance"]

@@ -16,7 +16,8 @@ from backtest.kernel.study import sums
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
 from backtest.schemas.frames import Side
-from backtest.study.liquidations.flow import LEVERAGE_EDGES, bucket_type, require
+from backtest.study.liquidations.exact_sums import require
+from backtest.study.liquidations.grouping import LEVERAGE_EDGES, bucket_type
 
 #: Groups there is room for at first; four times as many whenever they do not suffice.
 FIRST_ROOM = 4_096

@@ -16,7 +16,8 @@ import polars as pl
 from backtest.engine.columns import categories, numbers, times, where
 from backtest.kernel.study import sums
 from backtest.market.market import Market
-from backtest.study.liquidations.flow import leverage, leverage_bucket, weight
+from backtest.study.liquidations.exact_sums import weight
+from backtest.study.liquidations.grouping import leverage, leverage_bucket
 from backtest.study.partial_sums.arrays import (
     EDGES,
     FLAGS,

@@ -11,7 +11,7 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.kernel.types import Integers
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.policy.settlement import Run
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, blocks, drawn_sums, resampling
 from backtest.study.units import WEIGHT_UNIT, countable, total, whole_units

@@ -27,7 +27,7 @@ from backtest.errors import DataError
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.policy.bands import Bands, share_bands
 from backtest.study.policy.grid import KEYS, Grid, History, Intended, Rules
 from backtest.study.policy.responses import binds, restricted, under_cap

@@ -35,7 +35,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import Time
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.units import countable, whole_units
 
 #: Procedures every settlement has: positions are fully closed at once, without ADL.

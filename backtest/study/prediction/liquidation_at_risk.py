@@ -18,7 +18,8 @@ from backtest.engine.notional import notional_at
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import OPENED
-from backtest.study.liquidations.flow import PARTS, require, weight
+from backtest.study.liquidations.exact_sums import require, weight
+from backtest.study.liquidations.flow import PARTS
 from backtest.study.liquidations.imbalance import step
 from backtest.study.units import in_currency, total, whole_units
 

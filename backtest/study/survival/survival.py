@@ -27,7 +27,7 @@ from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import OPENED, Time
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.stats.bootstrap import FORTNIGHT, Resampling, Seed, blocks, resampling
 from backtest.study.units import WEIGHT_UNIT, total, whole_units
 

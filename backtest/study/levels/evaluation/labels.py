@@ -23,7 +23,7 @@ from backtest.schemas.frames import Time
 from backtest.schemas.symbols import of_symbol
 from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema, conform
 from backtest.shown import shown
-from backtest.study.liquidations.flow import weight
+from backtest.study.liquidations.exact_sums import weight
 from backtest.study.prediction.labels import fingerprint
 
 EVENTS = Schema(
