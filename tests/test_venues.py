@@ -20,6 +20,8 @@ BUNDLED = [
     "binance",
     "bitmex",
     "bybit",
+    "deribit",
+    "dydx",
     "hyperliquid",
     "mexc",
     "okx",
