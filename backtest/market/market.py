@@ -47,6 +47,8 @@ class Market:
         outcome is unknown.
     description
         Origin of the prices, printed in footers and summaries.
+    price_venue
+        Name of the venue whose prices these are; empty: not known. Commands say so where the rules are another's.
 
     Raises
     ------
@@ -71,10 +73,11 @@ class Market:
         *,
         gap_limit: timedelta | None = GAP_LIMIT,
         description: str = "",
+        price_venue: str = "",
     ) -> None:
         self.bars = owned(_by_symbol(conform(bars, BARS)))
         self.gap_limit = _checked_limit(gap_limit)
-        self.description = description
+        self.description, self.price_venue = description, price_venue
         self._made: dict[str, tuple[object, Any]] = {}  # by name, with the key it was made for
         self._check_prices()
         require_order(self.bars, "bars")
@@ -215,7 +218,13 @@ class Market:
         return self._with(self.bars.with_columns(prices), self.funding)
 
     def _with(self, bars: pl.DataFrame, funding: pl.DataFrame | None) -> Market:
-        return Market(bars, funding, gap_limit=self.gap_limit, description=self.description)
+        return Market(
+            bars,
+            funding,
+            gap_limit=self.gap_limit,
+            description=self.description,
+            price_venue=self.price_venue,
+        )
 
     def kept(self, name: str, key: object) -> Any:
         """Return the value last kept under a name; None where it was made for another key."""
@@ -317,6 +326,7 @@ def load(
     *,
     gap_limit: timedelta | None = GAP_LIMIT,
     description: str | None = None,
+    price_venue: str = "",
 ) -> Market:
     """Read a market from Parquet or CSV files in the schemas of :class:`Market`.
 
@@ -330,6 +340,7 @@ def load(
         None if funding is None else read_frame(funding, FUNDING),
         gap_limit=gap_limit,
         description=Path(bars).name if description is None else description,
+        price_venue=price_venue,
     )
 
 

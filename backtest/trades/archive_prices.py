@@ -139,7 +139,8 @@ def prices_within(
             offline=offline, folder=folder, hosts=hosts,
         )  # fmt: skip
         found.append(part)
-    return Market(pl.concat([one.bars for one in found]).sort("symbol", "time"), description=found[0].description)
+    bars = pl.concat([one.bars for one in found]).sort("symbol", "time")
+    return Market(bars, description=found[0].description, price_venue=found[0].price_venue)
 
 
 def _spelled(symbol: str, venue: str) -> str | None:

@@ -106,7 +106,7 @@ def spelled_as(finer: Market, market: Market) -> Market:
         raise DataError(f"has none of the symbols {ours}: there are {theirs}", argument="finer")
     bars = finer.bars.filter(pl.col("symbol").is_in(list(names)))
     renamed = bars.with_columns(pl.col("symbol").replace(names))
-    return Market(renamed, market.funding, description=finer.description)
+    return Market(renamed, market.funding, description=finer.description, price_venue=finer.price_venue)
 
 
 def merged(rows: pl.DataFrame, finer: pl.DataFrame) -> pl.DataFrame:
@@ -145,6 +145,7 @@ def within(finer: Market, windows: pl.DataFrame, market: Market) -> Market:
         finer.funding,
         gap_limit=None,
         description=finer.description,
+        price_venue=finer.price_venue,
     )
 
 

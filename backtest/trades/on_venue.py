@@ -211,7 +211,7 @@ class OnVenue:
         return rows.with_columns(
             symbol="given_symbol",
             venue=pl.lit(self.venue.name),
-            price_venue=pl.lit(self.market.description or None, pl.String),
+            price_venue=pl.lit(self.market.price_venue or self.market.description or None, pl.String),
             certainly_liquidated=pl.when(gone).then("certain"),
             possibly_liquidated=pl.when(gone).then("possible"),
             liquidation_price=pl.when(gone).then(price),
@@ -240,4 +240,5 @@ def _named(market: Market, names: dict[str, str]) -> Market:
         None if funding is None else funding.with_columns(renamed),
         gap_limit=market.gap_limit,
         description=market.description,
+        price_venue=market.price_venue,
     )

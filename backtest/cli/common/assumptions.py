@@ -41,6 +41,14 @@ def tiers(used: pl.DataFrame) -> list[tuple[str, str]]:
     return texts
 
 
+def prices(market: Market, venue: Venue) -> str:
+    """Return where the prices are from, and that they are another venue's than the rules."""
+    if not market.price_venue or market.price_venue == venue.name.partition("-")[0]:
+        return market.description
+    said = f"prices of {market.price_venue} under the rules of {venue.title}"
+    return f"{market.description}; {said}" if market.description else said
+
+
 def gaps(market: Market, symbol: str | None = None) -> str:
     """Return the number of gaps and missing bars, the longest gap, and the effect on positions."""
     found = market.gaps()

@@ -36,10 +36,13 @@ def read_market(options: Namespace) -> Market:
     """Return the prices and funding, restricted to the requested symbols and window."""
     if options.bars is None and options.funding is not None:
         raise ArgumentError("needs bars: the bundled sample has its own", argument="funding")
+    if options.bars is None and options.price_venue is not None:
+        raise ArgumentError("needs bars: the bundled sample is a reconstruction", argument="price_venue")
     if options.bars is None:
         whole = sample(gap_limit=options.gap_limit)
     else:
         whole = load_market(options.bars, options.funding, gap_limit=options.gap_limit)
+        whole.price_venue = options.price_venue or ""
     for symbol in sorted(options.symbol or ()):
         require_symbol("symbol", symbol, whole)
     return whole.select(options.symbol or None, options.start, options.end)

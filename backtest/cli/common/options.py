@@ -24,6 +24,11 @@ def add_market(parser: argparse.ArgumentParser, *, required: bool = False) -> No
     )
     market.add_argument("--funding", type=types.source, metavar="FILE", help="funding rates")
     market.add_argument(
+        "--price-venue",
+        metavar="NAME",
+        help="venue whose prices the bars are: results say so where the rules are another's",
+    )
+    market.add_argument(
         "--gap-limit",
         type=types.gap_limit,
         default=timedelta(hours=6),

@@ -44,7 +44,7 @@ def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
     assumed = "; ".join(swept.book.assumptions[:2])
     given = assumed if swept.book.survival is not None else f"{len(swept.book):,} {assumed or 'positions'}"
     lines = [
-        f"prices: {swept.market.description}",
+        f"prices: {assumptions.prices(swept.market, swept.venue)}",
         f"rules: {swept.venue.title}, {used.get(symbol, 'no positions')}",
         synthetic_note(swept) if swept.synthetic else given,
         assumptions.gaps(swept.market, symbol),
@@ -56,7 +56,7 @@ def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
 def sources(swept: Swept) -> list[str]:
     """Return the sources of a chart's prices and positions."""
     book = [synthetic_note(swept)] if swept.synthetic else list(swept.book.assumptions[:1])
-    return [f"prices: {swept.market.description}", *book]
+    return [f"prices: {assumptions.prices(swept.market, swept.venue)}", *book]
 
 
 def synthetic_note(swept: Swept) -> str:

@@ -45,6 +45,7 @@ def circumstances(options: Namespace, market: Market, venue: Venue, currency: st
         "inputs": input_hashes(options),
         "prices": {
             "description": market.description,
+            "price_venue": market.price_venue or None,
             "symbols": list(market.symbols),
             "bars": market.bars.height,
             "first": first,

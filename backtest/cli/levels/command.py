@@ -92,7 +92,7 @@ def _assumed(study: LevelStudy) -> str:
     swept = study.swept
     title = f"{study.symbol}, {study.span}, {swept.venue.title}"
     named = [
-        ("prices", swept.market.description),
+        ("prices", assumptions.prices(swept.market, swept.venue)),
         ("gaps", assumptions.gaps(swept.market)),
         *(("warning", text) for text in swept.warnings),
         *(("positions" if not number else "", text) for number, text in enumerate(study.levels.assumptions)),

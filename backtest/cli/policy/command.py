@@ -131,7 +131,7 @@ def _of_history(file: GridFile, history: History) -> list[tuple[str, str]]:
     first, last = history.market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     return [
         ("window", days(first, last)),
-        ("prices", history.market.description),
+        ("prices", assumptions.prices(history.market, file.venue)),
         ("gaps", assumptions.gaps(history.market)),
         ("rules", file.venue.title),
     ]

@@ -17,7 +17,7 @@ AXES = (
 ABSENT = {"caps": "none", "liquidation_fees": "current rules"}
 HISTORY_SETTINGS = {
     "name": str, "sample": bool, "bars": str, "funding": str, "symbols": list, "from": date, "until": date,
-    "gap_limit_hours": float, "tiers": object,
+    "gap_limit_hours": float, "tiers": object, "price_venue": str,
 }  # fmt: skip
 BOOK_SETTINGS = {
     "name": str, "leverage_mix": str, "count": int, "seed": int, "positions": str, "adjustments": str,

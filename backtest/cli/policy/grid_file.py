@@ -83,6 +83,7 @@ class GridFile:
             start=_utc(entry.get("from")),
             end=_utc(entry.get("until")),
             gap_limit=timedelta(hours=entry.get("gap_limit_hours", 6)),
+            price_venue=entry.get("price_venue"),
         )
         substitutes = SAMPLE_SUBSTITUTES if "bars" not in entry and self.venue.name == "binance" else "strict"
         tiers = entry.get("tiers", self.settings.get("tiers", substitutes))

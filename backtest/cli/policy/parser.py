@@ -41,7 +41,8 @@ a grid file (TOML):
 
   [[histories]]
   name = "May 2021"
-  sample = true                      or bars = "FILE", funding = "FILE", symbols, from, until, gap_limit_hours
+  sample = true                      or bars = "FILE", funding = "FILE", symbols, from, until, gap_limit_hours,
+                                     price_venue
 
   [[books]]
   name = "retail, seed 1"

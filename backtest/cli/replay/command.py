@@ -105,7 +105,7 @@ def _progress(share: float) -> None:
 
 def _assumed(options: Namespace, swept: Swept) -> str:
     named = [
-        ("prices", swept.market.description),
+        ("prices", assumptions.prices(swept.market, swept.venue)),
         ("gaps", assumptions.gaps(swept.market)),
         *(("warning", text) for text in swept.warnings),
         *(("positions", text) for text in swept.book.assumptions[:1]),

@@ -58,7 +58,7 @@ def assumed(swept: Swept, conventions: Conventions) -> str:
     first, last = swept.window
     title = f"{', '.join(swept.market.symbols)}, {days(first, last)}, {swept.venue.title}"
     named = [
-        ("prices", swept.market.description),
+        ("prices", assumptions.prices(swept.market, swept.venue)),
         ("gaps", assumptions.gaps(swept.market)),
         *(("warning", text) for text in swept.warnings),
         *zip(chain(["positions"], repeat("")), swept.book.assumptions, strict=False),

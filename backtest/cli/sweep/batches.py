@@ -63,6 +63,10 @@ def is_requested(options: Namespace) -> bool:
 
 def run(options: Namespace) -> None:
     """Sweep the given positions in batches, and write their outcomes, their sums and a summary."""
+    if options.price_venue is not None:
+        raise ArgumentError(
+            "is not for a sweep in batches, which prints no sentence on prices", argument="price_venue"
+        )
     venue, conventions = read_venue(options), read_conventions(options)
     storage = None if options.storage is None else dict(options.storage)
     prices = _prices(options, storage)

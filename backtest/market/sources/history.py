@@ -123,7 +123,7 @@ def from_disk(
     except DataError as error:
         raise DataError("; ".join([str(error), *notes, *_hints(history)])) from None
     rates = None if funding is None else funding.select("symbol", "time", "rate")
-    market = Market(bars, rates, gap_limit=gap_limit)
+    market = Market(bars, rates, gap_limit=gap_limit, price_venue=history.venue)
     market.description = "; ".join([_described(history), *notes, *lost, *_unknown_ends(history, market)])
     return market
 
