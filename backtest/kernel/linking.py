@@ -21,7 +21,8 @@ class _Inner(JITCodeLibrary):  # type: ignore[misc]
     def finalize(self) -> None:
         """Link what the function calls, and leave the rest to the kernels."""
         for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
+            if hasattr(library, "_reload_init"):  # not in every version of numba
+                self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalize_dynamic_globals()
         self._finalized = True
