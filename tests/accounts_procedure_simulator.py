@@ -238,6 +238,8 @@ class Procedure:
     def take_over(self, named: list[tuple[Symbol, float]]) -> None:
         group = self.open(named)
         notional = [p.Q * self.P[p.symbol] for p in group]
+        if self.cross.equity_shared_by == "maintenance":
+            notional = [p.mm(self.P[p.symbol]) for p in group]
         equity = [self.equity(p) for p in group]
         for n, p in enumerate(group):
             upto, before = (sum(notional[: n + k]) / sum(notional) for k in (1, 0))

@@ -402,3 +402,20 @@ def check_quantities(found: Liquidations) -> None:
     closed = found.closed.drop_nulls("leg_id").group_by("leg_id").agg(pl.col("quantity").sum().alias("gone"))
     legs = found.legs.join(closed, on="leg_id", how="left").with_columns(pl.col("gone").fill_null(0.0))
     assert ((legs["quantity_left"] + legs["gone"] - legs["quantity"]).abs() <= 1e-9 * legs["quantity"]).all()
+
+
+def test_takeover__shares_equity_by_notional_or_by_maintenance_margin() -> None:
+    # 1 ETH at 300 and 20 %, 2 BTC at 100 and 5 %, equity 10 against 70: dYdX shares it 60 to 10, others 3 to 2
+    tables = {"BTC": 0.05, "ETH": 0.2}
+    contracts = {
+        symbol: Contract(symbol=symbol, tables=(TierTable(name="t", rates=[rate]),))
+        for symbol, rate in tables.items()
+    }
+    own = Venue(name="hand", title="By hand", contracts=contracts)
+    held = accounts(10.0, ("ETH", "long", 300, 1), ("BTC", "long", 100, 2))
+    history = market(ETH=[300, 300], BTC=[100, 100])
+    for by, expected in (("maintenance", [300 - 60 / 7, 100 - 5 / 7]), ("notional", [294.0, 98.0])):
+        rules = Cross(steps=("take_over",), equity_shared_by=by)  # type: ignore[arg-type]
+        closed = liquidate_accounts(held, history, own, cross=rules).closed.sort("fill_price", descending=True)
+        assert closed["fill_price"].to_list() == pytest.approx(expected)
+    assert Venue.load("dydx").cross.equity_shared_by == "maintenance"

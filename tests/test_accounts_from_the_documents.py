@@ -39,6 +39,7 @@ def random_cross(rng: Rng, options: dict[str, str]) -> Cross:
         steps=(*chosen, str(rng.choice(["take_over", "take_over", "close"]))),
         order=str(rng.choice(["all", "triggered", "largest_loss", "largest_notional"])),  # type: ignore[arg-type]
         restored_above=str(rng.choice(["maintenance", "maintenance", "initial"])),  # type: ignore[arg-type]
+        equity_shared_by=str(rng.spawn(1)[0].choice(["notional", "maintenance"])),  # type: ignore[arg-type]
         rounds=int(rng.integers(1, 6)),
         slippage=float(rng.choice([0.0, 0.01])),
         conversion_cost=float(rng.choice([0.0, 0.02])),

@@ -27,6 +27,7 @@ CHOICES = {
     "hedged": ("liquidatable", "exempt"),
     "order": ("all", "triggered", "largest_loss", "largest_notional"),
     "restored_above": ("maintenance", "initial"),
+    "equity_shared_by": ("notional", "maintenance"),
 }
 FRACTIONS = ("conversion_cost", "self_trade_fee", "slippage")
 
@@ -49,6 +50,8 @@ class Cross:
     steps: tuple[str, ...] = ("close",)  #: liquidation steps; the last must close everything
     order: Literal["all", "triggered", "largest_loss", "largest_notional"] = "all"  #: position closed first
     restored_above: Literal["maintenance", "initial"] = "maintenance"  #: margin above which liquidation stops
+    #: what positions taken over together share the account's equity by
+    equity_shared_by: Literal["notional", "maintenance"] = "notional"
     rounds: int = 50  #: rounds of ``reduce``; each closes 1 / rounds
     slippage: float = 0.0  #: cost of closing in the book, fraction of the mark
     conversion_cost: float = 0.0  #: fraction of the value converted

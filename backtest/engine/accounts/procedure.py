@@ -5,8 +5,9 @@ Prices stand still while the steps are taken; what a step closes is settled into
     W = W + (s*d)*(fill - E) - (s*d)*(F - F_e),
 
 collateral at the mark less its cost. A takeover at the bankruptcy price, P - s * equity / Q, uses up the equity
-that the profit rule lets the position use; of positions that go together each uses the share of its notional.
-Every amount is rounded to a whole unit, and a takeover's is what is left when the equity is taken off the result.
+that the profit rule lets the position use; of positions that go together each uses the share of its notional, or
+of its maintenance margin. Every amount is rounded to a whole unit, and a takeover's is what is left when the
+equity is taken off the result.
 """
 
 from __future__ import annotations
@@ -121,7 +122,9 @@ class Account(Standing):
     def _take_over_share(self, step: str, targets: list[Key], share: float) -> None:
         """Close a share of positions at their bankruptcy prices: the same share of the equity they may use."""
         positions, equities = self.positions(), self.equities()
-        weights = [quantity_of(positions[key]) * self.price[key[0]] for key in targets]
+        by_margin = self.cross.equity_shared_by == "maintenance"
+        notionals = (quantity_of(positions[key]) * self.price[key[0]] for key in targets)
+        weights = [self.maintenance_margin(key) for key in targets] if by_margin else list(notionals)
         for number, key in enumerate(targets):
             equity = currency(equities[key]) * (weights[number] / sum(weights))
             price = self.price[key[0]] - key[1] * equity / quantity_of(positions[key])

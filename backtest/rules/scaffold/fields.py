@@ -103,6 +103,7 @@ WORDS: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "steps": ("", f"Steps of a liquidation in order, of {', '.join(STEPS)}.", '["cancel_orders", "close"]'),
         "order": ("", "Positions closed first.", '"all"'),
         "restored_above": ("", "Margin above which a liquidation stops.", '"initial"'),
+        "equity_shared_by": ("", "What positions taken over together share equity by.", '"maintenance"'),
         "rounds": ("rounds", "Rounds of the step reduce; each closes an equal part.", "50"),
         "slippage": (_FRACTION, "Cost of closing in the book, of the mark price.", "0.001"),
         "conversion_cost": (_FRACTION, "Cost of converting collateral, of its value.", "0.001"),
