@@ -67,11 +67,18 @@ def _accounts(options: Namespace, given: AccountFile) -> Accounts:
         raise ArgumentError("is needed, in the account file or here", argument="wallet")
     entry_time = options.date or datetime.now(UTC).replace(microsecond=0)
     rows = [{"account_id": 0, "entry_time": entry_time, **leg} for leg in legs]
-    frame = pl.DataFrame(rows, infer_schema_length=None)
+    frame = _typed(rows)
     if "leverage" in frame.columns and frame["leverage"].is_null().any():
         raise ArgumentError("legs need a leverage each, or none of them", argument="account")
-    coins = pl.DataFrame([{"account_id": 0, **coin} for coin in given.collateral]) if given.collateral else None
+    coins = _typed([{"account_id": 0, **coin} for coin in given.collateral]) if given.collateral else None
     return Accounts(pl.DataFrame({"account_id": [0], "wallet": [wallet]}), frame, collateral=coins)
+
+
+def _typed(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame whose numbers are fractions, however they were written."""
+    known = {name for row in rows for name in row}
+    numbers = known & {"quantity", "entry_price", "leverage", "margin", "haircut"}
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(numbers, pl.Float64), infer_schema_length=None)
 
 
 def _leg(words: list[str]) -> dict[str, Any]:

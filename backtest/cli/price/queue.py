@@ -40,7 +40,8 @@ def place(options: Namespace, position: PositionPrices, entry_time: datetime) ->
     }
     kept = [name for name in (*own, "weight") if name in others.columns]
     numbered = others.with_columns(position_id=pl.int_range(1, pl.len() + 1, dtype=pl.Int64)).select(kept)
-    mine = pl.DataFrame([own]).with_columns(pl.col("side").cast(Side), pl.col("entry_time").cast(Time))
+    numbers = dict.fromkeys(("entry_price", "quantity", "margin", "leverage"), pl.Float64)
+    mine = pl.DataFrame([own], schema_overrides=numbers | {"side": Side, "entry_time": Time})
     both = pl.concat([numbered, mine], how="diagonal")
     book = Book(both.with_columns(pl.col("weight").fill_null(1.0)) if "weight" in kept else both)
     found = adl_queue(book, position.venue, {position.symbol: mark}, tiers=options.tiers or "nearest")

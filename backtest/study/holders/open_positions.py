@@ -100,7 +100,10 @@ def nearness(
     for position, found in zip(positions.iter_rows(named=True), known, strict=True):
         if found:
             rows += _of(position, moves.of(found[0]), venue, rare, tiers, time)
-    return pl.DataFrame(rows, infer_schema_length=None).cast({"horizon": pl.Duration("us")})
+    own = {name: kind for name, kind in positions.schema.items() if name in rows[0]}
+    floats = dict.fromkeys(rows[0].keys() - own.keys() - {"horizon", "openings"}, pl.Float64)
+    types: dict[str, Any] = own | floats | {"horizon": pl.Duration("us"), "openings": pl.Int64}
+    return pl.DataFrame(rows, schema_overrides=types)
 
 
 class _Moves:

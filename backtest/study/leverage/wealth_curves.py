@@ -86,7 +86,8 @@ def curve(
             row |= {name: float(each[0]) for name, each in found.items()}
             row["ruin_probability"] = None
             rows.append(row | _bands(r, share, ruin, length, draws, confidence, seed))
-    return pl.DataFrame(rows, infer_schema_length=None).drop("ruined")
+    floats = {name for row in rows for name in row} - {"trades"}
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64)).drop("ruined")
 
 
 def _require(
@@ -190,7 +191,8 @@ def growth_optimal(returns: pl.DataFrame) -> pl.DataFrame:
         share = _optimal_share(r)
         with np.errstate(divide="ignore"):
             rows.append({"leverage": leverage, "share": share, "growth": float(np.log1p(share * r).mean())})
-    return pl.DataFrame(rows).with_columns(best=pl.col("growth") == pl.col("growth").max())
+    schema = dict.fromkeys(("leverage", "share", "growth"), pl.Float64)
+    return pl.DataFrame(rows, schema=schema).with_columns(best=pl.col("growth") == pl.col("growth").max())
 
 
 def _optimal_share(r: Floats) -> float:

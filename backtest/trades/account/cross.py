@@ -220,7 +220,8 @@ class Cross:
         ids = dict(self.trades.select("row", "trade_id").iter_rows())
         schema: dict[str, Any] = {"trade_id": self.rows.schema["trade_id"], "cross_outcome": CrossOutcome,
                   "cross_outcome_time": Time, "cross_realised_pnl": pl.Float64}  # fmt: skip
-        found = pl.DataFrame([(ids[row], *rest) for row, rest in self.outcomes.items()], schema, orient="row")
+        rows = [(ids[row], *rest) for row, rest in self.outcomes.items()]
+        found = pl.DataFrame(rows, schema=schema, orient="row")
         joined = self.rows.join(found, on="trade_id", how="left", maintain_order="left")
         never = pl.when(pl.col("outcome").is_in(["rejected", "no_rules"])).then(
             pl.col("outcome").cast(pl.String).cast(CrossOutcome)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.engine.sweep.prepare import Prepared
+from backtest.engine.sweep.survey import symbol_codes
 from backtest.kernel.margin import formula
 from backtest.kernel.types import Floats, Integers
 from backtest.rules.margin import maintenance_margin, signs
@@ -40,8 +41,12 @@ def worst_prices(prepared: Prepared, symbols: Sequence[str], rows: pl.DataFrame,
     exits = rows["exit_time"].to_physical().fill_null(np.iinfo(np.int64).max).to_numpy()
     left_at = rows["exit_price"].fill_null(float("nan")).to_numpy()
     longs = (rows["side"] == "long").to_numpy()
-    for number, symbol in enumerate(symbols):
-        own = np.flatnonzero((rows["symbol"] == symbol).to_numpy() & (moments >= 0))
+    codes = symbol_codes(rows["symbol"], tuple(symbols))
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(symbols) + 1))
+    for number in range(len(symbols)):
+        held = order[edges[number] : edges[number + 1]]
+        own = held[moments[held] >= 0]
         first, last = bars.first[number : number + 2]
         places = first + np.searchsorted(bars.time[first:last], moments[own])
         worst = np.where(longs[own], bars.low[places], bars.high[places])
