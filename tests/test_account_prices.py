@@ -114,6 +114,17 @@ def test_bankruptcy_price__shares_equity_by_notional_or_by_maintenance_margin():
     assert results == pytest.approx(10)
 
 
+def test_excluded_profit__of_inverse_legs_is_no_margin():
+    # the short's profit would carry the long further down: 0.1 BTC and losses alone are what counts
+    venue = venue_of({"BTCUSD": {"kind": "inverse", "tables": (plain_table(0.01),)}})
+    held = account(0.1, ("BTCUSD", "long", 40_000, 10_000), ("BTCUSD", "short", 40_000, 4_000))
+    found = account_prices(held, venue, profit="excluded")
+    # 0.1 + 10,000 (1 / 40,000 - y) = 0.01 x 14,000 y
+    assert only(found, "price_below") == pytest.approx(10_140 / 0.35)
+    shared = account_prices(held, venue, profit="shared")
+    assert only(shared, "price_below") == pytest.approx(6_140 / 0.25)
+
+
 def test_hedged_account__has_a_price_below_and_one_above():
     venue = venue_of({name: {"tables": (plain_table(0.01),)} for name in ("AAAUSDT", "BBBUSDT")})
     held = account(50.0, ("AAAUSDT", "long", 100, 10.0), ("AAAUSDT", "short", 100, 10.0))

@@ -44,8 +44,8 @@ def account_prices(
     venue
         A venue, its name, or the path of its file.
     prices : quote per base, by symbol
-        Mark prices. A symbol left out is at the account's average entry price; one held as collateral alone must
-        be given.
+        Mark prices, or those that the venue triggers on. A symbol left out is at the account's average entry
+        price; one held as collateral alone must be given.
     profit
         Unrealised profit is margin for the whole account (``shared``), for none until settled (``excluded``) or
         for its own position (``per_position``); None: the venue's rule.

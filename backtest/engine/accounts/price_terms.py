@@ -109,15 +109,16 @@ def positions_of(
     first = np.flatnonzero(np.append(True, changes))
     quantity, entry_price = legs["quantity"].to_numpy()[order], legs["entry_price"].to_numpy()[order]
     inverse = rules.kind[group[first]] == ContractKind.INVERSE
-    of_leg = np.repeat(inverse, np.diff(np.append(first, order.size)))
+    position = np.cumsum(np.append(False, changes))
+    of_leg = inverse[position]
     cost = np.where(of_leg, quantity / entry_price, quantity * entry_price)
     leverage = legs["leverage"].to_numpy()[order] if "leverage" in legs.columns else np.ones(order.size)
     return Positions(
         account[first],
         symbol[first],
         side[first],
-        np.add.reduceat(quantity, first),
-        np.add.reduceat(cost, first),
+        np.bincount(position, quantity).astype(np.float64),  # one after another, as the sweep adds them
+        np.bincount(position, cost).astype(np.float64),
         group[first],
         leverage[first],
         inverse,
