@@ -242,10 +242,7 @@ def takeover_price(
 
 def table_size(contract: Contract, table: TierTable, *, quantity: Floats, entry_price: Floats) -> Floats:
     """Return sizes in the unit a table is measured in: entry notional, or contracts."""
-    if table.size == "contracts":
-        contracts: Floats = np.divide(quantity, table.contract_size)
-        return contracts
-    return notional(contract, quantity=quantity, price=entry_price)
+    return table.size_of(quantity, notional(contract, quantity=quantity, price=entry_price))
 
 
 def _computed(kernel: Callable[..., None], rows: int, *arguments: Any) -> Floats:

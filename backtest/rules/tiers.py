@@ -113,6 +113,10 @@ class TierTable:
         """Whether rates depend on a position's size, not on its leverage."""
         return self.keyed_by != KeyedBy.LEVERAGE
 
+    def size_of(self, quantity: Floats, notional: Floats) -> Floats:
+        """Return sizes in the unit the table is measured in: contracts, or the notional at entry."""
+        return np.asarray(quantity / self.contract_size if self.size == "contracts" else notional)
+
     def rate_of(self, tier: int, leverage: float) -> float:
         """Return the maintenance rate of a position in a tier, at its selected leverage."""
         return float(self.rates[tier]) if self.by_size else self.rate_factor / max(leverage, 1.0)

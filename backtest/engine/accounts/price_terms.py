@@ -7,12 +7,12 @@ A term is a straight line with kinks, ``slope x + level - Σ drop max(0, x - kin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
+from backtest.engine import tier_choice
 from backtest.kernel.arrays import Rules
 from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.kernel.types import Flags, Floats, Integers
@@ -141,12 +141,11 @@ def results(held: Positions, *, usable: bool) -> Lines:
 def requirements(held: Positions, rules: Rules) -> Lines:
     """Return minus the maintenance margins as terms."""
     group, size = held.group, sizes(held, rules)
-    first, last = _own_tiers(held, rules, size)
-    keyed = rules.keyed_by[group]
-    by_leverage = keyed == KeyedBy.LEVERAGE
+    first, last = tier_choice.own_tiers(rules, group, held.quantity, size)
+    by_leverage = rules.keyed_by[group] == KeyedBy.LEVERAGE
     constant, face = rules.constant[group], rules.kind[group] == ContractKind.FACE_VALUE
     fee = rules.fee[group] * held.quantity
-    rate = np.where(by_leverage, rules.rate_factor[group] / np.maximum(held.leverage, 1.0), rules.rate[first])
+    rate = tier_choice.requirement_rates(rules, group, first, held.leverage)
     base = np.where(by_leverage, rate * size, _tiered(rules, first, last, size))
     slope = np.where(constant, np.where(face, 0.0, fee), rate * held.quantity + fee)
     level = np.where(constant, base + np.where(face, fee, 0.0), -rules.amount[first])
@@ -165,7 +164,9 @@ def sizes(held: Positions, rules: Rules) -> Floats:
 
 def beyond(held: Positions, rules: Rules) -> Flags:
     """Return which positions are larger than their tables cover."""
-    found: Flags = _table_sizes(held, rules, sizes(held, rules)) > rules.cap[held.group]
+    found: Flags = (
+        tier_choice.table_sizes(rules, held.group, held.quantity, sizes(held, rules)) > rules.cap[held.group]
+    )
     return found
 
 
@@ -195,26 +196,6 @@ def rows_of(ids: pl.Series, accounts: Accounts) -> Integers:
     known = accounts.accounts.select("account_id").with_row_index("row")
     found = ids.to_frame("account_id").join(known, on="account_id", how="left", maintain_order="left")["row"]
     return found.cast(pl.Int64).to_numpy()
-
-
-def _table_sizes(held: Positions, rules: Rules, size: Floats) -> Floats:
-    by_contracts = rules.keyed_by[held.group] == KeyedBy.CONTRACTS
-    return np.where(by_contracts, held.quantity / rules.contract_size[held.group], size)
-
-
-def _own_tiers(held: Positions, rules: Rules, size: Floats) -> tuple[Integers, Integers]:
-    """Return the first and the last tier of each requirement."""
-    first, stop = rules.tier_first[held.group], rules.tier_first[held.group + 1]
-    keyed = rules.keyed_by[held.group]
-    single = (keyed != KeyedBy.MARGINAL) & (keyed != KeyedBy.LEVERAGE)
-    counted = _table_sizes(held, rules, size)
-    own = first.copy()
-    for group in np.unique(held.group[single]):
-        rows = np.flatnonzero(single & (held.group == group))
-        begin, end = rules.tier_first[group : group + 2]
-        side: Literal["left", "right"] = "right" if rules.higher[group] else "left"
-        own[rows] = begin + np.maximum(np.searchsorted(rules.floor[begin:end], counted[rows], side=side) - 1, 0)
-    return own, np.where(keyed == KeyedBy.MARGINAL, stop - 1, own)
 
 
 def _tiered(rules: Rules, first: Integers, last: Integers, size: Floats) -> Floats:

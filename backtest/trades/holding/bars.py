@@ -9,7 +9,6 @@ import numpy as np
 
 from backtest.engine.market_arrays import crossing_values
 from backtest.engine.sweep.prepare import Prepared
-from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Tree
@@ -86,7 +85,7 @@ def _lives(
     )
     worst = (bars.low if side > 0 else bars.high)[own]
     rates = rates_of(contract, table)
-    if table.keyed_by == KeyedBy.MARGINAL and not contract.requirement_is_constant:
+    if contract.follows_mark(table):
         inverse = contract.kind == "inverse"
         growth = entry_price.max() / bars.low[own].min() if inverse else bars.high[own].max() / entry_price.min()
         rates = rates[: max(1, int(np.searchsorted(table.floors, largest * max(float(growth), 1.0))))]

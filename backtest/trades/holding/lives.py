@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from backtest.kernel.choices import ContractKind, KeyedBy
+from backtest.engine import tier_choice
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin.sizes import notional_of
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.rules.contract import Contract
@@ -56,13 +57,13 @@ class Lives:
 
     def allowed(self, quantity: Floats, leverage: Floats) -> Flags:
         """Return whether the table allows these sizes and leverages."""
-        size = table_size(self.contract, self.table, quantity=quantity, entry_price=self.entry_price)
+        size = self._size(quantity)
         limits = np.asarray(self.table.max_leverages)[self._tier(size)]
         return (size <= self.table.cap) & (leverage <= limits * (1 + 1e-9))
 
     def limits(self, quantity: Floats) -> Floats:
         """Return the highest leverage that the table allows each size."""
-        size = table_size(self.contract, self.table, quantity=quantity, entry_price=self.entry_price)
+        size = self._size(quantity)
         return np.where(size <= self.table.cap, np.asarray(self.table.max_leverages)[self._tier(size)], 0.0)
 
     def _tier(self, size: Floats) -> Integers:
@@ -95,25 +96,16 @@ class Lives:
             return (base + self.contract.mark_fee_rate * quantity if self.contract.kind == "face_value" else base)[
                 None
             ]
-        assert self.table.amounts is not None
-        amounts = np.asarray(self.table.amounts)[: self.tiers, None]
-        if self.table.keyed_by == KeyedBy.MARGINAL:
-            return np.broadcast_to(-amounts, (self.tiers, quantity.size))
-        size = table_size(self.contract, self.table, quantity=quantity, entry_price=self.entry_price)
-        own = self.table.tier_of(size) == np.arange(self.tiers)[:, None]
-        return np.where(own, 0.0, -np.inf)
+        return tier_choice.line_levels(self.table, self.tiers, self._size(quantity))
 
     def _constant(self, quantity: Floats, leverage: Floats) -> Floats:
         """Return requirements that the mark price does not change."""
-        notional = self.notional(quantity)
-        if self.table.keyed_by == KeyedBy.LEVERAGE:
-            return self.table.rate_factor / np.maximum(leverage, 1.0) * notional
-        assert self.table.amounts is not None
-        rates, amounts = np.asarray(self.table.rates)[:, None], np.asarray(self.table.amounts)[:, None]
-        if self.table.keyed_by == KeyedBy.MARGINAL:
-            return np.asarray((rates * notional - amounts).max(axis=0))
-        size = table_size(self.contract, self.table, quantity=quantity, entry_price=self.entry_price)
-        return np.asarray(rates[self.table.tier_of(size), 0] * notional)
+        return tier_choice.constant_requirement(
+            self.table, notional=self.notional(quantity), size=self._size(quantity), leverage=leverage
+        )
+
+    def _size(self, quantity: Floats) -> Floats:
+        return table_size(self.contract, self.table, quantity=quantity, entry_price=self.entry_price)
 
     def _reserve(self, quantity: Floats) -> tuple[Floats, Floats]:
         """Return c0 and c1 of the closing fee reserved at bankruptcy, max(0, c0 + c1 M) of a margin M."""
