@@ -9,15 +9,8 @@ import pytest
 from backtest import Book, Market, Venue, sweep
 from backtest.errors import ArgumentError, DataError
 from backtest.schemas.frames import Outcome, Side, Time
-from backtest.study.survival.survival import (
-    CAUSES,
-    End,
-    aalen_johansen,
-    bands,
-    kaplan_meier,
-    lives,
-    restricted_mean,
-)
+from backtest.study.survival.survival import CAUSES, End, aalen_johansen, kaplan_meier, lives, restricted_mean
+from backtest.study.survival.survival_bands import bands
 
 START = datetime(2021, 5, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

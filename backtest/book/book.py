@@ -12,7 +12,8 @@ import polars as pl
 from backtest.book.adjustments import check_adjustments
 from backtest.errors import DataError
 from backtest.market.files import read_frame
-from backtest.schemas.arguments import checked, converted
+from backtest.schemas.arguments import checked
+from backtest.schemas.conversion import converted
 from backtest.schemas.frames import ADJUSTMENTS, OUTCOME_COLUMNS, POSITIONS
 from backtest.schemas.given_frames import owned
 from backtest.schemas.validation import conform, numbered, offence

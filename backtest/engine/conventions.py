@@ -10,7 +10,8 @@ from backtest.errors import ArgumentError
 from backtest.market.market import Market
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
-from backtest.schemas.arguments import converted, spelled
+from backtest.schemas.arguments import spelled
+from backtest.schemas.conversion import converted
 
 PriceSeries = Literal["mark", "last", "index"]
 FillPrice = Literal["liquidation_price", "last_close", "last_extreme"]

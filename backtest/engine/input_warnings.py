@@ -15,7 +15,7 @@ from backtest.errors import LONGEST_MESSAGE, InputWarning, shortened
 from backtest.kernel.types import Flags, Integers
 from backtest.market.market import Market
 from backtest.rules.rulebook import Group, Rulebook
-from backtest.schemas.arguments import closest
+from backtest.schemas.conversion import closest
 from backtest.schemas.frames import LEGS, POSITIONS
 from backtest.schemas.symbols import rows_by_symbol
 from backtest.schemas.validation import Schema

@@ -16,7 +16,8 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.files import read_frame
 from backtest.market.late_stamps import moved_back
-from backtest.schemas.arguments import checked, converted
+from backtest.schemas.arguments import checked
+from backtest.schemas.conversion import converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
 from backtest.schemas.given_frames import owned
 from backtest.schemas.validation import breaking, conform, offence, require_order, say

@@ -27,7 +27,8 @@ from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.kernel.types import Floats
 from backtest.rules.problems import Problems
 from backtest.rules.tiers import ALWAYS_UNTIL, TierTable
-from backtest.schemas.arguments import converted, spelled
+from backtest.schemas.arguments import spelled
+from backtest.schemas.conversion import converted
 from backtest.shown import shown
 
 #: Ticks that a price may lie beside a multiple of the tick by rounding of floats.

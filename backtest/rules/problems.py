@@ -8,7 +8,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 from backtest.amounts import plural
 from backtest.errors import ArgumentError, RulesError
-from backtest.schemas.arguments import converted
+from backtest.schemas.conversion import converted
 
 
 class Problems:

@@ -20,7 +20,8 @@ from backtest.kernel.types import Integers
 from backtest.rules.contract import Contract
 from backtest.rules.strictest import stricter
 from backtest.rules.tiers import DATED, TierTable
-from backtest.schemas.arguments import checked, meant
+from backtest.schemas.arguments import checked
+from backtest.schemas.conversion import meant
 
 Tiers = str | Mapping[str, str]
 

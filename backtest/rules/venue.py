@@ -22,7 +22,8 @@ from backtest.rules.rule_files import venue_text
 from backtest.rules.settings import Provenance, as_settings
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_settings, read_venue
-from backtest.schemas.arguments import checked, meant, spelled
+from backtest.schemas.arguments import checked, spelled
+from backtest.schemas.conversion import meant
 from backtest.shown import shown
 
 #: Symbols named in a refusal.

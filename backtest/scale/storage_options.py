@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from backtest.errors import ArgumentError, quoted
-from backtest.schemas.arguments import meant
+from backtest.schemas.conversion import meant
 
 AWS = [
     "access_key_id",

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from backtest.errors import DataError, kind_of, quoted
-from backtest.schemas.arguments import closest
+from backtest.schemas.conversion import closest
 from backtest.schemas.exact_numbers import Numbers, as_numbers, is_exact_kind
 from backtest.schemas.given_frames import as_frame
 

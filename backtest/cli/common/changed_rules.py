@@ -9,7 +9,7 @@ from typing import Any
 from backtest.errors import ArgumentError, RulesError
 from backtest.rules.procedure import PROCEDURE_RULES, rule_type
 from backtest.rules.venue import Venue
-from backtest.schemas.arguments import meant
+from backtest.schemas.conversion import meant
 
 
 def read_venue(options: Namespace) -> Venue:

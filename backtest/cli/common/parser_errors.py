@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         """Parse the arguments; an unknown one is an error of its command."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            from backtest.schemas.arguments import meant  # numpy, which help does without
+            from backtest.schemas.conversion import meant  # numpy, which help does without
 
             asked = meant(unknown[0].partition("=")[0], self._option_string_actions)
             self.error(f"unrecognized arguments: {' '.join(unknown)}{asked}")

@@ -20,7 +20,7 @@ from typing import Any
 
 from backtest.errors import DataError, kind_of
 from backtest.rules.toml_text import settings_of
-from backtest.schemas.arguments import meant
+from backtest.schemas.conversion import meant
 
 TOP = ("wallet", "legs", "collateral", "prices")
 LEG = {"symbol": str, "side": str, "quantity": float, "entry_price": float}

@@ -3,7 +3,7 @@ from backtest.study.survival import excursions as excursions
 from backtest.study.survival import volatility as volatility
 from backtest.study.survival.surface import probability_surface as probability_surface
 from backtest.study.survival.survival import aalen_johansen as aalen_johansen
-from backtest.study.survival.survival import bands as bands
 from backtest.study.survival.survival import kaplan_meier as kaplan_meier
 from backtest.study.survival.survival import lives as lives
 from backtest.study.survival.survival import restricted_mean as restricted_mean
+from backtest.study.survival.survival_bands import bands as bands

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backtest.errors import ArgumentError, DataError
-from backtest.schemas.arguments import meant
+from backtest.schemas.conversion import meant
 from backtest.trades.formats import binance, bybit, ccxt, hyperliquid, okx, plain
 from backtest.trades.formats.backtesting_py import BACKTESTING_PY
 from backtest.trades.formats.format import Format
