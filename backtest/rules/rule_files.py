@@ -18,8 +18,8 @@ def venue_files() -> dict[str, Any]:
     --------
     >>> from backtest.rules import venue_files
     >>> list(venue_files())
-    ['ascend', 'ascendex', 'ascendex-2021-09', 'binance', 'bitmex', 'bybit', 'hyperliquid',
-     'mexc', 'okx', 'primexbt']
+    ['ascend', 'ascendex', 'ascendex-2021-09', 'binance', 'bitmex', 'bybit', 'deribit', 'dydx',
+     'hyperliquid', 'mexc', 'okx', 'primexbt']
     """
     folder = resources.files("backtest.rules") / "venues"
     files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
