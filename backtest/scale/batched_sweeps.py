@@ -126,29 +126,18 @@ def sweep(
     require_known_options(storage)
     conventions = conventions.with_(**changes)
     tables = by_symbol(conventions.tiers, venue.contracts_of(prices.known, ()))
-    if conventions.gap_limit != "market":  # gaps are then reported by it too
-        prices = dataclasses.replace(prices, gap_limit=conventions.gap_limit)
+    prices = _absolute(prices, conventions)
     conventions = conventions.with_(tiers=tables, gap_limit="market")
-    prices = dataclasses.replace(
-        prices,
-        bars=absolute(str(prices.bars)),
-        funding=None if prices.funding is None else absolute(str(prices.funding)),
-    )
     changed = None if adjustments is None else absolute(str(adjustments))
     with closing(executor or Serial()) as executor:
         grids = grids_asked(levels, drift)
         require_known(grids, prices.known if grids else ())
         batches = plan(absolute(str(positions)), batch_rows, storage)
         own = frozenset(path for batch in batches for path in batch.paths)
-        inputs = dict(prices.identities())
-        for path in [*own, *([] if changed is None else files(changed, "adjustments"))]:
-            inputs[path] = identity_of(path) if not is_remote(path) else None
-        if changed is not None and is_remote(changed):
-            inputs[changed] = content_of(scan(changed, False, storage))
         job = Job(
             folder=Path(folder).absolute(),
             prices=prices,
-            files=inputs,
+            files=_identities(prices, own, changed, storage),
             positions=own,
             code=code_digest(),
             venue=venue,
@@ -179,6 +168,27 @@ def sweep(
                 executor.close()
                 discard(job.folder)
             return run.result()
+
+
+def _absolute(prices: Prices, conventions: Conventions) -> Prices:
+    """Return prices at absolute paths, with the gap limit of the conventions where they set one."""
+    if conventions.gap_limit != "market":  # gaps are then reported by it too
+        prices = dataclasses.replace(prices, gap_limit=conventions.gap_limit)
+    return dataclasses.replace(
+        prices,
+        bars=absolute(str(prices.bars)),
+        funding=None if prices.funding is None else absolute(str(prices.funding)),
+    )
+
+
+def _identities(prices: Prices, own: frozenset[str], changed: str | None, storage: Any) -> dict[str, Any]:
+    """Return what identifies the contents of each file of a run: prices, positions, adjustments."""
+    inputs: dict[str, Any] = dict(prices.identities())
+    for path in [*own, *([] if changed is None else files(changed, "adjustments"))]:
+        inputs[path] = identity_of(path) if not is_remote(path) else None
+    if changed is not None and is_remote(changed):
+        inputs[changed] = content_of(scan(changed, False, storage))
+    return inputs
 
 
 def _rehearse(job: Job, batches: Sequence[Batch]) -> None:

@@ -25,7 +25,7 @@ from backtest.cli.common.text import facts, paragraph
 from backtest.engine.conventions import Conventions
 from backtest.rules.rule_files import rule_files
 from backtest.rules.venue import Venue
-from backtest.trades import read
+from backtest.trades import Trades, read
 from backtest.trades.checking import Stages
 from backtest.trades.formats.format import OpenPositionsError
 from backtest.trades.tool_results import latest_of
@@ -43,16 +43,7 @@ def check_trades(options: Namespace) -> None:
     """Check the trades, print the answer and write the files."""
     clock = Clock()
     with clock.stage("trades"):
-        trades = read(
-            options.trades,
-            source=options.source,
-            symbol=options.symbol,
-            columns=None if options.columns is None else dict(options.columns),
-            timezone=options.timezone,
-            dates=options.dates,
-            fills_at=options.fills_at,
-            strategy=options.strategy,
-        )
+        trades = _read(options)
     venues = [Venue.load(name) for name in options.venue]
     account = read_account(options)
     with clock.stage("prices"):
@@ -96,6 +87,19 @@ def check_trades(options: Namespace) -> None:
         ("seconds", str(clock)),
     ]
     print(facts(named, indent=""))
+
+
+def _read(options: Namespace) -> Trades:
+    return read(
+        options.trades,
+        source=options.source,
+        symbol=options.symbol,
+        columns=None if options.columns is None else dict(options.columns),
+        timezone=options.timezone,
+        dates=options.dates,
+        fills_at=options.fills_at,
+        strategy=options.strategy,
+    )
 
 
 def _write(files: Outputs, parts: Iterator[pl.DataFrame]) -> None:

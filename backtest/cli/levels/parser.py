@@ -109,6 +109,10 @@ def _add_view(parser: Any) -> None:
         metavar="PART",
         help="range of the map and the clusters around the price, as a fraction of it (default: 0.25)",
     )
+    _add_scores(view)
+
+
+def _add_scores(view: Any) -> None:
     against = view.add_mutually_exclusive_group()
     against.add_argument(
         "--recorded",

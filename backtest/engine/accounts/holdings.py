@@ -68,28 +68,22 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
     exits = _exits(legs, market, bars, funding, symbol)
     owner = _rows_of(legs["account_id"], accounts)
     coin_owner, coin_symbol = _rows_of(coins["account_id"], accounts), _codes(coins["symbol"], market.symbols)
-    begin = np.full(len(accounts), bars.times.size)
-    np.minimum.at(begin, owner, start)
-    early = begin[coin_owner] < own_first[coin_symbol]
+    early = _first_starts(owner, start, len(accounts), bars)[coin_owner] < own_first[coin_symbol]
     _refuse(coins, "collateral", "a symbol must have a bar when the first leg is opened", early, ())
     account = np.concatenate([owner, coin_owner])
     side = legs["side"].to_physical().to_numpy().astype(np.int64)
     kind = np.concatenate([side, np.full(coins.height, COIN)])
     order = np.lexsort((kind, np.concatenate([symbol, coin_symbol]), account))
-    coin_rows = coins.height
 
     def arranged(values: Any, of_coins: float) -> Any:
-        return readonly(np.concatenate([values, np.full(coin_rows, of_coins, values.dtype)])[order])
+        return readonly(np.concatenate([values, np.full(coins.height, of_coins, values.dtype)])[order])
 
     transfer_first, transfer_bar, transfer = _transfers(accounts, bars)
     haircut_first, share, credit = _haircuts(accounts, market)
-    wallet = accounts.accounts["wallet"].to_numpy()
-    if "order_margin" in accounts.accounts.columns:
-        wallet = wallet - accounts.accounts["order_margin"].to_numpy()
     quantity = np.concatenate([legs["quantity"].to_numpy(), coins["quantity"].to_numpy()])
     arrays = Holdings(
         first=readonly(np.searchsorted(account[order], np.arange(len(accounts) + 1))),
-        wallet=readonly(wallet),
+        wallet=readonly(_wallets(accounts)),
         since=readonly(np.zeros(len(accounts), np.int64)),
         kind=readonly(kind[order]),
         symbol=readonly(np.concatenate([symbol, coin_symbol])[order]),
@@ -110,8 +104,23 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
         credit=credit,
     )
     leg = arranged(np.arange(legs.height), -1)
-    coin = np.concatenate([np.full(legs.height, -1), np.arange(coin_rows)])[order]
+    coin = np.concatenate([np.full(legs.height, -1), np.arange(coins.height)])[order]
     return Held(arrays, readonly(account[order]), leg.astype(np.int64), readonly(coin))
+
+
+def _wallets(accounts: Accounts) -> Floats:
+    """Return the wallets less what open orders reserve."""
+    wallet = accounts.accounts["wallet"].to_numpy()
+    if "order_margin" in accounts.accounts.columns:
+        return np.asarray(wallet - accounts.accounts["order_margin"].to_numpy())
+    return wallet
+
+
+def _first_starts(owner: Integers, start: Integers, accounts: int, bars: GridBars) -> Integers:
+    """Return the bar in which the first leg of each account is opened; after the last bar where it has none."""
+    begin = np.full(accounts, bars.times.size)
+    np.minimum.at(begin, owner, start)
+    return begin
 
 
 def _first_opening(times: Integers, moments: Integers) -> Integers:
