@@ -222,3 +222,42 @@ def test_substitute__is_warned_of_once(released):
         sweep(own, history, asked, tiers="earlier")
     with pytest.warns(InputWarning, match=r"have tier table t1, which was not in force at their entry \(later\)"):
         sweep(book("BTCUSDT"), market("BTCUSDT"), released, tiers="later")
+
+
+def test_tiers_by_open_interest__are_dated_tables() -> None:
+    rng = np.random.default_rng(5)
+    hours = [day("2022-05-01") + timedelta(hours=hour) for hour in range(200)]
+    interest = rng.uniform(50, 150, 200).round()
+    crowded = interest >= 100
+    tables = tuple(
+        TierTable(
+            name=f"{name} from {start:%d %H}",
+            rates=[0.01 if name == "crowded" else 0.004],
+            start=start,
+            end=start + timedelta(hours=1),
+            dated="announced",
+        )
+        for start, name in zip(hours, np.where(crowded, "crowded", "calm"), strict=True)
+    )
+    venue = Venue(name="own", title="Own", contracts={"X": Contract(symbol="X", tables=tables)})
+    price = 100 + rng.normal(0, 1, 200).cumsum() * 0.3
+    bars = pl.DataFrame({"symbol": "X", "time": hours, "open": price, "high": price, "low": price, "close": price})
+    entries = rng.integers(0, 190, 40)
+    positions = pl.DataFrame(
+        {
+            "symbol": "X",
+            "side": "long",
+            "entry_time": [hours[entry] for entry in entries],
+            "entry_price": price[entries],
+            "quantity": 1.0,
+            "leverage": 20.0,
+        }
+    )
+    found = sweep(Book(positions), Market(bars), venue)
+    assert found["tier_table"].str.starts_with("crowded").to_list() == crowded[entries].tolist()
+    needed = np.where(crowded[entries], 0.01, 0.004)
+    expected = price[entries] * (1 - 1 / 20) / (1 - needed)
+    gone = found.filter(pl.col("outcome") == "open")
+    at = [row for row, outcome in enumerate(found["outcome"]) if outcome == "open"]
+    assert gone["liquidation_price"].to_numpy() == pytest.approx(expected[at], rel=1e-12)
+    assert len(at) > 5
