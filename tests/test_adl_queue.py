@@ -10,10 +10,16 @@ from test_replay import NOON, book, market, plain_venue
 from backtest import Venue, replay
 from backtest.__main__ import main
 from backtest.errors import ArgumentError
+from backtest.kernel.choices import AdlRank
 from backtest.rules import TierTable
 from backtest.study.holders import adl_queue
+from backtest.study.holders.deleveraging import UNRANKED
 
 RANKS = ("profit_leverage", "binance", "bitmex", "size", "top_ten", "water_filling")
+
+
+def test_every_rank__is_scored_here_or_declared_to_have_no_order() -> None:
+    assert sorted((*RANKS, *UNRANKED)) == sorted(AdlRank.names())
 
 
 def shorts(count: int, seed: int = 1) -> list[dict]:
@@ -57,7 +63,7 @@ def test_lights__are_fifths_of_a_queue_by_weight_and_none_for_losers():
     assert lights == [1, 1, 1, 2, 2, 2, 2, 3, 3, 5]
     same = book(*[rows[0]] * 3)
     assert adl_queue(same, venue, {"BTCUSDT": 40_000.0})["adl_place"].to_list() == [1, 2, 3]
-    for rank in ("pro_rata", "random"):
+    for rank in UNRANKED:
         none = adl_queue(book(*rows), plain_venue(0.01, adl_rank=rank), {"BTCUSDT": 40_000.0})
         assert none["adl_lights"].null_count() == none["adl_place"].null_count() == 10
     lost = plain_venue(0.01, adl_rank="bitmex", adl_profit_required=False)

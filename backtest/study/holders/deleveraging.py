@@ -111,17 +111,19 @@ def _scores(
     profit = equity - margin
     leverage, share = notional / np.where(equity > 0, equity, np.nan), profit / entry_notional
     rank = venue.procedure.adl_rank
-    if rank == "binance":
+    if rank in UNRANKED:
+        score = np.zeros(side.size)
+    elif rank == "binance":
         needed = _maintenance(frame, contract, held, price, tiers)
         score = np.maximum(0.0, profit) / np.maximum(1.0, margin) * needed / np.where(equity > 0, equity, np.nan)
-    elif rank == "bitmex":
-        score = np.where(share >= 0, share * leverage, share / leverage)
-    elif rank in ("size", "top_ten"):
-        score = notional
-    elif rank == "water_filling":
-        score = leverage
     else:
-        score = share * leverage if rank == "profit_leverage" else np.zeros(side.size)
+        score = {
+            "profit_leverage": share * leverage,
+            "bitmex": np.where(share >= 0, share * leverage, share / leverage),
+            "size": notional,
+            "top_ten": notional,
+            "water_filling": leverage,
+        }[rank]
     out = (equity <= 0) | ((profit <= 0) if venue.procedure.adl_profit_required else False)
     return equity, np.where(out, -np.inf, score)
 
