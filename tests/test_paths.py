@@ -62,4 +62,5 @@ def test_batches__take_an_existing_file_or_folder_before_a_pattern(tmp_path, nam
 def test_batches__still_take_patterns(tmp_path):
     for number in range(3):
         write(positions(number + 1), tmp_path / f"part{number}.parquet")
-    assert [batch.rows for batch in batches.plan(str(tmp_path / "part[01].parquet"), 10)] == [1, 2]
+    assert [batch.rows for batch in batches.plan(str(tmp_path / "part[01].parquet"), 10)] == [3]
+    assert [batch.rows for batch in batches.plan(str(tmp_path / "part?.parquet"), 3)] == [3, 3]

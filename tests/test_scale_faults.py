@@ -332,7 +332,7 @@ def dask_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     scheduler = subprocess.Popen([*starts, "--scheduler-file", str(file), "--no-dashboard"], **quiet)
     started = [scheduler]
     try:
-        while not file.exists():
+        while not (file.exists() and file.read_text().rstrip().endswith("}")):
             assert scheduler.poll() is None
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
