@@ -39,7 +39,7 @@ def test_account__is_the_same_from_a_file_and_from_legs(capsys, tmp_path):
     assert "average entry prices of ETHUSDT" in text
     assert "ETHUSDT 2021-06-22 (nearest)" in text
     liquidated = printed(capsys, f"{WORDS} {LEGS.replace('2000 ', '1100 ')}")
-    assert "equity              100 USDT: it is liquidated at these prices" in liquidated
+    assert "equity 100 USDT: it is liquidated at these prices" in " ".join(liquidated.split())
 
 
 def test_account__takes_marks_and_days_of_volatility_from_bars(capsys, tmp_path):
