@@ -280,6 +280,22 @@ def test_check__compares_the_liquidations_that_the_list_records() -> None:
     assert any("of 1 liquidation that the list records, 1 are liquidated" in note for note in found.notes)
 
 
+def test_check__holds_on_what_the_list_says_was_liquidated_too_early() -> None:
+    market = hours(40_000, 40_000, 39_000, 38_900, 38_500, 37_000, 37_500)
+    rows = {
+        "symbol": "BTCUSDT", "side": "long", "entry_time": at(1), "entry_price": 40_000.0, "quantity": 1.0,
+        "exit_time": [at(3), at(3), at(3)], "exit_price": 39_000.0, "leverage": [20.0, 10.0, 20.0],
+        "recorded": ["liquidated", "liquidated", None],
+    }  # fmt: skip
+    found = trades.check(trades.read(rows), market, venues=[FLAT])
+    assert found.rows["outcome"].cast(pl.String).to_list() == ["exited"] * 3
+    # 38,000 / 0.995 = 38,191 is passed in the bar from 38,500 to 37,000; 36,181 never; the third is not recorded
+    assert found.rows["liquidated_later"].to_list() == [at(5), None, None]
+    note = "of 2 liquidations that the list records, 0 are liquidated under"
+    later = "of the rest 1 would have been later, had they been held on"
+    assert any(note in said and later in said for said in found.notes)
+
+
 def test_check__profit_reconciles_with_the_log() -> None:
     market = hours(40_000, 40_000, 39_500, 40_500, 40_000, 40_200)
     changes = (at(2), 39_500.0, -0.25), (at(3), 40_500.0, -0.25)

@@ -99,3 +99,20 @@ def _named(rows: pl.DataFrame) -> pl.DataFrame:
         outcome_time=pl.when(over).then(ended),
         outcome_until=pl.when(over).then(pl.when("certain").then("swept_until").otherwise(ended)),
     )
+
+
+def with_later(rows: pl.DataFrame, swept: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """Return rows with ``liquidated_later``: when recorded liquidations that rules do not find would have come.
+
+    A back-tester or another venue may liquidate earlier than the rules do. Such trades are held on, to the end of
+    the prices; null where nothing liquidates them by then, and of all other trades.
+    """
+    held = (pl.col("recorded") == "liquidated").fill_null(False) & ~pl.col("possible") & ~pl.col("rejected")
+    nothing = [
+        pl.lit(None).cast(rows.schema[name]).alias(name) for name in ("exit_time", "exit_until", "exit_price")
+    ]
+    asked = rows.filter(held).with_columns(nothing)
+    if asked.is_empty():
+        return rows.with_columns(liquidated_later=pl.lit(None, Time))
+    later = swept(asked).filter("liquidated").select(ROW, liquidated_later="outcome_time")
+    return rows.join(later, on="row", how="left", maintain_order="left")

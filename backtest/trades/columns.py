@@ -65,5 +65,5 @@ COLUMNS = [
     "outcome_time", "outcome_until", "possible_time", "liquidation_price", "peak_margin_ratio",
     "closest_distance_percent", "closest_distance_days", "closest_time", "margin_that_holds",
     "highest_surviving_leverage", "limited_by", "realised_pnl", "logged_pnl", "pnl_difference", "recorded",
-    "stop_comes_first", "tier_source",
+    "liquidated_later", "stop_comes_first", "tier_source",
 ]  # fmt: skip

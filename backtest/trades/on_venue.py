@@ -115,6 +115,7 @@ class OnVenue:
         rows = certainty.with_outcomes(frame, lambda some, possible: self.swept(some, possible=possible))
         rows = rows.with_columns(self._distances(rows))
         rows = rows.with_columns(money.columns(rows, self.changes, self.log, self.venue, self.fees))
+        rows = certainty.with_later(rows, self.swept)
         return pl.concat([self._columns(rows), self._without_rules(leverage)], how="diagonal").select(COLUMNS)
 
     @cached_property

@@ -33,6 +33,7 @@ def counts(rows: pl.DataFrame, venue: str, leverage: float | None) -> pl.DataFra
         tiers_not_in_force=pl.col("tier_source").str.ends_with(NOT_IN_FORCE).sum(),
         recorded_liquidations=_RECORDED.sum(),
         recorded_found=(_RECORDED & pl.col("possibly_liquidated")).sum(),
+        recorded_later=pl.col("liquidated_later").is_not_null().sum(),
         recorded_price_difference=_PRICE_DIFFERENCE.filter(_RECORDED & pl.col("possibly_liquidated")).median(),
         first_liquidation=pl.col("outcome_time").filter(pl.col("certainly_liquidated")).min(),
         highest_for_all=pl.col("highest_surviving_leverage").min(),
@@ -72,6 +73,8 @@ def recorded(totals: pl.DataFrame) -> list[str]:
             f"of {listed} that the list records, {row['recorded_found']:,} are liquidated under {row['venue']}'s "
         )
         text += f"rules, certainly or possibly, and so are {plural(others, 'other trade')}"
+        if row["recorded_found"] < row["recorded_liquidations"]:
+            text += f"; of the rest {row['recorded_later']:,} would have been later, had they been held on"
         if row["recorded_price_difference"] is not None:
             text += f"; the prices differ by {percent(row['recorded_price_difference'])} in the median"
         said.append(text)
