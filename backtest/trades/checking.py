@@ -91,8 +91,8 @@ def check(
         entry_price, exit_time, exit_price, outcome, certainly_liquidated, possibly_liquidated, outcome_time,
         outcome_until, possible_time, liquidation_price, peak_margin_ratio, closest_distance_percent,
         closest_distance_days, closest_time, margin_that_holds, highest_surviving_leverage, limited_by,
-        realised_pnl, logged_pnl, pnl_difference, recorded, liquidated_later, stop_comes_first, tier_source``; with a
-        wallet ``cross_outcome, cross_outcome_time, cross_realised_pnl``.
+        realised_pnl, logged_pnl, pnl_difference, recorded, liquidated_later, stop_comes_first, tier_source``;
+        with a wallet ``cross_outcome, cross_outcome_time, cross_realised_pnl``.
         ``docs/my_trades.md`` says what each means.
 
     Raises
