@@ -18,7 +18,7 @@
   await click("Longs"); found.without_longs = sum(); await click("Longs");
   await click("below 10x"); found.without_lowest = sum(); await click("below 10x");
   map.dispatchEvent(new WheelEvent("wheel", { clientX: rect.left + 50, clientY: rect.top + 50, deltaY: -1, bubbles: true, cancelable: true }));
-  for (let i = 0; i < 200 && !location.hash; i++) await wait();  // the address follows the next frame drawn
+  for (let i = 0; i < 200 && !location.hash; i++) await wait();  // the address follows once the view rests
   found.zoomed = levels.state.c1 - levels.state.c0;
   found.hash = location.hash;
   map.dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));

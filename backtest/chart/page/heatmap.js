@@ -9,7 +9,7 @@ const HOME = { c0: 0, c1: COLUMNS, b0: 0, b1: BINS };
 const state = { ...HOME, long: true, short: true, groups: DATA.groups.map(() => true), floor: DATA.floor, scale: "log",
   candles: false, look: DATA.look, utc: true, at: null };
 let total = { long: new Float32Array(BINS * COLUMNS), short: new Float32Array(BINS * COLUMNS) }, parts = [], largest = 0;
-let size = { w: 0, h: 0, ratio: 1 }, hovered = null, waiting = false;
+let size = { w: 0, h: 0, ratio: 1 }, hovered = null, waiting = false, settling = 0;
 
 const text = (value, digits = 4) => value.toLocaleString("en-GB", { maximumSignificantDigits: digits });
 const percent = value => `${(100 * value).toLocaleString("en-GB", { maximumFractionDigits: 2, signDisplay: "exceptZero" })} %`;
@@ -207,7 +207,8 @@ function fit() {
   draw();
 }
 function soon() {
-  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); keep(); }); }
+  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); }
+  clearTimeout(settling); settling = setTimeout(keep, 250);  // browsers allow few changes of an address in a second
 }
 function keep() {
   const view = ["c0", "c1", "b0", "b1"].map(name => +state[name].toFixed(2)).join(",");
