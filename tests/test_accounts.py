@@ -107,7 +107,7 @@ def test_sweep_accounts__refuses_bars_off_a_common_grid_and_prices_that_trigger_
     with pytest.raises(RulesError, match="accounts are valued at the mark price"):
         sweep_accounts(accounts, market_of(case), case.venue.with_(trigger_price="last"))
     mixed = {name: replace(own, settlement=name) for name, own in case.venue.contracts.items()}
-    with pytest.raises(RulesError, match="all contracts an account may hold must settle in one currency: AAA AAA"):
+    with pytest.raises(RulesError, match="all contracts an account holds must settle in one currency: AAA AAA"):
         sweep_accounts(accounts, market_of(case), replace(case.venue, contracts=mixed))
     with pytest.raises(ArgumentError, match="convention must be one of own_worst"):
         sweep_accounts(accounts, market_of(case), case.venue, convention="own_wurst")  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
+from backtest.engine.accounts.contracts import refuse_reserved_fee, require_alike
 from backtest.engine.accounts.price_terms import (
     Lines,
     Positions,
@@ -214,22 +215,13 @@ def check_contracts(contracts: list[Contract], accounts: Accounts, venue: Venue)
     for contract in contracts:
         included = contract.margin_includes_closing_fee or contract.kind == "inverse"
         if contract.closing_fee == "at_bankruptcy" and not included:
-            raise RulesError(
-                f"contracts.{contract.symbol}.closing_fee: a leg of an account has no bankruptcy price of its own "
-                "to reserve a fee at (change it: venue.with_(closing_fee='at_mark'))"
-            )
+            refuse_reserved_fee(contract)
         if contract.kind == "inverse" and contract.symbol in coins:
             raise RulesError(
                 f"contracts.{contract.symbol}: collateral is valued in the settlement currency, and this price is "
                 "not: hold it under an index's symbol"
             )
-    if len({contract.settlement or venue.settlement for contract in contracts}) > 1:
-        listed = ", ".join(f"{own.symbol} {own.settlement or venue.settlement or 'unknown'}" for own in contracts)
-        raise RulesError(f"settlement: all contracts an account holds must settle in one currency: {listed}")
-    if len({contract.trigger for contract in contracts}) > 1:
-        listed = ", ".join(f"{contract.symbol} {contract.trigger}" for contract in contracts)
-        raise RulesError(f"trigger: all contracts an account holds must trigger alike: {listed}")
-    return contracts[0].trigger == "<"
+    return require_alike(contracts, venue)
 
 
 def _codes(symbols: pl.Series, known: tuple[str, ...]) -> Integers:

@@ -11,6 +11,7 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.engine import market_arrays
 from backtest.engine.accounts.bar_grid import GridBars, grid_of
+from backtest.engine.accounts.contracts import refuse_reserved_fee, require_alike
 from backtest.engine.accounts.holdings import Held, hold
 from backtest.engine.arguments import require_threads
 from backtest.errors import DataError, RulesError
@@ -120,17 +121,8 @@ def _check_contracts(contracts: list[Contract], venue: Venue) -> bool:
                 "and pays in coin"
             )
         if contract.closing_fee == "at_bankruptcy" and not contract.margin_includes_closing_fee:
-            raise RulesError(
-                f"contracts.{contract.symbol}.closing_fee: a leg of an account has no bankruptcy price of its own "
-                "to reserve a fee at (change it: venue.with_(closing_fee='at_mark'))"
-            )
-    if len({contract.settlement or venue.settlement for contract in contracts}) > 1:
-        listed = ", ".join(f"{own.symbol} {own.settlement or venue.settlement or 'unknown'}" for own in contracts)
-        raise RulesError(f"settlement: all contracts an account may hold must settle in one currency: {listed}")
-    if len({contract.trigger for contract in contracts}) > 1:
-        listed = ", ".join(f"{contract.symbol} {contract.trigger}" for contract in contracts)
-        raise RulesError(f"trigger: all contracts an account may hold must trigger alike: {listed}")
-    return bool(contracts) and contracts[0].trigger == "<"
+            refuse_reserved_fee(contract)
+    return require_alike(contracts, venue)
 
 
 def _distinct_leverages(accounts: Accounts, contracts: list[Contract]) -> dict[str, Floats]:
