@@ -1,4 +1,4 @@
-"""Estimated books against recorded daily liquidations, beside what the same hourly prices and volume tell alone.
+"""Estimated books against recorded daily liquidations, beside what hourly prices and volume suggest alone.
 
 ``python benchmarks/recorded.py ../shared/data`` needs hourly marks, hourly volume, funding, daily open interest
 and daily recorded liquidations of one venue, which are not part of the project; ``--write`` puts the tables into

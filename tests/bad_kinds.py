@@ -229,7 +229,7 @@ def kinds() -> dict[str, list[Kind]]:
         "Sweeps in batches": list(batch_kinds()),
         "Grid files": list(grid_kinds()),
         "The calculator": list(price_kinds()),
-        "Tier tables": [Kind(*told) for told in tier_file_kinds()],
+        "Tier tables": [Kind(*mistake) for mistake in tier_file_kinds()],
         "Fetching": list(fetch_kinds()),
         "Levels": list(level_kinds()),
         "The replay": list(replay_kinds()),

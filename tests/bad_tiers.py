@@ -9,10 +9,10 @@ from typing import Any
 import tier_answers
 
 IMPORT = "tiers import answer.json --venue binance --date 2026-11-20"
-Told = tuple[str, str, dict[str, Any]]
+Mistake = tuple[str, str, dict[str, Any]]
 
 
-def tier_file_kinds() -> Iterator[Told]:
+def tier_file_kinds() -> Iterator[Mistake]:
     """Yield kinds that only tiers can have."""
     good = json.dumps(tier_answers.binance())
     yield "tiers from a file that does not exist", IMPORT, {}
@@ -47,7 +47,7 @@ def tier_file_kinds() -> Iterator[Told]:
     yield "a venue file that is there already", "venues new venue.toml", {}
 
 
-def _changed(wrong: str, change: Callable[[Any], Any]) -> Told:
+def _changed(wrong: str, change: Callable[[Any], Any]) -> Mistake:
     """Return a kind of brackets with one mistake."""
     answer = tier_answers.binance()
     change(answer[0]["brackets"])

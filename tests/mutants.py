@@ -18,7 +18,7 @@ from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
 
-#: What stands in files that were written by a program with a mistake, or by hand.
+#: Content of files that were written by a program with a mistake, or by hand.
 CELLS = (
     "", "nan", "NaN", "inf", "-inf", "-1", "0", "1e400", "1e-400", "1e5", "12,5", "1_000", " 40100.0", "40100.0 ",
     "+3", "0x10", "null", "None", "true", '"', "'", "é", "\x00", "2021-05-18", "2021-05-18T05:00:00Z",

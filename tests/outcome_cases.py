@@ -10,7 +10,7 @@ from backtest.schemas.frames import KindOfContract
 
 
 def with_kinds(outcomes: pl.DataFrame, kinds: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """Return outcomes with ``contract_kind`` by symbol, linear where it is not told, and what follows."""
+    """Return outcomes with ``contract_kind`` by symbol, linear where it is not given, and what follows."""
     if {"liquidated", "ambiguous"} <= set(outcomes.columns):
         gone, ambiguous = pl.col("liquidated"), pl.col("ambiguous")
         outcomes = outcomes.with_columns(

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: The interval of a history of a single bar, which nothing else tells, and that of a lone stamp.
+#: The interval of a history of a single bar, which nothing else shows, and that of a lone stamp.
 ONE_MINUTE, ONE_HOUR = 60_000, 3_600_000
 
 
@@ -247,7 +247,7 @@ def margin_from_leverage(contract: Any, s: float, q: float, E: float, margin: fl
 
 
 def table_for(contract: Any, symbol: str, entry_time: int, tiers: str | dict[str, str]) -> Any:
-    """Return the tier table for an entry: the one in force, or the stand-in that was asked for."""
+    """Return the tier table for an entry: the one in force, or the substitute that was asked for."""
     if isinstance(tiers, dict) and symbol in tiers:
         return next(table for table in contract.tables if table.name == tiers[symbol])
     away = {}

@@ -1,6 +1,6 @@
 """Every pair of settings of a replay: beside another value of one, the other still changes something.
 
-Exceptions are refused, or told by the page of the replay. ``BACKTEST_PAIRS=all`` tries every pair (five minutes).
+Exceptions are refused, or documented in docs/replay.md. ``BACKTEST_PAIRS=all`` tries every pair (five minutes).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from backtest.engine.replay.replay import Replay
 from backtest.errors import RulesError
 
 SHARE = 1 if os.environ.get("BACKTEST_PAIRS") == "all" else 40
-MARKETS = 60
+MARKETS = 60 if SHARE > 1 else 400
 STEPS = {"step": "fraction", "step_fraction": 0.3}
 TAKEOVERS = STEPS | {"slices": "takeover"}
 BACKSTOP = TAKEOVERS | {"inventory": "backstop"}
@@ -90,8 +90,8 @@ SETTINGS = {
     "exit_bar": Setting("conventions", "untested", "tested", {}),
 }
 
-#: Told by docs/replay.md: beside the second value of the first, the others change nothing.
-TOLD = {
+#: Documented in docs/replay.md: beside the second value of the first, the others change nothing.
+DOCUMENTED = {
     "slices": {"order_limit"},
     "partial_from": {"step_fraction", "slices"},
     "backstop_capacity": {"step_fraction", "last", "backstop_deviation", "unwind", "unwind_share"},
@@ -110,7 +110,7 @@ def are_apart(first: Setting, second: Setting, names: tuple[str, str]) -> bool:
 PAIRS = [
     (one, other)
     for one, other in permutations(SETTINGS, 2)
-    if are_apart(SETTINGS[one], SETTINGS[other], (one, other)) and other not in TOLD.get(one, ())
+    if are_apart(SETTINGS[one], SETTINGS[other], (one, other)) and other not in DOCUMENTED.get(one, ())
 ]
 
 

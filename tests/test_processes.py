@@ -45,7 +45,7 @@ print("parent works")
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are told by Linux alone")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux alone lists threads")
 @pytest.mark.parametrize("used", ["used", "not used"])
 def test_a_fork__after_polars_was_used_is_refused_in_the_child(used):
     words = [sys.executable, "-c", FORK, used]

@@ -18,7 +18,7 @@ POSITIONS = int(os.environ.get("BACKTEST_REFERENCE_POSITIONS", "20000"))
 BATCHES, A_CASE = 4, 300
 POSTINGS = 24  # of one position at the most here: entry, four changes of three each, funding, close
 
-#: Money differs by its unit; what bars hide is told in less detail.
+#: Money differs by its unit; a replay resolves what bars hide in less detail.
 EXACT = OUTCOME_COLUMNS.keys() - {"realised_pnl", "certainly_liquidated", "possibly_liquidated"}
 
 

@@ -1,4 +1,4 @@
-"""Imported tiers: each format against the table it stands for, days, names, and files that are wrong."""
+"""Imported tiers: each format against the table that it states, days, names, and files that are wrong."""
 
 from __future__ import annotations
 

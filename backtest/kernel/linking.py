@@ -29,7 +29,7 @@ class _Inner(JITCodeLibrary):  # type: ignore[misc]
 
     @property
     def codegen(self) -> Any:
-        """The code generator, in which functions that are not there have no environment to be told of."""
+        """The code generator without the step that sets a function's environment: there is no function yet."""
         return _Silent(self._codegen)
 
     def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002

@@ -198,7 +198,7 @@ def _rehearse(job: Job, batches: Sequence[Batch]) -> None:
     if whole is not None:
         none = whole.scan(job.storage).head(0).collect()
         sweep_in_memory(Book(none), market, job.venue, threads=1, conventions=conventions_of(job, market))
-        with suppress(*UNREADABLE), quiet():  # the batch will tell what is damaged
+        with suppress(*UNREADABLE), quiet():  # the batch reports what is damaged
             held = whole.scan(job.storage).select(pl.col("symbol").cast(pl.String).unique()).collect()
             job.venue.contracts_of(symbol for symbol in held["symbol"] if symbol in job.prices.known)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from backtest.errors import BacktestError
 
-#: Threads of a process and their names, where the system tells them (Linux).
+#: Threads of a process and their names, where the system lists them (Linux).
 TASKS = Path("/proc/self/task")
 
 
@@ -20,7 +20,7 @@ class _Threads:
     def before_a_fork(self) -> None:
         try:
             names = [(task / "comm").read_text() for task in TASKS.iterdir()]
-        except OSError:  # not told: taken as started, as any use of polars does
+        except OSError:  # not known: assumed to run, as they do after any use of polars
             self.running = True
             return
         self.running = any(name.startswith("polars-") and name.strip()[7:].isdigit() for name in names)

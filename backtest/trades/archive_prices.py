@@ -15,7 +15,7 @@ from backtest.schemas.arguments import checked
 from backtest.trades.reader import Trades
 from backtest.trades.symbols import pair_of
 
-#: The price that stands for the mark where an archive has none.
+#: The price used for the mark where an archive has none.
 SUBSTITUTES = {"bybit": "last"}
 
 DAY = timedelta(days=1)

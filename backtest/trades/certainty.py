@@ -84,7 +84,7 @@ def _with_possible(rows: pl.DataFrame, swept: Sweep) -> pl.DataFrame:
 
 
 def _named(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows with what became of each trade: liquidated where that is certain."""
+    """Return rows with the outcome of each trade: liquidated where that is certain."""
     ends = pl.when(pl.col("exit_time").is_null()).then(pl.lit("open")).otherwise(pl.lit("exited"))
     outcome = (
         pl.when("rejected").then(pl.lit("rejected"))

@@ -34,7 +34,7 @@ KINDS = {
 class Field:
     """One field of a section."""
 
-    section: str  #: the table it stands in; empty: the top of the file
+    section: str  #: its table; empty: the top of the file
     name: str
     kind: str
     choices: tuple[str, ...]
@@ -160,7 +160,7 @@ WORDS: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "rate_factor": (_FRACTION, "Maintenance rate over 1 / leverage, for model leverage.", "0.6"),
         "from": ("UTC", "In force from here, as announced.", "2021-03-18T09:00:00Z"),
         "until": ("UTC", "In force to here, exclusive, as announced.", "2021-06-22T03:30:00Z"),
-        "in_force": ("", "`always`: the source states the table for all times. Stands without dates.", '"always"'),
+        "in_force": ("", "`always`: the source states the table for all times, without dates.", '"always"'),
         "source": ("", "Where it was read.", '"announcement"'),
         "confidence": ("", "How far it can be trusted.", '"official"'),
         "note": ("", "A remark.", '"amounts follow from continuity"'),

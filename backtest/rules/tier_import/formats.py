@@ -23,7 +23,7 @@ CCXT = Names(
 
 @dataclass(frozen=True)
 class Format:
-    """A format: how to tell it, and how to read it."""
+    """A format: how it is recognised, and how it is read."""
 
     name: str
     confidence: str  #: of the figures: the venue's own answer is official, a tool's copy secondary
@@ -196,7 +196,7 @@ def _milliseconds(*keys: str) -> Callable[[Any], date | None]:
 
 
 def _updated(data: Any) -> date | None:
-    """Return the day that freqtrade's cache was written on."""
+    """Return the date of freqtrade's cache."""
     if not (isinstance(data, dict) and "updated" in data):
         return None
     try:

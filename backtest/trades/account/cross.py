@@ -216,7 +216,7 @@ class Cross:
         return float(sign * leg["quantity"] * (mark - leg["entry_price"])) - _initial_margin(leg)
 
     def columns(self) -> pl.DataFrame:
-        """Return the isolated rows with what became of each trade in cross margin."""
+        """Return the isolated rows with the outcome of each trade in cross margin."""
         ids = dict(self.trades.select("row", "trade_id").iter_rows())
         schema: dict[str, Any] = {"trade_id": self.rows.schema["trade_id"], "cross_outcome": CrossOutcome,
                   "cross_outcome_time": Time, "cross_realised_pnl": pl.Float64}  # fmt: skip
@@ -229,7 +229,7 @@ class Cross:
         return joined.with_columns(cross_outcome=pl.coalesce("cross_outcome", never))
 
     def counts(self) -> dict[str, Any]:
-        """Return what became of the account."""
+        """Return the outcome of the account."""
         became = [outcome for outcome, _, _ in self.outcomes.values()]
         first = self.liquidations[0] if self.liquidations else {}
         return {
@@ -248,7 +248,7 @@ def _initial_margin(leg: dict[str, Any]) -> float:
 
 
 def cross_sentences(totals: pl.DataFrame, titles: dict[str, str]) -> list[str]:
-    """Return what became of the account at the highest leverage on each venue."""
+    """Return the outcome of the account at the highest leverage on each venue."""
     said = []
     for (venue,), own in totals.group_by("venue", maintain_order=True):
         row = own.sort("leverage", nulls_last=False).row(-1, named=True)

@@ -41,8 +41,8 @@ def possible_bars(frame: pl.DataFrame, *, positive: bool = True) -> tuple[pl.Dat
 def without_overlaps(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """Return the bars, in order, without those off the grid that overlap others, and how many were left out.
 
-    After an outage of February 2018 Binance's hours opened at 28 minutes past for two days; the last of them was
-    cut short by the first hour on the grid again.
+    After an outage of February 2018 Binance's hours opened at 28 minutes past for two days; the last of them
+    overlaps the first hour that is on the grid again.
     """
     times = frame["time"].to_physical().to_numpy()
     steps = np.diff(times)
