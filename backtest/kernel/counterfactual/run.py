@@ -5,13 +5,14 @@ from __future__ import annotations
 from backtest.kernel.compile import kernel
 from backtest.kernel.counterfactual.flow import ACTING, LEAVING, OPENING, Merge
 from backtest.kernel.counterfactual.walk import cross_both, outside_legs
+from backtest.kernel.replay.bar_beginning import begin
 from backtest.kernel.replay.edge_bars import sides_executed
 from backtest.kernel.replay.entries import (
     Entrants,
     Found,
     has_room,
 )
-from backtest.kernel.replay.run import awaits, begin, end, let_holders_act, let_holders_leave, resume, starts_low
+from backtest.kernel.replay.run import awaits, end, let_holders_act, let_holders_leave, resume, starts_low
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import (
     FULL,

@@ -87,7 +87,7 @@ def follow(
     hidden: Hidden,
     i: int,
 ) -> End:
-    """Return how a position ends."""
+    """Return how a position ends: one loop over stretches between its changes, whose state is many scalars."""
     symbol, entry_time = np.int64(positions.symbol[i]), positions.entry_time[i]
     exit_time, recorded = actions.exit_time[i], actions.exit_price[i]
     orders = Orders(actions.stop_price[i], actions.take_profit_price[i])
