@@ -17,7 +17,7 @@ A venue is one TOML file. A bundled one is a good beginning:
 ```
 backtest venues new own.toml --like binance
 backtest venues own.toml
-backtest run --venue own.toml
+backtest run --venue own.toml --symbol BTCUSDT
 ```
 
 The second command prints every rule as it is applied, its source, and what is unknown. In Python a venue is
