@@ -226,10 +226,16 @@ def _measures(found: Replay) -> dict[str, float]:
         "deleveragings": float(found.adl.height),
         "lost by liquidated holders": -float(liquidated["realised_pnl"].sum()) + 0.0,
         "fund at the end": float(found.fund["fund"][-1]),
-        "lowest fund": float(found.fund["fund"].min()),  # type: ignore[arg-type]
+        "lowest fund": _lowest_fund(found),
         "clawed back": float(found.outcomes["clawed_back"].sum()),
         "uncovered": -cash["deficit"] + 0.0,
     }
+
+
+def _lowest_fund(found: Replay) -> float:
+    """Return the least of the fund, the beginning included."""
+    owners = found.ledger.row(by_predicate=pl.col("account") == "owners", named=True)["cash"]
+    return min(float(found.fund["fund"].min()), -owners / found.unit)  # type: ignore[arg-type]
 
 
 def _marks(policy: Replay, market: Market) -> pl.DataFrame:
