@@ -57,7 +57,7 @@ def magnet_differences(found: pl.DataFrame, ax: Axes, *, look: Look = LIGHT) -> 
     bands = found.select("difference_low", "difference", "difference_high")
     _dots(ax, bands, [name.startswith("all") for name in names], look)
     ax.axvline(0.0, color=look.muted, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    theme.dress(ax, "Clusters reached more often than placebos")
+    theme.dress(ax, "Clusters less placebos, share reached")
     ax.margins(x=0.12)
     below(ax, "difference, points", size=theme.SMALL, pad=2)
     ax.xaxis.set_major_formatter(FuncFormatter(_points))
@@ -85,7 +85,7 @@ def score_figure(
     >>> found = magnet(open_levels, market, pull=pull, seed=1, draws=99)
     >>> figure = score_figure(None, found, title="Magnet test of BTCUSDT")
     >>> figure.axes[0].get_title(loc="left")
-    'Clusters reached more often than placebos'
+    'Clusters less placebos, share reached'
     """
     rows = (0 if score is None else 6) + (0 if magnet is None else 6)
     around = 2.1 + (0.7 if rows > 6 else 0.0)
