@@ -235,7 +235,7 @@ def _measures(found: Replay) -> dict[str, float]:
 def _lowest_fund(found: Replay) -> float:
     """Return the least of the fund, the beginning included."""
     owners = found.ledger.row(by_predicate=pl.col("account") == "owners", named=True)["cash"]
-    return min(float(found.fund["fund"].min()), -owners / found.unit)  # type: ignore[arg-type]
+    return min(float(found.fund["fund"].min()), float(-owners / found.unit))  # type: ignore[arg-type]
 
 
 def _marks(policy: Replay, market: Market) -> pl.DataFrame:
