@@ -214,4 +214,5 @@ def _same(known: tuple[str, pl.Schema] | None, path: str, schema: pl.Schema) -> 
         return known or (path, schema)
     first, expected = known
     differing = sorted(name for name in {**expected, **schema} if expected.get(name) != schema.get(name))
-    raise DataError(f"positions files must have the same columns: {path} differs from {first} in {differing[0]}")
+    what = differing[0] if differing else "the order of its columns"
+    raise DataError(f"positions files must have the same columns: {path} differs from {first} in {what}")
