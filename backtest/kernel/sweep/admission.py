@@ -91,6 +91,16 @@ def refusal_of(
 
 
 @helper
+def in_bar_of_exit(bars: Bars, actions: Actions, symbol: int, i: int, bar: int) -> bool:
+    """Return whether a change that would take effect at a bar is done with an exit inside the bar before."""
+    exit_time = actions.exit_time[i]
+    if exit_time == NO_TIME or np.isnan(actions.exit_price[i]):
+        return False
+    opening = lookup.first_bar_at_or_after(bars, symbol, exit_time)
+    return opening == bar and lookup.falls_inside_a_bar(bars, symbol, opening, exit_time)
+
+
+@helper
 def growth_of(bars: Bars, rules: Rules, positions: Positions, actions: Actions, group: int, i: int) -> Growth:
     """Return what the additions come to that take effect before the exit."""
     change, symbol = first_adjustment(actions, i), np.int64(positions.symbol[i])
@@ -100,11 +110,13 @@ def growth_of(bars: Bars, rules: Rules, positions: Positions, actions: Actions, 
         bar = lookup.first_bar_at_or_after(bars, symbol, actions.time[change])
         exit_time = actions.exit_time[i]
         late = exit_time != NO_TIME and actions.time[change] > exit_time
-        if late or bar == bars.first[symbol + 1] - bars.first[symbol]:
+        with_exit = not late and in_bar_of_exit(bars, actions, symbol, i, bar)
+        if late or (bar == bars.first[symbol + 1] - bars.first[symbol] and not with_exit):
             break
         part = actions.quantity_change[change]
         if part > 0.0:
-            price = traded_at(actions, change, bars.mark_open[bars.first[symbol] + bar])
+            mark = actions.exit_price[i] if with_exit else bars.mark_open[bars.first[symbol] + bar]
+            price = traded_at(actions, change, mark)
             entry_price = formula.average_entry(kind, quantity, entry_price, part, price)
             notional = formula.notional(kind, quantity + part, entry_price)
             size = tiers.size_at_entry(rules, group, quantity + part, notional)
