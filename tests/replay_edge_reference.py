@@ -53,7 +53,8 @@ class Edges:
             event = found.event if names(found) == names(certain) else certain.event
         if event is not None:
             self.carry_out(p, event, p.seg.F_e, entry_bar)
-        elif entry_bar == exit_bar and p.row.get("exit_price") is not None:
+        leaves = entry_bar == exit_bar and p.row.get("exit_price") is not None
+        if leaves and p.status in ("held", "locked"):
             self.leave_inside(p, entry_bar)
 
     def test_opening(self: Any, p: Any, F: float) -> None:
@@ -101,6 +102,8 @@ class Edges:
             worst = price * self.g
             self.trigger_outside(p, max(level, worst) if p.s > 0 else min(level, worst), F, moment)
             self.pass_on(p.s, worst)
+            if p.status == "held":  # a part was closed, and the rest given back
+                self.close(p, "exited", price * self.g, F)
         else:
             self.close(p, "exited", price * self.g, F)
 

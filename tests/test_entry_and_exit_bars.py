@@ -138,3 +138,48 @@ def test_sweep__a_real_trade_inside_one_hour_of_a_crash_loses_its_margin():
     assert (row["outcome"], row["possibly_liquidated"]) == ("liquidated", True)
     assert row["realised_pnl"] == pytest.approx(-own * 0.1 / 50)
     assert row["shortfall"] > 0
+
+
+PARTLY = VENUE.with_(adl_trigger="never", step="fraction", step_fraction=0.4, last="market")
+
+
+def traded(*rows: tuple[float, float, float, float], gap: int = 0) -> Market:
+    """Return hours of last and mark prices; ``gap`` hours are missing after the second."""
+    values = ([float(price) for price in own] for own in zip(*rows, strict=True))
+    columns = dict(zip(("open", "high", "low", "close"), values, strict=True))
+    times = [EVENING + (number + (gap if number > 1 else 0)) * HOUR for number in range(len(rows))]
+    columns |= {f"last_{name}": values for name, values in columns.items()}
+    return Market(
+        pl.DataFrame({"symbol": "X", "time": times, **columns}).with_columns(pl.selectors.numeric().cast(float))
+    )
+
+
+def test_replay__what_a_recorded_price_liquidates_in_part_leaves_with_the_rest():
+    history = traded(*[(100, 100, 100, 100)] * 4)
+    book = Book(trades((-30, 30), exit_price=98.39, exit_time=[EVENING + HOUR + 30 * MINUTE]))
+    row = replay(book, history, PARTLY, trigger_price="last").outcomes.row(0, named=True)
+    assert row["outcome"] in ("exited", "liquidated")
+    assert row["outcome_time"] == EVENING + HOUR
+    assert row["filled_in_market"] > 0
+
+
+def test_replay__of_what_a_gap_follows_nothing_is_known_after_a_part_was_closed():
+    history = traded((100, 100, 100, 100), (100, 100, 97.9, 98), (98, 99, 97, 98), (98, 99, 97, 98), gap=30)
+    book = Book(trades((5, 60)).drop("exit_time"))
+    found = replay(book, history, PARTLY)
+    row = found.outcomes.row(0, named=True)
+    assert (row["outcome"], row["outcome_time"]) == ("unknown", EVENING + 32 * HOUR)
+    assert found.ledger["cash"].sum() == 0
+
+
+def test_additions__in_the_last_bar_before_an_exit_with_a_price_are_checked():
+    table = TierTable(name="t", floors=[0, 150], rates=[0.004, 0.01], max_leverages=[100, 5], cap=250)
+    venue = Venue(name="v", title="V", contracts={"X": Contract(symbol="X", tables=(table,))})
+    history = traded(*[(100, 100, 100, 100)] * 3)
+    rows = trades((-30, 90), exit_price=100.0)
+    added = pl.DataFrame(
+        {"position_id": [0], "time": [EVENING + 2 * HOUR + 10 * MINUTE], "quantity_change": [5.0]}
+    )
+    for book in (sweep, replay):
+        with pytest.raises(DataError, match="size must be one its tiers cover"):
+            book(Book(rows, added), history, venue)

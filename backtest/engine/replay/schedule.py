@@ -40,13 +40,12 @@ def plan_of(
     exit_first, exits = _by_row(exit_at, rows, _by_id(ids))
     inside_first, inside = _by_row(inside_at, rows, _by_id(ids))
     changes = entrants.actions
-    change_at, within_at = np.empty(changes.row.size, np.int32), np.empty(changes.row.size, np.int32)
+    change_at = np.empty(changes.row.size, np.int32)
     change_made = np.empty(changes.row.size, np.int64)
     schedule.place_changes(
-        bars, prepared.funding, admitted.positions.symbol, changes, inside_at, change_at, within_at, change_made
+        bars, prepared.funding, admitted.positions.symbol, changes, inside_at, change_at, change_made
     )
     change_first, change = _by_row(change_at, rows, _by_id(ids[changes.row]))
-    within_first, within = _by_row(within_at, rows, _by_id(ids[changes.row]))
     deposits = sorted(options.deposits)
     return schedule.Agenda(
         rows=readonly(np.argsort(market.times, kind="stable").astype(np.int64)),
@@ -60,8 +59,6 @@ def plan_of(
         inside=inside,
         change_first=change_first,
         change=change,
-        within_first=within_first,
-        within=within,
         change_made=readonly(change_made),
         deposit_time=readonly(np.array([milliseconds(time) for time, _ in deposits], np.int64)),
         deposit=readonly(np.array([round(amount * unit) for _, amount in deposits], np.int64)),

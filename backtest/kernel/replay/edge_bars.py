@@ -33,7 +33,7 @@ from backtest.kernel.replay.waves import (
     trigger,
 )
 from backtest.kernel.sweep.adjustments import first_adjustment
-from backtest.kernel.sweep.edge_bars import triggers_after_all
+from backtest.kernel.sweep.edge_bars import has_change, triggers_after_all
 from backtest.kernel.sweep.passive import held_by
 
 
@@ -140,7 +140,9 @@ def leave(w: World, i: int, row: int, moment: int, recorded: float, tested: floa
         w.book[i]["tier_rate"] = rate_at(w.groups, w.tiers, own, now)
         trigger(w, i, row, moment, level, now)
         settle_needs(w, i, row, price)
-        return
+        if w.book[i]["status"] != HELD:
+            return
+        tested = now  # a part was closed, and the rest given back: it leaves
     price_columns(w, i, tested)
     w.book[i]["tier_rate"] = np.nan
     w.book[i]["ambiguous"] = w.book[i]["ambiguous"] or beyond
@@ -151,10 +153,9 @@ def leave(w: World, i: int, row: int, moment: int, recorded: float, tested: floa
 def leave_at_opening(w: World, e: Entrants, i: int, row: int) -> None:
     """Close a position at the first opening at or after its planned exit, once that is tested."""
     p = whole(w.book[i]["row"])
-    w.book[i]["exit_made"] = exit_charges(w, e, i, row)
     w.book[i]["due"] = True
     planned, recorded = e.actions.exit_time[p], recorded_exit(e, p)
-    now = funding_until(w, whole(w.book[i]["symbol"]), whole(w.book[i]["exit_made"]))
+    now = funding_until(w, whole(w.book[i]["symbol"]), exit_charges(w, e, i, row))
     if w.book[i]["status"] == HELD and (np.isnan(recorded) or planned == w.bars[row]["time"]):
         test_opening(w, i, row, now, planned)
     if w.book[i]["status"] == HELD:
@@ -165,16 +166,15 @@ def leave_at_opening(w: World, e: Entrants, i: int, row: int) -> None:
 def leave_inside(w: World, agenda: Agenda, e: Entrants, i: int, row: int, moment: int) -> None:
     """Close a position inside the bar ``moment`` at its recorded price, after the adjustments in that bar."""
     p, first = whole(w.book[i]["row"]), w.symbols[w.book[i]["symbol"]]["first"]
-    recorded = recorded_exit(e, p)
-    for at in range(agenda.within_first[moment], agenda.within_first[moment + 1]):
-        j = whole(agenda.within[at])
-        if e.actions.row[j] == p:
+    recorded, j = recorded_exit(e, p), first_adjustment(e.actions, p)
+    while w.book[i]["status"] == HELD and has_change(e.actions, j, p):
+        if e.actions.time[j] > e.bars.time[moment]:
             change(w, agenda, e, i, row, j, recorded)
             w.book[i]["start"] = moment + 1 - first
-    w.book[i]["exit_made"] = exit_charges(w, e, i, moment + 1)
+        j += 1
     w.book[i]["due"] = True
     if w.book[i]["status"] == HELD:
-        now = funding_until(w, whole(w.book[i]["symbol"]), whole(w.book[i]["exit_made"]))
+        now = funding_until(w, whole(w.book[i]["symbol"]), exit_charges(w, e, i, moment + 1))
         leave(w, i, row, moment, recorded, tested_funding(w, i, moment + 1), now)
 
 

@@ -109,7 +109,7 @@ def clear(book: Records, i: int) -> None:
     book[i]["filled"] = book[i]["taken"] = book[i]["deleveraged"] = book[i]["done"] = 0.0
     book[i]["given_price"] = book[i]["given_notional"] = book[i]["given_equity"] = 0.0
     book[i]["liquidation_price"] = book[i]["bankruptcy_price"] = 0.0
-    book[i]["begun"] = book[i]["asked"] = book[i]["rounds"] = book[i]["spent"] = book[i]["exit_made"] = 0
+    book[i]["begun"] = book[i]["asked"] = book[i]["rounds"] = book[i]["spent"] = 0
     book[i]["stop_price"] = book[i]["take_profit_price"] = book[i]["tier_rate"] = np.nan
     book[i]["nodes"] = book[i]["stop_node"] = book[i]["target_node"] = book[i]["spent_bar"] = -1
     book[i]["triggered_row"] = book[i]["opening_only"] = -1

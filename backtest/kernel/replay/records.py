@@ -67,7 +67,6 @@ POSITION = np.dtype(
         ("given_price", "f8"),  #: mean price of what it gave as a counterparty, its notional, and the equity in it
         ("given_notional", "f8"),
         ("given_equity", "f8"),
-        ("exit_made", "i4"),  #: charges at or before the exit
         ("rounds", "i4"),
         ("spent", "i4"),  #: rounds used in ``spent_bar``
         ("spent_bar", "i4"),

@@ -16,7 +16,7 @@ from backtest.kernel.compile import helper, kernel, part
 from backtest.kernel.margin import formula
 from backtest.kernel.replay.adl import deleverage
 from backtest.kernel.replay.bar_beginning import begin
-from backtest.kernel.replay.codes import FUND, HELD, LOCKED, NO_EVENT
+from backtest.kernel.replay.codes import DONE, FUND, HELD, LOCKED, NO_EVENT
 from backtest.kernel.replay.edge_bars import (
     carry_out,
     change,
@@ -80,26 +80,47 @@ def enter(w: World, agenda: Agenda, e: Entrants, found: Found, i: int, row: int,
     w.book[i]["status"] = HELD
     enlist(w, i)
     open_trade(w, i, row)
-    now = w.book[i]["entry_funding"]
+    now, happened = w.book[i]["entry_funding"], False
     if i == w.settings[0]["trace"]:
         note(w, i, row, ENTERED, w.book[i]["entry_price"], w.book[i]["quantity"], now, w.book[i]["entry_price"])
     if enters_inside(w, e, i):
         before, p = w.symbols[y]["first"] + w.book[i]["start"] - 1, whole(w.book[i]["row"])
         leaves = exits_in(e, p, before)
-        if entry_bar_event(w, e, i, before, leaves, now) != NO_EVENT:
+        happened = entry_bar_event(w, e, i, before, leaves, now) != NO_EVENT
+        if happened:
             carry_out(w, i, row, before, True, now)
-            return
-        if leaves and not np.isnan(recorded_exit(e, p)):
+        if leaves and not np.isnan(recorded_exit(e, p)) and w.book[i]["status"] != DONE:
             leave_inside(w, agenda, e, i, row, before)
-            return
-    if late:
+    if late or w.book[i]["status"] == DONE:
         return
     if enters_unseen(w, e, i):
+        if w.book[i]["status"] == LOCKED:
+            stop_waiting(w, i)
         lose_sight(w, i, row)
+        return
+    if happened:
         return
     rekey(w, i)
     if w.settings[0]["orders"] != 0:
         place_orders(w, i)
+
+
+@part
+def stop_waiting(w: World, i: int) -> None:
+    """Take a position's orders out of those that wait for the next opening."""
+    y, side = whole(w.book[i]["symbol"]), whole(w.book[i]["side"])
+    before, at = whole(-1), whole(w.symbols[y]["waiting_first"][side])
+    while at >= 0 and at != i:
+        before, at = at, whole(w.book[at]["following"])
+    if at < 0:
+        return
+    following = whole(w.book[i]["following"])
+    if before < 0:
+        w.symbols[y]["waiting_first"][side] = following
+    else:
+        w.book[before]["following"] = following
+    if following < 0:
+        w.symbols[y]["waiting_last"][side] = before
 
 
 @helper

@@ -28,8 +28,6 @@ class Agenda(NamedTuple):
     inside: Codes  #: whose exit lies strictly inside a bar
     change_first: Integers
     change: Codes
-    within_first: Integers
-    within: Codes  #: adjustments in the bar of an exit with a price, done with it
     change_made: Integers  #: (adjustments,) charges at or before each, absolute
     deposit_time: Integers
     deposit: Integers  #: units
@@ -70,22 +68,18 @@ def leaves_inside(actions: Actions, inside_at: Codes, i: int) -> bool:
 
 @kernel
 def place_changes(
-    bars: Bars, funding: Funding, symbol: Codes, changes: Actions, inside_at: Codes, at: Codes, within_at: Codes,
-    made: Integers,
-) -> None:  # fmt: skip
-    """Write the row at which, or inside which, adjustments take effect (-1: never), and the charges by then."""
+    bars: Bars, funding: Funding, symbol: Codes, changes: Actions, inside_at: Codes, at: Codes, made: Integers
+) -> None:
+    """Write the row at which adjustments take effect (-1: never, or with an exit inside), and the charges."""
     for j in range(changes.row.shape[0]):
         i = changes.row[j]
         y = whole(symbol[i])
         bar = lookup.first_bar_at_or_after(bars, y, changes.time[j])
         count = bars.first[y + 1] - bars.first[y]
         late = bar == count
-        within_at[j] = -1
         if changes.exit_time.shape[0] > 0 and changes.exit_time[i] != NO_TIME:
-            too_late = changes.time[j] > changes.exit_time[i]
-            late = late or too_late
-            if leaves_inside(changes, inside_at, i) and inside_at[i] == bars.first[y] + bar - 1 and not too_late:
-                within_at[j], late = inside_at[i], True
+            with_exit = leaves_inside(changes, inside_at, i) and inside_at[i] == bars.first[y] + bar - 1
+            late = late or with_exit or changes.time[j] > changes.exit_time[i]
         at[j] = -1 if late else bars.first[y] + bar
         made[j] = funding.first[y] + lookup.charges_until(bars, funding, y, bar, changes.time[j])
 
