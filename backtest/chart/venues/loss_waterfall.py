@@ -95,7 +95,7 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     more = (
         f"beyond margins {amount(beyond, currency)}, {percent(beyond / total)}"
         if beyond
-        else "no loss beyond margins"
+        else "nobody but the holders lost on balance"
     )
     ax.set_xlim(0, total)
     ax.set_ylim(-0.5, 0.5)

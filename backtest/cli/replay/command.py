@@ -228,7 +228,7 @@ def _headline(found: Replay, currency: str) -> str:
         "nobody": "{} went uncovered",
     }
     parts += [words.format(amount(losses[name], currency)) for name, words in others.items() if losses[name]]
-    return "; ".join(parts) or "no loss beyond the positions' margins"
+    return "; ".join(parts) or "nobody but the holders lost on balance"
 
 
 def _summary(
