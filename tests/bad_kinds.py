@@ -441,6 +441,17 @@ def together_kinds() -> Iterator[Kind]:
     yield bad_bars("odds of zero for a linear contract", odds)
     coin = bars().with_columns(symbol=pl.lit("BTCUSD"))
     yield bad_bars("prices above 1 for a face-value contract", bars(), "--venue ascend")
+    odd = positions().with_columns(
+        symbol=pl.lit("EVENT"), entry_price=pl.Series([0.5, 40_000.0, 0.5]), quantity=100.0, margin=50.0
+    )
+    event = bars().with_columns((pl.col("open", "high", "low", "close") / 1e5), symbol=pl.lit("EVENT"))
+    yield Kind(
+        "an entry price above 1 of a face-value contract",
+        f"{SWEEP} --venue ascend",
+        {"bars.parquet": event, "positions.parquet": odd},
+    )
+    exit_ = positions().with_columns(exit_time=hours(30).item(), exit_price=0.0)
+    yield Kind("an exit at zero from a linear contract", SWEEP, {"positions.parquet": exit_})
     yield bad_bars("contracts settled in several currencies", pl.concat([bars(), coin]), "--venue bybit")
 
 

@@ -87,10 +87,11 @@ def far(positions: pl.DataFrame, market: Market) -> list[str]:
     name, number = next((name, row[name]) for name in ("position_id", "leg_id") if name in row)
     first = f"{name.removesuffix('_id')} {number}, {row['symbol']} at {row['entry_price']:,.10g}"
     prices = "1 entry price" if count == 1 else f"{count:,} entry prices"
-    return [
-        f"{prices} more than {100 * FAR:.0f} % beyond the mark's bar (first {first}): "
-        "are symbol, unit and time right?"
-    ]
+    turned = positions.filter(found).with_columns(entry_price=1 / pl.col("entry_price"))
+    cause = "are symbol, unit and time right?"
+    if not far_entries(turned, market).any():
+        cause = "are they 1 / price?"
+    return [f"{prices} more than {100 * FAR:.0f} % beyond the mark's bar (first {first}): {cause}"]
 
 
 def far_entries(positions: pl.DataFrame, market: Market) -> Flags:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
-import polars as pl
 
-from backtest.errors import DataError
 from backtest.kernel.arrays import Bars, Forest, Funding
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin import formula
@@ -18,9 +16,7 @@ from backtest.kernel.types import Codes, Flags, Floats, Integers, aligned, reado
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, Tree
-from backtest.schemas.frames import PRICE_PREFIX
 from backtest.schemas.symbols import rows_by_symbol
-from backtest.schemas.validation import offence
 
 BEYOND_ALL = np.iinfo(np.int64).max
 
@@ -65,27 +61,6 @@ def bars_of(market: Market, series: str, fill_price: str, gap_limit: timedelta |
         gap=readonly(np.concatenate(gaps).astype(np.int64)),
         gap_limit=limit,
     )
-
-
-def check_prices(market: Market, contracts: Sequence[Contract], series: str) -> None:
-    """Refuse prices above 1 for contracts whose prices are odds, and of zero for others."""
-    low, high = f"{PRICE_PREFIX[series]}low", f"{PRICE_PREFIX[series]}high"
-    lowest = np.minimum.reduceat(market.prices(series, "low"), market.firsts[:-1])
-    highest = np.maximum.reduceat(market.prices(series, "high"), market.firsts[:-1])
-    places = {symbol: number for number, symbol in enumerate(market.symbols)}
-    for contract in contracts:
-        number = places[contract.symbol]
-        if contract.kind == "face_value" and highest[number] > 1:
-            sentence = f"{high} must be at most 1 for a face-value contract, which pays 1"
-            raise _refused(market, contract, sentence, pl.col(high) > 1, high)
-        if contract.kind != "face_value" and lowest[number] <= 0:
-            sentence = f"{low} must be above zero for a {contract.kind} contract"
-            raise _refused(market, contract, sentence, pl.col(low) <= 0, low)
-
-
-def _refused(market: Market, contract: Contract, sentence: str, bad: pl.Expr, name: str) -> DataError:
-    own = pl.col("symbol") == contract.symbol
-    return DataError(offence(market.bars, "bars", sentence, own & bad, (name,)))
 
 
 def funding_of(market: Market, contracts: Sequence[Contract]) -> Funding:

@@ -14,7 +14,16 @@ from backtest.schemas.categories import KindOfContract as KindOfContract
 from backtest.schemas.categories import Outcome as Outcome
 from backtest.schemas.categories import ReplayOutcome as ReplayOutcome
 from backtest.schemas.categories import Side as Side
-from backtest.schemas.validation import FINITE, FRACTION, IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema
+from backtest.schemas.validation import (
+    FILL_PRICE,
+    FINITE,
+    FRACTION,
+    IN_RANGE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Column,
+    Schema,
+)
 
 Time = pl.Datetime("ms", "UTC")
 
@@ -69,7 +78,7 @@ POSITIONS = Schema(
         Column("leverage", pl.Float64, POSITIVE, required=False, nullable=True),
         Column("weight", pl.Float64, POSITIVE, required=False),
         Column("exit_time", Time, IN_RANGE, required=False, nullable=True),
-        Column("exit_price", pl.Float64, POSITIVE, required=False, nullable=True),
+        Column("exit_price", pl.Float64, FILL_PRICE, required=False, nullable=True),
         Column("stop_price", pl.Float64, POSITIVE, required=False, nullable=True),
         Column("take_profit_price", pl.Float64, POSITIVE, required=False, nullable=True),
     ),
@@ -82,7 +91,7 @@ ADJUSTMENTS = Schema(
         Column("time", Time, IN_RANGE),
         Column("margin_change", pl.Float64, FINITE, required=False, nullable=True),
         Column("quantity_change", pl.Float64, FINITE, required=False),
-        Column("price", pl.Float64, POSITIVE, required=False, nullable=True),
+        Column("price", pl.Float64, FILL_PRICE, required=False, nullable=True),
     ),
 )
 

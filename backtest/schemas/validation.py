@@ -51,6 +51,12 @@ SMALLEST, LARGEST = 1e-50, 1e50
 
 POSITIVE = Rule("must be above zero (and below 1e50)", lambda value: value.is_between(SMALLEST, LARGEST))
 
+#: Prices of fills: a face-value contract may be worth nothing, which engines allow no other.
+FILL_PRICE = Rule(
+    "must be above zero (and below 1e50), or 0 of a face-value contract",
+    lambda value: (value == 0) | value.is_between(SMALLEST, LARGEST),
+)
+
 NOT_NEGATIVE = Rule("must be finite and not negative", lambda value: value.is_between(0, LARGEST))
 
 FRACTION = Rule("must lie between 0 and 1", lambda value: value.is_between(0, 1))

@@ -19,6 +19,7 @@ from backtest.engine.accounts.price_terms import (
     requirements,
     rows_of,
 )
+from backtest.engine.price_checks import check_traded
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.kernel.types import Flags, Floats, Integers
@@ -78,6 +79,7 @@ def at_marks(
 ) -> AtMarks:
     """Return accounts with their rules and the prices of what they hold."""
     legs, coins = accounts.legs, accounts.collateral
+    check_traded(legs, "legs", contracts)
     for contract in contracts:
         if contract.kind == "face_value" and prices.get(contract.symbol, 0.0) > 1:
             sentence = (

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.accounts import Accounts
-from backtest.engine import market_arrays
+from backtest.engine import market_arrays, price_checks
 from backtest.engine.accounts.bar_grid import GridBars, grid_of
 from backtest.engine.accounts.contracts import refuse_reserved_fee, require_alike
 from backtest.engine.accounts.holdings import Held, hold
@@ -63,7 +63,8 @@ def prepare(
     contracts = venue.contracts_of(held_market.symbols, accounts.symbols)
     traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
     strict = _check_contracts(traded, venue)
-    market_arrays.check_prices(held_market, traded, "mark")
+    price_checks.check_bars(held_market, traded, "mark")
+    price_checks.check_traded(accounts.legs, "legs", traded)
     funding, bars = _grid(held_market, contracts, market)
     rules = rulebook(
         contracts,

@@ -18,9 +18,9 @@ from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.schemas.frames import Side, Time
 from backtest.schemas.validation import (
+    FILL_PRICE,
     IN_RANGE,
     NOT_NEGATIVE,
-    POSITIVE,
     Column,
     Schema,
     conform,
@@ -41,7 +41,7 @@ FLOW = Schema(
         Column("stage", STAGE),
         Column("side", Side),
         Column("position_id", pl.Int64, nullable=True, or_text=True),
-        Column("price", pl.Float64, POSITIVE),
+        Column("price", pl.Float64, FILL_PRICE),
         Column("notional", pl.Float64, NOT_NEGATIVE),
     ),
 )

@@ -15,6 +15,7 @@ from backtest.engine.arguments import require_threads
 from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.input_warnings import warn_of_substitutes, warn_once
 from backtest.engine.outcomes import tiers_of
+from backtest.engine.price_checks import check_traded
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
@@ -143,6 +144,8 @@ def replay(
     mode = arguments.require_mode(found, exogenous, facts is not None, record_flow)
     course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
     stage = Stage.of(book, market, venue, conventions, threads)
+    if course.facts is not None:
+        check_traded(course.facts, "facts", stage.prepared.contracts)
     warn_of_substitutes(book, stage.prepared.rules, stage.groups)
     frame = stage.admitted.frame
     options = Options(float(fund), deposits, found, conventions, seed, _row_of(frame, trace))

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine import market_arrays
+from backtest.engine import market_arrays, price_checks
 from backtest.engine.conventions import Conventions
 from backtest.engine.notional import selected_leverage
 from backtest.errors import ArgumentError, DataError
@@ -54,7 +54,9 @@ def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) 
     held = [contract for contract in contracts if contract.symbol in book.symbols]
     tiers = of_symbols(_known_tiers(by_symbol(conventions.tiers, held or contracts), market), book.symbols)
     bars = market_arrays.bars_of(market, series, conventions.fill_price, conventions.gap_limit_of(market))
-    market_arrays.check_prices(market, held, series)
+    filled = ("last",) if bars.replaced else ()
+    price_checks.check_bars(market, held, "mark", series, *filled)
+    price_checks.check_book(book, held)
     rules = rulebook(
         contracts,
         returned=venue.remainder == "returned",
