@@ -84,13 +84,10 @@ def significant(price: float, figures: int = 4) -> str:
     return f"{round(price, decimals):,.{max(0, decimals)}f}"
 
 
-def plain(value: float) -> str:
-    """Return a number in up to ten figures, without an exponent: 41,500, 0.0000123."""
-    text = f"{value:,.10g}"
-    if "e-" not in text:
-        return text
-    decimals = 9 - math.floor(math.log10(abs(value)))
-    return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+def plain(value: float, figures: int = 10) -> str:
+    """Return a number in up to so many figures, without an exponent: 41,500, 46,850,000,000, 0.0000123."""
+    text = significant(value, figures)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def number(value: float | None, decimals: int = 0) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,7 @@ import pytest
 
 from backtest import Venue, position_prices
 from backtest.__main__ import main
+from backtest.amounts import plain
 from backtest.cli.replay.trace import narrated
 from backtest.errors import RulesError
 from backtest.rules import Contract, TierTable
@@ -105,3 +108,43 @@ def test_tick_and_lot__are_rules_of_a_venue_file():
     file["rules"]["tick_rounding"] = "up"
     with pytest.raises(RulesError, match="tick_rounding: must be one of nearest, against_holder, is 'up'"):
         Venue.from_dict(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "figures", "text"),
+    [
+        (46_851.2, 4, "46,850"),
+        (46_851_234_567.0, 10, "46,851,234,570"),
+        (5e10, 10, "50,000,000,000"),
+        (1.23e-5, 10, "0.0000123"),
+        (-0.5, 10, "-0.5"),
+        (100 * 0.07, 10, "7"),
+        (0.0, 10, "0"),
+        (math.inf, 10, "inf"),
+    ],
+)
+def test_plain__has_no_exponent(value, figures, text):
+    assert plain(value, figures) == text
+
+
+def test_commands__write_no_number_in_a_format_that_may_have_an_exponent():
+    """But a strength, which is written as it is given (1e-10), and a number that is read again."""
+    files = [*Path("backtest/cli").rglob("*.py"), *Path("backtest/trades").rglob("*.py")]
+    found = {
+        (path.name, line.strip())
+        for path in files
+        for line in path.read_text().splitlines()
+        if re.search(r"[:\d,]g\}", line)
+    }
+    assert {name for name, _ in found} == {"policy.py", "report.py"}
+    assert len(found) == 2
+
+
+def test_price__writes_the_factor_of_all_prices_without_an_exponent(capsys):
+    words = "price --venue binance --date 2021-05-19 --leg BTCUSDT short 0.000001 40000 --wallet 1900"
+    assert main(words.split()) == 0
+    text = capsys.readouterr().out
+    assert "x 47,310" in text  # (1,900 / 0.000001 + 40,000) / 1.004 over the mark of 40,000, in four figures
+    assert "0.000001" in text
+    assert "e+" not in text
+    assert "e-0" not in text

@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.book.accounts import Accounts
 from backtest.book.book import Book
 from backtest.errors import LONGEST_MESSAGE, InputWarning, shortened
@@ -85,7 +86,7 @@ def far(positions: pl.DataFrame, market: Market) -> list[str]:
         return []
     row = positions.row(int(np.argmax(found)), named=True)
     name, number = next((name, row[name]) for name in ("position_id", "leg_id") if name in row)
-    first = f"{name.removesuffix('_id')} {number}, {row['symbol']} at {row['entry_price']:,.10g}"
+    first = f"{name.removesuffix('_id')} {number}, {row['symbol']} at {plain(row['entry_price'])}"
     prices = "1 entry price" if count == 1 else f"{count:,} entry prices"
     turned = positions.filter(found).with_columns(entry_price=1 / pl.col("entry_price"))
     cause = "are symbol, unit and time right?"

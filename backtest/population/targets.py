@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 
-from backtest.amounts import percent
+from backtest.amounts import percent, plain
 from backtest.kernel.types import Floats
 
 #: Of positions in 2021: the share at 20 times or more, by count, and the mean leverage by notional.
@@ -53,7 +53,8 @@ def of_positions(leverage: Floats, size: Floats) -> Iterator[str]:
 def mean_leverage(mean: float) -> str:
     """Return a notional-weighted mean leverage, compared with that of 2021."""
     low, high = MEAN_LEVERAGE
-    return f"mean leverage by notional {mean:.2f} (2021: {low:g} to {high:g}, {verdict(mean, MEAN_LEVERAGE)})"
+    then = f"2021: {plain(low)} to {plain(high)}, {verdict(mean, MEAN_LEVERAGE)}"
+    return f"mean leverage by notional {mean:.2f} ({then})"
 
 
 def of_flows(flows: pl.DataFrame) -> str:
@@ -81,8 +82,8 @@ def of_turnover(flows: Mapping[float, Floats], name: str) -> str:
     name : of the flow: ``opened`` or ``closed``
     """
     own, *others = flows.items()
-    changes = [f"{turnover:g}: {_changes(liquidated, own[1])}" for turnover, liquidated in others]
-    return f"liquidated with other shares of the volume {name}, against {own[0]:g}: {'; '.join(changes)}"
+    changes = [f"{plain(turnover)}: {_changes(liquidated, own[1])}" for turnover, liquidated in others]
+    return f"liquidated with other shares of the volume {name}, against {plain(own[0])}: {'; '.join(changes)}"
 
 
 def verdict(value: float, target: tuple[float, float]) -> str:

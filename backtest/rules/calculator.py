@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from backtest.amounts import plain
 from backtest.errors import ArgumentError
 from backtest.rules import margin as margins
 from backtest.rules.position import PositionPrices, opening_margin
@@ -84,7 +85,7 @@ def position_prices(
     contract = venue.contract(symbol)
     if contract.kind == "face_value" and entry_price > 1:
         raise ArgumentError(
-            f"of a face-value contract is at most 1, is {entry_price:,.10g}", argument="entry_price"
+            f"of a face-value contract is at most 1, is {plain(entry_price)}", argument="entry_price"
         )
     if leverage is None:
         leverage = float(margins.notional(contract, quantity=quantity, price=entry_price)[0]) / (margin or 1.0)
@@ -96,8 +97,8 @@ def position_prices(
     found = PositionPrices(venue, contract, table, source, side, quantity, entry_price, margin, leverage)
     if found.size[0] > table.cap:
         raise ArgumentError(
-            f"{quantity:,.10g} is beyond table {table.name!r}, which covers {table.size} up to {table.cap:,.10g}: "
-            f"this is {found.size[0]:,.10g}",
+            f"{plain(quantity)} is beyond table {table.name!r}, which covers {table.size} up to "
+            f"{plain(table.cap)}: this is {plain(found.size[0])}",
             argument="quantity",
         )
     return found

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.errors import RulesError
 from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.kernel.types import Floats
@@ -143,7 +144,8 @@ class Contract:
         elif (self.closing_fee == "none") != (self.closing_fee_rate == 0):
             found.add(
                 "closing_fee_rate",
-                f"is {self.closing_fee_rate:g} while closing_fee is {self.closing_fee!r}: one needs the other",
+                f"is {plain(self.closing_fee_rate)} while closing_fee is {self.closing_fee!r}: one needs the "
+                "other",
             )
         for name in ("tick", "lot"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
@@ -166,7 +168,9 @@ class Contract:
                 found.add(f"{path}.name", f"{table.name!r} is used twice")
             highest = table.highest_rate
             if not highest + fee < 1:
-                found.add(path, f"rate and closing fee must add up to less than 1, are {highest:g} + {fee:g}")
+                found.add(
+                    path, f"rate and closing fee must add up to less than 1, are {plain(highest)} + {plain(fee)}"
+                )
             if number and table.start < self.tables[number - 1].end:
                 found.add(
                     f"{path}.from",
@@ -226,7 +230,7 @@ def tick_sentence(contract: Contract) -> str:
     how = {"nearest": "to the nearest", "against_holder": "up for a long, down for a short"}[
         contract.tick_rounding
     ]
-    return f"{contract.tick:g}: liquidation prices are shown rounded {how}, never calculated so"
+    return f"{plain(contract.tick)}: liquidation prices are shown rounded {how}, never calculated so"
 
 
 def _in_order(tables: tuple[TierTable, ...]) -> tuple[TierTable, ...]:

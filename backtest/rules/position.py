@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.amounts import price as written
 from backtest.kernel.types import Floats
 from backtest.rules import margin as margins
@@ -121,13 +122,13 @@ class PositionPrices:
         """What keeps the position from being opened, or from being liquidated, a sentence each."""
         problems = []
         if self.leverage > self.leverage_limit:
-            problems.append(f"{self.leverage:g}x is above the limit: the venue would refuse it")
+            problems.append(f"{plain(self.leverage)}x is above the limit: the venue would refuse it")
         if self.margin < self.initial_margin * (1 - ROUNDING):
             problems.append("the margin is below the initial margin: the position could not be opened")
         if not is_whole(self.contract, self.quantity):
             problems.append(
-                f"{self.quantity:,.10g} is no whole number of contracts of {self.contract.lot:g}: the venue would "
-                "refuse it"
+                f"{plain(self.quantity)} is no whole number of contracts of {plain(self.contract.lot)}: the "
+                "venue would refuse it"
             )
         if self.liquidated_at(self.entry_price):
             problems.append("liquidated at its own entry price")
@@ -205,8 +206,9 @@ class PositionPrices:
         side = "long" if self.side > 0 else "short"
         prices = ", ".join(f"{row['name']} {written(row['price'])}" for row in self.table().iter_rows(named=True))
         return (
-            f"PositionPrices({self.venue.name} {self.symbol}, {side} {self.quantity:,.10g} from "
-            f"{written(self.entry_price)}, {self.leverage:,.4g}x, margin {written(self.margin)} {self.currency}\n"
+            f"PositionPrices({self.venue.name} {self.symbol}, {side} {plain(self.quantity)} from "
+            f"{written(self.entry_price)}, {plain(self.leverage, 4)}x, margin {written(self.margin)} "
+            f"{self.currency}\n"
             f"  {prices}\n"
             f"  table {self.tier_table.name}, {self.tier_table.period} ({self.tier_source}))"
         )

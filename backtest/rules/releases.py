@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.errors import RulesError
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
@@ -241,7 +242,7 @@ def table_of(symbol: str, rows: pl.DataFrame) -> TierTable:
     if apart is not None and rows["cap"][apart] != rows["floor"][apart + 1]:
         raise RulesError(
             f"releases of {symbol}: table {first:%Y-%m-%d}: tier {apart + 2} must begin where tier {apart + 1} "
-            f"ends ({rows['cap'][apart]:,.10g}), begins at {rows['floor'][apart + 1]:,.10g}"
+            f"ends ({plain(rows['cap'][apart])}), begins at {plain(rows['floor'][apart + 1])}"
         )
     marginal = rows["model"][0] == "marginal"
     try:

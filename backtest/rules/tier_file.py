@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from backtest.amounts import plain
 from backtest.errors import RulesError
 from backtest.rules.settings import Settings
 from backtest.rules.tiers import MODELS, TierTable
@@ -70,11 +71,11 @@ def _require_openable(reader: Settings, path: str, table: TierTable) -> None:
         least = table.rates - np.where(table.floors > 0, table.amounts / table.floors, 0.0)  # at the tier's floor
     known = np.isfinite(table.max_leverages)
     for tier in np.flatnonzero(known & (1 / table.max_leverages < least * (1 - ROUNDING))):
-        initial = f"initial margin {100 / table.max_leverages[tier]:.4g} %"
+        initial = f"initial margin {plain(100 / table.max_leverages[tier], 4)} %"
         reader.problems.add(
             f"{path}.rows[{tier}].max_leverage",
-            f"{table.max_leverages[tier]:g} would open positions below their maintenance margin: {initial}, "
-            f"maintenance {100 * least[tier]:.4g} %",
+            f"{plain(table.max_leverages[tier])} would open positions below their maintenance margin: {initial}, "
+            f"maintenance {plain(100 * least[tier], 4)} %",
         )
 
 

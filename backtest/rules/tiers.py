@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from backtest.amounts import plain
 from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Floats
 from backtest.rules.problems import Problems
@@ -220,24 +221,24 @@ class TierTable:
 
     def _check_rows(self, found: Problems) -> None:
         if self.floors[0] != 0:
-            found.add("rows[0].floor", f"the first tier must begin at 0, begins at {self.floors[0]:g}")
+            found.add("rows[0].floor", f"the first tier must begin at 0, begins at {plain(self.floors[0])}")
         for row in range(len(self)):
             if not 0 < self.rates[row] < 1:
                 found.add(f"rows[{row}].rate", f"must lie between 0 and 1, is {self.rates[row]}")
             if row and not self.floors[row] > self.floors[row - 1]:
-                previous = f"{self.floors[row - 1]:,.10g}"
+                previous = plain(self.floors[row - 1])
                 found.add(
                     f"rows[{row}].floor",
-                    f"tiers must be in order of size: {self.floors[row]:,.10g} is not above {previous}",
+                    f"tiers must be in order of size: {plain(self.floors[row])} is not above {previous}",
                 )
             if row and not self.rates[row] > self.rates[row - 1]:
-                previous = f"{self.rates[row - 1]:.10g}"
+                previous = plain(self.rates[row - 1])
                 found.add(
                     f"rows[{row}].rate",
-                    f"must be above the tier before ({previous}), is {self.rates[row]:.10g}",
+                    f"must be above the tier before ({previous}), is {plain(self.rates[row])}",
                 )
         if not self.cap > self.floors[-1]:
-            found.add("cap", f"must lie above the last floor ({self.floors[-1]:g}), is {self.cap:g}")
+            found.add("cap", f"must lie above the last floor ({plain(self.floors[-1])}), is {plain(self.cap)}")
         if self.model == "marginal" and not found.found:
             self._check_amounts(found)
 
@@ -247,9 +248,9 @@ class TierTable:
         scale = np.maximum(np.abs(expected), self.floors * self.rates)
         close = np.abs(self.amounts - expected) <= AMOUNT_TOLERANCE * np.maximum(scale, 1e-300)
         for row in np.flatnonzero(~close):  # an amount left out is NaN, and close to nothing
-            given = "missing" if np.isnan(self.amounts[row]) else f"{self.amounts[row]:,.10g}"
+            given = "missing" if np.isnan(self.amounts[row]) else plain(self.amounts[row])
             found.add(
                 f"rows[{row}].amount",
-                f"must be {expected[row]:,.10g} for a continuous requirement, is {given} "
+                f"must be {plain(expected[row])} for a continuous requirement, is {given} "
                 "(a rate that jumps on the whole mark notional gives no unique liquidation price)",
             )

@@ -45,6 +45,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from backtest.amounts import plain
 from backtest.errors import RulesError
 from backtest.kernel.choices import Remainder, TakeoverPrice
 from backtest.rules import contract as contract_rules
@@ -199,7 +200,7 @@ class _Reader(Settings):
         if choices and read is not None:
             self.problems.require_choice(path, read, choices)
         if name == "closing_fee_rate" and read is not None and LARGEST_FEE < read < 1:
-            self.problems.add(path, f"is {100 * read:g} % of the notional: 0.05 % is written 0.0005")
+            self.problems.add(path, f"is {plain(100 * read)} % of the notional: 0.05 % is written 0.0005")
         return read if not choices or read in choices else None
 
     def _cross(self, settings: dict[str, Any]) -> Cross:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from backtest.amounts import moment, percent, plural
+from backtest.amounts import moment, percent, plain, plural
 from backtest.trades.book import Keep
 
 #: What the name of a tier table ends in where it did not apply at the entry.
@@ -85,7 +85,7 @@ def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:
     certain, possible = int(row["certainly_liquidated"] or 0), int(row["possibly_liquidated"] or 0)  # type: ignore[call-overload]
     asked = int(row["trades"]) - int(row["rejected"]) - int(row["no_rules"])  # type: ignore[call-overload]
     leverage = row["leverage"]
-    how = "at their own leverage" if leverage is None else f"at {leverage:g}x, {KEPT[keep]},"
+    how = "at their own leverage" if leverage is None else f"at {plain(float(str(leverage)))}x, {KEPT[keep]},"
     number = f"{certain:,}" if certain == possible else f"{certain:,} to {possible:,}"
     if not possible:
         number = "None"
@@ -99,7 +99,7 @@ def _of_venue(row: dict[str, object], title: str, keep: Keep) -> str:
     highest = row["highest_for_all"]
     if highest is not None and possible:
         surely = "" if certain == possible else " for certain"
-        said += f"; {floored(float(highest)):g}x would have lost none{surely}"  # type: ignore[arg-type]
+        said += f"; {plain(floored(float(highest)))}x would have lost none{surely}"  # type: ignore[arg-type]
     if row["rejected"]:
         said += f"; {plural(int(row['rejected']), 'trade')} could not have been opened there at that leverage"  # type: ignore[call-overload]
     return said + "."

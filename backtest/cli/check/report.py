@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from backtest import __version__
-from backtest.amounts import column, duration, number, plural, timestamp
+from backtest.amounts import column, duration, number, plain, plural, timestamp
 from backtest.chart.page.page import page, section, sentences, table
 from backtest.cli.check.tables import SIDE_BY_SIDE, account_rows, cell, reasons
 from backtest.market import Market
@@ -144,7 +144,7 @@ def _page(shown: Shown, points: int, share: float) -> str:
 
 def _by_venue(counts: pl.DataFrame) -> str:
     leverages = counts["leverage"].unique(maintain_order=True).to_list()
-    header = ["venue", *("own leverage" if one is None else f"{one:g}x" for one in leverages), "none below"]
+    header = ["venue", *("own leverage" if one is None else f"{plain(one)}x" for one in leverages), "none below"]
     rows, keys = [], []
     for (venue,), own in counts.group_by("venue", maintain_order=True):
         highest = own["highest_for_all"][0]
@@ -179,7 +179,7 @@ def _trades(rows: pl.DataFrame, kind: str) -> str:
         rows["symbol"].to_list(),
         rows["side"].cast(pl.String).to_list(),
         rows["venue"].to_list(),
-        [f"{value:g}x" for value in rows["leverage"]],
+        [f"{plain(value)}x" for value in rows["leverage"]],
         *[[text or "-" for text in texts] for texts in times],
         *prices,
         [number(value, 1) for value in rows["highest_surviving_leverage"]],
@@ -229,7 +229,8 @@ def _path(row: dict[str, Any], market: Market, points: int) -> dict[str, Any] | 
     high = np.maximum.reduceat(market.prices("mark", "high")[first + a : first + b], starts - a)
     gone = row["outcome_time"] if row["certainly_liquidated"] else row["possible_time"]
     return {
-        "title": f"Trade {row['trade_id']}: {row['symbol']} {row['side']}, {row['leverage']:g}x on {row['venue']}",
+        "title": f"Trade {row['trade_id']}: {row['symbol']} {row['side']}, {plain(row['leverage'])}x on "
+        f"{row['venue']}",
         "note": _note(row),
         "start": int(times[a]),
         "step": step * width,
@@ -246,11 +247,11 @@ def _path(row: dict[str, Any], market: Market, points: int) -> dict[str, Any] | 
 
 def _note(row: dict[str, Any]) -> str:
     holds, highest = row["margin_that_holds"], row["highest_surviving_leverage"]
-    said = f"margin {row['margin']:,.6g}" if row["margin"] is not None else "margin unknown"
+    said = f"margin {plain(row['margin'], 6)}" if row["margin"] is not None else "margin unknown"
     if holds is not None:
-        said += f", {holds:,.6g} would have held"
+        said += f", {plain(holds, 6)} would have held"
     if highest is not None:
-        said += f"; survives up to {highest:,.4g}x"
+        said += f"; survives up to {plain(highest, 4)}x"
     return said
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from backtest.amounts import column, number, plural, timestamp
+from backtest.amounts import column, number, plain, plural, timestamp
 from backtest.cli.common.text import table
 
 #: Liquidated trades that are printed; all are in the files.
@@ -19,7 +19,7 @@ def span(certain: int, possible: int) -> str:
 def by_venue(counts: pl.DataFrame) -> str:
     """Return how many trades are liquidated, a row a venue, a column a leverage."""
     leverages = counts["leverage"].unique(maintain_order=True).to_list()
-    heads = ["own\nleverage" if one is None else f"{one:g}x" for one in leverages]
+    heads = ["own\nleverage" if one is None else f"{plain(one)}x" for one in leverages]
     rows = []
     for (venue,), own in counts.group_by("venue", maintain_order=True):
         cells = [cell(row) for row in own.iter_rows(named=True)]
@@ -42,7 +42,7 @@ def account_rows(counts: pl.DataFrame) -> list[list[str]]:
     return [
         [
             str(row["venue"]),
-            "own" if row["leverage"] is None else f"{row['leverage']:g}x",
+            "own" if row["leverage"] is None else f"{plain(row['leverage'])}x",
             cell(row),
             f"{row['account_liquidations']:,}" + ("?" if row["account_ambiguous"] else ""),
             "-" if row["first_account_liquidation"] is None else timestamp(row["first_account_liquidation"]),
@@ -80,7 +80,7 @@ def liquidated(rows: pl.DataFrame) -> str:
         first["symbol"].to_list(),
         first["side"].cast(pl.String).to_list(),
         first["venue"].to_list(),
-        [f"{value:g}x" for value in first["leverage"]],
+        [f"{plain(value)}x" for value in first["leverage"]],
         [timestamp(value) for value in first["entry_time"]],
         [timestamp(value) for value in first["outcome_time"]],
         [timestamp(value) for value in first["outcome_until"]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backtest.amounts import plural
+from backtest.amounts import plain, plural
 from backtest.rules.procedure import Procedure
 
 REMAINDERS = {
@@ -41,7 +41,7 @@ def sentence(changes: Mapping[str, Any]) -> str:
     own: Procedure = changes["procedure"]
     parts = [_steps(own) + ORDERS[own.order_type], *_ends(own, _price(changes))]
     if own.liquidation_fee_rate:
-        parts.append(f"a fee of {100 * own.liquidation_fee_rate:g} %")
+        parts.append(f"a fee of {plain(100 * own.liquidation_fee_rate)} %")
     parts += [REMAINDERS[changes["remainder"]], _deleveraging(own)]
     return "; ".join(parts + (["clawback"] if own.clawback else []))
 
@@ -51,7 +51,7 @@ def _steps(own: Procedure) -> str:
         return "fully closed"
     tiers = "one tier" if own.tier_step == 1 else f"{own.tier_step} tiers"
     steps = {
-        "fraction": f"closed by {100 * own.step_fraction:g} % of the position at a time",
+        "fraction": f"closed by {plain(100 * own.step_fraction)} % of the position at a time",
         "tier": f"closed down {tiers} at a time",
         "enough": "closed by as much as is enough",
     }[own.step]
@@ -71,14 +71,14 @@ def _ends(own: Procedure, price: str) -> Iterator[str]:
     if own.order_limit == "bankruptcy":
         yield "no order beyond the bankruptcy price"
     if own.takeover_below:
-        yield f"taken over below {100 * own.takeover_below:.3g} % of the maintenance margin"
+        yield f"taken over below {plain(100 * own.takeover_below, 3)} % of the maintenance margin"
 
 
 def _price(changes: Mapping[str, Any]) -> str:
     """Return the price of a takeover."""
     rule = changes.get("takeover_price", "bankruptcy")
     if rule == "backstop":
-        return f"{100 * changes.get('takeover_discount', 0.0):g} % below the mark"
+        return f"{plain(100 * changes.get('takeover_discount', 0.0))} % below the mark"
     return "the bankruptcy price" + (" with a fee" if rule == "bankruptcy_with_fee" else "")
 
 
@@ -87,6 +87,6 @@ def _deleveraging(own: Procedure) -> str:
         return "no auto-deleveraging"
     when = "when the fund is empty"
     if own.adl_trigger == "fund_drop":
-        when = f"when the fund has fallen by {100 * own.adl_drop:g} % in {own.adl_hours:g} h"
+        when = f"when the fund has fallen by {plain(100 * own.adl_drop)} % in {plain(own.adl_hours)} h"
     rank = RANKS.get(own.adl_rank, f"ranked by {own.adl_rank.replace('_', ' ')}")
     return f"auto-deleveraging {when}, {rank}, at the {own.adl_price} price"

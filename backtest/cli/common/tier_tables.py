@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from backtest.amounts import column, number, plural
+from backtest.amounts import column, number, plain, plural
 from backtest.cli.common.text import facts, table
 from backtest.rules.contract import Contract
 from backtest.rules.tier_import.importing import Imported
@@ -26,9 +26,8 @@ def one_table(contract: Contract, own: TierTable) -> str:
 
 def _rows(own: TierTable) -> str:
     if not own.by_size:
-        return (
-            f"  rate        {own.rate_factor:g} of the initial rate 1 / leverage, up to {own.max_leverages[0]:g}x"
-        )
+        factor, limit = plain(own.rate_factor), plain(own.max_leverages[0])
+        return f"  rate        {factor} of the initial rate 1 / leverage, up to {limit}x"
     unit = "notional from" if own.size == "notional" else "contracts from"
     ends = [*own.floors[1:], own.cap]
     amounts = column([0.0] * len(own) if own.amounts is None else [float(amount) for amount in own.amounts])
@@ -36,9 +35,9 @@ def _rows(own: TierTable) -> str:
         [
             number(floor),
             number(end) if math.isfinite(end) else "no limit",
-            f"{100 * rate:.6g}",
+            plain(100 * rate, 6),
             amount,
-            f"{leverage:g}" if math.isfinite(leverage) else "unknown",
+            plain(leverage) if math.isfinite(leverage) else "unknown",
         ]
         for floor, end, rate, amount, leverage in zip(
             own.floors, ends, own.rates, amounts, own.max_leverages, strict=True

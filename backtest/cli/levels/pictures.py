@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.amounts import amount, moment, percentage
+from backtest.amounts import amount, moment, percentage, plain
 from backtest.chart.levels import figures, films
 from backtest.chart.levels.clusters import cluster_figure
 from backtest.chart.levels.level_map import map_figure
@@ -58,7 +58,7 @@ def level_map(study: LevelStudy) -> Any:
 def clusters(study: LevelStudy) -> Any:
     """Return the table of clusters."""
     title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
-    subtitle = f"Runs of prices {study.reach} that hold at least {study.rule.times:g} times their side's mean"
+    subtitle = f"Runs of prices {study.reach} that hold at least {plain(study.rule.times)} times their side's mean"
     return cluster_figure(
         study.clusters, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
     )

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from backtest import population
-from backtest.amounts import days
+from backtest.amounts import days, plain
 from backtest.cli.common.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.common.swept import Swept
 from backtest.engine.conventions import Conventions
@@ -136,7 +136,7 @@ class LevelStudy:
     @property
     def reach(self) -> str:
         """How far around the price map and clusters reach, in words."""
-        return f"within {100 * self.options.reach:.4g} % of the price"
+        return f"within {plain(100 * self.options.reach, 4)} % of the price"
 
     @cached_property
     def clusters(self) -> pl.DataFrame:

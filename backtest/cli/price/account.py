@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import NOTHING, column, day, number, price
+from backtest.amounts import NOTHING, column, day, number, plain, price
 from backtest.book import Accounts
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.text import facts, table
@@ -136,7 +136,7 @@ def liquidation_table(found: AccountPrices) -> str:
     for side in ("below", "above"):
         factor = common[f"factor_{side}"]
         header += [f"{side}", "from mark\n%"]
-        columns.append([*column(_on_ticks(found, side)), NOTHING if factor is None else f"x {factor:.4g}"])
+        columns.append([*column(_on_ticks(found, side)), NOTHING if factor is None else f"x {plain(factor, 4)}"])
         moves = [*rows[f"move_{side}"], None if factor is None else factor - 1]
         columns.append([NOTHING if move is None else f"{100 * move:+,.2f}" for move in moves])
         if days:
@@ -167,7 +167,7 @@ def position_table(found: AccountPrices, currency: str) -> str:
     columns = [
         rows["symbol"].to_list(),
         rows["side"].cast(pl.String).to_list(),
-        [f"{value:,.10g}" for value in rows["quantity"]],
+        [plain(value) for value in rows["quantity"]],
         *(column(rows[name].to_list()) for name in names),
         *(column(rows[f"bankruptcy_price_by_{name}"].to_list()) for name in ("notional", "maintenance")),
     ]
@@ -203,8 +203,8 @@ def _basis(found: AccountPrices, options: Namespace, prices: Mapping[str, float]
 
 def _volatility(options: Namespace) -> str:
     return (
-        f"of a day, over the last {options.window:g} days of {options.bars}; of all prices together that of the "
-        "mean of their log returns"
+        f"of a day, over the last {plain(options.window)} days of {options.bars}; of all prices together that of "
+        "the mean of their log returns"
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from backtest.amounts import NOTHING, column, day, number, percentage, price, timestamp
+from backtest.amounts import NOTHING, column, day, number, percentage, plain, price, timestamp
 from backtest.cli.common.assumptions import quote
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.text import facts, table
@@ -146,7 +146,7 @@ def _title(position: PositionPrices) -> str:
     currency = position.currency
     return (
         f"{position.venue.title}, {position.contract.symbol} ({KIND[position.contract.kind]}): {side} "
-        f"{position.quantity:,.10g} from {price(position.entry_price)}, leverage {position.leverage:,.4g}x, "
+        f"{plain(position.quantity)} from {price(position.entry_price)}, leverage {plain(position.leverage, 4)}x, "
         f"margin {_money(position.margin, currency)}"
     )
 
@@ -163,7 +163,7 @@ def _basis(position: PositionPrices, entry_time: datetime, volatility: Volatilit
     initial = 100 * position.initial_margin / position.entry_notional
     named = [
         ("entry notional", _money(position.entry_notional, currency)),
-        ("initial margin", f"{_money(position.initial_margin, currency)} ({initial:.4g} %)"),
+        ("initial margin", f"{_money(position.initial_margin, currency)} ({plain(initial, 4)} %)"),
         ("maintenance margin", f"{_money(kept, currency)}{_at_liquidation(position)}"),
         ("rate used", _rate(position)),
         ("table", _table(position, entry_time)),
@@ -195,17 +195,17 @@ def _at_liquidation(position: PositionPrices) -> str:
 
 def _rate(position: PositionPrices) -> str:
     basis = "entry notional" if position.contract.requirement_is_constant else "notional at the mark price"
-    rate = f"{100 * position.rate:.6g} % of the {basis}"
+    rate = f"{plain(100 * position.rate, 6)} % of the {basis}"
     own = position.tier_table
     if not own.by_size:
-        rate += f": {own.rate_factor:g} of the initial rate at {position.leverage:g}x"
+        rate += f": {plain(own.rate_factor)} of the initial rate at {plain(position.leverage)}x"
     else:
         amount = 0.0 if own.amounts is None else float(own.amounts[position.tier])
         rate += f" less {price(amount)}" if amount else ""
         rate += f": tier {position.tier + 1} of {len(own)}"
     if position.contract.closing_fee != "none":
         where = position.contract.closing_fee.replace("_", " ")
-        rate += f"; {100 * position.contract.closing_fee_rate:g} % closing fee reserved {where}"
+        rate += f"; {plain(100 * position.contract.closing_fee_rate)} % closing fee reserved {where}"
         rate += ", which the margin includes" if position.contract.margin_includes_closing_fee else ""
     return rate
 
@@ -227,7 +227,7 @@ def _table(position: PositionPrices, entry_time: datetime) -> str:
 def _takeover(position: PositionPrices) -> str:
     venue = position.venue
     if venue.takeover_price == "backstop":
-        return f"by a backstop, {100 * venue.takeover_discount:g} % worse than the liquidation price"
+        return f"by a backstop, {plain(100 * venue.takeover_discount)} % worse than the liquidation price"
     if venue.takeover_price == "bankruptcy_with_fee" or position.contract.margin_includes_closing_fee:
         return "where equity is just the closing fee"
     return "at the bankruptcy price"
@@ -235,4 +235,4 @@ def _takeover(position: PositionPrices) -> str:
 
 def _limit(position: PositionPrices) -> str:
     limit = position.leverage_limit
-    return f"{limit:g}x at this size" if math.isfinite(limit) else "unknown: not in the sources"
+    return f"{plain(limit)}x at this size" if math.isfinite(limit) else "unknown: not in the sources"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.cli.common.inputs import require_symbol
 from backtest.engine.accounts.account_view import COMMON
 from backtest.errors import ArgumentError
@@ -88,7 +89,7 @@ def _volatility(closes: pl.DataFrame, interval: timedelta, symbol: str, window: 
     returns = used.select(pl.col("price").log().diff()).to_series().drop_nulls().to_numpy()
     if len(returns) < FEWEST_RETURNS:
         raise ArgumentError(
-            f"volatility needs at least {FEWEST_RETURNS} returns: a --window of {window:g} days holds "
+            f"volatility needs at least {FEWEST_RETURNS} returns: a --window of {plain(window)} days holds "
             f"{len(returns)} of {symbol}, which has {closes.height:,} bars by then"
         )
     daily = float(returns.std(ddof=1)) * math.sqrt(DAY / interval)

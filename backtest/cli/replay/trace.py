@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import amount, timestamp
+from backtest.amounts import amount, plain, timestamp
 
 #: Steps that are printed; all are written.
 MOST_STEPS = 60
@@ -40,12 +40,12 @@ def narrated(trace: pl.DataFrame, currency: str, digits: Callable[[float], float
 def step_text(row: Mapping[str, Any], currency: str, digits: Callable[[float], float] = float) -> str:
     """Return a step as a sentence."""
     rounded = digits if row["step"] == "triggered" else float
-    price = "no possible price" if row["price"] is None else f"{rounded(row['price']):,.10g}"
-    quantity = f"{row['quantity']:,.6g}"
+    price = "no possible price" if row["price"] is None else plain(rounded(row["price"]))
+    quantity = plain(row["quantity"], 6)
     if row["step"] == "clawed back":
         quantity = amount(row["quantity"], currency)
     what = f"{timestamp(row['time'])}  {SENTENCES[row['step']].format(price=price, quantity=quantity)}"
     if row["held"]:
-        what += f"; holds {row['held']:,.6g}, equity {amount(row['equity'], currency)}"
+        what += f"; holds {plain(row['held'], 6)}, equity {amount(row['equity'], currency)}"
         what += f" against {amount(row['maintenance_margin'], currency)} of maintenance margin"
     return f"{what}; fund {amount(row['fund'], currency)}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from backtest.amounts import number
+from backtest.amounts import number, plain
 from backtest.cli.common.text import table
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import ALWAYS_UNTIL, TierTable
@@ -55,5 +55,5 @@ def _at(own: TierTable, size: float) -> tuple[str, str]:
     tier = int(np.searchsorted(own.floors, size, side="right")) - 1
     limit = own.max_leverages[tier]
     if not own.by_size:
-        return f"{own.rate_factor:g} / leverage", f"{limit:g}"
-    return f"{100 * own.rates[tier]:.6g}", f"{limit:g}" if math.isfinite(limit) else "unknown"
+        return f"{plain(own.rate_factor)} / leverage", plain(limit)
+    return plain(100 * own.rates[tier], 6), plain(limit) if math.isfinite(limit) else "unknown"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.amounts import NOTHING, day
+from backtest.amounts import NOTHING, day, plain
 from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.common.tier_tables import tiers
 from backtest.errors import ArgumentError
@@ -178,7 +178,7 @@ def _value(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     if isinstance(value, float):
-        return f"{value:,.10g}" if math.isfinite(value) else "no limit"
+        return plain(value) if math.isfinite(value) else "no limit"
     return str(value)
 
 
@@ -215,10 +215,10 @@ def _tables(venue: Venue) -> str:
                     own.model,
                     own.period,
                     f"{len(own)}",
-                    NOTHING if keyed else f"{100 * own.rates.min():.4g}",
-                    NOTHING if keyed else f"{100 * own.rates.max():.4g}",
-                    f"{limit:g}x" if math.isfinite(limit) else "unknown",
-                    f"{own.cap:,.10g}" if math.isfinite(own.cap) else "no limit",
+                    NOTHING if keyed else plain(100 * own.rates.min(), 4),
+                    NOTHING if keyed else plain(100 * own.rates.max(), 4),
+                    f"{plain(limit)}x" if math.isfinite(limit) else "unknown",
+                    plain(own.cap) if math.isfinite(own.cap) else "no limit",
                 ]
             )
     return table(header, rows, left=4)

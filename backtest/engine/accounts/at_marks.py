@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.contracts import refuse_reserved_fee, require_alike
 from backtest.engine.accounts.price_terms import (
@@ -82,9 +83,8 @@ def at_marks(
     check_traded(legs, "legs", contracts)
     for contract in contracts:
         if contract.kind == "face_value" and prices.get(contract.symbol, 0.0) > 1:
-            sentence = (
-                f"of {contract.symbol}, a face-value contract, must be at most 1, is {prices[contract.symbol]:g}"
-            )
+            given = plain(prices[contract.symbol])
+            sentence = f"of {contract.symbol}, a face-value contract, must be at most 1, is {given}"
             raise ArgumentError(sentence, argument="prices")
     rules = _rules(accounts, contracts, tiers)
     account, symbol = rows_of(legs["account_id"], accounts), _codes(legs["symbol"], symbols)

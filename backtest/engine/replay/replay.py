@@ -10,6 +10,7 @@ from typing import Unpack
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.book.book import Book
 from backtest.engine.arguments import require_threads
 from backtest.engine.conventions import USUAL, Changes, Conventions
@@ -194,8 +195,8 @@ def _notes(venue: Venue, market: Market, impact: Impact, world: state.World, mer
     if 0 < own.rounds * own.round_seconds < longest:
         rounds = "1 round" if own.rounds == 1 else f"{own.rounds} rounds"
         notes.append(
-            f"a bar of {longest:g} s is longer than the whole procedure ({rounds} of "
-            f"{own.round_seconds:g} s): every round of it fills at one bar's price"
+            f"a bar of {plain(longest)} s is longer than the whole procedure ({rounds} of "
+            f"{plain(own.round_seconds)} s): every round of it fills at one bar's price"
         )
     if impact.mark > 0 and world.steps["runaway"].any():
         bars = int(np.count_nonzero(world.steps["runaway"]))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.engine.notional import selected_leverage
 from backtest.engine.sweep.prepare import Prepared, actions_of
 from backtest.engine.sweep.survey import Survey
@@ -68,7 +69,7 @@ def _error(
     if reason == Refusal.NO_TABLE:
         found = f"positions: margin tiers must be in force at the entry: {who}entry_time={entry_time})"
         return not_in_force(found, contract, milliseconds(position["entry_time"]))
-    shown = f"quantity={position['quantity']:,.10g}, entry_price={position['entry_price']:,.10g}"
+    shown = f"quantity={plain(position['quantity'])}, entry_price={plain(position['entry_price'])}"
     if reason == Refusal.BEYOND_TABLE:
         return DataError(
             f"positions: size must be one their tiers cover: {who}{shown}, "
@@ -80,15 +81,15 @@ def _error(
         table = reason == Refusal.GROWS_BEYOND_TABLE
         rule = "size must be one its tiers cover" if table else "leverage must be within the limit of its tier"
         return DataError(
-            f"adjustments: a position's {rule} after each addition: {who}{shown}, leverage={leverage:.10g}); add "
-            "less, or leave the position out",
+            f"adjustments: a position's {rule} after each addition: {who}{shown}, leverage={plain(leverage)}); "
+            "add less, or leave the position out",
             remedies=(*(() if table else (("leverage_limit", "cap"),)), ("leverage_limit", "filter")),
         )
     limits, none = np.empty((2, frame.height)), actions_of(frame.clear(), None)
     cap(prepared.bars, prepared.rules.rules, positions, none, limits[0], limits[1], row, row + 1)
     return DataError(
-        f"positions: leverage must be within the limit of its tier: {who}{shown}, leverage={leverage:.10g}, "
-        f"limit={limits[0][row]:.10g}); lower it, or leave it out",
+        f"positions: leverage must be within the limit of its tier: {who}{shown}, leverage={plain(leverage)}, "
+        f"limit={plain(limits[0][row])}); lower it, or leave it out",
         remedies=(("leverage_limit", "cap"), ("leverage_limit", "filter")),
     )
 
@@ -107,7 +108,7 @@ def _size_and_cap(position: dict[str, Any], groups: list[Group]) -> str:
     quantity, price = np.array([position["quantity"]]), np.array([position["entry_price"]])
     with np.errstate(over="ignore"):  # an infinite size is reported, too
         size = table_size(group.contract, group.table, quantity=quantity, entry_price=price)[0]
-    return f"{group.table.size}={size:,.10g}, limit={group.table.cap:,.10g}"
+    return f"{group.table.size}={plain(size)}, limit={plain(group.table.cap)}"
 
 
 def _moment(time: Any) -> str:

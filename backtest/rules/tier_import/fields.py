@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from backtest.amounts import plain
 from backtest.errors import DataError, quoted
 
 #: Caps from here up are the largest integer of a venue's own format, and no cap.
@@ -102,8 +103,8 @@ def _adjoining(symbol: str, tiers: list[Tier]) -> list[Tier]:
         apart = above.floor - below.cap
         if not -ALIKE * below.cap <= apart <= max(1.0, ALIKE * below.cap):
             raise DataError(
-                f"tier {number + 2} of {symbol} must begin where tier {number + 1} ends ({below.cap:,.10g}), "
-                f"begins at {above.floor:,.10g}"
+                f"tier {number + 2} of {symbol} must begin where tier {number + 1} ends ({plain(below.cap)}), "
+                f"begins at {plain(above.floor)}"
             )
         tiers[number + 1] = above._replace(floor=below.cap)
     return tiers

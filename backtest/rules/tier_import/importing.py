@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from backtest.amounts import plural
+from backtest.amounts import plain, plural
 from backtest.errors import ArgumentError, DataError, RulesError, quoted
 from backtest.rules.imported import NAME, imported_file, tiers_folder
 from backtest.rules.releases import REQUIRED, ReleaseFile, checked_tables, table_of
@@ -240,7 +240,7 @@ def _checked_table(symbol: str, rows: pl.DataFrame) -> TierTable:
         tier = int(rising[0]) + 1
         raise RulesError(
             f"the highest leverage must not rise with the size: tier {tier + 1} allows "
-            f"{table.max_leverages[tier]:g}x, tier {tier} {table.max_leverages[tier - 1]:g}x"
+            f"{plain(table.max_leverages[tier])}x, tier {tier} {plain(table.max_leverages[tier - 1])}x"
         )
     return table
 

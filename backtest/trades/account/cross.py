@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import moment, plural
+from backtest.amounts import moment, plain, plural
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.sweep import sweep_accounts
 from backtest.errors import ArgumentError
@@ -257,7 +257,7 @@ def cross_sentences(totals: pl.DataFrame, titles: dict[str, str]) -> list[str]:
 
 
 def _of_account(row: dict[str, Any], title: str) -> str:
-    how = "at their own leverage" if row["leverage"] is None else f"at {row['leverage']:g}x"
+    how = "at their own leverage" if row["leverage"] is None else f"at {plain(row['leverage'])}x"
     said = f"As one account in cross margin {how} on {title} they would "
     if row["account_liquidations"]:
         often = "" if row["account_liquidations"] == 1 else f" {row['account_liquidations']:,} times, first"

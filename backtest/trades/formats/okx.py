@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from backtest.amounts import plain
 from backtest.schemas.frames import Side
 from backtest.schemas.trades import Recorded
 from backtest.trades.formats.format import Format, Log, columns, frame, needs
@@ -43,7 +44,7 @@ def read(table: Table) -> Log:
     trades = trades.with_columns(
         pl.when(~partly).then(pl.col(name)).alias(name) for name in ("exit_time", "exit_price", "logged_pnl")
     )
-    shown = ", ".join(f"{symbol} {size:g}" for symbol, size in sorted(sizes.items()))
+    shown = ", ".join(f"{symbol} {plain(size)}" for symbol, size in sorted(sizes.items()))
     notes = (
         f"what a contract holds, from the log's own profit: {shown}",
         "OKX gives averages: a position is taken as held at its largest size throughout",
