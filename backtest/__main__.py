@@ -64,7 +64,7 @@ def _held(options: Namespace) -> AbstractContextManager[None]:
 
 def _message(error: BacktestError, parser: Parser) -> str:
     """Return what was refused, arguments named as the options that set them."""
-    return error.message(parser.option_of, parser.setting)
+    return error.message(parser.option_of, parser.setting, "{}")
 
 
 def _refuse(message: str, code: int = REFUSED) -> int:

@@ -21,6 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 LONGEST_MESSAGE, LONGEST_VALUE = 4_000, 200
 
 
+#: An argument and the value that would serve; True of one that is set or not.
+Remedy = tuple[str, str | bool]
+
 #: The beginning of an address of object storage, whose second slash a path has lost. A drive has one letter.
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
@@ -71,14 +74,14 @@ class BacktestError(Exception):
         Arguments and values that would serve instead.
     """
 
-    def __init__(
-        self, sentence: str, *, argument: str | None = None, remedies: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def __init__(self, sentence: str, *, argument: str | None = None, remedies: Sequence[Remedy] = ()) -> None:
         self.sentence, self.argument = shortened(sentence, LONGEST_MESSAGE), argument
         self.remedies = tuple(remedies)
         super().__init__(self.message())
 
-    def message(self, named: Callable[[str], str | None] = str, setting: str = "{}={!r}") -> str:
+    def message(
+        self, named: Callable[[str], str | None] = str, setting: str = "{}={!r}", flag: str = "{}=True"
+    ) -> str:
         """Return the message in a caller's words.
 
         Parameters
@@ -87,9 +90,15 @@ class BacktestError(Exception):
             What an argument is called; None where it cannot be set, whose remedies are left out.
         setting
             How an argument and its value are written, a format.
+        flag
+            How an argument that is set to True is written, a format.
         """
         subject = "" if self.argument is None else f"{named(self.argument) or self.argument} "
-        ways = [setting.format(name, value) for argument, value in self.remedies if (name := named(argument))]
+        ways = [
+            flag.format(name) if value is True else setting.format(name, value)
+            for argument, value in self.remedies
+            if (name := named(argument))
+        ]
         text = f"{subject}{self.sentence}" + (f" ({' or '.join(ways)})" if ways else "")
         return shortened(text, LONGEST_MESSAGE)
 
@@ -107,7 +116,7 @@ class RulesError(BacktestError, ValueError):
         problems: Sequence[tuple[str, str]] = (),
         *,
         argument: str | None = None,
-        remedies: Sequence[tuple[str, str]] = (),
+        remedies: Sequence[Remedy] = (),
     ) -> None:
         super().__init__(sentence, argument=argument, remedies=remedies)
         self.problems = tuple(problems)
@@ -128,9 +137,7 @@ class FetchError(BacktestError):
 class IncompleteError(BacktestError):
     """Part of a long job could not be done; the rest is kept. ``failed`` holds the reasons, by the part's name."""
 
-    def __init__(
-        self, sentence: str, failed: Mapping[str, str], *, remedies: Sequence[tuple[str, str]] = ()
-    ) -> None:
+    def __init__(self, sentence: str, failed: Mapping[str, str], *, remedies: Sequence[Remedy] = ()) -> None:
         super().__init__(sentence, remedies=remedies)
         self.failed = dict(failed)
 

@@ -111,6 +111,7 @@ def test_fetch__of_a_host_that_is_not_there_is_one_line(archive, tmp_path, capsy
     assert out == ""
     assert err.count("\n") == 1
     assert "could not be fetched in 2 attempts" in err
+    assert f"without a connection, use those in {tmp_path} (--offline)\n" in err
 
 
 def test_fetch__compares_with_spot_where_it_is_asked_for(archive, tmp_path, capsys):

@@ -267,7 +267,8 @@ class _Crew:
         except UnreachableError as error:
             raise FetchError(
                 f"{error}. Fetched files are kept, and the next call continues from there; without a connection, "
-                f"offline uses the files in {self._settings.folder}"
+                f"use those in {self._settings.folder}",
+                remedies=(("offline", True),),
             ) from None
         except FetchError as error:
             file = path_of(series, period)
