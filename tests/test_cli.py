@@ -15,6 +15,7 @@ from backtest.__main__ import main
 from backtest.amounts import amount, column
 from backtest.cli.common import text
 from backtest.cli.common.progress import Clock
+from backtest.population import MixBySide, SideMix
 from backtest.schemas.frames import OUTCOME_COLUMNS
 from backtest.study.liquidations import tails
 
@@ -523,7 +524,8 @@ def test_run__estimates_a_book_and_leads_with_dollars(tmp_path, capsys, kind):
     told = capsys.readouterr().out
     assert f"estimated from {kind.replace('-', ' ')}, not positions: 0.1 of" in told
     assert "liquidated a day, of open interest:" in " ".join(told.split())
-    assert "liquidated with other shares of the volume" in " ".join(told.split())
+    others = {"open-interest": "liquidated with other shares of the volume", "volume": "held 15 h: longs"}
+    assert others[kind] in " ".join(told.split())
     assert "Largest cascades" in told
     assert "The book is synthetic" not in told
     outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
@@ -531,6 +533,57 @@ def test_run__estimates_a_book_and_leads_with_dollars(tmp_path, capsys, kind):
         outcomes.filter("liquidated").select((pl.col("fill_notional") * pl.col("surviving_weight")).sum()).item()
     )
     assert f"Liquidated: {amount(lost, 'USDT')}, " in told
+
+
+def test_run__estimates_the_book_of_bars_with_volume_unless_another_is_asked_for(tmp_path, capsys):
+    words = ["run", "--bars", str(standing_bars(tmp_path)), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "estimated from volume, not positions: 0.05 of" in capsys.readouterr().out
+    assert main([*words, "--count", "1000"]) == 0
+    assert "synthetic book: 1,000 positions" in capsys.readouterr().out
+
+
+def test_run__takes_the_settings_of_an_estimated_book(tmp_path, capsys):
+    words = ["run", "--bars", str(standing_bars(tmp_path)), "--out", str(tmp_path / "out")]
+    own = "--mean-holding 10 --reopening-damping 0 --bounded --long-leverage 12x:0.9 --short-leverage 6:0.7"
+    assert main([*words, *own.split()]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "held 10 h on average, re-opening not damped after liquidations, at most the open interest of" in told
+    assert "longs typically 12x, spread 0.9; shorts typically 6x, spread 0.7" in told
+    mix = MixBySide.of(SideMix(12.0, 0.9), SideMix(6.0, 0.7), provenance="a guess of the test's")
+    mix.save(tmp_path / "mix.toml")
+    by_options = pl.read_parquet(tmp_path / "out" / "outcomes.parquet")
+    assert "leverage_asked" in by_options.columns
+    own = f"--mean-holding 10 --reopening-damping 0 --bounded --mix-file {tmp_path / 'mix.toml'}"
+    assert main([*words, *own.split()]) == 0
+    assert "leverage mix by side: a guess of the test's" in capsys.readouterr().out
+    assert by_options.equals(pl.read_parquet(tmp_path / "out" / "outcomes.parquet"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert str(tmp_path / "mix.toml") in summary["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--long-leverage 12:0.9", "--long-leverage needs --short-leverage beside it: both sides or neither"),
+        ("--long-leverage 12", "argument --long-leverage: must be TYPICAL:SPREAD like 10x:0.8, is '12'"),
+        ("--long-leverage 500:1 --short-leverage 5:1", "--long-leverage typical must lie from 1 to 125"),
+        ("--long-leverage 5:1 --short-leverage 5:9", "--short-leverage spread must lie from 0 to 3 and above 0"),
+        ("--mix-file none.toml", "none.toml is not a TOML file of leverage mixes: No such file or directory"),
+        ("--mix-file none.toml --short-leverage 5:1", "--short-leverage is given by the mix file already"),
+        ("--population open-interest --bounded", "--bounded is for a population of volume"),
+        ("--population open-interest --mean-holding 3", "--mean-holding is for a population of volume"),
+        (
+            "--population synthetic --mean-holding 3",
+            "--mean-holding is for a population of open-interest or volume",
+        ),
+        ("--mean-holding 0", "must be a finite number above zero, is '0'"),
+    ],
+)
+def test_run__refuses_settings_that_an_estimated_book_cannot_have(tmp_path, capsys, words, said):
+    bars = str(standing_bars(tmp_path))
+    assert main(["run", "--bars", bars, *words.split(), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ OFFERED = {
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (
-        "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix from_open_interest from_volume synthetic"
+        "HIGH LOW MIXED NOTIONAL_MIX Era EstimatedBook LeverageMix MixBySide SideMix from_open_interest "
+        "from_volume load_mix synthetic"
     ),
     "backtest.trades": "Check SOURCES Trades check prices_of read read_positions to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from random_cases import Case
 from reference import reference_outcomes
+from test_standing import require_laws
 from test_sweep_reference import assert_same
 
 from backtest import Book, Market, Venue, population, sweep
@@ -87,3 +88,29 @@ def test_low_leverage__falls_most_from_11_to_14_utc_on_19_may_2021() -> None:
     hourly = flow.by_interval(sweep(book, market, venue, tiers=tiers), start=start, end=end)
     runs = flow.run_ranks(hourly, 3, "share").filter(pl.col("rank") == 1)
     assert runs["start"].to_list() == [datetime(2021, 5, 19, 11, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("kind", ["volume", "bounded", "open interest"])
+def test_estimated_books__obey_the_laws_over_the_whole_history_of_a_contract(kind: str) -> None:
+    """Hourly marks and volume of BTC; open interest is daily, of all venues, which the laws do not mind."""
+    volume = pl.read_parquet(DATA / "last_1h.parquet").select("symbol", "time", "volume")
+    bars = pl.read_parquet(DATA / "mark_1h.parquet").filter(symbol="BTCUSDT")
+    daily = pl.read_csv(DATA / "open_interest_daily_btc.csv", try_parse_dates=True, comment_prefix="#").select(
+        pl.col("date").cast(pl.Datetime("ms", "UTC")).alias("time"), "open_interest_usd"
+    )
+    bars = bars.join(volume, on=["symbol", "time"]).sort("time")
+    if kind != "volume":
+        bars = bars.join_asof(daily, on="time").with_columns(
+            open_interest=pl.col("open_interest_usd") / pl.col("close")
+        )
+    history = Market(bars)
+    if kind == "open interest":
+        flows = population.from_open_interest(history, Venue.load("binance"), tiers=NEAREST).flows
+    else:
+        flows = population.from_volume(
+            history, Venue.load("binance"), tiers=NEAREST, bounded=kind == "bounded", opening_share=0.2
+        ).flows
+    require_laws(flows)
+    if kind == "bounded":
+        held = flows.join(bars.select("symbol", "time", limit="open_interest"), on=["symbol", "time"])
+        assert (held["open_interest"] <= held["limit"] * (1 + 1e-9)).all()

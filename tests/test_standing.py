@@ -160,7 +160,8 @@ def test_taker_tilt__moves_leverage_to_the_side_of_the_takers() -> None:
 def test_volume_book__opens_its_share_and_closes_at_its_rate() -> None:
     history = market()
     plain = Market(history.bars.drop("open_interest"))
-    stood = population.from_volume(plain, venue(), opening_share=0.2, mean_holding=timedelta(hours=10))
+    rates = {"opening_share": 0.2, "mean_holding": timedelta(hours=10)}
+    stood = population.from_volume(plain, venue(), **rates, reopening_damping=timedelta(0))
     own = stood.flows.filter(pl.col("side") == "long")
     np.testing.assert_allclose(own["opened"], 0.2 * history.bars["volume"])
     left = own["open_interest"].shift(1, fill_value=0.0) - own["liquidated"]
@@ -251,3 +252,138 @@ def test_survival__must_cover_the_book_it_thins() -> None:
     history = market()
     book = Book(population.from_open_interest(history, venue()).book.positions)
     assert "surviving_weight" not in sweep(book, history, venue()).columns
+
+
+def walked_by_volume(
+    history: Market,
+    mix: dict[float, float],
+    side: str,
+    *,
+    share: float,
+    holding: float,
+    damping: float,
+    bounded: bool,
+) -> np.ndarray:
+    """Return (opened, liquidated, closed) a bar of the book from volume, following every cohort by itself."""
+    sign = 1 if side == "long" else -1
+    cohorts: list[dict[str, float]] = []
+    flows, pressure = [], 0.0
+    for bar in history.bars.to_dicts():
+        worst = bar["low"] if sign > 0 else bar["high"]
+        before = sum(cohort["quantity"] for cohort in cohorts)
+        taken = sum(cohort["quantity"] for cohort in cohorts if sign * worst <= sign * cohort["price"])
+        cohorts = [cohort for cohort in cohorts if sign * worst > sign * cohort["price"]]
+        if damping:
+            faded = np.exp(-1 / damping)
+            pressure = pressure * faded + (1 - faded) * damping * (taken / before if before else 0.0)
+        left = before - taken
+        closes = left * (1 - np.exp(-1 / holding))
+        opens = share * bar["volume"] * np.exp(-pressure)
+        if bounded:
+            closes = max(closes, left - bar["open_interest"])
+            opens = min(opens, bar["open_interest"] - (left - closes))
+        for cohort in cohorts:
+            cohort["quantity"] *= 1 - closes / left if left else 1.0
+        for leverage, part in mix.items():
+            price = bar["close"] * (1 - sign / leverage) / (1 - sign * 0.005)
+            cohorts.append({"price": price, "quantity": opens * part})
+        flows.append((opens, taken, closes))
+    return np.array(flows)
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("damping", [0.0, 6.0])
+def test_volume_book__equals_following_every_cohort_by_itself(side: str, bounded: bool, damping: float) -> None:
+    history = market(3)
+    stood = population.from_volume(
+        history, venue(), opening_share=0.1, reopening_damping=timedelta(hours=damping), bounded=bounded
+    )
+    own = stood.flows.filter(pl.col("side") == side).select("opened", "liquidated", "closed").to_numpy()
+    settings = {"share": 0.1, "holding": 30.0, "damping": damping, "bounded": bounded}
+    np.testing.assert_allclose(
+        own, walked_by_volume(history, NOTIONAL_MIX, side, **settings), rtol=1e-8, atol=1e-8
+    )
+
+
+LAWS = {
+    "open interest": lambda history: population.from_open_interest(history, venue()),
+    "volume": lambda history: population.from_volume(history, venue()),
+    "volume, much of it": lambda history: population.from_volume(history, venue(), opening_share=1.0),
+    "volume, bounded": lambda history: population.from_volume(history, venue(), opening_share=0.3, bounded=True),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("seed", range(4))
+def test_flows__obey_the_laws_of_open_interest(law: str, seed: int) -> None:
+    history = market(seed, ("A", "B"))
+    require_laws(LAWS[law](history).flows)
+
+
+def require_laws(flows: pl.DataFrame) -> None:
+    """Assert: open interest is never negative; what is liquidated was open; flows add up to the change."""
+    before = pl.col("open_interest").shift(1, fill_value=0.0).over("symbol", "side")
+    change = pl.col("open_interest") - before
+    largest = flows["open_interest"].max()
+    checked = flows.with_columns(before=before, change=change)
+    assert flows["open_interest"].min() >= 0
+    assert flows.select(pl.col("opened", "liquidated", "liquidated_same_day", "closed").min()).row(0) >= (0,) * 4
+    assert checked.select((pl.col("liquidated") - pl.col("before")).max()).item() <= 1e-9 * largest
+    flowed = pl.col("opened") - pl.col("closed") - pl.col("liquidated")
+    assert checked.select((flowed - pl.col("change")).abs().max()).item() <= 1e-9 * largest
+    new = pl.col("liquidated_same_day") - pl.col("liquidated")
+    assert checked.select(new.max()).item() <= 1e-9 * largest
+
+
+def test_bounded_book__is_at_most_the_open_interest() -> None:
+    history = market(2)
+    flows = population.from_volume(history, venue(), opening_share=0.3, bounded=True).flows
+    limit = flows.join(history.bars.select("symbol", "time", limit="open_interest"), on=["symbol", "time"])
+    excess = limit["open_interest"] / limit["limit"] - 1
+    assert excess.max() <= 1e-9
+    assert (excess.abs() < 1e-9).mean() > 0.1, "the bound has not been met in this market"
+
+
+def test_liquidated_same_day__is_what_the_sweep_says_of_entries_and_outcomes() -> None:
+    history = market(1)
+    stood = population.from_volume(history, venue())
+    outcomes = sweep(stood.book, history, venue()).filter("liquidated")
+    entered, gone = ((pl.col(name) - shift).dt.truncate("1d") for name, shift in (
+        ("entry_time", timedelta(milliseconds=1)), ("outcome_time", timedelta(0))
+    ))  # fmt: skip
+    same = (
+        outcomes.filter(entered == gone)
+        .group_by("side")
+        .agg((pl.col("quantity") * pl.col("surviving_weight")).sum())
+    )
+    expected = dict(same.rows())
+    for side in ("long", "short"):
+        own = stood.flows.filter(pl.col("side") == side)
+        assert own["liquidated_same_day"].sum() == pytest.approx(expected[side], rel=1e-9)
+        assert 0 < expected[side] < own["liquidated"].sum()
+
+
+def test_damping__holds_back_less_or_more_but_not_by_the_width_of_bars() -> None:
+    """Five-minute bars of one path, and the hours they make: they differ by what happens inside an hour only."""
+    rng = np.random.default_rng(5)
+    count = 12 * 400
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.005, count)))
+    opening = np.concatenate([[100.0], close[:-1]])
+    fine = pl.DataFrame(
+        {
+            "symbol": pl.repeat("A", count, eager=True),
+            "time": pl.datetime_range(START, START + timedelta(minutes=5 * (count - 1)), "5m", eager=True),
+            "open": opening, "high": np.maximum(opening, close), "low": np.minimum(opening, close), "close": close,
+            "volume": pl.repeat(100.0, count, eager=True),
+        }
+    )  # fmt: skip
+    coarse = fine.group_by_dynamic("time", every="1h").agg(
+        pl.first("symbol"), pl.first("open"), pl.max("high"), pl.min("low"), pl.last("close"), pl.sum("volume")
+    )
+    held_back = {}
+    for name, bars in {"fine": fine, "coarse": coarse}.items():
+        flows = population.from_volume(Market(bars), venue()).flows
+        held_back[name] = 1 - flows["opened"].sum() / (2 * 0.05 * 100.0 * count)
+    assert held_back["fine"] > 0.03
+    assert held_back["coarse"] == pytest.approx(held_back["fine"], rel=0.15)

@@ -3,6 +3,10 @@ from backtest.population.draws import LeverageMix as LeverageMix
 from backtest.population.open_interest import EstimatedBook as EstimatedBook
 from backtest.population.open_interest import from_open_interest as from_open_interest
 from backtest.population.open_interest import from_volume as from_volume
+from backtest.population.side_mixes import Era as Era
+from backtest.population.side_mixes import MixBySide as MixBySide
+from backtest.population.side_mixes import SideMix as SideMix
+from backtest.population.side_mixes import load_mix as load_mix
 from backtest.population.synthetic_books import HIGH as HIGH
 from backtest.population.synthetic_books import LOW as LOW
 from backtest.population.synthetic_books import MIXED as MIXED

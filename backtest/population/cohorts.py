@@ -7,11 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from backtest.amounts import percent
 from backtest.errors import ArgumentError, DataError
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin.sizes import quantity_of
 from backtest.kernel.types import Floats, Integers
 from backtest.market.market import Market
+from backtest.population.flows import SideFlows
+from backtest.population.side_mixes import GRID, SIDES, MixBySide
 from backtest.population.targets import mean_leverage
 from backtest.rules.venue import Venue
 from backtest.schemas.frames import OPENED, Side, Time
@@ -19,13 +22,16 @@ from backtest.schemas.frames import OPENED, Side, Time
 #: Share of open interest, not of traders, at each leverage: a mean of 9.6, within the 5 to 10 stated of 2021.
 NOTIONAL_MIX = {2.0: 0.25, 3.0: 0.25, 5.0: 0.20, 10.0: 0.15, 20.0: 0.09, 50.0: 0.04, 100.0: 0.02}
 
-SIDES = ("long", "short")
+#: One mix of both sides, the share of the notional by leverage, or mixes by side.
+Mix = Mapping[float, float] | MixBySide
 
 
-def unit_cohorts(market: Market, venue: Venue, mix: Mapping[float, float], trader_notional: float) -> pl.DataFrame:
-    """Return one trader a symbol, side, bar and leverage, entered at the bar's close, in this order."""
+def unit_cohorts(market: Market, venue: Venue, leverages: Floats, trader_notional: float) -> pl.DataFrame:
+    """Return one trader a symbol, side, bar and leverage, entered at the bar's close, in this order.
+
+    ``leverage_asked`` keeps the leverage of the mix where a tier lowers ``leverage``.
+    """
     parts = []
-    leverages = np.array(list(mix))
     for number, symbol in enumerate(market.symbols):
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
         close = np.repeat(market.prices("mark", "close")[rows], leverages.size)
@@ -39,7 +45,8 @@ def unit_cohorts(market: Market, venue: Venue, mix: Mapping[float, float], trade
                 "entry_time": pl.Series(ends).cast(Time),
                 "entry_price": close,
                 "quantity": quantity,
-                "leverage": np.tile(leverages, close.size // leverages.size),
+                "leverage": (asked := np.tile(leverages, close.size // leverages.size)),
+                "leverage_asked": asked,
             }
             parts.append(pl.DataFrame(columns))
     return pl.concat(parts, rechunk=True).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
@@ -52,57 +59,79 @@ def liquidation_bars(own: pl.DataFrame, times: Integers) -> Integers:
     return np.where(gone, np.searchsorted(times, moments), times.size)
 
 
-def tilted(mix: Mapping[float, float], bars: pl.DataFrame, tilt: float) -> dict[str, Floats]:
-    """Return (bars, leverages) shares of each side: the mix, tilted toward leverage on the takers' side."""
-    base = np.broadcast_to(np.array(list(mix.values())), (bars.height, len(mix)))
+def leverages_of(mix: Mix) -> Floats:
+    """Return (leverages,) the leverages of a mix."""
+    return np.array(GRID if isinstance(mix, MixBySide) else list(mix))
+
+
+def shares_by_side(mix: Mix, bars: pl.DataFrame, ends: Integers, tilt: float) -> dict[str, Floats]:
+    """Return (bars, leverages) shares of each side: the mix, tilted toward leverage on the takers' side.
+
+    Parameters
+    ----------
+    ends : (bars,) ms, the ends of the bars, at which positions are opened
+    """
+    if isinstance(mix, MixBySide):
+        bases = {side: mix.shares(side, ends) for side in SIDES}
+    else:
+        base = np.broadcast_to(np.array(list(mix.values())), (bars.height, len(mix)))
+        bases = dict.fromkeys(SIDES, base)
     if tilt == 0.0:
-        return {"long": base, "short": base}
+        return bases
     if "taker_buy_volume" not in bars.columns:
         raise DataError("bars need the column taker_buy_volume for a taker_tilt")
     lean = (
         bars.select(2 * (pl.col("taker_buy_volume") / pl.col("volume")).fill_nan(0.5) - 1).to_series().to_numpy()
     )
-    logs = np.log(np.array(list(mix)))
-    relative = logs - logs @ np.array(list(mix.values()))
+    logs = np.log(leverages_of(mix))
     found = {}
     for side, sign in (("long", 1.0), ("short", -1.0)):
-        weights = base * np.exp(sign * tilt * lean[:, None] * relative)
+        relative = logs - (bases[side] @ logs)[:, None]
+        weights = bases[side] * np.exp(sign * tilt * lean[:, None] * relative)
         found[side] = weights / weights.sum(axis=1, keepdims=True)
     return found
 
 
-def flow_rows(
-    symbol: str, side: str, times: Integers, opened: Floats, liquidated: Floats, closed: Floats
-) -> pl.DataFrame:
+def flow_rows(symbol: str, side: str, times: Integers, flows: SideFlows, same_day: Floats) -> pl.DataFrame:
     """Return the flows of one side of a symbol as rows, with the open interest after each bar."""
     return pl.DataFrame(
         {
             "symbol": pl.repeat(symbol, times.size, eager=True),
             "time": pl.Series(times).cast(Time),
             "side": pl.repeat(side, times.size, eager=True).cast(Side),
-            "opened": opened,
-            "liquidated": liquidated,
-            "closed": closed,
-            "open_interest": np.cumsum(opened - liquidated - closed),
+            "opened": flows.opened,
+            "liquidated": flows.liquidated,
+            "liquidated_same_day": same_day,
+            "closed": flows.closed,
+            "open_interest": flows.open_interest,
         }
     )
 
 
-def sentences(mix: Mapping[float, float], tilt: float, trader_notional: float) -> tuple[str, ...]:
-    """Return the assumptions of an estimated book, other than what opens and closes positions."""
+def sentences(mix: Mix, tilt: float, trader_notional: float) -> tuple[str, ...]:
+    """Return the assumptions of an estimated book on leverage and traders."""
+    tilted = f", tilted by {tilt:g} towards the takers' side" if tilt else ""
+    opened = "opened on both sides at bar closes; leverage by notional:"
+    traders = f"traders of {trader_notional:,.0f} each at the entry, which decides their tier"
+    if isinstance(mix, MixBySide):
+        source = (f"leverage mix by side: {mix.provenance}",) if mix.provenance else ()
+        return (f"{opened} lognormal, {mix}{tilted}", *source, traders)
     shares = ", ".join(f"{leverage:g}x {share:.0%}" for leverage, share in mix.items())
     mean = sum(leverage * share for leverage, share in mix.items())
-    tilted = f", tilted by {tilt:g} towards the takers' side" if tilt else ""
-    return (
-        f"opened on both sides at bar closes; leverage by notional: {shares}{tilted}",
-        mean_leverage(mean),
-        f"traders of {trader_notional:,.0f} each at the entry, which decides their tier",
-        "open interest before the first bar is taken as opened at its close",
-    )
+    return (f"{opened} {shares}{tilted}", mean_leverage(mean), traders)
 
 
-def check_mix(mix: Mapping[float, float]) -> None:
+def lowered(positions: pl.DataFrame) -> tuple[str, ...]:
+    """Return how much of the notional opened had asked for more leverage than its tier allows; nothing of none."""
+    beyond = pl.col("weight").filter(pl.col("leverage") < pl.col("leverage_asked")).sum()
+    share = positions.select(beyond / pl.col("weight").sum()).item()  # every trader opens the same notional
+    return (f"leverage beyond its tier's limit, lowered to it: {percent(share)} of the notional",) if share else ()
+
+
+def check_mix(mix: Mix) -> None:
     """Raise unless a mix gives shares that add up to 1 at leverages of 1 or more."""
+    if isinstance(mix, MixBySide):
+        return
     if not mix or any(not (leverage >= 1 and share >= 0) for leverage, share in mix.items()):
         raise ArgumentError(
             f"must give shares of zero or more at leverages of 1 or more, is {mix!r}", argument="leverage_mix"

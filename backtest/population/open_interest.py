@@ -1,17 +1,15 @@
 """Books estimated from open interest or volume: positions opened in each bar, on both sides, over a leverage mix.
 
-Open interest is in base units (its dollar value falls with the price alone). For each bar and side, opened =
-change of open interest + liquidated + closed, where holders close a stated share of the volume. Positions that a
-wick liquidated leave first and are not closed again, and open positions never exceed open interest. Without open
-interest, a share of the volume opens and open positions are closed at a stated rate.
+A share of the volume opens and open positions are closed at a stated rate; or, for each bar and side, opened =
+change of open interest + liquidated + closed, where holders close a stated share of the volume. Open interest is
+in base units (its dollar value falls with the price alone). Positions that a wick liquidated leave first and are
+not closed again. The laws are those of :mod:`backtest.population.flows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,21 +17,31 @@ import polars as pl
 from backtest.book.book import Book
 from backtest.engine.conventions import Conventions, PriceSeries
 from backtest.engine.sweep.sweep import sweep
-from backtest.errors import ArgumentError, DataError
-from backtest.kernel.study import cohorts
-from backtest.kernel.types import Floats, Integers, readonly
+from backtest.errors import DataError
 from backtest.market.market import Market
 from backtest.population.cohorts import (
     NOTIONAL_MIX,
-    SIDES,
+    Mix,
     check_mix,
     flow_rows,
+    leverages_of,
     liquidation_bars,
+    lowered,
     sentences,
-    tilted,
+    shares_by_side,
     unit_cohorts,
 )
-from backtest.population.targets import of_flows, of_turnover
+from backtest.population.flows import (
+    HOUR,
+    SHARE,
+    Law,
+    OpenInterestLaw,
+    VolumeLaw,
+    liquidated_same_day,
+    require_range,
+)
+from backtest.population.side_mixes import SIDES
+from backtest.population.targets import of_changes, of_flows, of_same_day
 from backtest.rules.timeline import Tiers
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
@@ -41,8 +49,8 @@ from backtest.schemas.frames import Time
 from backtest.schemas.symbols import parts_of
 from backtest.shown import shown
 
-#: Share of the volume that closes positions beyond the fall of open interest; without open interest, that opens.
-SHARE = 0.05
+#: Time in which the damping of openings after liquidations fades: chosen before any comparison with records.
+DAMPING = timedelta(hours=6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +58,10 @@ SHARE = 0.05
 class EstimatedBook:
     """A book estimated from open interest or volume, and its flows.
 
-    ``flows`` has a row a symbol, bar and side: ``symbol, time, side, opened, liquidated, closed, open_interest``;
-    amounts in base units, ``open_interest`` after the bar.
+    ``flows`` has a row a symbol, bar and side: ``symbol, time, side, opened, liquidated, liquidated_same_day,
+    closed, open_interest``; amounts in base units, ``open_interest`` after the bar, ``liquidated_same_day``
+    the part of ``liquidated`` that had been opened on the same UTC day (in the same bar nothing is: entries
+    are at closes).
     """
 
     book: Book
@@ -64,7 +74,7 @@ def from_open_interest(
     venue: Venue,
     *,
     turnover: float = SHARE,
-    leverage_mix: Mapping[float, float] = NOTIONAL_MIX,
+    leverage_mix: Mix = NOTIONAL_MIX,
     taker_tilt: float = 0.0,
     trader_notional: float = 10_000.0,
     trigger_price: PriceSeries | None = None,
@@ -76,11 +86,12 @@ def from_open_interest(
     Parameters
     ----------
     market
-        Bars with ``open_interest`` and ``volume``, base units; ``taker_buy_volume`` where there is a tilt.
+        Bars with ``open_interest`` and ``volume``, base units, both of the venue; ``taker_buy_volume`` where there
+        is a tilt.
     turnover
         Share of the volume that closes positions of each side beyond the fall of open interest.
     leverage_mix
-        Share of the notional opened at each leverage.
+        Share of the notional opened at each leverage; or a mix by side, as ``load_mix`` reads it.
     taker_tilt
         How much more leverage the takers' side has: shares are multiplied by (leverage / mean) to the power of
         tilt x (2 x taker buy share - 1) for longs, and its negative for shorts.
@@ -89,7 +100,7 @@ def from_open_interest(
     trigger_price
         The price series that triggers liquidation; None: the venue's. A sweep of the book must use the same.
     tiers, threads
-        As for ``sweep``. Leverage beyond a tier's limit is lowered to it.
+        As for ``sweep``. Leverage beyond a tier's limit is lowered to it; ``leverage_asked`` is that of the mix.
 
     Returns
     -------
@@ -114,10 +125,8 @@ def from_open_interest(
     [('long', 99980.0), ('short', 4216.0)]
     """
     _require_columns(market, ("open_interest", "volume"))
-    _require_range("turnover", turnover, 1.0)
-    sentence = f"estimated from open interest, not positions: {turnover:g} of the volume closes positions"
-    laws = _Laws(sentence, True, turnover, 0.0, leverage_mix, taker_tilt, trader_notional)
-    return _estimated(market, venue, laws, Conventions(trigger_price, leverage_limit="cap", tiers=tiers), threads)
+    shape = _Shape(OpenInterestLaw(turnover), leverage_mix, taker_tilt, trader_notional)
+    return _estimated(market, venue, shape, Conventions(trigger_price, leverage_limit="cap", tiers=tiers), threads)
 
 
 @checked
@@ -127,23 +136,29 @@ def from_volume(
     *,
     opening_share: float = SHARE,
     mean_holding: timedelta = timedelta(hours=30),
-    leverage_mix: Mapping[float, float] = NOTIONAL_MIX,
+    reopening_damping: timedelta = DAMPING,
+    bounded: bool = False,
+    leverage_mix: Mix = NOTIONAL_MIX,
     taker_tilt: float = 0.0,
     trader_notional: float = 10_000.0,
     trigger_price: PriceSeries | None = None,
     tiers: Tiers = "strict",
     threads: int | None = None,
 ) -> EstimatedBook:
-    """Return a book estimated from volume alone: a share of it opens, and holders close at a constant rate.
+    """Return a book estimated from volume: a share of it opens, and holders close at a constant rate.
 
     Parameters
     ----------
     market
-        Bars with ``volume``, base units.
+        Bars with ``volume``, base units, and ``open_interest`` where it is the bound.
     opening_share
         Share of the volume that opens positions of each side.
     mean_holding
         Mean time from the entry to the holder's own close.
+    reopening_damping
+        Time in which the damping of a side's openings after its liquidations fades; zero: they are not damped.
+    bounded
+        Whether open positions are at most the ``open_interest`` of the bars, which must be that of the same venue.
     leverage_mix, taker_tilt, trader_notional, trigger_price, tiers, threads
         As for :func:`from_open_interest`.
 
@@ -154,7 +169,7 @@ def from_volume(
     Raises
     ------
     DataError
-        For bars without volume.
+        For bars without volume, or without open interest where it is the bound.
     ArgumentError
         For numbers out of their range.
 
@@ -163,81 +178,57 @@ def from_volume(
     >>> from backtest.population import from_volume
     >>> estimated = from_volume(bars.with_columns(volume=pl.lit(1_000.0)), "binance")
     >>> estimated.flows.columns
-    ['symbol', 'time', 'side', 'opened', 'liquidated', 'closed', 'open_interest']
+    ['symbol', 'time', 'side', 'opened', 'liquidated', 'liquidated_same_day', 'closed', 'open_interest']
     >>> round(estimated.flows["open_interest"][-1])
-    1339
+    1299
     """
-    _require_columns(market, ("volume",))
-    _require_range("opening_share", opening_share, 1.0)
-    hours = mean_holding / timedelta(hours=1)
-    _require_range("mean_holding in hours", hours, np.inf)
-    sentence = (
-        f"estimated from volume, not positions: {opening_share:g} of it opens them, held {hours:g} h on average"
-    )
-    holding = mean_holding / timedelta(milliseconds=1)
-    laws = _Laws(sentence, False, opening_share, holding, leverage_mix, taker_tilt, trader_notional)
-    return _estimated(market, venue, laws, Conventions(trigger_price, leverage_limit="cap", tiers=tiers), threads)
+    _require_columns(market, ("volume", "open_interest") if bounded else ("volume",))
+    law = VolumeLaw(opening_share, mean_holding / HOUR, reopening_damping / HOUR, bounded)
+    shape = _Shape(law, leverage_mix, taker_tilt, trader_notional)
+    return _estimated(market, venue, shape, Conventions(trigger_price, leverage_limit="cap", tiers=tiers), threads)
 
 
 @dataclass(frozen=True, eq=False)
-class _Laws:
-    """Laws of opening and closing, other than liquidation, and the leverage mix."""
+class _Shape:
+    """The law of opening and closing, and the leverage and size of what is opened."""
 
-    sentence: str
-    by_open_interest: bool
-    share: float  #: of the volume: closed beyond open interest, or opened
-    holding: float  #: mean, ms, where there is no open interest
-    mix: Mapping[float, float]
+    law: Law
+    mix: Mix
     tilt: float
     trader_notional: float
 
     def __post_init__(self) -> None:
         check_mix(self.mix)
-        _require_range("trader_notional", self.trader_notional, np.inf)
-
-    @property
-    def other_shares(self) -> tuple[float, ...]:
-        """Shares of the volume to compare with: half and twice the own one; the default one where that is zero."""
-        return (self.share / 2, min(2 * self.share, 1.0)) if self.share else (SHARE,)
-
-    def at(self, share: float) -> _Laws:
-        """Return the same laws with another share of the volume."""
-        return replace(self, share=share)
-
-
-class _Side(NamedTuple):
-    """Flows of one side of a symbol, (bars,) base each; the survival (bars + 1,)."""
-
-    opened: Floats
-    liquidated: Floats
-    closed: Floats
-    log_survival: Floats
+        require_range("trader_notional", self.trader_notional, np.inf)
 
 
 def _estimated(
-    market: Market, venue: Venue, laws: _Laws, conventions: Conventions, threads: int | None
+    market: Market, venue: Venue, shape: _Shape, conventions: Conventions, threads: int | None
 ) -> EstimatedBook:
-    units = unit_cohorts(market, venue, laws.mix, laws.trader_notional)
+    leverages = leverages_of(shape.mix)
+    units = unit_cohorts(market, venue, leverages, shape.trader_notional)
     outcomes = sweep(Book(units), market, venue, conventions=conventions, threads=threads)
     by_side = parts_of(outcomes, "symbol", "side")
     weights, flows, survival = [], [], []
-    liquidated = {share: np.zeros(len(SIDES)) for share in (laws.share, *laws.other_shares)}
+    laws = {"": shape.law, **shape.law.others()}
+    liquidated = {setting: np.zeros(len(SIDES)) for setting in laws}
     for number, symbol in enumerate(market.symbols):
         rows = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
         bars, times = market.bars[rows], market.times[rows]
         interval = int(market.intervals[number])
-        shares = tilted(laws.mix, bars, laws.tilt)
+        shares = shares_by_side(shape.mix, bars, times + interval, shape.tilt)
         logs = {}
         for place, side in enumerate(SIDES):
             own = by_side[symbol, side]
             ends = liquidation_bars(own, times)
-            flow = _flows(laws, bars, interval, shares[side], ends)
-            for share, total in liquidated.items():
-                other = _flows(laws.at(share), bars, interval, shares[side], ends)
-                total[place] += other.liquidated @ bars["close"].to_numpy()
-            per_trader = own["quantity"].to_numpy().reshape(times.size, len(laws.mix))
+            found = {setting: law.flows(bars, interval, shares[side], ends) for setting, law in laws.items()}
+            for setting, flow in found.items():
+                liquidated[setting][place] += flow.liquidated @ bars["close"].to_numpy()
+            flow = found[""]
+            per_trader = own["quantity"].to_numpy().reshape(times.size, leverages.size)
             weights.append(((flow.opened[:, None] * shares[side]) / per_trader).ravel())
-            flows.append(flow_rows(symbol, side, times, flow.opened, flow.liquidated, flow.closed))
+            same_day = liquidated_same_day(flow, times, shares[side], ends)
+            flows.append(flow_rows(symbol, side, times, flow, same_day))
             logs[side] = flow.log_survival
         moments = pl.Series(np.append(times, times[-1] + interval)).cast(Time)
         names = pl.repeat(symbol, moments.len(), eager=True)
@@ -246,35 +237,17 @@ def _estimated(
     weighted = outcomes.select(units.columns).with_columns(weight=np.concatenate(weights))
     held = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
     assumptions = (
-        laws.sentence,
-        *sentences(laws.mix, laws.tilt, laws.trader_notional),
+        shape.law.sentence,
+        *sentences(shape.mix, shape.tilt, shape.trader_notional),
+        *lowered(held),
+        shape.law.before,
+        of_same_day(all_flows),
         of_flows(all_flows),
-        of_turnover(liquidated, "closed" if laws.by_open_interest else "opened"),
+        of_changes(liquidated, shape.law.compared),
     )
     triggered_by = conventions.trigger_series(venue)
     book = Book(held, assumptions=assumptions, survival=pl.concat(survival), trigger_price=triggered_by)
     return EstimatedBook(book, all_flows)
-
-
-def _flows(laws: _Laws, bars: pl.DataFrame, interval: int, shares: Floats, ends: Integers) -> _Side:
-    """Return one side's flows; ``ends``: (bars * leverages,) the bar each cohort is liquidated in."""
-    volume = bars["volume"].to_numpy()
-    interest = bars["open_interest"].to_numpy() if laws.by_open_interest else volume
-    flow = laws.share * volume
-    rate = np.full(volume.size, -np.expm1(-interval / laws.holding) if laws.holding else 0.0)
-    opened, liquidated, closed = np.empty((3, volume.size))
-    side = _Side(opened, liquidated, closed, np.empty(volume.size + 1))
-    cohorts.stand(
-        readonly(interest),
-        readonly(flow if laws.by_open_interest else rate),
-        readonly(flow),
-        laws.by_open_interest,
-        readonly(shares.ravel()),
-        readonly(ends),
-        np.zeros(volume.size),
-        *side,
-    )
-    return side
 
 
 def _require_columns(market: Market, names: tuple[str, ...]) -> None:
@@ -282,8 +255,3 @@ def _require_columns(market: Market, names: tuple[str, ...]) -> None:
     if missing:
         which = f"column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
         raise DataError(f"bars need the {which} for this population, in base units")
-
-
-def _require_range(name: str, value: float, high: float) -> None:
-    if not 0.0 < value <= high and not (value == 0.0 and name in ("turnover", "opening_share")):
-        raise ArgumentError(f"must lie above 0 and at most at {high:g}, is {value!r}", argument=name)

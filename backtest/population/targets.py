@@ -73,17 +73,31 @@ def of_flows(flows: pl.DataFrame) -> str:
     return f"liquidated a day, of open interest: {both} (published, by venue and year: {low:.2%} to {high:.2%})"
 
 
-def of_turnover(flows: Mapping[float, Floats], name: str) -> str:
-    """Return how much more or less is liquidated at other shares of the volume, as a sentence.
+def of_same_day(flows: pl.DataFrame) -> str:
+    """Return how much of what is liquidated had been opened on the same UTC day, as a sentence.
 
     Parameters
     ----------
-    flows : liquidated quantity of longs and of shorts, (2,), by share of the volume; first the book's own
-    name : of the flow: ``opened`` or ``closed``
+    flows : ``side, liquidated, liquidated_same_day``
     """
-    own, *others = flows.items()
-    changes = [f"{plain(turnover)}: {_changes(liquidated, own[1])}" for turnover, liquidated in others]
-    return f"liquidated with other shares of the volume {name}, against {plain(own[0])}: {'; '.join(changes)}"
+    sums = flows.group_by("side").agg(pl.sum("liquidated", "liquidated_same_day")).sort("side")
+    shares = " and ".join(
+        f"{percent(new / every) if every else '0 %'} of {side}s" for side, every, new in sums.rows()
+    )
+    return f"of the liquidated, opened on the same UTC day: {shares}; in the same bar: none, entries are at closes"
+
+
+def of_changes(liquidated: Mapping[str, Floats], compared: str) -> str:
+    """Return how much more or less is liquidated at other settings, as a sentence.
+
+    Parameters
+    ----------
+    liquidated : notional of longs and of shorts, (2,), by the setting in words; first the book's own
+    compared : what the settings change, in words
+    """
+    (_, own), *others = liquidated.items()
+    changes = [f"{setting}: {_changes(found, own)}" for setting, found in others]
+    return f"{compared}: {'; '.join(changes)}"
 
 
 def verdict(value: float, target: tuple[float, float]) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
 
 from backtest import population
 from backtest.book import Book
 from backtest.book import load as load_book
+from backtest.cli.common.estimated import ESTIMATED, estimated_book, refuse_estimated
 from backtest.cli.common.options import FILES
 from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
@@ -24,9 +24,6 @@ from backtest.rules.venue import Venue
 #: The default synthetic book.
 COUNT, SEED, LEVERAGE_MIX = 1_000_000, 20210519, "mixed"
 LEVERAGE_MIXES = {"mixed": population.MIXED, "low": population.LOW, "high": population.HIGH}
-
-#: Populations estimated from the bars, and the parameter that ``--turnover`` sets there.
-ESTIMATED = {"open-interest": "turnover", "volume": "opening_share"}
 
 #: No table of ETHUSDT is known before this one: the declared substitute for May 2021 on the bundled sample.
 SAMPLE_SUBSTITUTES = {"ETHUSDT": "2022-02-16"}
@@ -57,13 +54,13 @@ def read_book(options: Namespace, market: Market, venue: Venue, conventions: Con
         for name, value in draw.items():
             if value is not None:
                 raise ArgumentError("is for a synthetic book: positions are given already", argument=name)
+        refuse_estimated(options)
         return load_book(options.positions, options.adjustments)
     if options.adjustments is not None:
         raise ArgumentError("needs positions: a synthetic book takes none", argument="adjustments")
     if kind in ESTIMATED:
-        return _estimated_book(options, market, venue, conventions, draw)
-    if options.turnover is not None:
-        raise ArgumentError("is for a population of open-interest or volume", argument="turnover")
+        return estimated_book(options, market, venue, conventions, draw)
+    refuse_estimated(options)
     return population.synthetic(
         market,
         venue,
@@ -77,25 +74,6 @@ def read_book(options: Namespace, market: Market, venue: Venue, conventions: Con
 def is_synthetic(options: Namespace) -> bool:
     """Whether the book is synthetic, so that amounts are arbitrary: neither given nor estimated from the bars."""
     return options.positions is None and options.population not in ESTIMATED
-
-
-def _estimated_book(
-    options: Namespace, market: Market, venue: Venue, conventions: Conventions, draw: Mapping[str, Any]
-) -> Book:
-    """Return the book estimated from the bars' open interest or volume."""
-    for name, value in draw.items():
-        if value is not None:
-            raise ArgumentError("is for a synthetic population", argument=name)
-    share = {} if options.turnover is None else {ESTIMATED[options.population]: options.turnover}
-    estimate = population.from_volume if options.population == "volume" else population.from_open_interest
-    return estimate(
-        market,
-        venue,
-        trigger_price=conventions.trigger_price,
-        tiers=conventions.tiers,
-        threads=options.threads,
-        **share,
-    ).book
 
 
 def read_conventions(options: Namespace, market: Market | None = None) -> Conventions:
@@ -132,7 +110,7 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
 
 def input_hashes(options: Namespace) -> dict[str, str]:
     """Return the SHA-256 of each input file by path; of a bundled venue and its tables by name."""
-    named = ("bars", "funding", "positions", "adjustments", "recorded", *FILES)
+    named = ("bars", "funding", "positions", "adjustments", "recorded", "mix_file", *FILES)
     read = (getattr(options, name, None) for name in named)
     files = {str(path): Path(path) for path in read if path is not None}
     return hashes_of(files | rule_files(options.venue))

@@ -12,6 +12,9 @@ from backtest.cli.common import types
 #: Files of accounts in cross margin, each an option of its name.
 FILES = ("accounts", "legs", "collateral", "haircuts", "transfers")
 
+#: Options of an estimated book alone, by the names of their values.
+ESTIMATED = ("mean_holding", "reopening_damping", "bounded", "long_leverage", "short_leverage", "mix_file")
+
 SAMPLE = "the bundled reconstruction of May 2021"
 
 
@@ -55,22 +58,58 @@ def add_book(parser: argparse.ArgumentParser, *, instead: str = "default: a synt
     )
 
 
-def add_estimated(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """Add the options of a synthetic or estimated book; ``default`` says when which is the default."""
+def add_estimated(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a synthetic or estimated book."""
     estimated = parser.add_argument_group("synthetic or estimated book (where no positions are given)")
     estimated.add_argument(
         "--population",
         choices=("synthetic", "open-interest", "volume"),
-        help=f"synthetic: drawn from stated distributions ({default}); open-interest: estimated from the bars' "
-        "open_interest and volume; volume: estimated from their volume alone",
+        help="volume: estimated from the volume of the bars (default where they have volume); open-interest: from "
+        "their open_interest and volume, both of one venue; synthetic: drawn from stated distributions (default "
+        "elsewhere, and with the options of a synthetic book)",
     )
     estimated.add_argument(
         "--turnover",
         type=types.share,
         metavar="SHARE",
-        help="share of the volume that closes (open-interest) or opens (volume) positions (default: 0.05)",
+        help="share of the volume that opens (volume) or closes (open-interest) positions (default: 0.05)",
     )
+    estimated.add_argument(
+        "--mean-holding",
+        type=types.positive,
+        metavar="HOURS",
+        help="mean time until holders close, of a population of volume (default: 30)",
+    )
+    estimated.add_argument(
+        "--reopening-damping",
+        type=types.amount,
+        metavar="HOURS",
+        help="time in which the damping of openings after liquidations fades, of a population of volume; 0: none "
+        "(default: 6)",
+    )
+    estimated.add_argument(
+        "--bounded",
+        action="store_true",
+        default=None,
+        help="hold a population of volume to at most the bars' open_interest, which must be the same venue's",
+    )
+    _add_mixes(estimated)
     add_draw(estimated)
+
+
+def _add_mixes(estimated: Any) -> None:
+    """Add the leverage mix of each side of an estimated book."""
+    for side in ("long", "short"):
+        estimated.add_argument(
+            f"--{side}-leverage",
+            type=types.side_mix,
+            metavar="TYPICAL:SPREAD",
+            help=f"lognormal leverage of {side}s in an estimated book: the typical leverage, and the standard "
+            "deviation of its logarithm, like 10x:0.8 (default: one stated mix of both sides)",
+        )
+    estimated.add_argument(
+        "--mix-file", type=Path, metavar="FILE", help="TOML file of leverage mixes by side and era, as fits write"
+    )
 
 
 #: Help of ``--like``.
@@ -80,7 +119,7 @@ LIKE = "symbol whose rules are a substitute for those of symbols that the venue 
 def add_synthetic(parser: argparse.ArgumentParser) -> None:
     """Add the options of a synthetic book."""
     add_draw(parser.add_argument_group("synthetic book (where no positions are given)"))
-    parser.set_defaults(population=None, turnover=None)
+    parser.set_defaults(population=None, turnover=None, **dict.fromkeys(ESTIMATED))
 
 
 def add_draw(group: Any) -> None:

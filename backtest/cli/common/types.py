@@ -60,6 +60,14 @@ def leverage(text: str) -> float:
     return positive(text.removesuffix("x"))
 
 
+def side_mix(text: str) -> tuple[float, float]:
+    """Return the typical leverage and the spread of a side, like ``10x:0.8``."""
+    typical, colon, spread = text.partition(":")
+    if not colon:
+        raise ArgumentTypeError(f"must be TYPICAL:SPREAD like 10x:0.8, is {text!r}")
+    return leverage(typical), positive(spread)
+
+
 def share(text: str) -> float:
     """Return a share between zero and one."""
     value = _number(text)

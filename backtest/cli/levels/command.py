@@ -10,6 +10,7 @@ import polars as pl
 from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.changed_rules import read_venue
+from backtest.cli.common.estimated import choose_population
 from backtest.cli.common.inputs import is_synthetic, read_book, read_market, read_tiers, require_symbol
 from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock
@@ -38,7 +39,7 @@ def run(options: Namespace) -> None:
     symbol = options.chart or market.symbols[0]
     require_symbol("chart", symbol, market)
     _require_moments(options, market, symbol)
-    _choose_population(options, market)
+    choose_population(options, market)
     conventions = CAPPED.with_(tiers=read_tiers(options, market))
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions)
@@ -79,13 +80,6 @@ def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
         raise ArgumentError(
             f"--since {timestamp(options.since)} lies after the time of the map, {timestamp(moment)}"
         )
-
-
-def _choose_population(options: Namespace, market: Market) -> None:
-    """Estimate the book from volume where the bars have it and no option says otherwise."""
-    asked = (options.positions, options.population, options.count, options.seed, options.leverage_mix)
-    if all(each is None for each in asked) and "volume" in market.bars.columns:
-        options.population = "volume"
 
 
 def _assumed(study: LevelStudy) -> str:

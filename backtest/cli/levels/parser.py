@@ -41,7 +41,7 @@ def add_levels(commands: Any) -> None:
     )
     options.add_market(parser)
     options.add_book(parser)
-    options.add_estimated(parser, default="default, unless the bars have volume")
+    options.add_estimated(parser)
     rules = parser.add_argument_group("rules")
     options.add_venue(rules, default="binance")
     rules.add_argument(

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from backtest.cli.common.inputs import ESTIMATED, LEVERAGE_MIXES
+from backtest.cli.common.estimated import ESTIMATED
+from backtest.cli.common.inputs import LEVERAGE_MIXES
 from backtest.errors import quoted
 from backtest.rules.problems import Problems
 
@@ -21,7 +22,7 @@ HISTORY_SETTINGS = {
 }  # fmt: skip
 BOOK_SETTINGS = {
     "name": str, "leverage_mix": str, "count": int, "seed": int, "positions": str, "adjustments": str,
-    "population": str, "turnover": float,
+    "population": str, "turnover": float, "mix_file": str,
 }  # fmt: skip
 BAND_SETTINGS = {"block_days": float, "draws": int, "seed": int, "confidence": float}
 #: The least and the greatest value of a setting, where the annotation of what takes it does not say so.
@@ -85,8 +86,9 @@ def _check_book(problems: Problems, path: str, entry: Mapping[str, Any]) -> None
     problems.require_choice(f"{path}.population", kind, ("synthetic", *ESTIMATED))
     if "adjustments" in entry and "positions" not in entry:
         problems.add(f"{path}.adjustments", "needs positions: a synthetic book takes none")
-    if "turnover" in entry and kind not in tuple(ESTIMATED):
-        problems.add(f"{path}.turnover", f"needs a population of {' or '.join(ESTIMATED)}")
+    for name in ("turnover", "mix_file"):
+        if name in entry and kind not in tuple(ESTIMATED):
+            problems.add(f"{path}.{name}", f"needs a population of {' or '.join(ESTIMATED)}")
     synthetic = ("leverage_mix", "count", "seed")
     given = "positions" if "positions" in entry else "population" if kind in tuple(ESTIMATED) else None
     for name in (*synthetic, "population") if given == "positions" else synthetic:

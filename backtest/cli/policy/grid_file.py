@@ -14,6 +14,7 @@ from typing import Any
 
 from backtest.book import Book
 from backtest.cli.common.inputs import SAMPLE_SUBSTITUTES, read_book, read_market
+from backtest.cli.common.options import ESTIMATED
 from backtest.cli.policy.grid_checks import ABSENT, AXES, check
 from backtest.cli.policy.grid_settlement import (
     CURRENT_RULES,
@@ -107,6 +108,7 @@ class GridFile:
             count=entry.get("count"),
             seed=entry.get("seed"),
             leverage_mix=entry.get("leverage_mix"),
+            **dict.fromkeys(ESTIMATED) | {"mix_file": self._file(entry, "mix_file")},
             threads=threads,
         )
         return read_book(options, history.market, self.venue, history.conventions)
@@ -129,7 +131,7 @@ class GridFile:
         """Return the SHA-256 of the grid file and of every file it names."""
         files = {self.path}
         for entry in (*self.settings["histories"], *self.settings["books"]):
-            named = (self._file(entry, key) for key in ("bars", "funding", "positions", "adjustments"))
+            named = (self._file(entry, key) for key in ("bars", "funding", "positions", "adjustments", "mix_file"))
             files |= {file for file in named if file is not None}
         files |= set(files_of(self.path, self.settings))
         found = {}

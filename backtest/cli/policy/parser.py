@@ -47,7 +47,7 @@ a grid file (TOML):
   [[books]]
   name = "retail, seed 1"
   leverage_mix = "mixed"             mixed, low, high; with count and seed; or positions = "FILE"
-                                     or population = "open-interest" (or "volume"), turnover
+                                     or population = "volume" (or "open-interest"), turnover, mix_file
 
   [bands]                            bands over calendar blocks of entry time (default: none)
   block_days = 14

@@ -10,6 +10,7 @@ import polars as pl
 from backtest.amounts import days
 from backtest.cli.common import assumptions, picture, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
+from backtest.cli.common.estimated import choose_population
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import (
     is_synthetic,
@@ -35,6 +36,7 @@ def run(options: Namespace) -> None:
     one_currency(venue, market.symbols)
     if options.chart is not None:
         require_symbol("chart", options.chart, market)
+    choose_population(options, market)
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions)

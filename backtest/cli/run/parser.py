@@ -16,14 +16,14 @@ def add_run(commands: Any) -> None:
         description="Liquidations by day and hour, the heaviest hours, the largest cascades, and a chart. "
         "Without options:\n"
         "May 2021 on the bundled reconstruction, under Binance's rules, with a million synthetic positions.\n"
-        "Every option replaces one of these.",
+        "Every option replaces one of these. Of your own bars with volume the book is estimated from it.",
         epilog="writes to DIR: outcomes.parquet (one row per position), flow.parquet (liquidated notional by "
         "interval\n"
         "and symbol), cascades.parquet, cascade.png and summary.json",
     )
     options.add_market(parser)
     options.add_book(parser)
-    options.add_estimated(parser, default="default")
+    options.add_estimated(parser)
     options.add_rules(parser, venue_default="binance")
     output = parser.add_argument_group("output")
     output.add_argument(
