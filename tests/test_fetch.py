@@ -183,7 +183,7 @@ def test_fetch__of_a_host_that_is_not_there_says_what_to_do(archive, tmp_path):
     fetch(archive, tmp_path, "2021-06-01", "2021-06-02")
     nowhere = {"binance-archive": "http://127.0.0.1:9"}
     with pytest.raises(
-        FetchError, match="next call continues from there; without a connection, offline uses the files in"
+        FetchError, match=r"next call continues from there; without a connection, use those in .*offline=True"
     ):
         fetch(archive, tmp_path, "2021-06-01", "2021-06-19", hosts=nowhere)
     assert_hours(stored(tmp_path, "2021-06-01", "2021-06-02"), JUNE, 1)

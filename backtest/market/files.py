@@ -13,10 +13,8 @@ from polars.exceptions import PanicException
 from backtest.errors import DataError
 from backtest.market.panics import UNREADABLE, quiet
 from backtest.schemas.forks import require_threads
+from backtest.schemas.times import with_zone
 from backtest.schemas.validation import Column, Schema, breaking, conform, say
-
-#: A space inside a date or a time, which polars takes for a digit left out.
-BROKEN = r"[:.T+-]\s|\s[:.]\d"
 
 FORMATS = {".parquet": "Parquet", ".csv": "CSV"}
 
@@ -75,9 +73,7 @@ def _from_text(text: pl.Series, column: Column, argument: str) -> pl.Series:
     elif text.drop_nulls().str.contains(r"^\d+$").all():
         read = text.cast(pl.Int64, strict=False).cast(dtype)
     else:
-        read = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
-        broken = text.str.contains(BROKEN).fill_null(False)
-        read = read.set(broken, None) if broken.any() else read
+        read = with_zone(text, "us")
     wrong = read.is_null() & text.is_not_null()
     if wrong.any():
         row = int(wrong.arg_true()[0])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from backtest.errors import BacktestError, IncompleteError
+from backtest.errors import BacktestError, IncompleteError, Remedy
 from backtest.scale.batches import Batch, is_remote
 from backtest.scale.executors import Done, Executor, GoneError, LostError, WorkError, is_unwritable
 from backtest.scale.inputs import Identity, content_of
@@ -34,7 +34,7 @@ class Run:
                     (job.folder / file).unlink(missing_ok=True)
         self.missing = [batch for batch in batches if batch.name not in self.records]
         self.failed: dict[str, str] = {}
-        self.remedies: Sequence[tuple[str, str]] = ()  #: of the first that failed
+        self.remedies: Sequence[Remedy] = ()  #: of the first that failed
         self.began = time.perf_counter()
         self.done_before = self._done()
 

@@ -11,16 +11,19 @@ import polars as pl
 from backtest.errors import DataError
 from backtest.market.sources.formats import delimited
 from backtest.schemas.frames import Time
+from backtest.schemas.times import with_zone
 from backtest.schemas.validation import breaking, say
 
 Dates = Literal["day_first", "month_first"]
+
+#: A time that ends in a zone or an offset from UTC.
+ZONED = r"T.*(?:[Zz]|UTC|[+-]\d{2}(?::?\d{2})?)$"
 
 #: A date whose first two numbers could each be the month.
 SLASHED = r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})"
 
 #: Forms of a time without a zone; midnight may be written as the day alone.
-PLAIN_FORMS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-SLASHED_FORMS = ("%d/%m/%YT%H:%M:%S%.f", "%d/%m/%YT%H:%M", "%d/%m/%Y")
+FORMS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,25 +131,22 @@ class Table:
         return (found * 1000 if unit == 0 else found // 1000 ** (unit - 1)).cast(Time)
 
     def _written(self, name: str, text: pl.Series, zone: str | None) -> pl.Series:
-        joined = text.str.replace(r"^(\S+)\s+", "${1}T").str.replace(r"\s+UTC$", "Z")
-        slashed = joined.str.contains(SLASHED)
-        if slashed.any():
+        joined = text.str.replace(r"^(\S+)\s+", "${1}T").str.replace(r"^(\d{4})/(\d{1,2})/", "${1}-${2}-")
+        if joined.str.contains(SLASHED).any():
             joined = self._ordered(name, joined)
-        zoned = joined.str.contains(r"(?:Z|[+-]\d{2}:?\d{2})$") & joined.str.contains("T")
-        forms = SLASHED_FORMS if slashed.any() else PLAIN_FORMS
-        read = pl.select(pl.coalesce(joined.str.to_datetime(form, time_unit="ms", strict=False) for form in forms))
-        plain = read.to_series().alias(name)
+        zoned = joined.str.contains(ZONED)
+        if zoned.any() and not (zoned | text.is_null()).all():
+            raise DataError(f"{self.where}: {name} must have an offset in all rows, or in none")
         if zoned.any():
-            offset = joined.str.to_datetime("%+", time_unit="ms", time_zone="UTC", strict=False)
-            both = pl.DataFrame({"zoned": offset, "plain": plain})
-            if not (zoned | text.is_null()).all():
-                raise DataError(f"{self.where}: {name} must have an offset in all rows, or in none")
-            plain = both["zoned"]
-        self.refuse(name, text.is_not_null() & plain.is_null(), "must be a time", text)
-        return plain if zoned.any() else _in_utc(self, name, plain, zone)
+            read = with_zone(joined, "ms").alias(name)
+        else:
+            tried = (joined.str.to_datetime(form, time_unit="ms", strict=False) for form in FORMS)
+            read = pl.select(pl.coalesce(tried)).to_series().alias(name)
+        self.refuse(name, text.is_not_null() & read.is_null(), "must be a time", text)
+        return read if zoned.any() else _in_utc(self, name, read, zone)
 
     def _ordered(self, name: str, text: pl.Series) -> pl.Series:
-        """Return dates like 03/04/2024 with the day first, or raise where they can be read two ways."""
+        """Return dates like 03/04/2024 as 2024-04-03, or raise where they can be read two ways."""
         parts = text.str.extract_groups(SLASHED).struct.unnest()
         first, second = (parts[part].cast(pl.Int64).max() or 0 for part in ("1", "2"))
         order = self.dates or ("day_first" if first > 12 else "month_first" if second > 12 else None)  # type: ignore[operator]
@@ -156,7 +156,7 @@ class Table:
                 "say which",
                 remedies=(("dates", "day_first"), ("dates", "month_first")),
             )
-        swap = "${1}/${2}/${3}" if order == "day_first" else "${2}/${1}/${3}"
+        swap = "${3}-${2}-${1}" if order == "day_first" else "${3}-${1}-${2}"
         return text.str.replace(SLASHED, swap)
 
 

@@ -15,6 +15,7 @@ import polars as pl
 from backtest.errors import DataError
 from backtest.market import panics
 from backtest.schemas.frames import Time
+from backtest.schemas.times import with_zone
 from backtest.schemas.validation import breaking, say
 
 DataType = pl.DataType | type[pl.DataType]
@@ -156,10 +157,14 @@ def _from_text(times: pl.Series, path: Path) -> pl.Series:
     first = times.drop_nulls().head(1)
     sample = str(first[0]) if len(first) else ""
     zoned = "T" in sample or "+" in sample or sample.endswith("Z")
-    forms = ("%+",) if zoned else ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")  # midnight may be written as the day alone
-    written = times.str.replace(" ", "T") if zoned else times
-    tried = (written.str.to_datetime(form, time_unit="ms", time_zone="UTC", strict=False) for form in forms)
-    read = pl.select(pl.coalesce(tried)).to_series()
+    read = with_zone(times, "ms") if zoned else _in_utc(times)
     frame = pl.DataFrame({"time": times, "read": read})
     refuse(frame, pl.col("read").is_null(), "times must be like 2021-05-19 13:10:00, in UTC", ["time"], path)
     return read
+
+
+def _in_utc(times: pl.Series) -> pl.Series:
+    """Return times without a zone as UTC; midnight may be written as the day alone."""
+    forms = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+    tried = (times.str.to_datetime(form, time_unit="ms", time_zone="UTC", strict=False) for form in forms)
+    return pl.select(pl.coalesce(tried)).to_series()
