@@ -478,7 +478,8 @@ def option_kinds() -> Iterator[Kind]:
     ]
     yield from (Kind(f"`{words}`", f"{REPLAY} {words}") for words in replays)
     yield Kind("funding without bars", "run --funding funding.parquet --out out")
-    yield Kind("nowhere to write to", SWEEP.replace("--out out", ""))
+    empty = ["--out=", "--bars=", "--positions=", "--venue=", "--symbol=", "--from=", "--tiers=", "--like="]
+    yield from (Kind(f"`{word}`", f"{SWEEP} {word}") for word in empty)
     yield Kind("a file to write to", SWEEP.replace("--out out", "--out venue.toml"))
     yield Kind("a folder inside a file to write to", SWEEP.replace("--out out", "--out venue.toml/out"))
     yield Kind("an unknown command", "simulate")

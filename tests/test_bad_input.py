@@ -44,9 +44,10 @@ code is 2, and nothing is written. In Python the same sentences are the messages
 options. The exit code of a long job of which parts are not done is 3, that of a command ended by a signal 128 and
 its number (130 by Ctrl-C, 143 by `kill`): it removes what is half-written first.
 
-A folder with `summary.json` holds the files of one run, which `files` in it names: the summary is removed before
-the first file of a new run is moved there, and comes last. A folder without it holds no result: that run was
-killed. While a run works, no other can write to its folder (`.lock` there).
+Without `--out` a command writes to a folder of its own, `out/COMMAND`, so that `replay` does not replace what
+`run` wrote. A folder with `summary.json` holds the files of one run, which `files` in it names: the summary is
+removed before the first file of a new run is moved there, and comes last. A folder without it holds no result:
+that run was killed. While a run works, no other can write to its folder (`.lock` there).
 
 Rows are counted from 0, as in polars, also those of a CSV file: row 0 is the line after the header.
 All mistakes in a venue file or a grid file are reported together, each by its path. `...` marks text by Python

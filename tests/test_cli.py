@@ -361,7 +361,7 @@ REFUSALS = [
     ("run --tiers strict --count 10", "ETHUSDT"),
     ("run --trigger-price last --count 10", "last"),
     ("run --fill-price last_close --count 10", "last"),
-    ("sweep --bars b.parquet", "the following arguments are required: --venue, --out"),
+    ("sweep --bars b.parquet", "the following arguments are required: --venue"),
     ("price --venue binance --side up --entry-price 1 --quantity 1", "argument --side: invalid choice: 'up'"),
     ("price --venue binance --side long --entry-price -1 --quantity 1", "argument --entry-price"),
     ("price --venue binance --side long --entry-price nan --quantity 1", "must be a finite number above zero"),

@@ -19,6 +19,7 @@ from test_bad_input import write as write_files
 
 from backtest.__main__ import main
 from backtest.cli.common.outputs import LOCK, held, outputs
+from backtest.cli.parser import build_parser
 from backtest.errors import ArgumentError
 
 SMALL = "run --count 200 --symbol BTCUSDT --from 2021-05-19 --until 2021-05-20"
@@ -225,3 +226,26 @@ def test_a_signal_that_the_caller_ignores__stays_ignored():
 def test_two_holders__of_a_folder_are_refused(tmp_path):
     with held(tmp_path), pytest.raises(ArgumentError, match="in use by another process"), held(tmp_path):
         pass
+
+
+def test_out__is_a_folder_of_its_own_for_each_command_unless_named():
+    parser = build_parser()
+    words = {
+        "check": "trades.csv",
+        "policy": "grid.toml",
+        "sweep": "--bars bars.parquet --positions book.parquet --venue binance",
+        **dict.fromkeys(("levels", "replay", "run"), ""),
+    }
+    for command, rest in words.items():
+        assert parser.parse_args([command, *rest.split()]).out == Path("out", command)
+        assert parser.parse_args([command, *rest.split(), "--out", "mine"]).out == Path("mine")
+    required = [name for name, own in parser.commands.items() if "out" in {each.dest for each in own._actions}]
+    assert sorted([*words, "fetch"]) == sorted(required)  # fetch writes to --out alone
+
+
+def test_out__of_one_command_leaves_those_of_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "replay"):
+        assert main([command, "--count", "200", "--symbol", "BTCUSDT"]) == 0
+    assert {path.name for path in Path("out").iterdir()} == {"run", "replay"}
+    assert f"out{os.sep}run{os.sep}outcomes.parquet" in capsys.readouterr().out

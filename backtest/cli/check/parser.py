@@ -34,12 +34,12 @@ def add_check(commands: Any) -> None:
         "venue": "--prices",
         "finer": "--refine",
     }
-    parser.add_argument("trades", type=Path, metavar="TRADES", help="the trade list, a file")
+    parser.add_argument("trades", type=types.file, metavar="TRADES", help="the trade list, a file")
     _add_prices(parser)
     _add_question(parser)
     _add_account(parser)
     _add_unsaid(parser)
-    options.add_out(parser.add_argument_group("output"), default=Path("checked"))
+    options.add_out(parser.add_argument_group("output"), "check")
 
 
 def _add_prices(parser: ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def _add_prices(parser: ArgumentParser) -> None:
 def _add_refine(prices: Any) -> None:
     prices.add_argument(
         "--refine",
-        type=Path,
+        type=types.file,
         metavar="FILE",
         help="finer bars of the same prices, a file or an archive's name: they decide what the inside of the bars "
         "hides; of an archive only the days that are needed are read",

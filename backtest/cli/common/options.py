@@ -108,7 +108,10 @@ def _add_mixes(estimated: Any) -> None:
             "deviation of its logarithm, like 10x:0.8 (default: one stated mix of both sides)",
         )
     estimated.add_argument(
-        "--mix-file", type=Path, metavar="FILE", help="TOML file of leverage mixes by side and era, as fits write"
+        "--mix-file",
+        type=types.file,
+        metavar="FILE",
+        help="TOML file of leverage mixes by side and era, as fits write",
     )
 
 
@@ -198,15 +201,14 @@ def add_venue(rules: Any, *, default: str | None) -> None:
     rules.add_argument("--like", metavar="SYMBOL", help=LIKE)
 
 
-def add_out(group: Any, *, default: Path | None) -> None:
-    """Add the output folder and the number of threads."""
+def add_out(group: Any, command: str) -> None:
+    """Add the output folder, by default one of the command's own, and the number of threads."""
     group.add_argument(
         "--out",
         type=types.folder,
         metavar="DIR",
-        required=default is None,
-        default=default,
-        help="output folder" + (f" (default: {default})" if default else ""),
+        default=Path("out", command),
+        help=f"output folder (default: out/{command}); files of an earlier run there are replaced",
     )
     group.add_argument(
         "--threads", type=types.count, metavar="N", help="number of threads (default: one per core)"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from shutil import get_terminal_size
 from typing import Any, NoReturn
 
+from backtest.cli.common import types
 from backtest.errors import ArgumentError
 
 
@@ -15,6 +16,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
+        self.register("type", None, types.word)  # of arguments without a type
         self.options: dict[str, str] = {}  #: option by the Python argument, where its own name is another
         self.setting = "{} {}"  #: how an option and its value are written
         self.commands: Mapping[str, Parser] = {}

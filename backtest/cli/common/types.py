@@ -9,13 +9,26 @@ from pathlib import Path
 from backtest.errors import ArgumentError, require_folder_of_this_machine
 
 
+def word(text: str) -> str:
+    """Return text that is not empty, as an unset variable of a script is."""
+    if not text.strip():
+        raise ArgumentTypeError(f"must not be empty, is {text!r}")
+    return text
+
+
+def file(text: str) -> Path:
+    """Return a file to read or write."""
+    return Path(word(text))
+
+
 def source(text: str) -> Path | str:
     """Return a path, or an address of object storage as it is."""
-    return text if "://" in text else Path(text)
+    return text if "://" in text else file(text)
 
 
 def folder(text: str) -> Path:
     """Return a folder to write to."""
+    word(text)
     try:
         require_folder_of_this_machine(text, "")
     except ArgumentError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import options, types
@@ -66,7 +65,7 @@ def add_levels(commands: Any) -> None:
         metavar="FORMAT",
         help=f"any of {', '.join(FORMATS)} (default: png json parquet)",
     )
-    options.add_out(output, default=Path("out"))
+    options.add_out(output, "levels")
 
 
 def _add_view(parser: Any) -> None:
@@ -116,7 +115,7 @@ def _add_scores(view: Any) -> None:
     against = view.add_mutually_exclusive_group()
     against.add_argument(
         "--recorded",
-        type=Path,
+        type=types.file,
         metavar="FILE",
         help="score the heatmap against these recorded liquidations: time, price, notional, and "
         "symbol where they are of several",
@@ -155,4 +154,6 @@ def _add_looks(parser: Any) -> None:
         help="amount of the strongest colour, the same to compare two charts (default: 99.5 %% of cells stay "
         "below)",
     )
-    looks.add_argument("--caption", default="", metavar="TEXT", help="text for the footer of every chart")
+    looks.add_argument(
+        "--caption", type=str, default="", metavar="TEXT", help="text for the footer of every chart"
+    )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from backtest.cli.common import types
+from backtest.cli.common import options, types
 
 GRID = """\
 a grid file (TOML):
@@ -73,11 +72,6 @@ def add_policy(commands: Any) -> None:
     )
     parser.options, parser.setting = {"tiers": "tiers"}, '{} = "{}"'  # as the grid file has it
     parser.add_argument(
-        "grid", type=Path, metavar="GRID.toml", help="file with histories, books and rules, see below"
+        "grid", type=types.file, metavar="GRID.toml", help="file with histories, books and rules, see below"
     )
-    parser.add_argument(
-        "--out", type=types.folder, metavar="DIR", default=Path("out"), help="output folder (default: out)"
-    )
-    parser.add_argument(
-        "--threads", type=types.count, metavar="N", help="number of threads (default: one per core)"
-    )
+    options.add_out(parser, "policy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import types
@@ -31,11 +30,13 @@ def add_price(commands: Any) -> None:
     )
     more.add_argument(
         "--positions",
-        type=Path,
+        type=types.file,
         metavar="FILE",
         help="open positions of others: adds the place in the queue of auto-deleveraging (ADL) at the --mark",
     )
-    more.add_argument("--bars", type=Path, metavar="FILE", help="prices; adds the distance in days of volatility")
+    more.add_argument(
+        "--bars", type=types.file, metavar="FILE", help="prices; adds the distance in days of volatility"
+    )
     more.add_argument(
         "--at", type=types.time, metavar="TIME", help="end of the volatility window (default: the last bar)"
     )
@@ -51,7 +52,7 @@ def add_price(commands: Any) -> None:
 def _add_account(account: Any) -> None:
     account.add_argument(
         "--account",
-        type=Path,
+        type=types.file,
         metavar="FILE",
         help="TOML file with wallet, legs (symbol, side, quantity, entry_price, optionally leverage), collateral "
         "(symbol, quantity) and prices",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import options, types
@@ -51,7 +50,7 @@ def add_replay(commands: Any) -> None:
     }
     output = parser.add_argument_group("output")
     output.add_argument("--trace", metavar="ID", help="print every step of the position with this position_id")
-    options.add_out(output, default=Path("out"))
+    options.add_out(output, "replay")
 
 
 def _add_waterfall(parser: argparse.ArgumentParser) -> None:

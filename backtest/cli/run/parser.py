@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import options, types
@@ -33,5 +32,5 @@ def add_run(commands: Any) -> None:
         help="interval of flow.parquet and the chart: 15m, 1h, 1d, 1w (default: 1h; 1d or 1w for a long window)",
     )
     output.add_argument("--chart", metavar="SYMBOL", help="symbol to draw (default: the first of the bars)")
-    output.add_argument("--caption", default="", metavar="TEXT", help="text for the chart's footer")
-    options.add_out(output, default=Path("out"))
+    output.add_argument("--caption", type=str, default="", metavar="TEXT", help="text for the chart's footer")
+    options.add_out(output, "run")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from backtest.cli.common import types
 
 ACCOUNT_COLUMNS = """\
 accounts in cross margin (--accounts and --legs in place of --positions):
@@ -23,18 +24,18 @@ outcome_after, wallet_after and shortfall_after are those after the venue's step
 def add_accounts(parser: argparse.ArgumentParser) -> None:
     """Add the options of accounts."""
     group = parser.add_argument_group("accounts in cross margin (in place of --positions)")
-    group.add_argument("--accounts", type=Path, metavar="FILE", help="accounts and their wallet balances")
-    group.add_argument("--legs", type=Path, metavar="FILE", help="positions of the accounts")
+    group.add_argument("--accounts", type=types.file, metavar="FILE", help="accounts and their wallet balances")
+    group.add_argument("--legs", type=types.file, metavar="FILE", help="positions of the accounts")
     group.add_argument(
-        "--collateral", type=Path, metavar="FILE", help="other coins held as collateral, and debts in them"
+        "--collateral", type=types.file, metavar="FILE", help="other coins held as collateral, and debts in them"
     )
     group.add_argument(
         "--haircuts",
-        type=Path,
+        type=types.file,
         metavar="FILE",
         help="share of the collateral's value that does not count as margin",
     )
-    group.add_argument("--transfers", type=Path, metavar="FILE", help="deposits and withdrawals")
+    group.add_argument("--transfers", type=types.file, metavar="FILE", help="deposits and withdrawals")
     group.add_argument(
         "--convention",
         choices=("own_worst", "joint_worst", "closes"),

@@ -35,5 +35,5 @@ def add_sweep(commands: Any) -> None:
     options.add_book(parser, instead="or --accounts and --legs, below")
     add_accounts(parser)
     options.add_rules(parser, venue_default=None)
-    options.add_out(parser.add_argument_group("output"), default=None)
+    options.add_out(parser.add_argument_group("output"), "sweep")
     add_batches(parser)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from backtest.cli.common import types
@@ -67,7 +66,7 @@ def _add_symbol(parser: argparse.ArgumentParser) -> None:
 
 def _add_import(actions: Any) -> None:
     parser = actions.add_parser("import", help="add the tiers of a file, as seen on a day")
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=types.file, metavar="FILE")
     parser.add_argument("--venue", required=True, metavar="NAME_OR_FILE", help="venue that the tiers are of")
     parser.add_argument(
         "--date",

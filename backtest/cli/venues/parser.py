@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
+
+from backtest.cli.common import types
 
 
 def add_venues(commands: Any) -> None:
@@ -19,7 +20,7 @@ def add_venues(commands: Any) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME_OR_FILE", help="a bundled venue, or a venue file; new: write one"
     )
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file to write, after new")
+    parser.add_argument("file", nargs="?", type=types.file, metavar="FILE", help="file to write, after new")
     parser.add_argument(
         "--like", metavar="NAME_OR_FILE", help="venue whose rules the new file has (default: binance)"
     )
