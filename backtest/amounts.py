@@ -118,8 +118,14 @@ def plural(count: float, noun: str) -> str:
 
 
 def moment(time: datetime) -> str:
-    """Return a time in UTC: 19 May 2021 13:10 UTC."""
-    return f"{time.day} {time:%b %Y %H:%M} UTC"
+    """Return a time with the name of its zone: 19 May 2021 13:10 UTC."""
+    return f"{time.day} {time:%b %Y %H:%M} {zone_name(time)}"
+
+
+def zone_name(time: datetime) -> str:
+    """Return the name of a time's zone: UTC, CEST, UTC-03; a time without one is UTC."""
+    name = f"{time:%Z}" or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
 
 
 def timestamp(time: datetime) -> str:

@@ -622,7 +622,8 @@ def level_kinds() -> Iterator[Kind]:
     """Yield kinds that only levels can have."""
     words = [
         "--at 2021-05-17", "--at 2021-06-30", "--at noon", "--window 7", "--reach 2", "--half-life 0h",
-        "--maximum 0", "--columns 0", "--formats bmp", "--look grey", "--since 2021-05-17", "--since 2021-06-30",
+        "--maximum 0", "--columns 0", "--formats bmp", "--formats png,bmp", "--look grey",
+        "--size poster", "--colours theirs", "--timezone Berlin", "--since 2021-05-17", "--since 2021-06-30",
         "--recorded nowhere.parquet", "--recorded positions.parquet --hidden-truth", "--chart ETHUSDT",
     ]  # fmt: skip
     yield from (Kind(f"levels with `{each}`", f"{LEVELS} {each}") for each in words)

@@ -31,8 +31,8 @@ from backtest.study.margins import period_moves, rolling_margins
 from backtest.study.prediction import liquidation_at_risk
 from backtest.study.survival import kaplan_meier, lives
 
-#: Inches: a usual figure, and a small one.
-SIZES = {"usual": (10.0, 6.25), "small": (5.0, 3.4)}
+#: Inches: a usual figure, a small one, and an upright one, as a phone is held.
+SIZES = {"usual": (10.0, 6.25), "small": (5.0, 3.4), "portrait": (5.0, 8.89)}
 
 NOTES = ("prices: a random walk", "rules: One, one tier in force (official)", "400 positions", "no gaps")
 WORDS = {"title": "Liquidations of A, 19 to 28 May 2021", "subtitle": "12.2 % of the A book was liquidated"}
@@ -131,6 +131,11 @@ def _panel(draw: Callable[[World, Axes], Any]) -> Draw:
 
 def _sized(size: tuple[float, float]) -> Size:
     return Size(*size, 100)
+
+
+def _own_or(size: tuple[float, float]) -> dict[str, Any]:
+    """Return the size of a figure of panels: its own, or an upright or a small one."""
+    return {} if size == SIZES["usual"] else {"size": _sized(size)}
 
 
 @cache
@@ -343,14 +348,14 @@ OTHERS: dict[str, Draw] = {
 }
 for number, histories in enumerate((("May 2021",), ("May 2021", "March 2020", "October 2025"))):
     OTHERS |= {
-        f"frontiers {number}": lambda *_, histories=histories: venue_charts.policy.frontiers(
-            policies(histories), **WORDS, notes=NOTES
+        f"frontiers {number}": lambda _, size, histories=histories: venue_charts.policy.frontiers(
+            policies(histories), **WORDS, notes=NOTES, **_own_or(size)
         ),
-        f"policy multiples {number}": lambda *_, histories=histories: venue_charts.policy.small_multiples(
-            policies(histories), **WORDS, notes=NOTES
+        f"policy multiples {number}": lambda _, size, histories=histories: venue_charts.policy.small_multiples(
+            policies(histories), **WORDS, notes=NOTES, **_own_or(size)
         ),
-        f"procedures {number}": lambda *_, histories=histories: venue_charts.procedures.side_by_side(
-            _procedures(histories), **WORDS, notes=NOTES
+        f"procedures {number}": lambda _, size, histories=histories: venue_charts.procedures.side_by_side(
+            _procedures(histories), **WORDS, notes=NOTES, **_own_or(size)
         ),
     }
 

@@ -337,7 +337,7 @@ REFUSALS = [
     ("", "the following arguments are required: COMMAND"),
     ("nonsense", "invalid choice: 'nonsense'"),
     ("run --cuont 5", "unrecognized arguments: --cuont 5, did you mean --count? (see backtest run --help)"),
-    ("run --colour red", "unrecognized arguments: --colour red (see backtest run --help)"),
+    ("run --paint red", "unrecognized arguments: --paint red (see backtest run --help)"),
     ("run --count 0", "argument --count: must be at least 1, is '0'"),
     ("run --count many", "argument --count: must be a whole number, is 'many'"),
     ("run --seed -1", "argument --seed"),

@@ -313,7 +313,7 @@ def test_figures__hold_their_words_at_every_size_and_in_both_looks(look: str, si
     ):
         inside_of(figure)
         assert to_hex(figure.get_facecolor()) == LOOKS[look].paper.lower()
-        assert figure.get_figwidth() == SIZES[size].width
+        assert figure.canvas.get_width_height()[0] == SIZES[size].width * SIZES[size].dpi
 
 
 def test_dark_look__leaves_no_light_colour_behind() -> None:

@@ -76,7 +76,9 @@ OFFERED = {
         "at_risk by_hour cascade cumulative imbalance probability_surface quality_strip removed_paths "
         "size_distribution survival throttle timeline"
     ),
-    "backtest.chart.style": "DARK LIGHT SIZES Figure Look Size theme",
+    "backtest.chart.style": (
+        "DARK LIGHT SIZES VENDOR_DARK VENDOR_LIGHT Figure Look Size in_timezone restyled save theme"
+    ),
     "backtest.chart.venues": (
         "account alert_lead_times fund_figure hedges hedges_by_leverage margin_table margins "
         "moved_mark_figure policy procedures waterfall_figure"

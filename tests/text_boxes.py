@@ -37,6 +37,12 @@ def problems(figure: Figure) -> list[str]:
     return [*found, *(["an axes without height"] if low <= 0 else [])]
 
 
+def shown_texts(figure: Figure) -> list[str]:
+    """Return every word that is shown in a figure."""
+    FigureCanvasAgg(figure).draw()
+    return [text for text, _ in _boxes(figure)]
+
+
 def _boxes(figure: Figure) -> Iterator[tuple[str, Bbox]]:
     """Yield every word that is shown, with its box; labels of ticks outside the limits are not."""
     hidden = {id(label) for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for label in _outside(ax, axis)}

@@ -13,7 +13,7 @@ from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, 
 from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
-from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, recolour_figure
+from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, is_upright, recolour_figure
 from backtest.chart.style.words import fit_labels, titled
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
@@ -55,6 +55,7 @@ def level_heatmap(
     notes: Sequence[str] = (),
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
+    timezone: str = "UTC",
 ) -> Figure:
     """Return the figure of one symbol: heatmap and mark price, profile of the open levels at its end, footer.
 
@@ -79,8 +80,9 @@ def level_heatmap(
     (frame,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     prices = shown_prices(levels, bars)
     main, side = heat_panels(
-        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look
-    )
+        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look,
+        timezone=timezone,
+    )  # fmt: skip
     mark_line(bars, main, look=look)
     mark = float(bars["close"][-1])
     profile(levels, side, price=mark, prices=prices, clusters=clusters, currency=currency, look=look)
@@ -97,6 +99,7 @@ def heat_panels(
     currency: str,
     price_unit: str,
     look: Look,
+    timezone: str,
 ) -> tuple[Axes, Axes]:
     """Draw a heatmap and its colour bar into a frame, and return its axes and empty ones for a profile."""
     figure, wide = frame.figure, PROFILE * frame.get_position().width
@@ -104,7 +107,7 @@ def heat_panels(
     place, gap = main.get_position(), BETWEEN / figure.get_size_inches()[0]  # type: ignore[union-attr]
     main.set_position((place.x0, place.y0, place.width - wide - gap, place.height))
     side = figure.add_axes((place.x1 - wide, place.y0, wide, place.height))
-    heatmap(levels, main, scale=scale, maximum=maximum, look=look)
+    heatmap(levels, main, scale=scale, maximum=maximum, look=look, timezone=timezone)
     main.set_ylim(*prices)
     fit_labels(main)
     unit = f" ({price_unit})" if price_unit else ""
@@ -127,6 +130,7 @@ def small_multiples(
     notes: Sequence[str] = (),
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
+    timezone: str = "UTC",
 ) -> Figure:
     """Return several heatmaps on one colour scale: symbols, venues or policies, and their sum.
 
@@ -146,13 +150,14 @@ def small_multiples(
     3
     """
     figure = new_figure(size.inches, dpi=size.dpi, paper=look.paper)
-    columns = across or (len(panels) if len(panels) <= 2 else int(np.ceil(np.sqrt(len(panels)))))
+    square = len(panels) if len(panels) <= 2 else int(np.ceil(np.sqrt(len(panels))))
+    columns = across or (1 if is_upright(size) else square)
     rows = -(-len(panels) // columns)
     frame = theme.stacked_panels(figure, heights=(1.0,) * rows, title=title, subtitle=subtitle, notes=notes)
     norm = norm_of(np.concatenate([each.levels.amounts().ravel() for each in panels]), scale, maximum)
     axes, colours = _divided(frame, columns)
     for panel, ax in zip(panels, axes, strict=False):
-        heatmap(panel.levels, ax, scale=scale_of(norm), maximum=norm.vmax, look=look)
+        heatmap(panel.levels, ax, scale=scale_of(norm), maximum=norm.vmax, look=look, timezone=timezone)
         titled(ax, panel.title, color=look.ink, size=theme.TEXT + 1, weight="bold")
         for bars in panel.bars:
             mark_line(bars, ax, look=look, wicks=len(panel.bars) == 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from io import BytesIO
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -29,7 +30,7 @@ from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import DARK, Look, Size, recolour_figure
-from backtest.chart.style.time_axis import days
+from backtest.chart.style.time_axis import days, zone_of
 from backtest.errors import ArgumentError, BacktestError
 from backtest.kernel.types import Bytes
 from backtest.schemas.arguments import checked
@@ -58,6 +59,7 @@ class Film:
     main: Axes
     side: Axes
     shown: tuple[float, float]
+    zone: tzinfo
     cells: np.ma.MaskedArray[tuple[int, int], np.dtype[np.float64]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class Film:
         ]:
             drawn.remove()
         mark_line(self.bars[: column + 1], self.main, look=look)
-        moment = moment_of(int(self.levels.grid.ends[column]))
+        moment = moment_of(int(self.levels.grid.ends[column])).astimezone(self.zone)
         self.main.axvline(days(moment), color=look.muted, linewidth=0.8)
         self.main.annotate(
             amounts.moment(moment), (0.0, 0.0), xycoords="axes fraction", xytext=(6, 6),
@@ -156,6 +158,7 @@ def film(
     notes: Sequence[str] = (),
     look: Look = DARK,
     size: Size = FILM,
+    timezone: str = "UTC",
 ) -> Film:
     """Return a film of a level map.
 
@@ -187,15 +190,16 @@ def film(
     (frame,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     prices = shown_prices(levels, bars)
     main, side = heat_panels(
-        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look
-    )
+        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look,
+        timezone=timezone,
+    )  # fmt: skip
     side.set_xlim(0, _longest(levels))
     recolour_figure(figure, look)
     last = levels.grid.columns - 1
     columns = np.unique(np.linspace(0, last, min(pictures, last + 1)).round().astype(int))[::-1]
     return Film(
         figure, levels, bars, [int(column) for column in columns[::-1]], currency, look, main, side,
-        prices,
+        prices, zone_of(timezone),
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ def heatmap(
     scale: Scale = "auto",
     maximum: float | None = None,
     look: Look = LIGHT,
+    timezone: str = "UTC",
 ) -> Axes:
     """Draw the open notional, or quantity, of every cell; where cells share a pixel, the largest of them.
 
@@ -88,10 +89,9 @@ def heatmap(
     ax.add_collection(mesh, autolim=False)
     theme.dress(ax, "Open liquidation levels")
     price_axis(ax, grid.price_edges[0], grid.price_edges[-1], logarithmic=grid.logarithmic)
-    time_axis(ax, *grid.window)
-    _drop_last_label(ax)
+    time_axis(ax, *grid.window, timezone=timezone, clear=OVERHANG)
     recolour(ax, look)
-    ax.set_facecolor(look.paper)
+    ax.set_facecolor(look.ground)
     ax.grid(visible=False)
     return ax
 
@@ -125,9 +125,9 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool =
     times, closes = (np.insert(values, after_gaps, np.nan) for values in (middle, close))
     if wicks:
         width = min(1.4, max(0.25, ax.bbox.width / ax.figure.dpi * 72 / max(starts.size, 1) * 0.6))
-        ranges = ax.vlines(middle, low, high, colors=look.ink, linewidth=width, zorder=3)
+        ranges = ax.vlines(middle, low, high, colors=look.mark, linewidth=width, zorder=3)
         ranges.set_gid("wicks")
-    ax.plot(times, closes, color=look.ink, linewidth=0.8, path_effects=halo, zorder=2.5, gid="mark price")
+    ax.plot(times, closes, color=look.mark, linewidth=0.8, path_effects=halo, zorder=2.5, gid="mark price")
     ax.set_ylim(*limits)
     return ax
 
@@ -200,15 +200,6 @@ def _round_prices(low: float, high: float, height: float) -> list[float]:
 def scale_of(norm: Normalize) -> Scale:
     """Return the name of a norm's scale, for other heatmaps to share."""
     return "root" if isinstance(norm, PowerNorm) else "log" if isinstance(norm, LogNorm) else "linear"
-
-
-def _drop_last_label(ax: Axes) -> None:
-    """Drop a time label near the end, which would reach into the axes on the right."""
-    labels = [label.get_text() for label in ax.get_xticklabels()]
-    ticks, (start, end) = ax.get_xticks(), ax.get_xlim()
-    points = ax.bbox.width / ax.figure.dpi * 72
-    if len(ticks) > 1 and (end - ticks[-1]) / (end - start) * points < OVERHANG:
-        ax.set_xticks(ticks[:-1], labels[:-1])
 
 
 def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum: float | None) -> Normalize:

@@ -20,6 +20,7 @@ from backtest.amounts import amount, moment, plain, significant
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, leverage_shades, recolour, recolour_figure
+from backtest.chart.style.time_axis import zone_of
 from backtest.chart.style.words import aside, below, label, make_room, text_width
 from backtest.schemas.arguments import checked
 from backtest.study.levels.level_maps import LevelMap
@@ -73,7 +74,9 @@ def liquidation_map(
     ax.set_xlim(low, high)
     highest = _highest(found.bars)
     ax.set_ylim(0, maximum or highest or 1.0)
-    make_room(ax, above=ROOM)
+    words = _mark_words(found, ax, name)
+    room = ROOM * (1 + words.count("\n") / 2)
+    make_room(ax, above=room)
     theme.amount_axis(ax, lambda value: amount(value, currency))
     widest = max(text_width(plain(edge)) for edge in MaxNLocator(5).tick_values(low, high))
     ax.xaxis.set_major_locator(MaxNLocator(max(1, int(theme.width(ax) / (widest + 14))), steps=[1, 2, 2.5, 5, 10]))
@@ -83,8 +86,8 @@ def liquidation_map(
     ax.grid(visible=False, axis="x")
     _legend(found, ax, look)
     aside(ax, f"open notional per {significant(width, 3)} of price", color=look.muted)
-    twin = _cumulative(found, ax, currency, cumulative_maximum, look)
-    _price(found, ax, name, look)
+    twin = _cumulative(found, ax, currency, cumulative_maximum, room, look)
+    _price(found, ax, words, look)
     if not highest:
         twin.text(0.5, 0.5, "no open levels within reach", transform=ax.transAxes, ha="center", color=look.muted)
     return ax
@@ -132,13 +135,14 @@ def before_after(
     notes: Sequence[str] = (),
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
+    timezone: str = "UTC",
 ) -> Figure:
     """Return two liquidation maps one above the other, on the same axes of price and amount.
 
     Parameters
     ----------
     before, after : of one symbol
-    names : of the two; None: their times
+    names : of the two; None: their times, in the time zone
 
     Examples
     --------
@@ -155,7 +159,8 @@ def before_after(
     top, cumulative = (max(pair) or 1.0 for pair in zip(highest_of(before), highest_of(after), strict=True))
     prices = [found.cumulative["price"] for found in (before, after)]
     low, high = min(float(each[0]) for each in prices), max(float(each[-1]) for each in prices)
-    names = names or (moment(before.moment), moment(after.moment))
+    zone = zone_of(timezone)
+    names = names or (moment(before.moment.astimezone(zone)), moment(after.moment.astimezone(zone)))
     for ax, found, name in zip(axes, (before, after), names, strict=True):
         liquidation_map(
             found, ax, currency=currency, price_unit=price_unit, maximum=top, cumulative_maximum=cumulative,
@@ -210,11 +215,11 @@ def _stack(found: LevelMap, ax: Axes, look: Look) -> None:
         ax.add_collection(bars, autolim=False)
 
 
-def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None, look: Look) -> Axes:
+def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None, room: float, look: Look) -> Axes:
     twin = ax.twinx()
     prices = found.cumulative["price"].to_numpy()
     twin.set_ylim(0, maximum or highest_of(found)[1] or 1.0)
-    make_room(twin, above=ROOM)
+    make_room(twin, above=room)
     for side, at, toward in (("long", 0, 1), ("short", -1, -1)):
         amounts, colour = found.cumulative[side].to_numpy(), look.sides[side]
         ahead = prices <= found.mark_price if side == "long" else prices >= found.mark_price
@@ -230,10 +235,15 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
     return twin
 
 
-def _price(found: LevelMap, ax: Axes, name: str, look: Look) -> None:
-    """Mark the price; its label takes the top line of the axes, which nothing else reaches."""
-    ax.axvline(found.mark_price, color=look.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=4, gid="price")
+def _mark_words(found: LevelMap, ax: Axes, name: str) -> str:
+    """Return the mark price with the name of its map, in two lines where one is too long."""
     words = f"mark {significant(found.mark_price, 5)}{f', {name}' if name else ''}"
+    return words if text_width(words, weight="bold") <= theme.width(ax) else words.replace(", ", "\n", 1)
+
+
+def _price(found: LevelMap, ax: Axes, words: str, look: Look) -> None:
+    """Mark the price; its label takes the top lines of the axes, which nothing else reaches."""
+    ax.axvline(found.mark_price, color=look.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=4, gid="price")
     label(
         ax, words, (found.mark_price, 1.0), up=-3.0, color=look.ink, weight="bold", paper=look.paper,
         coordinates=ax.get_xaxis_transform(),

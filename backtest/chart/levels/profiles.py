@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from backtest.amounts import amount, distance, significant
@@ -97,7 +96,6 @@ def _round_below(amount: float) -> float:
 def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, unit: str, look: Look) -> None:
     """Label the largest clusters that find room: none lies on another, all on their side of the price."""
     height, room, measure = theme.height(ax), theme.width(ax), measure_of(clusters)
-    halo = [withStroke(linewidth=2.2, foreground=look.paper, alpha=0.85)]
 
     def up(value: float) -> float:
         return float(ax.transAxes.inverted().transform(ax.transData.transform((0.0, value)))[1]) * height
@@ -113,7 +111,8 @@ def _write_clusters(ax: Axes, clusters: pl.DataFrame, price: float, most: int, u
             taken.append((place, high))
             ax.annotate(
                 text, (1.0, place / height), xycoords="axes fraction", ha="right", va="center",
-                fontsize=theme.SMALL, linespacing=1.25, color=look.ink, path_effects=halo, gid="cluster",
+                fontsize=theme.SMALL, linespacing=1.25, color=look.ink, gid="cluster",
+                bbox={"facecolor": look.paper, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
             )  # fmt: skip
 
 

@@ -19,7 +19,9 @@ from backtest import amounts
 from backtest.chart.liquidations.quality import quality_strip, strip_height
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
-from backtest.chart.style.time_axis import DAY, EPOCH, days, open_times, time_axis
+from backtest.chart.style.looks import LIGHT, SIZES, Look, Size
+from backtest.chart.style.restyle import restyled
+from backtest.chart.style.time_axis import DAY, EPOCH, days, open_times, time_axis, zone_of
 from backtest.chart.style.words import fit_labels, label
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.flow import heaviest
@@ -98,7 +100,12 @@ def liquidations(flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional",
 
 @checked
 def annotate_heaviest(
-    flow: pl.DataFrame, ax: Axes, *, measure: Measure = "notional", currency: str = "USDT"
+    flow: pl.DataFrame,
+    ax: Axes,
+    *,
+    measure: Measure = "notional",
+    currency: str = "USDT",
+    timezone: str = "UTC",
 ) -> Axes:
     """Label the largest interval: amount, time, and larger side."""
     _, step = open_times(flow["time"])
@@ -110,7 +117,7 @@ def annotate_heaviest(
         upward, leftward = longs >= shorts, middle > (left + right) / 2
         written = (
             writer(measure, currency)(row[measure]),
-            amounts.of_interval(row["time"], step),
+            amounts.of_interval(row["time"].astimezone(zone_of(timezone)), step),
             _larger_side(longs, shorts),
         )
         point = middle, above if upward else -below
@@ -139,7 +146,9 @@ def cascade(
     gaps: pl.DataFrame | None = None,
     quality: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
-    size: tuple[float, float] = theme.SIZE,
+    look: Look = LIGHT,
+    size: Size = SIZES["screen"],
+    timezone: str = "UTC",
 ) -> Figure:
     """Return the figure of one symbol: mark price above liquidations, with the largest interval labelled.
 
@@ -151,7 +160,8 @@ def cascade(
     gaps : ``start, end`` of spans without bars, to shade
     quality : as :func:`~backtest.chart.liquidations.quality.quality_strip` takes it, for a strip below
     notes : for the footer: venue, tiers, population, gaps, a caption
-    size : inches
+    look, size : by name, or your own
+    timezone : of the time axis and of the label
 
     Examples
     --------
@@ -162,7 +172,7 @@ def cascade(
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['Liquidated per hour, $', 'Mark price, USDT']
     """
-    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
+    figure = new_figure(size.inches, dpi=size.dpi, paper=theme.PAPER)
     strip = 0.0 if quality is None else strip_height(quality)
     heights = (1.0, 1.0, strip) if strip else (1.0, 1.0)
     panels = theme.stacked_panels(figure, heights=heights, title=title, subtitle=subtitle, notes=notes)
@@ -173,12 +183,12 @@ def cascade(
     start, end = EPOCH + starts[0] * DAY, EPOCH + (starts[-1] + step) * DAY
     if quality is not None and strip:
         quality_strip(quality, panels[-1], start=start, end=end)
-    time_axis(panels[-1], start, end)
-    annotate_heaviest(flow, lower, measure=measure, currency=currency)
+    time_axis(panels[-1], start, end, timezone=timezone)
+    annotate_heaviest(flow, lower, measure=measure, currency=currency, timezone=timezone)
     if gaps is not None:
         missing(gaps, upper)
         missing(gaps, lower)
-    return figure
+    return restyled(figure, look)
 
 
 def writer(measure: Measure, currency: str) -> Callable[[float], str]:

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from backtest import amounts
 from backtest.chart.style import theme
+from backtest.chart.style.restyle import ON_CELLS
 from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
@@ -179,7 +180,8 @@ def _iso_lines(ax: Axes, days: Floats, leverages: Floats, chance: Floats, levels
     colours = [theme.PAPER if level >= DARK_FROM else theme.INK for level in inside]
     masked = np.ma.masked_invalid(chance)
     lines = ax.contour(days, leverages, masked, levels=inside, colors=colours, linewidths=0.9)
-    ax.clabel(lines, fmt=amounts.percent, fontsize=theme.TEXT - 0.5, inline_spacing=3)
+    for text in ax.clabel(lines, fmt=amounts.percent, fontsize=theme.TEXT - 0.5, inline_spacing=3):
+        text.set_gid(ON_CELLS)
 
 
 def _days(frame: pl.DataFrame) -> Floats:

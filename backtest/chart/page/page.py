@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
-from pathlib import Path
 
 
 def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> str:
@@ -45,9 +44,9 @@ def sentences(texts: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
-def picture(path: Path, caption: str) -> str:
-    """Return a PNG file as a figure; its caption is also its text for screen readers."""
-    data, text = b64encode(path.read_bytes()).decode(), escape(caption, quote=True)
+def picture(png: bytes, caption: str) -> str:
+    """Return a PNG as a figure; its caption is also its text for screen readers."""
+    data, text = b64encode(png).decode(), escape(caption, quote=True)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 

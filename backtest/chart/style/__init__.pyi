@@ -1,7 +1,12 @@
 from backtest.chart.style import theme as theme
 from backtest.chart.style.figure import Figure as Figure
+from backtest.chart.style.files import save as save
 from backtest.chart.style.looks import DARK as DARK
 from backtest.chart.style.looks import LIGHT as LIGHT
 from backtest.chart.style.looks import SIZES as SIZES
+from backtest.chart.style.looks import VENDOR_DARK as VENDOR_DARK
+from backtest.chart.style.looks import VENDOR_LIGHT as VENDOR_LIGHT
 from backtest.chart.style.looks import Look as Look
 from backtest.chart.style.looks import Size as Size
+from backtest.chart.style.restyle import restyled as restyled
+from backtest.chart.style.time_axis import in_timezone as in_timezone

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from backtest import amounts
+from backtest.chart.style.figure import Figure as OwnFigure
+from backtest.chart.style.figure import Heading
 from backtest.chart.style.words import FAINT as FAINT
 from backtest.chart.style.words import INK as INK
 from backtest.chart.style.words import MUTED as MUTED
@@ -164,11 +166,15 @@ def panel_grid(
     subtitle: str = "",
     notes: Sequence[str] = (),
     left: float = 0.78,
+    between: float = 0.42,
+    titles: float = 0.36,
+    shared: bool = True,
 ) -> list[list[Axes]]:
     """Write a title above and notes below, and return rows of equal panels between them.
 
-    Panels of a row share their y axis, panels of a column their x axis; only outer ones are labelled. ``left`` is
-    the room for the names of the y axis, inches.
+    Panels of a row share their y axis, panels of a column their x axis unless they are not shared; only outer ones
+    are labelled. Inches are kept free for the names of the y axis (``left``), the titles of the first row
+    (``titles``) and ``between`` rows.
 
     Examples
     --------
@@ -179,13 +185,13 @@ def panel_grid(
     """
     width, height = figure.get_size_inches()
     head, foot = _head_and_foot(figure, title, subtitle, notes)
-    right, above, below, beside, between = 0.3, head + 0.36, foot + 0.62, 0.3, 0.42
+    right, above, below, beside = 0.3, head + titles, foot + 0.62, 0.3
     wide = (width - left - right - beside * (columns - 1)) / columns
     high = (height - above - below - between * (rows - 1)) / rows
     panels = figure.subplots(
         rows,
         columns,
-        sharex="col",
+        sharex="col" if shared else False,
         sharey="row",
         squeeze=False,
         gridspec_kw={
@@ -203,6 +209,8 @@ def panel_grid(
 def _head_and_foot(figure: Figure, title: str, subtitle: str, notes: Sequence[str]) -> tuple[float, float]:
     """Write title, subtitle and notes, and return their heights at the top and the bottom, in inches."""
     width, height = figure.get_size_inches()
+    if isinstance(figure, OwnFigure):
+        figure.heading = Heading(title, subtitle, tuple(notes))
     room = (width - 2 * MARGIN) * 72
     lines = wrapped(title, room, TITLE, "bold").split("\n")
     head = _lines_down(figure, lines, top=0.18, size=TITLE, color=INK, weight="bold")

@@ -13,6 +13,8 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
+from backtest.chart.style.looks import LIGHT, SIZES, Look, Size
+from backtest.chart.style.restyle import restyled
 from backtest.chart.style.time_axis import Floats, open_times, time_axis
 from backtest.chart.style.words import label, names_above
 from backtest.schemas.arguments import checked
@@ -31,7 +33,9 @@ def fund_figure(
     subtitle: str = "",
     notes: Sequence[str] = (),
     currency: str = "USDT",
-    size: tuple[float, float] = theme.SIZE,
+    look: Look = LIGHT,
+    size: Size = SIZES["screen"],
+    timezone: str = "UTC",
 ) -> Figure:
     """Return the fund's balance above, payments in and out below, each at its own scale.
 
@@ -40,7 +44,8 @@ def fund_figure(
     fund, flow : as :func:`fund_path` and :func:`paid_in` take them
     window : first and last time shown
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
-    size : inches
+    look, size : by name, or your own
+    timezone : of the time axis
 
     Examples
     --------
@@ -51,13 +56,13 @@ def fund_figure(
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['Paid out, $ per hour', 'Insurance fund, $', 'Paid in, $ per hour']
     """
-    found = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
+    found = new_figure(size.inches, dpi=size.dpi, paper=theme.PAPER)
     panels = theme.stacked_panels(found, heights=[3, 1.2, 1.2], title=title, subtitle=subtitle, notes=notes)
     fund_path(fund, panels[0], currency=currency)
     paid_in(flow, panels[1], currency=currency)
     paid_out(flow, panels[2], currency=currency)
-    time_axis(panels[2], *window)
-    return found
+    time_axis(panels[2], *window, timezone=timezone)
+    return restyled(found, look)
 
 
 @checked

@@ -12,7 +12,9 @@ from matplotlib.patches import Polygon
 from backtest.amounts import amount, currency_name, percent
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
-from backtest.chart.style.words import names_above
+from backtest.chart.style.looks import LIGHT, Look, Size
+from backtest.chart.style.restyle import restyled
+from backtest.chart.style.words import names_above, text_width
 from backtest.schemas.arguments import checked
 
 #: Colours of losses and gains; the sides' colours mean longs and shorts.
@@ -29,7 +31,10 @@ BEARERS = {
 }
 
 #: Inches.
-SIZE = (theme.SIZE[0], 0.78 * theme.SIZE[1])
+SIZE = Size(theme.SIZE[0], 0.78 * theme.SIZE[1])
+
+#: Points beside a bar that its label leaves free, on both sides.
+BESIDE = 10.0
 
 #: Share of the bar of all losses from which its label fits inside; below it the label is beside it.
 ROOM_FOR_WORDS = 0.35
@@ -43,7 +48,8 @@ def waterfall_figure(
     subtitle: str = "",
     notes: Sequence[str] = (),
     currency: str = "USDT",
-    size: tuple[float, float] = SIZE,
+    look: Look = LIGHT,
+    size: Size = SIZE,
 ) -> Figure:
     """Return all losses on one bar above, and losses beyond margins below at a scale of their own.
 
@@ -51,7 +57,7 @@ def waterfall_figure(
     ----------
     found : as ``study.fund.who_bore`` returns it
     title, subtitle, notes : as :func:`~backtest.chart.style.theme.stacked_panels` takes them
-    size : inches
+    look, size : by name, or your own
 
     Examples
     --------
@@ -61,7 +67,7 @@ def waterfall_figure(
     >>> len(figure.axes)
     2
     """
-    drawn = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
+    drawn = new_figure(size.inches, dpi=size.dpi, paper=theme.PAPER)
     total, beyond = theme.stacked_panels(
         drawn, heights=[0.7, 4], title=title, subtitle=subtitle, notes=notes, shared=False, left=2.1
     )
@@ -70,7 +76,7 @@ def waterfall_figure(
         found.filter(pl.col("bearer") != "margins"), beyond, currency=currency, title="Beyond margins, enlarged"
     )
     _enlarge(found, total, beyond, drawn)
-    return drawn
+    return restyled(drawn, look)
 
 
 @checked
@@ -118,15 +124,18 @@ def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: s
     ax.barh(at, losses, height=0.62, color=colours)
     ax.axvline(0, color=theme.MUTED, linewidth=0.8)
     span = max(float(np.abs(losses).max()), 1e-12)
+    low = min(1.1 * float(losses.min()), -0.02 * span)
+    right, wide = max(float(losses.max()), 0.0), theme.width(ax)
     for place, loss in zip(at, losses, strict=True):
         label = "0" if abs(loss) < span * 1e-9 else amount(abs(float(loss)), currency)
         label = f"gained {label}" if loss < -span * 1e-9 else label
+        bar = (max(loss, 0.0) - low) / max(wide - text_width(label) - BESIDE, 0.1 * wide)
+        right = max(right, low + bar * wide)
         ax.annotate(
             label, (max(loss, 0.0), place), xytext=(5, 0), textcoords="offset points", va="center",
             fontsize=theme.TEXT, color=theme.INK,
         )  # fmt: skip
-    right = max(1.35 * max(float(losses.max()), 0.0), 0.25 * span)  # room for labels
-    ax.set_xlim(min(1.1 * float(losses.min()), -0.02 * span), right)
+    ax.set_xlim(low, right)
     theme.dress(ax, f"{title}, {currency_name(currency)}")
     _bare(ax)
     ax.set_yticks(at, [BEARERS[name] for name in found["bearer"]])

@@ -13,6 +13,8 @@ from matplotlib.patches import StepPatch
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
+from backtest.chart.style.looks import LIGHT, SIZES, Look, Size
+from backtest.chart.style.restyle import restyled
 from backtest.chart.style.time_axis import open_times, time_axis
 from backtest.chart.style.words import fit_labels, label, make_room, names_above
 from backtest.schemas.arguments import checked
@@ -54,7 +56,9 @@ def moved_mark_figure(
     names: tuple[str, str] = NAMES,
     facts: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
-    size: tuple[float, float] = theme.SIZE,
+    look: Look = LIGHT,
+    size: Size = SIZES["screen"],
+    timezone: str = "UTC",
 ) -> Figure:
     """Return prices, the offset of the mark, and liquidations executed, on one time axis.
 
@@ -66,7 +70,8 @@ def moved_mark_figure(
     unit : of prices
     names : of the history and of the moved mark
     facts : as ``impact``, liquidations executed in the history itself: one more panel
-    size : inches
+    look, size : by name, or your own
+    timezone : of the time axis
 
     Examples
     --------
@@ -76,7 +81,7 @@ def moved_mark_figure(
     >>> figure.axes[1].get_title(loc="left"), figure.axes[0].get_title(loc="left")
     ('Mark price', 'Liquidations executed, $ per 2 hours')
     """
-    found = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
+    found = new_figure(size.inches, dpi=size.dpi, paper=theme.PAPER)
     heights = [3, 1.4, 1.4] if facts is None else [3, 1.4, 1.2, 1.2]
     panels = theme.stacked_panels(found, heights=heights, title=title, subtitle=subtitle, notes=notes)
     history_and_mark(bars, impact, panels[0], unit=unit, names=names)
@@ -86,8 +91,8 @@ def moved_mark_figure(
         executed(facts, panels[2], currency=currency, every=every, where=" in fact")
     where = "" if facts is None else f" {names[1]}"
     executed(impact, panels[-1], currency=currency, every=every, where=where)
-    time_axis(panels[-1], *window)
-    return found
+    time_axis(panels[-1], *window, timezone=timezone)
+    return restyled(found, look)
 
 
 def length_of(window: tuple[datetime, datetime]) -> str:
@@ -156,7 +161,7 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
 def executed(
     impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h", where: str = ""
 ) -> Axes:
-    """Draw the notional of liquidations executed in the order book: shorts above zero, longs below.
+    """Draw the notional of liquidations executed in the order book: longs above zero, shorts below.
 
     Parameters
     ----------
@@ -168,14 +173,14 @@ def executed(
     sums = sums.upsample("time", every=every).with_columns(pl.exclude("time").fill_null(0.0))
     starts, step = open_times(sums["time"])
     edges = np.append(starts, starts[-1] + step)
-    heights = {"short": sums["short_executed"].to_numpy(), "long": -sums["long_executed"].to_numpy()}
+    heights = {"long": sums["long_executed"].to_numpy(), "short": -sums["short_executed"].to_numpy()}
     for side, values in heights.items():
         colour = theme.SIDE_COLOURS[side]
         ax.add_artist(StepPatch(values, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
     most = max(float(np.abs(values).max()) for values in heights.values()) or 1.0
     ax.set_ylim(*(
         sign * max(1.15 * float(np.abs(heights[side]).max()), 0.1 * most)
-        for sign, side in ((-1, "long"), (1, "short"))
+        for sign, side in ((-1, "short"), (1, "long"))
     ))  # fmt: skip
     ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)

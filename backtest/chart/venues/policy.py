@@ -12,7 +12,10 @@ from matplotlib.ticker import FuncFormatter
 
 from backtest import amounts
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure, new_figure
+from backtest.chart.style.figure import Figure
+from backtest.chart.style.looks import LIGHT, Look, Size, is_upright
+from backtest.chart.style.panel_figures import Panels, grid_figure
+from backtest.chart.style.restyle import restyled
 from backtest.chart.style.words import fit_labels, make_room, titled
 from backtest.schemas.arguments import checked
 
@@ -40,6 +43,10 @@ FEW = 8
 
 #: Height of the name of a response, in points.
 LINE = 13.0
+
+#: Panels of caps and of frontiers: their usual size and the smallest that is readable.
+PANEL = Panels(width=5.2, height=2.3, least_width=2.7, least_height=1.25, whole=8.0)
+FRONTIER = Panels(width=6.4, height=3.7, least_width=4.3, least_height=2.4, whole=9.0, between=1.3, titles=0.54)
 
 #: End of the axes over the highest value.
 HEADROOM = 1.08
@@ -115,15 +122,15 @@ def small_multiples(
     subtitle: str = "",
     measures: Sequence[Measure] = MEASURES,
     notes: Sequence[str] = (),
-    width: float = 5.2,
-    height: float = 2.3,
+    look: Look = LIGHT,
+    size: Size | None = None,
 ) -> Figure:
     """Return the figure of a grid: a row a measure, a column a history, lines by response against the cap.
 
     Parameters
     ----------
     policies : one row a ``history``, ``cap`` and ``response``
-    width, height : of a panel, inches
+    look, size : by name, or your own; without a size, as large as the panels need
 
     Examples
     --------
@@ -135,24 +142,22 @@ def small_multiples(
     ['Liquidated, % of positions opened']
     """
     histories = policies["history"].unique(maintain_order=True).to_list()
-    size = max(width * len(histories) + 1.0, 8.0), height * len(measures) + 1.9
-    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
-    panels = theme.panel_grid(
-        figure, rows=len(measures), columns=len(histories), title=title, subtitle=subtitle, notes=notes
-    )  # fmt: skip
+    figure, panels = grid_figure(
+        (len(measures), len(histories)), PANEL, size, title=title, subtitle=subtitle, notes=notes
+    )
     for row, measure in zip(panels, measures, strict=True):
         for ax, history in zip(row, histories, strict=True):
             by_cap(policies.filter(pl.col("history") == history), ax, measure=measure)
-            if measure is measures[0] and len(histories) > 1:
+            if len(histories) > 1 and (measure is measures[0] or is_upright(size)):
                 titled(ax, f"{history}\n{measure.title}")
-        row[0].set_ylim(0, HEADROOM * max(highest(policies, measure), 1e-12))  # those beside it share it
-        if measure is measures[0]:
-            make_room(row[0], above=LINE * (policies["response"].n_unique() + 0.6))
-        fit_labels(row[0])
+            ax.set_ylim(0, HEADROOM * max(highest(policies, measure), 1e-12))
+            if measure is measures[0]:
+                make_room(ax, above=LINE * (policies["response"].n_unique() + 0.6))
+            fit_labels(ax)
     for ax in panels[-1]:
-        theme.below(ax, "highest leverage allowed")
-    response_names(policies, panels[0][-1])
-    return figure
+        theme.below(ax, "highest leverage allowed" if ax is panels[-1][-1] or not is_upright(size) else "")
+    response_names(policies, panels[0][0 if is_upright(size) else -1])
+    return restyled(figure, look)
 
 
 @checked
@@ -216,14 +221,20 @@ def frontier(
 
 @checked
 def frontiers(
-    policies: pl.DataFrame, *, title: str, subtitle: str = "", notes: Sequence[str] = (), width: float = 6.0
+    policies: pl.DataFrame,
+    *,
+    title: str,
+    subtitle: str = "",
+    notes: Sequence[str] = (),
+    look: Look = LIGHT,
+    size: Size | None = None,
 ) -> Figure:
     """Return the figure of frontiers, a panel a history.
 
     Parameters
     ----------
     policies : as :func:`frontier` takes them, with ``history``
-    width : of a panel, inches
+    look, size : by name, or your own; without a size, as large as the panels need
 
     Examples
     --------
@@ -235,17 +246,13 @@ def frontiers(
     'freedom: intended notional that is opened, over the margin required for it'
     """
     parts = policies.partition_by("history", maintain_order=True)
-    size = max((width + 0.4) * len(parts), 9.0), 5.6
-    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
-    panels = theme.panel_grid(
-        figure, rows=1, columns=len(parts), title=title, subtitle=subtitle, notes=notes
-    )  # fmt: skip
+    figure, panels = grid_figure((1, len(parts)), FRONTIER, size, title=title, subtitle=subtitle, notes=notes)
     top = highest(policies, MEASURES[2])
     for ax, part in zip(panels[0], parts, strict=True):
         frontier(part, ax, top=top)
         if len(parts) > 1:
             titled(ax, f"{part['history'][0]}\n{MEASURES[2].title}; the best are low and to the right")
-    return figure
+    return restyled(figure, look)
 
 
 @checked

@@ -10,8 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure, new_figure
-from backtest.chart.style.words import titled
+from backtest.chart.style.figure import Figure
+from backtest.chart.style.looks import LIGHT, Look, Size, is_upright
+from backtest.chart.style.panel_figures import Panels, grid_figure
+from backtest.chart.style.restyle import restyled
+from backtest.chart.style.words import text_width, titled, wrapped
 from backtest.chart.venues.policy import Measure
 from backtest.schemas.arguments import checked
 
@@ -36,8 +39,11 @@ NAMES = {"returned": "fully closed, rest returned", "to_fund": "fully closed, re
 #: Fills: hollow marks at the one best for the fund, full ones at the other.
 BEST, WORST = "liquidation_price", "worst_price"
 
-#: Inches: height of a procedure's row, width of a letter of its name.
-ROW, LETTER = 0.34, 0.078
+#: Inches: height of a procedure's row.
+ROW = 0.34
+
+#: Points that the names of procedures take in an upright picture, in several lines.
+UPRIGHT_NAMES = 100.0
 
 #: Part of the width beyond the highest value, for labels.
 BEYOND = 0.7
@@ -97,14 +103,15 @@ def side_by_side(
     subtitle: str = "",
     notes: Sequence[str] = (),
     measures: Sequence[Measure] = MEASURES,
-    width: float = 3.0,
+    look: Look = LIGHT,
+    size: Size | None = None,
 ) -> Figure:
     """Return the figure of procedures: a row a history, a column a measure that is not zero everywhere.
 
     Parameters
     ----------
     policies : as :func:`brackets` takes them, with ``history``
-    width : of a panel, inches
+    look, size : by name, or your own; without a size, as large as the panels need
 
     Examples
     --------
@@ -118,20 +125,24 @@ def side_by_side(
     shown = [measure for measure in measures if _is_anywhere(policies, measure)]
     parts = policies.partition_by("history", maintain_order=True)
     names = policies["procedure"].unique(maintain_order=True).to_list()
-    left = 0.45 + LETTER * max(len(NAMES.get(name, name)) for name in names)
-    size = max(left + 0.3 + (width + 0.3) * len(shown), 8.0), (ROW * len(names) + 0.6) * len(parts) + 1.9
-    figure = new_figure(size, dpi=theme.DPI, paper=theme.PAPER)
-    panels = theme.panel_grid(
-        figure, rows=len(parts), columns=len(shown), title=title, subtitle=subtitle, notes=notes, left=left
+    room = UPRIGHT_NAMES if is_upright(size) else max(text_width(NAMES.get(name, name)) for name in names) + 2
+    left = 0.45 + room / 72
+    high = ROW * len(names) + 0.3
+    kind = Panels(width=3.3, height=high, least_width=1.7, least_height=high, whole=8.0)
+    figure, panels = grid_figure(
+        (len(parts), len(shown)), kind, size, title=title, subtitle=subtitle, notes=notes, left=left
     )
     for row, part in zip(panels, parts, strict=True):
         for ax, measure in zip(row, shown, strict=True):
             brackets(part, ax, measure=measure)
-            if len(parts) > 1 and ax is row[0]:
+            ax.set_yticks(
+                range(len(names)), [wrapped(NAMES.get(name, name), room) for name in names], color=theme.INK
+            )
+            if len(parts) > 1 and (ax is row[0] or is_upright(size)):
                 titled(ax, f"{part['history'][0]}\n{measure.title}")
     for ax in panels[-1]:
         theme.below(ax, "per million of intended notional")
-    return figure
+    return restyled(figure, look)
 
 
 def _is_anywhere(policies: pl.DataFrame, measure: Measure) -> bool:

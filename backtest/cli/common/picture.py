@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from backtest.amounts import amount, days, percentage
-from backtest.cli.common import assumptions
+from backtest.cli.common import assumptions, charts
 from backtest.cli.common.swept import Swept
 from backtest.market import quality
 from backtest.study.liquidations import flow
@@ -18,24 +19,23 @@ MOST_BARS = 4_000
 RESOLUTIONS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "12h": 720, "1d": 1440, "1w": 10080}
 
 
-def draw(swept: Swept, path: Path, *, symbol: str, every: str, caption: str = "") -> None:
-    """Draw and save the cascade chart of one symbol, with a strip of price quality below it."""
-    from backtest.chart.liquidations.cascade_figures import cascade
+def cascade(swept: Swept, options: Namespace, *, symbol: str, every: str) -> Any:
+    """Return the cascade chart of one symbol, with a strip of price quality below it."""
+    from backtest.chart.liquidations.cascade_figures import cascade as drawn
 
-    figure = cascade(
+    return drawn(
         swept.flow(every, symbol),
         _drawable(swept, symbol),
-        title=f"Liquidations of {symbol}, {days(*swept.window)}",
-        subtitle=_subtitle(swept, symbol),
+        title=_finding(swept, symbol),
+        subtitle=f"Liquidations of {symbol}, {days(*swept.window)}, {swept.venue.title}",
         measure="share" if swept.synthetic else "notional",
         currency=swept.currency,
         price_unit=assumptions.quote(symbol, swept.currency),
         gaps=swept.market.gaps().filter(pl.col("symbol") == symbol),
         quality=quality.report(swept.market).filter(pl.col("symbol") == symbol) if swept.own_prices else None,
-        notes=notes(swept, symbol, caption),
+        notes=notes(swept, symbol, options.caption),
+        **charts.dress(options),
     )
-    figure.savefig(path, format="png")
-    figure.clear()
 
 
 def notes(swept: Swept, symbol: str, caption: str) -> list[str]:
@@ -64,11 +64,11 @@ def synthetic_note(swept: Swept) -> str:
     return f"synthetic book of {len(swept.book):,} positions (read shares, not amounts)"
 
 
-def _subtitle(swept: Swept, symbol: str) -> str:
+def _finding(swept: Swept, symbol: str) -> str:
     own = swept.outcomes.filter(pl.col("symbol") == symbol)
     totals = flow.summary(own, unit=swept.unit).row(0, named=True)
     if not totals["liquidated"]:
-        return "nothing was liquidated"
+        return f"Nothing of the {symbol} book was liquidated"
     share = f"{percentage(totals['notional_share'], 1)} % of the {symbol} book was liquidated"
     if swept.synthetic:
         return f"{share}, {percentage(totals['long_part'], 0)} % of it longs"

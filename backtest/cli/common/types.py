@@ -131,6 +131,17 @@ def time_or_now(text: str) -> datetime | None:
     return None if text == "now" else time(text)
 
 
+def timezone(text: str) -> str:
+    """Return the name of a time zone."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ArgumentTypeError(f"must be a zone like UTC or Europe/Berlin, is {text!r}") from None
+    return text
+
+
 def span(text: str) -> timedelta:
     """Return a time span: 12h, 7d, 4w."""
     unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from argparse import Namespace
+from functools import partial
 
 import polars as pl
 
 from backtest.amounts import timestamp
-from backtest.cli.common import assumptions, summary_file
+from backtest.cli.common import assumptions, charts, summary_file
+from backtest.cli.common.appearance import PICTURES
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.estimated import choose_population
 from backtest.cli.common.inputs import is_synthetic, read_book, read_market, read_tiers, require_symbol
@@ -25,7 +27,7 @@ from backtest.market import Market
 from backtest.study.levels.export import heatmap_json, map_json
 from backtest.study.levels.level_maps import mark_at
 
-PICTURES, FILMS = ("png", "svg"), ("gif", "mp4")
+FILMS = ("gif", "mp4")
 
 
 def run(options: Namespace) -> None:
@@ -123,7 +125,7 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
     formats = dict.fromkeys(study.options.formats)
     if {*PICTURES, *FILMS} & set(formats):
         with clock.stage("charts"):
-            _draw(study, files, [name for name in formats if name in PICTURES])
+            _draw(study, files)
             _film(study, files, [name for name in formats if name in FILMS])
     with clock.stage("files"):
         if "json" in formats:
@@ -143,7 +145,7 @@ def _explore(study: LevelStudy, files: Outputs) -> None:
     files.path("levels.html").write_text(pictures.explored(study), "utf-8")
 
 
-def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
+def _draw(study: LevelStudy, files: Outputs) -> None:
     from backtest.cli.levels import pictures
 
     drawn = {
@@ -158,10 +160,7 @@ def _draw(study: LevelStudy, files: Outputs, formats: list[str]) -> None:
     if len(study.swept.market.symbols) > 1:
         drawn["multiples"] = pictures.multiples
     for name, draw in drawn.items():
-        figure = draw(study) if formats else None
-        for kind in formats:
-            if figure is not None:
-                figure.savefig(files.path(f"{name}.{kind}"), format=kind)
+        charts.save(files, name, partial(draw, study), study.options)
 
 
 def _film(study: LevelStudy, files: Outputs, formats: list[str]) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from backtest.cli.common import options, types
-
-FORMATS = ("png", "svg", "html", "gif", "mp4", "json", "parquet")
+from backtest.cli.common import appearance, options, types
 
 EPILOG = """\
-writes to DIR, in the requested formats (png, svg: charts; html: the heatmap as a page to explore; gif, mp4:
+writes to DIR, in the requested formats (png, svg, pdf: charts; html: the heatmap as a page to explore; gif, mp4:
 film; json: for charting front ends; parquet: tables):
   levels            heatmap: open liquidation levels by price and time
   map               liquidation map: open levels around the price at --at, by leverage
@@ -23,7 +21,7 @@ film; json: for charting front ends; parquet: tables):
 examples:
   backtest levels                                           May 2021 on the bundled reconstruction
   backtest levels --formats html                            a page with hover, zoom, sides and leverage
-  backtest levels --at 2021-05-19 --window 7d --look dark --size slide --formats png svg json
+  backtest levels --at 2021-05-19 --window 7d --look dark --size portrait --formats png,svg,json
   backtest levels --bars bars.parquet --population volume --at now --window 30d --formats gif
 """
 
@@ -57,14 +55,6 @@ def add_levels(commands: Any) -> None:
     _add_view(parser)
     _add_looks(parser)
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--formats",
-        nargs="+",
-        choices=FORMATS,
-        default=["png", "json", "parquet"],
-        metavar="FORMAT",
-        help=f"any of {', '.join(FORMATS)} (default: png json parquet)",
-    )
     options.add_out(output, "levels")
 
 
@@ -128,18 +118,8 @@ def _add_scores(view: Any) -> None:
 
 
 def _add_looks(parser: Any) -> None:
-    looks = parser.add_argument_group("appearance")
-    looks.add_argument(
-        "--look",
-        choices=("light", "dark"),
-        default="light",
-        help="colours on a light or dark background (default: light)",
-    )
-    looks.add_argument(
-        "--size",
-        choices=("screen", "slide", "print", "square"),
-        default="screen",
-        help="1600 x 1000 (default), 1920 x 1080, 7 inches at 300 dots, 1080 x 1080",
+    looks = appearance.add_appearance(
+        parser, more=("html", "gif", "mp4", "json", "parquet"), default=("png", "json", "parquet")
     )
     looks.add_argument(
         "--scale",
@@ -153,7 +133,4 @@ def _add_looks(parser: Any) -> None:
         metavar="AMOUNT",
         help="amount of the strongest colour, the same to compare two charts (default: 99.5 %% of cells stay "
         "below)",
-    )
-    looks.add_argument(
-        "--caption", type=str, default="", metavar="TEXT", help="text for the footer of every chart"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from backtest.amounts import amount, moment, percentage, plain
@@ -13,17 +12,14 @@ from backtest.chart.levels.clusters import cluster_figure
 from backtest.chart.levels.level_map import map_figure
 from backtest.chart.levels.pages import level_page
 from backtest.chart.levels.score import score_figure
-from backtest.chart.style.looks import LOOKS, SIZES
-from backtest.cli.common import assumptions, picture
+from backtest.cli.common import assumptions, charts, picture
 from backtest.cli.common.swept import Swept
+from backtest.cli.levels import findings
 from backtest.cli.levels.study import LevelStudy
 from backtest.cli.levels.tables import magnet_omitted
 from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.grid import column_bars
 from backtest.study.levels.levels import levels_of
-
-#: Price move in the subtitle of the map.
-MOVE = 0.05
 
 #: Symbols whose heatmaps have room beside one another.
 MOST_PANELS = 3
@@ -32,16 +28,16 @@ MOST_PANELS = 3
 def heatmap(study: LevelStudy) -> Any:
     """Return the heatmap with its profile."""
     return figures.level_heatmap(
-        study.levels, study.bars, title=_title(study), subtitle=_open_and_triggered(study),
+        study.levels, study.bars, title=findings.heatmap(study), subtitle=_open_and_triggered(study),
         clusters=study.clusters, scale=study.options.scale, maximum=study.options.maximum,
-        price_unit=_quote(study), **_dress(study),
+        price_unit=_quote(study), **_dress(study, timed=True),
     )  # fmt: skip
 
 
 def explored(study: LevelStudy) -> str:
     """Return the page that explores the heatmap."""
     return level_page(
-        study.groups, study.bars, title=_title(study), subtitle=_open_and_triggered(study),
+        study.groups, study.bars, title=findings.heatmap(study), subtitle=_open_and_triggered(study),
         clusters=study.clusters, currency=None if study.swept.synthetic else study.swept.currency,
         look=study.options.look, notes=notes(study),
     )  # fmt: skip
@@ -49,25 +45,35 @@ def explored(study: LevelStudy) -> str:
 
 def level_map(study: LevelStudy) -> Any:
     """Return the liquidation map."""
-    title = f"Liquidation map of {study.symbol}, {moment(study.map.moment)}"
+    when = moment(charts.in_zone(study.options, study.map.moment))
+    subtitle = f"Liquidation map of {study.symbol}, {when}, {study.reach}{findings.in_money(study)}"
     return map_figure(
-        study.map, title=title, subtitle=_reachable(study), price_unit=_quote(study), **_dress(study)
+        study.map, title=findings.level_map(study), subtitle=subtitle, price_unit=_quote(study), **_dress(study)
     )
 
 
 def clusters(study: LevelStudy) -> Any:
     """Return the table of clusters."""
-    title = f"Liquidation clusters of {study.symbol}, {moment(study.moment)}"
-    subtitle = f"Runs of prices {study.reach} that hold at least {plain(study.rule.times)} times their side's mean"
+    when = moment(charts.in_zone(study.options, study.moment))
+    subtitle = (
+        f"Liquidation clusters, {when}: runs of prices {study.reach} that hold at least {plain(study.rule.times)} "
+        "times their side's mean"
+    )
     return cluster_figure(
-        study.clusters, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
+        study.clusters,
+        title=findings.clusters(study),
+        subtitle=subtitle,
+        price_unit=_quote(study),
+        **_dress(study),
     )
 
 
 def cluster_outcomes(study: LevelStudy) -> Any:
     """Return the table of past clusters and their outcome."""
-    title = f"Liquidation clusters of {study.symbol}, {moment(study.since)}"
-    subtitle = f"Clusters {study.reach}, and their outcome by {moment(study.moment)}"
+    title = f"Liquidation clusters of {study.symbol}, {moment(charts.in_zone(study.options, study.since))}"
+    subtitle = (
+        f"Clusters {study.reach}, and their outcome by {moment(charts.in_zone(study.options, study.moment))}"
+    )
     return cluster_figure(
         study.cluster_outcomes, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
     )
@@ -92,12 +98,19 @@ def multiples(study: LevelStudy) -> Any:
         lines.append(bars.with_columns(bars.select(["open", "high", "low", "close"]) * (100 / price)))
     whole = combined(maps, symbol="all", references=prices)
     panels.append(figures.Panel("together, % of the first price", whole, lines))
-    title = f"Liquidation levels, {study.span}"
-    dress, every = _dress(study), swept.market.symbols
+    title = findings.multiples(dict(zip(grids, maps, strict=True)))
+    dress, every = _dress(study, timed=True), swept.market.symbols
     if len(drawn) < len(every):
         dress["notes"] = [*dress["notes"], f"the {len(drawn)} symbols with the most notional of {len(every):,}"]
+    across = None if study.options.size in ("portrait", "square") else len(panels)
     return figures.small_multiples(
-        panels, title=title, across=len(panels), scale=options.scale, maximum=options.maximum, **dress
+        panels,
+        title=title,
+        subtitle=f"Liquidation levels, {study.span}",
+        across=across,
+        scale=options.scale,
+        maximum=options.maximum,
+        **dress,
     )
 
 
@@ -112,21 +125,23 @@ def _largest(swept: Swept) -> list[str]:
 def score(study: LevelStudy) -> Any:
     """Return the score of the map, where there is one, and the magnet test."""
     scored = study.score if study.is_scored else None
-    source = "" if scored is None else f"Scored against {scored['labels'][0].split(';')[0]}; bands over days, 95 %"
+    source = "Magnet test" if scored is None else f"Scored against {scored['labels'][0].split(';')[0]}"
+    subtitle = f"{source}, {study.symbol}, {study.span}; bands over days, 95 %"
     dress = _dress(study)
     dress.pop("currency")
     omitted = magnet_omitted(study.magnet, study.reliable_magnet)
     dress["notes"] = [*dress["notes"], *([omitted.rstrip(".")] if omitted else [])]
-    title = f"Score of the liquidation levels of {study.symbol}, {study.span}"
-    return score_figure(scored, study.reliable_magnet, title=title, subtitle=source, **dress)
+    title = findings.score(scored, study.reliable_magnet)
+    return score_figure(scored, study.reliable_magnet, title=title, subtitle=subtitle, **dress)
 
 
 def film(study: LevelStudy) -> films.Film:
     """Return the film of the heatmap."""
-    dress = _dress(study)
+    dress = _dress(study, timed=True)
     dress.pop("size")
     return films.film(
-        study.levels, study.bars, title=_title(study), scale=study.options.scale, maximum=study.options.maximum,
+        study.levels, study.bars, title=_title(study), subtitle=findings.heatmap(study),
+        scale=study.options.scale, maximum=study.options.maximum,
         price_unit=_quote(study), **dress,
     )  # fmt: skip
 
@@ -138,11 +153,9 @@ def notes(study: LevelStudy) -> list[str]:
     return [*texts, *moved, *([last] if last.strip() else [])]
 
 
-def _dress(study: LevelStudy) -> dict[str, Any]:
-    options = study.options
+def _dress(study: LevelStudy, *, timed: bool = False) -> dict[str, Any]:
     return {
-        "look": LOOKS[options.look],
-        "size": SIZES[options.size],
+        **charts.dress(study.options, timed=timed),
         "currency": study.swept.currency,
         "notes": notes(study),
     }
@@ -161,7 +174,10 @@ def _open_and_triggered(study: LevelStudy) -> str:
     totals = study.levels.totals()
     last = totals.row(-1, named=True)
     triggered = {side: float(totals[f"{side}_triggered"].sum()) for side in ("long", "short")}
-    return f"Open at the end: {_shared(study, last)}. Triggered in this window: {_shared(study, triggered)}."
+    return (
+        f"{_title(study)}. Open at the end: {_shared(study, last)}. Triggered in this window: "
+        f"{_shared(study, triggered)}."
+    )
 
 
 def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
@@ -170,18 +186,3 @@ def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
         return "nothing"
     longs = f"{percentage(sides['long'] / total, 0)} % longs"
     return longs if study.swept.synthetic else f"{amount(total, study.swept.currency)}, {longs}"
-
-
-def _reachable(study: LevelStudy) -> str:
-    """Return how much of each side's map a move of five per cent would trigger."""
-    found = study.map
-    prices = found.cumulative["price"].to_numpy()
-    parts = []
-    for side, sign, word in (("long", -1, "fall"), ("short", 1, "rise")):
-        amounts = found.cumulative[side].to_numpy()
-        order = slice(None) if sign > 0 else slice(None, None, -1)
-        at = float(np.interp(sign * found.mark_price * (1 + sign * MOVE), (sign * prices)[order], amounts[order]))
-        share = f"{percentage(at / amounts.max(), 0)} %" if at > 0 else "none"
-        money = "" if study.swept.synthetic or not at else f" ({amount(at, study.swept.currency)})"
-        parts.append(f"a {word} of {percentage(MOVE, 0)} % would trigger {share} of the {side}s shown{money}")
-    return f"A{parts[0][1:]}; {parts[1]}."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -12,16 +14,15 @@ import polars as pl
 import backtest
 from backtest.amounts import DOLLARS, days, plural
 from backtest.book import Book
-from backtest.cli.common import assumptions, summary_file
+from backtest.cli.common import assumptions, charts, summary_file
 from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock, Progress
 from backtest.cli.common.swept import CENT, SATOSHI, one_currency
 from backtest.cli.common.text import facts, paragraph, table
-from backtest.cli.policy import findings
+from backtest.cli.policy import findings, pictures
 from backtest.cli.policy.grid_file import GridFile, read_grid
 from backtest.cli.policy.grid_settlement import procedure_texts
 from backtest.cli.policy.html_report import Picture, Report
-from backtest.cli.policy.pictures import draw_frontier, draw_multiples, draw_procedures
 from backtest.cli.policy.results import Table, Tried
 from backtest.cli.policy.tables import tables
 from backtest.engine.replay.arguments import require_single
@@ -159,28 +160,28 @@ def _write(
 ) -> None:  # fmt: skip
     tried.policies.write_parquet(files.path("policies.parquet"))
     notes = _notes(file, tried)
-    pictures = []
+    shown_charts = []
     with clock.stage("charts"):
-        drawn = [
-            ("policies.png", draw_multiples, "Effect of each cap, by traders' response."),
-            ("frontier.png", draw_frontier, "Freedom that each policy leaves to traders, against its shortfall."),
-        ]
-        if len(file.grid.procedures) > 1:
-            words = "Losses of the liquidated under each procedure, and losses left to others."
-            drawn.append(("procedures.png", draw_procedures, words))
-        for name, draw, caption in drawn:
-            path = files.path(name)
-            draw(tried, path, notes)
-            pictures.append(Picture(path, caption))
+        for name, draw, caption in _charts(file):
+            settings = {"notes": charts.notes(options, notes), **charts.dress(options, timed=False, fixed=False)}
+            kept = charts.save(files, name, partial(draw, tried, settings), options, keep=True)
+            shown_charts.append(Picture(kept, caption))
     shown, answer, changes = found
     settlement = tried.settlement
     footer = f"backtest {backtest.__version__}. {' · '.join(notes)}"
-    report = Report(file.question, answer, assumed, shown, pictures, changes, settlement, footer, tried.replayed)
+    report = Report(
+        file.question, answer, assumed, shown, shown_charts, changes, settlement, footer, tried.replayed
+    )
     files.path("report.html").write_text(report.html(), "utf-8")
     files.write_summary(
         {
             "command": "policy",
-            "arguments": {"grid": str(options.grid), "out": str(options.out), "threads": options.threads},
+            "arguments": {
+                "grid": str(options.grid),
+                "out": str(options.out),
+                "threads": options.threads,
+                **{name: getattr(options, name) for name in ("formats", "look", "colours", "size", "timezone")},
+            },
             "question": file.question,
             "settings": file.settings,
             "versions": summary_file.versions(),
@@ -194,6 +195,15 @@ def _write(
             "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
         },
     )
+
+
+def _charts(file: GridFile) -> Iterator[tuple[str, Callable[[Tried, dict[str, Any]], Any], str]]:
+    """Yield the name of each chart, the function that draws it, and its caption."""
+    yield "policies", pictures.multiples, "Effect of each cap, by traders' response."
+    yield "frontier", pictures.frontier, "Freedom that each policy leaves to traders, against its shortfall."
+    if len(file.grid.procedures) > 1:
+        words = "Losses of the liquidated under each procedure, and losses left to others."
+        yield "procedures", pictures.procedures, words
 
 
 def _notes(file: GridFile, tried: Tried) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 from backtest.chart.page.page import page, picture, section, sentences, table
 from backtest.cli.policy.results import Table
@@ -26,9 +25,9 @@ REPLAYED = (
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart file with its caption, which is also its text for screen readers."""
+    """A chart as PNG, with its caption, which is also its text for screen readers."""
 
-    path: Path
+    png: bytes
     caption: str
 
 
@@ -56,7 +55,7 @@ class Report:
                 "Tables",
                 "".join(table(own.caption, own.header, own.rows, left=own.left) for own in self.tables),
             ),
-            ("charts", "Charts", "".join(picture(own.path, own.caption) for own in self.pictures)),
+            ("charts", "Charts", "".join(picture(own.png, own.caption) for own in self.pictures)),
             ("changes", "What would change the conclusion", sentences(self.changes)),
             ("words", "How to read it", sentences(self._words())),
         )

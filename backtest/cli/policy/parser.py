@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backtest.cli.common import options, types
+from backtest.cli.common import appearance, options, types
 
 GRID = """\
 a grid file (TOML):
@@ -56,8 +56,8 @@ a grid file (TOML):
 Paths are relative to the grid file. Finished cells are kept in DIR/cells: a command that was stopped
 continues when it is given again.
 
-writes to DIR: policies.parquet (one row per combination), policies.png, frontier.png, report.html and
-summary.json; with several procedures also procedures.png
+writes to DIR: policies.parquet (one row per combination), report.html, summary.json and the charts
+policies.png and frontier.png (or other --formats); with several procedures also procedures.png
 """
 
 
@@ -74,4 +74,5 @@ def add_policy(commands: Any) -> None:
     parser.add_argument(
         "grid", type=types.file, metavar="GRID.toml", help="file with histories, books and rules, see below"
     )
+    appearance.add_appearance(parser)
     options.add_out(parser, "policy")

@@ -12,7 +12,7 @@ import polars as pl
 
 from backtest.amounts import amount, days, number, percentage
 from backtest.book import Book
-from backtest.cli.common import assumptions, picture, procedure_text, summary_file
+from backtest.cli.common import assumptions, procedure_text, summary_file
 from backtest.cli.common.changed_rules import changed, procedure_rules, read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import is_synthetic, read_book, read_conventions, read_market
@@ -20,8 +20,8 @@ from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import ERASE_LINE, Clock
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import facts, paragraph, table
+from backtest.cli.replay import pictures, trace
 from backtest.cli.replay import policy as replay_policy
-from backtest.cli.replay import trace
 from backtest.cli.replay.summary import done
 from backtest.engine.conventions import Conventions
 from backtest.engine.replay.replay import Replay, replay
@@ -75,9 +75,7 @@ def run(options: Namespace) -> None:
     with outputs(options.out) as files:
         with clock.stage("files"):
             _write(found, files, options.trace is not None)
-            _draw(found, swept, files)
-            if options.mark_impact:
-                _draw_marks(found, swept, files)
+            pictures.draw(found, swept, files, options)
             if against is not None:
                 replay_policy.write(against, swept, files, options, policy)
         summary = _summary(options, swept, found, conventions, clock)
@@ -166,69 +164,6 @@ def _write(found: Replay, files: Any, traced: bool) -> None:
     names = ["outcomes", "fund", "adl", "impact", "ledger", *(["trace"] if traced else [])]
     for name in names:
         getattr(found, name).write_parquet(files.path(f"{name}.parquet"))
-
-
-def _notes(found: Replay, swept: Swept) -> list[str]:
-    """Return the footer: sources of prices and positions, limits of the replay."""
-    return [*picture.sources(swept), *found.notes]
-
-
-def _draw(found: Replay, swept: Swept, files: Any) -> None:
-    """Draw the fund through time and who pays."""
-    from backtest.chart.venues import fund, loss_waterfall
-    from backtest.study.fund.insurance import fund_flow
-
-    where = f"{swept.venue.title}, {days(*swept.window)}"
-    texts: dict[str, Any] = {
-        "subtitle": f"{'of a synthetic book: ' if swept.synthetic else ''}{_headline(found, swept.currency)}",
-        "notes": _notes(found, swept),
-        "currency": swept.currency,
-    }
-    flow = fund_flow(found.fund)
-    _save(
-        fund.fund_figure(found.fund, flow, swept.window, title=f"Insurance fund, {where}", **texts), files, "fund"
-    )
-    _save(loss_waterfall.waterfall_figure(who_bore(found), title=f"Who paid, {where}", **texts), files, "losses")
-
-
-def _save(figure: Any, files: Any, name: str) -> None:
-    figure.savefig(files.path(f"{name}.png"), format="png")
-    figure.clear()
-
-
-def _draw_marks(found: Replay, swept: Swept, files: Any) -> None:
-    """Draw the history against the mark moved by liquidations, one chart per symbol."""
-    from backtest.chart.venues import moved_mark
-
-    for symbol in swept.market.symbols:
-        own = pl.col("symbol") == symbol
-        figure = moved_mark.moved_mark_figure(
-            swept.market.bars.filter(own),
-            found.impact.filter(own),
-            swept.window,
-            title=f"{symbol} with and without its liquidations, {days(*swept.window)}",
-            unit=assumptions.quote(symbol, swept.currency),
-            currency=swept.currency,
-            notes=_notes(found, swept),
-        )
-        _save(figure, files, f"mark_{symbol}")
-
-
-def _headline(found: Replay, currency: str) -> str:
-    """Return gains and losses beyond the positions' margins, in a sentence."""
-    losses = {row["bearer"]: row["amount"] for row in who_bore(found).iter_rows(named=True)}
-    parts = [
-        f"the {name} {'gained' if losses[name] < 0 else 'lost'} {amount(abs(losses[name]), currency)}"
-        for name in ("fund", "backstop")
-        if losses[name]
-    ]
-    others = {
-        "counterparties": "counterparties gave up {} of profit",
-        "clawback": "{} of profit was clawed back",
-        "nobody": "{} went uncovered",
-    }
-    parts += [words.format(amount(losses[name], currency)) for name, words in others.items() if losses[name]]
-    return "; ".join(parts) or "nobody but the holders lost on balance"
 
 
 def _summary(

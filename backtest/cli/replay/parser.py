@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from backtest.cli.common import options, types
+from backtest.cli.common import appearance, options, types
 
 WRITES = """\
 `backtest venues NAME` prints the rules of a venue's procedure; docs/replay.md explains each of them.
@@ -19,9 +19,9 @@ examples:
   backtest replay --policy bybit --tiers nearest --leverage-limit filter --strength 1e-10 --out bybit
 
 writes to DIR: outcomes.parquet (one row per position), fund.parquet, adl.parquet, impact.parquet (one row per
-bar), ledger.parquet, fund.png, losses.png and summary.json; with --trace also trace.parquet; with --mark-impact
-mark_SYMBOL.png; with --policy the same tables as policy_*.parquet, comparison_*.parquet, flow.parquet (the
-executions of the history, event by event) and mark_SYMBOL.png
+bar), ledger.parquet, summary.json and the charts fund.png and losses.png (or other --formats); with --trace also
+trace.parquet; with --mark-impact mark_SYMBOL.png; with --policy the same tables as policy_*.parquet,
+comparison_*.parquet, flow.parquet (the executions of the history, event by event) and mark_SYMBOL.png
 """
 
 
@@ -50,6 +50,7 @@ def add_replay(commands: Any) -> None:
     }
     output = parser.add_argument_group("output")
     output.add_argument("--trace", metavar="ID", help="print every step of the position with this position_id")
+    appearance.add_appearance(parser)
     options.add_out(output, "replay")
 
 

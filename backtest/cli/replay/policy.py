@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from backtest.amounts import amount, column, days, number, percentage
 from backtest.book import Book
-from backtest.cli.common import assumptions, picture
+from backtest.cli.common import charts
 from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import table
+from backtest.cli.replay import pictures
 from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
 from backtest.market import Market
@@ -119,28 +121,19 @@ def write(found: Counterfactual, swept: Swept, files: Any, options: Namespace, p
     for name in ("positions", "totals", "marks"):
         getattr(found, name).write_parquet(files.path(f"comparison_{name}.parquet"))
     found.facts.flow.write_parquet(files.path("flow.parquet"))
-    _draw(found, swept, files, f"{_named(policy, options)} (an estimate, not a measurement)")
-
-
-def _draw(found: Counterfactual, swept: Swept, files: Any, subtitle: str) -> None:
-    from backtest.chart.venues import moved_mark
-
     for symbol in swept.market.symbols:
-        own = pl.col("symbol") == symbol
-        figure = moved_mark.moved_mark_figure(
-            swept.market.bars.filter(own),
-            found.policy.impact.filter(own),
-            swept.window,
-            title=f"{symbol} as it was and under another policy, {days(*swept.window)}",
-            subtitle=subtitle,
-            unit=assumptions.quote(symbol, swept.currency),
-            currency=swept.currency,
-            names=("history", "under the policy"),
-            facts=found.facts.impact.filter(own),
-            notes=[*picture.sources(swept), *found.notes],
-        )
-        figure.savefig(files.path(f"mark_{symbol}.png"), format="png")
-        figure.clear()
+        charts.save(files, f"mark_{symbol}", partial(_mark_figure, found, swept, options, policy, symbol), options)
+
+
+def _mark_figure(found: Counterfactual, swept: Swept, options: Namespace, policy: Venue, symbol: str) -> Any:
+    own = pl.col("symbol") == symbol
+    impact = found.policy.impact.filter(own)
+    return pictures.mark_figure(
+        swept, options, symbol, impact, found.notes,
+        title=f"Under the policy the mark of {symbol} differs by {pictures.furthest(impact)} at most",
+        subtitle=f"{_named(policy, options)} (an estimate, not a measurement), {days(*swept.window)}",
+        names=("history", "under the policy"), facts=found.facts.impact.filter(own),
+    )  # fmt: skip
 
 
 def summary(found: Counterfactual, policy: Venue, strength: float) -> dict[str, Any]:

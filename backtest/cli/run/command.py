@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from itertools import chain, repeat
 
 import polars as pl
 
 from backtest.amounts import days
-from backtest.cli.common import assumptions, picture, summary_file, tables
+from backtest.cli.common import assumptions, charts, picture, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.estimated import choose_population
 from backtest.cli.common.input_warnings import with_price_warnings
@@ -112,7 +113,7 @@ def _write(options: Namespace, swept: Swept, conventions: Conventions, clock: Cl
             files.write_parquet("cascades.parquet", swept.cascades)
         with clock.stage("chart"):
             symbol = options.chart or swept.market.symbols[0]
-            path = files.path("cascade.png")
-            picture.draw(swept, path, symbol=symbol, every=every, caption=options.caption)
+            draw = partial(picture.cascade, swept, options, symbol=symbol, every=every)
+            charts.save(files, "cascade", draw, options)
         files.write_summary(summary_file.summary(options, swept, conventions.tiers, clock))
     return [str(path) for path in files.written]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from backtest.cli.common import options, types
+from backtest.cli.common import appearance, options, types
 
 
 def add_run(commands: Any) -> None:
@@ -18,7 +18,8 @@ def add_run(commands: Any) -> None:
         "Every option replaces one of these. Of your own bars with volume the book is estimated from it.",
         epilog="writes to DIR: outcomes.parquet (one row per position), flow.parquet (liquidated notional by "
         "interval\n"
-        "and symbol), cascades.parquet, cascade.png and summary.json",
+        "and symbol), cascades.parquet, summary.json and the chart\n"
+        "(cascade.png, or other --formats)",
     )
     options.add_market(parser)
     options.add_book(parser)
@@ -32,5 +33,5 @@ def add_run(commands: Any) -> None:
         help="interval of flow.parquet and the chart: 15m, 1h, 1d, 1w (default: 1h; 1d or 1w for a long window)",
     )
     output.add_argument("--chart", metavar="SYMBOL", help="symbol to draw (default: the first of the bars)")
-    output.add_argument("--caption", type=str, default="", metavar="TEXT", help="text for the chart's footer")
+    appearance.add_appearance(parser)
     options.add_out(output, "run")
