@@ -85,7 +85,8 @@ def test_replay__says_on_screen_and_chart_that_the_fund_is_of_a_synthetic_book(w
     assert "The book is synthetic, and so are its losses and its fund" in capsys.readouterr().out
     given, synthetic = drawn
     assert re.search(r"2021: the fund gained \$\d", given["subtitle"])
-    assert synthetic["subtitle"].startswith("of a synthetic book: the fund ")
+    assert synthetic["subtitle"].startswith("Insurance fund of a synthetic book, ")
+    assert "$" not in synthetic["title"] + synthetic["subtitle"]
     assert "synthetic book of 50 positions (read shares, not amounts)" in synthetic["notes"]
 
 
