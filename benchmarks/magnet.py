@@ -8,7 +8,7 @@ fitted: default turnover and mix, default crowding.
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -70,4 +70,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)

@@ -7,8 +7,8 @@ halves every hour.
 
 from __future__ import annotations
 
-import sys
 import warnings
+from argparse import ArgumentParser
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -110,4 +110,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)

@@ -8,7 +8,7 @@ new. Every copy that is no change is left out.
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import polars as pl
@@ -64,4 +64,6 @@ def main(source: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("file", metavar="FILE", help="Parquet file of releases")
+    main(parser.parse_args().file)

@@ -8,6 +8,7 @@ where they touch, and at most half a basis point of the notional too low in betw
 from __future__ import annotations
 
 import math
+from argparse import ArgumentParser
 from collections.abc import Iterator
 
 #: Largest error, as a fraction of the notional.
@@ -48,5 +49,6 @@ def rows(base: float, step: float, initial: float, largest: float) -> Iterator[s
 
 
 if __name__ == "__main__":
+    ArgumentParser(description=__doc__).parse_args()
     for title, given in RATES.items():
         print(f"# {title}", "rows = [", *rows(*given), "]", sep="\n")

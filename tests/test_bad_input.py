@@ -11,6 +11,7 @@ import io
 import os
 import re
 import tempfile
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -137,5 +138,6 @@ def collected() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    ArgumentParser(description=__doc__).parse_args()
     PAGE.write_text(page(collected()), "utf-8")
     print(f"{PAGE}: {len(EVERY_KIND)} kinds")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -173,7 +174,9 @@ def _tables(venue: Venue) -> pl.DataFrame:
 
 
 def main() -> None:
-    if "--write" in sys.argv:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="store the results of now")
+    if parser.parse_args().write:
         found = {name: case for kind in CASES for name, case in measured(kind).items()}
         STORED.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
         return

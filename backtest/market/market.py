@@ -203,9 +203,14 @@ class Market:
             rows.append(pl.col("time") < end)
         bars = self.bars.filter(rows)
         if bars.is_empty():
-            until = f" before {end:%Y-%m-%d %H:%M}" if start is not None and end is not None else ""
-            raise ArgumentError(f"leaves no bars of {self!r}{until}", argument="end" if start is None else "start")
+            raise ArgumentError(self._without_bars(start, end), argument="end" if start is None else "start")
         return self._with(bars, None if rates is None or rates.is_empty() else rates)
+
+    def _without_bars(self, start: datetime | None, end: datetime | None) -> str:
+        """Return the refusal of a window without bars, with the times of those there are."""
+        until = f" before {say(end)}" if start is not None and end is not None else ""
+        first, last = self.bars["time"].min(), self.bars["time"].max()
+        return f"leaves no bars{until}: those of {', '.join(self.symbols)} open from {say(first)} to {say(last)}"
 
     def without_funding(self) -> Market:
         """Return the market without its funding."""

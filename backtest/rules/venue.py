@@ -23,11 +23,14 @@ from backtest.rules.settings import Provenance, as_settings
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue_file import CHOICES, CONTRACT_RULES, read_settings, read_venue
 from backtest.schemas.arguments import checked, spelled
-from backtest.schemas.conversion import meant
+from backtest.schemas.conversion import closest, meant
 from backtest.shown import shown
 
 #: Symbols named in a refusal.
 MOST_NAMED = 8
+
+#: Likeness from which a symbol may be a misspelt one: SOLUSD and SOLUSDT, not ETHUSDT and BTCUSDT.
+NEAR = 0.8
 
 #: What venues and tools add to the name of a contract.
 ADDED = re.compile(r":.*|[-_/ ](SWAP|PERP|PERPETUAL)$|(?<=USD[TC])PERP$|[-_/]")
@@ -172,12 +175,23 @@ class Venue:
 
     def contracts_of(self, symbols: Iterable[str], held: Container[str] | None = None) -> list[Contract]:
         """Return the contracts of some symbols, in their order; symbols that are not ``held`` need no rules."""
-        return [
-            self.contract(symbol)
-            if held is None or symbol in held or symbol in self.contracts or self.default is not None
-            else Contract(symbol=symbol, tables=(NO_TABLE,))
-            for symbol in symbols
-        ]
+        try:
+            return [
+                self.contract(symbol)
+                if held is None or symbol in held or self.lists(symbol)
+                else Contract(symbol=symbol, tables=(NO_TABLE,))
+                for symbol in symbols
+            ]
+        except RulesError as error:
+            ways = (
+                "give prices and positions the listed name, list the symbol in a copy of the venue file, or take "
+                "the rules of another symbol as a substitute"
+            )
+            raise RulesError(f"{error.sentence}; {ways}", remedies=error.remedies) from None
+
+    def lists(self, symbol: str) -> bool:
+        """Whether there are rules of a symbol: its own, those of every symbol, or a substitute."""
+        return symbol in self.contracts or self.default is not None
 
     @property
     def listed(self) -> str:
@@ -190,17 +204,16 @@ class Venue:
         """Return the refusal of a symbol, with the listed one that its name may spell otherwise."""
         listed = list(self.contracts)
         same = [name for name in listed if plain(name) == plain(symbol)]
-        asked = f" (is {same[0]} meant?)" if same else ""
+        near = same[0] if same else closest(symbol, listed, NEAR)
+        asked = f" (is {near} meant?)" if near else ""
         return RulesError(
-            f"venue {self.name!r} does not list {symbol!r}{asked}: it lists {self.listed}; "
-            "give prices and positions the listed name, list the symbol in a copy of the venue file, or take the "
-            "rules of another symbol as a substitute",
-            remedies=(("like", (same or listed)[0]),),
+            f"venue {self.name!r} does not list {symbol!r}{asked}: it lists {self.listed}",
+            remedies=(("like", near or listed[0]),) if listed else (),
         )
 
     def settlement_of(self, symbol: str) -> str:
         """Return the currency of a symbol's margin and notional; empty where unknown."""
-        return self.contract(symbol).settlement or self.settlement
+        return self.contracts_of((symbol,))[0].settlement or self.settlement
 
     def with_(self, **changes: Any) -> Venue:
         """Return the venue with rules changed, for every contract or for the venue.

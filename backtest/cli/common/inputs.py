@@ -29,8 +29,12 @@ LEVERAGE_MIXES = {"mixed": population.MIXED, "low": population.LOW, "high": popu
 SAMPLE_SUBSTITUTES = {"ETHUSDT": "2022-02-16"}
 
 
-def read_market(options: Namespace) -> Market:
-    """Return the prices and funding, restricted to the requested symbols and window."""
+def read_market(options: Namespace, venue: Venue | None = None) -> Market:
+    """Return the prices and funding, restricted to the requested symbols and window.
+
+    Where positions are drawn or estimated, of all symbols those that the ``venue`` lists; the description names
+    the others.
+    """
     if options.bars is None and options.funding is not None:
         raise ArgumentError("needs bars: the bundled sample has its own", argument="funding")
     if options.bars is None and options.price_venue is not None:
@@ -42,7 +46,15 @@ def read_market(options: Namespace) -> Market:
         whole.price_venue = options.price_venue or ""
     for symbol in sorted(options.symbol or ()):
         require_symbol("symbol", symbol, whole)
-    return whole.select(options.symbol or None, options.start, options.end)
+    if venue is None or options.symbol or options.positions is not None:
+        return whole.select(options.symbol or None, options.start, options.end)
+    listed = [symbol for symbol in whole.symbols if venue.lists(symbol)] or whole.symbols
+    market = whole.select(listed, options.start, options.end)
+    others = ", ".join(symbol for symbol in whole.symbols if symbol not in listed)
+    if others:
+        left_out = f"without {others}, which {venue.name} does not list"
+        market.description = f"{market.description}; {left_out}" if market.description else left_out
+    return market
 
 
 def read_book(options: Namespace, market: Market, venue: Venue, conventions: Conventions) -> Book:

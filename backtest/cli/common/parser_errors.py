@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from shutil import get_terminal_size
 from typing import Any, NoReturn
 
 from backtest.cli.common import types
 from backtest.errors import ArgumentError
+
+#: A value that begins with a minus, such as -3d or -1e5, which argparse takes for an option.
+NEGATIVE = re.compile(r"-\.?\d")
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,6 +21,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_formatter, allow_abbrev=False, **settings)
         self.register("type", None, types.word)  # of arguments without a type
+        self._negative_number_matcher = NEGATIVE
         self.options: dict[str, str] = {}  #: option by the Python argument, where its own name is another
         self.setting = "{} {}"  #: how an option and its value are written
         self.commands: Mapping[str, Parser] = {}

@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
     clock = Clock()
     venue = read_venue(options)
     with clock.stage("prices"):
-        market = read_market(options)
+        market = read_market(options, venue)
     one_currency(venue, market.symbols)
     symbol = options.chart or market.symbols[0]
     require_symbol("chart", symbol, market)

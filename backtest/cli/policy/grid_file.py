@@ -77,8 +77,10 @@ class GridFile:
 
     def _history(self, name: str) -> History:
         entry = self._entry("histories", name)
+        given = any("positions" in book for book in self.settings["books"])
         options = Namespace(
             bars=self._file(entry, "bars"),
+            positions=self.path if given else None,
             funding=self._file(entry, "funding"),
             symbol=entry.get("symbols"),
             start=_utc(entry.get("from")),
@@ -88,7 +90,7 @@ class GridFile:
         )
         substitutes = SAMPLE_SUBSTITUTES if "bars" not in entry and self.venue.name == "binance" else "strict"
         tiers = entry.get("tiers", self.settings.get("tiers", substitutes))
-        market = read_market(options)
+        market = read_market(options, self.venue)
         own = of_symbols(tiers, market.symbols)
         by_symbol(own, self.venue.contracts_of(market.symbols, ()))  # refuses the name of no table
         return History(name, market, Conventions(tiers=own))

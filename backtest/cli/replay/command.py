@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
     venue = changed(read_venue(options), options.procedure, "--set", procedure_rules())
     has_policy = replay_policy.is_requested(options)
     with clock.stage("prices"):
-        market = read_market(options)
+        market = read_market(options, venue)
     conventions = read_conventions(options, market)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions)

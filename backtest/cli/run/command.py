@@ -33,7 +33,7 @@ def run(options: Namespace) -> None:
     clock = Clock()
     venue = read_venue(options)
     with clock.stage("prices"):
-        market = read_market(options)
+        market = read_market(options, venue)
     one_currency(venue, market.symbols)
     if options.chart is not None:
         require_symbol("chart", options.chart, market)
