@@ -26,10 +26,15 @@ Prices = dict[str, float]
 class Grid:
     """Every opening of any symbol's bars, and what each symbol shows there."""
 
-    def __init__(self, bars: pl.DataFrame, funding: pl.DataFrame | None, symbols: list[str], limit: Any) -> None:
+    def __init__(
+        self, bars: pl.DataFrame, funding: pl.DataFrame | None, kinds: dict[str, str], limit: Any
+    ) -> None:
+        symbols = list(kinds)
         self.symbols = symbols
         self.limit = limit
-        self.histories = {name: History(rows_of(bars, name), rows_of(funding, name), "linear") for name in symbols}
+        self.histories = {
+            name: History(rows_of(bars, name), rows_of(funding, name), kind) for name, kind in kinds.items()
+        }
         steps = Counter(
             step for history in self.histories.values() for step in (b - a for a, b in pairwise(history.times))
         )
@@ -67,11 +72,13 @@ class Grid:
 class Leg:
     """One leg and the bars its entry and exit take effect at."""
 
-    def __init__(self, row: Row, grid: Grid) -> None:
+    def __init__(self, row: Row, grid: Grid, kind: str) -> None:
         history = grid.histories[row["symbol"]]
         self.row, self.symbol = row, row["symbol"]
         self.s = 1.0 if row["side"] == "long" else -1.0
         self.q, self.E = row["quantity"], row["entry_price"]
+        self.inverse = kind == "inverse"
+        self.r = -self.s if self.inverse else self.s
         self.start = grid.first_opening(row["entry_time"])
         self.F_e = history.funding_at(row["entry_time"])
         self.end = len(grid.times)
@@ -85,8 +92,14 @@ class Leg:
     def held(self, i: int) -> bool:
         return self.start <= i < self.end
 
+    def x(self, P: float) -> float:
+        return 1.0 / P if self.inverse else P
+
+    def moved(self, P: float) -> float:
+        return (self.r * self.q) * (self.x(P) - self.x(self.E))
+
     def result(self) -> float:
-        return (self.s * self.q) * (self.P_x - self.E) - (self.s * self.q) * (self.F_x - self.F_e)
+        return self.moved(self.P_x) - (self.s * self.q) * (self.F_x - self.F_e)
 
 
 class Position(NamedTuple):
@@ -100,23 +113,46 @@ class Position(NamedTuple):
     anchor: float
     needs: list[tuple[float, float]]  #: (m_k, n_k)
 
+    @property
+    def r(self) -> float:
+        return self.legs[0].r
+
+    def x(self, P: float) -> float:
+        return self.legs[0].x(P)
+
     def mm(self, P: float) -> float:
-        return max(m * P + n for m, n in self.needs)
+        return max(m * self.x(P) + n for m, n in self.needs)
 
     def pieces(self, usable: bool) -> list[tuple[float, float]]:
-        s, Q, cost = self.s, self.Q, self.cost
+        r, Q, cost = self.r, self.Q, self.cost
         if usable:
-            return [(s * Q - m, -n) for m, n in self.needs]
-        return [piece for m, n in self.needs for piece in ((s * Q - m, -n - s * cost), (-m, -n))]
+            return [(r * Q - m, -n) for m, n in self.needs]
+        return [piece for m, n in self.needs for piece in ((r * Q - m, -n - r * cost), (-m, -n))]
 
 
-def position_of(legs: list[Leg], contract: Any, tiers: Any, demand: float) -> Position:
+def reserve(first: Leg, Q: float, cost: float, size: float, W: float, contract: Any) -> float:
+    """Return the closing fee reserved at the bankruptcy price of the position's margin."""
+    if contract.closing_fee != "at_bankruptcy":
+        return 0.0
+    leverage = first.row.get("leverage")
+    if leverage is None and not first.inverse:
+        return 0.0
+    f, r = contract.closing_fee_rate, first.r
+    f_i = f if leverage is None and contract.margin_includes_closing_fee else 0.0
+    M = W if leverage is None else size / leverage
+    x_v = (r * cost - M) / (Q * (r - f_i))
+    if x_v <= 0:
+        return 0.0
+    return f * (Q if contract.kind == "face_value" else Q * x_v)
+
+
+def position_of(legs: list[Leg], W: float, contract: Any, tiers: Any, demand: float) -> Position:
     first = legs[0]
     table = table_for(contract, first.symbol, first.row["entry_time"], tiers)
     Q, cost, anchor = 0.0, 0.0, 0.0
     for leg in legs:
         Q += leg.q
-        cost += leg.q * leg.E
+        cost += leg.q * leg.x(leg.E)
         anchor += leg.q * leg.F_e
     size = Q if contract.kind == "face_value" else cost
     fee = contract.closing_fee_rate if contract.closing_fee == "at_mark" else 0.0
@@ -127,13 +163,14 @@ def position_of(legs: list[Leg], contract: Any, tiers: Any, demand: float) -> Po
         tiers_of = [(float(table.rates[tier_of(counted, table)]), 0.0)]
     else:
         tiers_of = list(zip(table.rates.tolist(), table.amounts.tolist(), strict=True))
-    base = max(r * size - a for r, a in tiers_of)
+    c = reserve(first, Q, cost, size, W, contract)
+    base = max(r * size - a for r, a in tiers_of) + c
     if contract.kind == "face_value":
         needs = [(0.0, base + fee * Q)]
     elif contract.basis == "entry":
         needs = [(fee * Q, base)]
     else:
-        needs = [((r + fee) * Q, -a) for r, a in tiers_of]
+        needs = [((r + fee) * Q, -a + c) for r, a in tiers_of]
     needs = [(m * demand, n * demand) for m, n in needs]
     return Position(first.symbol, legs, first.s, Q, cost, anchor, needs)
 
@@ -144,6 +181,9 @@ class Coin(NamedTuple):
     symbol: str
     u: float
     schedule: list[tuple[float, float]]  #: (floor, haircut)
+
+    def x(self, P: float) -> float:
+        return P
 
     def pieces(self) -> list[tuple[float, float]]:
         if self.u < 0 or not self.schedule:
@@ -176,7 +216,7 @@ class State(NamedTuple):
     def K(self, own: Position | None) -> float:
         K = self.W
         for p in self.positions():
-            K = K + (p.s * (p.anchor - p.cost) if self.usable(p, own) else p.s * p.anchor)
+            K = K + (p.s * p.anchor - p.r * p.cost if self.usable(p, own) else p.s * p.anchor)
         return K
 
     def G(self, symbol: str, P: float, own: Position | None) -> float:
@@ -184,7 +224,7 @@ class State(NamedTuple):
         for term in self.terms:
             if term.symbol == symbol:
                 pieces = term.pieces() if isinstance(term, Coin) else term.pieces(self.usable(term, own))
-                total += min(c * P + d for c, d in pieces)
+                total += min(c * term.x(P) + d for c, d in pieces)
         return total
 
     def V(self, P: Prices, F: Prices, own: Position | None, symbols: list[str]) -> float:
@@ -256,17 +296,17 @@ def moments(
         ):
             yield Moment(i, "unknown", None)
             return
-        yield Moment(i, "held", State(W, terms_of(held, coins, world), world["profit"]))
+        yield Moment(i, "held", State(W, terms_of(held, coins, W, world), world["profit"]))
 
 
-def terms_of(held: list[Leg], coins: list[Coin], world: Row) -> list[Position | Coin]:
+def terms_of(held: list[Leg], coins: list[Coin], W: float, world: Row) -> list[Position | Coin]:
     """Return positions and collateral by symbol; in it long, short, collateral."""
     terms: list[Position | Coin] = []
     for symbol in world["grid"].symbols:
         for s in (1.0, -1.0):
             own = [leg for leg in held if leg.symbol == symbol and leg.s == s]
             if own:
-                terms.append(position_of(own, world["contracts"][symbol], world["tiers"], world["demand"]))
+                terms.append(position_of(own, W, world["contracts"][symbol], world["tiers"], world["demand"]))
         terms += [coin for coin in coins if coin.symbol == symbol]
     return terms
 
@@ -319,7 +359,12 @@ def world_of(
     for row in frames["haircuts"].to_dicts():
         schedules.setdefault(row["symbol"], []).append((row["floor"], row["haircut"]))
     return {
-        "grid": Grid(bars, funding, symbols, gap_limit_ms),
+        "grid": Grid(
+            bars,
+            funding,
+            {name: contracts[name].kind if name in contracts else "linear" for name in symbols},
+            gap_limit_ms,
+        ),
         "contracts": contracts,
         "strict": next(iter(contracts.values())).trigger == "<",
         "profit": profit,
@@ -343,7 +388,7 @@ def members(frames: dict[str, pl.DataFrame], world: Row) -> Iterator[tuple[Row, 
         transfers = [row | {"bar": grid.first_opening(row["time"])} for row in moved]
         yield (
             account,
-            [Leg(row, grid) for row in legs],
+            [Leg(row, grid, world["contracts"][row["symbol"]].kind) for row in legs],
             [Coin(row["symbol"], row["quantity"], world["schedules"].get(row["symbol"], [])) for row in coins],
             sorted(transfers, key=lambda row: row["bar"]),
         )
@@ -404,7 +449,7 @@ def account_outcome(lives: Row, convention: str, grid: Grid, order_margin: float
                 at_fill = at_fill + term.u * P[term.symbol]
                 continue
             mm = mm + term.mm(P[term.symbol])
-            value = term.s * (term.Q * P[term.symbol] - term.cost)
+            value = term.r * (term.Q * term.x(P[term.symbol]) - term.cost)
             at_fill = at_fill + (value - term.s * (term.Q * F[term.symbol] - term.anchor))
         at_fill = at_fill + order_margin
         money = (hit.V + mm, mm, at_fill, max(0.0, -at_fill))
@@ -415,20 +460,20 @@ def account_outcome(lives: Row, convention: str, grid: Grid, order_margin: float
 def worth(leg: Leg, venue: Any) -> tuple[float, str]:
     """Return a leg's notional at its entry, and how its contract pays."""
     kind = venue.contracts.get(leg.symbol, venue.default).kind
-    return {"linear": leg.q * leg.E, "face_value": leg.q}[kind], kind
+    return {"linear": leg.q * leg.E, "inverse": leg.q / leg.E, "face_value": leg.q}[kind], kind
 
 
 def leg_outcome(leg: Leg, outcome: str, bar: int, hit: Hit | None, grid: Grid) -> tuple[Any, ...]:
-    s, q, E = leg.s, leg.q, leg.E
+    s, q = leg.s, leg.q
     if leg.start > bar or leg.start == len(grid.times):
         return None, None, False, None, None, None
     if leg.end <= bar and leg.end < len(grid.times):
         paid = (s * q) * (leg.F_x - leg.F_e)
-        return "exited", grid.times[leg.end], False, leg.P_x, paid, (s * q) * (leg.P_x - E) - paid
+        return "exited", grid.times[leg.end], False, leg.P_x, paid, leg.moved(leg.P_x) - paid
     if hit:
         triggered = hit.own is None or (hit.own.symbol == leg.symbol and hit.own.s == s)
         P, paid = hit.P[leg.symbol], (s * q) * (hit.F[leg.symbol] - leg.F_e)
-        return "liquidated", grid.times[bar], triggered, P, paid, (s * q) * (P - E) - paid
+        return "liquidated", grid.times[bar], triggered, P, paid, leg.moved(P) - paid
     tested = bar - 1
     F = grid.funding(leg.symbol, tested) if tested >= leg.start else leg.F_e
     time = None if outcome == "open" else grid.times[bar]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts_simulator import UNIT, Account, Coin, Leg, Position, Symbol, World, whole
+from accounts_simulator import Account, Coin, Leg, Position, Symbol, World
 
 Prices = dict[Symbol, float]
 ROUNDING = 1e-12
@@ -46,7 +46,7 @@ class Test:
         for symbol in self.held:
             for p in self.positions:
                 if p.symbol is symbol:
-                    V = V + (p.s * (p.anchor - p.cost) if self.counts(p, own) else p.s * p.anchor)
+                    V = V + (p.s * p.anchor - p.r * p.cost if self.counts(p, own) else p.s * p.anchor)
         for symbol in self.held:
             U = 0.0
             for p in self.positions:
@@ -82,16 +82,21 @@ class Procedure:
     def __init__(self, test: Test, bar: int, P: Prices, triggered: list[Position]) -> None:
         self.account, self.world, self.cross = test.account, test.world, test.world.cross
         self.bar, self.P, self.F = bar, P, test.F
-        self.W, self.order_margin = whole(self.account.W), whole(self.account.order_margin)
+        self.unit = test.world.unit
+        self.W, self.order_margin = self.whole(self.account.W), self.whole(self.account.order_margin)
         self.coins = list(self.account.coins)
         self.triggered = {self.name(p) for p in triggered}
         self.changed = False
+
+    def whole(self, amount: float) -> int:
+        return round(amount * self.unit)
 
     @staticmethod
     def name(p: Position) -> tuple[Symbol, float]:
         return p.symbol, p.s
 
     def positions(self) -> list[Position]:
+        self.account.W = self.W / self.unit
         return self.account.positions(self.bar)
 
     def run(self) -> None:
@@ -130,26 +135,27 @@ class Procedure:
         if order == "largest_loss":
             return [self.name(min(positions, key=self.full))]
         if order == "largest_notional":
-            return [self.name(max(positions, key=lambda p: p.Q * self.P[p.symbol]))]
+            return [self.name(max(positions, key=lambda p: p.notional(self.P[p.symbol])))]
         first = [self.name(p) for p in positions if self.name(p) in self.triggered]
         return first or [next(self.name(p) for p in positions if not self.is_above(self.equity(p)))]
 
     # what the account is
 
     def leg_result(self, leg: Leg, d: float, fill: float, fee: float = 0.0) -> int:
-        paid = (leg.s * d) * (self.F[leg.symbol] - leg.F_e)
-        return whole((leg.s * d) * (fill - leg.E) - paid - fee * d * fill)
+        paid, X = (leg.s * d) * (self.F[leg.symbol] - leg.F_e), leg.symbol.X
+        return self.whole((leg.r * d) * (X(fill) - X(leg.E)) - paid - fee * d * X(fill))
 
     def full(self, p: Position) -> int:
         return sum(self.leg_result(leg, leg.q, self.P[p.symbol]) for leg in p.legs)
 
     def profit(self, p: Position) -> int:
-        return max(0, whole(sum(leg.s * leg.q * (self.P[p.symbol] - leg.E) for leg in p.legs)))
+        X = p.symbol.X
+        return max(0, self.whole(sum(leg.r * leg.q * (X(self.P[p.symbol]) - X(leg.E)) for leg in p.legs)))
 
     def equity(self, own: Position | None) -> int:
         """Return the equity a position may use; None: the account without any position."""
         rule, total = self.cross.profit, self.W
-        total += sum(whole(coin.worth(self.P[coin.symbol])) for coin in self.coins)
+        total += sum(self.whole(coin.worth(self.P[coin.symbol])) for coin in self.coins)
         for p in self.positions():
             mine = own is not None and self.name(p) == self.name(own)
             counts = rule == "shared" or (rule == "per_position" and mine)
@@ -160,10 +166,12 @@ class Procedure:
         positions = self.positions()
         return min((self.equity(p) for p in positions), default=self.equity(None))
 
-    def needed(self) -> tuple[int, int]:
-        """Return maintenance and initial margin."""
+    def needed(self) -> tuple[int, int | None]:
+        """Return maintenance and initial margin; no initial margin without leverages."""
         at = [(p, self.P[p.symbol]) for p in self.positions()]
-        return sum(whole(p.mm(P)) for p, P in at), sum(whole(p.initial(P)) for p, P in at)
+        known = all(p.legs[0].leverage is not None for p, _ in at)
+        initial = sum(self.whole(p.initial(P)) for p, P in at) if known else None
+        return sum(self.whole(p.mm(P)) for p, P in at), initial
 
     def is_above(self, equity: int) -> bool:
         level = max(self.needed()) if self.cross.restored_above == "initial" else self.needed()[0]
@@ -183,15 +191,15 @@ class Procedure:
         for coin in self.coins:
             if coin.u:
                 value = coin.u * self.P[coin.symbol]
-                result = whole(value - self.cross.conversion_cost * abs(value))
+                result = self.whole(value - self.cross.conversion_cost * abs(value))
                 self.pay("convert_collateral", None, coin.u, self.P[coin.symbol], result)
         self.coins = []
 
-    def pay(self, step: str, leg: Any, quantity: float, price: float, result: int) -> None:
+    def pay(self, step: str, leg: Any, quantity: float, price: float | None, result: int) -> None:
         self.W, self.changed = self.W + result, True
-        self.account.closed.append((step, leg, quantity, price, result / UNIT))
+        self.account.closed.append((step, leg, quantity, price, result / self.unit))
 
-    def part(self, step: str, leg: Leg, d: float, fill: float, result: int) -> None:
+    def part(self, step: str, leg: Leg, d: float, fill: float | None, result: int) -> None:
         self.pay(step, leg.id, d, fill, result)
         leg.q = 0.0 if d == leg.q else leg.q - d
 
@@ -208,7 +216,7 @@ class Procedure:
                             "self_trade", leg, d, fill, self.leg_result(leg, d, fill, self.cross.self_trade_fee)
                         )
 
-    def take(self, step: str, p: Position, share: float, used: int, price: float) -> None:
+    def take(self, step: str, p: Position, share: float, used: int, price: float | None) -> None:
         """Take over a share of a position for an equity used up."""
         spent, passed = 0, 0.0
         for leg in p.legs:
@@ -218,8 +226,11 @@ class Procedure:
             self.part(step, leg, d, price, self.leg_result(leg, d, self.P[p.symbol]) - (upto - spent))
             spent = upto
 
-    def price(self, p: Position, equity: float) -> float:
-        return self.P[p.symbol] - p.s * (equity / UNIT) / p.Q
+    def price(self, p: Position, equity: float) -> float | None:
+        X = p.symbol.X(self.P[p.symbol]) - p.r * (equity / self.unit) / p.Q
+        if p.symbol.inverse:
+            return 1 / X if X > 0 else None
+        return X
 
     def step_down_tiers(self, named: list[tuple[Symbol, float]]) -> None:
         for name in named:
@@ -237,7 +248,7 @@ class Procedure:
 
     def take_over(self, named: list[tuple[Symbol, float]]) -> None:
         group = self.open(named)
-        notional = [p.Q * self.P[p.symbol] for p in group]
+        notional = [p.notional(self.P[p.symbol]) for p in group]
         if self.cross.equity_shared_by == "maintenance":
             notional = [p.mm(self.P[p.symbol]) for p in group]
         equity = [self.equity(p) for p in group]
@@ -268,7 +279,8 @@ class Procedure:
 
     def note(self, step: str, restored: bool | None) -> None:
         money = (self.W, self.least(), *self.needed())
-        self.account.steps.append((step, *(amount / UNIT for amount in money), len(self.positions()), restored))
+        amounts = (None if amount is None else amount / self.unit for amount in money)
+        self.account.steps.append((step, *amounts, len(self.positions()), restored))
 
 
 def simulate(world: World) -> list[Account]:
@@ -307,9 +319,10 @@ def liquidate(test: Test, bar: int, P: Prices, triggered: list[Position]) -> boo
     steps = Procedure(test, bar, P, triggered)
     account.triggers.append(test.world.grid[bar])
     steps.run()
-    account.W, account.order_margin, account.coins = steps.W / UNIT, steps.order_margin / UNIT, steps.coins
+    account.W, account.order_margin = steps.W / steps.unit, steps.order_margin / steps.unit
+    account.coins = steps.coins
     if account.positions(bar):
         return False
     account.outcome, account.time = "liquidated", test.world.grid[bar]
-    account.left = steps.W + steps.order_margin + sum(whole(coin.u * P[coin.symbol]) for coin in steps.coins)
+    account.left = steps.W + steps.order_margin + sum(steps.whole(coin.u * P[coin.symbol]) for coin in steps.coins)
     return True

@@ -16,16 +16,12 @@ from typing import Any
 import polars as pl
 
 Row = dict[str, Any]
-UNIT = 1_000_000
+UNIT, COIN_UNIT = 1_000_000, 10_000_000_000
 MINUTE, HOUR = 60_000, 3_600_000
 
 
 def ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
-
-
-def whole(amount: float) -> int:
-    return round(amount * UNIT)
 
 
 def moved_back(time: int, others: list[int]) -> int:
@@ -42,6 +38,7 @@ class Symbol:
 
     def __init__(self, name: str, bars: list[Row], stamps: list[Row], contract: Any) -> None:
         self.name, self.contract = name, contract
+        self.inverse = contract.kind == "inverse"
         self.times = [ms(row["time"]) for row in bars]
         self.bars = bars
         steps = Counter(b - a for a, b in zip(self.times, self.times[1:], strict=False))
@@ -56,7 +53,11 @@ class Symbol:
         if time >= self.times[0] and bar < len(self.times):
             self.charged.append(bar)
             self.effective.append(time)
-            self.sums.append(self.sums[-1] + rate * self.bars[bar]["open"])
+            opening = self.bars[bar]["open"]
+            self.sums.append(self.sums[-1] + (rate / opening if self.inverse else rate * opening))
+
+    def X(self, P: float) -> float:
+        return 1 / P if self.inverse else P
 
     def last(self, time: int) -> int:
         """Return the last bar that opens at or before a time."""
@@ -90,13 +91,18 @@ class Leg:
     end: int | None  #: grid bar of the exit
     entered: int
     left: int | None  #: exit time
-    leverage: float
+    leverage: float | None
     F_e: float = 0.0
+
+    @property
+    def r(self) -> float:
+        return -self.s if self.symbol.inverse else self.s
 
     def result(self) -> float:
         bar = self.symbol.bars[bisect_left(self.symbol.times, self.left)]
         F_x = self.symbol.F_at(self.left)
-        return (self.s * self.q) * (bar["open"] - self.E) - (self.s * self.q) * (F_x - self.F_e)
+        moved = self.symbol.X(bar["open"]) - self.symbol.X(self.E)
+        return (self.r * self.q) * moved - (self.s * self.q) * (F_x - self.F_e)
 
 
 @dataclass
@@ -121,11 +127,11 @@ class Coin:
 class Position:
     """The legs of one symbol and side that are held."""
 
-    def __init__(self, legs: list[Leg]) -> None:
-        self.legs, self.symbol, self.s = legs, legs[0].symbol, legs[0].s
+    def __init__(self, legs: list[Leg], W: float) -> None:
+        self.legs, self.symbol, self.s, self.r = legs, legs[0].symbol, legs[0].s, legs[0].r
         self.Q, self.cost, self.anchor = 0.0, 0.0, 0.0
         for leg in legs:
-            self.Q, self.cost = self.Q + leg.q, self.cost + leg.q * leg.E
+            self.Q, self.cost = self.Q + leg.q, self.cost + leg.q * self.symbol.X(leg.E)
             self.anchor = self.anchor + leg.q * leg.F_e
         contract = self.symbol.contract
         entered = legs[0].entered
@@ -134,6 +140,17 @@ class Position:
         self.constant = self.face or contract.basis == "entry"
         self.size = self.Q if self.face else self.cost
         self.f = contract.closing_fee_rate if contract.closing_fee == "at_mark" else 0.0
+        self.c = self.reserved(W) if contract.closing_fee == "at_bankruptcy" else 0.0
+
+    def reserved(self, W: float) -> float:
+        """Return the closing fee reserved at the bankruptcy price of the position's margin."""
+        contract, leverage = self.symbol.contract, self.legs[0].leverage
+        if leverage is None and not self.symbol.inverse:
+            return 0.0
+        included = leverage is None and contract.margin_includes_closing_fee
+        M = W if leverage is None else self.size / leverage
+        X_v = (self.r * self.cost - M) / (self.Q * (self.r - (contract.closing_fee_rate if included else 0.0)))
+        return contract.closing_fee_rate * (self.Q if self.face else self.Q * X_v) if X_v > 0 else 0.0
 
     def tier_of(self, size: float) -> int:
         find = bisect_left if self.table.boundary == "lower" else bisect_right
@@ -153,27 +170,30 @@ class Position:
     def needs(self) -> list[tuple[float, float]]:
         """Return (m_k, n_k)."""
         if not self.constant:
-            return [((r + self.f) * self.Q, -a) for r, a in self.rates()]
-        base = max(r * self.size - a for r, a in self.rates())
+            return [((r + self.f) * self.Q, -a + self.c) for r, a in self.rates()]
+        base = max(r * self.size - a for r, a in self.rates()) + self.c
         return [(0.0, base + self.f * self.Q)] if self.face else [(self.f * self.Q, base)]
 
     def mm(self, P: float) -> float:
-        return max(m * P + n for m, n in self.needs())
+        return max(m * self.symbol.X(P) + n for m, n in self.needs())
 
     def g(self, P: float, counts: bool) -> float:
-        s, Q = self.s, self.Q
+        r, Q, X = self.r, self.Q, self.symbol.X(P)
         if counts:
-            return min((s * Q - m) * P + -n for m, n in self.needs())
-        rows = [piece for m, n in self.needs() for piece in ((s * Q - m, -n - s * self.cost), (-m, -n))]
-        return min(c * P + d for c, d in rows)
+            return min((r * Q - m) * X + -n for m, n in self.needs())
+        rows = [piece for m, n in self.needs() for piece in ((r * Q - m, -n - r * self.cost), (-m, -n))]
+        return min(c * X + d for c, d in rows)
+
+    def notional(self, P: float) -> float:
+        return self.Q * self.symbol.X(P)
 
     def stepped_by(self, P: float) -> float:
         """Return the size that decides the tier a position is stepped down from."""
         follows = self.table.model == "marginal" and not self.constant
-        return self.Q * P if follows else self.entry_size()
+        return self.notional(P) if follows else self.entry_size()
 
     def initial(self, P: float) -> float:
-        return (self.size if self.constant else self.Q * P) / self.legs[0].leverage
+        return (self.size if self.constant else self.notional(P)) / self.legs[0].leverage
 
 
 @dataclass
@@ -197,7 +217,7 @@ class Account:
         for leg in self.legs:
             if leg.start <= bar and (leg.end is None or bar < leg.end) and leg.q > 0:
                 groups.setdefault((leg.symbol, leg.s), []).append(leg)
-        return [Position(legs) for legs in groups.values()]
+        return [Position(legs, self.W) for legs in groups.values()]
 
 
 class World:
@@ -222,6 +242,7 @@ class World:
         self.grid = list(range(first, last + 1, interval))
         self.order = {own: number for number, own in enumerate(self.symbols.values())}
         self.cross, self.convention, self.gap_limit = cross, convention, gap_limit
+        self.unit = COIN_UNIT if any(own.inverse for own in self.symbols.values()) else UNIT
         self.strict = venue.contract(names[0]).trigger == "<"
         self.haircuts: dict[str, list[tuple[float, float]]] = {}
         for row in frames["haircuts"].to_dicts():
@@ -251,5 +272,5 @@ class World:
         end = None if found is None or found == len(own.times) else self.grid.index(own.times[found])
         return Leg(
             row["leg_id"], own, 1.0 if row["side"] == "long" else -1.0, row["quantity"], row["entry_price"],
-            bisect_left(self.grid, entered), end, entered, left, row["leverage"], own.F_at(entered),
+            bisect_left(self.grid, entered), end, entered, left, row.get("leverage"), own.F_at(entered),
         )  # fmt: skip

@@ -77,11 +77,21 @@ def account_kinds() -> Iterator[tuple[str, str, dict[str, Any]]]:
         changed("transfers", account_id=9, row=0),
     )
     yield (
-        "an inverse contract in an account",
-        SWEEP,
+        "collateral in the symbol of an inverse contract",
+        f"{SWEEP} --collateral collateral.parquet",
         {"venue.toml": ('basis = "mark"', 'kind = "inverse"\nbasis = "mark"')},
     )
     yield "a fee reserved at bankruptcy in an account", SWEEP, {"venue.toml": ('"at_mark"', '"at_bankruptcy"')}
+    yield (
+        "a reserved fee in an account of several positions",
+        SWEEP,
+        {
+            "venue.toml": (
+                'closing_fee = { value = "at_mark"',
+                'kind = "inverse"\nclosing_fee = { value = "at_bankruptcy"',
+            )
+        },
+    )
 
 
 def changed(name: str, row: int = 1, **cells: Any) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 from accounts_procedure_simulator import simulate
-from accounts_simulator import UNIT, Account, World, ms
+from accounts_simulator import Account, World, ms
 from random_accounts import Case, random_case
+from random_coin_accounts import random_coin_case
 
 from backtest import Accounts, Market, liquidate_accounts
 from backtest.engine.accounts.liquidate import Liquidations
@@ -20,9 +23,7 @@ from backtest.rules.cross import Cross
 MARKETS = int(os.environ.get("BACKTEST_DOCUMENT_MARKETS", "40"))
 BATCHES = 4
 A_MARKET = 12
-#: Rounding of sums in another order, in whole units.
-NEAR = 20 / UNIT
-#: Equity nearer to its margin than this many units may be on either side of it.
+#: Rounding of sums in another order, in whole units; equity nearer than this to its margin is a tie.
 TIE = 20
 
 Rng = np.random.Generator
@@ -57,18 +58,30 @@ def liquidated(case: Case, cross: Cross) -> Liquidations:
 
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_liquidate_accounts__does_what_the_page_says(batch: int) -> None:
+    compare([41, batch], lambda rng: random_case(rng, A_MARKET))
+
+
+@pytest.mark.parametrize("leverages", [True, False])
+def test_liquidation_of_coin_accounts__does_what_the_page_says(leverages: bool) -> None:
+    compare([42, leverages], lambda rng: random_coin_case(rng, A_MARKET, leverages=leverages))
+
+
+def compare(seed: list[int], case_of: Callable[[Rng], Case]) -> None:
+    """Fail where the simulator and the product differ in any of some random markets."""
     triggered, ties, differing = 0, 0, []
     for number in range(-(-MARKETS // BATCHES)):
-        rng = np.random.default_rng([41, batch, number])
-        case = random_case(rng, A_MARKET)
+        rng = np.random.default_rng([*seed, number])
+        case = case_of(rng)
         cross = random_cross(rng, case.options)
+        if "leverage" not in case.frames["legs"].columns:
+            cross = dataclasses.replace(cross, restored_above="maintenance")
         world = World(
             case.frames, case.bars, case.funding, case.venue, cross, case.options["convention"],
             case.options["gap_limit_ms"],
         )  # fmt: skip
         found = liquidated(case, cross)
         for account in simulate(world):
-            lines = differences(f"[41, {batch}, {number}] {cross}", account, found)
+            lines = differences(f"{[*seed, number]} {cross}", account, found, world.unit)
             is_tie = bool(lines) and account.narrowest <= TIE
             differing += [] if is_tie else lines
             ties += is_tie
@@ -78,7 +91,7 @@ def test_liquidate_accounts__does_what_the_page_says(batch: int) -> None:
     assert triggered > MARKETS / BATCHES
 
 
-def differences(title: str, account: Account, found: Liquidations) -> list[str]:
+def differences(title: str, account: Account, found: Liquidations, unit: int) -> list[str]:
     """Return what differs between the simulator and the product."""
     number = account.row["account_id"]
     own = pl.col("account_id") == number
@@ -89,8 +102,8 @@ def differences(title: str, account: Account, found: Liquidations) -> list[str]:
         "outcome_time": (account.time, row["outcome_time"] and ms(row["outcome_time"])),
         "triggers": (len(account.triggers), row["triggers"]),
         "first_trigger": (next(iter(account.triggers), None), row["first_trigger"] and ms(row["first_trigger"])),
-        "remainder": (None if left is None else max(left, 0) / UNIT, row["remainder"]),
-        "shortfall": (None if left is None else max(-left, 0) / UNIT, row["shortfall"]),
+        "remainder": (None if left is None else max(left, 0) / unit, row["remainder"]),
+        "shortfall": (None if left is None else max(-left, 0) / unit, row["shortfall"]),
     }
     steps = found.steps.filter(own).select(
         "step", "wallet", "equity", "maintenance_margin", "initial_margin", "positions", "restored"
@@ -103,14 +116,14 @@ def differences(title: str, account: Account, found: Liquidations) -> list[str]:
     return [
         f"{title}, account {number}, {name}: page {page}, product {product}"
         for name, (page, product) in pairs.items()
-        if not alike(page, product)
+        if not alike(page, product, TIE / unit)
     ]
 
 
-def alike(one: object, other: object) -> bool:
+def alike(one: object, other: object, near: float) -> bool:
     """Whether values are equal, numbers but for rounding."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(alike(a, b) for a, b in zip(one, other, strict=True))
+        return len(one) == len(other) and all(alike(a, b, near) for a, b in zip(one, other, strict=True))
     if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= NEAR + 1e-9 * abs(one)
+        return abs(one - other) <= near + 1e-9 * abs(one)
     return one == other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -153,6 +154,9 @@ def test_pairs__hedged_in_one_coin_survive_in_cross_margin_and_lose_a_leg_in_iso
     assert (apart.positions.group_by("pair").agg(pl.col("symbol").n_unique())["symbol"] == 2).all()
     row = hedges.liquidated(apart, market, rules).row(0, named=True)
     assert row["least"] <= row["common"] <= row["most"] <= 1.0
+    in_coin = replace(rules, default=replace(rules.default, kind="inverse"))
+    with pytest.raises(ArgumentError, match="sizes of pairs are those of linear contracts"):
+        hedges.liquidated(apart, market, in_coin)
     late = {"start": START + 60 * MINUTE, "end": START + 61 * MINUTE, "until": START + 62 * MINUTE}
     with pytest.raises(ArgumentError, match="pairs need two symbols with bars"):
         hedges.pairs(market, **late, count=3, leverage=8.0, rng=rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,26 @@ def test_cross__equals_an_account_of_hand_made_legs() -> None:
         assert found.counts["first_account_liquidation"][0] == (
             own.accounts["outcome_time"][0] if own.accounts["liquidated"][0] else None
         )
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_cross__of_inverse_contracts_is_counted_in_the_coin(sequential: bool) -> None:
+    contract = replace(FLAT.contracts["BTCUSDT"], kind="inverse", settlement="BTC")
+    venue = replace(FLAT, contracts={"BTCUSDT": contract})
+    given = log(("long", 8_000.0, 1, 40_000.0, 4, 38_000.0), ("short", 4_000.0, 3, 39_000.0, 9, 40_000.0))
+    found = trades.check(
+        given, FALL, venues=[venue], leverages=[10], wallet=0.5, fees=0.001, sequential=sequential
+    )
+    earned = [8_000 * (1 / 40_000 - 1 / 38_000), 4_000 * (1 / 40_000 - 1 / 39_000)]
+    paid = [0.001 * 8_000 * (1 / 40_000 + 1 / 38_000), 0.001 * 4_000 * (1 / 40_000 + 1 / 39_000)]
+    results = [a - b for a, b in zip(earned, paid, strict=True)]
+    assert found.rows["cross_outcome"].to_list() == ["exited", "exited"]
+    assert found.rows["cross_realised_pnl"].to_list() == pytest.approx(results)
+    assert found.counts["end_wallet"][0] == pytest.approx(0.5 + sum(results))
+    assert f"the wallet would hold {0.5 + sum(results):.4f}." in found.sentence
+    # 0.008 + 8,000 (1 / 40,000 - y) = 0.005 x 8,000 y at 38,653.85
+    poor = trades.check(given, FALL, venues=[venue], leverages=[50], wallet=0.008, sequential=sequential)
+    assert poor.rows["cross_outcome"][0] == "liquidated"
 
 
 def test_cross__the_wallet_at_the_end_is_what_the_list_earned() -> None:

@@ -8,14 +8,14 @@ from itertools import accumulate, pairwise
 QUOTE_UNIT, COIN_UNIT = 1e6, 1e10
 
 
-def units(amount: float) -> int:
-    """Return an amount of quote in whole units."""
-    return round(amount * QUOTE_UNIT)
+def units(amount: float, unit: float) -> int:
+    """Return an amount of settlement currency in whole units, ``unit`` of them to one."""
+    return round(amount * unit)
 
 
-def currency(amount: int) -> float:
-    """Return whole units in quote."""
-    return amount / QUOTE_UNIT
+def currency(amount: int, unit: float) -> float:
+    """Return whole units in settlement currency."""
+    return amount / unit
 
 
 def split(amount: int, weights: list[float]) -> list[int]:

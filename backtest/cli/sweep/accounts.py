@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from backtest.amounts import price
 from backtest.book import Accounts
 from backtest.cli.common import assumptions, summary_file
 from backtest.cli.common.changed_rules import read_venue
@@ -166,7 +167,7 @@ def procedure(followed: Liquidations | None) -> list[tuple[str, str]]:
     short = followed.accounts.filter(pl.col("shortfall") > 0)
     sentence = (
         f"{triggered:,} accounts triggered; {closed:,} of them fully closed, {short.height:,} with a shortfall, "
-        f"{short['shortfall'].sum():,.2f} in all; the others restored"
+        f"{price(float(short['shortfall'].sum()))} in all; the others restored"
     )
     return [("procedure", sentence)]
 

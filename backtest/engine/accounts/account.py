@@ -1,6 +1,7 @@
 """One account at one set of prices: positions, equity under a profit rule, required margins.
 
-Money is counted in whole units, as a replay counts it: what is used up leaves exactly nothing.
+Money is counted in whole units, as a replay counts it: what is used up leaves exactly nothing. Prices are the
+values of the sweep's grid: a position of an inverse contract is a linear one of the other side in 1 / price.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backtest.engine.money import units
-from backtest.kernel.accounts.terms import size_of
+from backtest.engine.money import currency, units
+from backtest.kernel.accounts.terms import reserved_fee, size_of
 from backtest.kernel.arrays import Rules
 from backtest.kernel.margin import formula, tiers
 
@@ -24,9 +25,9 @@ class Part:
 
     row: int  #: of the legs
     symbol: int
-    side: float
+    side: float  #: of an inverse contract the other one
     quantity: float
-    entry_price: float
+    entry_price: float  #: 1 / price of an inverse contract
     entry_funding: float
     leverage: float  #: selected; NaN where none was given
     group: int  #: rules by the entry
@@ -64,9 +65,20 @@ class Standing:
     wallet: int
     parts: list[Part]
     coins: list[Coin]
-    price: dict[int, float]
-    funding: dict[int, float]
+    mark: dict[int, float]
+    price: dict[int, float]  #: the mark prices, 1 / price of an inverse contract
+    funding: dict[int, float]  #: sums, -F of an inverse contract
     profit: str
+    unit: float  #: whole units to one of settlement currency
+    inverse: frozenset[int]  #: symbols of inverse contracts
+
+    def units(self, amount: float) -> int:
+        """Return an amount in whole units."""
+        return units(amount, self.unit)
+
+    def currency(self, amount: int) -> float:
+        """Return whole units in settlement currency."""
+        return currency(amount, self.unit)
 
     def positions(self) -> dict[Key, list[Part]]:
         """Return the remaining positions by symbol and side."""
@@ -91,9 +103,9 @@ class Standing:
     def look(self) -> Looked:
         """Return equity and margins as the profit rule counts them."""
         positions = self.positions()
-        needed = sum(units(self.maintenance_margin(key)) for key in positions)
+        needed = sum(self.units(self.maintenance_margin(key)) for key in positions)
         initial = [self.initial_margin(key) for key in positions]
-        known = None if np.isnan(initial).any() else sum(units(margin) for margin in initial)
+        known = None if np.isnan(initial).any() else sum(self.units(margin) for margin in initial)
         return Looked(min(self.equities().values(), default=self._base()), needed, known)
 
     def maintenance_margin(self, key: Key) -> float:
@@ -105,7 +117,7 @@ class Standing:
             base = tiers.constant_requirement(rules, group, first, last, size, leverage)
         kept: float = formula.maintenance_margin(
             rules.kind[group], quantity, self.price[key[0]], rules.rate, rules.amount, first, last,
-            rules.constant[group], base, 0.0, rules.fee[group],
+            rules.constant[group], base, self._reserved(parts), rules.fee[group],
         )  # fmt: skip
         return kept
 
@@ -122,23 +134,29 @@ class Standing:
         """Return the result of closing a quantity of a leg at a price, after funding and a fee on the notional."""
         amount = part.side * quantity
         paid = amount * (self.funding[part.symbol] - part.entry_funding)
-        return units(amount * (price - part.entry_price) - paid - fee * quantity * price)
+        return self.units(amount * (price - part.entry_price) - paid - fee * quantity * price)
+
+    def _reserved(self, parts: list[Part]) -> float:
+        """Return the closing fee that a position reserves at the bankruptcy price of its margin."""
+        first, cost = parts[0], cost_of(parts)
+        leverage = first.leverage if np.isfinite(first.leverage) else 0.0
+        wallet = self.currency(self.wallet)
+        return float(reserved_fee(self.rules, first.group, first.side, quantity_of(parts), cost, leverage, wallet))
 
     def _base(self) -> int:
         """Return wallet and collateral, as margin."""
-        return self.wallet + sum(units(coin.worth(self.price[coin.symbol])) for coin in self.coins)
+        return self.wallet + sum(self.units(coin.worth(self.price[coin.symbol])) for coin in self.coins)
 
     def _counted(self, key: Key) -> tuple[int, int]:
         """Return a position's result in full, and with its price profit left out."""
         parts, price = self.positions()[key], self.price[key[0]]
         moved = sum(part.side * part.quantity * (price - part.entry_price) for part in parts)
         full = self.result(key)
-        return full, full - max(0, units(moved))
+        return full, full - max(0, self.units(moved))
 
     def _size(self, parts: list[Part]) -> float:
         """Return a size in settlement currency, as tiers count it."""
-        cost = sum(part.quantity * part.entry_price for part in parts)
-        return float(size_of(self.rules, parts[0].group, quantity_of(parts), cost))
+        return float(size_of(self.rules, parts[0].group, quantity_of(parts), cost_of(parts)))
 
     def table_size(self, parts: list[Part]) -> float:
         """Return a size in the unit of its table; where tiers are marginal, the mark notional decides."""
@@ -154,3 +172,8 @@ class Standing:
 def quantity_of(parts: list[Part]) -> float:
     """Return the quantity of legs together."""
     return sum(part.quantity for part in parts)
+
+
+def cost_of(parts: list[Part]) -> float:
+    """Return the entry notional of legs together."""
+    return sum(part.quantity * part.entry_price for part in parts)

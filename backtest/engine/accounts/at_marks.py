@@ -10,7 +10,7 @@ import polars as pl
 
 from backtest.amounts import plain
 from backtest.book.accounts import Accounts
-from backtest.engine.accounts.contracts import refuse_reserved_fee, require_alike
+from backtest.engine.accounts.contracts import reserving
 from backtest.engine.accounts.price_terms import (
     Lines,
     Positions,
@@ -19,15 +19,15 @@ from backtest.engine.accounts.price_terms import (
     positions_of,
     requirements,
     rows_of,
+    sizes,
 )
 from backtest.engine.price_checks import check_traded
-from backtest.errors import ArgumentError, DataError, RulesError
+from backtest.errors import ArgumentError, DataError
 from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, groups_of, rulebook
 from backtest.rules.timeline import Tiers, by_symbol, not_in_force, of_symbols
-from backtest.rules.venue import Venue
 from backtest.schemas.validation import offence
 
 
@@ -101,7 +101,7 @@ def at_marks(
     if "order_margin" in accounts.accounts.columns:
         held_back = accounts.accounts["order_margin"].to_numpy()
     needs = requirements(held, rules.rules)
-    reserved = _reserved(held, rules, wallet - held_back, coin_account)
+    reserved = _reserved(held, rules, wallet - held_back)
     return AtMarks(
         symbols,
         rules,
@@ -117,21 +117,16 @@ def at_marks(
     )
 
 
-def _reserved(held: Positions, rules: Rulebook, wallet: Floats, coin_account: Integers) -> Floats:
-    """Return the fee that each position reserves at bankruptcy: inverse and alone, its margin is the wallet."""
-    alone = np.bincount(held.account, minlength=wallet.size) == 1
-    alone[coin_account] = False
-    fee = np.where(held.inverse, rules.rules.reserved_fee[held.group], 0.0)
-    if (fee[~alone[held.account]] > 0).any():
-        names = [group.contract.symbol for group in rules.groups if group.contract.kind == "inverse"]
-        raise RulesError(
-            f"contracts.{names[0]}.closing_fee: the fee reserved at bankruptcy is known for an account of one "
-            "position alone (change it: venue.with_(closing_fee='none', closing_fee_rate=0, "
-            "margin_includes_closing_fee=False))"
-        )
-    included = held.side * rules.rules.included_fee[held.group]
-    bankrupt = np.maximum((held.cost + held.side * wallet[held.account]) / (1 + included), 0.0)
-    reserved: Floats = fee * bankrupt
+def _reserved(held: Positions, rules: Rulebook, wallet: Floats) -> Floats:
+    """Return the closing fee that each position reserves at the bankruptcy price of its margin."""
+    group, rising, given = held.group, held.rising, held.leverage > 0
+    size = sizes(held, rules.rules)
+    margin = np.where(given, size / np.where(given, held.leverage, 1.0), wallet[held.account])
+    included = np.where(given, 0.0, rules.rules.included_fee[group])
+    bankrupt = (rising * held.cost - margin) / (held.quantity * (rising - included))  # x
+    face = rules.rules.kind[group] == ContractKind.FACE_VALUE
+    notional = np.where(face, held.quantity, held.quantity * bankrupt)
+    reserved: Floats = np.where(bankrupt > 0, rules.rules.reserved_fee[group] * notional, 0.0)
     return reserved
 
 
@@ -171,7 +166,7 @@ def _marks(
 
 def _rules(accounts: Accounts, contracts: list[Contract], tiers: Tiers) -> Rulebook:
     times = accounts.legs["entry_time"].to_physical().to_numpy()
-    return rulebook(
+    rules = rulebook(
         contracts,
         returned=False,
         pro_rata=False,
@@ -180,6 +175,7 @@ def _rules(accounts: Accounts, contracts: list[Contract], tiers: Tiers) -> Ruleb
         last_time=[int(times.max()) + 1] * len(contracts),
         leverages={},
     )
+    return reserving(rules, accounts)
 
 
 def _groups(rules: Rulebook, symbol: Integers, legs: pl.DataFrame) -> Integers:
@@ -209,21 +205,6 @@ def require_standing(accounts: Accounts) -> None:
         )
     if not accounts.transfers.is_empty():
         raise DataError("transfers are for sweeps: give each wallet as it is now")
-
-
-def check_contracts(contracts: list[Contract], accounts: Accounts, venue: Venue) -> bool:
-    """Refuse contracts an account cannot hold together; return whether they trigger below the requirement."""
-    coins = set(accounts.coins)
-    for contract in contracts:
-        included = contract.margin_includes_closing_fee or contract.kind == "inverse"
-        if contract.closing_fee == "at_bankruptcy" and not included:
-            refuse_reserved_fee(contract)
-        if contract.kind == "inverse" and contract.symbol in coins:
-            raise RulesError(
-                f"contracts.{contract.symbol}: collateral is valued in the settlement currency, and this price is "
-                "not: hold it under an index's symbol"
-            )
-    return require_alike(contracts, venue)
 
 
 def _codes(symbols: pl.Series, known: tuple[str, ...]) -> Integers:

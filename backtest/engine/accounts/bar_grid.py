@@ -1,7 +1,11 @@
-"""Symbols of a market on one grid of bars, as the arrays the account kernels take."""
+"""Symbols of a market on one grid of bars, as the arrays the account kernels take.
+
+The grid's values are mark prices; of inverse contracts 1 / price, with funding sums of the other sign.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from backtest.errors import DataError
-from backtest.kernel.accounts.search import LEAF, NODE, Grid
+from backtest.kernel.accounts.search import CLOSE, FUNDING, HIGH, LEAF, LOW, NODE, Grid
 from backtest.kernel.arrays import Funding
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.market.market import Market
@@ -26,13 +30,23 @@ class GridBars:
     times: Integers  #: (bars,) ms
     own: tuple[Integers, ...]  #: grid bar of each of a symbol's bars
     arrays: Grid
+    marks: dict[int, Floats]  #: (bars, 3) low, high and close, of each symbol whose values are not these prices
+
+    def price_of(self, symbol: Integers, bar: Integers, value: Floats) -> Floats:
+        """Return the mark prices that values of symbols in bars were taken at, (n,); NaN where the value is."""
+        found = np.array(value)
+        for number, marks in self.marks.items():
+            rows = np.flatnonzero((symbol == number) & np.isfinite(value))
+            prices = marks[bar[rows]]
+            found[rows] = prices[np.arange(rows.size), np.argmax(1 / prices == value[rows, None], axis=1)]
+        return found
 
 
-def grid_of(market: Market, funding: Funding, whole: Market) -> GridBars:
+def grid_of(market: Market, funding: Funding, whole: Market, inverse: Sequence[bool]) -> GridBars:
     """Return every symbol of a market on one grid; missing bars are flat ones at the last close.
 
     ``whole`` is the market the symbols were taken from, whose bars span the grid: what becomes of an account
-    must not depend on what others hold.
+    must not depend on what others hold. ``inverse``: whether the contract of each symbol is.
 
     Raises
     ------
@@ -43,6 +57,9 @@ def grid_of(market: Market, funding: Funding, whole: Market) -> GridBars:
     rows = [slice(a, b) for a, b in zip(market.firsts[:-1], market.firsts[1:], strict=True)]
     own = tuple((market.times[part] - times[0]) // interval for part in rows)
     leaves = [_leaf(market, funding, symbol, own[symbol], times.size) for symbol in range(len(own))]
+    marks = {number: readonly(leaves[number][:, :FUNDING].copy()) for number in np.flatnonzero(inverse).tolist()}
+    for number in marks:
+        leaves[number] = _reciprocal(leaves[number])
     stale = [_stale_runs(bars, times.size, interval, market.gap_limit) for bars in own]
     factor = _factor([leaf[:, 2] for leaf in leaves])
     levels = [_blocks(leaves, factor, 1 << shift) for shift in SHIFTS if shift == 0 or 1 << shift <= times.size]
@@ -57,13 +74,13 @@ def grid_of(market: Market, funding: Funding, whole: Market) -> GridBars:
         node=readonly(np.concatenate(nodes).reshape(-1)),
         factor_first=readonly(np.cumsum([0, *counts[:-1]])),
         factor=readonly(np.concatenate(factors).reshape(-1)),
-        largest_price=readonly(np.array([leaf[:, 1].max() for leaf in leaves])),
+        largest_price=readonly(np.array([leaf[:, :CLOSE].max() for leaf in leaves])),
         largest_funding=readonly(np.array([np.abs(leaf[:, 3]).max() for leaf in leaves])),
         stale_first=readonly(np.cumsum([0, *(start.size for start, _ in stale)])),
         stale_start=readonly(np.concatenate([start for start, _ in stale])),
         stale_stop=readonly(np.concatenate([stop for _, stop in stale])),
     )
-    return GridBars(readonly(times), own, arrays)
+    return GridBars(readonly(times), own, arrays, marks)
 
 
 def _openings(market: Market) -> tuple[Integers, int]:
@@ -99,6 +116,11 @@ def _leaf(market: Market, funding: Funding, symbol: int, own: Integers, bars: in
     return leaf
 
 
+def _reciprocal(leaf: Floats) -> Floats:
+    """Return the values of an inverse contract's bars, (bars, 4): 1 / price, and -F."""
+    return np.concatenate([1 / leaf[:, :FUNDING], -leaf[:, FUNDING:]], axis=1)
+
+
 def _stale_runs(own: Integers, bars: int, interval: int, limit: timedelta | None) -> tuple[Integers, Integers]:
     """Return from which to which bar more of a symbol is missing than the limit allows."""
     if limit is None:
@@ -122,7 +144,7 @@ def _blocks(leaves: list[Floats], factor: Floats, size: int) -> tuple[Any, Any]:
     starts = np.arange(0, factor.size, size)
     nodes = []
     for leaf in leaves:
-        low, high = leaf[:, 0], leaf[:, 1]
+        low, high = np.minimum(leaf[:, LOW], leaf[:, HIGH]), np.maximum(leaf[:, LOW], leaf[:, HIGH])
         parts = (low, high, leaf[:, 3], leaf[:, 3], low / factor, high / factor)
         nodes.append(
             np.stack(

@@ -8,7 +8,8 @@ import numpy as np
 
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.account_view import AccountPrices, Solved, frames_of
-from backtest.engine.accounts.at_marks import AtMarks, at_marks, check_contracts, require_standing
+from backtest.engine.accounts.at_marks import AtMarks, at_marks, require_standing
+from backtest.engine.accounts.contracts import check_contracts
 from backtest.engine.accounts.nearest_roots import Curves, nearest
 from backtest.engine.accounts.price_terms import Lines, results, slices
 from backtest.errors import ArgumentError
@@ -68,9 +69,9 @@ def account_prices(
     ArgumentError
         For unknown choices, prices that are missing or not above zero.
     DataError
-        For legs that exit, transfers, positions beyond their tiers.
+        For legs that exit, transfers, positions beyond their tiers, leverages missing where they are needed.
     RulesError
-        For contracts that an account cannot hold together, fees reserved at bankruptcy.
+        For contracts that an account cannot hold together.
     TiersError
         For legs entered when no table was in force.
 

@@ -77,9 +77,12 @@ def _legs(prepared: Prepared, ends: Ends) -> pl.DataFrame:
     outcome = np.where(never, NOTHING, np.where(exited, OutcomeCode.EXITED, ended))
     liquidated = outcome == OutcomeCode.LIQUIDATED
     bar = np.where(exited, end, np.where(never | (outcome == OutcomeCode.OPEN), -1, last))
-    price = np.where(exited, arrays.exit_price[place], np.where(liquidated, ends.fill_price[place], np.nan))
+    symbol = arrays.symbol[place]
+    value = np.where(exited, arrays.exit_price[place], np.where(liquidated, ends.fill_price[place], np.nan))
+    mark = bars.price_of(symbol, last, np.where(liquidated, value, np.nan))
+    price = np.where(exited, held.exit_mark[place], mark)
     tested = np.where(liquidated, last, last - 1)
-    sums = np.where(tested >= start, _funding(bars, arrays.symbol[place], tested), arrays.entry_funding[place])
+    sums = np.where(tested >= start, _funding(bars, symbol, tested), arrays.entry_funding[place])
     sums = np.where(exited, arrays.exit_funding[place], sums)
     signed = (1.0 - 2.0 * arrays.kind[place]) * arrays.quantity[place]
     paid = np.where(never, np.nan, signed * (sums - arrays.entry_funding[place]))
@@ -89,7 +92,7 @@ def _legs(prepared: Prepared, ends: Ends) -> pl.DataFrame:
         triggered=pl.Series(liquidated & ends.triggered[place]),
         fill_price=columns.numbers(price),
         funding_paid=columns.numbers(paid),
-        realised_pnl=columns.numbers(signed * (price - arrays.entry_price[place]) - paid),
+        realised_pnl=columns.numbers(signed * (value - arrays.entry_price[place]) - paid),
         entry_notional=entry_notional(contracts),
         contract_kind=contract_kind(contracts),
         **tiers_of(prepared.rules, arrays.group[place]),

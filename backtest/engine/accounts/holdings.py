@@ -11,7 +11,7 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.bar_grid import GridBars
 from backtest.errors import DataError
-from backtest.kernel.accounts.terms import COIN, Holdings
+from backtest.kernel.accounts.terms import COIN, SHORT, Holdings
 from backtest.kernel.arrays import Funding
 from backtest.kernel.choices import KeyedBy
 from backtest.kernel.types import Floats, Integers, readonly
@@ -30,6 +30,7 @@ class Held:
     account: Integers  #: (rows,) row of the account
     leg: Integers  #: (rows,) row of the leg, -1 for collateral
     coin: Integers  #: (rows,) row of the collateral, -1 for legs
+    exit_mark: Floats  #: (rows,) mark price at which a leg exits
 
     @property
     def leg_groups(self) -> Integers:
@@ -47,7 +48,9 @@ class Exits:
 
 
 def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, rules: Rulebook) -> Held:
-    """Return the holdings of accounts, by account, symbol and side.
+    """Return the holdings of accounts, by account, symbol and side, longs first.
+
+    Legs of inverse contracts are linear ones of the other side in 1 / price, as their bars are.
 
     Raises
     ------
@@ -72,8 +75,17 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
     _refuse(coins, "collateral", "a symbol must have a bar when the first leg is opened", early, ())
     account = np.concatenate([owner, coin_owner])
     side = legs["side"].to_physical().to_numpy().astype(np.int64)
-    kind = np.concatenate([side, np.full(coins.height, COIN)])
-    order = np.lexsort((kind, np.concatenate([symbol, coin_symbol]), account))
+    order = np.lexsort(
+        (np.append(side, np.full(coins.height, COIN)), np.concatenate([symbol, coin_symbol]), account)
+    )
+    inverse = np.isin(symbol, list(bars.marks))
+    kind = np.concatenate([np.where(inverse, SHORT - side, side), np.full(coins.height, COIN)])
+
+    def valued(prices: Floats) -> Floats:
+        return np.divide(1.0, prices, out=prices.copy(), where=inverse & (prices > 0))
+
+    def charged(sums: Floats) -> Floats:
+        return np.where(inverse, -sums, sums)
 
     def arranged(values: Any, of_coins: float) -> Any:
         return readonly(np.concatenate([values, np.full(coins.height, of_coins, values.dtype)])[order])
@@ -90,10 +102,10 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
         start=arranged(start, 0),
         end=arranged(exits.bar, bars.times.size),
         quantity=readonly(quantity[order]),
-        entry_price=arranged(legs["entry_price"].to_numpy(), 0.0),
-        entry_funding=arranged(_funding_at(funding, symbol, entry_time), 0.0),
-        exit_price=arranged(exits.price, 0.0),
-        exit_funding=arranged(exits.funding, 0.0),
+        entry_price=arranged(valued(legs["entry_price"].to_numpy()), 0.0),
+        entry_funding=arranged(charged(_funding_at(funding, symbol, entry_time)), 0.0),
+        exit_price=arranged(valued(exits.price), 0.0),
+        exit_funding=arranged(charged(exits.funding), 0.0),
         group=arranged(group, 0),
         leverage=arranged(leverage, 1.0),
         transfer_first=transfer_first,
@@ -105,7 +117,8 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
     )
     leg = arranged(np.arange(legs.height), -1)
     coin = np.concatenate([np.full(legs.height, -1), np.arange(coins.height)])[order]
-    return Held(arrays, readonly(account[order]), leg.astype(np.int64), readonly(coin))
+    exit_mark = arranged(exits.price, 0.0)
+    return Held(arrays, readonly(account[order]), leg.astype(np.int64), readonly(coin), exit_mark)
 
 
 def _wallets(accounts: Accounts) -> Floats:
@@ -168,12 +181,12 @@ def _groups(rules: Rulebook, symbol: Integers, entry_time: Integers, legs: pl.Da
 
 
 def _leverages(legs: pl.DataFrame, rules: Rulebook, group: Integers) -> Floats:
-    """Return selected leverages, which legs must have where a rate is keyed by them."""
+    """Return selected leverages, which legs must have where a rate is keyed by them; 0 where none is given."""
     if "leverage" in legs.columns:
         return legs["leverage"].to_numpy()
     keyed = rules.rules.keyed_by[group] == KeyedBy.LEVERAGE
     _refuse(legs, "legs", "there must be a column leverage where rates are keyed by it", keyed, ())
-    return np.ones(legs.height)
+    return np.zeros(legs.height)
 
 
 def _transfers(accounts: Accounts, bars: GridBars) -> tuple[Integers, Integers, Floats]:

@@ -18,7 +18,7 @@ from backtest.engine.accounts.prepare import Convention, Prepared, prepare
 from backtest.engine.accounts.procedure import Account
 from backtest.engine.accounts.run import run
 from backtest.engine.input_warnings import warn_of_substitutes, warn_once
-from backtest.engine.money import currency, units
+from backtest.engine.money import COIN_UNIT, QUOTE_UNIT, currency, units
 from backtest.errors import RulesError
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
@@ -54,7 +54,7 @@ CLOSED = {
     "symbol": pl.String,
     "side": Side,  # null for collateral
     "quantity": pl.Float64,
-    "fill_price": pl.Float64,
+    "fill_price": pl.Float64,  # null where no price of an inverse contract uses up the equity
     "result": pl.Float64,  # into the wallet, funding and fees taken off
 }
 
@@ -123,6 +123,7 @@ class _Follower:
 
     def __init__(self, prepared: Prepared, cross: Cross, threads: int | None) -> None:
         self.prepared, self.cross, self.threads = prepared, cross, threads
+        self.unit = COIN_UNIT if prepared.bars.marks else QUOTE_UNIT
         accounts = prepared.accounts
         self.frame = accounts.accounts
         count = len(accounts)
@@ -154,7 +155,7 @@ class _Follower:
                     self.quantity[part.row] = part.quantity
                 for one in account.coins:
                     self.units[one.row] = one.units
-                wallets[i], kept[i] = currency(account.wallet), bool(account.positions())
+                wallets[i], kept[i] = currency(account.wallet, self.unit), bool(account.positions())
             owned = leg >= 0
             quantity[owned], quantity[~owned] = self.quantity[leg[owned]], self.units[coin[~owned]]
             held = held._replace(quantity=quantity, wallet=wallets)
@@ -168,16 +169,19 @@ class _Follower:
         """Return an account at the prices that trigger it."""
         leaf = self.prepared.bars.arrays.leaf
         bars, bar = self.prepared.bars.times.size, int(ends.bar[i])
+        marks = self.prepared.bars.price_of(held.symbol[rows], np.full(rows.size, bar), ends.fill_price[rows])
         given = "leverage" in self.prepared.accounts.legs.columns
         account = Account(
             rules=self.prepared.rules.rules,
-            wallet=units(ends.wallet[i]), parts=[], coins=[], price={}, funding={},
-            order_margin=units(self.order_margin[who]), cross=self.cross, profit=self.cross.profit,
-            strict=self.prepared.options.strict,
+            wallet=units(ends.wallet[i], self.unit), parts=[], coins=[], mark={}, price={}, funding={},
+            order_margin=units(self.order_margin[who], self.unit), cross=self.cross, profit=self.cross.profit,
+            strict=self.prepared.options.strict, unit=self.unit,
+            inverse=frozenset(self.prepared.bars.marks),
             triggered=frozenset((int(held.symbol[row]), _side(held, row)) for row in rows[ends.triggered[rows]]),
         )  # fmt: skip
-        for row in rows:
+        for row, mark in zip(rows, marks.tolist(), strict=True):
             symbol = int(held.symbol[row])
+            account.mark[symbol] = mark
             account.price[symbol] = float(ends.fill_price[row])
             account.funding[symbol] = float(leaf[(symbol * bars + bar) * LEAF + 3])
             if held.kind[row] == COIN:
@@ -199,16 +203,16 @@ class _Follower:
         """Record a step of an account."""
         self.triggers[who] += 1
         self.first_trigger[who] = bar if self.first_trigger[who] < 0 else self.first_trigger[who]
-        self.order_margin[who] = currency(account.order_margin)
+        self.order_margin[who] = account.currency(account.order_margin)
         number, time = self.frame["account_id"][who], int(self.prepared.bars.times[bar])
         trigger = int(self.triggers[who])
         if not account.positions():
-            worth = sum(units(coin.units * account.price[coin.symbol]) for coin in account.coins)
-            self.left[who] = currency(account.wallet + account.order_margin + worth)
+            worth = sum(account.units(coin.units * account.price[coin.symbol]) for coin in account.coins)
+            self.left[who] = account.currency(account.wallet + account.order_margin + worth)
         for after in account.steps:
             looked = after.looked
             money = (after.wallet, looked.equity, looked.maintenance_margin, looked.initial_margin)
-            shown = [None if amount is None else currency(amount) for amount in money]
+            shown = [None if amount is None else account.currency(amount) for amount in money]
             self.steps.append((number, trigger, time, after.step, *shown, after.positions, after.restored))
         legs, coins = self.prepared.accounts.legs, self.prepared.accounts.collateral
         for part in account.closed:
@@ -216,7 +220,7 @@ class _Follower:
             named = (legs["leg_id"][row], frame["symbol"][row], legs["side"][row]) if part.leg >= 0 else None
             one = named or (None, frame["symbol"][row], None)
             self.closed.append(
-                (number, trigger, time, part.step, *one, part.quantity, part.price, currency(part.result))
+                (number, trigger, time, part.step, *one, part.quantity, part.price, account.currency(part.result))
             )
 
     def _named(self) -> Liquidations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,14 +11,14 @@ import polars as pl
 from backtest.book.accounts import Accounts
 from backtest.engine import market_arrays, price_checks
 from backtest.engine.accounts.bar_grid import GridBars, grid_of
-from backtest.engine.accounts.contracts import refuse_reserved_fee, require_alike
+from backtest.engine.accounts.contracts import check_contracts, reserving
 from backtest.engine.accounts.holdings import Held, hold
 from backtest.engine.arguments import require_threads
 from backtest.errors import DataError, RulesError
 from backtest.kernel.accounts import sweep
 from backtest.kernel.arrays import Funding
-from backtest.kernel.choices import AccountPrices, Profit
-from backtest.kernel.types import Floats
+from backtest.kernel.choices import AccountPrices, ContractKind, Profit
+from backtest.kernel.types import Floats, readonly
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.rulebook import Rulebook, rulebook
@@ -62,23 +62,31 @@ def prepare(
     held_market = _of_symbols(market, accounts)
     contracts = venue.contracts_of(held_market.symbols, accounts.symbols)
     traded = [contract for contract in contracts if contract.symbol in accounts.symbols]
-    strict = _check_contracts(traded, venue)
+    _check_trigger_price(venue)
+    strict = check_contracts(traded, accounts, venue)
     price_checks.check_bars(held_market, traded, "mark")
     price_checks.check_traded(accounts.legs, "legs", traded)
-    funding, bars = _grid(held_market, contracts, market)
+    inverse = [own.kind == "inverse" and own in traded for own in contracts]
+    funding, bars = _grid(held_market, contracts, market, inverse)
     rules = rulebook(
         contracts,
         returned=venue.remainder == "returned",
         pro_rata=False,
         tiers=of_symbols(by_symbol(tiers, traded or contracts), accounts.symbols),
         first_time=[int(bars.times[0])] * len(contracts),
-        last_time=[int(bars.times[-1]) + 1] * len(contracts),
+        last_time=[max(int(bars.times[-1]), _last_entry(accounts)) + 1] * len(contracts),
         leverages=_distinct_leverages(accounts, traded),
     )
+    rules = _in_values(reserving(rules, accounts), inverse)
     held = hold(accounts, held_market, bars, funding, rules)
     codes = AccountPrices.code(convention), bracket, Profit.code(profit)
     options = sweep.Options(*codes, strict, hedged == "exempt", 1.0)
     return Prepared(accounts, held_market, bars, funding, rules, held, options)
+
+
+def _last_entry(accounts: Accounts) -> int:
+    """Return the last time at which a leg is entered, which may lie after the last bar."""
+    return int(accounts.legs["entry_time"].to_physical().to_numpy().max(initial=0))
 
 
 def _of_symbols(market: Market, accounts: Accounts) -> Market:
@@ -91,13 +99,24 @@ def _of_symbols(market: Market, accounts: Accounts) -> Market:
     return known or market.keep("symbols", order, market.select(order))
 
 
-def _grid(market: Market, contracts: list[Contract], whole: Market) -> tuple[Funding, GridBars]:
-    key = (int(whole.times.min()), int(whole.times.max()), tuple((own.symbol, own.kind) for own in contracts))
+def _in_values(rules: Rulebook, inverse: list[bool]) -> Rulebook:
+    """Return rules whose arrays take inverse contracts for linear ones, which they are in the grid's values."""
+    kind = rules.rules.kind.copy()
+    of_symbol = np.repeat(inverse, np.diff(rules.rules.first))
+    kind[of_symbol] = ContractKind.LINEAR
+    return replace(rules, rules=rules.rules._replace(kind=readonly(kind)))
+
+
+def _grid(
+    market: Market, contracts: list[Contract], whole: Market, inverse: list[bool]
+) -> tuple[Funding, GridBars]:
+    kinds = tuple((own.symbol, own.kind, own_inverse) for own, own_inverse in zip(contracts, inverse, strict=True))
+    key = (int(whole.times.min()), int(whole.times.max()), kinds)
     last: tuple[Funding, GridBars] | None = market.kept("grid", key)
     if last is not None:
         return last
     funding = market_arrays.funding_of(market, contracts)
-    return market.keep("grid", key, (funding, grid_of(market, funding, whole)))
+    return market.keep("grid", key, (funding, grid_of(market, funding, whole, inverse)))
 
 
 def _check_symbols(accounts: Accounts, market: Market) -> None:
@@ -108,22 +127,12 @@ def _check_symbols(accounts: Accounts, market: Market) -> None:
             raise DataError(offence(frame, argument, sentence, strange, ("symbol",)))
 
 
-def _check_contracts(contracts: list[Contract], venue: Venue) -> bool:
-    """Refuse contracts an account cannot hold together; return whether they trigger below the requirement."""
+def _check_trigger_price(venue: Venue) -> None:
     if venue.trigger_price != "mark":
         raise RulesError(
             f"rules.trigger_price: accounts are valued at the mark price, {venue.name!r} triggers on the "
             f"{venue.trigger_price} price (change it: venue.with_(trigger_price='mark'))"
         )
-    for contract in contracts:
-        if contract.kind == "inverse":
-            raise RulesError(
-                f"contracts.{contract.symbol}: an account has one settlement currency, this contract is inverse "
-                "and pays in coin"
-            )
-        if contract.closing_fee == "at_bankruptcy" and not contract.margin_includes_closing_fee:
-            refuse_reserved_fee(contract)
-    return require_alike(contracts, venue)
 
 
 def _distinct_leverages(accounts: Accounts, contracts: list[Contract]) -> dict[str, Floats]:

@@ -28,7 +28,7 @@ class Positions:
     quantity: Floats
     cost: Floats  #: entry notional in settlement currency
     group: Integers  #: rules of its first leg
-    leverage: Floats  #: of its first leg
+    leverage: Floats  #: of its first leg; 0 where none is given
     inverse: Flags
 
     @property
@@ -112,7 +112,7 @@ def positions_of(
     position = np.cumsum(np.append(False, changes))
     of_leg = inverse[position]
     cost = np.where(of_leg, quantity / entry_price, quantity * entry_price)
-    leverage = legs["leverage"].to_numpy()[order] if "leverage" in legs.columns else np.ones(order.size)
+    leverage = legs["leverage"].to_numpy()[order] if "leverage" in legs.columns else np.zeros(order.size)
     return Positions(
         account[first],
         symbol[first],

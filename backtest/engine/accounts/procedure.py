@@ -18,7 +18,7 @@ from functools import partial
 from typing import NamedTuple
 
 from backtest.engine.accounts.account import Key, Looked, Standing, quantity_of
-from backtest.engine.money import currency, split, units
+from backtest.engine.money import split
 from backtest.rules.cross import OF_POSITIONS, Cross
 
 #: Share from which on all of a position is closed: what rounding would leave of it is no position.
@@ -32,7 +32,7 @@ class Closed(NamedTuple):
     leg: int  #: row, -1 for collateral
     coin: int
     quantity: float
-    price: float
+    price: float | None  #: None where no price uses up the equity
     result: int  #: into the wallet
 
 
@@ -126,13 +126,25 @@ class Account(Standing):
         notionals = (quantity_of(positions[key]) * self.price[key[0]] for key in targets)
         weights = [self.maintenance_margin(key) for key in targets] if by_margin else list(notionals)
         for number, key in enumerate(targets):
-            equity = currency(equities[key]) * (weights[number] / sum(weights))
+            equity = self.currency(equities[key]) * (weights[number] / sum(weights))
             price = self.price[key[0]] - key[1] * equity / quantity_of(positions[key])
             used = split(equities[key], weights)[number]
             self._close_share(step, key, share, price, used=used if share >= WHOLE else round(used * share))
 
     def _book_price(self, key: Key) -> float:
-        return self.price[key[0]] * (1 - key[1] * self.cross.slippage)
+        """Return what an order in the book fills at: the mark, worse by the slippage."""
+        symbol, side = key
+        if symbol in self.inverse:
+            return 1 / (self.mark[symbol] * (1 + side * self.cross.slippage))
+        return self.mark[symbol] * (1 - side * self.cross.slippage)
+
+    def _price_of(self, symbol: int, value: float) -> float | None:
+        """Return the price that a value of the grid is of."""
+        if symbol not in self.inverse:
+            return value
+        if value == self.price[symbol]:
+            return self.mark[symbol]
+        return 1 / value if value > 0 else None
 
     def _close_share(
         self, step: str, key: Key, share: float, price: float, *, fee: float = 0.0, used: int | None = None
@@ -146,7 +158,7 @@ class Account(Standing):
             result = self.result_of(part, quantity, at, fee) - use
             self.wallet += result
             part.quantity -= quantity
-            self.closed.append(Closed(step, part.row, -1, quantity, price, result))
+            self.closed.append(Closed(step, part.row, -1, quantity, self._price_of(key[0], price), result))
 
     def _cancel_orders(self) -> None:
         self.wallet += self.order_margin
@@ -157,7 +169,7 @@ class Account(Standing):
             if coin.units != 0:
                 price = self.price[coin.symbol]
                 value = coin.units * price
-                result = units(value - self.cross.conversion_cost * abs(value))
+                result = self.units(value - self.cross.conversion_cost * abs(value))
                 self.wallet += result
                 self.closed.append(Closed("convert_collateral", -1, coin.row, coin.units, price, result))
                 coin.units = 0.0
@@ -165,9 +177,7 @@ class Account(Standing):
     def _self_trade(self) -> None:
         positions = self.positions()
         for symbol in {key[0] for key in positions}:
-            sides = {
-                side: quantity_of(positions[symbol, side]) for side in (1.0, -1.0) if (symbol, side) in positions
-            }
+            sides = {side: quantity_of(parts) for (own, side), parts in positions.items() if own == symbol}
             if len(sides) == 2:
                 traded = min(sides.values())
                 for side, quantity in sides.items():

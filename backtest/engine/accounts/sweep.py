@@ -63,9 +63,9 @@ def sweep_accounts(
         For unknown choices.
     DataError
         For accounts the market or the venue cannot take: unknown symbols, bars off a common grid, legs before
-        their symbol's first bar, positions beyond their tiers.
+        their symbol's first bar, positions beyond their tiers, leverages missing where they are needed.
     RulesError
-        For contracts an account cannot hold: inverse ones, fees reserved at bankruptcy, mixed triggers.
+        For contracts an account cannot hold: mixed settlement currencies or triggers.
     TiersError
         For legs entered when no table was in force.
 

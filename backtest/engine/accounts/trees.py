@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from backtest.engine.accounts.bar_grid import GridBars
@@ -61,7 +63,11 @@ def _reached(bars: GridBars, rules: Rulebook, number: int, quantity: Floats) -> 
 
 
 def _crossing_values(bars: GridBars, contract: Contract, tree: Tree) -> tuple[Floats, float]:
-    """Return X over the grid's bars, and the largest magnitude in it."""
+    """Return X over the grid's bars, and the largest magnitude in it; in the grid's values, inverse is linear."""
     count = bars.times.size
     leaf = bars.arrays.leaf.reshape(-1, LEAF)[tree.symbol * count : (tree.symbol + 1) * count]
-    return crossing_values(tree, contract, leaf[:, LOW if tree.side > 0 else HIGH], leaf[:, FUNDING])
+    inverse = contract.kind == "inverse"
+    contract = replace(contract, kind="linear") if inverse else contract
+    least = HIGH if inverse else LOW
+    worst = leaf[:, least if tree.side > 0 else LOW + HIGH - least]
+    return crossing_values(tree, contract, worst, leaf[:, FUNDING])

@@ -34,11 +34,11 @@ class Grid(NamedTuple):
     """Bars of all symbols on one grid, symbol after symbol, and blocks of them level by level."""
 
     bars: int
-    leaf: Floats  #: low, high, close, F of each symbol's bars
+    leaf: Floats  #: value at low, high, close, and F, of each symbol's bars: price, F; inverse: 1 / price, -F
     shift: Integers  #: (levels,) a block of a level covers 2**shift bars; the first is a bar
     first: Integers  #: (levels,) the first block of each level, counted over all symbols
     blocks: Integers  #: (levels,) blocks of one symbol
-    node: Floats  #: least and greatest price, F, and price over the factor, of each symbol's blocks
+    node: Floats  #: least and greatest value, F, and value over the factor, of each symbol's blocks
     factor_first: Integers  #: (levels,)
     factor: Floats  #: least and greatest factor of each block
     largest_price: Floats  #: (symbols,)

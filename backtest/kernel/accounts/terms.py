@@ -1,4 +1,9 @@
-"""Holdings of an account in a bar as terms of a search: positions under their tiers, collateral, debts."""
+"""Holdings of an account in a bar as terms of a search: positions under their tiers, collateral, debts.
+
+A position of an inverse contract is a linear one of the other side in x = 1 / price, with funding sums of the
+other sign: with s its own side, s Q (1 / E - 1 / P) = (-s) Q (x - x_E), and s Q F = (-s) Q (-F). Kernels of
+accounts see such positions so, and their "prices" are these x.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from backtest.kernel.accounts.search import Terms
 from backtest.kernel.arrays import Rules
 from backtest.kernel.choices import ContractKind
 from backtest.kernel.compile import helper
-from backtest.kernel.margin import tiers
+from backtest.kernel.margin import formula, tiers
 from backtest.kernel.types import Floats, Integers
 
 LONG, SHORT, COIN = range(3)
@@ -33,7 +38,7 @@ class Holdings(NamedTuple):
     exit_price: Floats
     exit_funding: Floats
     group: Integers  #: rules by the entry
-    leverage: Floats
+    leverage: Floats  #: selected; 0 where none is given
     transfer_first: Integers  #: (accounts + 1,)
     transfer_bar: Integers
     transfer: Floats
@@ -97,8 +102,30 @@ def size_of(rules: Rules, group: int, quantity: float, cost: float) -> float:
 
 
 @helper
+def reserved_fee(
+    rules: Rules, group: int, side: float, quantity: float, cost: float, leverage: float, wallet: float
+) -> float:
+    """Return the closing fee reserved at the bankruptcy price of a position's margin.
+
+    The margin is the initial one of its leverage; without a leverage, of an account of one position, the wallet.
+    """
+    included = 0.0 if leverage > 0.0 else rules.included_fee[group]
+    margin = size_of(rules, group, quantity, cost) / leverage if leverage > 0.0 else wallet
+    fee = rules.reserved_fee[group]
+    return formula.reserved_fee(rules.kind[group], side, quantity, side * cost - margin, fee, included)
+
+
+@helper
 def add_position(
-    rules: Rules, terms: Terms, t: int, piece: int, group: int, leverage: float, usable: bool, demand: float
+    rules: Rules,
+    terms: Terms,
+    t: int,
+    piece: int,
+    group: int,
+    leverage: float,
+    wallet: float,
+    usable: bool,
+    demand: float,
 ) -> tuple[int, int]:
     """Write the pieces of a position under its tiers; return the first tier and the place of the next piece.
 
@@ -107,13 +134,14 @@ def add_position(
     quantity, fee = terms.quantity[t], rules.fee[group]
     size = size_of(rules, group, quantity, terms.cost[t])
     first, last = tiers.own_tiers(rules, group, quantity, size, leverage)
+    kept = reserved_fee(rules, group, terms.side[t], quantity, terms.cost[t], leverage, wallet)
     if rules.constant[group]:
-        base = tiers.constant_requirement(rules, group, first, last, size, leverage)
+        base = tiers.constant_requirement(rules, group, first, last, size, leverage) + kept
         if rules.kind[group] == ContractKind.FACE_VALUE:
             return first, add_need(terms, t, piece, usable, 0.0, (base + fee * quantity) * demand)
         return first, add_need(terms, t, piece, usable, (fee * quantity) * demand, base * demand)
     for k in range(first, last + 1):
-        slope, level = (rules.rate[k] + fee) * quantity, -rules.amount[k]
+        slope, level = (rules.rate[k] + fee) * quantity, -rules.amount[k] + kept
         piece = add_need(terms, t, piece, usable, slope * demand, level * demand)
     return first, piece
 
@@ -160,7 +188,9 @@ def gather(
             terms.side[t], terms.cost[t], terms.anchor[t] = side, cost, anchor
             usable = counted in (EVERY, positions)
             group = holdings.group[leader]
-            tier, piece = add_position(rules, terms, t, piece, group, holdings.leverage[leader], usable, demand)
+            tier, piece = add_position(
+                rules, terms, t, piece, group, holdings.leverage[leader], wallet, usable, demand
+            )
             constant = constant + (side * (anchor - cost) if usable else side * anchor)
             size = tiers.size_at_entry(rules, group, quantity, size_of(rules, group, quantity, cost))
             beyond = beyond or size > rules.cap[group]
@@ -175,10 +205,10 @@ def is_hedged(terms: Terms, count: int) -> bool:
     """Whether every position has an opposite one of equal size in its symbol."""
     for t in range(count):
         if terms.side[t] != 0.0:
-            other = t + 1 if terms.side[t] > 0.0 else t - 1
-            if not 0 <= other < count:
-                return False
-            if terms.side[other] != -terms.side[t] or terms.symbol[other] != terms.symbol[t]:
+            other = t + 1
+            if other >= count or terms.side[other] != -terms.side[t] or terms.symbol[other] != terms.symbol[t]:
+                other = t - 1
+            if other < 0 or terms.side[other] != -terms.side[t] or terms.symbol[other] != terms.symbol[t]:
                 return False
             if terms.quantity[other] != terms.quantity[t]:
                 return False

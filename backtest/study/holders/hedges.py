@@ -98,6 +98,8 @@ def pairs(
 def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.DataFrame:
     """Return the share of pairs liquidated: a leg or both in isolated margin, the account in cross margin.
 
+    Contracts are linear, as the pairs' quantities are.
+
     Parameters
     ----------
     **options
@@ -119,6 +121,11 @@ def liquidated(of: Pairs, market: Market, venue: Venue, **options: Any) -> pl.Da
     >>> holders.hedges.liquidated(both, two, venue, tiers="nearest").select("isolated", "common").row(0)
     (1.0, 0.63)
     """
+    in_coin = [own.symbol for own in venue.contracts_of(of.accounts.symbols) if own.kind == "inverse"]
+    if in_coin:
+        raise ArgumentError(
+            f"pays {in_coin[0]} in coin: the sizes of pairs are those of linear contracts", argument="venue"
+        )
     alone = sweep(Book(of.positions), market, venue, **options)
     legs = alone.group_by("pair").agg(pl.col("liquidated").sum())["liquidated"]
     together = sweep_accounts(of.accounts, market, venue, **options).accounts

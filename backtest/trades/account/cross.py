@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.amounts import moment, plain, plural
+from backtest.amounts import moment, plain, plural, significant
 from backtest.book.accounts import Accounts
 from backtest.engine.accounts.sweep import sweep_accounts
 from backtest.errors import ArgumentError
@@ -72,7 +72,8 @@ class Cross:
         trades = sized(there.trades, leverage, there.keep).filter(pl.col("trade_id").is_in(taken.implode()))
         changes = scaled(there.changes.join(trades.select("trade_id"), on="trade_id", how="semi"), trades)
         self.prices = Prices(there.prepared, there.market)
-        legs = legs_of(trades, changes, there.fees)
+        inverse = [own.symbol for own in there.prepared.contracts if own.kind == "inverse"]
+        legs = legs_of(trades, changes, there.fees, inverse)
         self.legs = with_results(legs, self.prices).with_row_index("leg_id").cast({"leg_id": pl.Int64})
         self.trades = trades
         self.outcomes: dict[int, tuple[str, datetime | None, float | None]] = {}
@@ -211,9 +212,10 @@ class Cross:
 
     def _worth(self, leg: dict[str, Any], symbol: dict[str, int], now: datetime) -> float:
         """Return the unrealised result of a leg at a moment, less the initial margin that it holds back."""
-        mark = self.prices.mark(symbol[leg["symbol"]], round(now.timestamp() * 1000))
-        sign = 1.0 if leg["side"] == "long" else -1.0
-        return float(sign * leg["quantity"] * (mark - leg["entry_price"])) - _initial_margin(leg)
+        number = symbol[leg["symbol"]]
+        mark = self.prices.mark(number, round(now.timestamp() * 1000))
+        value = 1 / mark if self.prices.inverse[number] else mark
+        return float(leg["sign"] * leg["quantity"] * (value - leg["entry_value"])) - _initial_margin(leg)
 
     def columns(self) -> pl.DataFrame:
         """Return the isolated rows with the outcome of each trade in cross margin."""
@@ -244,7 +246,7 @@ class Cross:
 
 
 def _initial_margin(leg: dict[str, Any]) -> float:
-    return float(leg["quantity"] * leg["entry_price"] / (leg["leverage"] or 1.0))
+    return float(leg["quantity"] * leg["entry_value"] / (leg["leverage"] or 1.0))
 
 
 def cross_sentences(totals: pl.DataFrame, titles: dict[str, str]) -> list[str]:
@@ -269,4 +271,5 @@ def _of_account(row: dict[str, Any], title: str) -> str:
     for name, words in (("unfunded", "could not have been funded"), ("after_liquidation", "came after that")):
         if row[name]:
             said += f"; {plural(row[name], 'trade')} {words}"
-    return f"{said}; the wallet would hold {row['end_wallet']:,.2f}."
+    left = row["end_wallet"]
+    return f"{said}; the wallet would hold {significant(left) if 0 < abs(left) < 1 else f'{left:,.2f}'}."

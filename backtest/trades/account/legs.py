@@ -1,8 +1,12 @@
-"""Trades as legs of one account: a leg for each part that was opened at one price and closed at one."""
+"""Trades as legs of one account: a leg for each part that was opened at one price and closed at one.
+
+With ``value`` x = price (inverse contracts: 1 / price) and ``sign`` r = +1 where more of it is a gain, a leg's
+result is r q (x - x_E) and its notional q x.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,8 +31,10 @@ LEGS: dict[str, Any] = {
 }
 
 
-def legs_of(trades: pl.DataFrame, changes: pl.DataFrame, fees: float | None) -> pl.DataFrame:
-    """Return the legs of trades, with the fees of each.
+def legs_of(
+    trades: pl.DataFrame, changes: pl.DataFrame, fees: float | None, inverse: Collection[str]
+) -> pl.DataFrame:
+    """Return the legs of trades, with the fees of each, and ``sign, entry_value``.
 
     A partial close takes the same share of every part of a trade, as an average entry price does.
 
@@ -37,7 +43,13 @@ def legs_of(trades: pl.DataFrame, changes: pl.DataFrame, fees: float | None) -> 
     trades : sized, with ``row`` and ``factor``
     changes : at their sizes, with ``position_id`` the trade's ``trade_id``
     fees : of each fill, a fraction of its notional; None: those of the list
+    inverse : symbols of inverse contracts
     """
+    in_coin = pl.col("symbol").is_in(list(inverse))
+
+    def value(price: str) -> pl.Expr:
+        return pl.when(in_coin).then(1 / pl.col(price)).otherwise(pl.col(price))
+
     by_trade = {key: part for (key,), part in changes.sort("time", maintain_order=True).group_by("position_id")}
     plain = trades.filter(~pl.col("trade_id").is_in(list(by_trade)))
     whole = plain.select(pl.col(name).cast(kind) for name, kind in LEGS.items() if name != "fees")
@@ -47,9 +59,12 @@ def legs_of(trades: pl.DataFrame, changes: pl.DataFrame, fees: float | None) -> 
         parts = pl.DataFrame(list(_parts(trade, by_trade[trade["trade_id"]])), schema=LEGS)
         paid = (trade["fees"] or 0.0) * trade["factor"] * parts["quantity"] / parts["quantity"].sum()
         found.append(parts.with_columns(fees=paid))
-    legs = pl.concat(found)
+    side = pl.when(pl.col("side") == "long").then(1.0).otherwise(-1.0)
+    legs = pl.concat(found).with_columns(
+        sign=pl.when(in_coin).then(-side).otherwise(side), entry_value=value("entry_price")
+    )
     if fees is not None:
-        traded = pl.col("entry_price") + pl.col("exit_price").fill_null(0.0)
+        traded = pl.col("entry_value") + value("exit_price").fill_null(0.0)
         legs = legs.with_columns(fees=fees * pl.col("quantity") * traded)
     return legs.sort("entry_time", "row", maintain_order=True)
 
@@ -76,10 +91,12 @@ def _parts(trade: dict[str, Any], changes: pl.DataFrame) -> Iterator[dict[str, A
 
 
 class Prices:
-    """Mark prices and cumulative funding of legs at moments."""
+    """Mark prices, as values, and cumulative funding of legs at moments."""
 
     def __init__(self, prepared: Prepared, market: Market) -> None:
         self.prepared, self.market = prepared, market
+        kinds = [contract.kind == "inverse" for contract in prepared.contracts]
+        self.inverse = np.array(kinds)
         self.opens, self.closes = market.prices("mark", "open"), market.prices("mark", "close")
 
     def numbers(self, legs: pl.DataFrame) -> Integers:
@@ -97,6 +114,10 @@ class Prices:
             there = places < last
             found[own[there]] = self.opens[places[there]]
         return found
+
+    def values(self, symbol: Integers, prices: Floats) -> Floats:
+        """Return what a unit of quantity is worth at prices."""
+        return np.where(self.inverse[symbol], 1 / prices, prices)
 
     def mark(self, number: int, moment: int) -> float:
         """Return the last mark price that is known at a moment: the opening of a bar, else the close before."""
@@ -123,15 +144,16 @@ def with_results(legs: pl.DataFrame, prices: Prices) -> pl.DataFrame:
     ``correction``: what it differs from that of an account that leaves at the opening after the exit.
     """
     symbol = prices.numbers(legs)
-    sign = np.where((legs["side"] == "long").to_numpy(), 1.0, -1.0)
-    quantity, entry, fees = (legs[name].to_numpy() for name in ("quantity", "entry_price", "fees"))
+    side = np.where((legs["side"] == "long").to_numpy(), 1.0, -1.0)
+    sign, quantity, entry, fees = (legs[name].to_numpy() for name in ("sign", "quantity", "entry_value", "fees"))
     began = legs["entry_time"].to_physical().to_numpy()
     left = legs["exit_time"].is_not_null().to_numpy()
     ended = legs["exit_time"].to_physical().fill_null(0).to_numpy()
     opening = prices.opening_after(symbol, np.where(left, ended, np.iinfo(np.int64).max))
     at = legs["exit_price"].to_numpy()
-    at = np.where(np.isnan(at), opening, at)
-    paid = sign * quantity * (prices.funding(symbol, ended) - prices.funding(symbol, began))
+    at = prices.values(symbol, np.where(np.isnan(at), opening, at))
+    opening = prices.values(symbol, opening)
+    paid = side * quantity * (prices.funding(symbol, ended) - prices.funding(symbol, began))
     result = np.where(left, sign * quantity * (at - entry) - paid - fees, np.nan)
     correction = np.where(left, sign * quantity * (at - opening) - fees, np.nan)
     return legs.with_columns(
