@@ -540,7 +540,28 @@ def test_run__estimates_the_book_of_bars_with_volume_unless_another_is_asked_for
     assert main(words) == 0
     assert "estimated from volume, not positions: 0.05 of" in capsys.readouterr().out
     assert main([*words, "--count", "1000"]) == 0
-    assert "synthetic book: 1,000 positions" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "synthetic book: 1,000 positions" in told
+    assert "volume times the move" not in told
+
+
+def test_run__ranks_days_by_volume_times_the_move_and_says_the_rank_in_an_estimated_book(tmp_path, capsys):
+    path = standing_bars(tmp_path)
+    assert main(["run", "--bars", str(path), "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    lines = told[told.index("Heaviest days by volume times the move") :].splitlines()
+    hours = pl.read_parquet(path).with_columns(day=pl.col("time").dt.date())
+    fall = (1 - pl.col("low") / pl.col("open")) * pl.col("volume") * pl.col("close")
+    days = hours.group_by("day").agg(product=fall.sum()).sort("product", descending=True)
+    found = [line.split() for line in lines if line.startswith("longs")]
+    assert [row[2] for row in found] == [f"{day:%Y-%m-%d}" for day in days["day"]]
+    outcomes = pl.read_parquet(tmp_path / "out" / "outcomes.parquet").filter(pl.col("liquidated"), side="long")
+    lost = outcomes.group_by(pl.col("outcome_time").dt.date()).agg(
+        (pl.col("fill_notional") * pl.col("surviving_weight")).sum()
+    )
+    heaviest = lost.sort("fill_notional", descending=True)["outcome_time"][0]
+    assert {row[2]: row[4] for row in found}[f"{heaviest:%Y-%m-%d}"] == "1"
+    assert "Heaviest hours of the book" in told
 
 
 def test_run__takes_the_settings_of_an_estimated_book(tmp_path, capsys):

@@ -18,8 +18,8 @@ OFFERED = {
     ),
     "backtest.book": "Accounts Book load",
     "backtest.population": (
-        "HIGH LOW MIXED NOTIONAL_MIX Era EstimatedBook LeverageMix MixBySide SideMix from_open_interest "
-        "from_volume load_mix synthetic"
+        "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix MixBySide SideMix from_open_interest "
+        "from_volume load_mix synthetic with_open_interest"
     ),
     "backtest.trades": "Check SOURCES Trades check prices_of read read_positions to_book",
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
@@ -31,7 +31,10 @@ OFFERED = {
     "backtest.market.sources": (
         "ARCHIVES HOSTS KINDS VENUES Fetched Patience Settings data_folder datasets fetch read scan"
     ),
-    "backtest.study": "fund holders leverage levels liquidations margins policy prediction stats survival",
+    "backtest.study": (
+        "calibration fund holders leverage levels liquidations margins policy prediction stats survival"
+    ),
+    "backtest.study.calibration": "Fit baselines by_day daily_records fit scores validate",
     "backtest.study.fund": (
         "FundSize PooledFunds cover drawdown fund_adequacy fund_flow fund_size pooled_funds symbol_flows who_bore"
     ),

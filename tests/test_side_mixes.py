@@ -12,8 +12,8 @@ from test_standing import START, market, venue
 
 from backtest import population, sweep
 from backtest.errors import ArgumentError, DataError
-from backtest.population import Era, MixBySide, SideMix, load_mix
-from backtest.population.side_mixes import GRID
+from backtest.population import MixBySide, SideMix, load_mix
+from backtest.population.side_mixes import GRID, Era
 from backtest.rules.contract import Contract
 from backtest.rules.tiers import TierTable
 from backtest.rules.venue import Venue
@@ -58,7 +58,7 @@ def test_one_mix_of_both_sides__gives_the_same_book_as_its_shares_by_leverage() 
 def test_each_side__opens_over_its_own_mix_of_its_own_era() -> None:
     history = market()
     change = START + timedelta(hours=100)
-    mix = MixBySide((Era(LONGS, SHORTS), Era(SHORTS, LONGS, start=change)))
+    mix = MixBySide.of(LONGS, SHORTS).changed(change, SHORTS, LONGS)
     positions = population.from_volume(history, venue(), leverage_mix=mix).book.positions
     for side, later in ((s, late) for s in ("long", "short") for late in (False, True)):
         own = positions.filter(pl.col("side") == side, (pl.col("entry_time") >= change) == later)

@@ -1,9 +1,9 @@
 from backtest.population.cohorts import NOTIONAL_MIX as NOTIONAL_MIX
+from backtest.population.daily_interest import with_open_interest as with_open_interest
 from backtest.population.draws import LeverageMix as LeverageMix
 from backtest.population.open_interest import EstimatedBook as EstimatedBook
 from backtest.population.open_interest import from_open_interest as from_open_interest
 from backtest.population.open_interest import from_volume as from_volume
-from backtest.population.side_mixes import Era as Era
 from backtest.population.side_mixes import MixBySide as MixBySide
 from backtest.population.side_mixes import SideMix as SideMix
 from backtest.population.side_mixes import load_mix as load_mix

@@ -8,7 +8,7 @@ what lies nearer to it, by ratio, than to its neighbours; the lowest and the hig
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from math import erf, inf, isfinite, log, sqrt
@@ -115,6 +115,10 @@ class MixBySide:
     def of(cls, long: SideMix, short: SideMix, *, provenance: str = "") -> MixBySide:
         """Return the same mixes at all times."""
         return cls((Era(long, short),), provenance)
+
+    def changed(self, start: datetime, long: SideMix, short: SideMix) -> MixBySide:
+        """Return the mixes with others from a time on."""
+        return replace(self, eras=(*self.eras, Era(long, short, start)))
 
     def __str__(self) -> str:
         return "; ".join(f"{_since(era.start)}longs {era.long}; shorts {era.short}" for era in self.eras)

@@ -1,3 +1,4 @@
+from backtest.study import calibration as calibration
 from backtest.study import fund as fund
 from backtest.study import holders as holders
 from backtest.study import levels as levels

@@ -11,7 +11,7 @@ import polars as pl
 from backtest.amounts import days
 from backtest.cli.common import assumptions, charts, picture, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
-from backtest.cli.common.estimated import choose_population
+from backtest.cli.common.estimated import ESTIMATED, choose_population
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import (
     is_synthetic,
@@ -24,6 +24,7 @@ from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
+from backtest.cli.run import day_ranks
 from backtest.engine.conventions import Conventions, PriceSeries
 from backtest.engine.sweep.sweep import sweep, tiers_used
 
@@ -48,7 +49,7 @@ def run(options: Namespace) -> None:
     own = options.bars is not None
     swept = Swept(market, venue, book, outcomes, used, synthetic=not given, own_prices=own)
     with clock.stage("tables"):
-        blocks = [assumed(swept, conventions), *_tables(swept)]
+        blocks = [assumed(swept, conventions), *_tables(swept, ranked_by_move=options.population in ESTIMATED)]
     blocks += [_triggers(swept, conventions, options.threads, clock)]
     blocks += [paragraph(f"{tables.headline(swept)} {tables.caveats(swept)}")]
     written = _write(options, swept, conventions, clock)
@@ -71,12 +72,14 @@ def assumed(swept: Swept, conventions: Conventions) -> str:
     return f"{title}\n\nAssumptions\n{facts(named)}"
 
 
-def _tables(swept: Swept) -> list[str]:
+def _tables(swept: Swept, *, ranked_by_move: bool) -> list[str]:
     _, word = swept.period
     blocks = [f"By {word}\n{tables.by_period(swept)}"]
+    blocks += [f"{day_ranks.TITLE}\n{day_ranks.day_ranks(swept)}"] if ranked_by_move else []
     if swept.totals["liquidated"]:
         hours = f"{tables.heaviest_run(swept)}\n{tables.heaviest_by_count(swept)}".strip()
-        blocks += [f"Heaviest hours\n{tables.heaviest_hours(swept)}", hours]
+        which = " of the book" if ranked_by_move else ""
+        blocks += [f"Heaviest hours{which}\n{tables.heaviest_hours(swept)}", hours]
         blocks += [f"Largest cascades\n{tables.cascades(swept)}"]
     return [block for block in blocks if block]
 
