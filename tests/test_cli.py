@@ -564,6 +564,19 @@ def test_run__ranks_days_by_volume_times_the_move_and_says_the_rank_in_an_estima
     assert "Heaviest hours of the book" in told
 
 
+def test_run__gives_shares_of_what_was_open_under_an_estimated_book(tmp_path, capsys):
+    path = standing_bars(tmp_path)
+    assert main(["run", "--bars", str(path), "--out", str(tmp_path / "out")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "% of open: of the notional of the side that was open when the day began; new:" in told
+    assert "% of everything ever opened" in told
+    assert "of book" not in told
+    assert "the book's entry notional" not in told
+    flow = pl.read_parquet(tmp_path / "out" / "flow.parquet")
+    assert {"long_open", "long_share", "long_share_new"} <= set(flow.columns)
+    assert flow["long_share"].drop_nulls().drop_nans().max() <= 1
+
+
 def test_run__takes_the_settings_of_an_estimated_book(tmp_path, capsys):
     words = ["run", "--bars", str(standing_bars(tmp_path)), "--out", str(tmp_path / "out")]
     own = "--mean-holding 10 --reopening-damping 0 --bounded --long-leverage 12x:0.9 --short-leverage 6:0.7"

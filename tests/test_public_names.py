@@ -110,7 +110,7 @@ TOPICS = {
     ),
     "backtest.study.liquidations.flow": (
         "by_interval concentration heaviest interval leverage leverage_bucket liquidated price_bin ranks "
-        "run_ranks summary tally"
+        "run_ranks shares_of_open_interest summary tally"
     ),
     "backtest.study.liquidations.hawkes": "Hawkes fit log_likelihood seconds simulate",
     "backtest.study.liquidations.imbalance": "autocorrelation by_interval forced_share imbalance",

@@ -20,7 +20,7 @@ from backtest.schemas.validation import conform, numbered, offence
 from backtest.shown import shown
 
 
-@shown("symbols", "positions", "adjustments", "survival", "trigger_price", "assumptions")
+@shown("symbols", "positions", "adjustments", "survival", "open_interest", "trigger_price", "assumptions")
 class Book:
     """Isolated positions, checked, with adjustments and assumptions.
 
@@ -42,6 +42,8 @@ class Book:
         ``symbol, time, long, short``: the logarithm of the share of a side that its holders have not closed
         themselves by each bar's open, for estimated books, whose rows decay. :func:`~backtest.sweep` then adds the
         column ``surviving_weight``: the weight of each row that is still open at its outcome.
+    open_interest
+        ``symbol, time, long, short``: base open on each side at each bar's open, for estimated books.
     trigger_price
         The price series whose liquidations an estimated book allows for. A sweep of it triggers on the same.
 
@@ -68,10 +70,12 @@ class Book:
         assumptions: Iterable[str] = (),
         survival: pl.DataFrame | None = None,
         trigger_price: str | None = None,
+        open_interest: pl.DataFrame | None = None,
     ) -> None:
         self.positions = numbered(owned(conform(positions, POSITIONS)), "position_id")
         self.assumptions = tuple(assumptions)
         self.survival = survival
+        self.open_interest = open_interest
         self.trigger_price = trigger_price
         if not {"margin", "leverage"} & set(positions.columns):
             there = ", ".join(positions.columns)

@@ -1,6 +1,6 @@
 """Synthetic and estimated books: drawn from stated laws, or estimated from open interest or volume.
 
-Exchanges publish no books. Each book here lists its assumptions as sentences, its seed, and the calibration
+Most exchanges publish no books. Each book here lists its assumptions as sentences, its seed, and the calibration
 targets it meets or misses.
 """
 

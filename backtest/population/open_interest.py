@@ -209,7 +209,7 @@ def _estimated(
     units = unit_cohorts(market, venue, leverages, shape.trader_notional)
     outcomes = sweep(Book(units), market, venue, conventions=conventions, threads=threads)
     by_side = parts_of(outcomes, "symbol", "side")
-    weights, flows, survival = [], [], []
+    weights, flows, survival, interest = [], [], [], []
     laws = {"": shape.law, **shape.law.others()}
     liquidated = {setting: np.zeros(len(SIDES)) for setting in laws}
     for number, symbol in enumerate(market.symbols):
@@ -217,7 +217,7 @@ def _estimated(
         bars, times = market.bars[rows], market.times[rows]
         interval = int(market.intervals[number])
         shares = shares_by_side(shape.mix, bars, times + interval, shape.tilt)
-        logs = {}
+        logs, held = {}, {}
         for place, side in enumerate(SIDES):
             own = by_side[symbol, side]
             ends = liquidation_bars(own, times)
@@ -230,23 +230,31 @@ def _estimated(
             same_day = liquidated_same_day(flow, times, shares[side], ends)
             flows.append(flow_rows(symbol, side, times, flow, same_day))
             logs[side] = flow.log_survival
+            held[side] = np.append(0.0, flow.open_interest)
         moments = pl.Series(np.append(times, times[-1] + interval)).cast(Time)
         names = pl.repeat(symbol, moments.len(), eager=True)
         survival.append(pl.DataFrame({"symbol": names, "time": moments, **logs}))
+        interest.append(pl.DataFrame({"symbol": names, "time": moments, **held}))
     all_flows = pl.concat(flows)
     weighted = outcomes.select(units.columns).with_columns(weight=np.concatenate(weights))
-    held = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
+    opened = weighted.filter(pl.col("weight") > 0).with_columns(position_id=pl.int_range(pl.len(), dtype=pl.Int64))
     assumptions = (
         shape.law.sentence,
         *sentences(shape.mix, shape.tilt, shape.trader_notional),
-        *lowered(held),
+        *lowered(opened),
         shape.law.before,
         of_same_day(all_flows),
         of_flows(all_flows),
         of_changes(liquidated, shape.law.compared),
     )
     triggered_by = conventions.trigger_series(venue)
-    book = Book(held, assumptions=assumptions, survival=pl.concat(survival), trigger_price=triggered_by)
+    book = Book(
+        opened,
+        assumptions=assumptions,
+        survival=pl.concat(survival),
+        trigger_price=triggered_by,
+        open_interest=pl.concat(interest),
+    )
     return EstimatedBook(book, all_flows)
 
 

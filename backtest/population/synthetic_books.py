@@ -1,6 +1,6 @@
 """Synthetic books: positions drawn from stated laws.
 
-Exchanges publish no books, so every number here is an assumption. The book's ``assumptions`` list each of them,
+Most exchanges publish no books, so every number here is an assumption. The book's ``assumptions`` list each of them,
 the seed, and whether the positions drawn meet the figures published of real books.
 """
 

@@ -133,6 +133,23 @@ class Swept:
         start, end = self.window
         return flow.by_interval(rows, start=start, end=end, every=every, unit=self.unit)
 
+    @property
+    def knows_open(self) -> bool:
+        """Whether the book knows what was open at each time, so that shares are of that."""
+        return self.book.open_interest is not None
+
+    def with_shares(self, rows: pl.DataFrame, every: str, symbol: str | None = None) -> pl.DataFrame:
+        """Return the flow with its shares: of what was open as each interval began, where that is known.
+
+        ``share_new``, ``long_share_new``, ``short_share_new`` then are the parts opened within the interval.
+        """
+        if not self.knows_open:
+            return rows
+        shares = flow.shares_of_open_interest(self.outcomes, self.book, self.market, every=every, symbol=symbol)
+        return rows.drop("long_share", "short_share", "share").join(
+            shares, on="time", how="left", maintain_order="left"
+        )
+
     @cached_property
     def hourly(self) -> pl.DataFrame:
         """The liquidated flow by hour."""

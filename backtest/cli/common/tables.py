@@ -38,13 +38,25 @@ SCALES = ((1e9, " bn"), (1e6, " m"), (1e3, " k"))
 def by_period(swept: Swept) -> str:
     """Return the liquidated flow of each day (week, month) and of the whole window."""
     every, word = swept.period
-    rows = swept.flow(every)
+    rows = swept.with_shares(swept.flow(every), every)
     size, money = _scale(swept, rows)
     header = [f"{word}\n(UTC)", *_headings(swept, money)]
     total = rows.sum().row(0, named=True)
+    if swept.knows_open:  # shares of what was open at different times do not add up
+        total |= {name: None for name in rows.columns if "share" in name}
     named = [(_period(row["time"], word), row) for row in rows.iter_rows(named=True)]
-    fine = percentage_decimals(max(rows["share"].to_list(), default=0.0))
-    return table(header, [[name, *_cells(swept, row, size, fine)] for name, row in [*named, ("all", total)]])
+    fine = percentage_decimals(_largest(rows["share"]))
+    lines = [
+        [name, *_cells(swept, row, size, fine), *_new(swept, row, fine)] for name, row in [*named, ("all", total)]
+    ]
+    if not swept.knows_open:
+        return table(header, lines)
+    legend = (
+        f"% of open: of the notional of the side that was open when the {word} began; new: the part of it that "
+        f"was opened within the {word}."
+    )
+    header += ["longs new\n% of open", "shorts new\n% of open"]
+    return f"{table(header, lines)}\n{paragraph(legend)}"
 
 
 def heaviest_hours(swept: Swept) -> str:
@@ -53,9 +65,10 @@ def heaviest_hours(swept: Swept) -> str:
     rows = flow.heaviest(swept.hourly, HEAVIEST, _measure(swept)).join(
         largest, on="time", how="left", maintain_order="left"
     )
+    rows = swept.with_shares(rows, "1h")
     size, money = _scale(swept, rows)
     header = ["rank", "hour from\n(UTC)", *_headings(swept, money), "largest\nposition, %"]
-    fine = percentage_decimals(max(rows["share"].to_list(), default=0.0))
+    fine = percentage_decimals(_largest(rows["share"]))
     lines = [
         [
             f"{row['rank']}",
@@ -98,7 +111,7 @@ def heaviest_run(swept: Swept) -> str:
     until = row["last"] + timedelta(minutes=59)
     return (
         f"Heaviest {HOURS} hours in a row: {timestamp(row['start'])} to {until:%H:%M}, "
-        f"{percentage(row['share'])} % of the book ({amount(row['notional'], swept.currency)})."
+        f"{percentage(row['share'])} % of {_whole(swept)} ({amount(row['notional'], swept.currency)})."
     )
 
 
@@ -142,7 +155,7 @@ def triggers(swept: Mapping[str, Swept]) -> str:
     size, money = _scale(one, pl.DataFrame({"notional": amounts}))
     header = [
         "trigger",
-        "liquidated\n% of book",
+        "liquidated\n% of all opened" if one.knows_open else "liquidated\n% of book",
         "positions\n%",
         f"liquidated\n{money}",
         "longs\n%",
@@ -172,7 +185,8 @@ def headline(swept: Totalled) -> str:
     if not totals["liquidated"]:
         return f"None of {plural(totals['positions'], 'position')} was liquidated.{_range(totals)}"
     money = amount(totals["liquidated_notional"], swept.currency)
-    of_notional = f"{percentage(totals['notional_share'])} % of the book's entry notional"
+    opened = "everything ever opened" if _knows_open(swept) else "the book's entry notional"
+    of_notional = f"{percentage(totals['notional_share'])} % of {opened}"
     of_positions = f"{percentage(totals['liquidated_share'])} % of its positions"
     if swept.synthetic:
         longs = f"{percentage(totals['long_part'], 1)} % of it longs"
@@ -182,6 +196,14 @@ def headline(swept: Totalled) -> str:
         )
     longs = f"{percentage(totals['long_share'], 1)} % of it longs"
     return f"Liquidated: {money}, {longs}; {of_notional}, {of_positions}.{_range(totals)}"
+
+
+def _knows_open(swept: Totalled) -> bool:
+    return isinstance(swept, Swept) and swept.knows_open
+
+
+def _whole(swept: Swept) -> str:
+    return "everything ever opened" if swept.knows_open else "the book"
 
 
 def _range(totals: dict[str, Any]) -> str:
@@ -236,17 +258,33 @@ def _period(start: datetime, word: str) -> str:
 
 
 def _headings(swept: Swept, money: str) -> list[str]:
-    share = ["liquidated\n% of book", "longs\n% of book", "shorts\n% of book"]
+    of = "% of open" if swept.knows_open else "% of book"
+    share = [f"liquidated\n{of}", f"longs\n{of}", f"shorts\n{of}"]
     amounts = [f"longs\n{money}", f"shorts\n{money}"]
     positions = ["longs\npositions", "shorts\npositions"]
     return [*share, *amounts, *positions] if swept.synthetic else [*amounts, *positions, *share]
 
 
 def _cells(swept: Swept, row: Mapping[str, Any], size: float, fine: int) -> list[str]:
-    share = [percentage(row[name], fine) for name in ("share", "long_share", "short_share")]
+    share = [_share(row[name], fine) for name in ("share", "long_share", "short_share")]
     amounts = [number(row[name] / size, 1) for name in ("long_notional", "short_notional")]
     positions = [number(row[name]) for name in ("long_count", "short_count")]
     return [*share, *amounts, *positions] if swept.synthetic else [*amounts, *positions, *share]
+
+
+def _new(swept: Swept, row: Mapping[str, Any], decimals: int) -> list[str]:
+    """Return the shares of each side that were opened within the interval, of a book that knows what was open."""
+    return [_share(row[f"{side}_share_new"], decimals) for side in ("long", "short")] if swept.knows_open else []
+
+
+def _share(value: float | None, decimals: int) -> str:
+    """Return a share; a dash where nothing was open, or where there is no one share."""
+    return percentage(None if value is None or value != value else value, decimals)
+
+
+def _largest(shares: pl.Series) -> float:
+    """Return the largest share; 0 of none."""
+    return max(shares.drop_nulls().drop_nans().to_list(), default=0.0)
 
 
 def _scale(swept: Swept, rows: pl.DataFrame) -> tuple[float, str]:

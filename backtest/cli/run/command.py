@@ -109,7 +109,9 @@ def _write(options: Namespace, swept: Swept, conventions: Conventions, clock: Cl
         with clock.stage("files"):
             files.write_parquet("outcomes.parquet", swept.outcomes)
             by_symbol = [
-                swept.flow(every, symbol).select(pl.lit(symbol).alias("symbol"), pl.all())
+                swept.with_shares(swept.flow(every, symbol), every, symbol).select(
+                    pl.lit(symbol).alias("symbol"), pl.all()
+                )
                 for symbol in swept.market.symbols
             ]
             files.write_parquet("flow.parquet", pl.concat(by_symbol))

@@ -1,10 +1,11 @@
 """Liquidated flow: notional, counts and shares by time, side, leverage and price.
 
 Every statistic is a sum over the liquidated rows of an outcome frame, scaled by ``weight`` where there is one (in
-books that decay, by the weight that was left: ``surviving_weight``).
-Amounts are in settlement currency, rounded to a ``unit`` of it and added up as whole numbers: no total depends on
-the order of the rows or the number of threads. Shares are of the book: entry notional over the entry notional of
-*all* rows given, so they add up to the share of the book that was liquidated.
+books that decay, by the weight that was left: ``surviving_weight``). Amounts are in settlement currency, rounded
+to a ``unit`` of it and added up as whole numbers: no total depends on the order of the rows or the number of
+threads. Shares are of the book: entry notional over the entry notional of *all* rows given, so they add up to the
+share of the book that was liquidated. Of an estimated book that is everything that was ever opened;
+``shares_of_open_interest`` gives shares of what was open at the time.
 
 Functions also take condensed outcomes (``partial_sums.outcomes.condense``): the parts of a book too large for one
 frame, added up, give the same figures to the last digit.
@@ -25,6 +26,7 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import OPENED, Outcome
 from backtest.study.liquidations.exact_sums import amount_of, check_condensed, count_of, in_units, weighted
 from backtest.study.liquidations.grouping import interval, leverage, leverage_bucket, price_bin
+from backtest.study.liquidations.open_shares import shares_of_open_interest
 from backtest.study.liquidations.ranking import heaviest, ranks, run_ranks
 from backtest.study.units import total
 
@@ -39,6 +41,7 @@ __all__ = [
     "price_bin",
     "ranks",
     "run_ranks",
+    "shares_of_open_interest",
     "summary",
     "tally",
 ]
@@ -220,7 +223,8 @@ def summary(outcomes: pl.DataFrame, *, unit: float = 0.01) -> pl.DataFrame:
     Returns
     -------
     ``positions`` opened (times weight) and their ``book_notional`` at entry; of these ``liquidated``,
-    ``liquidated_share`` by count, ``notional_share`` by entry notional and ``long_part`` of that share which was
+    ``liquidated_share`` by count, ``notional_share`` by entry notional (of an estimated book: of everything ever
+    opened) and ``long_part`` of that share which was
     long; ``liquidated_notional`` at the fill, ``long_share`` of it; ``shortfall`` of the liquidated;
     ``certainly_liquidated``, ``possibly_liquidated``, ``ambiguous``, ``unknown`` and ``rejected`` counts. A share
     of nothing is NaN.
