@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,9 @@ import pytest
 from test_cli import refusal
 
 from backtest.__main__ import main
+from backtest.cli.common import types
+from backtest.errors import DataError
+from backtest.trades.table import Table
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = [
@@ -70,3 +74,41 @@ def test_run__takes_of_the_bars_what_the_venue_lists(tmp_path, capsys):
     given = ["--symbol", "ETHUSDT", "--out", str(tmp_path / "other")]
     assert main(["run", "--venue", "bybit", "--count", "300", *given]) == 2
     assert "does not list 'ETHUSDT'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("40,000", 40_000), ("1,000,000.5", 1_000_000.5), ("-1,000", -1_000), ("1e5", 1e5), ("1.5", 1.5)],
+)
+def test_numbers__may_have_commas_between_thousands(text, value):
+    assert types.number(text) == value
+    assert Table("trades", pl.DataFrame({"price": [text]})).number("price").to_list() == [value]
+
+
+@pytest.mark.parametrize("text", ["1,5", "0,001", "1,23", "1,000,00", "1.234,5", "12,3456"])
+def test_numbers__with_a_comma_before_decimals_are_refused(text):
+    """They were read as 15, 1, 123 ..."""
+    with pytest.raises(ArgumentTypeError, match="must be a number, with a point before decimals, is"):
+        types.number(text)
+    with pytest.raises(DataError, match="price must be a number with a point before decimals"):
+        Table("trades", pl.DataFrame({"price": [text]})).number("price")
+
+
+def test_numbers__as_a_percentage_are_refused():
+    with pytest.raises(DataError, match="price must be a number: 1 of 1 rows"):
+        Table("trades", pl.DataFrame({"price": ["5%"]})).number("price")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--leg BTCUSDT long 5x 40000", "--leg quantity must be a number, is '5x'"),
+        ("--leg BTCUSDT long 0,5 40000", "--leg quantity must be a number, with a point before decimals"),
+        ("--leg BTCUSDT long 1 -40000", "--leg entry_price must be a finite number above zero, is '-40000'"),
+        ("--leg BTCUSDT long 1 40000 nan", "--leg leverage must be a finite number above zero, is 'nan'"),
+        ("--leg BTCUSDT long 1 40000 --mark BTCUSDT=nan", "--mark of BTCUSDT must be a finite number above zero"),
+    ],
+)
+def test_price__refuses_numbers_of_a_leg_in_one_line(capsys, words, said):
+    assert main(["price", "--venue", "binance", "--date", "2021-05-19", "--wallet", "9", *words.split()]) == 2
+    assert said in refusal(capsys)

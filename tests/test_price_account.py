@@ -74,12 +74,12 @@ def test_account__takes_marks_and_days_of_volatility_from_bars(capsys, tmp_path)
     ("words", "said"),
     [
         ("--leg BTCUSDT long 1", "--leg must be SYMBOL SIDE QUANTITY PRICE, or with a leverage after them"),
-        ("--leg BTCUSDT long one 40000", "--leg must have numbers after symbol and side"),
+        ("--leg BTCUSDT long one 40000", "--leg quantity must be a number, is 'one'"),
         ("--leg BTCUSDT long 1 40000", "--wallet is needed, in the account file or here"),
         ("--leg BTCUSDT long 1 40000 --wallet 1 --mark ETHUSDT=1", "--mark 'ETHUSDT' is held by no account"),
-        ("--leg BTCUSDT long 1 40000 --wallet 1 --mark BTCUSDT=x", "--mark must be like SYMBOL=PRICE"),
+        ("--leg BTCUSDT long 1 40000 --wallet 1 --mark BTCUSDT=x", "--mark of BTCUSDT must be a number"),
         ("--leg BTCUSDT long 1 40000 --wallet 1 --side long", "--side is for one position, not for an account"),
-        ("--leg BTCUSDT long -1 40000 --wallet 1", "quantity must be above zero"),
+        ("--leg BTCUSDT long -1 40000 --wallet 1", "quantity must be a finite number above zero"),
         (
             "--side long --entry-price 1 --quantity 1 --leverage 2 --wallet 1",
             "--wallet is for an account in cross",

@@ -16,6 +16,9 @@ from backtest.schemas.validation import breaking, say
 
 Dates = Literal["day_first", "month_first"]
 
+#: A number with separators between thousands, and perhaps a unit.
+GROUPED = r"^\s*[+-]?[1-9]\d{0,2}(?:[, ]\d{3})+(?:[^\d,]|$)"
+
 #: A time that ends in a zone or an offset from UTC.
 ZONED = r"T.*(?:[Zz]|UTC|[+-]\d{2}(?::?\d{2})?)$"
 
@@ -62,15 +65,21 @@ class Table:
         return found.set(found == "", None)
 
     def number(self, name: str) -> pl.Series:
-        """Return a column as numbers: separators of thousands and a unit behind the number are left out."""
+        """Return a column as numbers: separators of thousands and a unit behind the number are left out.
+
+        A comma elsewhere is refused: 1,5 would be 15.
+        """
         found = self.raw(name)
         if found.dtype.is_numeric():
             return found.cast(pl.Float64)
         text = self.text(name)
-        bare = text.str.replace_all(r"[, ]", "")
-        without_unit = bare.str.replace(r"[A-Za-z%][A-Za-z0-9]*$", "")
+        grouped = text.str.contains(GROUPED)
+        bare = text.str.replace_all(r"\s", "").zip_with(~grouped, text.str.replace_all(r"[, ]", ""))
+        without_unit = bare.str.replace(r"[A-Za-z][A-Za-z0-9]*$", "")
         read = bare.cast(pl.Float64, strict=False)
         read = read.fill_null(without_unit.cast(pl.Float64, strict=False))
+        commas = text.str.contains(",").fill_null(False) & read.is_null()
+        self.refuse(name, commas, "must be a number with a point before decimals", text)
         self.refuse(name, text.is_not_null() & read.is_null(), "must be a number", text)
         return read
 

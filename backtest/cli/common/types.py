@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from backtest.errors import ArgumentError, require_folder_of_this_machine
+
+#: A number with commas between thousands, not before decimals: 40,000 but not 1,5, which some write for 1.5.
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(?![\d,])")
 
 
 def word(text: str) -> str:
@@ -46,7 +50,7 @@ def setting(text: str) -> tuple[str, str]:
 
 def positive(text: str) -> float:
     """Return a finite number above zero."""
-    value = _number(text)
+    value = number(text)
     if not 0 < value < float("inf"):
         raise ArgumentTypeError(f"must be a finite number above zero, is {text!r}")
     return value
@@ -54,7 +58,7 @@ def positive(text: str) -> float:
 
 def finite(text: str) -> float:
     """Return a finite number."""
-    value = _number(text)
+    value = number(text)
     if not abs(value) < float("inf"):
         raise ArgumentTypeError(f"must be a finite number, is {text!r}")
     return value
@@ -62,7 +66,7 @@ def finite(text: str) -> float:
 
 def amount(text: str) -> float:
     """Return a finite number, zero or more."""
-    value = _number(text)
+    value = number(text)
     if not 0 <= value < float("inf"):
         raise ArgumentTypeError(f"must be a finite number, zero or more, is {text!r}")
     return value
@@ -83,7 +87,7 @@ def side_mix(text: str) -> tuple[float, float]:
 
 def share(text: str) -> float:
     """Return a share between zero and one."""
-    value = _number(text)
+    value = number(text)
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"must lie between 0 and 1, is {text!r}")
     return value
@@ -109,7 +113,7 @@ def gap_limit(text: str) -> timedelta | None:
     """Return a time span from hours, or None from ``none``."""
     if text == "none":
         return None
-    hours = _number(text)
+    hours = number(text)
     if not 0 <= hours < 1e9:  # a timedelta ends at 2.4e10 hours
         raise ArgumentTypeError(f"must be hours, zero or more, or none, is {text!r}")
     return timedelta(hours=hours)
@@ -153,7 +157,7 @@ def span(text: str) -> timedelta:
 
 def reach(text: str) -> float:
     """Return a part of the price, above zero and below one."""
-    value = _number(text)
+    value = number(text)
     if not 0 < value < 1:
         raise ArgumentTypeError(f"must lie between 0 and 1, is {text!r}")
     return value
@@ -167,15 +171,25 @@ def interval(text: str) -> str:
     return text
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Return a number, which may be infinite or none."""
     try:
-        return float(text.replace(",", "").replace("_", ""))
+        return float(_ungrouped(text))
     except ValueError:
-        raise ArgumentTypeError(f"must be a number, is {text!r}") from None
+        raise ArgumentTypeError(f"must be a number{_point(text)}, is {text!r}") from None
 
 
 def _whole(text: str) -> int:
     try:
-        return int(text.replace(",", "").replace("_", ""))
+        return int(_ungrouped(text))
     except ValueError:
-        raise ArgumentTypeError(f"must be a whole number, is {text!r}") from None
+        raise ArgumentTypeError(f"must be a whole number{_point(text)}, is {text!r}") from None
+
+
+def _ungrouped(text: str) -> str:
+    """Return a number without its separators of thousands; a comma elsewhere stays, and is no number."""
+    return text.replace(",", "") if GROUPED.match(text.strip()) else text
+
+
+def _point(text: str) -> str:
+    return ", with a point before decimals" if "," in text else ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Mapping
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from backtest.amounts import NOTHING, column, day, number, plain, price
 from backtest.book import Accounts
+from backtest.cli.common import types
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.text import facts, table
 from backtest.cli.price.account_file import AccountFile, read_account
@@ -89,25 +90,25 @@ def _leg(words: list[str]) -> dict[str, Any]:
             argument="leg",
         )
     symbol, side, *numbers = words
-    try:
-        values = [float(word.removesuffix("x")) for word in numbers]
-    except ValueError:
-        raise ArgumentError(
-            f"must have numbers after symbol and side, is {' '.join(words)!r}", argument="leg"
-        ) from None
-    return {
-        "symbol": symbol,
-        "side": side,
-        **dict(zip(("quantity", "entry_price", "leverage"), values, strict=False)),
+    named = zip(("quantity", "entry_price", "leverage"), numbers, strict=False)
+    values = {
+        name: _read(types.leverage if name == "leverage" else types.positive, word, "leg", f"{name} ")
+        for name, word in named
     }
+    return {"symbol": symbol, "side": side, **values}
 
 
 def read_mark(symbol: str, text: str) -> tuple[str, float]:
     """Return a symbol and its mark price."""
+    return symbol, _read(types.positive, text, "mark", f"of {symbol} ")
+
+
+def _read(kind: Callable[[str], float], text: str, argument: str, subject: str) -> float:
+    """Return the number of a word as its kind reads it."""
     try:
-        return symbol, float(text)
-    except ValueError:
-        raise ArgumentError(f"must be like SYMBOL=PRICE, is {symbol}={text}", argument="mark") from None
+        return kind(text)
+    except ArgumentTypeError as error:
+        raise ArgumentError(f"{subject}{error}", argument=argument) from None
 
 
 def _state(found: AccountPrices, currency: str) -> list[tuple[str, str]]:
