@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
-from segment_reference import History, in_milliseconds, rows_of, source_of, table_for, tier_of
+from segment_reference import History, in_milliseconds, rows_of, source_of, table_for, tables_after, tier_of
 
 from backtest.schemas.frames import ACCOUNT_OUTCOME_COLUMNS, LEG_OUTCOME_COLUMNS
 
@@ -146,9 +146,9 @@ def reserve(first: Leg, Q: float, cost: float, size: float, W: float, contract: 
     return f * (Q if contract.kind == "face_value" else Q * x_v)
 
 
-def position_of(legs: list[Leg], W: float, contract: Any, tiers: Any, demand: float) -> Position:
-    first = legs[0]
-    table = table_for(contract, first.symbol, first.row["entry_time"], tiers)
+def position_of(legs: list[Leg], W: float, contract: Any, bar: int, world: Row) -> Position:
+    first, demand = legs[0], world["demand"]
+    table = table_in(contract, first, bar, world)[0]
     Q, cost, anchor = 0.0, 0.0, 0.0
     for leg in legs:
         Q += leg.q
@@ -173,6 +173,17 @@ def position_of(legs: list[Leg], W: float, contract: Any, tiers: Any, demand: fl
         needs = [((r + fee) * Q, -a + c) for r, a in tiers_of]
     needs = [(m * demand, n * demand) for m, n in needs]
     return Position(first.symbol, legs, first.s, Q, cost, anchor, needs)
+
+
+def table_in(contract: Any, leg: Leg, bar: int, world: Row) -> tuple[Any, int]:
+    """Return the table a leg is under in a bar, and a moment that it began at or applied at."""
+    tiers, moment = world["tiers"], leg.row["entry_time"]
+    table = table_for(contract, leg.symbol, moment, tiers)
+    if world["tiers_apply"] == "always":
+        for begins, later in tables_after(contract, leg.symbol, leg.row["entry_time"], tiers):
+            if world["grid"].first_opening(begins) <= bar:
+                table, moment = later, begins
+    return table, moment
 
 
 class Coin(NamedTuple):
@@ -296,17 +307,17 @@ def moments(
         ):
             yield Moment(i, "unknown", None)
             return
-        yield Moment(i, "held", State(W, terms_of(held, coins, W, world), world["profit"]))
+        yield Moment(i, "held", State(W, terms_of(held, coins, W, i, world), world["profit"]))
 
 
-def terms_of(held: list[Leg], coins: list[Coin], W: float, world: Row) -> list[Position | Coin]:
+def terms_of(held: list[Leg], coins: list[Coin], W: float, bar: int, world: Row) -> list[Position | Coin]:
     """Return positions and collateral by symbol; in it long, short, collateral."""
     terms: list[Position | Coin] = []
     for symbol in world["grid"].symbols:
         for s in (1.0, -1.0):
             own = [leg for leg in held if leg.symbol == symbol and leg.s == s]
             if own:
-                terms.append(position_of(own, W, world["contracts"][symbol], world["tiers"], world["demand"]))
+                terms.append(position_of(own, W, world["contracts"][symbol], bar, world))
         terms += [coin for coin in coins if coin.symbol == symbol]
     return terms
 
@@ -370,6 +381,7 @@ def world_of(
         "profit": profit,
         "hedged": hedged,
         "tiers": tiers,
+        "tiers_apply": venue.tiers_apply,
         "demand": demand,
         "schedules": schedules,
     }
@@ -413,7 +425,8 @@ def reference_account_outcomes(
         accounts.append(account_outcome(lives, convention, grid, order_margin))
         for leg in legs:
             ended[leg.row["leg_id"]] = (
-                *leg_outcome(leg, *lives[convention], grid), *worth(leg, venue), *tiers_of(leg, venue, options)
+                *leg_outcome(leg, *lives[convention], grid), *worth(leg, venue),
+                *tiers_of(leg, venue, *lives[convention][:2], world),
             )  # fmt: skip
     rows = [ended[leg_id] for leg_id in frames["legs"]["leg_id"]]
     return (
@@ -422,11 +435,12 @@ def reference_account_outcomes(
     )
 
 
-def tiers_of(leg: Any, venue: Any, options: Row) -> tuple[str, str]:
-    """Return the table in force at a leg's entry, and how it comes to apply."""
-    symbol, time, tiers = leg.row["symbol"], leg.row["entry_time"], options.get("tiers", "strict")
-    table = table_for(venue.contracts.get(symbol, venue.default), symbol, time, tiers)
-    return table.name, source_of(table, time, tiers)
+def tiers_of(leg: Leg, venue: Any, outcome: str, bar: int, world: Row) -> tuple[str, str]:
+    """Return the last table a leg was held under, and how it comes to apply."""
+    last = min(bar if outcome == "liquidated" else bar - 1, leg.end - 1)
+    contract = venue.contracts.get(leg.symbol, venue.default)
+    table, moment = table_in(contract, leg, last if last >= leg.start else -1, world)
+    return table.name, source_of(table, moment, world["tiers"])
 
 
 def framed(rows: list[tuple[Any, ...]], columns: Row) -> pl.DataFrame:

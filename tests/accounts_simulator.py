@@ -127,14 +127,14 @@ class Coin:
 class Position:
     """The legs of one symbol and side that are held."""
 
-    def __init__(self, legs: list[Leg], W: float) -> None:
+    def __init__(self, legs: list[Leg], W: float, now: int) -> None:
         self.legs, self.symbol, self.s, self.r = legs, legs[0].symbol, legs[0].s, legs[0].r
         self.Q, self.cost, self.anchor = 0.0, 0.0, 0.0
         for leg in legs:
             self.Q, self.cost = self.Q + leg.q, self.cost + leg.q * self.symbol.X(leg.E)
             self.anchor = self.anchor + leg.q * leg.F_e
         contract = self.symbol.contract
-        entered = legs[0].entered
+        entered = max(legs[0].entered, now)
         self.table = next(t for t in contract.tables if ms(t.start) <= entered < ms(t.end))
         self.face = contract.kind == "face_value"
         self.constant = self.face or contract.basis == "entry"
@@ -210,6 +210,7 @@ class Account:
     left: int | None = None  #: in whole units, where it was fully closed
     steps: list[tuple[Any, ...]] = field(default_factory=list)
     closed: list[tuple[Any, ...]] = field(default_factory=list)
+    openings: list[int] = field(default_factory=list)  #: of the grid, where new tables apply to open positions
     narrowest: int = UNIT  #: least distance from the margin at which it was decided
 
     def positions(self, bar: int) -> list[Position]:
@@ -217,7 +218,7 @@ class Account:
         for leg in self.legs:
             if leg.start <= bar and (leg.end is None or bar < leg.end) and leg.q > 0:
                 groups.setdefault((leg.symbol, leg.s), []).append(leg)
-        return [Position(legs, self.W) for legs in groups.values()]
+        return [Position(legs, self.W, self.openings[bar] if self.openings else 0) for legs in groups.values()]
 
 
 class World:
@@ -241,6 +242,7 @@ class World:
         interval = next(iter(self.symbols.values())).interval
         self.grid = list(range(first, last + 1, interval))
         self.order = {own: number for number, own in enumerate(self.symbols.values())}
+        self.always = venue.tiers_apply == "always"
         self.cross, self.convention, self.gap_limit = cross, convention, gap_limit
         self.unit = COIN_UNIT if any(own.inverse for own in self.symbols.values()) else UNIT
         self.strict = venue.contract(names[0]).trigger == "<"
@@ -263,7 +265,9 @@ class World:
         moves = [(bisect_left(self.grid, ms(move["time"])), move["wallet_change"]) for move in own["transfers"]]
         held_back = row.get("order_margin") or 0.0
         transfers = sorted(moves, key=lambda move: move[0])
-        return Account(row, legs, coins, transfers, held_back, row["wallet"] - held_back)
+        found = Account(row, legs, coins, transfers, held_back, row["wallet"] - held_back)
+        found.openings = self.grid if self.always else []
+        return found
 
     def leg(self, row: Row) -> Leg:
         own, entered = self.symbols[row["symbol"]], ms(row["entry_time"])

@@ -149,7 +149,8 @@ def random_venue(rng: Rng, dyadic: bool) -> Venue:
             closing_fee_rate=fee,
             tables=tuple(random_tables(rng, dyadic)),
         )
-    return Venue(name="random", title="Random", contracts=contracts)
+    apply = str(rng.spawn(1)[0].choice(["entry", "always"]))
+    return Venue(name="random", title="Random", contracts=contracts, tiers_apply=apply)
 
 
 def random_tables(rng: Rng, dyadic: bool) -> list[TierTable]:

@@ -147,6 +147,7 @@ def random_case(rng: Rng, count: int = 300) -> Case:
     columns = str(rng.choice(["margin", "leverage", "both"]))
     own = np.random.Generator(rng.bit_generator.jumped())  # later settings leave the draws of earlier ones alone
     release, includes = str(own.choice(["pro_rata", "pro_rata", "keep"])), bool(own.random() < 0.5)
+    apply = str(own.choice(["entry", "always"]))
     contracts, frames, changes, histories, stand_ins = {}, [], [], [], {}
     for symbol in symbols:
         history = random_history(rng, symbol, Numbers(family, str(rng.choice(KINDS))), interval, gap_limit, extra)
@@ -169,6 +170,7 @@ def random_case(rng: Rng, count: int = 300) -> Case:
     positions, adjustments = with_ids(rng, pl.concat(frames), changes, columns)
     remainder = str(rng.choice(["returned", "returned", "fund", "shared"]))
     venue = Venue(name="random", title="Random", contracts=contracts, remainder=remainder, release=release)
+    venue = venue.with_(tiers_apply=apply)
     return Case(bars_of(histories), funding_of(histories), positions, adjustments, venue, options)
 
 
@@ -184,6 +186,8 @@ def with_recorded_exits(case: Case, rng: Rng) -> Case:
     kind = pl.Series(rng.integers(0, 6, rows.height))
     price = pl.when(kind < 3).then(pl.coalesce(*(pl.when(kind == k).then(name) for k, name in enumerate(OHL))))
     price = price.otherwise(pl.when(kind == 3).then(anywhere))
+    faces = [name for name, own in case.venue.contracts.items() if own.kind == "face_value"]
+    price = pl.when(pl.col("symbol").is_in(faces)).then(price.clip(upper_bound=1.0)).otherwise(price)
     prices = rows.select(
         "position_id", exit_price=pl.when(pl.col("exit_time").is_not_null() & (price > 0)).then(price)
     )

@@ -8,6 +8,7 @@ compared bit for bit. Times are milliseconds; the letters s, q, E, M, F_e, f, c 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from segment_reference import (
     rows_of,
     source_of,
     table_for,
+    tables_after,
 )
 
 from backtest.schemas.frames import OUTCOME_COLUMNS
@@ -72,12 +74,15 @@ def reference_outcomes(
         symbol, contract = position["symbol"], contracts[position["symbol"]]
         table = table_for(contract, symbol, position["entry_time"], tiers)
         life = Life(position, changes.get(position["position_id"], []), histories[symbol], rules)
+        if venue.tiers_apply == "always":
+            life = life._replace(tables=tables_after(contract, symbol, position["entry_time"], tiers))
         row = life.follow(first_segment(position, contract, table, histories[symbol]))
+        table, moment = life.table_at_the_end(table, row)
         own = {
             "entry_notional": entry_notional(position, contract) + (row["entry_notional"] or 0.0),
             "contract_kind": contract.kind,
             "tier_table": table.name,
-            "tier_source": source_of(table, position["entry_time"], tiers),
+            "tier_source": source_of(table, moment, tiers),
         }
         outcomes.append(row | own)
     times = {name: OUTCOME_COLUMNS[name] for name in ("outcome_time", "outcome_until")}
@@ -138,6 +143,7 @@ class Life(NamedTuple):
     changes: list[Row]
     history: History
     rules: Rules
+    tables: list[tuple[int, Any]] = []  # noqa: RUF012 (never changed) #: that begin after the entry, and when
 
     def follow(self, segment: Segment) -> Row:
         """Return the outcome, and whether what bars hide could have made it another."""
@@ -166,6 +172,9 @@ class Life(NamedTuple):
         for bar in range(first, len(times)):
             if self.across_a_long_gap(bar):
                 return self.row_of("unknown", bar, segment, priced_at, ambiguous)
+            for begins, table in self.tables:
+                if history.first_opening(begins) == bar:
+                    segment = replace(segment, table=table)
             for change in self.changes_at(bar):
                 now = history.funding_at(change["time"])
                 found = self.at_opening(segment, bar, now, change["time"], hidden)
@@ -190,6 +199,17 @@ class Life(NamedTuple):
             if bar == exit_bar and self.position.get("exit_price") is not None:
                 return self.left(segment, bar, priced_at, ambiguous)
         return self.row_of("open", None, segment, priced_at, ambiguous)
+
+    def table_at_the_end(self, table: Any, row: Row) -> tuple[Any, int]:
+        """Return the last table that the position was under, and a moment that it began at or applied at."""
+        moment, times = self.position["entry_time"], self.history.times
+        last = len(times) - 1 if row["outcome_time"] is None else times.index(row["outcome_time"])
+        if row["outcome"] == "unknown":
+            last -= 1
+        for begins, later in self.tables if row["outcome"] != "rejected" else []:
+            if self.history.first_opening(begins) <= last:
+                table, moment = later, begins
+        return table, moment
 
     def bar_around(self, name: str) -> int | None:
         """Return the bar that a moment lies strictly inside, if any."""

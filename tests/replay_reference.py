@@ -25,6 +25,7 @@ from segment_reference import (
     margin_from_leverage,
     rows_of,
     table_for,
+    tables_after,
 )
 
 Row = dict[str, Any]
@@ -191,12 +192,16 @@ class World(Edges):
                     if p.status in ("held", "locked"):
                         self.lose(p)
                 self.waiting = {1: [], -1: []}
+        for p in self.positions:
+            if p.status in ("held", "locked"):
+                self.begin_tables(p)
         self.resume()
         before = dict(self.executed)
         for p in sorted(self.positions, key=lambda p: p.id):
             if p.status == "waiting" and history.first_opening(p.row["entry_time"]) == bar:
                 self.enter(p)
                 self.settle_entry_bar(p)
+                self.begin_tables(p)
         self.act()
         self.after("actions", before)
         traded = self.traded
@@ -224,6 +229,12 @@ class World(Edges):
             self.window = [entry for entry in self.window if entry[0] >= time - own.adl_hours * 3_600_000]
             highest = max(entry[1] for entry in self.window)
             self.dropped = highest > 0 and fund <= highest * (1 - exact(own.adl_drop))
+
+    def begin_tables(self, p: Position) -> None:
+        """Put a position under the tables that take over at this opening."""
+        for begins, table in p.life.tables:
+            if self.history.first_opening(begins) == self.bar:
+                p.seg = replace(p.seg, table=table)
 
     # holders
 
@@ -1038,6 +1049,8 @@ def reference_replay(
     for row in in_milliseconds(positions).iter_rows(named=True):
         seg = first_segment(row, contract, table_for(contract, symbol, row["entry_time"], tiers), history)
         life = Life(row, changes.get(row["position_id"], []), history, rules)
+        if venue.tiers_apply == "always":
+            life = life._replace(tables=tables_after(contract, symbol, row["entry_time"], tiers))
         world.positions.append(
             Position(row["position_id"], row, int(seg.s), seg, life, round(seg.q / lot), 0,
                      stop=row.get("stop_price"), target=row.get("take_profit_price"))

@@ -261,6 +261,23 @@ def table_for(contract: Any, symbol: str, entry_time: int, tiers: str | dict[str
     return min(contract.tables, key=lambda table: away[table.name])
 
 
+def tables_after(
+    contract: Any, symbol: str, entry_time: int, tiers: str | dict[str, str]
+) -> list[tuple[int, Any]]:
+    """Return the tables that begin after an entry, and when; those like the one before are left out."""
+    if isinstance(tiers, dict) and symbol in tiers:
+        return []
+    found, present = [], table_for(contract, symbol, entry_time, tiers)
+    for before, table in pairwise([None, *contract.tables]):
+        begins = milliseconds(table.start)
+        if tiers == "nearest" and before is not None and before.end < table.start:
+            begins = (milliseconds(before.end) + begins) // 2 + 1
+        if begins > entry_time and not table.same_as(present):
+            found.append((begins, table))
+            present = table
+    return found
+
+
 def source_of(table: Any, entry_time: int, tiers: str | dict[str, str]) -> str:
     """Return how the table of an entry comes to apply."""
     if milliseconds(table.start) <= entry_time < milliseconds(table.end):

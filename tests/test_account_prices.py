@@ -183,7 +183,7 @@ def first_bars(steps: np.ndarray, factor: pl.Series, *, down: bool) -> list[int 
 def test_prices__are_those_at_which_the_sweep_liquidates_on_ramps(seed: int, profit: str):
     rng = np.random.default_rng([seed, 7])
     venue = random_venue(rng, dyadic=False)
-    venue = venue_of_marks(venue)
+    venue = venue_of_marks(venue).with_(tiers_apply="entry")  # no table begins on the way along a ramp
     accounts = random_book(rng, 60, coins=True)
     found = account_prices(accounts, venue, MARKS, profit=profit)
     compared = 0

@@ -15,6 +15,7 @@ from level_cases import HOUR, RATE, START, funded, market, positions, venue, wai
 from backtest import Book, Market, sweep
 from backtest.engine.sweep.level_drift import level_pieces
 from backtest.errors import ArgumentError
+from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Time
 from backtest.study.levels.clusters import clusters_at
 from backtest.study.levels.grid import LevelGrid, level_grid, milliseconds, moment_of
@@ -32,7 +33,9 @@ class State(NamedTuple):
     quantity: float
 
 
-def state_at(row: dict, charges: Charges, changes: Changes, history: Market, moment: int, release: str) -> State:
+def state_at(
+    row: dict, charges: Charges, changes: Changes, history: Market, moment: int, release: str, rate: float
+) -> State:
     """Return the level just before a moment's own charge and changes, of a linear position under one rate."""
     sign = 1 if row["side"] == "long" else -1
     entry, quantity, since = row["entry_price"], row["quantity"], milliseconds(row["entry_time"])
@@ -50,7 +53,7 @@ def state_at(row: dict, charges: Charges, changes: Changes, history: Market, mom
         margin += added
         quantity, since = quantity - closed, time
     paid = sum(amount for stamp, opening, amount in charges if stamp > since and opening < moment)
-    return State((sign * (entry + paid) - margin / quantity) / (sign - RATE), quantity)
+    return State((sign * (entry + paid) - margin / quantity) / (sign - rate), quantity)
 
 
 def charges_of(history: Market) -> Charges:
@@ -74,6 +77,7 @@ def plain(
     side: str,
     adjustments: pl.DataFrame,
     release: str = "pro_rata",
+    doubled_at: float = inf,
 ) -> np.ndarray:
     """Return the millionths of a base unit in each cell, asking position by position and column by column."""
     cells, edges, charges = (
@@ -89,7 +93,8 @@ def plain(
         )
         for column, end in enumerate(map(int, grid.ends)):
             if milliseconds(row["entry_time"]) <= end <= ended:
-                level, quantity = state_at(row, charges, changes, history, end, release)
+                rate = RATE if max(end, milliseconds(row["entry_time"]) + 1) <= doubled_at else 2 * RATE
+                level, quantity = state_at(row, charges, changes, history, end, release, rate)
                 if edges[0] <= level < edges[-1]:
                     cells[bisect_right(edges, level) - 1, column] += round(quantity * row["weight"] * 1e6)
     return cells
@@ -193,6 +198,27 @@ def test_adjusted_books__move_as_the_formula_asked_anew_says(drift: bool, releas
         np.testing.assert_array_equal(cells, plain(outcomes, prices, grid, side, changes, release))
     still = levels_of(Book(rows), history, rules, grid, drift=drift, measure="quantity")
     assert not np.array_equal(found.long, still.long)
+
+
+@pytest.mark.parametrize(("drift", "adjusted"), [(False, False), (True, False), (True, True)])
+def test_a_new_table__moves_the_levels_of_open_positions(drift: bool, adjusted: bool) -> None:
+    history = funded(market(bars=120))
+    rows = positions(history, count=200)
+    changes = changes_of(history, rows) if adjusted else no_changes()
+    begins = history.bars["time"][60]
+    two = (TierTable(name="one", rates=np.full(1, RATE), end=begins),
+           TierTable(name="two", rates=np.full(1, 2 * RATE), start=begins))  # fmt: skip
+    rules = venue().with_(tables=two, tiers_apply="always")
+    book = Book(rows, changes if adjusted else None)
+    prices = history if drift else history.without_funding()
+    outcomes = sweep(book, prices, rules, leverage_limit="cap")
+    grid = level_grid(history, "A", bins=80, columns=60)
+    found = levels_of(book, history, rules, grid, drift=drift, measure="quantity")
+    doubled_at = milliseconds(begins)
+    for side, cells in (("long", found.long), ("short", found.short)):
+        np.testing.assert_array_equal(cells, plain(outcomes, prices, grid, side, changes, doubled_at=doubled_at))
+    kept = levels_of(book, history, rules.with_(tiers_apply="entry"), grid, drift=drift, measure="quantity")
+    assert not np.array_equal(found.long, kept.long)
 
 
 def test_maps_and_clusters_of_moving_levels__stand_where_the_heatmap_does() -> None:

@@ -22,8 +22,6 @@ PACKAGE = Path(backtest.__file__).parent
 
 #: Loops over symbols that filter by each of them, and why they may.
 ALLOWED = {
-    "cli/replay/command.py": "a chart of each symbol",
-    "cli/replay/policy.py": "a chart of each symbol",
     "scale/merge.py": "memory for one symbol at a time, from files",
 }
 

@@ -10,11 +10,12 @@ import polars as pl
 
 from backtest.engine import columns
 from backtest.engine.notional import contract_kind, entry_notional
-from backtest.kernel.arrays import NO_TIME
+from backtest.kernel.arrays import NO_TIME, Positions
 from backtest.kernel.choices import OutcomeCode
-from backtest.kernel.types import Flags, Integers
+from backtest.kernel.types import Bytes, Flags, Integers
+from backtest.market.market import Market
 from backtest.rules.contract import Contract
-from backtest.rules.rulebook import Rulebook
+from backtest.rules.rulebook import Rulebook, groups_after
 
 #: Types of arrays that hold no float64.
 FLAGS = ("ambiguous", "certainly_liquidated", "possibly_liquidated", "begun")
@@ -27,6 +28,28 @@ SUMMED = ("filled", "taken", "deleveraged", "fees", "fund_effect", "clawed", "ad
 def empty(fields: Iterable[str], count: int, **sizes: int) -> dict[str, Any]:
     """Return an array for each field of outcomes; ``sizes`` of those whose size is not ``count``."""
     return {name: np.empty(sizes.get(name, count), TYPES.get(name, np.float64)) for name in fields}
+
+
+def groups_at_the_end(
+    rules: Rulebook, market: Market, positions: Positions, groups: Integers, outcome: Bytes, time: Integers
+) -> Integers:
+    """Return the groups that positions were last under; ``groups`` are those of their entries.
+
+    Parameters
+    ----------
+    outcome, time : (n,) code, and opening of the bar, of each position's outcome; ``NO_TIME`` where there is none
+    """
+    if (rules.rules.successor < 0).all():
+        return groups
+    last = time.copy()
+    for number, (first, end) in enumerate(zip(market.firsts[:-1], market.firsts[1:], strict=True)):
+        own = np.flatnonzero(positions.symbol == number)
+        openings = market.times[first:end]
+        lost = own[outcome[own] == OutcomeCode.UNKNOWN]
+        last[lost] = openings[np.searchsorted(openings, time[lost]) - 1]
+        last[own[time[own] == NO_TIME]] = openings[-1]
+    last[outcome == OutcomeCode.REJECTED] = NO_TIME
+    return groups_after(rules.rules, groups, last)
 
 
 def tiers_of(rules: Rulebook, groups: Integers) -> dict[str, pl.Series]:

@@ -45,16 +45,15 @@ def check_book(book: Book, contracts: Sequence[Contract]) -> None:
 
 def check_traded(frame: pl.DataFrame, argument: str, contracts: Sequence[Contract]) -> None:
     """Refuse prices in rows of a frame with a ``symbol`` that their contracts cannot have."""
-    odds = any(contract.kind == "face_value" for contract in contracts)
-    names = [name for name in TRADED if name in frame.columns and (odds or frame[name].min() == 0)]
-    for contract in contracts if names else ():
-        own = frame.filter(pl.col("symbol") == contract.symbol)
-        for name in names:
-            price = pl.col(name)
-            face = contract.kind == "face_value"
-            bad, sentence = (price > 1, _at_most_one()) if face else (price == 0, _above_zero(contract))
-            if own.select(bad.any()).item():
-                raise _refused(frame, argument, contract, f"{name} {sentence}", bad, name)
+    faces = [contract.symbol for contract in contracts if contract.kind == "face_value"]
+    pays_one = pl.col("symbol").is_in(faces)
+    for name in [name for name in TRADED if name in frame.columns and (faces or frame[name].min() == 0)]:
+        wrong = pl.when(pays_one).then(pl.col(name) > 1).otherwise(pl.col(name) == 0).fill_null(value=False)
+        first = frame.select(row=wrong.arg_max(), any=wrong.any()).row(0)
+        if first[1]:
+            contract = {each.symbol: each for each in contracts}[frame["symbol"][first[0]]]
+            sentence = _at_most_one() if contract.symbol in faces else _above_zero(contract)
+            raise _refused(frame, argument, contract, f"{name} {sentence}", wrong, name)
 
 
 def _at_most_one() -> str:

@@ -49,6 +49,7 @@ class Rules(NamedTuple):
     first: Integers  #: (symbols + 1,) groups of each symbol
     start: Integers  #: (groups,) ms
     known: Flags  #: (groups,) whether any table applies
+    successor: Integers  #: (groups,) whose table takes over what is open when it begins; -1: none does
     kind: Integers  #: (groups,) ``ContractKind``
     constant: Flags  #: (groups,) the requirement is the one at entry
     strict: Flags  #: (groups,) triggers below, not at, the maintenance margin

@@ -81,6 +81,7 @@ def rulebook(
     *,
     returned: bool,
     pro_rata: bool,
+    always: bool,
     tiers: Tiers,
     first_time: Sequence[int],
     last_time: Sequence[int],
@@ -89,7 +90,7 @@ def rulebook(
     """Return the rules that entries between two times a symbol may fall under, of the contract of each symbol.
 
     ``leverages`` are the distinct selected leverages of each symbol, needed where a varying requirement is keyed
-    by them.
+    by them. ``always``: a new table applies to open positions as well.
     """
     groups = [
         group
@@ -104,6 +105,8 @@ def rulebook(
     short_trees = [number for group in groups for number in _tree_numbers(group, -1, trees)]
     rules = _rules_of(groups, len(contracts), long_trees, short_trees)
     rules = rules._replace(returned=returned, pro_rata=pro_rata)
+    if always:
+        rules = rules._replace(successor=_integers([_successor(groups, number) for number in range(len(groups))]))
     return Rulebook(tuple(groups), tuple(trees), rules)
 
 
@@ -114,6 +117,17 @@ def groups_of(rules: Rules, symbol: Codes, entry_time: Integers) -> Integers:
         rows = symbol == number
         group[rows] = first + np.searchsorted(rules.start[first + 1 : stop], entry_time[rows], side="right")
     return group
+
+
+def groups_after(rules: Rules, group: Integers, moment: Integers) -> Integers:
+    """Return the groups whose tables apply at some moments to positions entered under groups."""
+    found, open_ = group.copy(), np.arange(group.size)
+    while open_.size:
+        following = rules.successor[found[open_]]
+        taken_over = (following >= 0) & (rules.start[following] <= moment[open_])
+        open_, following = open_[taken_over], following[taken_over]
+        found[open_] = following
+    return found
 
 
 def rules_of(contract: Contract, table: TierTable, leverages: Floats) -> Rules:
@@ -131,6 +145,7 @@ def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: A
         first=_integers(np.searchsorted([group.symbol for group in groups], np.arange(symbols + 1))),
         start=_integers([group.start for group in groups]),
         known=readonly(np.array([group.known for group in groups])),
+        successor=_integers([-1] * len(groups)),
         kind=_integers([ContractKind.code(contract.kind) for contract in contracts]),
         constant=readonly(np.array([contract.requirement_is_constant for contract in contracts])),
         strict=readonly(np.array([contract.trigger == "<" for contract in contracts])),
@@ -154,6 +169,17 @@ def _rules_of(groups: list[Group], symbols: int, long_trees: Any, short_trees: A
         returned=False,
         pro_rata=False,
     )
+
+
+def _successor(groups: list[Group], number: int) -> int:
+    """Return the next group of a symbol with a table of its own, unlike this one's; -1 for none."""
+    own = groups[number]
+    for later in range(number + 1, len(groups)):
+        if groups[later].symbol != own.symbol:
+            break
+        if groups[later].known and not groups[later].table.same_as(own.table):
+            return later
+    return -1
 
 
 def _require_few(group: Group) -> None:

@@ -42,7 +42,16 @@ NO_TABLE = TierTable(name="none", model="flat", rates=np.full(1, 0.5), start=dat
 @spelled
 @dataclass(frozen=True, eq=False, kw_only=True)
 @shown(
-    "name", "title", "contracts", "settlement", "trigger_price", "takeover_price", "remainder", "release", "note"
+    "name",
+    "title",
+    "contracts",
+    "settlement",
+    "trigger_price",
+    "takeover_price",
+    "remainder",
+    "release",
+    "tiers_apply",
+    "note",
 )
 class Venue:
     """A venue's rules: its contracts, and the liquidation of positions and accounts.
@@ -68,6 +77,7 @@ class Venue:
     takeover_discount: float = 0.0  #: backstop's discount from the liquidation price, a fraction
     remainder: Literal["returned", "fund", "shared"] = "returned"  #: who gets the remaining margin
     release: Literal["pro_rata", "keep"] = "pro_rata"  #: the margin of a closed part: to the holder, or kept
+    tiers_apply: Literal["entry", "always"] = "entry"  #: whether a new table applies to open positions as well
     cross: Cross = field(default_factory=Cross)  #: rules for accounts in cross margin
     procedure: Procedure = field(default_factory=Procedure)  #: liquidation of a position in a replay
     provenance: Mapping[str, Provenance] = field(default_factory=dict)  #: by rule

@@ -65,6 +65,7 @@ CHOICES = {
     "takeover_price": TakeoverPrice.names(),
     "remainder": Remainder.names(),
     "release": ("pro_rata", "keep"),
+    "tiers_apply": ("entry", "always"),
 }
 CONTRACT_RULES = (
     "kind", "basis", "closing_fee", "closing_fee_rate", "margin_includes_closing_fee", "trigger", "tick",
@@ -84,7 +85,7 @@ TOP_FIELDS = {
     "note": str,
 }
 CONTRACT_FIELDS = {"settlement": str, "symbols": str, "tables": list, "note": str}
-VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder", "release")
+VENUE_RULES = ("trigger_price", "takeover_price", "takeover_discount", "remainder", "release", "tiers_apply")
 
 
 def read_venue(

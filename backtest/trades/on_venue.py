@@ -17,7 +17,7 @@ from backtest.engine.sweep.prepare import Prepared, prepare
 from backtest.engine.sweep.survey import symbol_codes
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import DataError
-from backtest.kernel.types import Floats, Integers
+from backtest.kernel.types import Flags, Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
 from backtest.rules.venue import Venue
@@ -64,15 +64,23 @@ class OnVenue:
         trades = placed.trades.filter(own).with_columns(given_symbol="symbol", symbol=renamed)
         self.trades = trades.with_row_index("row")
         self.changes = placed.changes.join(self.trades.select("trade_id"), on="trade_id", how="semi")
-        #: trades whose answers need a search: those changed, and rates that follow mark and leverage both
+        #: trades whose answers need a search: those changed or held under several tables, and rates that follow
+        #: mark and leverage both
         keyed = [name for name in ruled.values() if venue.contract(name).needs_leverages]
         changed = self.trades["trade_id"].is_in(self.changes["trade_id"].implode())
-        self.searched = (changed | self.trades["symbol"].is_in(keyed)).to_numpy()
+        self.searched = (changed | self.trades["symbol"].is_in(keyed)).to_numpy() | self._under_several_tables()
 
     @cached_property
     def prepared(self) -> Prepared:
         """Market and rules as a sweep prepares them."""
         return prepare(self._book(sized(self.trades, 1.0, "size")), self.market, self.venue, self.conventions)
+
+    def _under_several_tables(self) -> Flags:
+        entered = self.trades["entry_time"].to_physical().to_numpy()
+        left = self.trades.select(pl.max_horizontal("exit_time", "exit_until").dt.epoch("ms")).to_series()
+        last = left.fill_null(int(self.market.times.max())).to_numpy()
+        before, after = (hardest_bars.tables_at(self.prepared, self.trades, at) for at in (entered, last))
+        return np.asarray(before != after)
 
     @property
     def contracts(self) -> list[Contract]:
@@ -185,7 +193,7 @@ class OnVenue:
         equity, reached = hardest_bars.measured(self, rows, moments, worst)
         changes = scaled(self.changes.join(rows.select("trade_id"), on="trade_id", how="semi"), rows)
         found["peak_margin_ratio"][own] = hardest_bars.peak_margin_ratios(
-            self.prepared, self._all_lives, rows, changes, moments, worst, equity
+            self.prepared, rows, changes, moments, worst, equity
         )
         found["reached"][own], found["closest_price"][own] = reached, worst
 

@@ -15,7 +15,7 @@ from backtest.amounts import days, plain
 from backtest.cli.common.inputs import COUNT, LEVERAGE_MIX, SEED
 from backtest.cli.common.swept import Swept
 from backtest.engine.conventions import Conventions
-from backtest.engine.sweep.level_drift import level_pieces
+from backtest.engine.sweep.level_drift import level_pieces, levels_move
 from backtest.errors import ArgumentError, DataError
 from backtest.market import Market
 from backtest.market.files import read_frame
@@ -91,8 +91,8 @@ class LevelStudy:
         """Decay and moves of the book's levels."""
         swept, grid = self.swept, self.grid
         pieces = None
-        if self.options.drift or swept.book.adjustments is not None:
-            prices = swept.market if self.options.drift else swept.market.without_funding()
+        prices = swept.market if self.options.drift else swept.market.without_funding()
+        if self.options.drift or levels_move(swept.book, prices, swept.venue, self.conventions):
             pieces = level_pieces(
                 swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
                 conventions=self.conventions,

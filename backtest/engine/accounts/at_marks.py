@@ -26,7 +26,7 @@ from backtest.errors import ArgumentError, DataError
 from backtest.kernel.choices import ContractKind, KeyedBy
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.rules.contract import Contract
-from backtest.rules.rulebook import Rulebook, groups_of, rulebook
+from backtest.rules.rulebook import Rulebook, groups_after, groups_of, rulebook
 from backtest.rules.timeline import Tiers, by_symbol, not_in_force, of_symbols
 from backtest.schemas.validation import offence
 
@@ -77,8 +77,13 @@ def at_marks(
     symbols: tuple[str, ...],
     prices: Mapping[str, float],
     tiers: Tiers,
+    *,
+    always: bool,
 ) -> AtMarks:
-    """Return accounts with their rules and the prices of what they hold."""
+    """Return accounts with their rules and the prices of what they hold.
+
+    ``always``: new tables apply to open positions as well.
+    """
     legs, coins = accounts.legs, accounts.collateral
     check_traded(legs, "legs", contracts)
     for contract in contracts:
@@ -86,7 +91,7 @@ def at_marks(
             given = plain(prices[contract.symbol])
             sentence = f"of {contract.symbol}, a face-value contract, must be at most 1, is {given}"
             raise ArgumentError(sentence, argument="prices")
-    rules = _rules(accounts, contracts, tiers)
+    rules = _rules(accounts, contracts, tiers, always=always)
     account, symbol = rows_of(legs["account_id"], accounts), _codes(legs["symbol"], symbols)
     held = positions_of(legs, account, symbol, _groups(rules, symbol, legs), rules.rules)
     large = beyond(held, rules.rules)
@@ -164,12 +169,13 @@ def _marks(
     return mark
 
 
-def _rules(accounts: Accounts, contracts: list[Contract], tiers: Tiers) -> Rulebook:
+def _rules(accounts: Accounts, contracts: list[Contract], tiers: Tiers, *, always: bool) -> Rulebook:
     times = accounts.legs["entry_time"].to_physical().to_numpy()
     rules = rulebook(
         contracts,
         returned=False,
         pro_rata=False,
+        always=always,
         tiers=of_symbols(by_symbol(tiers, contracts), accounts.symbols),
         first_time=[int(times.min())] * len(contracts),
         last_time=[int(times.max()) + 1] * len(contracts),
@@ -179,7 +185,7 @@ def _rules(accounts: Accounts, contracts: list[Contract], tiers: Tiers) -> Ruleb
 
 
 def _groups(rules: Rulebook, symbol: Integers, legs: pl.DataFrame) -> Integers:
-    """Return the rules that each leg falls under by its entry."""
+    """Return the rules that each leg falls under: by its entry, or by the account's last one."""
     times = legs["entry_time"].to_physical().to_numpy()
     group = groups_of(rules.rules, symbol, times)
     keyed = rules.rules.keyed_by[group] == KeyedBy.LEVERAGE
@@ -192,7 +198,8 @@ def _groups(rules: Rulebook, symbol: Integers, legs: pl.DataFrame) -> Integers:
         sentence = "margin tiers must be in force at the entry"
         broken = offence(legs, "legs", sentence, pl.lit(pl.Series(unknown)), ("entry_time",))
         raise not_in_force(broken, contract, int(times[np.argmax(unknown)]))
-    return group
+    latest = legs.select(pl.col("entry_time").max().over("account_id")).to_series().to_physical().to_numpy()
+    return groups_after(rules.rules, group, latest)
 
 
 def require_standing(accounts: Accounts) -> None:

@@ -96,7 +96,7 @@ def account_prices(
     symbols = tuple(dict.fromkeys([*accounts.symbols, *accounts.coins]))
     contracts = venue.contracts_of(accounts.symbols)
     strict = check_contracts(contracts, accounts, venue)
-    now = at_marks(accounts, contracts, symbols, prices or {}, tiers)
+    now = at_marks(accounts, contracts, symbols, prices or {}, tiers, always=venue.tiers_apply == "always")
     return frames_of(accounts, venue, now, _solve(now, profit, strict, hedged == "exempt"), daily_volatility)
 
 

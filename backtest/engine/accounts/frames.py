@@ -15,8 +15,10 @@ from backtest.engine.notional import contract_kind, entry_notional
 from backtest.engine.outcomes import tiers_of
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
+from backtest.kernel.arrays import NO_TIME
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.types import Floats, Integers
+from backtest.rules.rulebook import groups_after
 from backtest.schemas.frames import Outcome
 from backtest.shown import shown
 
@@ -95,8 +97,17 @@ def _legs(prepared: Prepared, ends: Ends) -> pl.DataFrame:
         realised_pnl=columns.numbers(signed * (value - arrays.entry_price[place]) - paid),
         entry_notional=entry_notional(contracts),
         contract_kind=contract_kind(contracts),
-        **tiers_of(prepared.rules, arrays.group[place]),
+        **tiers_of(prepared.rules, _last_groups(prepared, ends, place)),
     )
+
+
+def _last_groups(prepared: Prepared, ends: Ends, place: Integers) -> Integers:
+    """Return the groups of the rules that legs were last held under."""
+    arrays, bars, account = prepared.held.arrays, prepared.bars, prepared.held.account[place]
+    whole = ends.outcome[account] == OutcomeCode.LIQUIDATED
+    last = np.minimum(np.where(whole, ends.bar[account], ends.bar[account] - 1), arrays.end[place] - 1)
+    moment = np.where(last >= arrays.start[place], bars.times[np.maximum(last, 0)], NO_TIME)
+    return groups_after(prepared.rules.rules, arrays.group[place], moment)
 
 
 def _funding(bars: GridBars, symbol: Integers, bar: Integers) -> Floats:

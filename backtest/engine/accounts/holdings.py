@@ -107,6 +107,7 @@ def hold(accounts: Accounts, market: Market, bars: GridBars, funding: Funding, r
         exit_price=arranged(valued(exits.price), 0.0),
         exit_funding=arranged(charged(exits.funding), 0.0),
         group=arranged(group, 0),
+        table_bar=readonly(_first_opening(bars.times, rules.rules.start)),
         leverage=arranged(leverage, 1.0),
         transfer_first=transfer_first,
         transfer_bar=transfer_bar,

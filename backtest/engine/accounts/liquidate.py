@@ -22,7 +22,7 @@ from backtest.engine.money import COIN_UNIT, QUOTE_UNIT, currency, units
 from backtest.errors import RulesError
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
-from backtest.kernel.accounts.terms import COIN, Holdings
+from backtest.kernel.accounts.terms import COIN, Holdings, group_at
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.types import Flags, Integers, readonly
 from backtest.market.market import Market
@@ -194,7 +194,8 @@ class _Follower:
                         row=int(leg[row]), symbol=symbol, side=_side(held, row),
                         quantity=float(held.quantity[row]), entry_price=float(held.entry_price[row]),
                         entry_funding=float(held.entry_funding[row]),
-                        leverage=float(held.leverage[row]) if given else np.nan, group=int(held.group[row]),
+                        leverage=float(held.leverage[row]) if given else np.nan,
+                        group=int(group_at(held, self.prepared.rules.rules, held.group[row], bar)),
                     )
                 )  # fmt: skip
         return account

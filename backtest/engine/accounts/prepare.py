@@ -72,6 +72,7 @@ def prepare(
         contracts,
         returned=venue.remainder == "returned",
         pro_rata=False,
+        always=venue.tiers_apply == "always",
         tiers=of_symbols(by_symbol(tiers, traded or contracts), accounts.symbols),
         first_time=[int(bars.times[0])] * len(contracts),
         last_time=[max(int(bars.times[-1]), _last_entry(accounts)) + 1] * len(contracts),

@@ -14,6 +14,7 @@ from backtest.errors import ArgumentError
 from backtest.kernel.choices import AdlRank, ContractKind, Intrabar, Remainder, TakeoverPrice, WaveOrder
 from backtest.kernel.replay import adl_ranking, records
 from backtest.kernel.replay.codes import FUND, LEDGER, OWNERS
+from backtest.kernel.replay.requeue import NEVER
 from backtest.kernel.types import Floats, Integers, readonly
 from backtest.rules import procedure as rules
 from backtest.rules.procedure import Impact
@@ -86,10 +87,24 @@ def groups_of(prepared: Prepared) -> records.Records:
     own = prepared.rules.rules
     groups = np.zeros(own.kind.size + 1, records.GROUP_RECORD)
     for name in records.GROUP_RECORD.names or ():
-        if name != "tier_first":
+        if name not in ("tier_first", "row"):
             groups[name][:-1] = getattr(own, name)
     groups["tier_first"] = own.tier_first
+    groups["row"][:-1] = _first_rows(prepared)
     return readonly(groups)
+
+
+def _first_rows(prepared: Prepared) -> Integers:
+    """Return the row of bars from which each group's table applies to open positions."""
+    bars, rules = prepared.bars, prepared.rules
+    return np.array(
+        [
+            bars.first[group.symbol]
+            + np.searchsorted(bars.time[bars.first[group.symbol] : bars.first[group.symbol + 1]], group.start)
+            for group in rules.groups
+        ],
+        np.int64,
+    )
 
 
 def tiers_of(prepared: Prepared, tree_queue: Any) -> records.Records:
@@ -113,6 +128,7 @@ def cash_of(options: Options, unit: float) -> Integers:
 def symbols_of(lots: Floats, prepared: Prepared, venue: Venue, grid: int) -> records.Records:
     """Return a record a symbol, as before the first bar."""
     market, seconds = prepared.market, venue.procedure.round_seconds
+    rules, rows = prepared.rules.rules, _first_rows(prepared)
     symbols = np.zeros(len(market.symbols), records.SYMBOL)
     for number, record in enumerate(symbols):
         record["first"], record["count"] = market.firsts[number], market.firsts[number + 1] - market.firsts[number]
@@ -122,6 +138,9 @@ def symbols_of(lots: Floats, prepared: Prepared, venue: Venue, grid: int) -> rec
         record["kind"] = ContractKind.code(prepared.contracts[number].kind)
         record["rounds"] = int(min(max(1, market.intervals[number] // (1000 * seconds)), 2**31 - 1))
         record["waiting_first"], record["mark"], record["lot"] = -1, -1.0, lots[number]
+        record["group_first"], record["group_end"] = rules.first[number : number + 2]
+        later = rules.successor[rules.first[number] : rules.first[number + 1]]
+        record["table_row"] = rows[later[later >= 0]].min(initial=NEVER)
         record["cells"] = [(2 * number + side) * (1 + grid * grid) for side in (0, 1)]
     return symbols
 

@@ -159,7 +159,7 @@ def replay(
             stage.prepared,
             played.found,
             frames.held_at_end(world, market),
-            tiers_of(stage.prepared.rules, stage.groups),
+            tiers_of(stage.prepared.rules, stage.last_groups(played.found)),
         ),
         fund=frames.fund(world, market),
         adl=frames.adl(world, market, frame),

@@ -10,6 +10,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.conventions import Conventions
+from backtest.engine.outcomes import groups_at_the_end
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
 from backtest.engine.replay.arguments import Options
@@ -84,6 +85,11 @@ class Stage:
         """The contract and tier table of each position, as groups of the rules."""
         positions = self.admitted.positions
         return groups_of(self.prepared.rules.rules, positions.symbol, positions.entry_time)
+
+    def last_groups(self, found: entries.Found) -> Integers:
+        """Return the groups that positions were last under."""
+        own, market = self.admitted.positions, self.prepared.market
+        return groups_at_the_end(self.prepared.rules, market, own, self.groups, found.outcome, found.time)
 
     @property
     def bars(self) -> int:

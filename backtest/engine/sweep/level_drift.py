@@ -79,6 +79,14 @@ def level_pieces(
     )
 
 
+def levels_move(book: Book, market: Market, venue: Venue, conventions: Conventions) -> bool:
+    """Return whether levels move without funding: where holders act, or new tables apply to open positions."""
+    if book.adjustments is not None:
+        return True
+    rules = prepare(book, market, venue, conventions).rules.rules
+    return bool((rules.successor >= 0).any())
+
+
 def _openings_charged(bars: Bars, funding: Funding) -> Integers:
     """Return the opening each charge is made at, laid out as the charges are."""
     found = np.full(funding.time.size, NEVER)

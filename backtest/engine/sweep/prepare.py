@@ -61,6 +61,7 @@ def prepare(book: Book, market: Market, venue: Venue, conventions: Conventions) 
         contracts,
         returned=venue.remainder == "returned",
         pro_rata=venue.release == "pro_rata",
+        always=venue.tiers_apply == "always",
         tiers=tiers,
         first_time=[int(market.times[a]) for a in market.firsts[:-1]],
         last_time=[

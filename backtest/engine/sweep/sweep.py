@@ -132,7 +132,8 @@ def sweep(
         in_chunks(run, count, threads)
     outcomes.reject(found._asdict(), admitted.rejected)
     arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
-    tiers = outcomes.tiers_of(prepared.rules, groups)
+    last = outcomes.groups_at_the_end(prepared.rules, market, positions, groups, found.outcome, found.time)
+    tiers = outcomes.tiers_of(prepared.rules, last)
     arrays["outcome_until"] = found.time + market.intervals[positions.symbol]
     named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, tiers, OUTCOME_COLUMNS)
     return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))

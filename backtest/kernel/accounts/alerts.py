@@ -55,7 +55,7 @@ def trace(
     wallet, transfer = holdings.wallet[i], holdings.transfer_first[i]
     while bar < grid.bars:
         wallet, transfer, following, is_held, is_over = happen(
-            holdings, i, before, bar, grid.bars, wallet, transfer
+            holdings, world.rules, i, before, bar, grid.bars, wallet, transfer
         )
         if is_over:
             return

@@ -12,7 +12,7 @@ from backtest.kernel.accounts import search as account_search
 from backtest.kernel.accounts import single_position
 from backtest.kernel.accounts.search import CLOSE, FUNDING, HIGH, LEAF, LOW, OWN_WORST, Grid, Terms
 from backtest.kernel.accounts.single_position import Shortcuts
-from backtest.kernel.accounts.terms import COIN, EVERY, LONG, NONE, SHORT, Gathered, Holdings, gather
+from backtest.kernel.accounts.terms import COIN, EVERY, LONG, NONE, SHORT, Gathered, Holdings, gather, group_at
 from backtest.kernel.arrays import Rules
 from backtest.kernel.choices import AccountPrices, OutcomeCode, Profit
 from backtest.kernel.compile import helper, kernel
@@ -105,7 +105,7 @@ def close_out(
 
 @helper
 def happen(
-    holdings: Holdings, i: int, before: int, bar: int, bars: int, wallet: float, transfer: int
+    holdings: Holdings, rules: Rules, i: int, before: int, bar: int, bars: int, wallet: float, transfer: int
 ) -> tuple[float, int, int, bool, bool]:
     """Return wallet and transfers after an opening, the next that matters, whether legs are held, and over."""
     following, is_held, is_over = bars, False, True
@@ -121,6 +121,9 @@ def happen(
         is_over = is_over and end <= bar
         following = min(following, start if start > bar else bars)
         following = min(following, end if end > bar else bars)
+        if start <= bar < end:
+            later = rules.successor[group_at(holdings, rules, holdings.group[row], bar)]
+            following = min(following, holdings.table_bar[later] if later >= 0 else bars)
     last = holdings.transfer_first[i + 1]
     while transfer < last and holdings.transfer_bar[transfer] <= bar:
         wallet = wallet + holdings.transfer[transfer]
@@ -192,7 +195,7 @@ def life(
     wallet, transfer = holdings.wallet[i], holdings.transfer_first[i]
     while bar < grid.bars:
         wallet, transfer, following, is_held, is_over = happen(
-            holdings, i, before, bar, grid.bars, wallet, transfer
+            holdings, world.rules, i, before, bar, grid.bars, wallet, transfer
         )
         if is_over:
             return OutcomeCode.EXITED, bar

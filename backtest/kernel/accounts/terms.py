@@ -39,6 +39,7 @@ class Holdings(NamedTuple):
     exit_funding: Floats
     group: Integers  #: rules by the entry
     leverage: Floats  #: selected; 0 where none is given
+    table_bar: Integers  #: (groups,) bar from which a group's table applies to open positions
     transfer_first: Integers  #: (accounts + 1,)
     transfer_bar: Integers
     transfer: Floats
@@ -159,6 +160,16 @@ def add_coin(holdings: Holdings, terms: Terms, t: int, piece: int, symbol: int) 
 
 
 @helper
+def group_at(holdings: Holdings, rules: Rules, group: int, bar: int) -> int:
+    """Return the group that a position entered under one comes under in a bar."""
+    following = rules.successor[group]
+    while following >= 0 and holdings.table_bar[following] <= bar:
+        group = following
+        following = rules.successor[group]
+    return group
+
+
+@helper
 def gather(
     holdings: Holdings, rules: Rules, terms: Terms, i: int, bar: int, wallet: float, counted: int, demand: float
 ) -> Gathered:
@@ -187,13 +198,14 @@ def gather(
             side = 1.0 - 2.0 * kind
             terms.side[t], terms.cost[t], terms.anchor[t] = side, cost, anchor
             usable = counted in (EVERY, positions)
-            group = holdings.group[leader]
+            entered = holdings.group[leader]
+            group = group_at(holdings, rules, entered, bar)
             tier, piece = add_position(
                 rules, terms, t, piece, group, holdings.leverage[leader], wallet, usable, demand
             )
             constant = constant + (side * (anchor - cost) if usable else side * anchor)
-            size = tiers.size_at_entry(rules, group, quantity, size_of(rules, group, quantity, cost))
-            beyond = beyond or size > rules.cap[group]
+            size = tiers.size_at_entry(rules, entered, quantity, size_of(rules, entered, quantity, cost))
+            beyond = beyond or size > rules.cap[entered]
             positions += 1
         t += 1
         terms.piece[t] = piece

@@ -46,6 +46,15 @@ def group_of(rules: Rules, symbol: int, entry_time: int) -> int:
 
 
 @helper
+def table_bar(bars: Bars, rules: Rules, symbol: int, group: int) -> int:
+    """Return the bar from which the next table applies to open positions; the number of bars where none does."""
+    following = rules.successor[group]
+    if following < 0:
+        return bars.first[symbol + 1] - bars.first[symbol]
+    return first_bar_at_or_after(bars, symbol, rules.start[following])
+
+
+@helper
 def first_bar_at_or_after(bars: Bars, symbol: int, moment: int) -> int:
     """Return the first bar of a symbol that opens at or after a moment; the number of bars where none does."""
     first, last = bars.first[symbol], bars.first[symbol + 1]

@@ -83,6 +83,15 @@ def begin(
 
 
 @helper
+def under(rules: Rules, held: Segment, group: int) -> Segment:
+    """Return a position under another table, its money and quantity as they are."""
+    return begin(
+        rules, group, held.symbol, held.side, held.quantity, held.entry_price, held.margin, held.leverage,
+        held.entry_funding,
+    )  # fmt: skip
+
+
+@helper
 def relevant_tiers(rules: Rules, funding: Funding, held: Segment, charges: int) -> tuple[int, int]:
     """Return the tiers that can trigger at any funding the position may still see.
 

@@ -10,6 +10,7 @@ from backtest.kernel.replay.codes import FUND, OWNERS
 from backtest.kernel.replay.holder_actions import lose_all
 from backtest.kernel.replay.ledger import to_fund
 from backtest.kernel.replay.proportions import raised_part
+from backtest.kernel.replay.requeue import begin_tables
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import DROPPED, PAID, WINDOW_END, WINDOW_FIRST, World, factor
 
@@ -74,4 +75,6 @@ def begin(w: World, agenda: Agenda, y: int, row: int) -> float:
     watch_fund(w, row)
     if agenda.after_gap[row]:
         lose_all(w, y, row)
+    if row >= w.symbols[y]["table_row"]:
+        begin_tables(w, y, row)
     return w.charges[w.symbols[y]["funding_now"]]["cumulative"]

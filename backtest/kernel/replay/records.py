@@ -80,7 +80,7 @@ POSITION = np.dtype(
 #: more than there are says where the tiers end.
 GROUP_RECORD = np.dtype(
     [
-        *((name, "i8") for name in ("kind", "keyed_by", "tier_first")),
+        *((name, "i8") for name in ("kind", "keyed_by", "tier_first", "successor", "row")),
         *((name, "f8") for name in ("fee", "reserved_fee", "included_fee", "contract_size", "rate_factor")),
         *((name, "b1") for name in ("constant", "strict", "higher")),
     ],
@@ -174,6 +174,9 @@ SYMBOL = np.dtype(
         ("inventory", "i8", (2,)),  #: lots taken over
         ("cost", "i8", (2,)),
         ("executed", "f8", (2,)),  #: notional executed in this bar
+        ("group_first", "i8"),
+        ("group_end", "i8"),
+        ("table_row", "i8"),  #: row at which the next table applies to open positions
         ("room", "f8"),  #: notional that may still be
         ("backstop_room", "f8"),
     ],

@@ -47,7 +47,7 @@ from backtest.kernel.replay.holder_actions import (
 from backtest.kernel.replay.ledger import note, open_trade, pay_funding
 from backtest.kernel.replay.open_positions import enlist, place_orders
 from backtest.kernel.replay.procedure import liquidate
-from backtest.kernel.replay.requeue import rekey
+from backtest.kernel.replay.requeue import rekey, under_next_tables
 from backtest.kernel.replay.residual import inventory_needed
 from backtest.kernel.replay.schedule import Agenda
 from backtest.kernel.replay.state import (
@@ -100,6 +100,7 @@ def enter(w: World, agenda: Agenda, e: Entrants, found: Found, i: int, row: int,
         return
     if happened:
         return
+    under_next_tables(w, i, row)
     rekey(w, i)
     if w.settings[0]["orders"] != 0:
         place_orders(w, i)

@@ -62,7 +62,8 @@ class World(NamedTuple):
 def rules_of(groups: Records, tiers: Records) -> Rules:
     """Return the rules as the margin model's own kernels take them; fields that only sweeps need are empty."""
     return Rules(
-        first=groups["kind"], start=groups["kind"], known=groups["constant"], kind=groups["kind"],
+        first=groups["kind"], start=groups["kind"], known=groups["constant"], successor=groups["successor"],
+        kind=groups["kind"],
         constant=groups["constant"], strict=groups["strict"], fee=groups["fee"],
         reserved_fee=groups["reserved_fee"], included_fee=groups["included_fee"], keyed_by=groups["keyed_by"],
         higher=groups["higher"],

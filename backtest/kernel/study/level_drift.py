@@ -1,6 +1,7 @@
 """Liquidation levels moved by funding and by their holders: one piece per price.
 
-Funding is charged, and margin added or a part closed, at openings, so a level is constant between them. A new
+Funding is charged, margin added or a part closed, and a new table of tiers applied, at openings, so a level is
+constant between them. A new
 piece begins where its bin or its quantity changes, and keeps the price the level had then.
 """
 
@@ -93,9 +94,14 @@ def pieces(
                 found += 1
                 before, held_before = place_now, held.quantity
             changes_in = change_bar(bars, actions, symbol, i, change)
-            opening = min(charged_at[charge], bars.time[rows + changes_in] if changes_in < count else NEVER)
+            begins = lookup.table_bar(bars, rules, symbol, held.group)
+            moved_in = min(changes_in, begins)
+            opening = min(charged_at[charge], bars.time[rows + moved_in] if moved_in < count else NEVER)
             if opening >= end_time[i]:  # no cell shows where the last bar's own opening moves it
                 break
+            while begins < count and bars.time[rows + begins] == opening:
+                held = position.under(rules, held, rules.successor[held.group])
+                begins = lookup.table_bar(bars, rules, symbol, held.group)
             while changes_in < count and bars.time[rows + changes_in] == opening:
                 opening_mark = bars.mark_open[rows + changes_in]
                 held = after_change(bars, funding, rules, actions, held, change, changes_in, opening_mark).held

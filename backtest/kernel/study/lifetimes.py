@@ -13,7 +13,7 @@ import numpy as np
 
 from backtest.kernel.arrays import Bars, Forest, Funding, Rules
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula, lookup, position, tiers
+from backtest.kernel.margin import formula, later_tables, lookup, position, tiers
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.sweep.admission import Refusal, refusal_by_size
 from backtest.kernel.types import Codes, Floats, Integers
@@ -40,12 +40,13 @@ class Scratch(NamedTuple):
     limits: Floats
     lows: Integers
     highs: Integers
+    ends: Integers  #: of the table of the entry
     hits: Integers
 
 
 def scratch() -> Scratch:
     """Return room for one block."""
-    return Scratch(np.empty(BLOCK), *np.empty((3, BLOCK), np.int64))
+    return Scratch(np.empty(BLOCK), *np.empty((4, BLOCK), np.int64))
 
 
 @kernel
@@ -96,6 +97,7 @@ def prepare(
         row = bars.first[trial.symbol] + bar
         room.lows[b], room.highs[b] = position.relevant_tiers(rules, funding, held, funding.charged[row])
         room.limits[b] = position.threshold(rules, forest, held, room.lows[b])
+        room.ends[b] = min(trial.ends[bar], lookup.table_bar(bars, rules, trial.symbol, held.group))
 
 
 @kernel
@@ -120,14 +122,18 @@ def first_bars(
             if room.hits[b] == SURVIVED:
                 bar, low = (block + b) % count, room.lows[b]
                 tree = rules.tree_long[low] if trial.side > 0 else rules.tree_short[low]
-                end = trial.ends[bar]
-                room.hits[b] = position.search(forest, trial.symbol, tree, bar, end, room.limits[b])
+                room.hits[b] = position.search(forest, trial.symbol, tree, bar, room.ends[b], room.limits[b])
         for b in range(size):
-            hit, i = room.hits[b], block + b
-            if hit >= 0 or (hit == SURVIVED and room.highs[b] > room.lows[b]):
-                bar = i % count
+            hit, i, low, high = room.hits[b], block + b, room.lows[b], room.highs[b]
+            bar = i % count
+            goes_on = hit >= SURVIVED and room.ends[b] < trial.ends[bar]
+            if hit >= 0 or goes_on or (hit == SURVIVED and high > low):
                 held = opened(bars, funding, rules, trial, trial.leverages[i // count], bar)
                 hit = position.confirmed(
-                    bars, funding, rules, forest, held, room.lows[b], room.highs[b], hit, bar, trial.ends[bar]
+                    bars, funding, rules, forest, held, low, high, hit, bar, room.ends[b]
                 )  # fmt: skip
+                if hit < 0 and goes_on:
+                    hit = later_tables.first_hit(
+                        bars, funding, rules, forest, held, low, high, trial.ends[bar]
+                    ).hit  # fmt: skip
             found[i] = hit

@@ -114,6 +114,8 @@ def growth_of(bars: Bars, rules: Rules, positions: Positions, actions: Actions, 
         if late or (bar == bars.first[symbol + 1] - bars.first[symbol] and not with_exit):
             break
         part = actions.quantity_change[change]
+        while lookup.table_bar(bars, rules, symbol, group) <= (bar - 1 if with_exit else bar):
+            group = rules.successor[group]
         if part > 0.0:
             mark = actions.exit_price[i] if with_exit else bars.mark_open[bars.first[symbol] + bar]
             price = traded_at(actions, change, mark)
@@ -151,7 +153,21 @@ def flag_trees(
         low, high = position.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
     for tier in range(low, high + 1):
         used[position.tree_of(rules, held, tier)] = True
+    flag_later_tables(bars, funding, rules, used, held)
     return held
+
+
+@helper
+def flag_later_tables(bars: Bars, funding: Funding, rules: Rules, used: Flags, held: Segment) -> None:
+    """Flag the trees that a position's searches may need under the tables that take over."""
+    first, count = bars.first[held.symbol], bars.first[held.symbol + 1] - bars.first[held.symbol]
+    bar = lookup.table_bar(bars, rules, held.symbol, held.group)
+    while bar < count:
+        held = position.under(rules, held, rules.successor[held.group])
+        low, high = position.relevant_tiers(rules, funding, held, funding.charged[first + bar])
+        for tier in range(low, high + 1):
+            used[position.tree_of(rules, held, tier)] = True
+        bar = lookup.table_bar(bars, rules, held.symbol, held.group)
 
 
 @kernel

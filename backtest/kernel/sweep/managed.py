@@ -110,7 +110,8 @@ def follow(
         change_bar = count
         if has_change(actions, change, i):
             change_bar = lookup.first_bar_at_or_after(bars, symbol, actions.time[change])
-        until = min(until_exit, change_bar)
+        table_bar = lookup.table_bar(bars, rules, symbol, held.group)
+        until = min(until_exit, change_bar, table_bar)
         if start < until:
             bar = next_event(bars, funding, rules, forest, watched, held, orders, start, until)
             tested = now = position.funding_at(bars, funding, symbol, bar if bar >= 0 else until - 1)
@@ -119,7 +120,9 @@ def follow(
                 found = first_in(bars, rules, same, held, orders, seen, tested, hidden.intrabar, False)
                 break
         start = bar = until
-        if change_bar == until and until < bound.knowable:
+        if table_bar == until and until < bound.knowable:
+            held = position.under(rules, held, rules.successor[held.group])
+        elif change_bar == until and until < bound.knowable:
             now = charged_until(bars, funding, symbol, until, actions.time[change])
             planned = actions.time[change]
             found = before_acting(bars, rules, held, first + until, now, planned, hidden.actions_first)

@@ -15,7 +15,7 @@ import numpy as np
 from backtest.kernel.arrays import NO_TIME, Bars, Forest, Funding, Outcomes, Positions, Rules
 from backtest.kernel.choices import OutcomeCode
 from backtest.kernel.compile import helper, kernel
-from backtest.kernel.margin import formula, lookup, position
+from backtest.kernel.margin import formula, later_tables, lookup, position
 from backtest.kernel.margin.position import Segment
 from backtest.kernel.sweep import outcomes
 from backtest.kernel.types import Floats, Integers
@@ -32,13 +32,14 @@ class Scratch(NamedTuple):
     lows: Integers  #: relevant tiers
     highs: Integers
     starts: Integers  #: bars to test
-    ends: Integers
+    ends: Integers  #: of the table of the entry
+    known: Integers  #: first bar that can no longer be tested
     hits: Integers
 
 
 def scratch() -> Scratch:
     """Return room for one block."""
-    return Scratch(*np.empty((2, BLOCK)), *np.empty((6, BLOCK), np.int64))
+    return Scratch(*np.empty((2, BLOCK)), *np.empty((7, BLOCK), np.int64))
 
 
 @helper
@@ -77,7 +78,8 @@ def prepare(
         low, high = position.relevant_tiers(rules, funding, held, funding.charged[bars.first[symbol] + start])
     room.limits[b] = position.threshold(rules, forest, held, low)
     room.fundings[b], room.groups[b] = entry_funding, group
-    room.lows[b], room.highs[b], room.starts[b], room.ends[b] = low, high, start, end
+    room.lows[b], room.highs[b], room.starts[b], room.known[b] = low, high, start, end
+    room.ends[b] = min(end, lookup.table_bar(bars, rules, symbol, group))
 
 
 @helper
@@ -103,24 +105,27 @@ def finish(
 ) -> None:
     """Confirm the search by the direct formula, and write prices and money."""
     held = held_by(rules, positions, i, room.groups[b], room.fundings[b])
-    low, high, start, end, hit = room.lows[b], room.highs[b], room.starts[b], room.ends[b], room.hits[b]
-    rows = bars.first[held.symbol]
+    low, high, start, end, hit = room.lows[b], room.highs[b], room.starts[b], room.known[b], room.hits[b]
+    rows, opened = bars.first[held.symbol], held
     if hit >= 0 or high > low:
-        hit = position.confirmed(bars, funding, rules, forest, held, low, high, hit, start, end)
+        hit = position.confirmed(bars, funding, rules, forest, held, low, high, hit, start, room.ends[b])
+    if hit < 0 and room.ends[b] < end:
+        held, low, high, hit = later_tables.first_hit(bars, funding, rules, forest, held, low, high, end)
     later = hit >= 0
     entered_in = start - 1 if lookup.falls_inside_a_bar(bars, held.symbol, start, positions.entry_time[i]) else -1
     hidden, closes, saved = False, False, False
     if entered_in >= 0:
         row = rows + entered_in
-        hidden = position.triggers(rules, held, position.worst_price(bars, held, row), held.entry_funding)
-        closes = hidden and position.triggers(rules, held, bars.close[row], held.entry_funding)
-        saved = closes and not triggers_with_stamps(bars, funding, rules, held, entered_in)
+        hidden = position.triggers(rules, opened, position.worst_price(bars, held, row), held.entry_funding)
+        closes = hidden and position.triggers(rules, opened, bars.close[row], held.entry_funding)
+        saved = closes and not triggers_with_stamps(bars, funding, rules, opened, entered_in)
     out.certainly_liquidated[i] = later or (closes and not saved)
     out.possibly_liquidated[i] = later or hidden
     out.ambiguous[i] = hidden and (saved or not closes)
     tested, opening = end - 1, held.entry_price
     if closes or (hidden and test_entry_bar):
-        hit = tested = entered_in
+        held, hit = opened, entered_in
+        tested = entered_in
         low, high = held.first, held.last
     elif later:
         tested, opening = hit, bars.open[rows + hit]

@@ -90,6 +90,7 @@ WORDS: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
         "takeover_discount": (_FRACTION, "Backstop's discount from the liquidation price.", "0.01"),
         "remainder": ("", "Who gets the margin left after a liquidation.", '"fund"'),
         "release": ("", "Margin of a closed part: paid out to the holder, or kept.", '"pro_rata"'),
+        "tiers_apply": ("", "Open positions keep the tiers of their entry, or follow the tables.", '"always"'),
     },
     "source": {
         "value": ("", "The rule.", '"mark"'),

@@ -11,9 +11,10 @@ holds the levels that are open at the *end* of its column:
 - in between it decays where the book does (``survival``) or where a half-life is given.
 
 Funding moves levels, and so do holders who add margin or close a part. By default book and levels are swept
-without funding, and each level stays at the price of its entry. With ``drift``, and where a book has adjustments,
-a level changes bins at the open of the bar that carries it over an edge. It keeps the amount it had when it came
-into its bin; triggered notional is counted at the level's price at that time.
+without funding, and each level stays at the price of its entry. With ``drift``, and where a book has adjustments
+or new tables of tiers apply to open positions, a level changes bins at the open of the bar that carries it over
+an edge. It keeps the amount it had when it came into its bin; triggered notional is counted at the level's price
+at that time.
 
 Amounts are whole units (cents, or millionths of a base unit) in int64: no cell depends on the order of the rows.
 """
@@ -31,7 +32,7 @@ import polars as pl
 
 from backtest.book.book import Book
 from backtest.engine.conventions import Changes, Conventions
-from backtest.engine.sweep.level_drift import CAPPED, level_pieces
+from backtest.engine.sweep.level_drift import CAPPED, level_pieces, levels_move
 from backtest.engine.sweep.sweep import sweep
 from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers, readonly
@@ -202,7 +203,7 @@ def swept_levels(
     prices = market if drift else market.without_funding()
     conventions = conventions.with_(**changes)
     outcomes = sweep(book, prices, venue, conventions=conventions, threads=threads)
-    if not drift and book.adjustments is None:
+    if not drift and not levels_move(book, prices, venue, conventions):
         return outcomes, None
     terms: dict[str, Any] = {"logarithmic": grid.logarithmic, "conventions": conventions, "threads": threads}
     return outcomes, level_pieces(book, outcomes, prices, venue, grid.price_edges, **terms)
@@ -213,6 +214,8 @@ def without_drift(
     book: Book, market: Market, venue: Venue, *, conventions: Conventions = CAPPED, **changes: Unpack[Changes]
 ) -> pl.DataFrame:
     """Return the outcomes of a book without funding, so that every level stays at the price of its entry.
+
+    Positions keep the tiers of their entry.
 
     Raises
     ------
@@ -228,7 +231,8 @@ def without_drift(
     """
     if book.adjustments is not None:
         raise ArgumentError("the book has adjustments, which move levels: take swept_levels, and its pieces")
-    return sweep(book, market.without_funding(), venue, conventions=conventions.with_(**changes))
+    still = venue.with_(tiers_apply="entry")
+    return sweep(book, market.without_funding(), still, conventions=conventions.with_(**changes))
 
 
 @checked

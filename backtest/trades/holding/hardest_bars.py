@@ -10,11 +10,12 @@ import polars as pl
 
 from backtest.engine.sweep.prepare import Prepared
 from backtest.engine.sweep.survey import symbol_codes
+from backtest.kernel.choices import ContractKind
 from backtest.kernel.margin import formula
 from backtest.kernel.types import Floats, Integers
 from backtest.rules.margin import maintenance_margin, signs
+from backtest.rules.rulebook import groups_after, groups_of
 from backtest.trades.holding.counted import NEEDED, Sweeps
-from backtest.trades.holding.lives import Lives
 
 MOMENT = pl.duration(milliseconds=1)
 
@@ -80,7 +81,6 @@ def measured(there: Sweeps, rows: pl.DataFrame, moments: Integers, worst: Floats
 
 def peak_margin_ratios(
     prepared: Prepared,
-    lives: list[Lives],
     rows: pl.DataFrame,
     changes: pl.DataFrame,
     moments: Integers,
@@ -91,27 +91,26 @@ def peak_margin_ratios(
 
     Parameters
     ----------
-    prepared, lives : market and rules; the lives of every trade, for their contracts and tables
-    rows : (n,) the trades that were changed
+    prepared : market and rules
+    rows : (n,) the trades
     changes : of these trades, at their sizes
     moments, worst, equity : (n,) the hardest bar, its price, and the equity there
     """
     found = np.full(rows.height, np.nan)
-    places = {row: place for place, row in enumerate(rows["row"].to_list())}
     by_trade = {key: part for (key,), part in changes.sort("time", maintain_order=True).group_by("position_id")}
-    for own in lives:
-        some = np.array([places[row] for row in own.rows.tolist() if row in places], np.int64)
-        some = some[(moments[some] >= 0) & np.isfinite(equity[some])]
-        if not some.size:
-            continue
+    groups = tables_at(prepared, rows, moments)
+    known = (moments >= 0) & np.isfinite(equity)
+    for number in np.unique(groups[known]):
+        own = prepared.rules.groups[number]
+        kind, some = ContractKind.code(own.contract.kind), np.flatnonzero(known & (groups == number))
         part, price = rows[some], worst[some]
         held = [
-            _held_at(own.kind, row, by_trade.get(row["trade_id"]), moment)
+            _held_at(kind, row, by_trade.get(row["trade_id"]), moment)
             for row, moment in zip(part.iter_rows(named=True), moments[some].tolist(), strict=True)
         ]
         quantity, entry, since = (np.array(values) for values in zip(*held, strict=True))
         side = np.asarray(signs(part["side"].cast(pl.String).to_numpy()), np.float64)
-        moved = np.asarray(formula.result(own.kind, side, quantity, entry, price))
+        moved = np.asarray(formula.result(kind, side, quantity, entry, price))
         paid = _funding(prepared, own.symbol, moments[some]) - _funding(prepared, own.symbol, since)
         kept = maintenance_margin(
             own.contract, own.table, side=side, quantity=quantity, entry_price=entry, price=price,
@@ -120,6 +119,14 @@ def peak_margin_ratios(
         )  # fmt: skip
         found[some] = kept / equity[some]
     return found
+
+
+def tables_at(prepared: Prepared, rows: pl.DataFrame, moments: Integers) -> Integers:
+    """Return the groups of the rules that trades are under at some moments (ms)."""
+    codes = symbol_codes(rows["symbol"], prepared.market.symbols)
+    entered = rows["entry_time"].to_physical().to_numpy()
+    rules = prepared.rules.rules
+    return groups_after(rules, groups_of(rules, codes, entered), np.maximum(moments, entered))
 
 
 def _funding(prepared: Prepared, symbol: int, moments: Integers) -> Floats:
