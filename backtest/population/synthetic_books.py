@@ -1,7 +1,7 @@
 """Synthetic books: positions drawn from stated laws.
 
-Most exchanges publish no books, so every number here is an assumption. The book's ``assumptions`` list each of them,
-the seed, and whether the positions drawn meet the figures published of real books.
+Most exchanges publish no books, so every number here is an assumption. The book's ``assumptions`` list each of
+them, the seed, and whether the positions drawn meet the figures published of real books.
 """
 
 from __future__ import annotations
