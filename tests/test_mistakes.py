@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from bad_kinds import VENUE
 from test_cli import refusal
 
 from backtest.__main__ import main
 from backtest.cli.common import types
 from backtest.errors import DataError
+from backtest.market import sample
 from backtest.trades.table import Table
 
 ROOT = Path(__file__).parents[1]
@@ -111,4 +114,36 @@ def test_numbers__as_a_percentage_are_refused():
 )
 def test_price__refuses_numbers_of_a_leg_in_one_line(capsys, words, said):
     assert main(["price", "--venue", "binance", "--date", "2021-05-19", "--wallet", "9", *words.split()]) == 2
+    assert said in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "run --bars s3://bucket/bars.parquet",
+            "file s3://bucket/bars.parquet is an address: it must be",
+        ),
+        ("price --venue okx --bars https://x/y.csv", "--bars: must be a file of this machine, is the address"),
+        ("levels --recorded https://x/y.csv", "--recorded: must be a file of this machine, is the address"),
+        ("run --like btcusdt", "--like must be a symbol that venue 'binance' lists, is 'btcusdt'"),
+        ("run --venue BINANCE", "dydx, hyperliquid, mexc, okx, primexbt, did you mean binance?"),
+        ("run --from 0001-01-01", "argument --from: must lie in 1970 or later, is '0001-01-01'"),
+        ("check trades.csv --timezone UTC", "trades: entry_time must lie in the years 2009 to 9999: 1 of 1 rows"),
+        ("check trades.csv", "trades: entry_time must lie in the years 2009 to 9999: 1 of 1 rows"),
+        ("check good.csv --refine trades.csv", "bars must have the columns symbol, time, open, high, low, close"),
+        ("check good.csv --refine notes.txt", "bars file notes.txt must end in .parquet or .csv"),
+        ("venues unnamed.toml", "venue file unnamed.toml has 1 problem: name: must not be empty"),
+    ],
+)
+def test_mistakes__in_files_and_names_are_one_line(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    head = "symbol,side,entry_time,entry_price,quantity,exit_time,leverage\n"
+    Path("trades.csv").write_text(f"{head}BTCUSDT,long,,40000,0.1,2021-05-19 14:00Z,10\n")
+    opening = sample().select(["BTCUSDT"], datetime(2021, 5, 19, 11, tzinfo=UTC)).bars["open"][0]
+    rest = f"{opening},0.1,2021-05-19 14:00Z,1"
+    Path("good.csv").write_text(f"{head}BTCUSDT,long,2021-05-19 11:00Z,{rest}\n")
+    Path("notes.txt").write_text("notes")
+    Path("unnamed.toml").write_text(VENUE.replace('name = "example"', 'name = ""'))
+    assert main(words.split()) == 2
     assert said in refusal(capsys)

@@ -30,6 +30,8 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
         For a file that is absent, of another kind, damaged, or breaks the schema.
     """
     require_threads()
+    if "://" in str(path):
+        raise DataError(f"{schema.name} file {path} is an address: it must be a file of this machine")
     path = Path(path)
     file = f"{schema.name} file {path}"
     if not path.is_file():

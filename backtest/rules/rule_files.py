@@ -9,6 +9,7 @@ from typing import Any
 
 from backtest.errors import RulesError
 from backtest.rules.imported import imported_file
+from backtest.schemas.conversion import meant
 
 
 def venue_files() -> dict[str, Any]:
@@ -42,7 +43,8 @@ def venue_text(name_or_path: str | Path) -> tuple[str, str, Path]:
     path = Path(name_or_path)
     if not path.is_file():
         known = ", ".join(bundled)
-        raise RulesError(f"venue {str(name_or_path)!r} is neither a file nor one of {known}")
+        asked = meant(str(name_or_path), bundled)
+        raise RulesError(f"venue {str(name_or_path)!r} is neither a file nor one of {known}{asked}")
     try:
         return path.read_text("utf-8"), f"venue file {path}", path.parent
     except UnicodeDecodeError as error:

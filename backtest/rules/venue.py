@@ -89,6 +89,9 @@ class Venue:
         problems = Problems()
         problems.require_kinds(self)
         problems.raise_if_any(f"venue {self.name!r}")
+        for name in ("name", "title"):
+            if not getattr(self, name).strip():
+                problems.add(name, "must not be empty")
         for name, choices in CHOICES.items():
             problems.require_choice(f"rules.{name}", getattr(self, name), choices)
         if not 0 <= self.takeover_discount < 1:
@@ -250,7 +253,7 @@ class Venue:
             raise RulesError(f"there is no rule {', '.join(unknown)}{asked}: there are {', '.join(known)}")
         like = changes.pop("like", None)
         if like is not None and like not in self.contracts:
-            raise RulesError(f"like must be a symbol that venue {self.name!r} lists, is {like!r}", argument="like")
+            raise RulesError(f"must be a symbol that venue {self.name!r} lists, is {like!r}", argument="like")
         changed = {name: changes.pop(name) for name in sorted(contractual & set(changes))}
         steps = {name: changes.pop(name) for name in PROCEDURE_RULES if name in changes}
         if steps:

@@ -174,6 +174,8 @@ def _in_utc(table: Table, name: str, found: pl.Series, zone: str | None) -> pl.S
     assert isinstance(found.dtype, pl.Datetime)
     if found.dtype.time_zone is not None:
         return found.dt.convert_time_zone("UTC").dt.cast_time_unit("ms")
+    if found.null_count() == found.len():
+        return found.dt.replace_time_zone("UTC").dt.cast_time_unit("ms")
     if zone is None:
         raise DataError(
             f"{table.where}: {name} has no offset from UTC (first {found.drop_nulls()[0]}): say which zone",

@@ -69,10 +69,11 @@ def finer_bars(options: Namespace, windows: pl.DataFrame) -> Market | None:
         return None
     if not (is_archive(path) or path.is_file()):
         raise DataError(f"bars file {path} does not exist")
+    if not is_archive(path):
+        finer = load(path)  # also where nothing needs it, so that a damaged file is refused
+        return None if windows.is_empty() else finer
     if windows.is_empty():
         return None
-    if not is_archive(path):
-        return load(path)
     try:
         return prices_within(windows, str(path), offline=not options.fetch)
     except FetchError as error:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from backtest.errors import ArgumentError, require_folder_of_this_machine
 
+#: First year of a time: the first of Unix time.
+EARLIEST = 1970
+
 #: A number with commas between thousands, not before decimals: 40,000 but not 1,5, which some write for 1.5.
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(?![\d,])")
 
@@ -21,7 +24,9 @@ def word(text: str) -> str:
 
 
 def file(text: str) -> Path:
-    """Return a file to read or write."""
+    """Return a file of this machine to read or write."""
+    if "://" in text:
+        raise ArgumentTypeError(f"must be a file of this machine, is the address {text!r}")
     return Path(word(text))
 
 
@@ -127,6 +132,8 @@ def time(text: str) -> datetime:
         raise ArgumentTypeError(
             f"must be a date or a time like 2021-05-19 or 2021-05-19T13:10, is {text!r}"
         ) from None
+    if moment.year < EARLIEST:
+        raise ArgumentTypeError(f"must lie in {EARLIEST} or later, is {text!r}")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -183,7 +190,7 @@ def _whole(text: str) -> int:
     try:
         return int(_ungrouped(text))
     except ValueError:
-        raise ArgumentTypeError(f"must be a whole number{_point(text)}, is {text!r}") from None
+        raise ArgumentTypeError(f"must be a whole number, is {text!r}") from None
 
 
 def _ungrouped(text: str) -> str:
