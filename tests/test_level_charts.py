@@ -23,8 +23,10 @@ from backtest.amounts import amount, significant
 from backtest.chart.levels.clusters import cluster_figure, cluster_table
 from backtest.chart.levels.figures import Panel, level_heatmap, shown_prices, small_multiples
 from backtest.chart.levels.films import film, indexed
-from backtest.chart.levels.heatmaps import colour_bar, fullest, heatmap, mark_line, norm_of, price_axis, scale_of
-from backtest.chart.levels.level_map import before_after, liquidation_map, map_figure
+from backtest.chart.levels.heatmaps import colour_bar, fullest, heatmap, norm_of, price_axis, scale_of
+from backtest.chart.levels.level_map import liquidation_map
+from backtest.chart.levels.map_figures import before_after, map_figure
+from backtest.chart.levels.marks import mark_line
 from backtest.chart.levels.profiles import profile
 from backtest.chart.levels.score import magnet_differences, score_figure, scores
 from backtest.chart.style import theme
@@ -208,7 +210,7 @@ def test_profile_labels__lie_on_their_clusters_side_of_the_price() -> None:
         ax = figure.axes[1]
         labels = [text for text in ax.texts if text.get_gid() == "cluster"]
         for text in labels:
-            middle = ax.transAxes.transform((0.0, text.xy[1]))[1]
+            middle = ax.transAxes.transform((0.0, text.xyann[1]))[1]
             assert (middle > ax.transData.transform((0.0, mark))[1]) == (centre > mark)
         assert labels or centre < mark * 1.01  # the price is near the lower end of the axis
 
@@ -253,7 +255,7 @@ def test_before_and_after__share_their_axes() -> None:
     panels = [ax for ax in figure.axes if ax.get_xlabel() is not None and ax.collections][:2]
     bars = [ax for ax in figure.axes if any(text.get_text().startswith("mark") for text in ax.texts)]
     assert len(bars) == 2
-    assert bars[0].get_ylim() == bars[1].get_ylim()
+    assert bars[0].get_ylim() == pytest.approx(bars[1].get_ylim())
     assert bars[0].get_xlim() == bars[1].get_xlim()
     assert panels
     inside_of(figure)

@@ -20,7 +20,7 @@ import pytest
 from backtest import Book
 from backtest.__main__ import main
 from backtest.chart.levels import level_page
-from backtest.errors import ArgumentError
+from backtest.errors import ArgumentError, DataError
 from backtest.study.levels import clusters_at, column_bars, level_grid, levels_of, without_drift
 from backtest.study.levels.combine import levels_by_leverage
 from backtest.study.levels.levels import Levels
@@ -132,6 +132,19 @@ def test_in_a_browser__what_is_pointed_at_is_the_frame_s(made, tmp_path, size):
     found = driven(level_page(groups, bars, title="Levels", clusters=clusters, currency="USDT"), tmp_path, size)
     assert found["failures"] == []
     assert len(found["hovers"]) == 10
+    ends = [*whole.grid.ends.tolist()]
+    starts = [whole.grid.start, *ends[:-1]]
+    hours = np.diff([tick["ms"] for tick in found["ticks"]]) / 3_600_000
+    assert len(found["ticks"]) >= 2
+    assert set(hours) <= {24.0, 48.0, 168.0}
+    for tick in found["ticks"]:
+        assert tick["ms"] % 86_400_000 == 0
+        column = int(tick["column"])
+        assert starts[column] <= tick["ms"] <= ends[min(column, len(ends) - 1)]
+    assert found["options"] == ["UTC", ""]
+    middle = int(found["cumulative"]["long"][0][0])
+    assert found["cumulative"]["long"][-1][1] == pytest.approx(whole.at(-1, "long")[: middle + 1].sum(), rel=1e-3)
+    assert found["cumulative"]["short"][-1][1] == pytest.approx(whole.at(-1, "short")[middle:].sum(), rel=1e-3)
     for each in found["hovers"]:
         for side in ("long", "short"):
             expected = whole.at(each["column"], side)[each["bin"]]
@@ -145,6 +158,41 @@ def test_in_a_browser__what_is_pointed_at_is_the_frame_s(made, tmp_path, size):
     assert found["hash"].startswith("#")
     assert found["rows"] == clusters.height
     assert "from the mark" in found["reading"]
+
+
+def test_bubbles_and_zone__are_in_the_page_and_the_zone_decides_what_is_round(made, tmp_path):
+    groups, bars, _ = made
+    amounts = {"price": [100.0, 101.0, 99.0], "notional": [1e5, 3e5, 0.0]}
+    events = pl.DataFrame({"time": [bars["time"][30]] * 3, **amounts, "side": ["long", "short", "long"]})
+    html = level_page(groups, bars, title="Levels", events=events, timezone="Asia/Kathmandu", colours="vendor")
+    data = data_of(html)
+    assert [event[1:] for event in data["events"]] == [[101.0, 3e5, "short"], [100.0, 1e5, "long"]]
+    assert data["looks"]["light"]["ground"] == "#2B0A3D"
+    found = driven(html, tmp_path)
+    assert found["failures"] == []
+    assert found["options"] == ["UTC", "Asia/Kathmandu", ""]
+    assert all((tick["ms"] / 60_000 + 345) % 1440 == 0 for tick in found["ticks"])  # midnights at +05:45
+    with pytest.raises(DataError, match="events need time, price and notional: price is missing"):
+        level_page(groups, bars, title="x", events=events.drop("price"))
+
+
+def test_open_levels__are_counted_at_all_prices_as_in_the_subtitle(made):
+    groups, bars, whole = made
+    data = data_of(level_page(groups, bars, title="x"))
+    totals = whole.totals()
+    for place, side in enumerate(("long", "short")):
+        inside = sum(cells_of(data, number, place).sum(axis=0) for number in range(3))
+        outside = sum(np.array(pair[place]) for pair in data["outside"])
+        np.testing.assert_allclose(inside + outside, totals[side].to_numpy(), rtol=1e-3)
+
+
+def test_a_notebook__shows_the_page_in_a_frame(made):
+    groups, bars, _ = made
+    html = level_page(groups, bars, title='A "page"')
+    framed = html._repr_html_()
+    inside = unescape(re.search(r'srcdoc="(.*?)"', framed, re.DOTALL)[1])
+    assert inside == html
+    assert framed.startswith("<iframe ")
 
 
 def test_the_command__writes_the_page(tmp_path, capsys):

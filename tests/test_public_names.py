@@ -73,7 +73,7 @@ OFFERED = {
     "backtest.chart": "levels liquidations style venues",
     "backtest.chart.levels": (
         "Panel before_after cluster_figure film heatmap level_heatmap level_page liquidation_map map_figure "
-        "mark_line profile score_figure small_multiples"
+        "marks profile score_figure small_multiples"
     ),
     "backtest.chart.liquidations": (
         "at_risk by_hour cascade cumulative imbalance probability_surface quality_strip removed_paths "
@@ -132,6 +132,7 @@ TOPICS = {
     "backtest.chart.style.theme": (
         "DPI FAINT INK MUTED PAPER SIDE_COLOURS TEXT below dress panel_grid side_names stacked_panels"
     ),
+    "backtest.chart.levels.marks": "bubbles candles mark_line price_tag",
     "backtest.chart.venues.policy": "MEASURES Measure by_cap frontier frontiers small_multiples",
     "backtest.chart.venues.procedures": "brackets side_by_side",
 }

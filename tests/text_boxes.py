@@ -48,7 +48,8 @@ def _boxes(figure: Figure) -> Iterator[tuple[str, Bbox]]:
     hidden = {id(label) for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for label in _outside(ax, axis)}
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text.get_text().strip() and id(text) not in hidden and _shown(text):
-            yield text.get_text(), text.get_window_extent()
+            whole = text.get_window_extent()  # a pixel where it is not drawn; else with its line
+            yield text.get_text(), whole if whole.width <= 1 else Text.get_window_extent(text)
 
 
 def _outside(ax: Axes, axis: Axis) -> Iterator[Artist]:

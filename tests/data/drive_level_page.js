@@ -13,6 +13,9 @@
     found.hovers.push(levels.cell(px, py));
   }
   found.reading = document.getElementById("reading").textContent;
+  found.ticks = levels.ticks().map(tick => ({ ...tick, column: levels.columnOf(tick.ms) }));
+  found.cumulative = levels.cumulative(levels.state.c1 - 1, Math.floor(levels.state.b1 / 2));
+  found.options = [...document.querySelectorAll("#zone option")].map(each => each.value);
   const sum = () => levels.sum(), click = async name => { document.querySelector(`input[name="${name}"]`).click(); await wait(); };
   found.whole = sum();
   await click("Longs"); found.without_longs = sum(); await click("Longs");

@@ -1,13 +1,13 @@
+from backtest.chart.levels import marks as marks
 from backtest.chart.levels.clusters import cluster_figure as cluster_figure
 from backtest.chart.levels.figures import Panel as Panel
 from backtest.chart.levels.figures import level_heatmap as level_heatmap
 from backtest.chart.levels.figures import small_multiples as small_multiples
 from backtest.chart.levels.films import film as film
 from backtest.chart.levels.heatmaps import heatmap as heatmap
-from backtest.chart.levels.heatmaps import mark_line as mark_line
-from backtest.chart.levels.level_map import before_after as before_after
 from backtest.chart.levels.level_map import liquidation_map as liquidation_map
-from backtest.chart.levels.level_map import map_figure as map_figure
+from backtest.chart.levels.map_figures import before_after as before_after
+from backtest.chart.levels.map_figures import map_figure as map_figure
 from backtest.chart.levels.pages import level_page as level_page
 from backtest.chart.levels.profiles import profile as profile
 from backtest.chart.levels.score import score_figure as score_figure

@@ -20,6 +20,10 @@ class Cells(QuadMesh):
     #: What the amounts are: notional, or quantity.
     measure: str
 
+    #: What shares are of, and the amount below which cells are left empty.
+    whole: float = 1.0
+    least: float = 0.0
+
     @allow_rasterization  # type: ignore[untyped-decorator]
     def draw(self, renderer: RendererBase) -> None:
         """Draw the cells, or where they outnumber pixels the largest of those that begin in each."""

@@ -16,7 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch, Rectangle
 
 from backtest import amounts
-from backtest.chart.levels.heatmaps import in_words, unit_of
+from backtest.chart.levels.units import Unit
 from backtest.chart.style import theme
 from backtest.chart.style.figure import LEAST, Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, leverage_shades, recolour_figure
@@ -71,7 +71,7 @@ def cluster_table(
     clusters: pl.DataFrame,
     ax: Axes,
     *,
-    currency: str = "USDT",
+    currency: str | None = "USDT",
     price_unit: str = "",
     most: int = MOST,
     look: Look = LIGHT,
@@ -82,6 +82,7 @@ def cluster_table(
     ----------
     clusters : as ``study.levels.clusters_at`` returns them, with or without leverage buckets; with outcomes where
         ``study.levels.cluster_outcomes`` added them
+    currency : of notional; None: no amounts, but shares of the side
     price_unit : of prices, in the column heads
     most : rows at most
     """
@@ -126,7 +127,7 @@ def cluster_figure(
     *,
     title: str,
     subtitle: str = "",
-    currency: str = "USDT",
+    currency: str | None = "USDT",
     price_unit: str = "",
     most: int = MOST,
     notes: Sequence[str] = (),
@@ -180,8 +181,8 @@ def _around(clusters: pl.DataFrame) -> float:
     return HEADS + len(list(_stacks(clusters, LIGHT)))
 
 
-def _columns(measure: str, currency: str, price_unit: str) -> list[Column]:
-    quote, unit = f",\n{price_unit}" if price_unit else "", unit_of(measure, currency)
+def _columns(measure: str, currency: str | None, price_unit: str) -> list[Column]:
+    quote, unit = f",\n{price_unit}" if price_unit else "", Unit(measure, currency, 1.0)
 
     def span(row: Mapping[str, Any]) -> str:
         return f"{amounts.significant(row['price_low'])} \N{EN DASH} {amounts.significant(row['price_high'])}"
@@ -194,8 +195,12 @@ def _columns(measure: str, currency: str, price_unit: str) -> list[Column]:
         Column(f"centre{quote}", lambda row: amounts.significant(row["centre"]), optional=True),
         Column("distance\nfrom price", lambda row: amounts.distance(row["distance"])),
         Column("days of\nvolatility", days, optional=True),
-        Column(f"open\n{in_words(measure)}", lambda row: amounts.amount(row[measure], unit), bar=True),
-        Column("share of\nthe side", lambda row: amounts.percent(round(row["share"], 3))),
+        *(
+            []
+            if currency is None
+            else [Column(f"open\n{unit.name}", lambda row: unit.write(row[measure]), bar=True)]
+        ),
+        Column("share of\nthe side", lambda row: amounts.percent(round(row["share"], 3)), bar=currency is None),
     ]
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, mark_line, norm_of, scale_of
+from backtest import amounts
+from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, norm_of, scale_of
+from backtest.chart.levels.marks import bubbles, candles, mark_line, price_tag
 from backtest.chart.levels.profiles import profile
+from backtest.chart.levels.units import whole_of
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, is_upright, recolour_figure
-from backtest.chart.style.words import fit_labels, titled
+from backtest.chart.style.words import fit_labels, names_above, titled
 from backtest.errors import ArgumentError
 from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
@@ -48,9 +51,12 @@ def level_heatmap(
     title: str,
     subtitle: str = "",
     clusters: pl.DataFrame | None = None,
+    events: pl.DataFrame | None = None,
+    price: Literal["line", "candles"] = "line",
     scale: Scale = "auto",
     maximum: float | None = None,
-    currency: str = "USDT",
+    threshold: float = 0.0,
+    currency: str | None = "USDT",
     price_unit: str = "",
     notes: Sequence[str] = (),
     look: Look = LIGHT,
@@ -61,11 +67,14 @@ def level_heatmap(
 
     Parameters
     ----------
-    levels, scale, maximum : as in ``heatmap``
-    bars : ``time, high, low, close`` of one symbol; best those of the map's columns (``study.levels.column_bars``)
+    levels, scale, maximum, threshold : as in ``heatmap``
+    bars : ``time, open, high, low, close`` of one symbol; best those of the map's columns, as
+        ``study.levels.column_bars`` returns them
     title, subtitle : subject and finding
     clusters : at the end of the window, labelled beside the profile
-    currency : of notional; levels by quantity are in base
+    events : recorded liquidations, as ``bubbles`` takes them
+    price : how the mark is drawn
+    currency : of notional; levels by quantity are in base; None: shares of what is open at the end
     notes : for the footer: venue, tiers, population, gaps, a caption
 
     Examples
@@ -74,19 +83,31 @@ def level_heatmap(
     >>> from backtest.study.levels import column_bars
     >>> figure = level_heatmap(open_levels, column_bars(market, grid), title="BTCUSDT", price_unit="USDT")
     >>> [ax.get_title(loc="left") for ax in figure.axes]
-    ['Mark price (USDT) over open liquidation levels', 'Open now', '']
+    ['Mark price (USDT) over open liquidation levels, log scale', 'Open now', '']
     """
     figure = new_figure(size.inches, dpi=size.dpi, paper=look.paper)
     (frame,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     prices = shown_prices(levels, bars)
     main, side = heat_panels(
-        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look,
-        timezone=timezone,
+        frame, levels, prices, scale=scale, maximum=maximum, threshold=threshold, currency=currency,
+        price_unit=price_unit, look=look, timezone=timezone,
     )  # fmt: skip
-    mark_line(bars, main, look=look)
+    (mark_line if price == "line" else candles)(bars, main, look=look)
+    if events is not None:
+        _recorded(events, main, currency, look)
     mark = float(bars["close"][-1])
+    price_tag(main, mark, look=look)
+    fit_labels(main)
     profile(levels, side, price=mark, prices=prices, clusters=clusters, currency=currency, look=look)
     return recolour_figure(figure, look)
+
+
+def _recorded(events: pl.DataFrame, main: Axes, currency: str | None, look: Look) -> None:
+    """Draw recorded liquidations, and say above the heatmap how much the largest bubble is."""
+    found = bubbles(events, main, look=look)
+    if not found.is_empty():
+        most = amounts.amount(float(found["notional"].max()), currency or "USDT")  # type: ignore[arg-type]
+        names_above(main, [(f"recorded liquidations, up to {most}", look.ink)])
 
 
 def heat_panels(
@@ -96,10 +117,11 @@ def heat_panels(
     *,
     scale: Scale,
     maximum: float | None,
-    currency: str,
+    currency: str | None,
     price_unit: str,
     look: Look,
     timezone: str,
+    threshold: float = 0.0,
 ) -> tuple[Axes, Axes]:
     """Draw a heatmap and its colour bar into a frame, and return its axes and empty ones for a profile."""
     figure, wide = frame.figure, PROFILE * frame.get_position().width
@@ -107,11 +129,12 @@ def heat_panels(
     place, gap = main.get_position(), BETWEEN / figure.get_size_inches()[0]  # type: ignore[union-attr]
     main.set_position((place.x0, place.y0, place.width - wide - gap, place.height))
     side = figure.add_axes((place.x1 - wide, place.y0, wide, place.height))
-    heatmap(levels, main, scale=scale, maximum=maximum, look=look, timezone=timezone)
+    heatmap(levels, main, scale=scale, maximum=maximum, threshold=threshold, look=look, timezone=timezone)
     main.set_ylim(*prices)
     fit_labels(main)
     unit = f" ({price_unit})" if price_unit else ""
-    titled(main, f"Mark price{unit} over open liquidation levels", color=look.muted)
+    logarithmic = ", log scale" if levels.grid.logarithmic else ""
+    titled(main, f"Mark price{unit} over open liquidation levels{logarithmic}", color=look.muted)
     width = bin_words(levels, price_unit)
     colour_bar(figure.add_axes(colours), main, currency=currency, width=width, look=look)
     return main, side
@@ -126,7 +149,8 @@ def small_multiples(
     across: int | None = None,
     scale: Scale = "auto",
     maximum: float | None = None,
-    currency: str = "USDT",
+    threshold: float = 0.0,
+    currency: str | None = "USDT",
     notes: Sequence[str] = (),
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
@@ -138,7 +162,8 @@ def small_multiples(
     ----------
     across : panels in a row; None: a number that keeps panels wide rather than high
     maximum : top of the colour scale; None: the 99.5 % quantile of all non-empty cells
-    currency : of notional; levels by quantity are in base
+    threshold : as in ``heatmap``
+    currency : of notional; levels by quantity are in base; None: shares of the most that a panel holds at the end
 
     Examples
     --------
@@ -157,7 +182,15 @@ def small_multiples(
     norm = norm_of(np.concatenate([each.levels.amounts().ravel() for each in panels]), scale, maximum)
     axes, colours = _divided(frame, columns)
     for panel, ax in zip(panels, axes, strict=False):
-        heatmap(panel.levels, ax, scale=scale_of(norm), maximum=norm.vmax, look=look, timezone=timezone)
+        heatmap(
+            panel.levels,
+            ax,
+            scale=scale_of(norm),
+            maximum=norm.vmax,
+            threshold=threshold,
+            look=look,
+            timezone=timezone,
+        )
         titled(ax, panel.title, color=look.ink, size=theme.TEXT + 1, weight="bold")
         for bars in panel.bars:
             mark_line(bars, ax, look=look, wicks=len(panel.bars) == 1)
@@ -168,7 +201,8 @@ def small_multiples(
     for ax in axes[len(panels) :]:
         ax.remove()
     fullest_of_all = max(axes[: len(panels)], key=fullest)
-    colour_bar(figure.add_axes(colours), fullest_of_all, currency=currency, width="bin", look=look)
+    whole = max((whole_of(panel.levels) for panel in panels), default=1.0)
+    colour_bar(figure.add_axes(colours), fullest_of_all, currency=currency, width="bin", whole=whole, look=look)
     return recolour_figure(figure, look)
 
 
@@ -176,11 +210,11 @@ def small_multiples(
 def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
     """Return the price range to show: the range of the mark and 98.5 % of the open notional."""
     edges = levels.grid.price_edges
-    amounts = levels.amounts().sum(axis=1)
+    held = levels.amounts().sum(axis=1)
     low, high = (float(value) for value in (bars["low"].min(), bars["high"].max()))  # type: ignore[arg-type]
-    total = amounts.sum()
+    total = held.sum()
     if total > 0:
-        shares = np.cumsum(amounts) / total
+        shares = np.cumsum(held) / total
         low = min(low, float(edges[np.searchsorted(shares, 1 - SHOWN)]))
         high = max(high, float(edges[min(int(np.searchsorted(shares, SHOWN)) + 1, edges.size - 1)]))
     if not low < high:

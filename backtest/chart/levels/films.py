@@ -25,7 +25,8 @@ from PIL import Image
 from backtest import amounts
 from backtest.chart.levels.cells import cells_of
 from backtest.chart.levels.figures import heat_panels, shown_prices
-from backtest.chart.levels.heatmaps import Scale, mark_line
+from backtest.chart.levels.heatmaps import Scale
+from backtest.chart.levels.marks import mark_line
 from backtest.chart.levels.profiles import profile
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
@@ -54,7 +55,7 @@ class Film:
     levels: Levels
     bars: pl.DataFrame
     columns: Sequence[int]
-    currency: str
+    currency: str | None
     look: Look
     main: Axes
     side: Axes
@@ -63,7 +64,8 @@ class Film:
     cells: np.ma.MaskedArray[tuple[int, int], np.dtype[np.float64]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cells = np.ma.masked_equal(self.levels.amounts(), 0.0)
+        held: Any = cells_of(self.main).get_array()
+        self.cells = held.copy()
 
     def draw(self, number: int) -> Figure:
         """Draw one picture and return the figure."""
@@ -90,7 +92,7 @@ class Film:
         self.side.clear()
         profile(
             self.levels, self.side, price=float(self.bars["close"][column]), column=column, prices=self.shown,
-            currency=self.currency, look=look,
+            currency=self.currency, scale="linear", look=look,
         )  # fmt: skip
         self.side.set_xlim(limits)
         self.main.set_ylim(*self.shown)
@@ -153,7 +155,8 @@ def film(
     pictures: int = PICTURES,
     scale: Scale = "auto",
     maximum: float | None = None,
-    currency: str = "USDT",
+    threshold: float = 0.0,
+    currency: str | None = "USDT",
     price_unit: str = "",
     notes: Sequence[str] = (),
     look: Look = DARK,
@@ -164,7 +167,7 @@ def film(
 
     Parameters
     ----------
-    levels, scale, maximum : as in ``heatmap``; all pictures share the colours of the full map
+    levels, scale, maximum, threshold : as in ``heatmap``; all pictures share the colours of the full map
     bars : of the map's columns, as ``study.levels.column_bars`` returns them
     pictures : at most, evenly spaced; the last one is the end of the window
 
@@ -190,8 +193,8 @@ def film(
     (frame,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
     prices = shown_prices(levels, bars)
     main, side = heat_panels(
-        frame, levels, prices, scale=scale, maximum=maximum, currency=currency, price_unit=price_unit, look=look,
-        timezone=timezone,
+        frame, levels, prices, scale=scale, maximum=maximum, threshold=threshold, currency=currency,
+        price_unit=price_unit, look=look, timezone=timezone,
     )  # fmt: skip
     side.set_xlim(0, _longest(levels))
     recolour_figure(figure, look)

@@ -11,19 +11,17 @@ from math import floor, log10
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, PowerNorm
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from backtest import amounts
 from backtest.chart.levels.cells import cells, cells_of
+from backtest.chart.levels.units import Unit, whole_of
 from backtest.chart.style import theme
 from backtest.chart.style.looks import LIGHT, Look, recolour
-from backtest.chart.style.time_axis import open_times, time_axis
+from backtest.chart.style.time_axis import time_axis
 from backtest.chart.style.words import aside
-from backtest.schemas.arguments import checked
+from backtest.errors import ArgumentError
 from backtest.study.levels.levels import Levels
 
 Scale = Literal["auto", "root", "linear", "log"]
@@ -62,6 +60,7 @@ def heatmap(
     side: Side | None = None,
     scale: Scale = "auto",
     maximum: float | None = None,
+    threshold: float = 0.0,
     look: Look = LIGHT,
     timezone: str = "UTC",
 ) -> Axes:
@@ -73,6 +72,13 @@ def heatmap(
     scale : of the colours over the amount; auto: linear if most cells are large, else root
     maximum : settlement currency, top of the colour scale; charts with the same maximum compare. None: the
         99.5 % quantile of the non-empty cells
+    threshold : part of the strongest colour's amount below which cells are left empty
+    timezone : of the time axis
+
+    Raises
+    ------
+    ArgumentError
+        For a threshold outside 0 to 1, and an unknown time zone.
 
     Examples
     --------
@@ -83,8 +89,13 @@ def heatmap(
     """
     grid, amounts = levels.grid, levels.amounts(side)
     times = (grid.start + grid.step * np.arange(grid.columns + 1)) / MILLISECONDS_A_DAY
+    if not 0 <= threshold < 1:
+        raise ArgumentError(f"must lie between 0 and 1, is {threshold:g}", argument="threshold")
     norm = norm_of(amounts, scale, maximum)
-    mesh = cells(times, grid.price_edges, amounts, cmap=look.heat, norm=norm, measure=levels.measure)
+    least = threshold * float(norm.vmax or 1.0)
+    shown = np.where(amounts < least, 0.0, amounts)
+    mesh = cells(times, grid.price_edges, shown, cmap=look.heat, norm=norm, measure=levels.measure)
+    mesh.whole, mesh.least = whole_of(levels), least
     mesh.set_gid("levels")
     ax.add_collection(mesh, autolim=False)
     theme.dress(ax, "Open liquidation levels")
@@ -96,76 +107,43 @@ def heatmap(
     return ax
 
 
-@checked
-def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool = True) -> Axes:
-    """Draw the mark price over a heatmap: the range of each bar, wicks included, and its close.
-
-    Parameters
-    ----------
-    bars : ``time, high, low, close`` of one symbol, in order of time; the line breaks where bars are missing
-        or not ``covered``
-    wicks : whether the range of each bar is drawn
-
-    Examples
-    --------
-    >>> from backtest.chart.levels import mark_line
-    >>> from backtest.study.levels import column_bars
-    >>> ax = mark_line(column_bars(market, grid), ax)
-    >>> [artist.get_gid() for artist in (*ax.collections, *ax.lines)]
-    ['wicks', 'mark price']
-    """
-    starts, step = open_times(bars["time"])
-    if "covered" in bars.columns:
-        bars = bars.filter("covered")
-        starts = open_times(bars["time"])[0]
-    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
-    limits, middle = ax.get_ylim(), starts + step / 2
-    halo = [withStroke(linewidth=2.0, foreground=look.edge, alpha=0.7)]
-    after_gaps = np.flatnonzero(np.diff(starts) > 1.5 * step) + 1
-    times, closes = (np.insert(values, after_gaps, np.nan) for values in (middle, close))
-    if wicks:
-        width = min(1.4, max(0.25, ax.bbox.width / ax.figure.dpi * 72 / max(starts.size, 1) * 0.6))
-        ranges = ax.vlines(middle, low, high, colors=look.mark, linewidth=width, zorder=3)
-        ranges.set_gid("wicks")
-    ax.plot(times, closes, color=look.mark, linewidth=0.8, path_effects=halo, zorder=2.5, gid="mark price")
-    ax.set_ylim(*limits)
-    return ax
-
-
-def colour_bar(ax: Axes, of: Axes, *, currency: str = "USDT", width: str = "", look: Look = LIGHT) -> Axes:
-    """Draw the colour bar of a heatmap on its own axes: amounts, and the name of the scale.
+def colour_bar(
+    ax: Axes,
+    of: Axes,
+    *,
+    currency: str | None = "USDT",
+    width: str = "",
+    whole: float | None = None,
+    look: Look = LIGHT,
+) -> Axes:
+    """Draw the colour bar of a heatmap on its own axes: amounts, the name of the scale, and what is left out.
 
     Parameters
     ----------
     of : axes a heatmap was drawn on
-    currency : of notional; quantities are in base
+    currency : of notional; quantities are in base; None: shares
     width : of a bin, in words
+    whole : that shares are of; None: all that is open at the end of the heatmap
     """
     mesh = cells_of(of)
     ax.figure.colorbar(mesh, cax=ax, extend="neither").outline.set_visible(False)
     norm: Any = mesh.norm
-    ticks = _ticks(norm, ax)
+    unit = Unit(mesh.measure, currency, whole or mesh.whole)
+    if mesh.least:
+        ax.set_ylim(mesh.least, float(norm.vmax))
+    ticks = _ticks(norm, ax, unit.one, mesh.least)
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_minor_locator(NullLocator())
     more = fullest(of) > ticks[-1] * (1 + 1e-9)
-    write = partial(_written, currency=unit_of(mesh.measure, currency), last=ticks[-1] if more else np.inf)
+    write = partial(_written, unit=unit, last=ticks[-1] if more else np.inf)
     ax.yaxis.set_major_formatter(FuncFormatter(write))
     ax.tick_params(length=0, labelsize=theme.SMALL, labelcolor=look.muted, pad=2)
     name = SCALE_NAMES.get(type(norm), "linear scale")
-    each = f"open {in_words(mesh.measure)} per {width} of price, " if width else ""
+    each = f"open {unit.heading}, per {width} of price, " if width else ""
+    left_out = f", below {unit.write(mesh.least)} left out" if mesh.least else ""
     ax.yaxis.set_label_position("left")
-    aside(ax, f"{each}{name}", color=look.muted, pad=2)
+    aside(ax, f"{each}{name}{left_out}", color=look.muted, pad=2)
     return ax
-
-
-def unit_of(measure: str, currency: str) -> str:
-    """Return the unit of amounts: a currency, or none after quantities, whose titles say "base"."""
-    return "" if measure == "quantity" else currency
-
-
-def in_words(measure: str) -> str:
-    """Return what amounts are, with the unit that they do not carry themselves."""
-    return "quantity (base)" if measure == "quantity" else measure
 
 
 def fullest(ax: Axes) -> float:
@@ -213,19 +191,23 @@ def norm_of(cells: np.ndarray[Any, np.dtype[np.float64]], scale: Scale, maximum:
     return PowerNorm(0.5, 0.0, top, clip=True) if scale == "root" else Normalize(0.0, top, clip=True)
 
 
-def _ticks(norm: Normalize, ax: Axes) -> list[float]:
-    """Return the ends of the colour scale, and round amounts between, as close together as fits."""
-    top, low = float(norm.vmax or 1.0), float(norm.vmin or 0.0)
-    unit = 10.0 ** floor(log10(top))
+def _ticks(norm: Normalize, ax: Axes, one: float, least: float) -> list[float]:
+    """Return the ends of the colour scale, and amounts between that are round multiples of one, as many as fit."""
+    top, low = float(norm.vmax or 1.0), max(float(norm.vmin or 0.0), least)
+    unit = one * 10.0 ** floor(log10(top / one))
     rounds = [unit * 10.0**-power * figure for power in range(4) for figure in (5.0, 2.0, 1.0)]
-    length = theme.height(ax)
+    length, start = theme.height(ax), float(norm(low))
     kept = [top]
     for amount in rounds:
-        place = float(norm(amount))
-        if low < amount < top and (float(norm(kept[-1])) - place) * length >= APART and place * length >= APART:
+        place = float(norm(amount)) - start
+        if (
+            low < amount < top
+            and (float(norm(kept[-1])) - start - place) * length >= APART * (1 - start)
+            and place * length >= APART * (1 - start)
+        ):
             kept.append(amount)
     return [low, *reversed(kept)]
 
 
-def _written(value: float, _: int | None, *, currency: str, last: float) -> str:
-    return f"{amounts.amount(value, currency)}{' +' if value >= last else ''}"
+def _written(value: float, _: int | None, *, unit: Unit, last: float) -> str:
+    return f"{unit.write(value)}{' +' if value >= last else ''}"

@@ -7,29 +7,32 @@ of longs lie below it, those of shorts above.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from backtest.amounts import amount, moment, plain, significant
+from backtest.amounts import plain, significant
+from backtest.chart.levels.map_labels import bins_of, name_largest
+from backtest.chart.levels.profiles import root_scale
+from backtest.chart.levels.units import Unit
 from backtest.chart.style import theme
-from backtest.chart.style.figure import Figure, new_figure
-from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, leverage_shades, recolour, recolour_figure
-from backtest.chart.style.time_axis import zone_of
+from backtest.chart.style.looks import LIGHT, Look, leverage_shades, recolour
 from backtest.chart.style.words import aside, below, label, make_room, text_width
-from backtest.schemas.arguments import checked
 from backtest.study.levels.level_maps import LevelMap
-
-#: Inches: margins of a map for its two axes, and above for the key.
-AT_LEFT, BOTH_SIDES, ABOVE = 0.08, 0.62, 0.1
 
 #: Points above the highest bar and line, for the mark price and the names of the sides.
 ROOM = 30.0
+
+#: Height of a line of the mark's label, in points.
+LABEL = 14.0
+
+#: Share of a side from which one bin flattens the others: heights are then roots.
+LOPSIDED = 0.5
 
 #: Part of its bin that a bar is wide.
 FILLED = 0.86
@@ -39,22 +42,27 @@ def liquidation_map(
     found: LevelMap,
     ax: Axes,
     *,
-    currency: str = "USDT",
+    currency: str | None = "USDT",
     price_unit: str = "",
     maximum: float | None = None,
     cumulative_maximum: float | None = None,
     prices: tuple[float, float] | None = None,
     name: str = "",
+    root: bool | None = None,
     look: Look = LIGHT,
 ) -> Axes:
-    """Draw a liquidation map: bars on the left axis, cumulative lines on the right one.
+    """Draw a liquidation map: bars on the left axis, cumulative lines on the right one, the largest bins labelled.
+
+    Where one bin holds over half of its side the heights of bars are roots, which the axis says.
 
     Parameters
     ----------
+    currency : of notional; None: shares of all levels shown
     maximum, cumulative_maximum : settlement currency, largest amounts of the two axes; maps with the same ones
         compare
     prices : ends of the price axis; None: those of the map
     name : of the map, beside the mark price
+    root : whether heights of bars are roots of amounts; None: where one bin holds over half of its side or of all
 
     Examples
     --------
@@ -67,17 +75,22 @@ def liquidation_map(
     ('mark price (USDT)', 'mark 38,710')
     """
     _stack(found, ax, look)
-    width = found.cumulative["price"][1] - found.cumulative["price"][0]
     theme.dress(ax, "")
     edges = found.cumulative["price"].to_numpy()
     low, high = prices or (edges[0], edges[-1])
     ax.set_xlim(low, high)
-    highest = _highest(found.bars)
+    highest, unit = _highest(found.bars), Unit("notional", currency, float(found.bars["notional"].sum()) or 1.0)
+    is_root = is_lopsided(found) if root is None else root
+    if is_root:
+        root_scale(ax, "y")
     ax.set_ylim(0, maximum or highest or 1.0)
     words = _mark_words(found, ax, name)
     room = ROOM * (1 + words.count("\n") / 2)
     make_room(ax, above=room)
-    theme.amount_axis(ax, lambda value: amount(value, currency))
+    theme.amount_axis(ax, unit.write, one=unit.one)
+    if is_root:
+        ticks = root_ticks((maximum or highest) / unit.one, theme.height(ax))
+        ax.yaxis.set_major_locator(FixedLocator([unit.one * tick for tick in ticks]))
     widest = max(text_width(plain(edge)) for edge in MaxNLocator(5).tick_values(low, high))
     ax.xaxis.set_major_locator(MaxNLocator(max(1, int(theme.width(ax) / (widest + 14))), steps=[1, 2, 2.5, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
@@ -85,106 +98,15 @@ def liquidation_map(
     recolour(ax, look)
     ax.grid(visible=False, axis="x")
     _legend(found, ax, look)
-    aside(ax, f"open notional per {significant(width, 3)} of price", color=look.muted)
-    twin = _cumulative(found, ax, currency, cumulative_maximum, room, look)
+    scale = ", root scale" if is_root else ""
+    open_now = "levels, % of those shown," if currency is None else unit.name
+    aside(ax, f"open {open_now} per {plain(found.width)} of price{scale}", color=look.muted)
+    twin = _cumulative(found, ax, unit, cumulative_maximum, room, look)
     _price(found, ax, words, look)
+    name_largest(found, ax, twin, unit, room, look)
     if not highest:
         twin.text(0.5, 0.5, "no open levels within reach", transform=ax.transAxes, ha="center", color=look.muted)
     return ax
-
-
-@checked
-def map_figure(
-    found: LevelMap,
-    *,
-    title: str,
-    subtitle: str = "",
-    currency: str = "USDT",
-    price_unit: str = "",
-    notes: Sequence[str] = (),
-    look: Look = LIGHT,
-    size: Size = SIZES["screen"],
-) -> Figure:
-    """Return the figure of one liquidation map.
-
-    Examples
-    --------
-    >>> import backtest
-    >>> from backtest.chart.levels import map_figure
-    >>> from backtest.study.levels import level_map
-    >>> unfunded = backtest.sweep(book, market.without_funding(), venue)
-    >>> figure = map_figure(level_map(unfunded, market, "BTCUSDT", noon), title="BTCUSDT at noon")
-    >>> [ax.get_ylabel() for ax in figure.axes]
-    ['open notional per 161 of price', 'cumulative from the price']
-    """
-    figure, (ax,) = _frames(1, title, subtitle, notes, look, size)
-    liquidation_map(found, ax, currency=currency, price_unit=price_unit, look=look)
-    return recolour_figure(figure, look)
-
-
-@checked
-def before_after(
-    before: LevelMap,
-    after: LevelMap,
-    *,
-    title: str,
-    subtitle: str = "",
-    names: tuple[str, str] | None = None,
-    currency: str = "USDT",
-    price_unit: str = "",
-    notes: Sequence[str] = (),
-    look: Look = LIGHT,
-    size: Size = SIZES["screen"],
-    timezone: str = "UTC",
-) -> Figure:
-    """Return two liquidation maps one above the other, on the same axes of price and amount.
-
-    Parameters
-    ----------
-    before, after : of one symbol
-    names : of the two; None: their times, in the time zone
-
-    Examples
-    --------
-    >>> import backtest
-    >>> from backtest.chart.levels import before_after
-    >>> from backtest.study.levels import level_map
-    >>> unfunded = backtest.sweep(book, market.without_funding(), venue)
-    >>> before, after = (level_map(unfunded, market, "BTCUSDT", noon + timedelta(days=days)) for days in (-1, 1))
-    >>> figure = before_after(before, after, title="The fall of 19 May")
-    >>> figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
-    True
-    """
-    figure, axes = _frames(2, title, subtitle, notes, look, size)
-    top, cumulative = (max(pair) or 1.0 for pair in zip(highest_of(before), highest_of(after), strict=True))
-    prices = [found.cumulative["price"] for found in (before, after)]
-    low, high = min(float(each[0]) for each in prices), max(float(each[-1]) for each in prices)
-    zone = zone_of(timezone)
-    names = names or (moment(before.moment.astimezone(zone)), moment(after.moment.astimezone(zone)))
-    for ax, found, name in zip(axes, (before, after), names, strict=True):
-        liquidation_map(
-            found, ax, currency=currency, price_unit=price_unit, maximum=top, cumulative_maximum=cumulative,
-            prices=(low, high), name=name, look=look,
-        )  # fmt: skip
-    axes[0].set_xlabel("")
-    legend = axes[1].get_legend()
-    if legend is not None:
-        legend.remove()
-    return recolour_figure(figure, look)
-
-
-def _frames(
-    count: int, title: str, subtitle: str, notes: Sequence[str], look: Look, size: Size
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure and the axes of its maps, with room for their second axes and the key above."""
-    figure = new_figure(size.inches, dpi=size.dpi, paper=look.paper)
-    axes = theme.stacked_panels(figure, heights=(1.0,) * count, title=title, subtitle=subtitle, notes=notes)
-    width, height = figure.get_size_inches()
-    for ax in axes:
-        place = ax.get_position()
-        left, wide = place.x0 + AT_LEFT / width, place.width - BOTH_SIDES / width
-        ax.set_position((left, place.y0, wide, place.height - ABOVE / height))
-    return figure, axes
 
 
 def highest_of(found: LevelMap) -> tuple[float, float]:
@@ -215,7 +137,7 @@ def _stack(found: LevelMap, ax: Axes, look: Look) -> None:
         ax.add_collection(bars, autolim=False)
 
 
-def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None, room: float, look: Look) -> Axes:
+def _cumulative(found: LevelMap, ax: Axes, unit: Unit, maximum: float | None, room: float, look: Look) -> Axes:
     twin = ax.twinx()
     prices = found.cumulative["price"].to_numpy()
     twin.set_ylim(0, maximum or highest_of(found)[1] or 1.0)
@@ -225,14 +147,37 @@ def _cumulative(found: LevelMap, ax: Axes, currency: str, maximum: float | None,
         ahead = prices <= found.mark_price if side == "long" else prices >= found.mark_price
         twin.fill_between(prices[ahead], amounts[ahead], color=colour, alpha=0.07, linewidth=0, zorder=1)
         twin.plot(prices[ahead], amounts[ahead], color=colour, linewidth=1.8, zorder=3, gid=side)
-        words = f"{side}s {amount(float(amounts[at]), currency)}"
+        words = f"{side}s {unit.write(float(amounts[at]))}"
         label(twin, words, (prices[at], amounts[at]), toward=toward, color=colour, weight="bold", paper=look.paper)
     for spine in twin.spines.values():
         spine.set_visible(False)
-    theme.amount_axis(twin, lambda value: amount(value, currency) if value else "")
+    theme.amount_axis(twin, lambda value: unit.write(value) if value else "", one=unit.one)
     twin.tick_params(length=0, labelsize=theme.TEXT, labelcolor=look.muted)
     aside(twin, "cumulative from the price", color=look.muted)
     return twin
+
+
+def is_lopsided(found: LevelMap) -> bool:
+    """Return whether one of several bins holds over half of its side, or of the map."""
+    bins = bins_of(found)
+    return any(
+        own.height > 1 and float(own["notional"].max() or 0.0) > LOPSIDED * float(own["notional"].sum())  # type: ignore[arg-type]
+        for own in (bins, *bins.partition_by("side"))
+    )
+
+
+def root_ticks(top: float, height: float) -> list[float]:
+    """Return zero and round amounts up to a top, whose labels fit into so many points of a root scale."""
+    kept: list[float] = []
+    last = np.inf
+    for power in range(4):
+        for figure in (5.0, 2.0, 1.0):
+            amount = figure * 10.0 ** (np.floor(np.log10(max(top, 1e-300))) - power)
+            place = np.sqrt(amount / top) * height if top else 0.0
+            if amount <= top and last - place >= 2.3 * theme.TEXT <= place:
+                kept.append(float(amount))
+                last = place
+    return [0.0, *reversed(kept)]
 
 
 def _mark_words(found: LevelMap, ax: Axes, name: str) -> str:
@@ -243,7 +188,11 @@ def _mark_words(found: LevelMap, ax: Axes, name: str) -> str:
 
 def _price(found: LevelMap, ax: Axes, words: str, look: Look) -> None:
     """Mark the price; its label takes the top lines of the axes, which nothing else reaches."""
-    ax.axvline(found.mark_price, color=look.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=4, gid="price")
+    below_label = 1 - LABEL * (1 + words.count("\n")) / theme.height(ax)
+    ax.axvline(
+        found.mark_price, ymax=below_label, color=look.ink, linewidth=1.1, linestyle=(0, (4, 3)), zorder=4,
+        gid="price",
+    )  # fmt: skip
     label(
         ax, words, (found.mark_price, 1.0), up=-3.0, color=look.ink, weight="bold", paper=look.paper,
         coordinates=ax.get_xaxis_transform(),

@@ -16,8 +16,9 @@ from matplotlib.colors import to_hex
 
 from backtest.amounts import amount, number, percentage, significant
 from backtest.chart.page.page import block, page, section, sentences, table
-from backtest.chart.style.looks import LOOKS, Look
-from backtest.errors import ArgumentError
+from backtest.chart.style.looks import COLOURS, LOOKS, Look
+from backtest.chart.style.time_axis import zone_of
+from backtest.errors import ArgumentError, DataError
 from backtest.kernel.types import Floats, Integers
 from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
@@ -29,6 +30,12 @@ CODES = 65_535
 #: Share of the largest cell below which nothing is drawn at first.
 FLOOR = 1e-3
 SHADES, RISEN, FALLEN = 64, "#1B9E5A", "#D6453D"
+#: Scripts of the page, in their order.
+SCRIPTS = ("sortable", "times", "heatmap", "heatmap_controls")
+#: Most recorded liquidations on a page, the largest.
+MOST_EVENTS = 600
+#: Size of a page in the output of a cell.
+FRAME = "width: 100%; height: 54rem; border: 0"
 
 
 @checked
@@ -39,10 +46,14 @@ def level_page(
     title: str,
     subtitle: str = "",
     clusters: pl.DataFrame | None = None,
+    events: pl.DataFrame | None = None,
     currency: str | None = None,
+    threshold: float = FLOOR,
     look: str = "light",
+    colours: str = "ours",
+    timezone: str = "UTC",
     notes: Sequence[str] = (),
-) -> str:
+) -> Page:
     """Return a page of a heatmap to explore: hover, zoom, sides, leverage groups, threshold, profile, clusters.
 
     Parameters
@@ -55,19 +66,28 @@ def level_page(
         In plain text; notes are listed below the chart.
     clusters
         As ``study.levels.clusters_at`` returns them: a table whose rows lead to their place.
+    events
+        Recorded liquidations, ``time, price, notional``, drawn as bubbles; ``side`` (long or short) where it is
+        known.
     currency
         What amounts are in; None: amounts are shown as shares of what is open, as of an estimated book.
+    threshold
+        Part of the largest cell below which cells are hidden at first.
     look : "light" or "dark"
+    colours : "ours" or "vendor"
+    timezone
+        Zone that times are first shown in; the page also offers UTC and the reader's own.
 
     Returns
     -------
-    HTML in one file. Amounts are kept within 0.1 %; where the cells would take more than a megabyte every second
-    column is left out, which the page says.
+    HTML in one file, which a notebook shows at the end of a cell. Amounts are kept within 0.1 %; where the cells
+    would take more than a megabyte every second column is left out, which the page says.
 
     Raises
     ------
     ArgumentError
-        For no group, groups on several grids, bars that are not one a column, or an unknown look.
+        For no group, groups on several grids, bars that are not one a column, an unknown look, colours or
+        time zone, a threshold outside 0 to 1.
 
     Examples
     --------
@@ -79,7 +99,10 @@ def level_page(
     >>> html[:15], "http" in html
     ('<!DOCTYPE html>', False)
     """
-    _require(groups, bars, look)
+    _require(groups, bars, look, colours)
+    zone_of(timezone)
+    if not 0 <= threshold < 1:
+        raise ArgumentError(f"must lie between 0 and 1, is {threshold:g}", argument="threshold")
     every = 1
     while True:
         cells, least, most = _encoded(groups, every)
@@ -91,7 +114,9 @@ def level_page(
         "edges": _significant(next(iter(groups.values())).grid.price_edges),
         **_columns(next(iter(groups.values())), bars, every),
         "groups": list(groups), "cells": cells, "least": least, "most": most, "money": currency, "look": look,
-        "floor": FLOOR, "looks": {name: _colours(own) for name, own in LOOKS.items()},
+        "floor": threshold, "looks": {name: _colours(own) for name, own in COLOURS[colours].items()},
+        "zone": timezone, "start": next(iter(groups.values())).grid.start, "events": _events(events),
+        "outside": [_outside(own, every) for own in groups.values()],
         "clusters": [
             {"low": row["price_low"], "high": row["price_high"]} for row in chosen.iter_rows(named=True)
         ],
@@ -101,19 +126,54 @@ def level_page(
     if chosen.height:
         blocks.append(section("clusters", "Clusters", _clusters(chosen, currency)))
     blocks.append(section("assumed", "What was assumed", sentences([*notes, *coarser])))
+    logarithmic = " Prices on a log scale." if next(iter(groups.values())).grid.logarithmic else ""
     written = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     body = (
-        f'<main><h1>{escape(title)}</h1><p class="lead">{escape(subtitle)}</p>{"".join(blocks)}</main>'
+        f'<main><h1>{escape(title)}</h1><p class="lead">{escape(subtitle)}{logarithmic}</p>'
+        f"{''.join(blocks)}</main>"
         f'<script type="application/json" id="levels">{written}</script>'
     )
-    return page(title, body, scripts=("sortable", "heatmap"), styles=("heatmap",))
+    return Page(
+        page(title, body, scripts=("sortable", "times", "heatmap", "heatmap_controls"), styles=("heatmap",))
+    )
 
 
-def _require(groups: Mapping[str, Levels], bars: pl.DataFrame, look: str) -> None:
+class Page(str):
+    """A page in one file: text that a notebook shows as a page."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return a frame with the page inside, for the output of a cell."""
+        return f'<iframe srcdoc="{escape(self, quote=True)}" style="{FRAME}" title="liquidation levels"></iframe>'
+
+
+def _events(events: pl.DataFrame | None) -> list[list[Any]]:
+    """Return the largest events first: time, price, amount, side where it is known."""
+    if events is None:
+        return []
+    for name in ("time", "price", "notional"):
+        if name not in events.columns:
+            raise DataError(f"events need time, price and notional: {name} is missing")
+    side = pl.col("side").cast(pl.String) if "side" in events.columns else pl.lit(None, pl.String)
+    largest = events.filter(pl.col("notional") > 0).sort("notional", descending=True, maintain_order=True)
+    rows = largest.head(MOST_EVENTS).select(pl.col("time").dt.epoch("ms"), "price", "notional", side.alias("side"))
+    return [[time, *_significant([price, notional]), side] for time, price, notional, side in rows.iter_rows()]
+
+
+def _outside(levels: Levels, every: int) -> list[list[float | None]]:
+    """Return what is open beyond the bins at the end of each column, by side."""
+    kept = _kept(levels.grid.columns, every)
+    return [_significant(levels.outside[side][kept] / (1 / levels.unit)) for side in ("long", "short")]
+
+
+def _require(groups: Mapping[str, Levels], bars: pl.DataFrame, look: str, colours: str) -> None:
     if not groups:
         raise ArgumentError("must hold levels of at least one group, is empty", argument="groups")
     if look not in LOOKS:
         raise ArgumentError(f"must be one of {', '.join(LOOKS)}, is {look!r}", argument="look")
+    if colours not in COLOURS:
+        raise ArgumentError(f"must be one of {', '.join(COLOURS)}, is {colours!r}", argument="colours")
     first, *others = groups.values()
     if any(not np.array_equal(own.grid.price_edges, first.grid.price_edges) for own in others):
         raise ArgumentError("must lie on one grid", argument="groups")
@@ -172,7 +232,7 @@ def _significant(values: Any) -> list[float | None]:
 
 def _colours(look: Look) -> dict[str, Any]:
     heat = [to_hex(look.heat(place / (SHADES - 1))) for place in range(SHADES)]
-    plain = {"paper": look.paper, "ink": look.ink, "muted": look.muted, "edge": look.edge}
+    plain = {name: getattr(look, name) for name in ("paper", "ink", "muted", "edge", "ground", "mark")}
     return {**plain, **look.sides, "up": RISEN, "down": FALLEN, "heat": heat}
 
 

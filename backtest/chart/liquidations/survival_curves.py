@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.restyle import ON_CELLS
+from backtest.chart.style.words import spread
 from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
@@ -159,16 +160,11 @@ def spread_out(values: Sequence[float], ax: Axes) -> list[float]:
     """Return heights of labels beside values: as near as possible without overlap."""
     low, high = ax.get_ylim()
     gap = 1.35 * theme.TEXT / theme.height(ax) * (high - low)
-    order = sorted(range(len(values)), key=lambda at: values[at])
+    known = [at for at, value in enumerate(values) if math.isfinite(value)]
     heights = list(values)
-    for before, after in pairwise(order):
-        heights[after] = max(heights[after], heights[before] + gap)
-    over = heights[order[-1]] - (high - gap / 2) if order else 0.0
-    if over > 0:
-        limit = high - gap / 2
-        for at in reversed(order):
-            heights[at] = min(heights[at], limit)
-            limit = heights[at] - gap
+    places = spread([values[at] for at in known], [gap] * len(known), -math.inf, high) or []
+    for at, place in zip(known, places, strict=True):
+        heights[at] = place
     return heights
 
 

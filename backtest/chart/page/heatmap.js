@@ -1,24 +1,18 @@
 "use strict";
 // A heatmap of open liquidation levels to explore, from the JSON of id "levels": hover, zoom, filters, a profile.
-(() => {
 const DATA = JSON.parse(document.getElementById("levels").textContent);
 const BINS = DATA.edges.length - 1, COLUMNS = DATA.ends.length, SIDES = ["long", "short"];
 const $ = name => document.getElementById(name);
 const plot = $("plot"), over = $("over"), side = $("profile"), reading = $("reading"), box = $("map");
 const HOME = { c0: 0, c1: COLUMNS, b0: 0, b1: BINS };
 const state = { ...HOME, long: true, short: true, groups: DATA.groups.map(() => true), floor: DATA.floor, scale: "log",
-  candles: false, look: DATA.look, utc: true, at: null };
+  candles: false, look: DATA.look, zone: DATA.zone, recorded: true, at: null };
 let total = { long: new Float32Array(BINS * COLUMNS), short: new Float32Array(BINS * COLUMNS) }, parts = [], largest = 0;
 let size = { w: 0, h: 0, ratio: 1 }, hovered = null, waiting = false, settling = 0;
 
 const text = (value, digits = 4) => value.toLocaleString("en-GB", { maximumSignificantDigits: digits });
 const percent = value => `${(100 * value).toLocaleString("en-GB", { maximumFractionDigits: 2, signDisplay: "exceptZero" })} %`;
-const clock = ms => {
-  const date = new Date(ms);
-  if (state.utc) return date.toISOString().slice(0, 16).replace("T", " ");
-  const two = value => String(value).padStart(2, "0");
-  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`;
-};
+const clock = ms => TIMES.words(ms, state.zone);
 const amount = (value, whole) => DATA.money ? `${compact(value)} ${DATA.money}` : whole > 0 ? `${text(100 * value / whole, 3)} % of the open levels` : "none";
 const compact = value => {
   for (const [unit, word] of [[1e12, " tn"], [1e9, " bn"], [1e6, " m"], [1e3, " k"]]) if (value >= unit) return text(value / unit, 3) + word;
@@ -76,7 +70,7 @@ function draw() {
   const context = plot.getContext("2d"), look = DATA.looks[state.look], image = context.createImageData(w, h);
   const colours = shades(), least = state.floor * largest, whole = new Uint32Array(image.data.buffer);
   const packed = colours.map(([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
-  const paper = [1, 3, 5].map(place => parseInt(look.paper.slice(place, place + 2), 16));
+  const paper = [1, 3, 5].map(place => parseInt(look.ground.slice(place, place + 2), 16));
   whole.fill((255 << 24) | (paper[2] << 16) | (paper[1] << 8) | paper[0]);
   const firstOf = [], lastOf = [];
   for (let px = 0; px < w; px++) {  // every cell that falls into a pixel: the largest is shown
@@ -98,6 +92,7 @@ function draw() {
   context.putImageData(image, 0, 0);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   prices(context, look);
+  recorded(context, look);
   context.setTransform(1, 0, 0, 1, 0, 0);
   axes();
   hover();
@@ -116,7 +111,7 @@ function prices(context, look) {
     }
     return;
   }
-  for (const [colour, width] of [[look.edge, 3.4], [look.ink, 1.5]]) {
+  for (const [colour, width] of [[look.edge, 3.4], [look.mark, 1.5]]) {
     context.strokeStyle = colour; context.lineWidth = width; context.beginPath();
     let on = false;
     for (let c = first; c < last; c++) {
@@ -129,6 +124,17 @@ function prices(context, look) {
   }
 }
 
+// Recorded liquidations: areas are amounts.
+const radius = event => Math.max(1.5, 18 * Math.sqrt(event[2] / DATA.events[0][2]));
+function recorded(context, look) {
+  if (!state.recorded) return;
+  for (const event of DATA.events) {
+    const colour = look[event[3]] ?? look.mark;
+    context.beginPath(); context.arc(x(columnOf(event[0])), y(binOf(event[1])), radius(event), 0, 2 * Math.PI);
+    context.fillStyle = `${colour}59`; context.strokeStyle = colour; context.lineWidth = 1; context.fill(); context.stroke();
+  }
+}
+
 function axes() {
   const rows = [], columns = [], between = Math.max(2, Math.floor(size.h / 70));
   const low = priceOf(state.b0), high = priceOf(state.b1), raw = (high - low) / between, power = 10 ** Math.floor(Math.log10(raw));
@@ -136,17 +142,26 @@ function axes() {
   const last = DATA.close.findLast(price => price !== null), tag = last === undefined ? -99 : y(binOf(last));
   for (let price = Math.ceil(low / step) * step; price <= high; price += step)
     if (Math.abs(y(binOf(price)) - tag) > 20) rows.push(`<span style="top:${y(binOf(price))}px">${text(price, 6)}</span>`);
-  const ends = [state.c0, state.c1].map(column => DATA.ends[Math.min(COLUMNS - 1, Math.max(0, Math.floor(column)))]);
-  const long = ends[1] - ends[0] > 8 * 86400000, many = Math.max(1, Math.floor(size.w / 165));
-  const words = ms => long ? clock(ms).slice(0, 10) : clock(ms).slice(5);
-  for (let i = 0; i <= many; i++) {
-    const column = Math.min(COLUMNS - 1, Math.max(0, Math.floor(state.c0 + (state.c1 - state.c0) * i / many)));
-    const at = i === 0 ? "left:0" : i === many ? "right:0" : `left:${size.w * i / many}px;transform:translateX(-50%)`;
-    columns.push(`<span style="${at}">${words(DATA.ends[column])}</span>`);
+  for (const { ms, label, more } of ticks()) {
+    const at = x(columnOf(ms));
+    columns.push(`<span style="left:${at}px;transform:translateX(${at < 24 ? "0" : "-50%"})">${label}${more ? `<br>${more}` : ""}</span>`);
   }
   $("prices").innerHTML = rows.join(""); $("times").innerHTML = columns.join("");
   $("tag").textContent = last === undefined ? "" : text(last, 7);
   $("tag").style.cssText = tag >= 0 && tag <= size.h ? `top:${tag}px` : "display:none";
+}
+
+// Round times of the zone in what is shown, none so near the right end that its label would be cut off.
+const ticks = () => TIMES.ticks(timeAt(state.c0), timeAt(state.c1), state.zone, Math.max(2, size.w / 75)).filter(tick => x(columnOf(tick.ms)) < size.w - 16);
+const timeAt = column => {
+  const low = Math.max(0, Math.min(COLUMNS - 1, Math.floor(column)));
+  return startOf(low) + (column - low) * (DATA.ends[low] - startOf(low));
+};
+const startOf = column => column > 0 ? DATA.ends[column - 1] : DATA.start;
+function columnOf(ms) {
+  let low = 0, high = COLUMNS - 1;
+  while (high > low) { const middle = (low + high) >> 1; if (DATA.ends[middle] >= ms) high = middle; else low = middle + 1; }
+  return low + (ms - startOf(low)) / (DATA.ends[low] - startOf(low));
 }
 
 // What lies under the cross: the open levels at the end of the column.
@@ -154,6 +169,7 @@ function cell() {
   const column = Math.max(0, Math.min(COLUMNS - 1, hovered ? Math.floor(columnAt(hovered.x)) : COLUMNS - 1));
   const bin = hovered ? Math.floor(binAt(hovered.y)) : -1, sums = { long: 0, short: 0 };
   for (const name of SIDES) for (let b = 0; b < BINS; b++) sums[name] += total[name][b * COLUMNS + column];
+  DATA.outside.forEach((pair, number) => SIDES.forEach((name, side) => { if (state.groups[number] && state[name]) sums[name] += pair[side][column]; }));
   const inside = bin >= 0 && bin < BINS, own = name => inside ? total[name][bin * COLUMNS + column] : 0;
   return { column, bin, inside, long: own("long"), short: own("short"), sums };
 }
@@ -167,7 +183,7 @@ function hover() {
     context.strokeStyle = look.ink; context.setLineDash([4, 3]); context.strokeRect(0.5, a, size.w - 1, Math.max(2, b - a)); context.setLineDash([]);
   }
   const whole = found.sums.long + found.sums.short, close = DATA.close[found.column];
-  const words = [`${clock(DATA.ends[found.column])}${state.utc ? " UTC" : ""}`];
+  const words = [`${clock(DATA.ends[found.column])}${state.zone === "UTC" ? " UTC" : ""}`];
   if (hovered) {
     context.strokeStyle = look.muted; context.lineWidth = 0.8; context.beginPath();
     context.moveTo(hovered.x, 0); context.lineTo(hovered.x, size.h); context.moveTo(0, hovered.y); context.lineTo(size.w, hovered.y); context.stroke();
@@ -177,9 +193,11 @@ function hover() {
       if (close !== null) words.push(`${percent(middle / close - 1)} from the mark`);
       for (const name of SIDES) if (found[name] > 0) words.push(`${name}s ${amount(found[name], whole)}`);
       if (!(found.long + found.short)) words.push("no levels");
+      const near = state.recorded && DATA.events.find(event => Math.hypot(x(columnOf(event[0])) - hovered.x, y(binOf(event[1])) - hovered.y) < Math.max(6, radius(event)));
+      if (near) words.push(`liquidated ${compact(near[2])} at ${text(near[1], 7)}`);
     }
-  } else words.push(DATA.money ? `open at these prices: longs ${amount(found.sums.long, whole)}, shorts ${amount(found.sums.short, whole)}`
-    : whole ? `open at these prices: ${text(100 * found.sums.long / whole, 3)} % longs` : "nothing open");
+  } else words.push(DATA.money ? `open then: longs ${amount(found.sums.long, whole)}, shorts ${amount(found.sums.short, whole)}`
+    : whole ? `open then: ${text(100 * found.sums.long / whole, 3)} % longs` : "nothing open");
   if (close !== null) words.push(`open ${text(DATA.open[found.column], 7)}, high ${text(DATA.high[found.column], 7)}, low ${text(DATA.low[found.column], 7)}, close ${text(close, 7)}`);
   reading.textContent = words.join("   ");
   profile(found, look);
@@ -200,6 +218,20 @@ function profile(found, look) {
       context.fillStyle = look[name]; context.fillRect(from, top, wide, high); from += wide;
     }
   }
+  const close = DATA.close[found.column];
+  if (close !== null) for (const [name, points] of Object.entries(cumulative(found.column, Math.floor(binOf(close))))) {
+    const whole = Math.max(found.sums.long, found.sums.short) || 1;
+    context.strokeStyle = look[name]; context.lineWidth = 1.4; context.beginPath();
+    points.forEach(([bin, sum], number) => context[number ? "lineTo" : "moveTo"](sum / whole * (w - 4), y(bin)));
+    context.stroke();
+  }
+}
+// What a move from the price to each bin would trigger: longs downwards, shorts upwards.
+function cumulative(column, middle) {
+  const found = { long: [[middle + 0.5, 0]], short: [[middle + 0.5, 0]] };
+  for (let b = middle, sum = 0; b >= 0; b--) { sum += total.long[b * COLUMNS + column]; found.long.push([b, sum]); }
+  for (let b = middle, sum = 0; b < BINS; b++) { sum += total.short[b * COLUMNS + column]; found.short.push([b + 1, sum]); }
+  return found;
 }
 
 function fit() {
@@ -213,14 +245,14 @@ function soon() {
 function keep() {
   const view = ["c0", "c1", "b0", "b1"].map(name => +state[name].toFixed(2)).join(",");
   const on = [state.long, state.short, ...state.groups].map(Number).join("");
-  history.replaceState(null, "", `#${view};${on};${state.floor};${state.scale};${+state.candles};${state.look};${+state.utc}`);
+  history.replaceState(null, "", `#${view};${on};${state.floor};${state.scale};${+state.candles};${state.look};${state.zone};${+state.recorded}`);
 }
 function recall() {
-  const [view, on, floor, scale, candles, look, utc] = decodeURIComponent(location.hash.slice(1)).split(";");
+  const [view, on, floor, scale, candles, look, zone, bubbles] = decodeURIComponent(location.hash.slice(1)).split(";");
   const [c0, c1, b0, b1] = (view || "").split(",").map(Number);
-  if (utc === undefined || !(c1 > c0 && b1 > b0) || !DATA.looks[look] || !["log", "root", "linear"].includes(scale)) return;
+  if (zone === undefined || !["UTC", "", DATA.zone].includes(zone) || !(c1 > c0 && b1 > b0) || !DATA.looks[look] || !["log", "root", "linear"].includes(scale)) return;
   zoomTo(c0, c1, b0, b1);
-  Object.assign(state, { long: on[0] === "1", short: on[1] === "1", floor: Math.min(1, Math.max(0, +floor || 0)), scale, candles: candles === "1", look, utc: utc === "1" });
+  Object.assign(state, { long: on[0] === "1", short: on[1] === "1", floor: Math.min(1, Math.max(0, +floor || 0)), scale, candles: candles === "1", look, zone, recorded: bubbles !== "0" });
   state.groups = state.groups.map((_, number) => on[2 + number] !== "0");
 }
 function zoomTo(c0, c1, b0, b1) {
@@ -236,64 +268,3 @@ const move = (dx, dy) => {
   const c = -dx / size.w * (state.c1 - state.c0), b = dy / size.h * (state.b1 - state.b0);
   zoomTo(state.c0 + c, state.c1 + c, state.b0 + b, state.b1 + b); soon();
 };
-
-const fingers = new Map();
-let apart = 0;
-const spread = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a.x - b.x, a.y - b.y); };
-const place = event => { const rect = box.getBoundingClientRect(); return { x: event.clientX - rect.left, y: event.clientY - rect.top }; };
-box.addEventListener("pointerdown", event => { box.setPointerCapture(event.pointerId); fingers.set(event.pointerId, place(event)); if (fingers.size === 2) apart = spread(); });
-box.addEventListener("pointermove", event => {
-  const now = place(event), before = fingers.get(event.pointerId);
-  hovered = now;
-  if (!before) { hover(); return; }
-  fingers.set(event.pointerId, now);
-  if (fingers.size === 2) { const wide = spread(); if (wide > 0) zoom(apart / wide, now.x, now.y); apart = wide; }
-  else move(now.x - before.x, now.y - before.y);
-});
-for (const name of ["pointerup", "pointercancel"]) box.addEventListener(name, event => fingers.delete(event.pointerId));
-box.addEventListener("pointerleave", () => { hovered = null; hover(); });
-box.addEventListener("wheel", event => { event.preventDefault(); const at = place(event); zoom(event.deltaY > 0 ? 1.2 : 1 / 1.2, at.x, at.y, !event.shiftKey); }, { passive: false });
-box.addEventListener("dblclick", () => { Object.assign(state, HOME); soon(); });
-box.addEventListener("keydown", event => {
-  const keys = { ArrowLeft: () => move(40, 0), ArrowRight: () => move(-40, 0), ArrowUp: () => move(0, 40), ArrowDown: () => move(0, -40),
-    "+": () => zoom(1 / 1.25, size.w / 2, size.h / 2), "-": () => zoom(1.25, size.w / 2, size.h / 2), 0: () => { Object.assign(state, HOME); soon(); } };
-  if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
-});
-
-function controls() {
-  const checks = [["long", "Longs"], ["short", "Shorts"]].map(([name, word]) => [word, () => state[name], on => { state[name] = on; }]);
-  if (DATA.groups.length > 1) DATA.groups.forEach((word, number) => checks.push([word, () => state.groups[number], on => { state.groups[number] = on; }]));
-  for (const [word, get, set] of checks) {
-    const label = document.createElement("label"), input = document.createElement("input");
-    input.type = "checkbox"; input.checked = get(); input.name = word;
-    input.addEventListener("change", () => { set(input.checked); add(); soon(); });
-    label.append(input, ` ${word}`); $("filters").append(label);
-  }
-  const bind = (name, read, write) => { $(name).value = read(); $(name).addEventListener("input", () => { write($(name).value); soon(); }); };
-  bind("floor", () => state.floor > 0 ? Math.log10(state.floor) : -4, value => { state.floor = +value <= -4 ? 0 : 10 ** +value; });
-  bind("scale", () => state.scale, value => { state.scale = value; });
-  bind("drawn", () => state.candles ? "candles" : "line", value => { state.candles = value === "candles"; });
-  bind("look", () => state.look, value => { state.look = value; document.body.dataset.look = value; });
-  bind("zone", () => state.utc ? "utc" : "local", value => { state.utc = value === "utc"; });
-  $("home").addEventListener("click", () => { Object.assign(state, HOME, { at: null }); soon(); });
-  document.body.dataset.look = state.look;
-  for (const row of document.querySelectorAll("tr[data-name]")) {
-    const go = () => {
-      state.at = +row.dataset.name;
-      const cluster = DATA.clusters[state.at], middle = binOf((cluster.low + cluster.high) / 2), high = Math.max(24, 4 * (binOf(cluster.high) - binOf(cluster.low)));
-      zoomTo(state.c0, state.c1, middle - high, middle + high); soon();
-      for (const other of document.querySelectorAll("tr[data-name]")) other.classList.toggle("chosen", other === row);
-    };
-    row.addEventListener("click", go);
-    row.addEventListener("keydown", event => { if (event.key === "Enter") go(); });
-  }
-}
-
-window.levels = { state, sum: () => SIDES.reduce((found, name) => found + total[name].reduce((a, b) => a + b, 0), 0), cell: (px, py) => { hovered = { x: px, y: py }; const found = cell(); return { ...found, low: DATA.edges[found.bin], time: DATA.ends[found.column] }; }, hover };
-Promise.all(DATA.cells.map(pair => Promise.all(pair.map(decoded)))).then(all => {
-  parts = all.map(([long, short]) => ({ long, short }));
-  recall(); add(); controls(); fit();
-  new ResizeObserver(fit).observe(box);
-  document.body.dataset.ready = "yes";
-});
-})();

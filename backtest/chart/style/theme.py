@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from backtest import amounts
 from backtest.chart.style.figure import Figure as OwnFigure
@@ -92,10 +92,28 @@ def side_names(ax: Axes) -> Axes:
     return names_above(ax, [(f"{side}s", colour) for side, colour in SIDE_COLOURS.items()])
 
 
-def amount_axis(ax: Axes, write: Callable[[float], str]) -> None:
-    """Label the y axis with a function of the absolute value, for panels mirrored at zero."""
-    ax.yaxis.set_major_locator(_round_steps(ax))
+def amount_axis(ax: Axes, write: Callable[[float], str], *, one: float = 1.0) -> None:
+    """Label the y axis with a function of the absolute value, for panels mirrored at zero.
+
+    Parameters
+    ----------
+    one : amount that ticks are round multiples of
+    """
+    ax.yaxis.set_major_locator(_round_steps(ax) if one == 1.0 else _Multiples(_round_steps(ax), one))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(abs(value))))
+
+
+class _Multiples(Locator):
+    """Round multiples of an amount."""
+
+    def __init__(self, rounds: MaxNLocator, one: float) -> None:
+        self.rounds, self.one = rounds, one
+
+    def __call__(self) -> list[float]:
+        return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        return [self.one * tick for tick in self.rounds.tick_values(vmin / self.one, vmax / self.one)]
 
 
 def price_axis(ax: Axes, *, logarithmic: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +22,9 @@ TITLE, TEXT, SMALL, APART = 14.0, 9.0, 7.5, 9.0
 LINE = 24.0
 
 WIDTHS = TextToPath()
+
+#: Keeps a figure and its sign on one line.
+HARD_SPACE = "\N{NO-BREAK SPACE}"
 
 #: What letters gain in width by being drawn at whole pixels, at most.
 ROUNDED = 1.1
@@ -50,13 +54,13 @@ def wrapped(text: str, room: float, size: float = TEXT, weight: str = "normal") 
     lines: list[str] = []
     for paragraph in text.split("\n"):
         lines.append("")
-        for word in paragraph.split(" "):
+        for word in paragraph.replace(" %", HARD_SPACE + "%").split(" "):
             longer = f"{lines[-1]} {word}".strip()
             if lines[-1] and text_width(longer, size, weight) > room:
                 lines.append(word)
             else:
                 lines[-1] = longer
-    return "\n".join(lines)
+    return "\n".join(lines).replace(HARD_SPACE, " ")
 
 
 def titled(
@@ -89,7 +93,12 @@ def names_above(ax: Axes, names: Sequence[tuple[str, str]]) -> Axes:
     shown = ax.get_title(loc="left")
     for text in ax.get_children():
         if shown and isinstance(text, Text) and text.get_text() == shown:
-            titled(ax, str(text.get_label()), beside=taken)
+            look: dict[str, Any] = {
+                "size": text.get_fontsize(),
+                "color": text.get_color(),
+                "weight": text.get_fontweight(),
+            }
+            titled(ax, str(text.get_label()), beside=taken, **look)
     return ax
 
 
@@ -144,6 +153,57 @@ def label(
         va="bottom" if up >= 0 else "top", fontsize=TEXT, color=color, weight=weight, zorder=6,
         bbox={"facecolor": paper, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
     )  # fmt: skip
+
+
+def spread(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float] | None:
+    """Return places between two ends, as near to those wanted as fits, so that nothing of a size lies on another.
+
+    Parameters
+    ----------
+    wanted, sizes : middle and extent of each
+
+    Returns
+    -------
+    The middles; None where there is no room for all.
+
+    Examples
+    --------
+    >>> from backtest.chart.style.words import spread
+    >>> spread([5.0, 5.0, 19.0], [4.0, 4.0, 4.0], low=0.0, high=20.0)
+    [3.0, 7.0, 18.0]
+    """
+    if sum(sizes) > (high - low) * (1 + 1e-9):
+        return None
+    groups: list[list[int]] = []
+    for at in sorted(range(len(wanted)), key=lambda at: wanted[at]):
+        groups.append([at])
+        while len(groups) > 1 and _end(groups[-2], wanted, sizes, low, high) > _start(
+            groups[-1], wanted, sizes, low, high
+        ):
+            last = groups.pop()
+            groups[-1] += last
+    places = [0.0] * len(wanted)
+    for group in groups:
+        end = _start(group, wanted, sizes, low, high)
+        for at in group:
+            places[at] = end + sizes[at] / 2
+            end += sizes[at]
+    return places
+
+
+def _start(
+    group: Sequence[int], wanted: Sequence[float], sizes: Sequence[float], low: float, high: float
+) -> float:
+    """Return where a row of things that touch begins, so that they lie as near as possible to their places."""
+    before, starts = 0.0, []
+    for at in group:
+        starts.append(wanted[at] - sizes[at] / 2 - before)
+        before += sizes[at]
+    return min(max(sum(starts) / len(starts), low), high - before)
+
+
+def _end(group: Sequence[int], wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> float:
+    return _start(group, wanted, sizes, low, high) + sum(sizes[at] for at in group)
 
 
 def key(ax: Axes) -> None:

@@ -98,6 +98,14 @@ def share(text: str) -> float:
     return value
 
 
+def part(text: str) -> float:
+    """Return a part of a whole, zero or more and below one."""
+    value = share(text)
+    if value >= 1:
+        raise ArgumentTypeError(f"must be at least 0 and below 1, is {text!r}")
+    return value
+
+
 def count(text: str) -> int:
     """Return a whole number of at least 1."""
     value = _whole(text)

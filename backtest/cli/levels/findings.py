@@ -66,9 +66,9 @@ def level_map(study: LevelStudy) -> str:
 
 def in_money(study: LevelStudy) -> str:
     """Return the amounts of each side within reach, of a given book; nothing of another."""
-    if study.swept.synthetic:
+    if study.money is None:
         return ""
-    found, money = study.map.cumulative, study.swept.currency
+    found, money = study.map.cumulative, study.money
     return ": " + ", ".join(f"{side}s {amount(float(found[side].max()), money)}" for side in ("long", "short"))  # type: ignore[arg-type]
 
 

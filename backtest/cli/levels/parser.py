@@ -107,8 +107,8 @@ def _add_scores(view: Any) -> None:
         "--recorded",
         type=types.file,
         metavar="FILE",
-        help="score the heatmap against these recorded liquidations: time, price, notional, and "
-        "symbol where they are of several",
+        help="draw these recorded liquidations over the heatmap and score it against them: time, price, notional; "
+        "symbol where they are of several, side where it is known",
     )
     against.add_argument(
         "--hidden-truth",
@@ -126,6 +126,19 @@ def _add_looks(parser: Any) -> None:
         choices=("auto", "root", "linear", "log"),
         default="auto",
         help="colour scale (default: linear where most cells hold much, else root)",
+    )
+    looks.add_argument(
+        "--threshold",
+        type=types.part,
+        metavar="SHARE",
+        help="part of the strongest colour's amount below which cells are left empty (default: 0.1 of a synthetic "
+        "book, else 0)",
+    )
+    looks.add_argument(
+        "--price",
+        choices=("line", "candles"),
+        default="line",
+        help="how the mark price is drawn over the heatmap (default: line)",
     )
     looks.add_argument(
         "--maximum",

@@ -9,8 +9,8 @@ import polars as pl
 from backtest.amounts import amount, moment, percentage, plain
 from backtest.chart.levels import figures, films
 from backtest.chart.levels.clusters import cluster_figure
-from backtest.chart.levels.level_map import map_figure
-from backtest.chart.levels.pages import level_page
+from backtest.chart.levels.map_figures import map_figure
+from backtest.chart.levels.pages import FLOOR, level_page
 from backtest.chart.levels.score import score_figure
 from backtest.cli.common import assumptions, charts, picture
 from backtest.cli.common.swept import Swept
@@ -21,6 +21,12 @@ from backtest.study.levels.combine import combined, relative_grids
 from backtest.study.levels.grid import column_bars
 from backtest.study.levels.levels import levels_of
 
+#: Cells of a synthetic book below this part of the strongest colour are left empty.
+THRESHOLD = 0.1
+
+#: The same of a page, whose strongest colour is the largest cell's.
+FLOOR_OF_SYNTHETIC = 0.02
+
 #: Symbols whose heatmaps have room beside one another.
 MOST_PANELS = 3
 
@@ -29,8 +35,8 @@ def heatmap(study: LevelStudy) -> Any:
     """Return the heatmap with its profile."""
     return figures.level_heatmap(
         study.levels, study.bars, title=findings.heatmap(study), subtitle=_open_and_triggered(study),
-        clusters=study.clusters, scale=study.options.scale, maximum=study.options.maximum,
-        price_unit=_quote(study), **_dress(study, timed=True),
+        clusters=study.clusters, events=study.recorded, price=study.options.price,
+        price_unit=_quote(study), **_shades(study), **_dress(study, timed=True),
     )  # fmt: skip
 
 
@@ -38,8 +44,9 @@ def explored(study: LevelStudy) -> str:
     """Return the page that explores the heatmap."""
     return level_page(
         study.groups, study.bars, title=findings.heatmap(study), subtitle=_open_and_triggered(study),
-        clusters=study.clusters, currency=None if study.swept.synthetic else study.swept.currency,
-        look=study.options.look, notes=notes(study),
+        clusters=study.clusters, currency=study.money,
+        events=study.recorded, threshold=_floor(study), look=study.options.look, colours=study.options.colours,
+        timezone=study.options.timezone, notes=notes(study),
     )  # fmt: skip
 
 
@@ -108,8 +115,7 @@ def multiples(study: LevelStudy) -> Any:
         title=title,
         subtitle=f"Liquidation levels, {study.span}",
         across=across,
-        scale=options.scale,
-        maximum=options.maximum,
+        **_shades(study),
         **dress,
     )
 
@@ -141,7 +147,7 @@ def film(study: LevelStudy) -> films.Film:
     dress.pop("size")
     return films.film(
         study.levels, study.bars, title=_title(study), subtitle=findings.heatmap(study),
-        scale=study.options.scale, maximum=study.options.maximum,
+        **_shades(study),
         price_unit=_quote(study), **dress,
     )  # fmt: skip
 
@@ -156,9 +162,26 @@ def notes(study: LevelStudy) -> list[str]:
 def _dress(study: LevelStudy, *, timed: bool = False) -> dict[str, Any]:
     return {
         **charts.dress(study.options, timed=timed),
-        "currency": study.swept.currency,
+        "currency": study.money,
         "notes": notes(study),
     }
+
+
+def _shades(study: LevelStudy) -> dict[str, Any]:
+    """Return how cells are shaded."""
+    options = study.options
+    usual = THRESHOLD if study.swept.synthetic else 0.0
+    threshold = usual if options.threshold is None else options.threshold
+    return {"scale": options.scale, "maximum": options.maximum, "threshold": threshold}
+
+
+def _floor(study: LevelStudy) -> float:
+    """Return the part of the largest cell below which the page hides cells at first."""
+    return (
+        (FLOOR_OF_SYNTHETIC if study.swept.synthetic else FLOOR)
+        if study.options.threshold is None
+        else (study.options.threshold)
+    )
 
 
 def _title(study: LevelStudy) -> str:
@@ -185,4 +208,4 @@ def _shared(study: LevelStudy, sides: dict[str, float]) -> str:
     if not total:
         return "nothing"
     longs = f"{percentage(sides['long'] / total, 0)} % longs"
-    return longs if study.swept.synthetic else f"{amount(total, study.swept.currency)}, {longs}"
+    return longs if study.money is None else f"{amount(total, study.money)}, {longs}"

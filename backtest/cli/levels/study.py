@@ -19,6 +19,7 @@ from backtest.engine.sweep.level_drift import level_pieces, levels_move
 from backtest.errors import ArgumentError, DataError
 from backtest.market import Market
 from backtest.market.files import read_frame
+from backtest.schemas.symbols import of_symbol
 from backtest.study.levels.cluster_tracks import Tracks, track
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.combine import levels_by_leverage
@@ -46,6 +47,20 @@ class LevelStudy:
     swept: Swept  #: without funding unless it moves the levels
     conventions: Conventions
     symbol: str
+
+    @property
+    def money(self) -> str | None:
+        """The currency of amounts on charts; None: shares, as the book is estimated or synthetic."""
+        return self.swept.currency if self.options.positions is not None else None
+
+    @cached_property
+    def recorded(self) -> pl.DataFrame | None:
+        """The recorded liquidations of the symbol; None where none are given."""
+        path = self.options.recorded
+        if path is None:
+            return None
+        frame = read_frame(path, EVENTS)
+        return of_symbol(frame, self.symbol, "events")[0] if "symbol" in frame.columns else frame
 
     @cached_property
     def moment(self) -> datetime:

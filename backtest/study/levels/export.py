@@ -91,7 +91,7 @@ def map_json(found: LevelMap, *, in_base: bool = False) -> dict[str, list[list[f
     >>> from backtest.study.levels.export import map_json
     >>> found = map_json(level_map(without_drift(book, market, venue), market, "BTCUSDT", noon))
     >>> next(iter(found.items()))
-    ('29758.3125', [[29758.3125, 65980.01, 5, None]])
+    ('29700', [[29700.0, 65980.01, 5, None]])
     """
     away = np.abs(np.log(found.bars["mean_leverage"].to_numpy()[:, None] / TIERS))
     middle = (pl.col("price_low") + pl.col("price_high")) / 2

@@ -90,7 +90,7 @@ class LevelGrid:
         """Width of a bin, as text."""
         edges = self.price_edges
         if self.logarithmic:
-            return f"{edges[1] / edges[0] - 1:.2%}"
+            return f"{plain(float(f'{100 * (edges[1] / edges[0] - 1):.2g}'))}%"
         return plain(float(f"{(edges[-1] - edges[0]) / self.bins:.6g}"))
 
     def column_at(self, moment: datetime) -> int:
@@ -202,12 +202,16 @@ def column_bars(market: Market, grid: LevelGrid) -> pl.DataFrame:
 
 def round_edges(low: float, high: float, bins: int) -> Floats:
     """Return edges of a round width, at multiples of it, that cover a range in about ``bins`` bins at most."""
-    rough = (high - low) / bins
-    unit = 10.0 ** math.floor(math.log10(rough))
-    width = next(unit * figure for figure in ROUND if unit * figure >= rough * (1 - 1e-9))
+    width = round_width((high - low) / bins)
     first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9)
     lowest = max(first, 1)
     return np.asarray(np.arange(lowest, max(last, lowest + 1) + 1) * width, np.float64)
+
+
+def round_width(least: float) -> float:
+    """Return 1, 2, 2.5 or 5 times a power of ten: the smallest such width that is not below another."""
+    unit = 10.0 ** math.floor(math.log10(least))
+    return next(unit * figure for figure in ROUND if unit * figure >= least * (1 - 1e-9))
 
 
 def milliseconds(moment: datetime) -> int:

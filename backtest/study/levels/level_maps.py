@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,19 +17,24 @@ from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Side
 from backtest.shown import shown
 from backtest.study.levels.cells import SIDES
+from backtest.study.levels.grid import round_width
 from backtest.study.levels.levels import unit_of
 from backtest.study.levels.open_levels import open_levels_at
 from backtest.study.liquidations.grouping import LEVERAGE_EDGES, leverage, leverage_bucket
 from backtest.study.units import countable, in_currency, total, whole_units
 
+#: A multiple of the width nearer than this part of it to the price or an end of the map is no edge of its own.
+SLIVER = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 @shown()
 class LevelMap:
-    """Open levels around the price at one moment; the price itself is an edge of the bins.
+    """Open levels around the price at one moment, in bins that meet at multiples of a round width.
 
-    Long levels lie below the price, short levels above it. ``overdue`` is the notional on the wrong side: of
-    positions that another price than the mark triggers.
+    The price itself is an edge, at which its bin is divided, and so are the ends of the map. Long levels lie below
+    the price, short levels above it. ``overdue`` is the notional on the wrong side: of positions that another
+    price than the mark triggers.
     """
 
     symbol: str
@@ -40,6 +46,7 @@ class LevelMap:
     )  #: ``price, long, short``: notional between the price and each edge; zero at the price
     overdue: float
     beyond: float  #: notional further away than the map reaches
+    width: float = 0.0  #: of a whole bin
 
 
 @checked
@@ -86,7 +93,7 @@ def level_map(
     outcomes : as ``sweep`` returns them; without funding unless there are ``pieces``
     moment : taken at the end of the last bar by then; None: of the history
     reach : how far to either side, as a part of the price, below 1; that of ``clusters.Crowding`` by default
-    bins : to each side, of equal width
+    bins : to each side, at most, of a round width: 1, 2, 2.5 or 5 times a power of ten
     leverage_edges : as in ``flow.leverage_bucket``
     survival, pieces : as in ``levels.levels``
     unit : settlement currency that each level is rounded to; None: a cent, 1e-8 of a coin for inverse contracts
@@ -121,7 +128,7 @@ def level_map(
         raise ArgumentError(f"a map needs a reach between 0 and 1 and bins of 1 or more: {reach} and {bins}")
     unit = unit_of(outcomes, symbol, unit=unit)
     end, price = mark_at(market, symbol, moment)
-    edges = price * (1 + reach * np.arange(-bins, bins + 1) / bins)
+    edges, width = _edges(price, reach, bins)
     levels = open_levels_at(outcomes, symbol, end, survival=survival, pieces=pieces)
     level, is_long = pl.col("liquidation_price"), pl.col("side") == "long"
     ahead = pl.when(is_long).then(level < price).otherwise(level > price)
@@ -135,7 +142,7 @@ def level_map(
         units=whole_units(pl.col("amount"), unit),
     )
     rows = counted.with_columns(countable(counted.select("units"), "positions"))
-    inside = pl.col("bin").is_between(0, 2 * bins - 1)
+    inside = pl.col("bin").is_between(0, edges.size - 2)
     kept = rows.filter(inside, "ahead")
     bars = (
         kept.group_by("side", "bin", "leverage_bucket")
@@ -153,14 +160,24 @@ def level_map(
         end,
         price,
         bars.select("side", "leverage_bucket", "notional", "mean_leverage", price_low=low, price_high=high),
-        _cumulative(kept, edges, bins, unit),
+        _cumulative(kept, edges, unit),
         float(beside.filter(~pl.col("ahead"))["units"].sum()),
         float(beside.filter("ahead", ~pl.col("inside"))["units"].sum()),
+        width,
     )
 
 
-def _cumulative(rows: pl.DataFrame, edges: Floats, bins: int, unit: float) -> pl.DataFrame:
-    units = {side: np.zeros(2 * bins, np.int64) for side in SIDES}
+def _edges(price: float, reach: float, bins: int) -> tuple[Floats, float]:
+    """Return the ends of the map, the price, and the multiples of a round width between them; and that width."""
+    width = round_width(price * reach / bins)
+    ends = price * (1 - reach), price, price * (1 + reach)
+    rounds = np.arange(math.ceil(ends[0] / width), math.floor(ends[2] / width) + 1) * width
+    apart = np.abs(rounds[:, None] - np.array(ends)).min(axis=1) > SLIVER * width
+    return np.sort(np.concatenate([ends, rounds[apart]])), width
+
+
+def _cumulative(rows: pl.DataFrame, edges: Floats, unit: float) -> pl.DataFrame:
+    units = {side: np.zeros(edges.size - 1, np.int64) for side in SIDES}
     for side, sums in units.items():
         own = rows.filter(pl.col("side") == pl.lit(side).cast(Side))
         np.add.at(sums, own["bin"].to_numpy(), own["units"].to_numpy())
