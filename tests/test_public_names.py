@@ -34,7 +34,7 @@ OFFERED = {
     "backtest.study": (
         "calibration fund holders leverage levels liquidations margins policy prediction stats survival"
     ),
-    "backtest.study.calibration": "Fit baselines by_day daily_records fit scores validate",
+    "backtest.study.calibration": "Fit baselines by_day coverage daily_records fit predict scores validate",
     "backtest.study.fund": (
         "FundSize PooledFunds cover drawdown fund_adequacy fund_flow fund_size pooled_funds symbol_flows who_bore"
     ),

@@ -66,6 +66,8 @@ class Fit:
     surface: pl.DataFrame  #: ``side, typical, spread, loss``
     daily: pl.DataFrame  #: ``time``, recorded ``long_notional, short_notional``, fitted ``long_book, short_book``
     offset: float  #: ``c`` of the loss, in quote currency
+    drawn: pl.DataFrame  #: ``side, typical, spread``: the best mix of each redrawn history
+    law: VolumeLaw  #: opening share, holding time and damping, fixed beforehand
 
 
 @checked
@@ -139,8 +141,8 @@ def fit(
         **{f"{side}_book": pl.Series(model.daily(side, fitted[side].best.shares())) for side in SIDES}
     )
     by_side = [list(one.frames(side, plan)) for side, one in fitted.items()]
-    bands, profile, surface = (pl.concat(each) for each in zip(*by_side, strict=True))
-    return Fit(mix, bands, profile, surface, daily, c)
+    bands, profile, surface, drawn = (pl.concat(each) for each in zip(*by_side, strict=True))
+    return Fit(mix, bands, profile, surface, daily, c, drawn, law)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +175,7 @@ class _Side:
         return cls(each.mean(axis=1).reshape(TYPICAL.size, SPREADS.size), drawn, SideMix(*best))
 
     def frames(self, side: str, plan: Resampling) -> Iterator[pl.DataFrame]:
-        """Yield the bands, the profiles and the surface."""
+        """Yield the bands, the profiles, the surface and the drawn mixes."""
         named = list(zip(("typical", "spread"), (TYPICAL, SPREADS), strict=True))
         rows = []
         for axis, (name, grid) in enumerate(named):
@@ -192,6 +194,7 @@ class _Side:
         yield pl.DataFrame(
             {"side": side, "typical": typical.ravel(), "spread": spread.ravel(), "loss": self.loss.ravel()}
         )
+        yield pl.DataFrame({"side": side, "typical": self.drawn[:, 0], "spread": self.drawn[:, 1]})
 
 
 def _refined(loss: Callable[[float, float], float], start: tuple[float, float]) -> tuple[float, float]:
