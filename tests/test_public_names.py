@@ -47,8 +47,8 @@ OFFERED = {
         "levels_of track without_drift"
     ),
     "backtest.study.levels.evaluation": (
-        "FEWEST_BLOCKS FEWEST_PAIRS MapLabels Pull Trial hidden_events magnet recorded_events score targets "
-        "conclusive"
+        "FEWEST_BLOCKS FEWEST_PAIRS MapLabels Pull Trial given_heatmap hidden_events magnet recorded_events "
+        "score targets conclusive"
     ),
     "backtest.study.liquidations": (
         "branching by_interval cascades feed_throttling flow hawkes heaviest imbalance summary tails tally "

@@ -122,7 +122,7 @@ def read_tiers(options: Namespace, market: Market | None = None) -> Tiers:
 
 def input_hashes(options: Namespace) -> dict[str, str]:
     """Return the SHA-256 of each input file by path; of a bundled venue and its tables by name."""
-    named = ("bars", "funding", "positions", "adjustments", "recorded", "mix_file", *FILES)
+    named = ("bars", "funding", "positions", "adjustments", "recorded", "mix_file", "score_map", *FILES)
     read = (getattr(options, name, None) for name in named)
     files = {str(path): Path(path) for path in read if path is not None}
     return hashes_of(files | rule_files(options.venue))

@@ -68,6 +68,10 @@ def _prepare(options: Namespace) -> None:
         )
     if options.recorded is not None and not options.recorded.is_file():
         raise ArgumentError(f"--recorded {options.recorded} is not a file")
+    if options.score_map is not None and options.recorded is None and not options.hidden_truth:
+        raise ArgumentError(
+            "needs liquidations to score against: --recorded FILE or --hidden-truth", argument="score_map"
+        )
 
 
 def _require_moments(options: Namespace, market: Market, symbol: str) -> None:
@@ -118,6 +122,9 @@ def _tables(study: LevelStudy) -> list[str]:
     if study.is_scored:
         source = study.score["labels"][0].split(";")[0]
         blocks.append(f"Score of the heatmap against {source}\n{score_rows(study.score)}")
+    if options.score_map is not None:
+        title = f"Score of {options.score_map} against the same"
+        blocks.append(f"{title}\n{score_rows(study.given_score)}")
     return blocks
 
 
@@ -186,4 +193,6 @@ def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
         frames["magnet"] = study.magnet
     if study.is_scored:
         frames["score"] = study.score
+    if study.options.score_map is not None:
+        frames["given_score"] = study.given_score
     return frames

@@ -13,6 +13,7 @@ film; json: for charting front ends; parquet: tables):
   map               liquidation map: open levels around the price at --at, by leverage
   clusters          clusters of levels at --at
   cluster_outcomes  clusters at --since, and their outcome by --at
+  given_score       (parquet) score of the map of --score-map
   score             score of the heatmap against other liquidations, and the magnet test
   multiples         the (three largest) symbols in one scale, and their sum by distance from the price
   tracks, magnet    (parquet) clusters through time; the magnet test
@@ -114,6 +115,13 @@ def _add_scores(view: Any) -> None:
         "--hidden-truth",
         action="store_true",
         help="score it against a synthetic book of another leverage mix and seed",
+    )
+    view.add_argument(
+        "--score-map",
+        type=types.file,
+        metavar="FILE",
+        help="also score this heatmap of others, JSON as charting front ends read it (like levels.json), against "
+        "the same liquidations and baselines",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from backtest.schemas.symbols import of_symbol
 from backtest.study.levels.cluster_tracks import Tracks, track
 from backtest.study.levels.clusters import Crowding, clusters_at
 from backtest.study.levels.combine import levels_by_leverage
+from backtest.study.levels.evaluation.given_maps import given_heatmap
 from backtest.study.levels.evaluation.labels import EVENTS, MapLabels, hidden_events, recorded_events
 from backtest.study.levels.evaluation.magnet_test import conclusive, magnet
 from backtest.study.levels.evaluation.scores import score
@@ -187,7 +189,21 @@ class LevelStudy:
     @cached_property
     def score(self) -> pl.DataFrame:
         """The score of the heatmap."""
-        return score(self.levels, self.past, self._labels(), seed=self._seed, draws=DRAWS)
+        return score(self.levels, self.past, self._labels, seed=self._seed, draws=DRAWS)
+
+    @cached_property
+    def given_score(self) -> pl.DataFrame:
+        """The score of the map of ``--score-map``, over its own columns."""
+        path = self.options.score_map
+        try:
+            document = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "nested too deep"
+            raise DataError(f"{path} is not a JSON file of a heatmap: {reason}") from None
+        if not isinstance(document, dict):
+            raise DataError(f"{path} is not a JSON file of a heatmap: it holds no object")
+        given = given_heatmap(document, symbol=self.symbol, source=str(path))
+        return score(given, self.past, self._labels, seed=self._seed, draws=DRAWS)
 
     @property
     def is_scored(self) -> bool:
@@ -204,6 +220,7 @@ class LevelStudy:
             self.levels, swept.market, moment, rule=self.rule, outcomes=swept.outcomes, **self._book
         )
 
+    @cached_property
     def _labels(self) -> MapLabels:
         path = self.options.recorded
         if path is not None:

@@ -1,3 +1,4 @@
+from backtest.study.levels.evaluation.given_maps import given_heatmap as given_heatmap
 from backtest.study.levels.evaluation.labels import MapLabels as MapLabels
 from backtest.study.levels.evaluation.labels import hidden_events as hidden_events
 from backtest.study.levels.evaluation.labels import recorded_events as recorded_events
