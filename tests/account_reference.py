@@ -426,7 +426,7 @@ def reference_account_outcomes(
         for leg in legs:
             ended[leg.row["leg_id"]] = (
                 *leg_outcome(leg, *lives[convention], grid), *worth(leg, venue),
-                *tiers_of(leg, venue, *lives[convention][:2], world),
+                *tiers_of(leg, venue, *lives[convention][:2], world), None,
             )  # fmt: skip
     rows = [ended[leg_id] for leg_id in frames["legs"]["leg_id"]]
     return (
@@ -468,7 +468,7 @@ def account_outcome(lives: Row, convention: str, grid: Grid, order_margin: float
         at_fill = at_fill + order_margin
         money = (hit.V + mm, mm, at_fill, max(0.0, -at_fill))
     ambiguous = (lives["own_worst"][2] is None) != (lives["closes"][2] is None)
-    return outcome, outcome == "liquidated", time, *bracket, *money, ambiguous
+    return outcome, outcome == "liquidated", time, *bracket, *money, ambiguous, None
 
 
 def worth(leg: Leg, venue: Any) -> tuple[float, str]:

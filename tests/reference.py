@@ -83,6 +83,7 @@ def reference_outcomes(
             "contract_kind": contract.kind,
             "tier_table": table.name,
             "tier_source": source_of(table, moment, tiers),
+            "price_venue": None,
         }
         outcomes.append(row | own)
     times = {name: OUTCOME_COLUMNS[name] for name in ("outcome_time", "outcome_until")}

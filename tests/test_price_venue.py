@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from test_replay import book, market
 
-from backtest import Market, Venue, trades
+from backtest import Accounts, Market, Venue, replay, sweep, sweep_accounts, trades
 from backtest.__main__ import main
 from backtest.cli.common import assumptions
 
@@ -60,5 +60,24 @@ def test_run__says_whose_prices_they_are_and_the_summary_too(capsys, tmp_path):
     assert main(["run", "--price-venue", "binance", "--out", str(tmp_path / "other")]) == 2
     assert "--price-venue needs bars" in capsys.readouterr().err
     words = words.replace("run", "sweep", 1)
-    assert main([*words.split(), "--price-venue", "okx", "--batch-rows", "9", "--out", str(tmp_path / "b")]) == 2
-    assert "--price-venue is not for a sweep in batches" in capsys.readouterr().err
+    whole, batched = [*words.split(), "--price-venue", "okx", "--out"], ["--batch-rows", "9"]
+    for number, (given, folder) in enumerate((([], "outcomes.parquet"), (batched, "outcomes"))):
+        out = tmp_path / str(number)
+        assert main([*whole, str(out), *given]) == 0
+        assert "prices of okx under the rules of PrimeXBT" in " ".join(capsys.readouterr().out.split())
+        assert json.loads((out / "summary.json").read_text())["prices"]["price_venue"] == "okx"
+        assert pl.read_parquet(out / folder)["price_venue"].to_list() == ["okx"]
+
+
+def test_outcomes__of_sweep_replay_and_accounts_name_the_venue_of_their_prices():
+    flat = ((50_000.0,) * 4,) * 3
+    positions = book({"entry_price": 50_000.0, "quantity": 1.0, "margin": 5_000.0, "leverage": 10.0})
+    legs = positions.positions.drop("margin").with_columns(account_id=0)
+    legs = legs.rename({"position_id": "leg_id"})
+    held = Accounts({"account_id": [0], "wallet": [5_000.0]}, legs)
+    for name in ("binance", ""):
+        own = Market(market(*flat).bars, price_venue=name)
+        found = [sweep(positions, own, "primexbt"), replay(positions, own, "primexbt").outcomes]
+        found += list(sweep_accounts(held, own, "primexbt"))
+        assert [frame["price_venue"].to_list() for frame in found] == [[name or None]] * 4
+        assert {frame.schema["price_venue"] for frame in found} == {pl.String()}

@@ -63,6 +63,11 @@ def tiers_of(rules: Rulebook, groups: Integers) -> dict[str, pl.Series]:
     }
 
 
+def price_venue(market: Market) -> pl.Expr:
+    """Return the expression of the venue that the prices are from, null where it is not known."""
+    return pl.lit(market.price_venue or None, pl.String)
+
+
 def reject(arrays: Mapping[str, Any], rejected: Flags) -> None:
     """Write the outcome of positions that could not have been opened: of all else there is nothing.
 
@@ -84,7 +89,7 @@ def named(
     contracts: Sequence[Contract],
     outcome: pl.Enum,
     arrays: dict[str, Any],
-    tiers: Mapping[str, pl.Series],
+    origin: Mapping[str, Any],
     names: Iterable[str],
 ) -> pl.DataFrame:
     """Return positions with the columns of their outcomes; missing values are null.
@@ -94,7 +99,7 @@ def named(
     contracts : of the positions' symbols
     outcome : what the codes of ``outcome`` mean
     arrays : (n,) by the name of their column; ``grown``, what additions add to entry notionals, may be empty
-    tiers : as :func:`tiers_of` returns them
+    origin : what :func:`tiers_of` returns, and ``price_venue``
     names : of the columns, in order: those of the arrays, and what follows from them and from the positions
     """
     time, until = arrays["outcome_time"], arrays["outcome_until"]
@@ -110,6 +115,6 @@ def named(
         "outcome_until": columns.times(until, time != NO_TIME),
         "entry_notional": opened if arrays["grown"].size == 0 else opened + columns.numbers(arrays["grown"]),
         "contract_kind": contract_kind(contracts),
-        **tiers,
+        **origin,
     }
     return positions.with_columns(**{name: found[name] for name in names})

@@ -39,7 +39,7 @@ from backtest.schemas.arguments import checked
 from backtest.study.levels.grid import LevelGrid
 
 #: Settings of prices other than their files.
-WINDOW = ("gap_limit", "symbols", "start", "end")
+WINDOW = ("gap_limit", "symbols", "start", "end", "price_venue")
 
 #: Positions a batch: about 0.9 GB a worker; smaller ones spend more of their time on opening files.
 BATCH_ROWS = 2_000_000

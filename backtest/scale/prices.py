@@ -34,6 +34,7 @@ class Prices:
     start: datetime | None = None  #: open time of the first bar
     end: datetime | None = None  #: bars open before it
     storage: StorageOptions | None = None  #: options of polars' readers of object storage
+    price_venue: str = ""  #: of whose prices they are; empty: not known
 
     def __post_init__(self) -> None:
         """Refuse options of object storage that no reader has."""
@@ -72,7 +73,12 @@ class Prices:
         if self.funding is not None:
             charges = _scanned(self.funding, FUNDING, self.storage).filter(own)
             funding = _collected(charges, FUNDING, self.funding)
-        return Market(bars, None if funding is None or funding.is_empty() else funding, gap_limit=self.gap_limit)
+        return Market(
+            bars,
+            None if funding is None or funding.is_empty() else funding,
+            gap_limit=self.gap_limit,
+            price_venue=self.price_venue,
+        )
 
     def identities(self) -> dict[str, Identity | list[int] | None]:
         """Return what each file is, by path; of object storage what its rows are."""

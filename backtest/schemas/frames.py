@@ -168,6 +168,7 @@ OUTCOME_COLUMNS = {
     "contract_kind": KindOfContract,
     "tier_table": pl.String,
     "tier_source": pl.String,
+    "price_venue": pl.String,
 }
 
 #: What ``sweep_accounts`` adds to the accounts and to their legs.
@@ -182,6 +183,7 @@ ACCOUNT_OUTCOME_COLUMNS = {
     "equity_at_fill": pl.Float64,
     "shortfall": pl.Float64,
     "ambiguous": pl.Boolean,
+    "price_venue": pl.String,
 }
 LEG_OUTCOME_COLUMNS = {
     "leg_outcome": Outcome,
@@ -194,4 +196,5 @@ LEG_OUTCOME_COLUMNS = {
     "contract_kind": KindOfContract,
     "tier_table": pl.String,
     "tier_source": pl.String,
+    "price_venue": pl.String,
 }

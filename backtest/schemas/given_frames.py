@@ -23,6 +23,8 @@ CATEGORIES = {
     "leg_outcome": (Outcome,),
     "contract_kind": (KindOfContract,),
 }
+#: The column of outcomes whose text may all be missing.
+PRICE_VENUE = "price_venue"
 
 
 def as_frame(given: Any, name: str) -> pl.DataFrame:
@@ -147,8 +149,9 @@ def _utc(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _categories(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame with text as categories where all of it is of one set."""
-    changed = []
+    """Return a frame with text as categories where all of it is of one set; text that is all missing is text."""
+    empty = frame.schema.get(PRICE_VENUE) == pl.Null
+    changed = [frame[PRICE_VENUE].cast(pl.String)] if empty else []
     for name, sets in CATEGORIES.items():
         if name in frame.columns and isinstance(frame.schema[name], pl.String | pl.Categorical):
             words = frame[name].cast(pl.String)

@@ -43,10 +43,14 @@ def tiers(used: pl.DataFrame) -> list[tuple[str, str]]:
 
 def prices(market: Market, venue: Venue) -> str:
     """Return where the prices are from, and that they are another venue's than the rules."""
-    if not market.price_venue or market.price_venue == venue.name.partition("-")[0]:
-        return market.description
-    said = f"prices of {market.price_venue} under the rules of {venue.title}"
-    return f"{market.description}; {said}" if market.description else said
+    return "; ".join(filter(None, (market.description, whose_prices(market.price_venue, venue))))
+
+
+def whose_prices(price_venue: str, venue: Venue) -> str:
+    """Return that the prices are another venue's than the rules, where they are; else nothing."""
+    if not price_venue or price_venue == venue.name.partition("-")[0]:
+        return ""
+    return f"prices of {price_venue} under the rules of {venue.title}"
 
 
 def gaps(market: Market, symbol: str | None = None) -> str:

@@ -75,6 +75,7 @@ def run(options: Namespace) -> None:
     print(f"\n{paragraph(ambiguity(swept.accounts, options.convention or 'joint_worst', word))}\n")
     named = [
         *procedure(followed),
+        ("prices", assumptions.prices(market, venue)),
         ("gaps", assumptions.gaps(market)),
         ("written", ", ".join(str(path) for path in files.written)),
         ("seconds", str(clock)),

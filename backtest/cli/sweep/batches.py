@@ -63,10 +63,6 @@ def is_requested(options: Namespace) -> bool:
 
 def run(options: Namespace) -> None:
     """Sweep the given positions in batches, and write their outcomes, their sums and a summary."""
-    if options.price_venue is not None:
-        raise ArgumentError(
-            "is not for a sweep in batches, which prints no sentence on prices", argument="price_venue"
-        )
     venue, conventions = read_venue(options), read_conventions(options)
     storage = None if options.storage is None else dict(options.storage)
     prices = _prices(options, storage)
@@ -94,7 +90,8 @@ def run(options: Namespace) -> None:
             files.write_parquet(f"levels_{found.grid.symbol}.parquet", found.to_frame())
         swept = [path.name for path in result.written()]
         files.write_summary(_summary(options, totals, conventions.tiers), swept)
-    _print(totals, options, [*result.written(), *files.written], storage)
+    whose = assumptions.whose_prices(prices.price_venue, venue)
+    _print(totals, options, whose, [*result.written(), *files.written], storage)
 
 
 def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
@@ -106,6 +103,7 @@ def _prices(options: Namespace, storage: dict[str, str] | None) -> Prices:
         start=options.start,
         end=options.end,
         storage=storage,
+        price_venue=options.price_venue or "",
     )
 
 
@@ -148,6 +146,7 @@ def _summary(options: Namespace, totals: Totals, tiers: Tiers) -> dict[str, Any]
     summary = {
         **summary_file.request(options),
         "inputs": {**result.inputs, **hashes_of(rule_files(options.venue))},
+        "prices": {"price_venue": options.price_venue},
         "venue": {"name": str(options.venue), "settlement": totals.currency},
         "tiers": {"rule": tiers, "used": result.tiers().to_dicts()},
         "gaps": summary_file.gaps(result.gaps()),
@@ -162,7 +161,9 @@ def _summary(options: Namespace, totals: Totals, tiers: Tiers) -> dict[str, Any]
     return summary
 
 
-def _print(totals: Totals, options: Namespace, written: list[Any], storage: dict[str, str] | None) -> None:
+def _print(
+    totals: Totals, options: Namespace, whose: str, written: list[Any], storage: dict[str, str] | None
+) -> None:
     result = totals.result
     print(tables.counts(totals))
     print(f"\n{paragraph(f'{tables.headline(totals)} {tables.caveats(totals)}')}\n")
@@ -170,6 +171,7 @@ def _print(totals: Totals, options: Namespace, written: list[Any], storage: dict
     this_run = f"{plural(result.swept, 'batch')} of {result.batches:,} in this run, in {result.wall_seconds:.1f} s"
     named = [
         *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(result.tiers())),
+        *([("prices", whose)] if whose else []),
         ("gaps", assumptions.gaps_found(result.gaps(), options.gap_limit)),
         *(("warning", text) for text in unread(columns_of(str(options.positions), storage))),
         ("written", ", ".join(str(path) for path in written)),

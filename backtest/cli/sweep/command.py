@@ -53,6 +53,7 @@ def run(options: Namespace) -> None:
     print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
     named = [
         *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(used)),
+        ("prices", assumptions.prices(market, venue)),
         ("gaps", assumptions.gaps(market)),
         *(("warning", text) for text in swept.warnings),
         ("written", ", ".join(str(path) for path in files.written)),

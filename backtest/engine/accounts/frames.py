@@ -12,7 +12,7 @@ from backtest.engine import columns
 from backtest.engine.accounts.bar_grid import GridBars
 from backtest.engine.accounts.prepare import Prepared
 from backtest.engine.notional import contract_kind, entry_notional
-from backtest.engine.outcomes import tiers_of
+from backtest.engine.outcomes import price_venue, tiers_of
 from backtest.kernel.accounts.search import LEAF
 from backtest.kernel.accounts.sweep import Ends
 from backtest.kernel.arrays import NO_TIME
@@ -35,7 +35,11 @@ class AccountOutcomes(NamedTuple):
 
 def named(prepared: Prepared, ends: Ends, *, bracket: bool) -> AccountOutcomes:
     """Return the frames of accounts and legs with their outcome columns."""
-    return AccountOutcomes(_accounts(prepared.accounts, prepared.bars, ends, bracket), _legs(prepared, ends))
+    origin = price_venue(prepared.market)
+    accounts = _accounts(prepared.accounts, prepared.bars, ends, bracket)
+    return AccountOutcomes(
+        accounts.with_columns(price_venue=origin), _legs(prepared, ends).with_columns(price_venue=origin)
+    )
 
 
 def _accounts(accounts: Accounts, bars: GridBars, ends: Ends, bracket: bool) -> pl.DataFrame:

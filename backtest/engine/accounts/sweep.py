@@ -74,7 +74,7 @@ def sweep_accounts(
     >>> from backtest import sweep_accounts
     >>> swept = sweep_accounts(accounts, market, venue)
     >>> swept.accounts.shape, swept.legs.shape
-    ((100, 12), (100, 19))
+    ((100, 13), (100, 20))
     >>> swept.accounts["outcome"].value_counts(sort=True).rows()
     [('exited', 82), ('liquidated', 18)]
     """

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from backtest.engine.columns import categories, numbers, times, where
-from backtest.engine.outcomes import named
+from backtest.engine.outcomes import named, price_venue
 from backtest.engine.sweep.prepare import Prepared
 from backtest.engine.sweep.survey import symbol_codes
 from backtest.kernel.choices import ContractKind, OutcomeCode
@@ -48,7 +48,8 @@ def outcomes(
     arrays["possibly_liquidated"] = liquidated | found.ambiguous
     symbols = symbol_codes(frame["symbol"], prepared.market.symbols)
     arrays["outcome_until"] = found.time + prepared.market.intervals[symbols]
-    return named(frame, prepared.held, ReplayOutcome, arrays, tiers, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
+    origin = {**tiers, "price_venue": price_venue(prepared.market)}
+    return named(frame, prepared.held, ReplayOutcome, arrays, origin, (*OUTCOME_COLUMNS, *REPLAY_COLUMNS))
 
 
 def held_at_end(world: state.World, market: Market) -> tuple[Integers, Floats]:

@@ -133,9 +133,9 @@ def sweep(
     outcomes.reject(found._asdict(), admitted.rejected)
     arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
     last = outcomes.groups_at_the_end(prepared.rules, market, positions, groups, found.outcome, found.time)
-    tiers = outcomes.tiers_of(prepared.rules, last)
+    origin = outcomes.tiers_of(prepared.rules, last) | {"price_venue": outcomes.price_venue(market)}
     arrays["outcome_until"] = found.time + market.intervals[positions.symbol]
-    named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, tiers, OUTCOME_COLUMNS)
+    named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, origin, OUTCOME_COLUMNS)
     return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
 
 
