@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from chart_cases import OF_WORLDS, OTHERS, WORLDS, cases, drawn
+from drawn_data import hidden
 from level_cases import venue
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -19,8 +20,11 @@ from backtest.study import levels
 
 
 @pytest.mark.parametrize(("chart", "world", "size"), list(cases()))
-def test_words__lie_on_no_others_and_within_the_picture(chart: str, world: str, size: str) -> None:
-    assert problems(drawn(chart, world, size)) == []
+def test_words__lie_on_no_others_and_within_the_picture_and_axes_show_all_data(
+    chart: str, world: str, size: str
+) -> None:
+    figure = drawn(chart, world, size)
+    assert [*problems(figure), *hidden(figure)] == []
 
 
 def test_cases__are_all_the_charts_of_the_package() -> None:

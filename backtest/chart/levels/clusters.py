@@ -45,8 +45,8 @@ AROUND = 1.9
 #: Points: the mark of the side, between columns, the bar of the amount, the least width of stacked bars.
 MARK, GAP, AMOUNT_BAR, LEAST_BAR = 8.0, 11.0, 28.0, 70.0
 
-#: Smallest letters, as a part of the usual ones.
-SMALLEST = 0.7
+#: Smallest letters, as a part of the usual ones, before columns go, and once none can go.
+SMALLEST, LEAST_LETTERS = 0.7, 0.35
 
 
 class Column(NamedTuple):
@@ -207,20 +207,27 @@ def _columns(measure: str, currency: str | None, price_unit: str) -> list[Column
 def _layout(columns: list[Column], rows: list[dict[str, Any]], groups: list[Stack], wide: float) -> Layout:
     """Return the columns at their widths, in the largest letters that leave room for the bars."""
     while True:
-        for letters in (theme.TEXT * part / 100 for part in range(100, int(100 * SMALLEST) - 1, -5)):
-            small, at = letters * theme.SMALL / theme.TEXT, MARK + text_width("shorts", letters, "bold")
-            placed = []
-            for column in columns:
-                texts = [column.write(row) for row in rows]
-                at += GAP + max(text_width(column.title, small), *(text_width(text, letters) for text in texts))
-                placed.append((column, at))
-                at += AMOUNT_BAR + 4 if column.bar else 0.0
-            if at + sum(_least(group, letters) for group in groups) <= wide:
-                return Layout(letters, placed, at)
         optional = [column for column in columns if column.optional]
+        least = SMALLEST if optional else LEAST_LETTERS
+        for part in range(100, int(100 * least) - 1, -5):
+            layout = _placed(columns, rows, theme.TEXT * part / 100)
+            if layout.bars + sum(_least(group, layout.letters) for group in groups) <= wide:
+                return layout
         if not optional:
-            return Layout(letters, placed, at)
+            return layout
         columns = [column for column in columns if column is not optional[0]]
+
+
+def _placed(columns: list[Column], rows: list[dict[str, Any]], letters: float) -> Layout:
+    """Return the places of columns at their widths in letters of a size."""
+    small, at = letters * theme.SMALL / theme.TEXT, MARK + text_width("shorts", letters, "bold")
+    placed = []
+    for column in columns:
+        texts = [column.write(row) for row in rows]
+        at += GAP + max(text_width(column.title, small), *(text_width(text, letters) for text in texts))
+        placed.append((column, at))
+        at += AMOUNT_BAR + 4 if column.bar else 0.0
+    return Layout(letters, placed, at)
 
 
 def _least(group: Stack, letters: float) -> float:

@@ -10,7 +10,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from backtest import amounts
-from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, norm_of, scale_of
+from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, norm_of, nothing_open, scale_of
 from backtest.chart.levels.marks import bubbles, candles, mark_line, price_tag
 from backtest.chart.levels.profiles import profile
 from backtest.chart.levels.units import whole_of
@@ -19,6 +19,7 @@ from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size, is_upright, recolour_figure
 from backtest.chart.style.words import fit_labels, names_above, titled
 from backtest.errors import ArgumentError
+from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 from backtest.study.levels.levels import Levels
 
@@ -136,7 +137,10 @@ def heat_panels(
     logarithmic = ", log scale" if levels.grid.logarithmic else ""
     titled(main, f"Mark price{unit} over open liquidation levels{logarithmic}", color=look.muted)
     width = bin_words(levels, price_unit)
-    colour_bar(figure.add_axes(colours), main, currency=currency, width=width, look=look)
+    if fullest(main):
+        colour_bar(figure.add_axes(colours), main, currency=currency, width=width, look=look)
+    else:
+        nothing_open(main, look)
     return main, side
 
 
@@ -202,13 +206,17 @@ def small_multiples(
         ax.remove()
     fullest_of_all = max(axes[: len(panels)], key=fullest)
     whole = max((whole_of(panel.levels) for panel in panels), default=1.0)
-    colour_bar(figure.add_axes(colours), fullest_of_all, currency=currency, width="bin", whole=whole, look=look)
+    if fullest(fullest_of_all):
+        bar = figure.add_axes(colours)
+        colour_bar(bar, fullest_of_all, currency=currency, width="bin", whole=whole, look=look)
+    else:
+        nothing_open(fullest_of_all, look)
     return recolour_figure(figure, look)
 
 
 @checked
 def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
-    """Return the price range to show: the range of the mark and 98.5 % of the open notional."""
+    """Return the price range to show: that of the mark, and of 98.5 % of the open notional."""
     edges = levels.grid.price_edges
     held = levels.amounts().sum(axis=1)
     low, high = (float(value) for value in (bars["low"].min(), bars["high"].max()))  # type: ignore[arg-type]
@@ -218,9 +226,18 @@ def shown_prices(levels: Levels, bars: pl.DataFrame) -> tuple[float, float]:
         low = min(low, float(edges[np.searchsorted(shares, 1 - SHOWN)]))
         high = max(high, float(edges[min(int(np.searchsorted(shares, SHOWN)) + 1, edges.size - 1)]))
     if not low < high:
-        return float(edges[0]), float(edges[-1])
+        return _around(low, edges)
     margin = (high / low) ** 0.03
-    return max(low / margin, float(edges[0])), min(high * margin, float(edges[-1]))
+    ends = low / margin, high * margin
+    of_mark = float(bars["low"].min()) / margin, float(bars["high"].max()) * margin  # type: ignore[arg-type]
+    return max(ends[0], min(float(edges[0]), of_mark[0])), min(ends[1], max(float(edges[-1]), of_mark[1]))
+
+
+def _around(price: float, edges: Floats) -> tuple[float, float]:
+    """Return the bins where they hold a price that never moved, else a little around it."""
+    if edges[0] <= price <= edges[-1]:
+        return float(edges[0]), float(edges[-1])
+    return 0.9 * price, 1.1 * price
 
 
 def bin_words(levels: Levels, unit: str = "") -> str:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, PowerNorm
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.colors import Colormap, LogNorm, Normalize, PowerNorm
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator, NullLocator
 
 from backtest.chart.levels.cells import cells, cells_of
 from backtest.chart.levels.units import Unit, whole_of
@@ -61,6 +61,7 @@ def heatmap(
     scale: Scale = "auto",
     maximum: float | None = None,
     threshold: float = 0.0,
+    cmap: str | Colormap | None = None,
     look: Look = LIGHT,
     timezone: str = "UTC",
 ) -> Axes:
@@ -73,6 +74,7 @@ def heatmap(
     maximum : settlement currency, top of the colour scale; charts with the same maximum compare. None: the
         99.5 % quantile of the non-empty cells
     threshold : part of the strongest colour's amount below which cells are left empty
+    cmap : colours from low to high; None: the look's
     timezone : of the time axis
 
     Raises
@@ -94,7 +96,7 @@ def heatmap(
     norm = norm_of(amounts, scale, maximum)
     least = threshold * float(norm.vmax or 1.0)
     shown = np.where(amounts < least, 0.0, amounts)
-    mesh = cells(times, grid.price_edges, shown, cmap=look.heat, norm=norm, measure=levels.measure)
+    mesh = cells(times, grid.price_edges, shown, cmap=cmap or look.heat, norm=norm, measure=levels.measure)
     mesh.whole, mesh.least = whole_of(levels), least
     mesh.set_gid("levels")
     ax.add_collection(mesh, autolim=False)
@@ -152,12 +154,36 @@ def fullest(ax: Axes) -> float:
     return float(np.ma.max(held)) if np.ma.count(held) else 0.0
 
 
+def nothing_open(ax: Axes, look: Look) -> None:
+    """Say on a heatmap that it has no cell to show."""
+    ax.text(
+        0.5, 0.95, "no open levels at these prices", transform=ax.transAxes, ha="center", va="top",
+        color=look.muted, fontsize=theme.TEXT, bbox={"facecolor": look.paper, "edgecolor": "none", "alpha": 0.8},
+        zorder=5,
+    )  # fmt: skip
+
+
 def price_axis(ax: Axes, low: float, high: float, *, logarithmic: bool) -> None:
     """Span the y axis over prices, with as many round labels as fit."""
     theme.price_axis(ax, logarithmic=logarithmic)
     if logarithmic:
-        ax.yaxis.set_major_locator(FixedLocator(_round_prices(low, high, theme.height(ax))))
+        ax.yaxis.set_major_locator(RoundPrices())
     ax.set_ylim(low, high)
+
+
+class RoundPrices(Locator):
+    """Round prices on a log scale, as many as fit into what is shown: they follow a zoom."""
+
+    def __call__(self) -> list[float]:
+        """Return the ticks of what is shown now."""
+        return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return the ticks between two prices."""
+        low, high = sorted((vmin, vmax))
+        if not 0 < low < high:
+            return []
+        return _round_prices(low, high, max(theme.height(self.axis.axes), 1.0))  # type: ignore[union-attr]
 
 
 def _round_prices(low: float, high: float, height: float) -> list[float]:

@@ -105,7 +105,12 @@ def liquidation_map(
     _price(found, ax, words, look)
     name_largest(found, ax, twin, unit, room, look)
     if not highest:
-        twin.text(0.5, 0.5, "no open levels within reach", transform=ax.transAxes, ha="center", color=look.muted)
+        for each in (ax, twin):
+            each.set_yticks([])
+        twin.text(
+            0.5, 0.5, "no open levels within reach", transform=ax.transAxes, ha="center", color=look.muted,
+            bbox={"facecolor": look.paper, "edgecolor": "none"}, fontsize=theme.TEXT, zorder=6,
+        )  # fmt: skip
     return ax
 
 

@@ -15,6 +15,7 @@ from backtest.chart.style.looks import LIGHT, Look
 from backtest.chart.style.time_axis import open_times
 from backtest.chart.style.words import text_width
 from backtest.errors import DataError
+from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
 __all__ = ["bubbles", "candles", "mark_line", "price_tag"]
@@ -51,10 +52,9 @@ def mark_line(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, wicks: bool =
     >>> [artist.get_gid() for artist in (*ax.collections, *ax.lines)]
     ['wicks', 'mark price']
     """
-    starts, step = open_times(bars["time"])
+    starts, step = _open_times(bars, ax)
     if "covered" in bars.columns:
-        bars = bars.filter("covered")
-        starts = open_times(bars["time"])[0]
+        starts, bars = starts[bars["covered"].to_numpy()], bars.filter("covered")
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     limits, middle = ax.get_ylim(), starts + step / 2
     halo = [withStroke(linewidth=2.0, foreground=look.edge, alpha=0.7)]
@@ -87,7 +87,7 @@ def candles(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, most: int = MOS
     >>> [artist.get_gid() for artist in ax.collections]
     ['wicks', 'bodies']
     """
-    starts, step = open_times(bars["time"])
+    starts, step = _open_times(bars, ax)
     each = -(-bars.height // max(most, 1))
     numbered = bars.with_columns(start=pl.Series(starts), candle=pl.int_range(bars.height) // each)
     kept = numbered.filter("covered") if "covered" in bars.columns else numbered
@@ -113,6 +113,13 @@ def candles(bars: pl.DataFrame, ax: Axes, *, look: Look = LIGHT, most: int = MOS
         ax.add_collection(drawn, autolim=False)
     ax.set_ylim(*limits)
     return ax
+
+
+def _open_times(bars: pl.DataFrame, ax: Axes) -> tuple[Floats, float]:
+    """Return open times in days and the interval between them; a bar alone ends with the axis, within the hour."""
+    starts, step = open_times(bars["time"])
+    end = max(ax.get_xlim())
+    return starts, min(step, end - starts[0]) if starts.size == 1 and starts[0] < end else step
 
 
 @checked

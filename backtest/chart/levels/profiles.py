@@ -50,7 +50,7 @@ def profile(
     ----------
     price : mark price then, drawn as a line across
     column : of the grid, the last by default
-    prices : lowest and highest on the axis; None: all bins
+    prices : lowest and highest on the axis; None: all bins; a price axis shared with a heatmap stays as it is
     clusters : as ``study.levels.clusters_at`` returns them, the largest first; a line leads from each label to its
         bar
     most : clusters labelled at most
@@ -82,9 +82,7 @@ def profile(
     theme.dress(ax, f"Open now{base}{', root scale' if is_root else ''}")
     ax.tick_params(labelleft=False)
     ax.tick_params(axis="x", labelsize=theme.SMALL)
-    ax.set_yscale("log" if levels.grid.logarithmic else "linear")
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.set_ylim(*(prices or (edges[0], edges[-1])))
+    _price_axis(ax, "log" if levels.grid.logarithmic else "linear", prices or (edges[0], edges[-1]))
     ax.axhline(price, color=look.ink, linewidth=0.9, linestyle=(0, (4, 3)), gid="price")
     ax.grid(visible=False)
     recolour(ax, look)
@@ -92,6 +90,16 @@ def profile(
     if clusters is not None:
         _write_clusters(ax, clusters, (levels, both), price, most, unit, look)
     return ax
+
+
+def _price_axis(ax: Axes, scale: str, prices: tuple[float, float]) -> None:
+    """Give axes their scale and range of prices; those of a heatmap that they share stay as they are."""
+    shared = len(ax.get_shared_y_axes().get_siblings(ax)) > 1
+    if ax.get_yscale() != scale:
+        ax.set_yscale(scale)
+    if not shared:
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_ylim(*prices)
 
 
 def root_scale(ax: Axes, axis: Literal["x", "y"]) -> None:

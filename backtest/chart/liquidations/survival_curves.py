@@ -16,6 +16,7 @@ from backtest import amounts
 from backtest.chart.style import theme
 from backtest.chart.style.restyle import ON_CELLS
 from backtest.chart.style.words import spread
+from backtest.errors import DataError
 from backtest.kernel.types import Floats
 from backtest.schemas.arguments import checked
 
@@ -68,12 +69,14 @@ def survival(
     >>> [text.get_text() for text in ax.texts]
     ['long', 'short']
     """
+    if curves.is_empty():
+        raise DataError("curves must hold at least one row, there is none")
     parts = curves.partition_by(by, maintain_order=True)
     names = [label.format(part[by][0]) for part in parts]
     ends = []
     for part, colour in zip(parts, shades(len(parts)), strict=True):
         days, values = _days(part), part["survival"].to_numpy()
-        ax.step(days, values, where="post", color=colour, linewidth=1.6)
+        ax.step(days, values, where="post", color=colour, linewidth=1.6, gid="curve")
         ends.append((days[-1], values[-1], colour))
         if bands is not None:
             own = bands.filter(pl.col(by) == part[by][0])

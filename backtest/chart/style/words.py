@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
@@ -20,6 +21,9 @@ TITLE, TEXT, SMALL, APART = 14.0, 9.0, 7.5, 9.0
 
 #: Points that the line before a name and the gap behind it take.
 LINE = 24.0
+
+#: Kinds of fonts, whose members are settings of their own.
+KINDS = ("serif", "sans-serif", "cursive", "fantasy", "monospace")
 
 WIDTHS = TextToPath()
 
@@ -40,9 +44,18 @@ def width(ax: Axes) -> float:
     return float(ax.bbox.width / ax.figure.dpi * 72)
 
 
-@cache
 def text_width(text: str, size: float = TEXT, weight: str = "normal") -> float:
-    """Return the width of the longest line of a text in points, letters rounded up to pixels included."""
+    """Return the width of the longest line of a text in points, in the font of matplotlib's settings."""
+    settings: Any = rcParams
+    family = tuple(settings["font.family"])
+    return _width(
+        text, size, weight, family, *(tuple(settings[f"font.{name}"]) for name in family if name in KINDS)
+    )
+
+
+@cache
+def _width(text: str, size: float, weight: str, *_: tuple[str, ...]) -> float:
+    """Return the width, letters rounded up to pixels included; the settings tell cached ones apart."""
     font = FontProperties(size=size, weight=weight)
     return ROUNDED * max(
         float(WIDTHS.get_text_width_height_descent(line, font, ismath=False)[0]) for line in text.split("\n")

@@ -172,7 +172,8 @@ def executed(
     sums = impact.sort("time").group_by_dynamic("time", every=every).agg(pl.col("^(long|short)_executed$").sum())
     sums = sums.upsample("time", every=every).with_columns(pl.exclude("time").fill_null(0.0))
     starts, step = open_times(sums["time"])
-    edges = np.append(starts, starts[-1] + step)
+    bars, bar = open_times(impact.sort("time")["time"])
+    edges = np.append(starts, min(starts[-1] + step, bars[-1] + bar))  # the last ends with the history
     heights = {"long": sums["long_executed"].to_numpy(), "short": -sums["short_executed"].to_numpy()}
     for side, values in heights.items():
         colour = theme.SIDE_COLOURS[side]
