@@ -21,7 +21,10 @@ OFFERED = {
         "HIGH LOW MIXED NOTIONAL_MIX EstimatedBook LeverageMix MixBySide SideMix from_open_interest "
         "from_volume load_mix synthetic with_open_interest"
     ),
-    "backtest.trades": "Check SOURCES Trades check prices_of read read_positions to_book",
+    "backtest.trades": (
+        "AccountStates Check SOURCES Trades check prices_of read read_liquidations read_positions read_states "
+        "to_book"
+    ),
     "backtest.scale": "Cluster Executor Prices Processes Progress Result Serial sweep",
     "backtest.rules": (
         "Contract Cross Impact PositionPrices Procedure TierTable Venue import_tiers margin position_prices "

@@ -131,3 +131,15 @@ def test_eras_out_of_order__are_refused() -> None:
     for starts in ((second, first), (None, None), (first, first)):
         with pytest.raises(ArgumentError, match="eras must begin each era after the first"):
             MixBySide(tuple(Era(LONGS, SHORTS, start=start) for start in starts))
+
+
+def test_mix_of_positions__is_that_of_the_book_they_were_drawn_from() -> None:
+    mix = MixBySide.of(SideMix(12.0, 0.6), SideMix(5.0, 0.5))
+    book = population.from_volume(market(), venue(), leverage_mix=mix).book.positions
+    found = MixBySide.of_positions(book.with_columns(pl.col("quantity") * pl.col("weight"))).eras[0]
+    for side in ("long", "short"):
+        true, own = getattr(mix.eras[0], side), getattr(found, side)
+        assert own.typical == pytest.approx(true.typical, rel=0.03)  # laid out on a grid
+        assert own.spread == pytest.approx(true.spread, rel=0.1)
+    with pytest.raises(DataError, match="must have shorts of different leverages between 1 and 125"):
+        MixBySide.of_positions(book.filter(side="long"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from backtest.amounts import timestamp
 from backtest.errors import ArgumentError, DataError
@@ -115,6 +116,32 @@ class MixBySide:
     def of(cls, long: SideMix, short: SideMix, *, provenance: str = "") -> MixBySide:
         """Return the same mixes at all times."""
         return cls((Era(long, short),), provenance)
+
+    @classmethod
+    def of_positions(cls, positions: pl.DataFrame, *, provenance: str = "measured on positions") -> MixBySide:
+        """Return the mixes that positions have: of each side the mean and spread of log leverage, by notional.
+
+        Parameters
+        ----------
+        positions
+            ``side, quantity, entry_price, leverage`` of linear contracts; rows without a leverage are left out.
+
+        Raises
+        ------
+        DataError
+            For a side without positions of different leverages between 1 and 125.
+        """
+        notional, own = pl.col("quantity") * pl.col("entry_price"), pl.col("leverage")
+        mixes = {}
+        for side in SIDES:
+            kept = positions.filter(own.is_between(1, GRID[-1]), pl.col("side").cast(pl.String) == side)
+            logs, weights = kept.select(own.log(), weight=notional).get_columns()
+            mean = (logs * weights).sum() / weights.sum() if kept.height else 0.0
+            spread = ((logs - mean).pow(2) * weights).sum() / weights.sum() if kept.height else 0.0
+            if spread <= 0.0:
+                raise DataError(f"positions must have {side}s of different leverages between 1 and {GRID[-1]:g}")
+            mixes[side] = SideMix(float(np.exp(mean)), min(float(spread**0.5), WIDEST))
+        return cls.of(mixes["long"], mixes["short"], provenance=provenance)
 
     def changed(self, start: datetime, long: SideMix, short: SideMix) -> MixBySide:
         """Return the mixes with others from a time on."""

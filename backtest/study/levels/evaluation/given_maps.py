@@ -158,8 +158,8 @@ def _amounts(given: Any, grid: LevelGrid, source: str) -> Floats:
     bad = ~_within(flat[:, 0], column, grid.columns) | ~_within(flat[:, 1], bin_, grid.bins) | (flat[:, 2] < 0)
     if bad.any():
         raise DataError(
-            f"{source}: {CELLS} must lie within {grid.columns:,} candles and {grid.bins:,} prices, with amounts of "
-            f"zero or more: {bad.sum():,} of {bad.size:,} do not, first {quoted(given[int(np.argmax(bad))])}"
+            f"{source}: {CELLS} must lie within {grid.columns:,} candles and {grid.bins:,} prices, with amounts "
+            f"of zero or more: {bad.sum():,} of {bad.size:,} do not, first {quoted(given[int(np.argmax(bad))])}"
         )
     np.add.at(cells, (bin_, column), flat[:, 2])
     return cells
