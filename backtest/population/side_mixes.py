@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from math import erf, inf, isfinite, log, sqrt
+from math import erf, exp, inf, isfinite, log, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +135,12 @@ class MixBySide:
         mixes = {}
         for side in SIDES:
             kept = positions.filter(own.is_between(1, GRID[-1]), pl.col("side").cast(pl.String) == side)
-            logs, weights = kept.select(own.log(), weight=notional).get_columns()
-            mean = (logs * weights).sum() / weights.sum() if kept.height else 0.0
-            spread = ((logs - mean).pow(2) * weights).sum() / weights.sum() if kept.height else 0.0
+            logs, weights = kept.select(own.log(), weight=notional).to_numpy().T
+            mean = float(np.average(logs, weights=weights)) if kept.height else 0.0
+            spread = float(np.average((logs - mean) ** 2, weights=weights)) if kept.height else 0.0
             if spread <= 0.0:
                 raise DataError(f"positions must have {side}s of different leverages between 1 and {GRID[-1]:g}")
-            mixes[side] = SideMix(float(np.exp(mean)), min(float(spread**0.5), WIDEST))
+            mixes[side] = SideMix(exp(mean), min(spread**0.5, WIDEST))
         return cls.of(mixes["long"], mixes["short"], provenance=provenance)
 
     def changed(self, start: datetime, long: SideMix, short: SideMix) -> MixBySide:
