@@ -102,6 +102,15 @@ def far_entries(positions: pl.DataFrame, market: Market) -> Flags:
     low, high = market.prices("mark", "low"), market.prices("mark", "high")
     for number, own in enumerate(rows_by_symbol(positions["symbol"], market.symbols)):
         first, end = market.firsts[number : number + 2]
-        bars = first + np.maximum(np.searchsorted(market.times[first:end], times[own], side="right") - 1, 0)
+        bars = first + _last_opened(market.times[first:end], market.intervals[number], times[own])
         far[own] = (prices[own] * (1 + FAR) < low[bars]) | (prices[own] > high[bars] * (1 + FAR))
     return far
+
+
+def _last_opened(opened: Integers, interval: int, moments: Integers) -> Integers:
+    """Return the bar that opened last by each moment, the first where none had; counted where none is missing."""
+    last = opened.size - 1
+    if opened[-1] - opened[0] == interval * last:
+        counted: Integers = np.clip((moments - opened[0]) // interval, 0, last)
+        return counted
+    return np.maximum(np.searchsorted(opened, moments, side="right") - 1, 0)

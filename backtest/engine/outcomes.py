@@ -42,12 +42,13 @@ def groups_at_the_end(
     if (rules.rules.successor < 0).all():
         return groups
     last = time.copy()
+    lost = np.flatnonzero(outcome == OutcomeCode.UNKNOWN)
     for number, (first, end) in enumerate(zip(market.firsts[:-1], market.firsts[1:], strict=True)):
-        own = np.flatnonzero(positions.symbol == number)
+        own = lost[positions.symbol[lost] == number] if lost.size else lost
         openings = market.times[first:end]
-        lost = own[outcome[own] == OutcomeCode.UNKNOWN]
-        last[lost] = openings[np.searchsorted(openings, time[lost]) - 1]
-        last[own[time[own] == NO_TIME]] = openings[-1]
+        last[own] = openings[np.searchsorted(openings, time[own]) - 1]
+    never = np.flatnonzero(time == NO_TIME)
+    last[never] = market.times[market.firsts[1:] - 1][positions.symbol[never]]
     last[outcome == OutcomeCode.REJECTED] = NO_TIME
     return groups_after(rules.rules, groups, last)
 

@@ -40,7 +40,7 @@ def read_frame(path: str | Path, schema: Schema) -> pl.DataFrame:
         raise DataError(f"{file} must end in {' or '.join(FORMATS)}")
     with readable(file, FORMATS[path.suffix]):
         frame = pl.read_parquet(path, glob=False) if path.suffix == ".parquet" else _read_csv(path, schema)
-    return conform(frame.rechunk(), schema)
+    return conform(frame, schema)
 
 
 @contextmanager

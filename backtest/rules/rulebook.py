@@ -113,20 +113,23 @@ def rulebook(
 def groups_of(rules: Rules, symbol: Codes, entry_time: Integers) -> Integers:
     """Return the group of rules that each entry falls under."""
     group = np.zeros(symbol.size, np.int64)
-    for number, (first, stop) in enumerate(zip(rules.first[:-1], rules.first[1:], strict=True)):
-        rows = symbol == number
-        group[rows] = first + np.searchsorted(rules.start[first + 1 : stop], entry_time[rows], side="right")
+    parts = list(zip(rules.first[:-1], rules.first[1:], strict=True))
+    for number, (first, stop) in enumerate(parts):
+        rows = slice(None) if len(parts) == 1 else symbol == number
+        starts = rules.start[first + 1 : stop]
+        group[rows] = first + np.searchsorted(starts, entry_time[rows], side="right") if starts.size else first
     return group
 
 
 def groups_after(rules: Rules, group: Integers, moment: Integers) -> Integers:
     """Return the groups whose tables apply at some moments to positions entered under groups."""
-    found, open_ = group.copy(), np.arange(group.size)
+    found, has_successor = group.copy(), rules.successor >= 0
+    taken_over = np.where(has_successor, rules.start[rules.successor], 0)
+    open_ = np.flatnonzero(has_successor[group] & (taken_over[group] <= moment))
     while open_.size:
-        following = rules.successor[found[open_]]
-        taken_over = (following >= 0) & (rules.start[following] <= moment[open_])
-        open_, following = open_[taken_over], following[taken_over]
-        found[open_] = following
+        found[open_] = rules.successor[found[open_]]
+        now = found[open_]
+        open_ = open_[has_successor[now] & (taken_over[now] <= moment[open_])]
     return found
 
 

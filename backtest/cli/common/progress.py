@@ -56,6 +56,11 @@ class Clock:
             if watched:
                 print(ERASE_LINE, end="", file=sys.stderr, flush=True)
 
+    @property
+    def rounded(self) -> dict[str, float]:
+        """The seconds to the millisecond."""
+        return {name: round(seconds, 3) for name, seconds in self.seconds.items()}
+
     def __str__(self) -> str:
         return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.seconds.items())
 

@@ -12,6 +12,7 @@ import polars as pl
 
 import backtest
 from backtest.cli.common.inputs import LEVERAGE_MIX, SEED, input_hashes
+from backtest.cli.common.later import Later
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept
 from backtest.market import Market
@@ -25,11 +26,16 @@ PACKAGES = ("numpy", "polars", "numba", "matplotlib")
 MOST_GAPS = 100
 
 
-def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dict[str, Any]:
-    """Return the contents of ``summary.json``: arguments, versions, inputs, book, tiers, gaps, counts, timings."""
+def summary(
+    options: Namespace, swept: Swept, tiers: Tiers, clock: Clock, hashes: Later[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Return the contents of ``summary.json``: arguments, versions, inputs, book, tiers, gaps, counts, timings.
+
+    ``hashes`` of the inputs where they have begun; else they are made here.
+    """
     counts = flow.tally(swept.outcomes)
     return {
-        **circumstances(options, swept.market, swept.venue, swept.currency, clock),
+        **circumstances(options, swept.market, swept.venue, swept.currency, clock, hashes),
         "book": _book(options, swept),
         "tiers": {"rule": tiers, "used": swept.tiers.to_dicts()},
         "outcomes": {row["outcome"]: plain_number(row["count"]) for row in counts.iter_rows(named=True)},
@@ -37,12 +43,19 @@ def summary(options: Namespace, swept: Swept, tiers: Tiers, clock: Clock) -> dic
     }
 
 
-def circumstances(options: Namespace, market: Market, venue: Venue, currency: str, clock: Clock) -> dict[str, Any]:
+def circumstances(
+    options: Namespace,
+    market: Market,
+    venue: Venue,
+    currency: str,
+    clock: Clock,
+    hashes: Later[dict[str, str]] | None = None,
+) -> dict[str, Any]:
     """Return arguments, versions, inputs, prices, gaps, venue and timings, which every summary has."""
     first, last = market.bars.select(first=pl.col("time").min(), last=pl.col("time").max()).row(0)
     return {
         **request(options),
-        "inputs": input_hashes(options),
+        "inputs": input_hashes(options) if hashes is None else hashes.result(),
         "prices": {
             "description": market.description,
             "price_venue": market.price_venue or None,
@@ -53,7 +66,7 @@ def circumstances(options: Namespace, market: Market, venue: Venue, currency: st
         },
         "gaps": gaps(market.gaps()),
         "venue": {"name": venue.name, "title": venue.title, "settlement": currency},
-        "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+        "seconds": clock.rounded,
     }
 
 

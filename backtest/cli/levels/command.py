@@ -21,7 +21,7 @@ from backtest.cli.common.text import facts, paragraph
 from backtest.cli.levels.study import LevelStudy
 from backtest.cli.levels.tables import cluster_rows, magnet_omitted, magnet_rows, score_rows
 from backtest.engine.sweep.level_drift import CAPPED
-from backtest.engine.sweep.sweep import sweep, tiers_used
+from backtest.engine.sweep.sweep import sweep_with_tiers
 from backtest.errors import ArgumentError
 from backtest.market import Market
 from backtest.study.levels.export import heatmap_json, map_json
@@ -47,8 +47,7 @@ def run(options: Namespace) -> None:
         book = read_book(options, market, venue, conventions)
     with clock.stage("sweep"):
         prices = market if options.drift else market.without_funding()
-        outcomes = sweep(book, prices, venue, conventions=conventions, threads=options.threads)
-    used = tiers_used(book, market, venue, conventions=conventions)
+        outcomes, used = sweep_with_tiers(book, prices, venue, conventions=conventions, threads=options.threads)
     swept = Swept(market, venue, book, outcomes, used, is_synthetic(options))
     study = LevelStudy(options, swept, conventions, symbol)
     with clock.stage("levels"):

@@ -26,7 +26,7 @@ from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.cli.run import day_ranks
 from backtest.engine.conventions import Conventions, PriceSeries
-from backtest.engine.sweep.sweep import sweep, tiers_used
+from backtest.engine.sweep.sweep import sweep, sweep_with_tiers
 
 
 def run(options: Namespace) -> None:
@@ -44,8 +44,7 @@ def run(options: Namespace) -> None:
         book = read_book(options, market, venue, conventions)
     given = not is_synthetic(options)
     with clock.stage("sweep"), with_price_warnings(book, market, given=given):
-        outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
-    used = tiers_used(book, market, venue, conventions=conventions)
+        outcomes, used = sweep_with_tiers(book, market, venue, conventions=conventions, threads=options.threads)
     own = options.bars is not None
     swept = Swept(market, venue, book, outcomes, used, synthetic=not given, own_prices=own)
     with clock.stage("tables"):

@@ -9,14 +9,15 @@ from pathlib import Path
 from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
-from backtest.cli.common.inputs import read_book, read_conventions, read_market
+from backtest.cli.common.inputs import input_hashes, read_book, read_conventions, read_market
+from backtest.cli.common.later import Later
 from backtest.cli.common.options import FILES
 from backtest.cli.common.outputs import outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.cli.sweep import accounts, batches
-from backtest.engine.sweep.sweep import sweep, tiers_used
+from backtest.engine.sweep.sweep import sweep_with_tiers
 from backtest.errors import ArgumentError
 
 
@@ -36,19 +37,21 @@ def run(options: Namespace) -> None:
     _require_no_folder(options.positions)
     clock = Clock()
     venue, conventions = read_venue(options), read_conventions(options)
+    hashes = Later(lambda: input_hashes(options))
     with clock.stage("prices"):
         market = read_market(options)
     one_currency(venue, market.symbols)
     with clock.stage("positions"):
         book = read_book(options, market, venue, conventions)
     with clock.stage("sweep"), with_price_warnings(book, market, given=True):
-        outcomes = sweep(book, market, venue, conventions=conventions, threads=options.threads)
-    used = tiers_used(book, market, venue, conventions=conventions)
+        outcomes, used = sweep_with_tiers(book, market, venue, conventions=conventions, threads=options.threads)
     swept = Swept(market, venue, book, outcomes, used, synthetic=False)
     with outputs(options.out) as files:
         with clock.stage("files"):
-            files.write_parquet("outcomes.parquet", outcomes)
-        files.write_summary(summary_file.summary(options, swept, conventions.tiers, clock))
+            written = Later(lambda: files.write_parquet("outcomes.parquet", outcomes))
+            record = summary_file.summary(options, swept, conventions.tiers, clock, hashes)
+            written.result()
+        files.write_summary({**record, "seconds": clock.rounded})
     print(tables.counts(swept))
     print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
     named = [

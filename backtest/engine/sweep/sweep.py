@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import polars as pl
@@ -13,16 +13,16 @@ from backtest.engine.arguments import require_threads
 from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.input_warnings import warn_of_substitutes, warn_once
 from backtest.engine.sweep import admission, certainty
-from backtest.engine.sweep.prepare import actions_of, hidden_of, prepare
+from backtest.engine.sweep.prepare import Prepared, actions_of, hidden_of, prepare
 from backtest.engine.sweep.survey import position_arrays
 from backtest.engine.sweep.surviving_weight import surviving_weight
-from backtest.kernel.arrays import Outcomes
+from backtest.kernel.arrays import Forest, Outcomes
 from backtest.kernel.sweep import managed, passive
 from backtest.kernel.sweep.bar_events import Hidden
 from backtest.kernel.threads import in_chunks
 from backtest.kernel.types import Integers
 from backtest.market.market import Market
-from backtest.rules.rulebook import Group, groups_of
+from backtest.rules.rulebook import Group, Rulebook, groups_of
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import OUTCOME_COLUMNS, Outcome
@@ -97,7 +97,32 @@ def sweep(
     """
     require_threads(threads)
     warn_once(book, market)
-    conventions = conventions.with_(**changes)
+    found = _swept(book, market, venue, conventions.with_(**changes), threads)
+    warn_of_substitutes(book, found.rules, found.groups)
+    return found.outcomes
+
+
+def sweep_with_tiers(
+    book: Book, market: Market, venue: Venue, *, conventions: Conventions = USUAL, threads: int | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what :func:`sweep` and :func:`tiers_used` do, for which the book is prepared and surveyed once."""
+    require_threads(threads)
+    found = _swept(book, market, venue, conventions, threads)
+    if found.groups.size < len(book):  # positions beyond their leverage limit were left out
+        return found.outcomes, tiers_used(book, market, venue, conventions=conventions)
+    return found.outcomes, _tables_of(market, found.rules, found.groups)
+
+
+class _Swept(NamedTuple):
+    """Outcomes of a book, and the group of rules of each position at its entry."""
+
+    outcomes: pl.DataFrame
+    rules: Rulebook
+    groups: Integers
+
+
+def _swept(book: Book, market: Market, venue: Venue, conventions: Conventions, threads: int | None) -> _Swept:
+    """Prepare a book, call the kernel and name the columns."""
     prepared = prepare(book, market, venue, conventions)
     admitted = admission.admit(book, prepared, conventions.leverage_limit, threads)
     forest = market_arrays.forest_of(
@@ -105,38 +130,46 @@ def sweep(
     )
     positions = admitted.positions
     groups = groups_of(prepared.rules.rules, positions.symbol, positions.entry_time)
-    warn_of_substitutes(book, prepared.rules, groups)
     count = admitted.frame.height
     found = Outcomes(**outcomes.empty(Outcomes._fields, count, grown=count if book.has_additions else 0))
-    shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, positions)
-
-    if book.has_actions:
-        watched_series = conventions.stop_series(market)
-        watched = market_arrays.watched_of(market, watched_series, watched_series == prepared.series)
-        actions = actions_of(admitted.frame, admitted.adjustments)
-
-        def follow(what: Hidden, rows: Integers, out: Outcomes) -> None:
-            def run(begin: int, stop: int) -> None:
-                managed.live(*shared, actions, watched, what, rows, out, begin, stop)
-
-            in_chunks(run, out.outcome.shape[0], threads)
-
-        follow(hidden_of(conventions), np.empty(0, dtype=np.int64), found)
-        certainty.settle(found, follow)
-    else:
-        tested = conventions.entry_bar == "tested"
-
-        def run(begin: int, stop: int) -> None:
-            passive.cross(*shared, tested, passive.scratch(), found, begin, stop)
-
-        in_chunks(run, count, threads)
+    _follow(book, prepared, admitted, forest, conventions, found, threads)
     outcomes.reject(found._asdict(), admitted.rejected)
     arrays = {"outcome_time" if name == "time" else name: array for name, array in found._asdict().items()}
     last = outcomes.groups_at_the_end(prepared.rules, market, positions, groups, found.outcome, found.time)
     origin = outcomes.tiers_of(prepared.rules, last) | {"price_venue": outcomes.price_venue(market)}
     arrays["outcome_until"] = found.time + market.intervals[positions.symbol]
     named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, origin, OUTCOME_COLUMNS)
-    return named if book.survival is None else named.with_columns(surviving_weight(named, book.survival))
+    if book.survival is not None:
+        named = named.with_columns(surviving_weight(named, book.survival))
+    return _Swept(named, prepared.rules, groups)
+
+
+def _follow(
+    book: Book, prepared: Prepared, admitted: admission.Admitted, forest: Forest, conventions: Conventions,
+    found: Outcomes, threads: int | None,
+) -> None:  # fmt: skip
+    """Call the kernel of passive positions, or of those with actions, and write the outcomes."""
+    shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, admitted.positions)
+    if not book.has_actions:
+        tested = conventions.entry_bar == "tested"
+
+        def cross(begin: int, stop: int) -> None:
+            passive.cross(*shared, tested, passive.scratch(), found, begin, stop)
+
+        in_chunks(cross, found.outcome.shape[0], threads)
+        return
+    watched_series = conventions.stop_series(prepared.market)
+    watched = market_arrays.watched_of(prepared.market, watched_series, watched_series == prepared.series)
+    actions = actions_of(admitted.frame, admitted.adjustments)
+
+    def follow(what: Hidden, rows: Integers, out: Outcomes) -> None:
+        def run(begin: int, stop: int) -> None:
+            managed.live(*shared, actions, watched, what, rows, out, begin, stop)
+
+        in_chunks(run, out.outcome.shape[0], threads)
+
+    follow(hidden_of(conventions), np.empty(0, dtype=np.int64), found)
+    certainty.settle(found, follow)
 
 
 @checked
@@ -176,10 +209,14 @@ def tiers_used(
     prepared = prepare(book, market, venue, conventions.with_(**changes))
     admission.require_tables(book, prepared)
     positions = position_arrays(book.positions, prepared)
-    groups = prepared.rules.groups
-    counts = np.bincount(
-        groups_of(prepared.rules.rules, positions.symbol, positions.entry_time), minlength=len(groups)
+    return _tables_of(
+        market, prepared.rules, groups_of(prepared.rules.rules, positions.symbol, positions.entry_time)
     )
+
+
+def _tables_of(market: Market, rules: Rulebook, groups: Integers) -> pl.DataFrame:
+    """Return the tables of some entries, as :func:`tiers_used`."""
+    counts = np.bincount(groups, minlength=len(rules.groups))
     rows = [
         {
             "symbol": market.symbols[group.symbol],
@@ -191,7 +228,7 @@ def tiers_used(
             "confidence": _confidence(group),
             "positions": count,
         }
-        for group, count in zip(groups, counts.tolist(), strict=True)
+        for group, count in zip(rules.groups, counts.tolist(), strict=True)
         if count
     ]
     used = pl.DataFrame(rows, schema=TIERS_USED)
