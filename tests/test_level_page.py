@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import zlib
 from base64 import b64decode
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import level_cases
 import numpy as np
 import polars as pl
 import pytest
+from browser import driven
 
 from backtest import Book
 from backtest.__main__ import main
@@ -25,7 +23,7 @@ from backtest.study.levels import clusters_at, column_bars, level_grid, levels_o
 from backtest.study.levels.combine import levels_by_leverage
 from backtest.study.levels.levels import Levels
 
-DRIVER = (Path(__file__).parent / "data" / "drive_level_page.js").read_text("utf-8")
+DRIVER = "drive_level_page.js"
 
 
 def world(bins: int = 40, columns: int = 60) -> tuple[dict[str, Levels], pl.DataFrame, Levels]:
@@ -102,34 +100,14 @@ def test_mistakes__are_one_line(made):
         level_page(groups, bars, title="x", look="sepia")
 
 
-def driven(html: str, folder: Path, size: str = "1440,900") -> dict[str, Any]:
-    """Return what a browser found that moves about in a page."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    browser = next(filter(None, map(shutil.which, names)), None)
-    if browser is None:
-        pytest.skip("there is no chromium here")
-    catcher = "<script>window.failures = []; addEventListener('error', e => failures.push(e.message));</script>"
-    page = folder / "page.html"
-    page.write_text(
-        html.replace("<main>", f"{catcher}<main>", 1).replace("</body>", f"<script>{DRIVER}</script></body>"),
-        "utf-8",
-    )
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}"]
-    flags += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom"]
-    shown = subprocess.run(
-        [browser, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    found = re.search(r'<pre id="found">(.*?)</pre>', shown.stdout, re.DOTALL)
-    assert found, shown.stdout[-500:]
-    return json.loads(unescape(found[1]))
-
-
 @pytest.mark.parametrize("size", ["1440,900", "500,844"])
 def test_in_a_browser__what_is_pointed_at_is_the_frame_s(made, tmp_path, size):
     groups, bars, whole = made
     history = level_cases.market()
     clusters = clusters_at(whole, history)
-    found = driven(level_page(groups, bars, title="Levels", clusters=clusters, currency="USDT"), tmp_path, size)
+    found = driven(
+        level_page(groups, bars, title="Levels", clusters=clusters, currency="USDT"), DRIVER, tmp_path, size
+    )
     assert found["failures"] == []
     assert len(found["hovers"]) == 10
     ends = [*whole.grid.ends.tolist()]
@@ -168,7 +146,7 @@ def test_bubbles_and_zone__are_in_the_page_and_the_zone_decides_what_is_round(ma
     data = data_of(html)
     assert [event[1:] for event in data["events"]] == [[101.0, 3e5, "short"], [100.0, 1e5, "long"]]
     assert data["looks"]["light"]["ground"] == "#2B0A3D"
-    found = driven(html, tmp_path)
+    found = driven(html, DRIVER, tmp_path)
     assert found["failures"] == []
     assert found["options"] == ["UTC", "Asia/Kathmandu", ""]
     assert all((tick["ms"] / 60_000 + 345) % 1440 == 0 for tick in found["ticks"])  # midnights at +05:45

@@ -87,7 +87,7 @@ OFFERED = {
     ),
     "backtest.chart.venues": (
         "account alert_lead_times fund_figure hedges hedges_by_leverage margin_table margins "
-        "moved_mark_figure policy procedures waterfall_figure"
+        "moved_mark_figure policy procedures replay_page waterfall_figure"
     ),
 }
 

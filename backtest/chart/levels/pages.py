@@ -15,7 +15,7 @@ import polars as pl
 from matplotlib.colors import to_hex
 
 from backtest.amounts import amount, number, percentage, significant
-from backtest.chart.page.page import block, page, section, sentences, table
+from backtest.chart.page.page import Page, block, page, section, sentences, table
 from backtest.chart.style.looks import COLOURS, LOOKS, Look
 from backtest.chart.style.time_axis import zone_of
 from backtest.errors import ArgumentError, DataError
@@ -34,8 +34,6 @@ SHADES, RISEN, FALLEN = 64, "#1B9E5A", "#D6453D"
 SCRIPTS = ("sortable", "times", "heatmap", "heatmap_controls")
 #: Most recorded liquidations on a page, the largest.
 MOST_EVENTS = 600
-#: Size of a page in the output of a cell.
-FRAME = "width: 100%; height: 54rem; border: 0"
 
 
 @checked
@@ -136,16 +134,6 @@ def level_page(
     return Page(
         page(title, body, scripts=("sortable", "times", "heatmap", "heatmap_controls"), styles=("heatmap",))
     )
-
-
-class Page(str):
-    """A page in one file: text that a notebook shows as a page."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        """Return a frame with the page inside, for the output of a cell."""
-        return f'<iframe srcdoc="{escape(self, quote=True)}" style="{FRAME}" title="liquidation levels"></iframe>'
 
 
 def _events(events: pl.DataFrame | None) -> list[list[Any]]:

@@ -7,8 +7,21 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 
+#: Size of a page in the output of a cell.
+FRAME = "width: 100%; height: 54rem; border: 0"
 
-def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> str:
+
+class Page(str):
+    """A page in one file: text that a notebook shows as a page."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return a frame with the page inside, for the output of a cell."""
+        return f'<iframe srcdoc="{escape(self, quote=True)}" style="{FRAME}"></iframe>'
+
+
+def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> Page:
     """Return a page with its style and scripts inside.
 
     Parameters
@@ -22,7 +35,7 @@ def page(title: str, body: str, *, scripts: Sequence[str] = (), styles: Sequence
     """
     dress = "".join(_file(f"{name}.css") for name in ("page", *styles))
     code = "".join(f"<script>{_file(f'{name}.js')}</script>" for name in scripts)
-    return (
+    return Page(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{dress}</style></head><body>{body}{code}</body></html>\n"

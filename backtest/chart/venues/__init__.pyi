@@ -9,3 +9,4 @@ from backtest.chart.venues.loss_waterfall import waterfall_figure as waterfall_f
 from backtest.chart.venues.margin_charts import margin_table as margin_table
 from backtest.chart.venues.margin_charts import margins as margins
 from backtest.chart.venues.moved_mark import moved_mark_figure as moved_mark_figure
+from backtest.chart.venues.pages import replay_page as replay_page

@@ -19,9 +19,10 @@ examples:
   backtest replay --policy bybit --tiers nearest --leverage-limit filter --strength 1e-10 --out bybit
 
 writes to DIR: outcomes.parquet (one row per position), fund.parquet, adl.parquet, impact.parquet (one row per
-bar), ledger.parquet, summary.json and the charts fund.png and losses.png (or other --formats); with --trace also
-trace.parquet; with --mark-impact mark_SYMBOL.png; with --policy the same tables as policy_*.parquet,
-comparison_*.parquet, flow.parquet (the executions of the history, event by event) and mark_SYMBOL.png
+bar), ledger.parquet, summary.json and the charts fund.png and losses.png (or other --formats; html: replay.html,
+a page to explore); with --trace also trace.parquet; with --mark-impact mark_SYMBOL.png; with --policy the same
+tables as policy_*.parquet, comparison_*.parquet, flow.parquet (the executions of the history, event by event)
+and mark_SYMBOL.png
 """
 
 
@@ -50,7 +51,7 @@ def add_replay(commands: Any) -> None:
     }
     output = parser.add_argument_group("output")
     output.add_argument("--trace", metavar="ID", help="print every step of the position with this position_id")
-    appearance.add_appearance(parser)
+    appearance.add_appearance(parser, more=("html",))
     options.add_out(output, "replay")
 
 

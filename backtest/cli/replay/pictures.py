@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.amounts import amount, days, percentage, signed
+from backtest.amounts import amount, days, percentage, signed, three_figures
 from backtest.cli.common import assumptions, charts, picture
 from backtest.cli.common.outputs import Outputs
 from backtest.cli.common.swept import Swept
@@ -29,9 +29,22 @@ def draw(found: Replay, swept: Swept, files: Outputs, options: Namespace) -> Non
     """Draw the fund through time and who bore the losses, and the moved mark of every symbol where it is moved."""
     charts.save(files, "fund", partial(fund, found, swept, options), options)
     charts.save(files, "losses", partial(losses, found, swept, options), options)
+    if "html" in options.formats:
+        files.path("replay.html").write_text(explored(found, swept, options), "utf-8")
     if options.mark_impact:
         for symbol in swept.market.symbols:
             charts.save(files, f"mark_{symbol}", partial(moved_mark, found, swept, options, symbol), options)
+
+
+def explored(found: Replay, swept: Swept, options: Namespace) -> str:
+    """Return the page that explores the replay."""
+    from backtest.chart.venues.pages import replay_page
+
+    return replay_page(
+        found, swept.market, title=fund_finding(found, swept), subtitle=_subject("Replay", found, swept),
+        currency=None if swept.synthetic else swept.currency, look=options.look, colours=options.colours,
+        timezone=options.timezone, notes=_notes(found.notes, swept, options),
+    )  # fmt: skip
 
 
 def fund(found: Replay, swept: Swept, options: Namespace) -> Any:
@@ -103,7 +116,9 @@ def fund_finding(found: Replay, swept: Swept) -> str:
     if lowest < 0.995 * start:
         return f"The insurance fund fell to {percentage(lowest / start, 0)} % of its beginning"
     if last > 1.005 * start:
-        return f"The insurance fund grew to {percentage(last / start, 0)} % of its beginning"
+        times = last / start
+        grown = f"{percentage(times, 0)} % of" if times < 3 else f"{three_figures(times)} times"
+        return f"The insurance fund grew to {grown} its beginning"
     return "The insurance fund was hardly drawn on"
 
 
