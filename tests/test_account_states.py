@@ -179,7 +179,7 @@ FILLS = [
 def test_liquidations__are_the_fills_of_the_liquidated_alone(tmp_path: Path) -> None:
     block = {"block_time": "2026-10-01T12:00:00", "block_number": 1, "events": FILLS}
     path = tmp_path / "fills"
-    texts = ["\n".join(map(json.dumps, FILLS)), json.dumps(FILLS), json.dumps(block), json.dumps(FILLS, indent=1)]
+    texts = ["\n".join(map(json.dumps, FILLS)), json.dumps(block)]
     for text in texts:
         path.write_text(text)
         found = trades.read_liquidations(path)
@@ -198,18 +198,48 @@ def test_liquidations_of_user_fills__are_its_own_crossing_closes(tmp_path: Path)
     assert trades.read_liquidations(path)["side"].to_list() == ["short", "long"]
 
 
+def message(*events: dict[str, Any], topic: str = "allLiquidation.BTCUSDT") -> str:
+    return json.dumps({"topic": topic, "type": "snapshot", "ts": STAMP, "data": list(events)})
+
+
+def event(**more: Any) -> dict[str, Any]:
+    return {"T": STAMP, "s": "BTCUSDT", "S": "Buy", "v": "0.5", "p": "40000.0"} | more
+
+
+def test_liquidations_of_bybit__are_read_from_its_messages_among_others(tmp_path: Path) -> None:
+    path = tmp_path / "messages.jsonl"
+    lines = [
+        json.dumps({"success": True, "ret_msg": "", "op": "subscribe"}),
+        message(event(), event(S="Sell", T=STAMP - 5, p="41000")),
+        json.dumps({"op": "pong"}),
+        message(event(s="BTCUSD", v="100"), topic="allLiquidation.BTCUSD"),
+        message({"nothing": 1}, topic="publicTrade.BTCUSDT"),
+    ]
+    path.write_text("\n".join(lines))
+    found = trades.read_liquidations(path)
+    assert found.select("symbol", "side", "price", "notional").rows() == [
+        ("BTCUSDT", "short", 41_000.0, 20_500.0),
+        ("BTCUSDT", "long", 40_000.0, 20_000.0),
+        ("BTCUSD", "long", 40_000.0, 100.0),
+    ]
+    assert found["time"][1] == MOMENT
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "cannot be read as JSON"),
-        ("[3]", "line 1 is no fill or pair of address and fill: 3"),
-        (json.dumps(fill("0xaa", "0xaa", side="X")), "must have side A or B, px, sz and time"),
-        (json.dumps(fill("0xaa", "0xaa", px="0")), "must have px and sz above zero"),
-        (json.dumps({"events": 3}), "must have a list of events, has 3"),
+        ("{", "is not JSON"),
+        ("[3]", "is not a fill"),
+        (json.dumps(fill("0xaa", "0xaa", side="X")), "is not a fill"),
+        (message(event(S="Long")), "line 1 is no message of allLiquidation.SYMBOL: no 'Long'"),
+        (message(event(p="0")), "p and v must be above zero"),
+        (message(event()) + "\nnonsense", "line 2 is no message of allLiquidation.SYMBOL"),
     ],
 )
-def test_bad_fills__are_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_liquidations__are_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "fills").write_text(text)
     with pytest.raises(DataError) as caught:
         trades.read_liquidations(tmp_path / "fills")
     assert said in str(caught.value)
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        trades.read_liquidations(tmp_path / "none")

@@ -5,7 +5,7 @@ from backtest.trades.book import to_book as to_book
 from backtest.trades.checking import Check as Check
 from backtest.trades.checking import check as check
 from backtest.trades.formats.known import SOURCES as SOURCES
-from backtest.trades.liquidation_fills import read_liquidations as read_liquidations
 from backtest.trades.open_positions import read_positions as read_positions
 from backtest.trades.reader import Trades as Trades
 from backtest.trades.reader import read as read
+from backtest.trades.recorded_liquidations import read_liquidations as read_liquidations
