@@ -14,9 +14,11 @@ from random_cases import random_case
 from backtest import Book, Conventions, Market, Venue, sweep, tiers_used
 from backtest.__main__ import main
 from backtest.cli.common.later import Later
+from backtest.cli.common.outputs import outputs
 from backtest.engine.input_warnings import _last_opened
 from backtest.engine.sweep import sweep as engine
 from backtest.engine.sweep.sweep import sweep_with_tiers
+from backtest.errors import ArgumentError
 from backtest.market import sample
 from backtest.rules.rulebook import groups_after
 
@@ -88,3 +90,29 @@ def test_groups_after__follow_one_another_as_long_as_tables_take_over():
     rules = SimpleNamespace(successor=np.array([1, 2, -1, -1]), start=np.array([0, 10, 20, 5]))
     group, moment = np.array([0, 0, 0, 1, 3, 2]), np.array([5, 10, 25, 19, 99, 99])
     assert groups_after(rules, group, moment).tolist() == [0, 1, 2, 1, 3, 2]
+
+
+def test_outputs__frames_are_whole_when_the_folder_is_given_back(tmp_path):
+    frame = pl.DataFrame({"number": np.arange(100_000)})
+    with outputs(tmp_path) as files:
+        for name in ("a.parquet", "b.parquet"):
+            files.write_parquet(name, frame)
+        files.write_summary({})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "b.parquet", "summary.json"]
+    assert all(pl.read_parquet(tmp_path / name).equals(frame) for name in ("a.parquet", "b.parquet"))
+
+
+def test_outputs__an_error_of_writing_is_one_line_and_leaves_nothing(tmp_path):
+    def write(*names, then=None):
+        with outputs(tmp_path) as files:
+            for name in names:
+                files.write_parquet(name, pl.DataFrame({"number": np.arange(100_000)}))
+            if then is not None:
+                raise then
+
+    with pytest.raises(ArgumentError, match="cannot be written to"):
+        write("folder/there/is/none.parquet", "a.parquet")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyError):
+        write("a.parquet", then=KeyError("elsewhere"))
+    assert list(tmp_path.iterdir()) == []

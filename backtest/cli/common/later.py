@@ -24,9 +24,13 @@ class Later(Generic[Result]):
         except BaseException as error:  # raised where the result is asked for
             self._failed = error
 
+    def wait(self) -> None:
+        """Return once the job has ended, whatever became of it."""
+        self._thread.join()
+
     def result(self) -> Result:
         """Return what the job returned, or raise what it raised, once it has ended."""
-        self._thread.join()
+        self.wait()
         if self._failed is not None:
             raise self._failed
         return self._found[0]

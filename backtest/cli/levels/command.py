@@ -142,7 +142,7 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
             _explore(study, files)
         if "parquet" in formats:
             for name, frame in _frames(study).items():
-                frame.write_parquet(files.path(f"{name}.parquet"))
+                files.write_parquet(f"{name}.parquet", frame)
 
 
 def _explore(study: LevelStudy, files: Outputs) -> None:

@@ -158,7 +158,7 @@ def _write(
     files: Outputs, file: GridFile, tried: Tried, found: tuple[list[Table], list[str], list[str]],
     assumed: Assumed, options: Namespace, clock: Clock,
 ) -> None:  # fmt: skip
-    tried.policies.write_parquet(files.path("policies.parquet"))
+    files.write_parquet("policies.parquet", tried.policies)
     notes = _notes(file, tried)
     shown_charts = []
     with clock.stage("charts"):

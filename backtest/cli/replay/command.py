@@ -78,6 +78,7 @@ def run(options: Namespace) -> None:
             pictures.draw(found, swept, files, options)
             if against is not None:
                 replay_policy.write(against, swept, files, options, policy)
+            files.settle()
         summary = _summary(options, swept, found, conventions, clock)
         if against is not None:
             summary["counterfactual"] = replay_policy.summary(against, policy, options.strength)
@@ -163,7 +164,7 @@ def _digits(options: Namespace, book: Book, venue: Venue) -> Callable[[float], f
 def _write(found: Replay, files: Any, traced: bool) -> None:
     names = ["outcomes", "fund", "adl", "impact", "ledger", *(["trace"] if traced else [])]
     for name in names:
-        getattr(found, name).write_parquet(files.path(f"{name}.parquet"))
+        files.write_parquet(f"{name}.parquet", getattr(found, name))
 
 
 def _summary(

@@ -117,10 +117,10 @@ def _mark(row: dict[str, Any]) -> list[str]:
 def write(found: Counterfactual, swept: Swept, files: Any, options: Namespace, policy: Venue) -> None:
     """Write the tables of the policy and the comparison, and draw both mark prices."""
     for name in ("outcomes", "fund", "adl", "impact", "ledger"):
-        getattr(found.policy, name).write_parquet(files.path(f"policy_{name}.parquet"))
+        files.write_parquet(f"policy_{name}.parquet", getattr(found.policy, name))
     for name in ("positions", "totals", "marks"):
-        getattr(found, name).write_parquet(files.path(f"comparison_{name}.parquet"))
-    found.facts.flow.write_parquet(files.path("flow.parquet"))
+        files.write_parquet(f"comparison_{name}.parquet", getattr(found, name))
+    files.write_parquet("flow.parquet", found.facts.flow)
     for symbol in swept.market.symbols:
         charts.save(files, f"mark_{symbol}", partial(_mark_figure, found, swept, options, policy, symbol), options)
 

@@ -119,5 +119,7 @@ def _write(options: Namespace, swept: Swept, conventions: Conventions, clock: Cl
             symbol = options.chart or swept.market.symbols[0]
             draw = partial(picture.cascade, swept, options, symbol=symbol, every=every)
             charts.save(files, "cascade", draw, options)
+        with clock.stage("files"):
+            files.settle()
         files.write_summary(summary_file.summary(options, swept, conventions.tiers, clock))
     return [str(path) for path in files.written]

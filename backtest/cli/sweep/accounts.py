@@ -63,11 +63,11 @@ def run(options: Namespace) -> None:
             followed = liquidate_accounts(accounts, market, venue, cross=replace(venue.cross, **own), **rules)
     outcomes = swept.accounts if followed is None else after_procedure(swept.accounts, followed)
     with outputs(options.out) as files:
-        outcomes.write_parquet(files.path("accounts.parquet"))
-        swept.legs.write_parquet(files.path("legs.parquet"))
+        files.write_parquet("accounts.parquet", outcomes)
+        files.write_parquet("legs.parquet", swept.legs)
         if followed is not None:
-            followed.steps.write_parquet(files.path("steps.parquet"))
-            followed.closed.write_parquet(files.path("closed.parquet"))
+            files.write_parquet("steps.parquet", followed.steps)
+            files.write_parquet("closed.parquet", followed.closed)
         currency = venue.settlement_of(accounts.symbols[0])
         files.write_summary(summary(options, market, venue, currency, swept.accounts, followed, tiers, clock))
     print(counts(swept.accounts) if followed is None else before_and_after(swept.accounts, followed))

@@ -48,9 +48,9 @@ def run(options: Namespace) -> None:
     swept = Swept(market, venue, book, outcomes, used, synthetic=False)
     with outputs(options.out) as files:
         with clock.stage("files"):
-            written = Later(lambda: files.write_parquet("outcomes.parquet", outcomes))
+            files.write_parquet("outcomes.parquet", outcomes)
             record = summary_file.summary(options, swept, conventions.tiers, clock, hashes)
-            written.result()
+            files.settle()
         files.write_summary({**record, "seconds": clock.rounded})
     print(tables.counts(swept))
     print(f"\n{paragraph(f'{tables.headline(swept)} {tables.caveats(swept)}')}\n")
