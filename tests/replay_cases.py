@@ -136,6 +136,18 @@ def few(coupled: Coupled, count: int) -> Coupled:
     return coupled._replace(case=case._replace(positions=positions, adjustments=changes))
 
 
+def unbounded(coupled: Coupled, rng: Rng) -> Coupled:
+    """Return a case of fees beyond the margin, and of deleveraging at the mark from some distance on."""
+    venue = coupled.venue.with_(
+        liquidation_fee_rate=float(rng.choice([0.005, 0.02, 0.3])),
+        liquidation_fee_beyond_margin=bool(rng.random() < 0.7),
+        adl_trigger=str(rng.choice(["fund_empty", "fund_drop"])),
+        adl_price="bankruptcy",
+        adl_mark_beyond=float(rng.choice([0.0, 0.003, 0.02, 0.05, np.inf])),
+    )
+    return coupled._replace(venue=venue)
+
+
 def taking_over(coupled: Coupled, rng: Rng) -> Coupled:
     """Return a case whose steps are taken over, at any venue's price."""
     venue = coupled.venue.with_(

@@ -527,7 +527,9 @@ class Simulator:
         if t.lots:
             worse = min(self.equity(t, tau), self.equity(t, price) if price < math.inf else math.inf)
             left = math.floor(worse * self.unit)
-        fee = max(0, min(self.money(self.rules.liquidation_fee_rate * notional), left))
+        fee = self.money(self.rules.liquidation_fee_rate * notional)
+        if not self.rules.liquidation_fee_beyond_margin:
+            fee = max(0, min(fee, left))
         share = math.floor(fee * decimal(self.rules.fee_fund_share))
         self.move("traders", "fund", share)
         self.move("traders", "fees", fee - share)
@@ -541,6 +543,8 @@ class Simulator:
         worth = {
             "bankruptcy": self.possible(bankrupt), "mark": self.value(tau), "takeover": self.takeover_worth(t, tau)
         }[self.rules.adl_price]  # fmt: skip
+        far = abs(self.price(worth) - tau) > self.rules.adl_mark_beyond * tau
+        worth = self.value(tau) if self.rules.adl_price == "bankruptcy" and far else worth
         self.pool.append(Residual(t, t.lots, worth, start, worth == bankrupt))
 
     def settle(self, t: Trader, by_backstop: int) -> None:

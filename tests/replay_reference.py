@@ -640,8 +640,10 @@ class World(Edges):
         own = self.venue.procedure
         left = min(p.seg.equity(tau, self.now), p.seg.equity(price, self.now))
         available = p.balance if p.lots == 0 else cut(left * self.unit)
-        if own.liquidation_fee_rate > 0 and available > 0:
-            fee = min(self.units(own.liquidation_fee_rate * notional), available)
+        beyond = own.liquidation_fee_beyond_margin
+        if own.liquidation_fee_rate > 0 and (available > 0 or beyond):
+            fee = self.units(own.liquidation_fee_rate * notional)
+            fee = fee if beyond else min(fee, available)
             share = self.share(fee, own.fee_fund_share)
             self.post("traders", "fund", share)
             self.post("traders", "fees", fee - share)
@@ -756,6 +758,9 @@ class World(Edges):
             "mark": self.v(tau),
             "takeover": self.takeover_value(p.seg, tau),
         }[self.venue.procedure.adl_price]
+        own = self.venue.procedure
+        if own.adl_price == "bankruptcy" and abs(self.price_of(at) - tau) > own.adl_mark_beyond * tau:
+            at = self.v(tau)
         self.needs.append(Need(p, lots, at, base, at == bankrupt))
 
     def unwind(self, s: int, lots: int, base: float) -> None:

@@ -38,7 +38,7 @@ class Drawn(NamedTuple):
     scale: float
 
 
-def drawn(seed: int) -> Drawn:
+def drawn(seed: int, **changes: Any) -> Drawn:
     rng = np.random.default_rng([seed, 41])
     inverse, minutes, count = bool(rng.random() < 0.35), int(rng.choice([1, 5, 60])), int(rng.integers(12, 50))
     bars = _bars(rng, count)
@@ -59,6 +59,7 @@ def drawn(seed: int) -> Drawn:
     rules = replace(
         rules,
         adl_rank="size" if rules.adl_rank == "random" else rules.adl_rank,
+        **changes,
     )
     impact = random_impact(rng, scale, False)
     turnover = scale * 20 * rng.exponential(1, count)
@@ -169,3 +170,11 @@ def test_replay__equals_a_simulator_written_from_its_page(batch: int) -> None:
     for seed in range(batch, MARKETS, BATCHES):
         said = differences(drawn(seed))
         assert not said, f"drawn({seed}): {said[:6]}"
+
+
+@pytest.mark.parametrize("far", [0.0, 0.01])
+def test_replay__of_fees_beyond_margins_and_adl_at_the_mark_equals_the_simulator(far: float) -> None:
+    changes = {"liquidation_fee_rate": 0.02, "liquidation_fee_beyond_margin": True, "adl_trigger": "fund_empty"}
+    for seed in range(1_000, 1_000 + MARKETS // BATCHES):
+        said = differences(drawn(seed, **changes, adl_price="bankruptcy", adl_mark_beyond=far))
+        assert not said, f"drawn({seed}), {far}: {said[:6]}"

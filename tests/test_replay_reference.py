@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from random_cases import with_additions, with_recorded_exits
-from replay_cases import Coupled, coupled_case, few, taking_over
+from replay_cases import Coupled, coupled_case, few, taking_over, unbounded
 from replay_reference import World, reference_replay
 
 from backtest import Book, Market
@@ -181,3 +181,14 @@ def test_replay__always_closes() -> None:
         if coupled.case.positions.is_empty():
             continue
         assert_sound(replayed(coupled))
+
+
+def test_replay__equals_the_reference_where_fees_bite_beyond_margins_and_adl_is_at_the_mark() -> None:
+    beyond = 0
+    for number in range(-(-MARKETS // BATCHES)):
+        seed = [number, 7]
+        rng = np.random.default_rng(seed)
+        coupled = unbounded(coupled_case(rng), rng)
+        assert_equal_to_the_reference(coupled, f"unbounded(coupled_case(default_rng({seed})))")
+        beyond += coupled.venue.procedure.liquidation_fee_beyond_margin
+    assert beyond > 0.4 * number

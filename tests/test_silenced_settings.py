@@ -25,6 +25,7 @@ WITHOUT: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "until": (("initial",), {"step": "all"}),
     "order_limit": (("bankruptcy",), {"slices": "takeover", "step": "fraction", "step_fraction": 0.3}),
     "fee_fund_share": ((0.2,), {"liquidation_fee_rate": 0.0}),
+    "liquidation_fee_beyond_margin": ((True,), {"liquidation_fee_rate": 0.0}),
     "trading_fee_fund_share": ((0.5,), {"trading_fee_rate": 0.0}),
     "remainder_fund_share": ((0.1,), {}),
     "backstop_capacity": ((0.0,), {"inventory": "fund"}),
@@ -35,6 +36,7 @@ WITHOUT: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "adl_rank": (("bitmex", "pro_rata"), {"adl_trigger": "never"}),
     "adl_price": (("mark", "takeover"), {"adl_trigger": "never"}),
     "adl_profit_required": ((False,), {"adl_trigger": "never"}),
+    "adl_mark_beyond": ((0.0, 0.05), {"adl_trigger": "fund_empty", "adl_price": "mark"}),
 }
 
 

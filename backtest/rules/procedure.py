@@ -48,7 +48,7 @@ CODES: dict[str, type[Choice]] = {
     "adl_price": AdlPrice,
 }
 CHOICES = {name: codes.names() for name, codes in CODES.items()}
-SWITCHES = ("adl_profit_required", "clawback", "restore_orders")
+SWITCHES = ("adl_profit_required", "clawback", "restore_orders", "liquidation_fee_beyond_margin")
 SHARES = (
     "fee_fund_share",
     "trading_fee_fund_share",
@@ -94,6 +94,7 @@ class Procedure:
     slices: Literal["market", "takeover"] = "market"  #: destination of a step's quantity
     last: Literal["takeover", "market"] = "takeover"  #: closes the rest after the last round
     liquidation_fee_rate: float = 0.0  #: of the notional closed, at most the remaining equity
+    liquidation_fee_beyond_margin: bool = False  #: all of it, whatever equity remains
     fee_fund_share: float = 1.0
     trading_fee_rate: float = 0.0  #: of entries and of closes by the holder
     trading_fee_fund_share: float = 0.0
@@ -108,6 +109,7 @@ class Procedure:
     adl_hours: float = 8.0  #: within which the fund must have fallen
     adl_rank: str = "profit_leverage"
     adl_price: Literal["bankruptcy", "mark", "takeover"] = "bankruptcy"
+    adl_mark_beyond: float = np.inf  #: of the mark: bankruptcy prices further from it are settled at the mark
     adl_profit_required: bool = True
     clawback: bool = False  #: uncovered deficit is taken from unrealised profits
     restore_orders: bool = False  #: stops and take-profits are restored when liquidation stops
@@ -124,7 +126,7 @@ class Procedure:
             _require(problems, name, getattr(self, name), least=0.0, most=1.0)
         for name in RATES:
             _require(problems, name, getattr(self, name), least=0.0, most=0.5)
-        for name in ("partial_from", "order_notional", "backstop_capacity", "adl_hours"):
+        for name in ("partial_from", "order_notional", "backstop_capacity", "adl_hours", "adl_mark_beyond"):
             _require(problems, name, getattr(self, name), least=0.0, most=np.inf)
         _require(problems, "round_seconds", self.round_seconds, least=1e-3, most=86_400.0)
         for name, least in COUNTS.items():

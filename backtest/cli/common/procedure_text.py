@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ def sentence(changes: Mapping[str, Any]) -> str:
     own: Procedure = changes["procedure"]
     parts = [_steps(own) + ORDERS[own.order_type], *_ends(own, _price(changes))]
     if own.liquidation_fee_rate:
-        parts.append(f"a fee of {plain(100 * own.liquidation_fee_rate)} %")
+        all_of_it = ", whatever equity remains" if own.liquidation_fee_beyond_margin else ""
+        parts.append(f"a fee of {plain(100 * own.liquidation_fee_rate)} %{all_of_it}")
     parts += [REMAINDERS[changes["remainder"]], _deleveraging(own)]
     return "; ".join(parts + (["clawback"] if own.clawback else []))
 
@@ -89,4 +91,7 @@ def _deleveraging(own: Procedure) -> str:
     if own.adl_trigger == "fund_drop":
         when = f"when the fund has fallen by {plain(100 * own.adl_drop)} % in {plain(own.adl_hours)} h"
     rank = RANKS.get(own.adl_rank, f"ranked by {own.adl_rank.replace('_', ' ')}")
-    return f"auto-deleveraging {when}, {rank}, at the {own.adl_price} price"
+    far = ""
+    if own.adl_price == "bankruptcy" and math.isfinite(own.adl_mark_beyond):
+        far = f", at the mark where that is more than {plain(100 * own.adl_mark_beyond)} % away"
+    return f"auto-deleveraging {when}, {rank}, at the {own.adl_price} price{far}"

@@ -172,7 +172,7 @@ def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float,
         record[name] = codes.code(getattr(own, name))
     for name in records.RATIOS:
         record[name] = Fraction(getattr(own, name)).limit_denominator(LARGEST_DENOMINATOR).as_integer_ratio()
-    numbers = ("partial_from", "order_notional", "backstop_capacity")
+    numbers = ("partial_from", "order_notional", "backstop_capacity", "adl_mark_beyond")
     for name in (*rules.SWITCHES, *rules.COUNTS, *rules.RATES, *numbers, "unwind_share", "takeover_below"):
         record[name] = getattr(own, name)
     for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "waves"):

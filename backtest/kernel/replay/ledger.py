@@ -96,10 +96,12 @@ def charge_trading_fee(w: World, i: int, row: int, notional: float) -> None:
 
 @helper
 def charge_liquidation_fee(w: World, i: int, row: int, notional: float, available: int) -> None:
-    """Take the liquidation fee out of the position, at most what equity there is."""
-    rate = w.settings[0]["liquidation_fee_rate"]
-    if rate > 0.0 and available > 0:
-        fee = min(units(rate * notional * w.settings[0]["unit"]), available)
+    """Take the liquidation fee out of the position: at most what equity there is, or all of it by rule."""
+    rate, beyond = w.settings[0]["liquidation_fee_rate"], w.settings[0]["liquidation_fee_beyond_margin"] != 0
+    if rate > 0.0 and (available > 0 or beyond):
+        fee = units(rate * notional * w.settings[0]["unit"])
+        if not beyond:
+            fee = min(fee, available)
         own = share_of(fee, w.settings[0]["fee_fund_share"])
         to_fund(w, row, TRADERS, own)
         post(w.cash, TRADERS, FEES, fee - own)

@@ -191,7 +191,7 @@ SETTINGS = np.dtype(
         *((name, "i4") for name in (
             "step", "until", "slices", "in_lowest", "order_type", "order_limit", "last", "inventory", "unwind",
             "adl_trigger", "adl_rank", "adl_price", "adl_profit_required", "clawback", "restore_orders",
-            "remainder", "takeover_price", "order", "pro_rata",
+            "liquidation_fee_beyond_margin", "remainder", "takeover_price", "order", "pro_rata",
         )),
         *((name, "i8") for name in (
             "rounds", "tier_step", "whole_tiers", "waves", "intrabar", "test_entry_bar", "test_exit_bar",
@@ -199,7 +199,7 @@ SETTINGS = np.dtype(
             "cell_columns", "index_after", "index_least",
         )),
         *((name, "f8") for name in (
-            "partial_from", "order_notional", "takeover_below", "liquidation_fee_rate",
+            "partial_from", "order_notional", "takeover_below", "liquidation_fee_rate", "adl_mark_beyond",
             "trading_fee_rate", "backstop_capacity", "backstop_deviation", "unwind_share", "adl_window",
             "takeover_discount", "closing_fee_rate", "participation", "linear", "square_root", "mark", "permanent",
             "half_life", "largest_offset", "unit",

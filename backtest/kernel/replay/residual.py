@@ -15,6 +15,7 @@ from backtest.kernel.replay.state import (
     World,
     bankruptcy_value,
     possible,
+    price_of,
     terms,
     value,
     whole,
@@ -91,4 +92,6 @@ def need_of_position(w: World, i: int, lots: int, tau: float, base: float, now: 
         at = value(own.kind, tau)
     elif rule != AdlPrice.BANKRUPTCY:
         at = takeover_value(w, own, bankrupt, tau)
+    elif abs(price_of(own.kind, at) - tau) > w.settings[0]["adl_mark_beyond"] * tau:
+        at = value(own.kind, tau)
     need(w, i, lots, at, base, at == bankrupt)
