@@ -10,6 +10,7 @@ from backtest.cli.fetch.parser import add_fetch
 from backtest.cli.levels.parser import add_levels
 from backtest.cli.policy.parser import add_policy
 from backtest.cli.price.parser import add_price
+from backtest.cli.record.parser import add_record
 from backtest.cli.replay.parser import add_replay
 from backtest.cli.run.parser import add_run
 from backtest.cli.sweep.parser import add_sweep
@@ -52,6 +53,7 @@ def build_parser() -> Parser:
         add_venues,
         add_tiers,
         add_fetch,
+        add_record,
         add_replay,
         add_levels,
         add_policy,

@@ -7,6 +7,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -32,6 +33,7 @@ from backtest.study.levels.grid import LevelGrid, column_bars, level_grid, momen
 from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
 from backtest.study.levels.levels import Levels, levels
 from backtest.study.levels.past_clusters import cluster_outcomes
+from backtest.trades.recorded_liquidations import read_liquidations
 
 #: Leverage mix of the hidden truth: another mix and seed, held longer.
 HIDDEN_MIX = {"mixed": "low", "low": "mixed", "high": "mixed"}
@@ -61,7 +63,7 @@ class LevelStudy:
         path = self.options.recorded
         if path is None:
             return None
-        frame = read_frame(path, EVENTS)
+        frame = recorded_liquidations(path)
         return of_symbol(frame, self.symbol, "events")[0] if "symbol" in frame.columns else frame
 
     @cached_property
@@ -224,7 +226,7 @@ class LevelStudy:
     def _labels(self) -> MapLabels:
         path = self.options.recorded
         if path is not None:
-            return recorded_events(read_frame(path, EVENTS), source=path.name, symbol=self.symbol)
+            return recorded_events(recorded_liquidations(path), source=path.name, symbol=self.symbol)
         mix = HIDDEN_MIX[self.options.leverage_mix or LEVERAGE_MIX]
         swept = self.swept
         truth = population.synthetic(
@@ -233,3 +235,10 @@ class LevelStudy:
             median_holding=HIDDEN_HOLDING,
         )  # fmt: skip
         return hidden_events(truth, swept.market, swept.venue, self.symbol, conventions=self.conventions)
+
+
+def recorded_liquidations(path: Path) -> pl.DataFrame:
+    """Return recorded liquidations: a table, or messages and fills as venues write them."""
+    if path.suffix in (".json", ".jsonl", ".ndjson"):
+        return read_liquidations(path)
+    return read_frame(path, EVENTS)
