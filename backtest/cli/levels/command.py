@@ -12,8 +12,14 @@ from backtest.amounts import timestamp
 from backtest.cli.common import assumptions, charts, summary_file
 from backtest.cli.common.appearance import PICTURES
 from backtest.cli.common.changed_rules import read_venue
-from backtest.cli.common.estimated import choose_population
-from backtest.cli.common.inputs import is_synthetic, read_book, read_market, read_tiers, require_symbol
+from backtest.cli.common.inputs import (
+    choose_population,
+    is_synthetic,
+    read_book,
+    read_market,
+    read_tiers,
+    require_symbol,
+)
 from backtest.cli.common.outputs import Outputs, outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency

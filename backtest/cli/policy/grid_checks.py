@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from backtest.cli.common.estimated import ESTIMATED
-from backtest.cli.common.inputs import LEVERAGE_MIXES
+from backtest.cli.common.inputs import ESTIMATED, LEVERAGE_MIXES
 from backtest.errors import quoted
 from backtest.rules.problems import Problems
 

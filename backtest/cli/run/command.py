@@ -11,9 +11,10 @@ import polars as pl
 from backtest.amounts import days
 from backtest.cli.common import assumptions, charts, picture, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
-from backtest.cli.common.estimated import ESTIMATED, choose_population
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import (
+    ESTIMATED,
+    choose_population,
     is_synthetic,
     read_book,
     read_conventions,
