@@ -1,7 +1,8 @@
-"""Pictures of docs/levels.md and the README.
+"""Pictures of docs/levels.md, docs/gallery.md and the README.
 
 ``python docs/gallery.py`` draws them anew into docs/images, with ``--out DIR`` into another folder, to compare.
-They show the bundled reconstruction of May 2021 and a synthetic book; the same seeds give the same pictures.
+They show the bundled reconstruction of May 2021 and a book estimated from a volume that is assumed: in proportion
+to the range of each quarter of an hour. Amounts are shares; the same prices give the same pictures.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+import polars as pl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from backtest import Venue, amounts, market, population
+from backtest import Market, Venue, amounts, market, population
 from backtest.chart.levels import (
     Panel,
     before_after,
@@ -53,16 +55,18 @@ IMAGES = Path(__file__).parent / "images"
 TIERS = {"ETHUSDT": "2022-02-16"}
 WINDOW = datetime(2021, 5, 12, tzinfo=UTC), datetime(2021, 5, 22, tzinfo=UTC)
 BEFORE, AFTER = datetime(2021, 5, 18, 12, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
+#: Mean volume of a quarter of an hour, base units.
+VOLUME = 20_000.0
 #: Reach of maps and clusters around the price: after the fall the shorts were far away.
 REACH = 0.28
 NOTES = (
     "prices: bundled reconstruction between published figures",
     "rules: Binance USD-M futures, table 2021-03-18, in force",
-    "estimated from a synthetic book of 1,000,000 positions (read shares, not dollars)",
+    "book estimated from volume, which is assumed in proportion to the range of each 15 minutes",
     "levels at the entry, without funding",
     "no gaps",
 )
-NAME = "Liquidation levels of BTCUSDT, 12 to 21 May 2021"
+NAME = "The fall of 19 May triggered the longs below the price and left the shorts far above it"
 
 
 def folder(words: Sequence[str] | None = None) -> Path:
@@ -72,6 +76,13 @@ def folder(words: Sequence[str] | None = None) -> Path:
     out: Path = parser.parse_args(words).out
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def with_volume() -> Market:
+    """Return the sample in quarters of an hour, with a volume in proportion to their range."""
+    bars = market.sample().resample("15m").bars
+    span = pl.col("high") / pl.col("low") - 1
+    return Market(bars.with_columns(volume=VOLUME * span / span.mean().over("symbol")), description=NOTES[0])
 
 
 def write(out: Path, figure: Figure, name: str, look: Look = LIGHT) -> None:
@@ -84,31 +95,33 @@ def write(out: Path, figure: Figure, name: str, look: Look = LIGHT) -> None:
 def main(out: Path) -> None:
     """Draw everything into a folder."""
     save = partial(write, out)
-    history, venue = market.sample(), Venue.load("binance")
-    book = population.synthetic(history, venue, count=1_000_000, seed=20210519, tiers=TIERS)
+    history, venue = with_volume(), Venue.load("binance")
+    book = population.from_volume(history, venue, tiers=TIERS).book
+    left = {"survival": book.survival}
     grid = level_grid(history, "BTCUSDT", window=WINDOW, bins=400)
     levels, bars = levels_of(book, history, venue, grid, tiers=TIERS), column_bars(history, grid)
     outcomes = without_drift(book, history, venue, tiers=TIERS)
     clusters = clusters_at(levels, history, rule=Crowding(reach=REACH))
-    subtitle = "Longs below the price, shorts above. A level ends where the mark reached it."
-    common = {"price_unit": "USDT", "notes": NOTES}
+    subtitle = "Open liquidation levels of BTCUSDT, 12 to 21 May 2021. A level ends where the mark reached it."
+    common = {"price_unit": "USDT", "notes": NOTES, "currency": None}
     for look, name in ((DARK, "levels_dark"), (LIGHT, "levels_light")):
         figure = level_heatmap(levels, bars, title=NAME, subtitle=subtitle, clusters=clusters, look=look, **common)
         save(figure, name, look)
-    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=REACH) for at in (BEFORE, AFTER))
-    title = f"Liquidation map of BTCUSDT, {amounts.moment(BEFORE)}"
+    before, after = (level_map(outcomes, history, "BTCUSDT", at, reach=REACH, **left) for at in (BEFORE, AFTER))
+    title = "On the day before the fall, longs were open from 5 % below the price on"
+    subtitle = f"Liquidation map of BTCUSDT, {amounts.moment(BEFORE)}. Lines: what a move so far triggers"
     save(
-        map_figure(before, title=title, subtitle="Lines: notional a move so far triggers", look=DARK, **common),
+        map_figure(before, title=title, subtitle=subtitle, look=DARK, **common),
         "map_dark",
         DARK,
     )
     title = "The fall of 19 May took most longs, and the lower price left the shorts far away"
     save(before_after(before, after, title=title, **common), "map_before_after")
-    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes)
-    past = cluster_outcomes(former, outcomes, "BTCUSDT", AFTER)
+    former = clusters_at(levels, history, BEFORE, rule=Crowding(reach=REACH), outcomes=outcomes, **left)
+    past = cluster_outcomes(former, outcomes, "BTCUSDT", AFTER, **left)
     title = f"Clusters of BTCUSDT, and their outcomes by {amounts.moment(AFTER)}"
     subtitle = f"Within {100 * REACH:g} % of the price, {amounts.moment(BEFORE)}"
-    save(cluster_figure(past, title=title, subtitle=subtitle, most=10, price_unit="USDT", notes=NOTES), "clusters")
+    save(cluster_figure(past, title=title, subtitle=subtitle, most=10, **common), "clusters")
     mix = population.LeverageMix(((3, 10, 0.4), (10, 30, 0.6)))
     truth = population.synthetic(history, venue, count=300_000, seed=7, tiers=TIERS, leverage_mix=mix)
     labels = hidden_events(truth, history, venue, "BTCUSDT", tiers=TIERS)
@@ -130,7 +143,9 @@ def main(out: Path) -> None:
     size = Size(10.0, 4.6, 144)
     title = "Two symbols and their sum, on one colour scale"
     save(
-        small_multiples(panels, title=title, across=3, notes=NOTES, look=DARK, size=size), "levels_multiples", DARK
+        small_multiples(panels, title=title, across=3, notes=NOTES, currency=None, look=DARK, size=size),
+        "levels_multiples",
+        DARK,
     )
     window = datetime(2021, 5, 17, tzinfo=UTC), datetime(2021, 5, 20, tzinfo=UTC)
     short = level_grid(history, "BTCUSDT", window=window, prices=(28_000, 48_000), bins=200, columns=288)
@@ -142,6 +157,7 @@ def main(out: Path) -> None:
         notes=NOTES[:3],
         size=Size(8.0, 5.0, 90),
         price_unit="USDT",
+        currency=None,
     )
     (out / "levels.gif").write_bytes(moving.gif())
 

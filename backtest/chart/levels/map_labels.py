@@ -36,16 +36,17 @@ def name_largest(found: LevelMap, ax: Axes, twin: Axes, unit: Unit, room: float,
     lines = [in_points(twin, np.column_stack(line.get_data())) for line in twin.lines]
     at = float(in_points(ax, np.array([[found.mark_price, 0.0]]))[0, 0])
     lines.append(np.array([[at, 0.0], [at, theme.height(ax)]]))
-    boxes = [*bars, *(box_of(text, ax) for text in (*ax.texts, *twin.texts))]
+    texts = [box_of(text, ax) for text in (*ax.texts, *twin.texts)]
     inside = Box(2.0, 2.0, theme.width(ax) - 2.0, theme.height(ax) - 0.6 * room)
     for row in _largest(bins):
         words = f"{significant(row['price_low'])} \N{EN DASH} {significant(row['price_high'])}"
         words += f"\n{unit.write(row['notional'])}"
         size = text_width(words, theme.SMALL) + 4, 2.6 * theme.SMALL + 4
         top = tops[row["row"]]
-        place = free_place((float(top[0]), float(top[1])), size, inside, boxes=boxes, lines=lines)
+        point = float(top[0]), float(top[1])
+        place = free_place(point, size, inside, boxes=[*bars, *texts], lines=lines, words=texts)
         if place is not None:
-            boxes.append(_write(ax, twin, words, row, place, look))
+            texts.append(_write(ax, twin, words, row, place, look))
 
 
 def bins_of(found: LevelMap) -> pl.DataFrame:

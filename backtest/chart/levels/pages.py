@@ -15,6 +15,7 @@ import polars as pl
 from matplotlib.colors import to_hex
 
 from backtest.amounts import amount, number, percentage, significant
+from backtest.chart.levels.heatmaps import norm_of, scale_of
 from backtest.chart.page.page import Page, block, page, section, sentences, table
 from backtest.chart.style.looks import COLOURS, LOOKS, Look
 from backtest.chart.style.time_axis import zone_of
@@ -112,7 +113,8 @@ def level_page(
         "edges": _significant(next(iter(groups.values())).grid.price_edges),
         **_columns(next(iter(groups.values())), bars, every),
         "groups": list(groups), "cells": cells, "least": least, "most": most, "money": currency, "look": look,
-        "floor": threshold, "looks": {name: _colours(own) for name, own in COLOURS[colours].items()},
+        "floor": threshold, **_shading(groups),
+        "looks": {name: _colours(own) for name, own in COLOURS[colours].items()},
         "zone": timezone, "start": next(iter(groups.values())).grid.start, "events": _events(events),
         "outside": [_outside(own, every) for own in groups.values()],
         "clusters": [
@@ -134,6 +136,12 @@ def level_page(
     return Page(
         page(title, body, scripts=("sortable", "times", "heatmap", "heatmap_controls"), styles=("heatmap",))
     )
+
+
+def _shading(groups: Mapping[str, Levels]) -> dict[str, Any]:
+    """Return the scale of the colours at first, and the amount of the strongest, as a heatmap chooses them."""
+    norm = norm_of(np.sum([own.amounts() for own in groups.values()], axis=0), "auto", None)
+    return {"scale": "linear" if scale_of(norm) == "linear" else "log", "top": float(norm.vmax or 1.0)}
 
 
 def _events(events: pl.DataFrame | None) -> list[list[Any]]:

@@ -5,7 +5,7 @@ const BINS = DATA.edges.length - 1, COLUMNS = DATA.ends.length, SIDES = ["long",
 const $ = name => document.getElementById(name);
 const plot = $("plot"), over = $("over"), side = $("profile"), reading = $("reading"), box = $("map");
 const HOME = { c0: 0, c1: COLUMNS, b0: 0, b1: BINS };
-const state = { ...HOME, long: true, short: true, groups: DATA.groups.map(() => true), floor: DATA.floor, scale: "log",
+const state = { ...HOME, long: true, short: true, groups: DATA.groups.map(() => true), floor: DATA.floor, scale: DATA.scale,
   candles: false, look: DATA.look, zone: DATA.zone, recorded: true, at: null };
 let total = { long: new Float32Array(BINS * COLUMNS), short: new Float32Array(BINS * COLUMNS) }, parts = [], largest = 0;
 let size = { w: 0, h: 0, ratio: 1 }, hovered = null, waiting = false, settling = 0;
@@ -59,7 +59,7 @@ function shades() {
   return look.heat.map(hex => [1, 3, 5].map(place => parseInt(hex.slice(place, place + 2), 16)));
 }
 const strength = value => {
-  const share = value / largest, least = Math.max(state.floor, 1e-4);
+  const share = Math.min(1, value / Math.min(largest, DATA.top)), least = Math.max(state.floor, 1e-4);
   if (state.scale === "linear") return share;
   return state.scale === "root" ? Math.sqrt(share) : Math.max(0, 1 - Math.log(share) / Math.log(least));
 };

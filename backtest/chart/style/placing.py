@@ -34,6 +34,7 @@ def free_place(
     *,
     boxes: Sequence[Box] = (),
     lines: Sequence[Floats] = (),
+    words: Sequence[Box] = (),
 ) -> tuple[float, float] | None:
     """Return the middle of the nearest place for a label that lies on no box and no line; None without one.
 
@@ -43,6 +44,7 @@ def free_place(
     size : width and height of the label
     inside : where labels may be
     lines : (n, 2) each, joined by straight lines
+    words : that a straight line from the label to its point does not cross either
     """
     around = np.array([-APART, -APART, APART, APART])
     taken = np.array(boxes, np.float64).reshape(-1, 4) + around
@@ -52,7 +54,8 @@ def free_place(
             x = point[0] + across * (away + size[0] / 2)
             y = point[1] + up * (away + size[1] / 2)
             own = Box(x - size[0] / 2, y - size[1] / 2, x + size[0] / 2, y + size[1] / 2)
-            if _is_free(own, inside, taken, lines):
+            lead = np.array([point, (x, y)])
+            if _is_free(own, inside, taken, lines) and not any(crosses(lead, box) for box in words):
                 return x, y
     return None
 

@@ -208,7 +208,7 @@ def frontier(
     top = max(highest(policies, loss) if top is None else top, 1e-12)
     ax.set_ylim(-0.03 * top, top)
     responses = policies["response"].n_unique()
-    make_room(ax, above=LINE * (responses + 0.6))
+    make_room(ax, above=LINE * (responses + 1.6))  # the names, and the label of the highest
     ax.margins(x=0.06)
     ax.get_xlim()  # applies the margins, before names are placed
     theme.amount_axis(ax, loss.write)
