@@ -523,7 +523,7 @@ def test_run__estimates_a_book_and_leads_with_dollars(tmp_path, capsys, kind):
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
     assert f"estimated from {kind.replace('-', ' ')}, not positions: 0.1 of" in told
-    assert "liquidated a day, of open interest:" in " ".join(told.split())
+    assert "liquidated a day, of open interest at its beginning:" in " ".join(told.split())
     others = {"open-interest": "liquidated with other shares of the volume", "volume": "held 15 h: longs"}
     assert others[kind] in " ".join(told.split())
     assert "Largest cascades" in told

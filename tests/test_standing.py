@@ -210,17 +210,18 @@ def test_book__says_what_other_turnovers_would_have_liquidated() -> None:
 
 def test_book__says_whether_it_liquidates_as_much_as_was_published() -> None:
     stood = population.from_open_interest(market(), venue())
-    day = pl.col("time").dt.truncate("1d")
     shares = {}
     for side in ("long", "short"):
         own = stood.flows.filter(pl.col("side") == side)
-        daily = own.group_by(day).agg(pl.sum("liquidated"), pl.mean("open_interest"))
-        shares[side] = daily["liquidated"].sum() / daily["open_interest"].sum()
+        opened = [0.0, *own["open_interest"]]
+        starts = [row for row, time in enumerate(own["time"]) if row == 0 or time.hour == 0]
+        later = own["liquidated"][starts[1] :].sum()  # nothing was open when the first day began
+        shares[side] = later / sum(opened[row] for row in starts)
     told = " and ".join(
         f"{share:.2%} of {side}s {'met' if 0.0006 <= share <= 0.0351 else 'missed'}"
         for side, share in shares.items()
     )
-    assert f"liquidated a day, of open interest: {told} " in stood.book.assumptions[-2]
+    assert f"liquidated a day, of open interest at its beginning: {told} " in stood.book.assumptions[-2]
 
 
 def test_inverse_cohorts__are_the_notional_they_say() -> None:
@@ -387,3 +388,8 @@ def test_damping__holds_back_less_or_more_but_not_by_the_width_of_bars() -> None
         held_back[name] = 1 - flows["opened"].sum() / (2 * 0.05 * 100.0 * count)
     assert held_back["fine"] > 0.03
     assert held_back["coarse"] == pytest.approx(held_back["fine"], rel=0.15)
+
+
+def test_book_of_a_day__does_not_know_what_a_day_liquidates() -> None:
+    assumptions = population.from_volume(market(bars=20), venue()).book.assumptions
+    assert any("of open interest at its beginning: not known" in text for text in assumptions)

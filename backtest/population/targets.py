@@ -58,19 +58,26 @@ def mean_leverage(mean: float) -> str:
 
 
 def of_flows(flows: pl.DataFrame) -> str:
-    """Return liquidations a day over open interest, compared with the published range.
+    """Return liquidations a day over the open interest at its beginning, compared with the published range.
 
     Parameters
     ----------
-    flows : ``symbol, time, side, liquidated, open_interest``
+    flows : ``symbol, time, side, liquidated, open_interest``, in order of time
     """
-    daily = flows.group_by(pl.col("time").dt.truncate("1d"), "symbol", "side").agg(
-        pl.sum("liquidated"), pl.mean("open_interest")
+    before = pl.col("open_interest").shift(1, fill_value=0.0).over("symbol", "side")
+    daily = (
+        flows.with_columns(before=before)
+        .group_by(pl.col("time").dt.truncate("1d"), "symbol", "side")
+        .agg(pl.sum("liquidated"), pl.first("before"))
+        .filter(pl.col("before") > 0)
     )
-    sides = daily.group_by("side").agg(share=pl.sum("liquidated") / pl.sum("open_interest")).sort("side")
+    if daily.is_empty():
+        return "liquidated a day, of open interest at its beginning: not known, nothing was open when a day began"
+    sides = daily.group_by("side").agg(share=pl.sum("liquidated") / pl.sum("before")).sort("side")
     low, high = DAILY_SHARE
     both = " and ".join(f"{share:.2%} of {side}s {verdict(share, DAILY_SHARE)}" for side, share in sides.rows())
-    return f"liquidated a day, of open interest: {both} (published, by venue and year: {low:.2%} to {high:.2%})"
+    published = f"published, by venue and year: {low:.2%} to {high:.2%}"
+    return f"liquidated a day, of open interest at its beginning: {both} ({published})"
 
 
 def of_same_day(flows: pl.DataFrame) -> str:
