@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 THOUSANDS = ((1e12, " tn"), (1e9, " bn"), (1e6, " m"), (1e3, " k"))
@@ -23,18 +24,35 @@ FIGURES = 7
 INTERVALS = {1: "minute", 60: "hour", 1440: "day", 10080: "week"}
 
 
-def amount(value: float, currency: str = "USDT") -> str:
+@dataclass(frozen=True)
+class Share:
+    """In place of a currency: amounts are written as shares of a whole, as those of a synthetic book."""
+
+    whole: float
+    of: str  #: its name
+
+
+def amount(value: float, currency: str | Share = "USDT") -> str:
     """Return an amount of money in three figures: ``$1.23 bn``, ``$300 m``, ``12.5 BTC``, ``0``."""
     if value == 0:
         return "0"
+    if isinstance(currency, Share):
+        return percent(value / currency.whole)
     size, unit = next(((size, unit) for size, unit in THOUSANDS if abs(value) >= 0.9995 * size), (1.0, ""))
     sign, written = MINUS if value < 0 else "", f"{three_figures(abs(value) / size)}{unit}"
     return f"{sign}${written}" if currency in DOLLARS else f"{sign}{written} {currency}".rstrip()
 
 
-def currency_name(currency: str) -> str:
+def currency_name(currency: str | Share) -> str:
     """Return the name of a currency on an axis."""
+    if isinstance(currency, Share):
+        return f"% of {currency.of}"
     return "$" if currency in DOLLARS else currency
+
+
+def one(currency: str | Share) -> float:
+    """Return the amount that is written as one, of which ticks are round multiples."""
+    return currency.whole if isinstance(currency, Share) else 1.0
 
 
 def percent(value: float) -> str:

@@ -105,22 +105,22 @@ def test_offset__is_told_in_per_cent_with_its_furthest() -> None:
     assert [text.get_text() for text in ax.texts] == ["\N{MINUS SIGN}1.98 %"]
 
 
-def test_executed__adds_up_what_falls_into_a_bar_longs_below() -> None:
+def test_executed__adds_up_what_falls_into_a_bar_longs_above() -> None:
     times = [START + timedelta(minutes=minute) for minute in range(4)]
     impact = pl.DataFrame(
         {"time": times, "long_executed": [1.0, 2.0, 3.0, 4.0], "short_executed": [0.0, 0.0, 5.0, 0.0]},
         schema_overrides={"time": Time},
     )
     ax = moved_mark.executed(impact, Figure().subplots(), every="1m")
-    shorts, longs = (part.get_data().values for part in ax.get_children() if isinstance(part, StepPatch))
-    assert longs.tolist() == [-1, -2, -3, -4]
-    assert shorts.tolist() == [0, 0, 5, 0]
-    (both, below) = (
+    longs, shorts = (part.get_data().values for part in ax.get_children() if isinstance(part, StepPatch))
+    assert longs.tolist() == [1, 2, 3, 4]
+    assert shorts.tolist() == [0, 0, -5, 0]
+    (above, below) = (
         part.get_data().values
         for part in moved_mark.executed(impact, Figure().subplots(), every="5m").get_children()
         if isinstance(part, StepPatch)
     )
-    assert (both.tolist(), below.tolist()) == ([5], [-10])
+    assert (above.tolist(), below.tolist()) == ([10], [-5])
 
 
 @pytest.mark.parametrize(("hours", "every"), [(2, "1m"), (24, "15m"), (24 * 16, "2h"), (24 * 365 * 6, "7d")])

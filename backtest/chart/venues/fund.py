@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
 
 from backtest import amounts
+from backtest.amounts import Share
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size
@@ -32,7 +33,7 @@ def fund_figure(
     title: str,
     subtitle: str = "",
     notes: Sequence[str] = (),
-    currency: str = "USDT",
+    currency: str | Share = "USDT",
     look: Look = LIGHT,
     size: Size = SIZES["screen"],
     timezone: str = "UTC",
@@ -66,13 +67,13 @@ def fund_figure(
 
 
 @checked
-def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h") -> Axes:
+def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT", every: str = "1h") -> Axes:
     """Draw the fund's balance through time as steps, from zero.
 
     Parameters
     ----------
     fund : ``time, fund`` of a replay
-    currency : settlement currency
+    currency : settlement currency, or an ``amounts.Share``
     every : interval; each step is the balance at its end
     """
     path = fund.sort("time").group_by_dynamic("time", every=every).agg(pl.col("fund").last())
@@ -87,26 +88,28 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: st
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(0, max(float(path["fund"].max() or 0.0) * 1.1, 1e-12))  # type: ignore[arg-type]
     theme.dress(ax, f"Insurance fund, {amounts.currency_name(currency)}")
-    theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
+    theme.amount_axis(
+        ax, lambda amount: amounts.amount(amount, currency) if amount else "0", one=amounts.one(currency)
+    )
     _empty_spans(path, ax, edges)
     _mark_lowest(path, ax, edges, currency)
     return ax
 
 
 @checked
-def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+def paid_in(flow: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT") -> Axes:
     """Draw payments into the fund by hour; ``flow`` as ``study.fund.fund_flow`` returns it."""
     return _flow(flow, "paid_in", ax, f"Paid in, {amounts.currency_name(currency)} per hour", IN_COLOUR, currency)
 
 
 @checked
-def paid_out(flow: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+def paid_out(flow: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT") -> Axes:
     """Draw payments out of the fund by hour; ``flow`` as ``study.fund.fund_flow`` returns it."""
     title = f"Paid out, {amounts.currency_name(currency)} per hour"
     return _flow(flow, "paid_out", ax, title, OUT_COLOUR, currency)
 
 
-def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, currency: str) -> Axes:
+def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, currency: str | Share) -> Axes:
     starts, step = open_times(flow["time"])
     edges, heights = np.append(starts, starts[-1] + step), flow[name].to_numpy()
     ax.add_artist(StepPatch(heights, edges, fill=True, facecolor=colour, edgecolor=colour, linewidth=0.6))
@@ -114,13 +117,15 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
     ax.set_ylim(0, max(1.15 * float(heights.max()), 1e-12))
     theme.dress(ax, title)
     if heights.max() > 0:
-        theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
+        theme.amount_axis(
+            ax, lambda amount: amounts.amount(amount, currency) if amount else "0", one=amounts.one(currency)
+        )
     else:
         ax.set_yticks([0], ["0"])
     return names_above(ax, [(f"{amounts.amount(float(heights.sum()), currency)} in total", colour)])
 
 
-def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str) -> None:
+def _mark_lowest(path: pl.DataFrame, ax: Axes, edges: Floats, currency: str | Share) -> None:
     """Mark the lowest balance, unless the fund was empty or never below its beginning."""
     at = int(path["fund"].arg_min() or 0)
     lowest = float(path["fund"][at])

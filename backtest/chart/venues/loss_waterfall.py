@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon
 
-from backtest.amounts import amount, currency_name, percent
+from backtest.amounts import Share, amount, currency_name, percent
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, Look, Size
@@ -47,7 +47,7 @@ def waterfall_figure(
     title: str,
     subtitle: str = "",
     notes: Sequence[str] = (),
-    currency: str = "USDT",
+    currency: str | Share = "USDT",
     look: Look = LIGHT,
     size: Size = SIZE,
 ) -> Figure:
@@ -80,7 +80,7 @@ def waterfall_figure(
 
 
 @checked
-def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> Axes:
+def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT") -> Axes:
     """Draw all losses as one bar: those within margins and those beyond.
 
     Parameters
@@ -91,7 +91,9 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
     total = max(margins + beyond, 1e-12)
     ax.barh([0], [margins], height=0.8, color=MARGIN_COLOUR)
     ax.barh([0], [beyond], left=[margins], height=0.8, color=LOSS_COLOUR)
-    label = f"holders' margins {amount(margins, currency)}, {percent(margins / total)}"
+    shown = not isinstance(currency, Share)  # shares of another whole beside those of all losses would confuse
+    written = f" {amount(margins, currency)}," if shown else ""
+    label = f"holders' margins{written} {percent(margins / total)}"
     inside = margins >= ROOM_FOR_WORDS * total or not beyond
     label = label if inside else label.replace("margins ", "margins\n")
     ax.annotate(
@@ -99,19 +101,21 @@ def losses_as_one(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT") -> A
         ha="left" if inside else "right", fontsize=theme.TEXT, color=theme.INK if inside else theme.MUTED,
     )  # fmt: skip
     more = (
-        f"beyond margins {amount(beyond, currency)}, {percent(beyond / total)}"
+        f"beyond margins {f'{amount(beyond, currency)}, ' if shown else ''}{percent(beyond / total)}"
         if beyond
         else "nobody but the holders lost on balance"
     )
     ax.set_xlim(0, total)
     ax.set_ylim(-0.5, 0.5)
-    theme.dress(ax, f"All losses of liquidated positions, {currency_name(currency)}")
+    theme.dress(ax, f"All losses of liquidated positions{f', {currency_name(currency)}' if shown else ''}")
     names_above(ax, [(more, LOSS_COLOUR if beyond else theme.MUTED)])
     return _bare(ax)
 
 
 @checked
-def waterfall(found: pl.DataFrame, ax: Axes, *, currency: str = "USDT", title: str = "Who bore the loss") -> Axes:
+def waterfall(
+    found: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT", title: str = "Who bore the loss"
+) -> Axes:
     """Draw the losses of liquidated positions by bearer, from the first to the last to pay.
 
     Parameters

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
 
 from backtest import amounts
+from backtest.amounts import Share
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size
@@ -52,7 +53,7 @@ def moved_mark_figure(
     title: str,
     subtitle: str = "",
     unit: str = "",
-    currency: str = "USDT",
+    currency: str | Share = "USDT",
     names: tuple[str, str] = NAMES,
     facts: pl.DataFrame | None = None,
     notes: Sequence[str] = (),
@@ -159,7 +160,7 @@ def offset(impact: pl.DataFrame, ax: Axes, *, mark: str = NAMES[1]) -> Axes:
 
 @checked
 def executed(
-    impact: pl.DataFrame, ax: Axes, *, currency: str = "USDT", every: str = "1h", where: str = ""
+    impact: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT", every: str = "1h", where: str = ""
 ) -> Axes:
     """Draw the notional of liquidations executed in the order book: longs above zero, shorts below.
 
@@ -186,7 +187,9 @@ def executed(
     ax.set_xlim(edges[0], edges[-1])
     ax.axhline(0, color=theme.MUTED, linewidth=0.8)
     theme.dress(ax, f"Liquidations executed{where}, {amounts.currency_name(currency)} per {LENGTHS[every][0]}")
-    theme.amount_axis(ax, lambda amount: amounts.amount(amount, currency) if amount else "0")
+    theme.amount_axis(
+        ax, lambda amount: amounts.amount(amount, currency) if amount else "0", one=amounts.one(currency)
+    )
     if not any(values.any() for values in heights.values()):
         ax.set_yticks([0], ["0"])
     return theme.side_names(ax)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.amounts import amount, days, percentage, signed, three_figures
+from backtest.amounts import Share, amount, days, percentage, signed, three_figures
 from backtest.cli.common import assumptions, charts, picture
 from backtest.cli.common.outputs import Outputs
 from backtest.cli.common.swept import Swept
@@ -55,7 +55,7 @@ def fund(found: Replay, swept: Swept, options: Namespace) -> Any:
     return fund_figure(
         found.fund, fund_flow(found.fund), swept.window, title=fund_finding(found, swept),
         subtitle=_subject("Insurance fund", found, swept), notes=_notes(found.notes, swept, options),
-        currency=swept.currency, **charts.dress(options),
+        currency=_money(swept), **charts.dress(options),
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def losses(found: Replay, swept: Swept, options: Namespace) -> Any:
     return waterfall_figure(
         who_bore(found), title=loss_finding(who_bore(found)),
         subtitle=_subject("Losses of liquidated positions", found, swept),
-        notes=_notes(found.notes, swept, options), currency=swept.currency,
+        notes=_notes(found.notes, swept, options), currency=losses_in(found, swept),
         **charts.dress(options, timed=False, fixed=False),
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ def mark_figure(
 
     return moved_mark_figure(
         swept.market.bars.filter(pl.col("symbol") == symbol), impact, swept.window,
-        unit=assumptions.quote(symbol, swept.currency), currency=swept.currency,
+        unit=assumptions.quote(symbol, swept.currency), currency=_money(swept),
         notes=_notes(limits, swept, options), **words, **charts.dress(options),
     )  # fmt: skip
 
@@ -109,7 +109,7 @@ def fund_finding(found: Replay, swept: Swept) -> str:
         if last <= 0:
             return "There was no insurance fund"
         return "The insurance fund began empty" + (
-            "" if swept.synthetic else f" and ended with {_money(last, swept)}"
+            "" if swept.synthetic else f" and ended with {amount(last, swept.currency)}"
         )
     if lowest <= 0:
         return "The insurance fund was emptied"
@@ -143,8 +143,18 @@ def _share(part: float) -> str:
     return f"{percentage(part, decimals)} %"
 
 
-def _money(value: float, swept: Swept) -> str:
-    return amount(value, swept.currency)
+def _money(swept: Swept) -> str | Share:
+    """Return the currency of given positions; of a synthetic book shares of the notional that was opened."""
+    if not swept.synthetic:
+        return swept.currency
+    return Share(float(swept.outcomes["entry_notional"].sum()) or 1.0, "the notional opened")
+
+
+def losses_in(found: Replay, swept: Swept) -> str | Share:
+    """Return the currency of given positions; of a synthetic book shares of all losses."""
+    if not swept.synthetic:
+        return swept.currency
+    return Share(float(who_bore(found)["amount"].clip(lower_bound=0.0).sum()) or 1.0, "all losses")
 
 
 def _subject(name: str, found: Replay, swept: Swept) -> str:
