@@ -41,6 +41,13 @@ def test_charts_of_replays__write_no_money_for_shares(size: str) -> None:
         assert problems(figure) == []
 
 
+def test_tiny_shares__have_labels_that_fit_beside_their_axis() -> None:
+    found = WORLD.replayed
+    flow = fund_flow(found.fund).with_columns(paid_in=pl.col("paid_in") * 1e-9, paid_out=pl.lit(1e-8))
+    figure = fund_figure(found.fund, flow, WORLD.window, title="A", currency=OPENED)
+    assert problems(figure) == []
+
+
 def test_ticks_of_shares__are_round_shares() -> None:
     found = WORLD.replayed
     figure = fund_figure(found.fund, fund_flow(found.fund), WORLD.window, title="A", currency=OPENED)
@@ -50,4 +57,3 @@ def test_ticks_of_shares__are_round_shares() -> None:
     shares = [100 * tick / OPENED.whole for tick in path.get_yticks() if low < tick < high]
     assert len(shares) >= 2
     assert all(f"{share:.2g}" == f"{share:.10g}" for share in shares)
-    assert isinstance(found.fund, pl.DataFrame)

@@ -17,7 +17,7 @@ from backtest.chart.style.figure import Figure, new_figure
 from backtest.chart.style.looks import LIGHT, SIZES, Look, Size
 from backtest.chart.style.restyle import restyled
 from backtest.chart.style.time_axis import Floats, open_times, time_axis
-from backtest.chart.style.words import label, names_above
+from backtest.chart.style.words import fit_labels, label, names_above
 from backtest.schemas.arguments import checked
 
 #: Colours of payments in and out; the sides' colours mean longs and shorts.
@@ -91,6 +91,7 @@ def fund_path(fund: pl.DataFrame, ax: Axes, *, currency: str | Share = "USDT", e
     theme.amount_axis(
         ax, lambda amount: amounts.amount(amount, currency) if amount else "0", one=amounts.one(currency)
     )
+    fit_labels(ax)
     _empty_spans(path, ax, edges)
     _mark_lowest(path, ax, edges, currency)
     return ax
@@ -120,6 +121,7 @@ def _flow(flow: pl.DataFrame, name: str, ax: Axes, title: str, colour: str, curr
         theme.amount_axis(
             ax, lambda amount: amounts.amount(amount, currency) if amount else "0", one=amounts.one(currency)
         )
+        fit_labels(ax)
     else:
         ax.set_yticks([0], ["0"])
     return names_above(ax, [(f"{amounts.amount(float(heights.sum()), currency)} in total", colour)])

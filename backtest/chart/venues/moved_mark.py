@@ -190,6 +190,7 @@ def executed(
     theme.amount_axis(
         ax, lambda amount: amounts.amount(amount, currency) if amount else "0", one=amounts.one(currency)
     )
+    fit_labels(ax)
     if not any(values.any() for values in heights.values()):
         ax.set_yticks([0], ["0"])
     return theme.side_names(ax)
