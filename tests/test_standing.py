@@ -368,7 +368,7 @@ def test_liquidated_same_day__is_what_the_sweep_says_of_entries_and_outcomes() -
 def test_damping__holds_back_less_or_more_but_not_by_the_width_of_bars() -> None:
     """Five-minute bars of one path, and the hours they make: they differ by what happens inside an hour only."""
     rng = np.random.default_rng(5)
-    count = 12 * 400
+    count = 12 * 240
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.005, count)))
     opening = np.concatenate([[100.0], close[:-1]])
     fine = pl.DataFrame(
@@ -384,7 +384,7 @@ def test_damping__holds_back_less_or_more_but_not_by_the_width_of_bars() -> None
     )
     held_back = {}
     for name, bars in {"fine": fine, "coarse": coarse}.items():
-        flows = population.from_volume(Market(bars), venue()).flows
+        flows = population.from_volume(Market(bars), venue(), leverage_mix={10.0: 0.6, 30.0: 0.4}).flows
         held_back[name] = 1 - flows["opened"].sum() / (2 * 0.05 * 100.0 * count)
     assert held_back["fine"] > 0.03
     assert held_back["coarse"] == pytest.approx(held_back["fine"], rel=0.15)
