@@ -216,3 +216,97 @@ def test_script__turns_changes_into_days_of_the_first_and_last_copy():
         ("ETHUSDC", date(2022, 7, 1), date(2022, 7, 1), 1e6, "USDC"),
     ]
     assert rows["source"][0] == "freqtrade 2022.4: freqtrade/exchange/binance_leverage_tiers.json"
+
+
+def test_announced_moments__replace_the_days_of_copies(tmp_path):
+    came, went = datetime(2022, 4, 20, 6, 30, tzinfo=UTC), datetime(2022, 5, 25, 9, tzinfo=UTC)
+    rows = released(1, 2).with_columns(
+        announced_from=pl.when(pl.col("first_seen") == date(2022, 5, 1)).then(pl.lit(came)),
+        announced_until=pl.when(pl.col("first_seen") == date(2022, 5, 1)).then(pl.lit(went)),
+    )
+    rows.write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(HEAD)
+    line = timeline(Venue.load(tmp_path / "own.toml").contract("S0"))
+    minute = timedelta(minutes=1)
+    moments = (came - minute, came, went - minute, went, datetime(2022, 5, 31, tzinfo=UTC))
+    assert [table and table.name for table, _ in map(line.at, moments)] == [
+        None, "2022-05-01", "2022-05-01", None, "2022-05-31"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("announced_from", datetime(2022, 5, 2, tzinfo=UTC)),
+        ("announced_until", datetime(2022, 5, 10, 23, tzinfo=UTC)),
+    ],
+)
+def test_announced_moments__that_copies_contradict_are_refused(tmp_path, name, moment):
+    released(1, 1).with_columns(pl.lit(moment).alias(name)).write_parquet(tmp_path / "tiers.parquet")
+    (tmp_path / "own.toml").write_text(HEAD)
+    with pytest.raises(RulesError, match=rf"releases of S0: table 2022-05-01: {name} must agree with the copies"):
+        Venue.load(tmp_path / "own.toml").contract("S0")
+
+
+def noticed(*notices) -> pl.DataFrame:
+    script = run_path(str(SCRIPT))
+    rows = script["releases"](CHANGES)
+    days = [date(2022, 5, 1), date(2022, 6, 1), date(2022, 7, 1)]
+    made = [script["Notice"](("BTCUSDT",), *own) for own in notices]
+    return script["with_notices"](rows, days, made).filter(symbol="BTCUSDT")
+
+
+def test_script__dates_tables_by_notices_that_copies_bear_out():
+    at = datetime(2022, 6, 20, 9, tzinfo=UTC)
+    whole = run_path(str(SCRIPT))["releases"](CHANGES).filter(symbol="BTCUSDT")
+    before, after = (
+        tuple(whole.filter(first_seen=day).select("floor", "rate").iter_rows())
+        for day in (date(2022, 5, 1), date(2022, 7, 1))
+    )
+    both = noticed((at, "a notice", after, before))
+    assert both["announced_until"].to_list() == [at, None, None]
+    assert both["announced_from"].to_list() == [None, at, at]
+    assert both["note"][0].endswith(" Until 2022-06-20 09:00 UTC, as announced: a notice")
+    one = noticed((at, "a notice", after, ((0.0, 0.9),)))  # another table was in force in between
+    assert one["announced_until"].null_count() == 3
+    assert one["announced_from"].to_list() == [None, at, at]
+    with pytest.raises(ValueError, match="BTCUSDT, 2022-06-20: the copies show another table"):
+        noticed((at, "a notice", ((0.0, 0.9),)))
+
+
+def test_script__a_table_that_was_taken_back_before_the_next_copy_parts_what_copies_show():
+    at, later = datetime(2022, 5, 10, 9, tzinfo=UTC), datetime(2022, 5, 12, tzinfo=UTC)
+    found = noticed(
+        (at, "one", ((0.0, 0.01), (100.0, 0.02)), (), (20.0, 10.0), 1e3),
+        (later, "two", ((0.0, 0.03),), (), (5.0,), 1e3),
+    )
+    shown = found.unique(["first_seen", "last_seen"]).sort("first_seen")
+    assert shown.select("first_seen", "last_seen", "announced_from", "announced_until").rows() == [
+        (date(2022, 5, 1), date(2022, 5, 1), None, None),
+        (at.date(), at.date(), at, later),
+        (later.date(), later.date(), later, None),
+        (date(2022, 6, 1), date(2022, 6, 1), None, None),
+        (date(2022, 7, 1), date(2022, 7, 1), None, None),
+    ]
+    assert found.filter(first_seen=at.date()).select("floor", "cap", "rate", "max_leverage").rows() == [
+        (0.0, 100.0, 0.01, 20.0), (100.0, 1e3, 0.02, 10.0)
+    ]  # fmt: skip
+
+
+def test_binance__changes_are_dated_by_announcements_that_copies_bear_out():
+    venue = Venue.load("binance")
+    notice = datetime(2025, 9, 15, 6, 30, tzinfo=UTC)
+    hive, skyai, cyber = (timeline(venue.contract(symbol)) for symbol in ("HIVEUSDT", "SKYAIUSDT", "CYBERUSDT"))
+    table, source = hive.at(notice - timedelta(minutes=1))
+    assert (table.floors[2], table.rates[2], source) == (10_000, 0.025, "seen")
+    assert hive.at(notice)[0].floors[2] == 10_000
+    assert hive.at(notice)[0].rates[2] == 0.05
+    # what was in force before is not what the last copy before shows
+    assert skyai.at(notice - timedelta(minutes=1)) == (None, "")
+    assert skyai.at(notice)[0].rates[2] == 0.05
+    # tightened on 31 August and 2 September 2023, and taken back before the copy of 30 September
+    days = (datetime(2023, 8, 29, tzinfo=UTC), datetime(2023, 8, 31, 5, tzinfo=UTC),
+            datetime(2023, 9, 2, 10, 30, tzinfo=UTC), datetime(2023, 9, 3, tzinfo=UTC),
+            datetime(2023, 9, 30, tzinfo=UTC))  # fmt: skip
+    tables = [table and float(table.max_leverages[0]) for table, _ in map(cyber.at, days)]
+    assert tables == [None, 11.0, 8.0, None, 20.0]

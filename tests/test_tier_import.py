@@ -296,7 +296,7 @@ def test_command__imports_lists_shows_and_compares(tmp_path, capsys):
     assert "seen      2026-11-20" in capsys.readouterr().out
     assert main(["tiers", "list"]) == 0
     rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert rows["binance"] == ["binance", "970", "4,424", "1", "1", "2026-11-20"]
+    assert rows["binance"] == ["binance", "970", "4,429", "1", "1", "2026-11-20"]
     assert main(["tiers", "list", "--venue", "binance"]) == 0
     assert "BTCUSDT  2026-11-20  2026-11-20  2026-11-20  leverage_tiers_USDT.json" in capsys.readouterr().out
     assert main(["tiers", "show", "BTCUSDT", "--at", "2026-11-20"]) == 0

@@ -3,8 +3,9 @@
 A row is a tier of a table: ``symbol``, ``first_seen`` and ``last_seen`` (days of the first and the last copy of
 the table), ``tier`` from 1, ``floor`` and ``cap`` of its sizes, ``rate``, ``max_leverage``, ``amount`` and
 ``source``. A cap is null where the source states none. Columns that may be left out: ``table`` (its name, else
-the first day), ``settlement`` (null: the venue's), ``model``, ``size``, ``contract_size``, ``confidence`` and
-``note``.
+the first day), ``settlement`` (null: the venue's), ``model``, ``size``, ``contract_size``, ``confidence``,
+``note``, and ``announced_from`` and ``announced_until``: moments at which the venue announced that the table came
+and went, which replace the first and the last day.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ OPTIONAL: dict[str, tuple[Any, Any]] = {
     "contract_size": (pl.Float64, 1.0),
     "confidence": (pl.String, "official"),
     "note": (pl.String, ""),
+    "announced_from": (pl.Datetime("us", "UTC"), None),
+    "announced_until": (pl.Datetime("us", "UTC"), None),
 }
 #: Columns that may be null: no cap, amounts that follow from continuity, unknown limits, and what may be left out.
 NULLABLE = ("cap", "amount", "max_leverage", *OPTIONAL)
@@ -244,6 +247,7 @@ def table_of(symbol: str, rows: pl.DataFrame) -> TierTable:
             f"releases of {symbol}: table {first:%Y-%m-%d}: tier {apart + 2} must begin where tier {apart + 1} "
             f"ends ({plain(rows['cap'][apart])}), begins at {plain(rows['floor'][apart + 1])}"
         )
+    start, end = _period(symbol, rows, first, last + DAY)
     marginal = rows["model"][0] == "marginal"
     try:
         return TierTable(
@@ -256,8 +260,8 @@ def table_of(symbol: str, rows: pl.DataFrame) -> TierTable:
             cap=float("inf") if cap is None else cap,
             size=rows["size"][0],
             contract_size=rows["contract_size"][0],
-            start=first,
-            end=last + DAY,
+            start=start,
+            end=end,
             dated="seen",
             source=rows["source"][0],
             confidence=rows["confidence"][0],
@@ -265,6 +269,21 @@ def table_of(symbol: str, rows: pl.DataFrame) -> TierTable:
         )
     except RulesError as error:
         raise RulesError(f"releases of {symbol}: {error}") from None
+
+
+def _period(symbol: str, rows: pl.DataFrame, first: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """Return when a table came and went: as announced, else the first and the last day of its copies."""
+    came, went = rows["announced_from"][0] or first, rows["announced_until"][0] or end
+    for name, moment, wrong in (
+        ("announced_from", came, came >= first + DAY),
+        ("announced_until", went, went < end - DAY),
+    ):
+        if wrong:
+            raise RulesError(
+                f"releases of {symbol}: table {first:%Y-%m-%d}: {name} must agree with the copies, which show it "
+                f"from {first:%Y-%m-%d} to {end - DAY:%Y-%m-%d}, is {moment:%Y-%m-%d %H:%M}"
+            )
+    return came, went
 
 
 def _midnight(day: date) -> datetime:
