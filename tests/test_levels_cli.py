@@ -79,9 +79,7 @@ def test_every_file__is_written_and_holds_what_it_says(tmp_path, capsys, bars_fi
         for name in ("levels", "map", "clusters", "tracks", "cluster_outcomes", "magnet", "score")
     }
     assert {path.name for path in out.glob("[!.]*")} == pictures | frames | {
-        "levels.json",
-        "map.json",
-        "summary.json",
+        *("levels.json", "map.json", "series.json", "levels.schema.json", "map.schema.json", "summary.json"),
     }
     with Image.open(out / "levels.png") as picture:
         assert picture.size == (1920, 1080)

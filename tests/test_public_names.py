@@ -102,7 +102,7 @@ TOPICS = {
     "backtest.study.holders.options": "stop_against_liquidation ways",
     "backtest.study.holders.precautions": ("adding_margin compared lowering_leverage reducing stopped stopping"),
     "backtest.study.levels.combine": "combined levels_by_leverage relative_grids",
-    "backtest.study.levels.export": "heatmap_json map_json",
+    "backtest.study.levels.export": "heatmap_json lightweight_charts map_json",
     "backtest.study.liquidations.branching": ("bands branching_ratio counts reading side_by_side variance_ratio"),
     "backtest.study.liquidations.cascades": (
         "GapRule PeakRule ThresholdRule by_hour_of_day compare find pulses running_totals with_price_moves"

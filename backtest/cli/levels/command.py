@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from argparse import Namespace
 from functools import partial
+from importlib import resources
 
 import polars as pl
 
@@ -30,7 +31,7 @@ from backtest.engine.sweep.level_drift import CAPPED
 from backtest.engine.sweep.sweep import sweep_with_tiers
 from backtest.errors import ArgumentError
 from backtest.market import Market
-from backtest.study.levels.export import heatmap_json, map_json
+from backtest.study.levels.export import heatmap_json, lightweight_charts, map_json
 from backtest.study.levels.level_maps import mark_at
 
 FILMS = ("gif", "mp4")
@@ -144,11 +145,20 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
             in_base = study.swept.venue.contract(study.symbol).kind == "inverse"
             files.write_json("levels.json", heatmap_json(study.levels, study.swept.market, in_base=in_base))
             files.write_json("map.json", map_json(study.map, in_base=in_base))
+            files.write_json("series.json", lightweight_charts(study.levels, study.past, study.clusters))
+            for name in ("levels", "map"):
+                schema = resources.files("backtest.study.levels") / f"{name}.schema.json"
+                files.path(f"{name}.schema.json").write_text(schema.read_text("utf-8"), "utf-8")
         if "html" in formats:
             _explore(study, files)
         if "parquet" in formats:
             for name, frame in _frames(study).items():
                 files.write_parquet(f"{name}.parquet", frame)
+        if "csv" in formats:
+            for name, frame in _frames(study).items():
+                hours = pl.selectors.duration().dt.total_milliseconds() / 3_600_000
+                flat = frame.select(~pl.selectors.nested()).with_columns(hours)
+                flat.write_csv(files.path(f"{name}.csv"), datetime_format="%Y-%m-%dT%H:%M:%S%.3fZ")
 
 
 def _explore(study: LevelStudy, files: Outputs) -> None:

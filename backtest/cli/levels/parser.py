@@ -8,7 +8,7 @@ from backtest.cli.common import appearance, options, types
 
 EPILOG = """\
 writes to DIR, in the requested formats (png, svg, pdf: charts; html: the heatmap as a page to explore; gif, mp4:
-film; json: for charting front ends; parquet: tables):
+film; json: for charting front ends; parquet, csv: tables):
   levels            heatmap: open liquidation levels by price and time
   map               liquidation map: open levels around the price at --at, by leverage
   clusters          clusters of levels at --at
@@ -16,7 +16,8 @@ film; json: for charting front ends; parquet: tables):
   given_score       (parquet) score of the map of --score-map
   score             score of the heatmap against other liquidations, and the magnet test
   multiples         the (three largest) symbols in one scale, and their sum by distance from the price
-  tracks, magnet    (parquet) clusters through time; the magnet test
+  series            (json) candles, price lines and histograms for lightweight-charts
+  tracks, magnet    (parquet, csv) clusters through time; the magnet test
   summary.json      arguments, versions, hashes, tiers, gaps, timings
 
 examples:
@@ -127,7 +128,7 @@ def _add_scores(view: Any) -> None:
 
 def _add_looks(parser: Any) -> None:
     looks = appearance.add_appearance(
-        parser, more=("html", "gif", "mp4", "json", "parquet"), default=("png", "json", "parquet")
+        parser, more=("html", "gif", "mp4", "json", "csv", "parquet"), default=("png", "json", "parquet")
     )
     looks.add_argument(
         "--scale",

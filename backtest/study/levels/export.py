@@ -23,7 +23,7 @@ from backtest.study.levels.grid import column_bars
 from backtest.study.levels.level_maps import LevelMap
 from backtest.study.levels.levels import Levels
 
-__all__ = ["heatmap_json", "map_json"]
+__all__ = ["heatmap_json", "lightweight_charts", "map_json"]
 __dir__ = __all__.copy
 
 #: Figures of a price, decimals of an amount.
@@ -106,6 +106,54 @@ def map_json(found: LevelMap, *, in_base: bool = False) -> dict[str, list[list[f
         price = _price(middle_price)
         prices.setdefault(f"{price:.10g}", []).append([price, round(amount, DECIMALS), tier, None])
     return prices
+
+
+@checked
+def lightweight_charts(
+    levels: Levels, market: Market, clusters: pl.DataFrame | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Return series as the library lightweight-charts takes them: candles, price lines and histograms.
+
+    Parameters
+    ----------
+    levels, market : of one symbol
+    clusters : as ``clusters_at`` returns them; each is a price line
+
+    Returns
+    -------
+    ``candles`` (``time`` in seconds, ``open, high, low, close``), ``price_lines`` (``price, title``), and ``long``
+    and ``short`` (``time, value``): what is open at all prices at the end of each column; those of shorts are
+    negative, to be drawn below zero.
+
+    Examples
+    --------
+    >>> from backtest.study.levels.export import lightweight_charts
+    >>> found = lightweight_charts(open_levels, market)
+    >>> list(found), len(found["candles"]), list(found["candles"][0])
+    (['candles', 'price_lines', 'long', 'short'], 46, ['time', 'open', 'high', 'low', 'close'])
+    """
+    bars = column_bars(market, levels.grid).with_columns(second=pl.col("time").dt.epoch("s"))
+    known = bars.drop_nulls(["open", "high", "low", "close"])
+    seconds = bars["second"].to_list()
+    totals = levels.totals()
+    lines = [] if clusters is None else clusters.to_dicts()
+    return {
+        "candles": [
+            {"time": row["second"], **{name: row[name] for name in ("open", "high", "low", "close")}}
+            for row in known.iter_rows(named=True)
+        ],
+        "price_lines": [
+            {"price": _price(row["centre"]), "title": f"{row['side']}s, {100 * row['share']:.0f} % of the side"}
+            for row in lines
+        ],
+        **{
+            side: [
+                {"time": second, "value": sign * round(value, DECIMALS)}
+                for second, value in zip(seconds, totals[side], strict=True)
+            ]
+            for side, sign in (("long", 1), ("short", -1))
+        },
+    }
 
 
 def _middles(levels: Levels) -> Floats:
