@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -183,7 +184,7 @@ class _Side:
             reach = (band.estimate, band.low, band.high)
             at_edge = bool(min(reach) <= grid[0] or max(reach) >= grid[-1])
             rows.append((side, name, *reach, at_edge))
-        yield pl.DataFrame(rows, schema=["side", "parameter", "estimate", "low", "high", "at_edge"], orient="row")
+        yield pl.DataFrame(rows, schema=_BANDS, orient="row")
         yield pl.concat(
             pl.DataFrame(
                 {"side": side, "parameter": name, "value": values, "loss": self.loss.min(axis=1 - axis)},
@@ -195,6 +196,14 @@ class _Side:
             {"side": side, "typical": typical.ravel(), "spread": spread.ravel(), "loss": self.loss.ravel()}
         )
         yield pl.DataFrame({"side": side, "typical": self.drawn[:, 0], "spread": self.drawn[:, 1]})
+
+
+_BANDS: dict[str, Any] = {
+    "side": pl.String,
+    "parameter": pl.String,
+    **dict.fromkeys(("estimate", "low", "high"), pl.Float64),
+    "at_edge": pl.Boolean,
+}
 
 
 def _refined(loss: Callable[[float, float], float], start: tuple[float, float]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -168,8 +169,14 @@ def coverage(
         below, above = own.select(pl.mean("below", "above")).row(0)
         shares = (band.estimate, max(band.low, 0.0), min(band.high, 1.0))
         rows.append((side, own.height, band.effective_blocks, *shares, below, above))
-    names = ["side", "days", "effective_blocks", "inside", "low", "high", "below", "above"]
-    return pl.DataFrame(rows, schema=names, orient="row")
+    return pl.DataFrame(rows, schema=_COVERAGE, orient="row")
+
+
+_COVERAGE: dict[str, Any] = {
+    "side": pl.String,
+    "days": pl.Int64,
+    **dict.fromkeys(("effective_blocks", "inside", "low", "high", "below", "above"), pl.Float64),
+}
 
 
 def _residual_rows(

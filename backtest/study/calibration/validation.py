@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -91,19 +92,19 @@ def validate(
         recorded_usd, lost = days[f"{side}_notional"].to_numpy(), days[f"{side}_book"].to_numpy()
         both = (recorded_usd > 0) & (lost > 0)
         factors = np.abs(np.log(lost[both] / recorded_usd[both]))
+        factor = float(np.exp(factors.mean())) if both.any() else np.nan
         rows.append(
-            {
-                "side": side,
-                "days": days.height,
-                "correlation": book[0],
-                "baseline": plain[0],
-                "lead": lead.estimate,
-                "lead_low": lead.low,
-                "lead_high": lead.high,
-                "recorded": recorded_usd.sum(),
-                "book": lost.sum(),
-                "within_two": (factors <= np.log(2)).sum() / days.height,
-                "typical_factor": np.exp(factors.mean()) if both.any() else np.nan,
-            }
+            (
+                *(side, days.height, book[0], plain[0], lead.estimate, lead.low, lead.high),
+                *(recorded_usd.sum(), lost.sum(), (factors <= np.log(2)).sum() / days.height, factor),
+            )
         )
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+
+
+_SCHEMA: dict[str, Any] = {
+    "side": pl.String,
+    "days": pl.Int64,
+    **dict.fromkeys(("correlation", "baseline", "lead", "lead_low", "lead_high"), pl.Float64),
+    **dict.fromkeys(("recorded", "book", "within_two", "typical_factor"), pl.Float64),
+}
