@@ -13,8 +13,7 @@ from random_cases import random_case
 
 from backtest import Book, Conventions, Market, Venue, sweep, tiers_used
 from backtest.__main__ import main
-from backtest.cli.common.later import Later
-from backtest.cli.common.outputs import outputs
+from backtest.cli.common.outputs import Later, outputs
 from backtest.engine.input_warnings import _last_opened
 from backtest.engine.sweep import sweep as engine
 from backtest.engine.sweep.sweep import sweep_with_tiers

@@ -1,4 +1,4 @@
-"""Output files of a command: all are written or none, by one run at a time."""
+"""Output files of a command: all are written or none, by one run at a time, beside what the command does next."""
 
 from __future__ import annotations
 
@@ -6,22 +6,51 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from backtest.cli.common.later import Later
 from backtest.errors import ArgumentError
 from backtest.market.whole_files import system_error
 from backtest.scale.lock import alone
 from backtest.scale.result import SUMMARY
 
+Result = TypeVar("Result")
+
 LOCK, PARTIAL = ".lock", ".partial-"
 IN_USE = "wait for it to end, or name another folder"
+
+
+class Later(Generic[Result]):
+    """A job that has begun in a thread of its own; a command that ends before it does not wait for it."""
+
+    def __init__(self, job: Callable[[], Result]) -> None:
+        self._found: list[Result] = []
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._do, args=(job,), daemon=True)
+        self._thread.start()
+
+    def _do(self, job: Callable[[], Result]) -> None:
+        try:
+            self._found.append(job())
+        except BaseException as error:  # raised where the result is asked for
+            self._failed = error
+
+    def wait(self) -> None:
+        """Return once the job has ended, whatever became of it."""
+        self._thread.join()
+
+    def result(self) -> Result:
+        """Return what the job returned, or raise what it raised, once it has ended."""
+        self.wait()
+        if self._failed is not None:
+            raise self._failed
+        return self._found[0]
 
 
 class Outputs:

@@ -12,7 +12,7 @@ import polars as pl
 
 import backtest
 from backtest.cli.common.inputs import LEVERAGE_MIX, SEED, input_hashes
-from backtest.cli.common.later import Later
+from backtest.cli.common.outputs import Later
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept
 from backtest.market import Market

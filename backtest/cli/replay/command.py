@@ -22,6 +22,7 @@ from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import facts, paragraph, table
 from backtest.cli.replay import pictures, trace
 from backtest.cli.replay import policy as replay_policy
+from backtest.cli.replay.parser import ARGUMENTS, IMPACT
 from backtest.cli.replay.summary import done
 from backtest.engine.conventions import Conventions
 from backtest.engine.replay.replay import Replay, replay
@@ -55,8 +56,8 @@ def run(options: Namespace) -> None:
             found = against.facts
         else:
             found = replay(
-                book, market, venue, fund=options.fund, impact=_impact(options), exogenous=options.exogenous,
-                conventions=conventions, trace=options.trace, threads=options.threads, progress=_progress,
+                book, market, venue, impact=_impact(options), conventions=conventions, progress=_progress,
+                **{name: getattr(options, name) for name in ARGUMENTS},
             )  # fmt: skip
     used = tiers_used(book, market, venue, conventions=conventions)
     swept = Swept(market, venue, book, found.outcomes, used, synthetic=not given)
@@ -88,12 +89,7 @@ def run(options: Namespace) -> None:
 
 
 def _impact(options: Namespace) -> Impact:
-    given = {
-        "participation": options.participation,
-        "linear": options.impact,
-        "square_root": options.square_root_impact,
-        "mark": options.mark_impact,
-    }
+    given = {name: getattr(options, option) for name, option in IMPACT.items()}
     return Impact(**{name: value for name, value in given.items() if value is not None})
 
 

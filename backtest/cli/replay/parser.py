@@ -26,6 +26,19 @@ and mark_SYMBOL.png
 """
 
 
+#: Options that are arguments of ``replay`` by the same names, and those of a counterfactual too.
+ARGUMENTS = ("fund", "exogenous", "trace", "threads")
+IN_BOTH_WORLDS = ("fund", "trace", "threads")
+
+#: Options that are fields of ``Impact``.
+IMPACT = {
+    "participation": "participation",
+    "linear": "impact",
+    "square_root": "square_root_impact",
+    "mark": "mark_impact",
+}
+
+
 def add_replay(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser(

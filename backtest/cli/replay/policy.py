@@ -15,6 +15,7 @@ from backtest.cli.common.changed_rules import changed, procedure_rules
 from backtest.cli.common.swept import Swept
 from backtest.cli.common.text import table
 from backtest.cli.replay import pictures
+from backtest.cli.replay.parser import IN_BOTH_WORLDS
 from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError
 from backtest.market import Market
@@ -63,8 +64,8 @@ def compare(
 ) -> Counterfactual:  # fmt: skip
     """Return the replay of the history and the counterfactual one under the policy."""
     return counterfactual(
-        book, market, *venues, impact=impact, fund=options.fund, conventions=conventions, trace=options.trace,
-        threads=options.threads, progress=progress,
+        book, market, *venues, impact=impact, conventions=conventions, progress=progress,
+        **{name: getattr(options, name) for name in IN_BOTH_WORLDS},
     )  # fmt: skip
 
 

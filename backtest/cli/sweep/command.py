@@ -10,9 +10,8 @@ from backtest.cli.common import assumptions, summary_file, tables
 from backtest.cli.common.changed_rules import read_venue
 from backtest.cli.common.input_warnings import with_price_warnings
 from backtest.cli.common.inputs import input_hashes, read_book, read_conventions, read_market
-from backtest.cli.common.later import Later
 from backtest.cli.common.options import FILES
-from backtest.cli.common.outputs import outputs
+from backtest.cli.common.outputs import Later, outputs
 from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph

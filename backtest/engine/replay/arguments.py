@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite
 from numbers import Integral, Real
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.conventions import Conventions
+from backtest.engine.conventions import USUAL, Changes, Conventions
 from backtest.engine.replay.facts import require_mergeable
 from backtest.errors import ArgumentError
 from backtest.kernel.choices import FlowMode
@@ -25,28 +25,38 @@ MOST_MONEY, MOST_SEED = 1e15, 2**32
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """Options of a replay beside the venue's rules."""
+    """Options of a replay beside the venue's rules; one named as a setting of the kernel is that setting."""
 
-    fund: float
-    deposits: tuple[tuple[datetime, float], ...]
-    impact: Impact
-    conventions: Conventions
+    fund: float = 0.0
+    deposits: tuple[tuple[datetime, float], ...] = ()
+    impact: Impact = field(default_factory=Impact)
+    conventions: Conventions = USUAL
+    seed: int = 0
+    trace: int = -1  #: row of the traced position, or -1
+
+
+class InBothWorlds(Changes, total=False):
+    """Arguments of a replay that are the same in a history and under another policy, as keywords."""
+
+    deposits: Iterable[tuple[datetime, float]]
     seed: int
-    trace: int  #: row of the traced position, or -1
+    trace: int | str | None
+    threads: int | None
 
 
-def require_money(fund: Any, deposits: Any) -> tuple[tuple[datetime, float], ...]:
-    """Return the deposits, once read, refusing what is no amount or no time with a time zone."""
+def checked_options(
+    *, fund: Any, deposits: Any, impact: Impact | None, conventions: Conventions, seed: Any
+) -> Options:
+    """Return the options, deposits read once, refusing amounts, times and seeds that are none."""
     _require_amount("fund", fund)
     if not isinstance(deposits, Iterable):
         raise ArgumentError(f"must be pairs of a time and an amount, is {deposits!r}", argument="deposits")
-    return tuple(_deposit(f"deposits[{number}]", pair) for number, pair in enumerate(deposits))
-
-
-def require_seed(seed: Any) -> None:
-    """Refuse invalid seeds."""
+    paid = tuple(_deposit(f"deposits[{number}]", pair) for number, pair in enumerate(deposits))
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < MOST_SEED:
         raise ArgumentError(f"must be a whole number from 0 to {MOST_SEED - 1}, is {seed!r}", argument="seed")
+    found = impact or Impact()
+    require_uncoupled_entry_bars(conventions.entry_bar, found)
+    return Options(float(fund), paid, found, conventions, int(seed))
 
 
 def require_single(book: Book) -> None:

@@ -11,7 +11,7 @@ from backtest.engine import market_arrays
 from backtest.engine.replay.arguments import Options
 from backtest.engine.sweep.prepare import Prepared
 from backtest.errors import ArgumentError
-from backtest.kernel.choices import AdlRank, ContractKind, Intrabar, Remainder, TakeoverPrice, WaveOrder
+from backtest.kernel.choices import AdlRank, Choice, ContractKind, Intrabar, Remainder, TakeoverPrice, WaveOrder
 from backtest.kernel.replay import adl_ranking, records
 from backtest.kernel.replay.codes import FUND, LEDGER, OWNERS
 from backtest.kernel.replay.requeue import NEVER
@@ -24,6 +24,14 @@ from backtest.rules.venue import Venue
 MOST_CELLS, GRID = 2**15, (4, 32)
 #: A share is the nearest ratio of whole numbers up to this one: a third of the lots is a third.
 LARGEST_DENOMINATOR = 10**9
+#: Settings that are choices.
+CHOICES: dict[str, type[Choice]] = {
+    **rules.CODES,
+    "order": WaveOrder,
+    "remainder": Remainder,
+    "takeover_price": TakeoverPrice,
+}
+
 #: A side with more open positions than this is spread over cells once so many times all of them have been scored.
 INDEX_LEAST, INDEX_AFTER = 1_024, 8
 
@@ -164,32 +172,49 @@ def charges_of(prepared: Prepared, impact: Impact) -> records.Records:
 
 
 def settings_of(venue: Venue, options: Options, prepared: Prepared, unit: float, series: str) -> records.Records:
-    """Return every setting; ``series`` is what stops and take-profits watch."""
-    own, impact = venue.procedure, options.impact
+    """Return every setting; ``series`` is what stops and take-profits watch.
+
+    A setting of the kernel that is named as a field of the procedure, of the impact, of the options or of the
+    venue is that field; the others are derived here.
+    """
     settings = np.zeros(1, records.SETTINGS)
-    record = settings[0]
-    for name, codes in rules.CODES.items():
-        record[name] = codes.code(getattr(own, name))
-    for name in records.RATIOS:
-        record[name] = Fraction(getattr(own, name)).limit_denominator(LARGEST_DENOMINATOR).as_integer_ratio()
-    numbers = ("partial_from", "order_notional", "backstop_capacity", "adl_mark_beyond")
-    for name in (*rules.SWITCHES, *rules.COUNTS, *rules.RATES, *numbers, "unwind_share", "takeover_below"):
-        record[name] = getattr(own, name)
-    for name in ("participation", "linear", "square_root", "mark", "permanent", "largest_offset", "waves"):
-        record[name] = getattr(impact, name)
-    record["order"] = WaveOrder.code(impact.order)
-    record["half_life"] = impact.half_life_seconds * 1000
-    record["adl_window"] = own.adl_hours * 3_600_000
-    record["remainder"] = Remainder.code(venue.remainder)
-    record["takeover_price"] = TakeoverPrice.code(venue.takeover_price)
-    record["pro_rata"] = venue.release == "pro_rata"
-    record["takeover_discount"] = venue.takeover_discount
-    record["intrabar"] = Intrabar.code(options.conventions.intrabar)
-    record["test_entry_bar"] = options.conventions.entry_bar == "tested"
-    record["test_exit_bar"] = options.conventions.exit_bar == "tested"
-    record["traded"] = prepared.bars.traded
-    record["same_series"], record["replaced"] = series == prepared.series, prepared.bars.replaced
-    record["trace"], record["seed"], record["unit"] = -1, options.seed, unit
-    record["cell_rows"] = record["cell_columns"] = grid_of(venue, len(prepared.market.symbols))
-    record["index_after"], record["index_least"] = INDEX_AFTER, INDEX_LEAST
+    derived = _derived(venue, options, prepared, unit, series)
+    sources = (venue.procedure, options.impact, options, venue)
+    for name in records.SETTINGS.names or ():
+        found = [getattr(source, name) for source in sources if hasattr(source, name)]
+        if name in derived:
+            settings[name] = derived[name]
+        elif found:
+            settings[name] = _as_number(name, found[0])
     return settings
+
+
+def _as_number(name: str, value: Any) -> Any:
+    """Return a setting as kernels have it: a choice by its code, a part of whole numbers as their ratio."""
+    if name in CHOICES:
+        return CHOICES[name].code(value)
+    if name in records.RATIOS:
+        return Fraction(value).limit_denominator(LARGEST_DENOMINATOR).as_integer_ratio()
+    return value
+
+
+def _derived(venue: Venue, options: Options, prepared: Prepared, unit: float, series: str) -> dict[str, Any]:
+    """Return the settings that are no field of a venue or of the options, by name."""
+    grid = grid_of(venue, len(prepared.market.symbols))
+    return {
+        "half_life": options.impact.half_life_seconds * 1000,
+        "adl_window": venue.procedure.adl_hours * 3_600_000,
+        "pro_rata": venue.release == "pro_rata",
+        "intrabar": Intrabar.code(options.conventions.intrabar),
+        "test_entry_bar": options.conventions.entry_bar == "tested",
+        "test_exit_bar": options.conventions.exit_bar == "tested",
+        "traded": prepared.bars.traded,
+        "same_series": series == prepared.series,
+        "replaced": prepared.bars.replaced,
+        "trace": -1,
+        "unit": unit,
+        "cell_rows": grid,
+        "cell_columns": grid,
+        "index_after": INDEX_AFTER,
+        "index_least": INDEX_LEAST,
+    }

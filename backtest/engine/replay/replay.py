@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Unpack
 
@@ -19,7 +19,6 @@ from backtest.engine.outcomes import tiers_of
 from backtest.engine.price_checks import check_traded
 from backtest.engine.replay import arguments, frames
 from backtest.engine.replay import facts as replay_facts
-from backtest.engine.replay.arguments import Options
 from backtest.engine.replay.session import Course, Stage, Watch
 from backtest.errors import ArgumentError
 from backtest.kernel.choices import FlowMode
@@ -138,18 +137,17 @@ def replay(
     require_threads(threads)
     warn_once(book, market)
     conventions = conventions.with_(**changes)
-    found = impact or Impact()
-    deposits = arguments.require_money(fund, deposits)
-    arguments.require_seed(seed)
-    arguments.require_uncoupled_entry_bars(conventions.entry_bar, found)
-    mode = arguments.require_mode(found, exogenous, facts is not None, record_flow)
+    options = arguments.checked_options(
+        fund=fund, deposits=deposits, impact=impact, conventions=conventions, seed=seed
+    )
+    mode = arguments.require_mode(options.impact, exogenous, facts is not None, record_flow)
     course = Course(mode, None if facts is None else replay_facts.require_facts(facts, market))
     stage = Stage.of(book, market, venue, conventions, threads)
     if course.facts is not None:
         check_traded(course.facts, "facts", stage.prepared.contracts)
     warn_of_substitutes(book, stage.prepared.rules, stage.groups)
     frame = stage.admitted.frame
-    options = Options(float(fund), deposits, found, conventions, seed, _row_of(frame, trace))
+    options = replace(options, trace=_row_of(frame, trace))
     report = None if progress is None else _reporting(progress, stage.bars)
     played = stage.play(venue, options, threads=threads, every=REPORTED, watch=report, course=course)
     world, merge = played.world, played.merge
@@ -168,7 +166,7 @@ def replay(
         trace=frames.trace(world),
         flow=replay_facts.flow(merge, world, market, frame),
         unit=float(world.settings[0]["unit"]),
-        notes=_notes(venue, market, found, world, merge),
+        notes=_notes(venue, market, options.impact, world, merge),
     )
 
 

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Unpack
 
 import polars as pl
 
 from backtest.book.book import Book
-from backtest.engine.conventions import USUAL, Changes, Conventions
+from backtest.engine.conventions import USUAL, Conventions
+from backtest.engine.replay.arguments import InBothWorlds
 from backtest.engine.replay.replay import Replay, replay
 from backtest.errors import ArgumentError, DataError, TiersError
 from backtest.market.market import Market
@@ -64,14 +64,10 @@ def counterfactual(
     impact: Impact,
     fund: float = 0.0,
     policy_fund: float | None = None,
-    deposits: Iterable[tuple[datetime, float]] = (),
     facts: Replay | None = None,
     conventions: Conventions = USUAL,
-    seed: int = 0,
-    trace: int | str | None = None,
-    threads: int | None = None,
     progress: Callable[[float], None] | None = None,
-    **changes: Unpack[Changes],
+    **same: Unpack[InBothWorlds],
 ) -> Counterfactual:
     """Return the outcome of a book in a history, and its outcome there under another policy.
 
@@ -88,12 +84,13 @@ def counterfactual(
     facts
         The ``facts`` of an earlier answer with the same book, history and rules: saves replaying them, as when G
         is varied.
-    deposits, conventions, **changes, seed, threads
-        As :func:`~backtest.replay` takes them, the same in both worlds; entry bars are not tested.
-    trace
-        ``position_id`` of a position to follow in both worlds.
+    conventions
+        As for :func:`~backtest.replay`; entry bars are not tested.
     progress
         Called with the share of bars done, of both worlds together.
+    **same
+        ``deposits``, ``seed``, ``trace``, ``threads`` and fields of :class:`~backtest.Conventions`, as
+        :func:`~backtest.replay` takes them, the same in both worlds.
 
     Raises
     ------
@@ -106,17 +103,16 @@ def counterfactual(
     >>> policy.counterfactual(book, market, venue, venue.with_(rate_scale=2), impact=impact)
     Counterfactual(liquidated: 333 in both, 1 only in fact, 23 only under the policy, 643 in neither)
     """
-    conventions = conventions.with_(**changes)
-    if conventions.entry_bar == "tested":
+    if same.get("entry_bar", conventions.entry_bar) == "tested":
         raise ArgumentError("must be 'untested' in a counterfactual, is 'tested'", argument="entry_bar")
     report = progress or _ignore
-    deposits = tuple(deposits)
+    if isinstance(same.get("deposits"), Iterable):
+        same["deposits"] = tuple(same["deposits"])  # read in both worlds
 
     def replayed(venue: Venue, held: float, taken: Impact, known: pl.DataFrame | None, done: float) -> Replay:
         return replay(
-            book, market, venue, fund=held, deposits=deposits, impact=taken, facts=known, record_flow=True,
-            conventions=conventions, seed=seed, trace=trace, threads=threads,
-            progress=lambda share: report(done + share / 2),
+            book, market, venue, fund=held, impact=taken, facts=known, record_flow=True, conventions=conventions,
+            progress=lambda share: report(done + share / 2), **same,
         )  # fmt: skip
 
     if facts is None:

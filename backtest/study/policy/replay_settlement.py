@@ -138,7 +138,7 @@ class Replayed:
         found: dict[Terms, Settled] = {}
         enough: tuple[float, Sums] | None = None
         for fund in sorted(set(funds)):
-            options = Options(fund, (), self.impact, run.conventions, 0, -1)
+            options = Options(fund=fund, impact=self.impact, conventions=run.conventions)
             more = 0.0 if enough is None else fund - enough[0]
             sums = play(stage, venue, options) if enough is None else enough[1]
             if enough is None and not sums.lacked and venue.procedure.adl_trigger != "fund_drop":
