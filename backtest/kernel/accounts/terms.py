@@ -110,9 +110,11 @@ def reserved_fee(
 
     The margin is the initial one of its leverage; without a leverage, of an account of one position, the wallet.
     """
+    fee = rules.reserved_fee[group]
+    if fee == 0.0:
+        return 0.0
     included = 0.0 if leverage > 0.0 else rules.included_fee[group]
     margin = size_of(rules, group, quantity, cost) / leverage if leverage > 0.0 else wallet
-    fee = rules.reserved_fee[group]
     return formula.reserved_fee(rules.kind[group], side, quantity, side * cost - margin, fee, included)
 
 
