@@ -83,7 +83,7 @@ OFFERED = {
         "size_distribution survival throttle timeline"
     ),
     "backtest.chart.style": (
-        "DARK LIGHT SIZES VENDOR_DARK VENDOR_LIGHT Figure Look Size in_timezone restyled save theme"
+        "DARK LIGHT SIZES VENDOR_DARK VENDOR_LIGHT Figure Look Size branded in_timezone restyled save theme"
     ),
     "backtest.chart.venues": (
         "account alert_lead_times fund_figure hedges hedges_by_leverage margin_table margins "

@@ -44,7 +44,9 @@ def name_largest(found: LevelMap, ax: Axes, twin: Axes, unit: Unit, room: float,
         size = text_width(words, theme.SMALL) + 4, 2.6 * theme.SMALL + 4
         top = tops[row["row"]]
         point = float(top[0]), float(top[1])
-        place = free_place(point, size, inside, boxes=[*bars, *texts], lines=lines, words=texts)
+        own = inside._replace(right=at) if row["side"] == "long" else inside._replace(left=at)
+        taken: dict[str, Any] = {"boxes": [*bars, *texts], "lines": lines, "words": texts}
+        place = free_place(point, size, own, **taken) or free_place(point, size, inside, **taken)
         if place is not None:
             texts.append(_write(ax, twin, words, row, place, look))
 

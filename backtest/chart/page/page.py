@@ -16,6 +16,16 @@ class Page(str):
 
     __slots__ = ()
 
+    def branded(self, brand: str = "", watermark: str = "") -> Page:
+        """Return the page with a name in its corner and a faint one across it."""
+        marks = f'<p class="brand">{escape(brand)}</p>' if brand else ""
+        marks += f'<p class="watermark" aria-hidden="true">{escape(watermark)}</p>' if watermark else ""
+        return Page(self.replace("</main>", f"{marks}</main>", 1))
+
+    def embedded(self) -> Page:
+        """Return the page for a frame in another: the chart and its controls, without title, tables and notes."""
+        return Page(self.replace("<body>", '<body class="embed">', 1))
+
     def _repr_html_(self) -> str:
         """Return a frame with the page inside, for the output of a cell."""
         return f'<iframe srcdoc="{escape(self, quote=True)}" style="{FRAME}"></iframe>'

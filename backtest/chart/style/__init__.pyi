@@ -1,4 +1,5 @@
 from backtest.chart.style import theme as theme
+from backtest.chart.style.branding import branded as branded
 from backtest.chart.style.figure import Figure as Figure
 from backtest.chart.style.files import save as save
 from backtest.chart.style.looks import DARK as DARK

@@ -69,4 +69,10 @@ def add_appearance(
     group.add_argument(
         "--caption", type=str, default="", metavar="TEXT", help="text for the footer of every chart"
     )
+    if "html" in more:
+        group.add_argument(
+            "--embed", action="store_true", help="pages for a frame in another: without title, tables and notes"
+        )
+    group.add_argument("--brand", type=str, default="", metavar="TEXT", help="name in the corner of every chart")
+    group.add_argument("--watermark", type=str, default="", metavar="TEXT", help="faint text across every chart")
     return group

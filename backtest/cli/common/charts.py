@@ -47,6 +47,12 @@ def notes(options: Namespace, texts: Sequence[str]) -> list[str]:
     return [*texts, *([options.caption.strip()] if options.caption.strip() else [])]
 
 
+def paged(page: Any, options: Namespace) -> Any:
+    """Return a page with its brand and watermark, for a frame in another where that is asked for."""
+    marked = page.branded(options.brand, options.watermark)
+    return marked.embedded() if options.embed else marked
+
+
 def save(files: Outputs, name: str, draw: Callable[[], Any], options: Namespace, *, keep: bool = False) -> bytes:
     """Draw a chart once, and write it in every format of pictures that the options name.
 
@@ -57,9 +63,10 @@ def save(files: Outputs, name: str, draw: Callable[[], Any], options: Namespace,
     kinds = [kind for kind in options.formats if kind in PICTURES]
     if not kinds and not keep:
         return b""
+    from backtest.chart.style.branding import branded
     from backtest.chart.style.files import as_bytes
 
-    figure = draw()
+    figure = branded(draw(), options.brand, options.watermark)
     drawn = {kind: as_bytes(figure, kind) for kind in dict.fromkeys([*kinds, *(["png"] if keep else [])])}
     for kind in kinds:
         files.path(f"{name}.{kind}").write_bytes(drawn[kind])

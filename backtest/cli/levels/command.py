@@ -164,7 +164,8 @@ def _write(study: LevelStudy, files: Outputs, clock: Clock) -> None:
 def _explore(study: LevelStudy, files: Outputs) -> None:
     from backtest.cli.levels import pictures
 
-    files.path("levels.html").write_text(pictures.explored(study), "utf-8")
+    page = charts.paged(pictures.explored(study), study.options)
+    files.path("levels.html").write_text(page, "utf-8")
 
 
 def _draw(study: LevelStudy, files: Outputs) -> None:

@@ -40,7 +40,7 @@ def heatmap(study: LevelStudy) -> Any:
     )  # fmt: skip
 
 
-def explored(study: LevelStudy) -> str:
+def explored(study: LevelStudy) -> Any:
     """Return the page that explores the heatmap."""
     return level_page(
         study.groups, study.bars, title=findings.heatmap(study), subtitle=_open_and_triggered(study),

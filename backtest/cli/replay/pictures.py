@@ -30,13 +30,14 @@ def draw(found: Replay, swept: Swept, files: Outputs, options: Namespace) -> Non
     charts.save(files, "fund", partial(fund, found, swept, options), options)
     charts.save(files, "losses", partial(losses, found, swept, options), options)
     if "html" in options.formats:
-        files.path("replay.html").write_text(explored(found, swept, options), "utf-8")
+        page = charts.paged(explored(found, swept, options), options)
+        files.path("replay.html").write_text(page, "utf-8")
     if options.mark_impact:
         for symbol in swept.market.symbols:
             charts.save(files, f"mark_{symbol}", partial(moved_mark, found, swept, options, symbol), options)
 
 
-def explored(found: Replay, swept: Swept, options: Namespace) -> str:
+def explored(found: Replay, swept: Swept, options: Namespace) -> Any:
     """Return the page that explores the replay."""
     from backtest.chart.venues.pages import replay_page
 
