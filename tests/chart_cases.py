@@ -241,6 +241,18 @@ def _surface(_: World, ax: Axes) -> None:
     liquidation_charts.probability_surface(frame, ax, side="long")
 
 
+def _fit_loss(_: World, ax: Axes) -> None:
+    values = np.geomspace(1, 125, 20)
+    losses = [(side, "typical", value, 0.05 + np.log(value / best) ** 2)
+              for side, best in (("long", 9.0), ("short", 1.0)) for value in values.tolist()]  # fmt: skip
+    profile = pl.DataFrame(losses, schema=["side", "parameter", "value", "loss"], orient="row")
+    bands = pl.DataFrame(
+        {"side": ["long", "short"], "parameter": ["typical"] * 2, "estimate": [9.0, 1.0], "low": [5.0, 1.0],
+         "high": [20.0, 2.0], "at_edge": [False, True]}
+    )  # fmt: skip
+    liquidation_charts.fit_loss(profile, bands, ax)
+
+
 def _rolling(world: World, ax: Axes) -> None:
     moves = period_moves(world.market, timedelta(hours=4))
     found = [rolling_margins(moves, name, window=timedelta(days=3), refit=3) for name in ("normal", "empirical")]
@@ -356,6 +368,7 @@ OTHERS: dict[str, Draw] = {
     "size_distribution": _panel(_sizes),
     "throttle": _panel(_throttle),
     "surface": _panel(_surface),
+    "fit_loss": _panel(_fit_loss),
     "rolling": _panel(_rolling),
     "adequacy": _panel(_adequacy),
     "areas": _panel(_areas),

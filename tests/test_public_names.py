@@ -79,7 +79,7 @@ OFFERED = {
         "marks profile score_figure small_multiples"
     ),
     "backtest.chart.liquidations": (
-        "at_risk by_hour cascade cumulative imbalance probability_surface quality_strip removed_paths "
+        "at_risk by_hour cascade cumulative fit_loss imbalance probability_surface quality_strip removed_paths "
         "size_distribution survival throttle timeline"
     ),
     "backtest.chart.style": (

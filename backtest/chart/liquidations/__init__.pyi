@@ -7,6 +7,7 @@ from backtest.chart.liquidations.exposure import at_risk as at_risk
 from backtest.chart.liquidations.exposure import imbalance as imbalance
 from backtest.chart.liquidations.exposure import removed_paths as removed_paths
 from backtest.chart.liquidations.exposure import throttle as throttle
+from backtest.chart.liquidations.fit_losses import fit_loss as fit_loss
 from backtest.chart.liquidations.quality import quality_strip as quality_strip
 from backtest.chart.liquidations.survival_curves import probability_surface as probability_surface
 from backtest.chart.liquidations.survival_curves import survival as survival
