@@ -123,3 +123,25 @@ def test_bad_files__are_refused_by_name(capsys, tmp_path, text, said):
     assert said in error
     assert error.count("\n") == 1
     assert str(path) in error or "--account" in error
+
+
+@pytest.mark.parametrize(
+    ("venue", "leg", "said"),
+    [
+        ("bybit", "BTCUSD long 10000 8000", "BTCUSD 0.075 % at the price where the wallet is lost"),
+        (
+            "bybit",
+            "BTCUSD long 10000 8000 20",
+            "BTCUSD 0.075 % at the price where the leverage's initial margin is",
+        ),
+        (
+            "bybit",
+            "BTCUSDT long 0.1 8000",
+            "BTCUSDT 0.075 % left out: at which price it is reserved needs a leverage",
+        ),
+        ("okx", "ETHUSDT long 1 2000", "ETHUSDT 0.05 % of the notional at the mark, in the maintenance margin"),
+    ],
+)
+def test_closing_fee__is_said_where_the_maintenance_margin_holds_one(capsys, venue, leg, said):
+    words = f"price --venue {venue} --tiers nearest --wallet 500 --leg {leg}"
+    assert said in " ".join(printed(capsys, words).split())

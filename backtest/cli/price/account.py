@@ -18,7 +18,7 @@ from backtest.cli.price.account_file import AccountFile, read_account
 from backtest.engine.accounts.account_view import AccountPrices
 from backtest.engine.accounts.cross_prices import account_prices
 from backtest.errors import ArgumentError
-from backtest.rules.contract import on_tick, tick_sentence
+from backtest.rules.contract import Contract, on_tick, tick_sentence
 
 #: Options of one isolated position.
 OF_POSITION = ("side", "entry_price", "quantity", "leverage", "margin", "symbol", "table", "positions")
@@ -55,7 +55,8 @@ def run(options: Namespace) -> None:
     print(f"\n{facts(_state(found, currency), indent='')}")
     print(f"\n{liquidation_table(found)}")
     print(f"\n{position_table(found, currency)}")
-    print(f"\n{facts(_basis(found, options, prices), indent='')}")
+    levered = "leverage" in accounts.legs.columns
+    print(f"\n{facts(_basis(found, options, prices, levered=levered), indent='')}")
 
 
 def _accounts(options: Namespace, given: AccountFile) -> Accounts:
@@ -175,8 +176,10 @@ def position_table(found: AccountPrices, currency: str) -> str:
     return table(header, zip(*columns, strict=True), left=2)
 
 
-def _basis(found: AccountPrices, options: Namespace, prices: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return what the prices rest on."""
+def _basis(
+    found: AccountPrices, options: Namespace, prices: Mapping[str, float], *, levered: bool
+) -> list[tuple[str, str]]:
+    """Return what the prices rest on; ``levered``: legs have a leverage."""
     tables = dict.fromkeys(
         f"{row['symbol']} {row['tier_table']} ({row['tier_source']})"
         for row in found.positions.iter_rows(named=True)
@@ -193,6 +196,9 @@ def _basis(found: AccountPrices, options: Namespace, prices: Mapping[str, float]
         ("funding", "not counted"),
     ]
     contracts = [found.venue.contract(symbol) for symbol in found.positions["symbol"].unique(maintain_order=True)]
+    fees = [sentence for contract in contracts if (sentence := _closing_fee(contract, levered))]
+    if fees:
+        named.append(("closing fee", "; ".join(fees)))
     ticks = [f"{contract.symbol} {tick_sentence(contract)}" for contract in contracts if contract.tick]
     if ticks:
         named.append(("tick", "; ".join(ticks)))
@@ -200,6 +206,19 @@ def _basis(found: AccountPrices, options: Namespace, prices: Mapping[str, float]
     if "days_below" in days:
         named.append(("volatility", _volatility(options)))
     return named
+
+
+def _closing_fee(contract: Contract, levered: bool) -> str:
+    """Return what the maintenance margin holds for the closing fee; nothing where there is none."""
+    rate = f"{contract.symbol} {plain(100 * contract.closing_fee_rate)} %"
+    if contract.closing_fee == "none":
+        return ""
+    if contract.closing_fee == "at_mark":
+        return f"{rate} of the notional at the mark, in the maintenance margin"
+    if levered or contract.kind == "inverse":
+        margin = "the leverage's initial margin" if levered else "the wallet"
+        return f"{rate} at the price where {margin} is lost, in the maintenance margin"
+    return f"{rate} left out: at which price it is reserved needs a leverage"
 
 
 def _volatility(options: Namespace) -> str:
