@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import overload
 
 from backtest.errors import ArgumentError
-from backtest.market import market
+from backtest.market.files import read_frame
 from backtest.market.market import GAP_LIMIT, Market
 from backtest.market.reconstructed.reconstruction import SEED, describe, reconstruct
 from backtest.market.sources import VENUES, history, plan
 from backtest.market.sources.fetcher import Settings
 from backtest.market.sources.folder import data_folder
 from backtest.schemas.arguments import checked
+from backtest.schemas.frames import BARS, FUNDING
 
 
 @overload
@@ -116,7 +117,12 @@ def load(
         _require_files(bars, options)
         if not (funding is None or isinstance(funding, str | Path)):
             raise ArgumentError(f"must be a file, is {type(funding).__name__}", argument="funding")
-        return market.load(bars, funding, gap_limit=gap_limit, description=description)
+        return Market(
+            read_frame(bars, BARS),
+            None if funding is None else read_frame(funding, FUNDING),
+            gap_limit=gap_limit,
+            description=Path(bars).name if description is None else description,
+        )
     if start is None or end is None:
         raise ArgumentError(f"{'start' if start is None else 'end'} must be given too: a span needs both")
     if funding is None or isinstance(funding, Path):

@@ -6,21 +6,27 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
-from backtest.errors import ArgumentError, DataError
+from backtest.errors import ArgumentError
 from backtest.kernel.types import Floats, Integers, readonly
-from backtest.market.files import read_frame
+from backtest.market.bar_checks import (
+    by_symbol,
+    check_funding_symbols,
+    check_intervals,
+    check_prices,
+    checked_limit,
+    without_bars,
+)
 from backtest.market.late_stamps import moved_back
 from backtest.schemas.arguments import checked
 from backtest.schemas.conversion import converted
 from backtest.schemas.frames import BARS, FUNDING, PRICE_PREFIX
 from backtest.schemas.given_frames import owned
-from backtest.schemas.validation import breaking, conform, offence, require_order, say
+from backtest.schemas.validation import conform, require_order
 from backtest.shown import shown
 
 Made = TypeVar("Made")
@@ -76,17 +82,17 @@ class Market:
         description: str = "",
         price_venue: str = "",
     ) -> None:
-        self.bars = owned(_by_symbol(conform(bars, BARS)))
-        self.gap_limit = _checked_limit(gap_limit)
+        self.bars = owned(by_symbol(conform(bars, BARS)))
+        self.gap_limit = checked_limit(gap_limit)
         self.description, self.price_venue = description, price_venue
         self._made: dict[str, tuple[object, Any]] = {}  # by name, with the key it was made for
-        self._check_prices()
+        check_prices(self.bars)
         require_order(self.bars, "bars")
-        self._check_intervals()
-        self.funding = None if funding is None else owned(_by_symbol(conform(funding, FUNDING)))
+        check_intervals(self.times, self._rows(), self.symbols, self.intervals)
+        self.funding = None if funding is None else owned(by_symbol(conform(funding, FUNDING)))
         if self.funding is not None:
             require_order(self.funding, "funding")
-            self._check_funding_symbols(self.funding)
+            check_funding_symbols(self.funding, self.symbols)
 
     @classmethod
     def from_given(cls, given: Any, name: str) -> Market:
@@ -203,14 +209,8 @@ class Market:
             rows.append(pl.col("time") < end)
         bars = self.bars.filter(rows)
         if bars.is_empty():
-            raise ArgumentError(self._without_bars(start, end), argument="end" if start is None else "start")
+            raise ArgumentError(without_bars(self.bars, start, end), argument="end" if start is None else "start")
         return self._with(bars, None if rates is None or rates.is_empty() else rates)
-
-    def _without_bars(self, start: datetime | None, end: datetime | None) -> str:
-        """Return the refusal of a window without bars, with the times of those there are."""
-        until = f" before {say(end)}" if start is not None and end is not None else ""
-        first, last = self.bars["time"].min(), self.bars["time"].max()
-        return f"leaves no bars{until}: those of {', '.join(self.symbols)} open from {say(first)} to {say(last)}"
 
     def without_funding(self) -> Market:
         """Return the market without its funding."""
@@ -291,80 +291,7 @@ class Market:
     def _rows(self) -> list[slice]:
         return [slice(a, b) for a, b in zip(self.firsts[:-1], self.firsts[1:], strict=True)]
 
-    def _check_prices(self) -> None:
-        """Raise for an empty history, and for prices of zero unless all lie between 0 and 1 (odds)."""
-        if self.bars.is_empty():
-            raise DataError("bars must hold at least one row, there is none")
-        for prefix in PRICE_PREFIX.values():
-            low, high = f"{prefix}low", f"{prefix}high"
-            if low in self.bars.columns and self.bars[low].min() == 0.0:
-                bad = (pl.col(low) == 0) & (pl.col(high).max().over("symbol") > 1)
-                if not self.bars.filter(bad).is_empty():
-                    sentence = f"{low} must be above zero (only prices between 0 and 1 may touch it)"
-                    raise DataError(offence(self.bars, "bars", sentence, bad, (low,)))
-
-    def _check_intervals(self) -> None:
-        for symbol, rows, interval in zip(self.symbols, self._rows(), self.intervals, strict=True):
-            short = np.flatnonzero(np.diff(self.times[rows]) < interval)
-            if short.size:
-                row = int(rows.start + short[0] + 1)
-                raise DataError(
-                    f"bars: bars of {symbol} must not overlap, and most cover "
-                    f"{timedelta(milliseconds=int(interval))}: {breaking(short.size, rows.stop - rows.start)}, "
-                    f"first row {row:,} (time={say(self.bars['time'][row])}, "
-                    f"the one before {say(self.bars['time'][row - 1])})"
-                )
-
-    def _check_funding_symbols(self, funding: pl.DataFrame) -> None:
-        """Raise where all funding is of other symbols: the two files name them differently."""
-        given = funding["symbol"].unique(maintain_order=True).to_list()
-        if given and not set(given) & set(self.symbols):
-            raise DataError(
-                f"funding: symbol must be one of the bars' ({', '.join(self.symbols)}) in some rows: "
-                f"there are only {', '.join(given)}"
-            )
-
-
-@checked
-def load(
-    bars: str | Path,
-    funding: str | Path | None = None,
-    *,
-    gap_limit: timedelta | None = GAP_LIMIT,
-    description: str | None = None,
-    price_venue: str = "",
-) -> Market:
-    """Read a market from Parquet or CSV files in the schemas of :class:`Market`.
-
-    Raises
-    ------
-    DataError
-        For files that are absent or damaged, and for contents :class:`Market` refuses.
-    """
-    return Market(
-        read_frame(bars, BARS),
-        None if funding is None else read_frame(funding, FUNDING),
-        gap_limit=gap_limit,
-        description=Path(bars).name if description is None else description,
-        price_venue=price_venue,
-    )
-
-
-def _by_symbol(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with those of each symbol together, symbols in order of appearance, times as given."""
-    runs = frame.select((pl.col("symbol") != pl.col("symbol").shift(1)).sum()).item() or 0
-    if runs + 1 > frame["symbol"].n_unique():
-        order = frame["symbol"].unique(maintain_order=True)
-        frame = frame.sort(pl.col("symbol").cast(pl.Enum(order)), maintain_order=True)
-    return frame
-
 
 def _most_common_step(times: Integers) -> int:
     steps, counts = np.unique(np.diff(times), return_counts=True)
     return int(steps[np.argmax(counts)]) if steps.size else 0
-
-
-def _checked_limit(limit: timedelta | None) -> timedelta | None:
-    if limit is not None and (not isinstance(limit, timedelta) or limit < timedelta(0)):
-        raise ArgumentError(f"must be a timedelta of zero or more, or None, is {limit!r}", argument="gap_limit")
-    return limit

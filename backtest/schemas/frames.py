@@ -14,16 +14,8 @@ from backtest.schemas.categories import KindOfContract as KindOfContract
 from backtest.schemas.categories import Outcome as Outcome
 from backtest.schemas.categories import ReplayOutcome as ReplayOutcome
 from backtest.schemas.categories import Side as Side
-from backtest.schemas.validation import (
-    FILL_PRICE,
-    FINITE,
-    FRACTION,
-    IN_RANGE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    Column,
-    Schema,
-)
+from backtest.schemas.rules import FILL_PRICE, FINITE, FRACTION, IN_RANGE, NOT_NEGATIVE, POSITIVE
+from backtest.schemas.validation import Column, Schema
 
 Time = pl.Datetime("ms", "UTC")
 

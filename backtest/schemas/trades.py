@@ -8,7 +8,8 @@ from __future__ import annotations
 import polars as pl
 
 from backtest.schemas.frames import Side, Time
-from backtest.schemas.validation import FINITE, IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema
+from backtest.schemas.rules import FINITE, IN_RANGE, NOT_NEGATIVE, POSITIVE
+from backtest.schemas.validation import Column, Schema
 
 #: A forced close that the log itself records.
 Recorded = pl.Enum(["liquidated", "adl"])

@@ -17,16 +17,8 @@ from backtest.kernel.types import Integers
 from backtest.market.market import Market
 from backtest.rules.procedure import Impact
 from backtest.schemas.frames import Side, Time
-from backtest.schemas.validation import (
-    FILL_PRICE,
-    IN_RANGE,
-    NOT_NEGATIVE,
-    Column,
-    Schema,
-    conform,
-    named_alike,
-    offence,
-)
+from backtest.schemas.rules import FILL_PRICE, IN_RANGE, NOT_NEGATIVE
+from backtest.schemas.validation import Column, Schema, conform, named_alike, offence
 
 #: When in a bar: at its opening, on the way to its low or high, or at its end, when ADL runs; where holders act at
 #: the opening, and where they leave inside the bar.

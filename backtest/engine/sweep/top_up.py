@@ -16,7 +16,8 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import PRICE_PREFIX, Time
-from backtest.schemas.validation import POSITIVE, Column, Schema, conform, named_alike, offence
+from backtest.schemas.rules import POSITIVE
+from backtest.schemas.validation import Column, Schema, conform, named_alike, offence
 from backtest.shown import shown
 
 #: An addition takes what it would leave of a wallet below this share of itself: rounding, not money.

@@ -27,7 +27,8 @@ from backtest.errors import ArgumentError, DataError
 from backtest.market.market import Market
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
-from backtest.schemas.validation import IN_RANGE, Column, Schema, check
+from backtest.schemas.rules import IN_RANGE
+from backtest.schemas.validation import Column, Schema, check
 from backtest.shown import shown
 
 __all__ = ["from_bars", "from_funding", "funding_z_score", "open_interest_over_volume", "realised_volatility"]

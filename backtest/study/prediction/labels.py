@@ -23,8 +23,9 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import ADJUSTMENTS, POSITIONS, Time
+from backtest.schemas.rules import IN_RANGE, NOT_NEGATIVE
 from backtest.schemas.symbols import of_symbol
-from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, Column, Schema, conform
+from backtest.schemas.validation import Column, Schema, conform
 from backtest.shown import shown
 from backtest.study.liquidations.flow import by_interval
 from backtest.study.prediction.indicators import bar_length

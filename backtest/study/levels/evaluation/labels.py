@@ -20,8 +20,9 @@ from backtest.market.market import Market
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.schemas.frames import Time
+from backtest.schemas.rules import IN_RANGE, NOT_NEGATIVE, POSITIVE
 from backtest.schemas.symbols import of_symbol
-from backtest.schemas.validation import IN_RANGE, NOT_NEGATIVE, POSITIVE, Column, Schema, conform
+from backtest.schemas.validation import Column, Schema, conform
 from backtest.shown import shown
 from backtest.study.liquidations.exact_sums import weight
 from backtest.study.prediction.labels import fingerprint
