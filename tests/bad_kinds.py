@@ -623,7 +623,8 @@ def level_kinds() -> Iterator[Kind]:
     words = [
         "--at 2021-05-17", "--at 2021-06-30", "--at noon", "--window 7", "--reach 2", "--half-life 0h",
         "--maximum 0", "--columns 0", "--formats bmp", "--formats png,bmp", "--look grey",
-        "--size poster", "--colours theirs", "--timezone Berlin", "--since 2021-05-17", "--since 2021-06-30",
+        "--size poster", "--colours theirs", "--side both", "--leverage 20",
+        "--leverage 50-20", "--timezone Berlin", "--since 2021-05-17", "--since 2021-06-30",
         "--recorded nowhere.parquet", "--recorded positions.parquet --hidden-truth", "--chart ETHUSDT",
     ]  # fmt: skip
     yield from (Kind(f"levels with `{each}`", f"{LEVELS} {each}") for each in words)

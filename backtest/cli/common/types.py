@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,18 @@ def side_mix(text: str) -> tuple[float, float]:
     if not colon:
         raise ArgumentTypeError(f"must be TYPICAL:SPREAD like 10x:0.8, is {text!r}")
     return leverage(typical), positive(spread)
+
+
+def leverage_span(text: str) -> tuple[float, float]:
+    """Return the lowest leverage and that from which it ends, which may be left out."""
+    low, dash, high = text.partition("-")
+    try:
+        ends = leverage(low), leverage(high) if high else math.inf
+    except ArgumentTypeError:
+        dash = ""
+    if not dash or not ends[0] < ends[1]:
+        raise ArgumentTypeError(f"must be like 20-50 or 50-, is {text!r}")
+    return ends
 
 
 def share(text: str) -> float:

@@ -103,6 +103,7 @@ def _assumed(study: LevelStudy) -> str:
         *(("warning", text) for text in swept.warnings),
         *(("positions" if not number else "", text) for number, text in enumerate(study.levels.assumptions)),
         *((f"tiers {symbol}", text) for symbol, text in assumptions.tiers(swept.tiers)),
+        *([("shown", study.part)] if study.part else []),
         (
             "grid",
             f"{study.levels.grid.bins:,} price bins of {study.levels.grid.width}, "
@@ -180,7 +181,7 @@ def _draw(study: LevelStudy, files: Outputs) -> None:
         drawn["cluster_outcomes"] = pictures.cluster_outcomes
     if study.is_scored or study.reliable_magnet is not None:
         drawn["score"] = pictures.score
-    if len(study.swept.market.symbols) > 1:
+    if len(study.swept.market.symbols) > 1 and not study.part:
         drawn["multiples"] = pictures.multiples
     for name, draw in drawn.items():
         charts.save(files, name, partial(draw, study), study.options)

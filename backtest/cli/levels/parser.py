@@ -100,6 +100,13 @@ def _add_view(parser: Any) -> None:
         metavar="PART",
         help="range of the map and the clusters around the price, as a fraction of it (default: 0.25)",
     )
+    view.add_argument("--side", choices=("long", "short"), help="show this side alone (default: both)")
+    view.add_argument(
+        "--leverage",
+        type=types.leverage_span,
+        metavar="LOW-HIGH",
+        help="show positions of this leverage alone: 20-50, or 50- (default: all)",
+    )
     _add_scores(view)
 
 

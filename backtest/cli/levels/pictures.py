@@ -156,7 +156,7 @@ def notes(study: LevelStudy) -> list[str]:
     """Return the footer: prices, rules, positions, moves and decay of levels, gaps, caption."""
     *texts, last = picture.notes(study.swept, study.symbol, study.options.caption or " ")
     moved = study.levels.assumptions[len(study.swept.book.assumptions) :]
-    return [*texts, *moved, *([last] if last.strip() else [])]
+    return [*texts, *moved, *([study.part] if study.part else []), *([last] if last.strip() else [])]
 
 
 def _dress(study: LevelStudy, *, timed: bool = False) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from argparse import Namespace
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from backtest.study.levels.grid import LevelGrid, column_bars, level_grid, momen
 from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
 from backtest.study.levels.levels import Levels, levels
 from backtest.study.levels.past_clusters import cluster_outcomes
+from backtest.study.liquidations.grouping import leverage
 from backtest.trades.recorded_liquidations import read_liquidations
 
 #: Leverage mix of the hidden truth: another mix and seed, held longer.
@@ -116,14 +118,44 @@ class LevelStudy:
                 swept.book, swept.outcomes, prices, swept.venue, grid.price_edges, logarithmic=grid.logarithmic,
                 conventions=self.conventions,
             )  # fmt: skip
+        if pieces is not None and self._kept is not None:
+            pieces = pieces.filter(self._kept.gather(pieces["row"]))
         return {"survival": swept.book.survival, "pieces": pieces}
+
+    @cached_property
+    def _kept(self) -> pl.Series | None:
+        """Which positions are of the side and leverage asked for; None: all."""
+        side, (low, high) = self.options.side, self.options.leverage or (0.0, math.inf)
+        if side is None and self.options.leverage is None:
+            return None
+        outcomes = self.swept.outcomes
+        of_side = pl.lit(True) if side is None else pl.col("side").cast(pl.String) == side
+        used = leverage(outcomes)
+        return outcomes.select(of_side & (used >= low) & (used < high)).to_series().fill_null(False)
+
+    @cached_property
+    def outcomes(self) -> pl.DataFrame:
+        """The outcomes of the positions that are shown; all of them where pieces of moving levels say which."""
+        if self._kept is None or self._book["pieces"] is not None:
+            return self.swept.outcomes
+        return self.swept.outcomes.filter(self._kept)
+
+    @property
+    def part(self) -> str:
+        """Which part of the book is shown, in words; nothing for all of it."""
+        side, span = self.options.side, self.options.leverage
+        words = [] if side is None else [f"{side}s alone"]
+        if span is not None:
+            low, high = (f"{end:g}x" for end in span)
+            words.append(f"leverage {low} and more" if span[1] == math.inf else f"leverage {low} to below {high}")
+        return ", ".join(words)
 
     @cached_property
     def levels(self) -> Levels:
         """The heatmap."""
         swept = self.swept
         return levels(
-            swept.outcomes, self.grid, half_life=self.options.half_life, unit=swept.unit, book=swept.book,
+            self.outcomes, self.grid, half_life=self.options.half_life, unit=swept.unit, book=swept.book,
             assumptions=swept.book.assumptions, **self._book,
         )  # fmt: skip
 
@@ -131,7 +163,7 @@ class LevelStudy:
     def groups(self) -> dict[str, Levels]:
         """The heatmap by groups of leverage."""
         terms = {"half_life": self.options.half_life, "unit": self.swept.unit, **self._book}
-        return levels_by_leverage(self.swept.outcomes, self.grid, **terms)
+        return levels_by_leverage(self.outcomes, self.grid, **terms)
 
     @cached_property
     def bars(self) -> pl.DataFrame:
@@ -143,7 +175,7 @@ class LevelStudy:
         """The open levels around the price."""
         swept = self.swept
         return level_map(
-            swept.outcomes, swept.market, self.symbol, self.options.at, reach=self.options.reach,
+            self.outcomes, swept.market, self.symbol, self.options.at, reach=self.options.reach,
             unit=swept.unit, **self._book,
         )  # fmt: skip
 
@@ -165,9 +197,8 @@ class LevelStudy:
     @cached_property
     def cluster_outcomes(self) -> pl.DataFrame:
         """The clusters of ``--since`` and their outcome."""
-        swept = self.swept
         found = self._clusters_at(self.since)
-        return cluster_outcomes(found, swept.outcomes, self.symbol, self.moment, **self._book)
+        return cluster_outcomes(found, self.outcomes, self.symbol, self.moment, **self._book)
 
     @cached_property
     def tracks(self) -> Tracks:
@@ -218,9 +249,7 @@ class LevelStudy:
 
     def _clusters_at(self, moment: datetime | None) -> pl.DataFrame:
         swept = self.swept
-        return clusters_at(
-            self.levels, swept.market, moment, rule=self.rule, outcomes=swept.outcomes, **self._book
-        )
+        return clusters_at(self.levels, swept.market, moment, rule=self.rule, outcomes=self.outcomes, **self._book)
 
     @cached_property
     def _labels(self) -> MapLabels:
