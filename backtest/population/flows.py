@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from math import exp
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -208,7 +209,7 @@ class VolumeLaw:
             kept = left * (1 - closes)
             if kept > most:
                 closing[bar], kept = 1 - most / left, most
-            opening[bar] = min(wants * np.exp(-damping), most - kept)
+            opening[bar] = min(wants * exp(-damping), most - kept)
             standing = kept + opening[bar]
         return opening, closing
 
