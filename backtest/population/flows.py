@@ -177,12 +177,13 @@ class VolumeLaw:
             side = _followed(wanted, closing, opening, False, shares, ends)
             if not self.damping and limit is None:
                 break
-            before = opening
+            before, closed = opening, closing
             if limit is None:
                 opening = wanted * np.exp(-self._damping_of(_liquidated_share(side), interval))
             else:
                 opening, closing = self._bounded(side.liquidated, wanted, rate, limit, interval)
-            if np.abs(opening - before).max(initial=0.0) <= TOLERANCE * wanted.max(initial=0.0):
+            still = np.abs(opening - before).max(initial=0.0) <= TOLERANCE * wanted.max(initial=0.0)
+            if still and np.abs(closing - closed).max(initial=0.0) <= TOLERANCE:
                 break
         return side
 
