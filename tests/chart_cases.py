@@ -329,6 +329,17 @@ def _maps(world: World, size: tuple[float, float]) -> Figure:
 OF_WORLDS: dict[str, Draw] = {
     "cascade": _cascade,
     "level_heatmap": _heatmap,
+    "level_heatmap with totals": lambda world, size: level_charts.level_heatmap(
+        world.levels,
+        world.columns,
+        **WORDS,
+        notes=NOTES,
+        size=_sized(size),
+        price_unit="USDT",
+        totals=True,
+        clusters=world.clusters if world.columns_of_grid > 1 else None,
+        currency=None,
+    ),
     "map": lambda world, size: level_charts.map_figure(
         world.map, **WORDS, notes=NOTES, size=_sized(size), price_unit="USDT"
     ),

@@ -19,6 +19,7 @@ from backtest.errors import BacktestError
 THROUGH_TIME = (
     "cascade",
     "level_heatmap",
+    "level_heatmap with totals",
     "multiples",
     "timeline",
     "cumulative",

@@ -28,7 +28,7 @@ def test_words__lie_on_no_others_and_within_the_picture_and_axes_show_all_data(
 
 
 def test_cases__are_all_the_charts_of_the_package() -> None:
-    assert len({**OF_WORLDS, **OTHERS}) == 35
+    assert len({**OF_WORLDS, **OTHERS}) == 37
 
 
 def texts(figure: Figure) -> list[str]:

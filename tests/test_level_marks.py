@@ -212,3 +212,17 @@ def test_roots__are_taken_where_one_bin_holds_over_half_and_the_axis_says_so() -
         assert side.get_title(loc="left") == title
     assert root_ticks(12.0, 300.0) == [0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
     assert root_ticks(0.0, 300.0) == [0.0]
+
+
+def test_totals__are_those_of_all_prices_longs_above_zero() -> None:
+    figure = level_heatmap(LEVELS, BARS, title="A", totals=True)
+    (ax,) = [ax for ax in figure.axes if "at all prices" in ax.get_title(loc="left")]
+    main, totals = figure.axes[0], LEVELS.totals()
+    longs, shorts = (of_gid(ax, side)[0].get_data().values for side in ("long", "short"))
+    assert longs.tolist() == totals["long"].to_list()
+    assert (-shorts).tolist() == totals["short"].to_list()
+    (line,) = of_gid(ax, "difference")
+    assert line.get_ydata() == pytest.approx((totals["long"] - totals["short"]).to_numpy())
+    assert ax.get_xlim() == pytest.approx(main.get_xlim())
+    assert ax.get_position().x0 == pytest.approx(main.get_position().x0)
+    assert ax.get_position().x1 == pytest.approx(main.get_position().x1)

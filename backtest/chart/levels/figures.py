@@ -13,6 +13,7 @@ from backtest import amounts
 from backtest.chart.levels.heatmaps import Scale, colour_bar, fullest, heatmap, norm_of, nothing_open, scale_of
 from backtest.chart.levels.marks import bubbles, candles, mark_line, price_tag
 from backtest.chart.levels.profiles import profile
+from backtest.chart.levels.totals import level_totals
 from backtest.chart.levels.units import whole_of
 from backtest.chart.style import theme
 from backtest.chart.style.figure import Figure, new_figure
@@ -25,6 +26,9 @@ from backtest.study.levels.levels import Levels
 
 #: Part of the width that a profile beside a heatmap has.
 PROFILE = 0.19
+
+#: Height of a panel of totals over that of the heatmap above it.
+BELOW = 0.3
 
 #: Inches: colour bar, its amounts and its label, gaps between panels, below a row of panels.
 COLOURS, AMOUNTS, LABEL, BETWEEN, ROW = 0.13, 0.57, 0.4, 0.12, 0.28
@@ -54,6 +58,7 @@ def level_heatmap(
     clusters: pl.DataFrame | None = None,
     events: pl.DataFrame | None = None,
     price: Literal["line", "candles"] = "line",
+    totals: bool = False,
     scale: Scale = "auto",
     maximum: float | None = None,
     threshold: float = 0.0,
@@ -75,6 +80,7 @@ def level_heatmap(
     clusters : at the end of the window, labelled beside the profile
     events : recorded liquidations, as ``bubbles`` takes them
     price : how the mark is drawn
+    totals : whether a panel below shows what is open at all prices through time, by side
     currency : of notional; levels by quantity are in base; None: shares of what is open at the end
     notes : for the footer: venue, tiers, population, gaps, a caption
 
@@ -87,7 +93,10 @@ def level_heatmap(
     ['Mark price (USDT) over open liquidation levels, log scale', 'Open now', '']
     """
     figure = new_figure(size.inches, dpi=size.dpi, paper=look.paper)
-    (frame,) = theme.stacked_panels(figure, heights=(1.0,), title=title, subtitle=subtitle, notes=notes)
+    heights = (1.0, BELOW) if totals else (1.0,)
+    frame, *below = theme.stacked_panels(
+        figure, heights=heights, title=title, subtitle=subtitle, notes=notes, shared=False
+    )
     prices = shown_prices(levels, bars)
     main, side = heat_panels(
         frame, levels, prices, scale=scale, maximum=maximum, threshold=threshold, currency=currency,
@@ -100,6 +109,11 @@ def level_heatmap(
     price_tag(main, mark, look=look)
     fit_labels(main)
     profile(levels, side, price=mark, prices=prices, clusters=clusters, currency=currency, look=look)
+    for ax in below:
+        place, own = main.get_position(), ax.get_position()
+        ax.set_position((place.x0, own.y0, place.width, own.height))
+        level_totals(levels, ax, currency=currency, look=look, timezone=timezone)
+        main.tick_params(labelbottom=False)
     return recolour_figure(figure, look)
 
 

@@ -56,12 +56,16 @@ def cluster_outcomes(study: LevelStudy) -> str:
 
 def level_map(study: LevelStudy) -> str:
     """Return how much of each side a move of five per cent would trigger."""
-    move = f"{_percent(MOVE)}"
-    long, short = (_percent(_within(study, side)) for side in ("long", "short"))
-    return (
-        f"{study.symbol}: a fall of {move} would trigger {long} of the longs in reach, a rise of {move} {short} "
-        "of the shorts"
-    )
+    move, held = _percent(MOVE), study.map.cumulative
+    parts = [
+        f"a {word} of {move} would trigger {_percent(_within(study, side))} of the {side}s in reach"
+        for side, word in (("long", "fall"), ("short", "rise"))
+        if float(held[side].max()) > 0  # type: ignore[arg-type]
+    ]
+    if not parts:
+        return f"No levels of {study.symbol} are open {study.reach}"
+    shorter = parts[1:] and parts[1].replace("would trigger ", "").replace(" in reach", "")
+    return f"{study.symbol}: {', '.join([parts[0], *([shorter] if shorter else [])])}"
 
 
 def in_money(study: LevelStudy) -> str:

@@ -157,6 +157,11 @@ def _add_looks(parser: Any) -> None:
         help="how the mark price is drawn over the heatmap (default: line)",
     )
     looks.add_argument(
+        "--totals",
+        action="store_true",
+        help="below the heatmap, what is open at all prices through time, by side",
+    )
+    looks.add_argument(
         "--maximum",
         type=types.positive,
         metavar="AMOUNT",

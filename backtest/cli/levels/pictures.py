@@ -35,7 +35,7 @@ def heatmap(study: LevelStudy) -> Any:
     """Return the heatmap with its profile."""
     return figures.level_heatmap(
         study.levels, study.bars, title=findings.heatmap(study), subtitle=_open_and_triggered(study),
-        clusters=study.clusters, events=study.recorded, price=study.options.price,
+        clusters=study.clusters, events=study.recorded, price=study.options.price, totals=study.options.totals,
         price_unit=_quote(study), **_shades(study), **_dress(study, timed=True),
     )  # fmt: skip
 
