@@ -146,7 +146,7 @@ class LevelStudy:
         side, span = self.options.side, self.options.leverage
         words = [] if side is None else [f"{side}s alone"]
         if span is not None:
-            low, high = (f"{end:g}x" for end in span)
+            low, high = (f"{plain(end)}x" for end in span)
             words.append(f"leverage {low} and more" if span[1] == math.inf else f"leverage {low} to below {high}")
         return ", ".join(words)
 
