@@ -538,6 +538,7 @@ def grid_kinds() -> Iterator[Kind]:
         ("a setting of bands that does not exist", "block_days", "block_day"),
         ("blocks longer than the history", "block_days = 1", "block_days = 100"),
         ("bars of a history that do not exist", "bars.parquet", "elsewhere.parquet"),
+        ("bars of a history that are a folder", 'bars = "bars.parquet"', 'bars = "."'),
         ("a name of a file with a null character", "bars.parquet", r"bars\u0000.parquet"),
         ("a whole number beyond 64 bits", "count = 10", "count = 9_223_372_036_854_775_808"),
         ("a count of zero", "count = 10", "count = 0"),

@@ -25,7 +25,7 @@ from backtest.cli.policy.grid_settlement import (
     venue_of,
 )
 from backtest.engine.conventions import Conventions
-from backtest.errors import ArgumentError, RulesError
+from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.rules.problems import Problems
 from backtest.rules.timeline import by_symbol, of_symbols
 from backtest.rules.toml_text import settings_of
@@ -138,6 +138,9 @@ class GridFile:
         files |= set(files_of(self.path, self.settings))
         found = {}
         for file in sorted(files):
+            if not file.is_file():
+                reason = "is a folder, not a file" if file.is_dir() else "does not exist"
+                raise DataError(f"grid file {self.path}: {file} {reason}")
             with file.open("rb") as opened:
                 found[str(file)] = file_digest(opened, "sha256").hexdigest()
         return found
