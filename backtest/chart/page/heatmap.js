@@ -152,7 +152,7 @@ function axes() {
 }
 
 // Round times of the zone in what is shown, none so near the right end that its label would be cut off.
-const ticks = () => TIMES.ticks(timeAt(state.c0), timeAt(state.c1), state.zone, Math.max(2, size.w / 75)).filter(tick => x(columnOf(tick.ms)) < size.w - 16);
+const ticks = () => TIMES.ticks(timeAt(state.c0), timeAt(state.c1), state.zone, Math.max(2, size.w / 60)).filter(tick => x(columnOf(tick.ms)) < size.w - 16);
 const timeAt = column => {
   const low = Math.max(0, Math.min(COLUMNS - 1, Math.floor(column)));
   return startOf(low) + (column - low) * (DATA.ends[low] - startOf(low));

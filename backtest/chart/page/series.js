@@ -43,7 +43,7 @@ const ticksOf = (low, high, many) => {
   for (let at = Math.ceil(low / step); at * step <= high; at++) found.push(at * step);
   return found;
 };
-const ticks = () => TIMES.ticks(timeAt(state.c0), timeAt(state.c1), state.zone, Math.max(2, (size.w - LEFT) / 80)).filter(tick => x(columnOf(tick.ms)) < size.w - 18);
+const ticks = () => TIMES.ticks(timeAt(state.c0), timeAt(state.c1), state.zone, Math.max(2, (size.w - LEFT) / 60)).filter(tick => x(columnOf(tick.ms)) < size.w - 18);
 
 function draw() {
   const ratio = size.ratio, look = DATA.looks[state.look], context = plot.getContext("2d");

@@ -64,8 +64,8 @@ def level_map(study: LevelStudy) -> str:
     ]
     if not parts:
         return f"No levels of {study.symbol} are open {study.reach}"
-    shorter = parts[1:] and parts[1].replace("would trigger ", "").replace(" in reach", "")
-    return f"{study.symbol}: {', '.join([parts[0], *([shorter] if shorter else [])])}"
+    second = f", a rise as far {_percent(_within(study, 'short'))} of the shorts" if parts[1:] else ""
+    return f"{study.symbol}: {parts[0]}{second}"
 
 
 def in_money(study: LevelStudy) -> str:

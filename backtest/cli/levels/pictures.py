@@ -77,13 +77,12 @@ def clusters(study: LevelStudy) -> Any:
 
 def cluster_outcomes(study: LevelStudy) -> Any:
     """Return the table of past clusters and their outcome."""
-    title = f"Liquidation clusters of {study.symbol}, {moment(charts.in_zone(study.options, study.since))}"
-    subtitle = (
-        f"Clusters {study.reach}, and their outcome by {moment(charts.in_zone(study.options, study.moment))}"
-    )
+    when = moment(charts.in_zone(study.options, study.moment))
     return cluster_figure(
-        study.cluster_outcomes, title=title, subtitle=subtitle, price_unit=_quote(study), **_dress(study)
-    )
+        study.cluster_outcomes, title=findings.cluster_outcomes(study),
+        subtitle=f"Liquidation clusters {study.reach}, and their outcome by {when}", price_unit=_quote(study),
+        **_dress(study),
+    )  # fmt: skip
 
 
 def multiples(study: LevelStudy) -> Any:
