@@ -342,7 +342,7 @@ def test_spread__is_over_books(policies: pl.DataFrame) -> None:
         (lambda: Grid(responses=("leave",)), "one is 'leave'"),
         (lambda: Grid(caps=(0.5,)), "cap must be 1 or more, is 0.5"),
         (lambda: Grid(rate_scales=(0.0,)), "rate_scale must be finite and above zero"),
-        (lambda: Grid(fills=("best",)), "fill must be one of liquidation_price, worst_price, is 'best'"),
+        (lambda: Grid(fills=("best",)), "fill must be one of liquidation_price, delayed, worst_price, is 'best'"),
         (lambda: Grid(liquidation_fees=(1.0,)), "0 <= liquidation_fee < 1"),
         (
             lambda: evaluate(

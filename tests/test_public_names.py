@@ -62,7 +62,7 @@ OFFERED = {
         "procyclicality rolling_margins tier_adequacy"
     ),
     "backtest.study.policy": (
-        "Bands FundPath Grid History Replayed counterfactual evaluate frontier procedure_of run "
+        "Bands Delay FundPath Grid History Replayed counterfactual evaluate frontier procedure_of run "
         "strength_limits intended"
     ),
     "backtest.study.prediction": (

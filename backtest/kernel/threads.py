@@ -18,13 +18,16 @@ def thread_count(threads: int | None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_chunks(run: Callable[[int, int], Any], count: int, threads: int | None = None) -> list[Any]:
+def in_chunks(
+    run: Callable[[int, int], Any], count: int, threads: int | None = None, size: int = CHUNK
+) -> list[Any]:
     """Call ``run(start, stop)`` over ranges that cover ``count`` and return the results in order.
 
-    Threads are Python's own, not numba's: its thread pools abort on a second caller or on a fork. The ranges do
+    A range covers ``size``. Threads are Python's own, not numba's: its thread pools abort on a second caller or
+    on a fork. The ranges do
     not depend on the number of threads, so neither do the results.
     """
-    ranges = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    ranges = [(start, min(start + size, count)) for start in range(0, count, size)]
     workers = min(thread_count(threads), len(ranges))
     if workers <= 1:
         return [run(*span) for span in ranges]

@@ -21,6 +21,7 @@ from backtest.market.bar_checks import (
     checked_limit,
     without_bars,
 )
+from backtest.market.inside_bars import finer_bars
 from backtest.market.late_stamps import moved_back
 from backtest.schemas.arguments import checked
 from backtest.schemas.conversion import converted
@@ -279,6 +280,35 @@ class Market:
         coarse = self.bars.group_by_dynamic("time", every=every, group_by="symbol").agg(values)
         names = [name for name in self.bars.columns if name in coarse.columns]
         return self._with(coarse.select(names), self.funding)
+
+    def refined(self, nodes: int, *, seed: int = 0) -> Market:
+        """Return the market in finer bars, whose prices are drawn inside the bars there are.
+
+        Each bar becomes ``nodes`` bars that have together its open, high, low and close; between these the price
+        is a random walk (``market.inside_bars``). Gaps stay. Volumes are shared out evenly, open interest is
+        repeated.
+
+        Parameters
+        ----------
+        nodes
+            Finer bars to a bar, 2 to 10,000; they must be whole milliseconds long.
+        seed
+            Of the draws: each seed is another history that these bars may have had.
+
+        Raises
+        ------
+        ArgumentError
+            For numbers out of their range.
+
+        Examples
+        --------
+        >>> fine = market.select(start=noon).refined(60)
+        >>> fine
+        Market(BTCUSDT: 10,740 bars, 2021-05-19 to 2021-05-26)
+        >>> fine.resample("1h").bars["low"].equals(market.select(start=noon).bars["low"])
+        True
+        """
+        return self._with(finer_bars(self, nodes, seed), self.funding)
 
     def long_gaps(self, symbol: int, limit: timedelta | None) -> Integers:
         """Return the bars of a symbol, counted from its first, that open after a gap beyond a limit."""

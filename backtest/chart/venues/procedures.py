@@ -37,7 +37,7 @@ MEASURES = (
 NAMES = {"returned": "fully closed, rest returned", "to_fund": "fully closed, rest to the fund"}
 
 #: Fills: hollow marks at the one best for the fund, full ones at the other.
-BEST, WORST = "liquidation_price", "worst_price"
+BEST, DELAYED, WORST = "liquidation_price", "delayed", "worst_price"
 
 #: Inches: height of a procedure's row.
 ROW = 0.34
@@ -45,8 +45,8 @@ ROW = 0.34
 #: Points that the names of procedures take in an upright picture, in several lines.
 UPRIGHT_NAMES = 100.0
 
-#: Part of the width beyond the highest value, for labels.
-BEYOND = 0.7
+#: Part of the width beyond the highest value, for labels of two figures and of three.
+BEYOND, FURTHER = 0.7, 1.3
 
 
 @checked
@@ -74,19 +74,23 @@ def brackets(policies: pl.DataFrame, ax: Axes, *, measure: Measure) -> Axes:
         values = list(ends.values())
         ax.plot([min(values), max(values)], [place, place], color=theme.MUTED, linewidth=2.2, zorder=2)
         for fill, value in ends.items():
-            face = theme.PAPER if fill == BEST else theme.INK
+            face = {BEST: theme.PAPER, DELAYED: theme.MUTED}.get(fill, theme.INK)
             ax.plot(
                 value, place, "o", color=theme.INK, markerfacecolor=face, markersize=6, zorder=3, clip_on=False
             )  # fmt: skip
         labels = list(dict.fromkeys(measure.write(value) for value in sorted(values)))
+        label = " to ".join(labels[:1] + labels[-1:] if len(labels) > 1 else labels)
+        if DELAYED in ends and len(labels) > 1:
+            label = f"{measure.write(ends[DELAYED])} ({label})"
         ax.annotate(
-            " to ".join(labels), (max(values), place), xytext=(8, 0), textcoords="offset points", va="center",
+            label, (max(values), place), xytext=(8, 0), textcoords="offset points", va="center",
             fontsize=theme.TEXT, color=theme.INK,
         )  # fmt: skip
     theme.dress(ax, measure.title)
     ax.grid(axis="y", visible=False)
     highest = float(np.max(policies[measure.column].to_numpy()))
-    ax.set_xlim(0 if policies[measure.column].to_numpy().min() >= 0 else None, max(highest, 1e-12) * (1 + BEYOND))
+    beyond = FURTHER if DELAYED in policies["fill"].to_list() else BEYOND
+    ax.set_xlim(0 if policies[measure.column].to_numpy().min() >= 0 else None, max(highest, 1e-12) * (1 + beyond))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: measure.write(value)))
     ax.set_ylim(len(names) - 0.5, -0.5)

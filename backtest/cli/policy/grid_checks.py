@@ -23,6 +23,7 @@ BOOK_SETTINGS = {
     "name": str, "leverage_mix": str, "count": int, "seed": int, "positions": str, "adjustments": str,
     "population": str, "turnover": float, "mix_file": str,
 }  # fmt: skip
+DELAY_SETTINGS = {"seconds": float, "participation": float, "linear": float, "square_root": float, "draws": int}
 BAND_SETTINGS = {"block_days": float, "draws": int, "seed": int, "confidence": float}
 #: The least and the greatest value of a setting, where the annotation of what takes it does not say so.
 RANGES: dict[str, tuple[float, float]] = {
@@ -39,7 +40,7 @@ WORDS = {
 }
 KNOWN = (
     "question", "venue", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories", "books",
-    "bands",
+    "bands", "delay",
 )  # fmt: skip
 
 
@@ -66,6 +67,10 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
                 f"{entry['population']!r} estimates rows of many traders that decay, and a replay needs single "
                 "positions: settle this book by the fund path, or use a synthetic one",
             )
+    if "delay" in settings:
+        _check_entry(problems, "delay", settings["delay"], DELAY_SETTINGS)
+        if settings.get("settlement") == "replay":
+            problems.add("delay", "is for the fund path: a replay has orders, set by [impact] and the procedures")
     if "bands" in settings:
         _check_entry(problems, "bands", settings["bands"], BAND_SETTINGS)
 

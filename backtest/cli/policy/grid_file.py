@@ -27,11 +27,13 @@ from backtest.cli.policy.grid_settlement import (
 from backtest.engine.conventions import Conventions
 from backtest.errors import ArgumentError, DataError, RulesError
 from backtest.rules.problems import Problems
+from backtest.rules.procedure import Impact
 from backtest.rules.timeline import by_symbol, of_symbols
 from backtest.rules.toml_text import settings_of
 from backtest.rules.venue import Venue
 from backtest.study.policy.bands import Bands
-from backtest.study.policy.grid import Grid, History, Rules
+from backtest.study.policy.delays import Delay
+from backtest.study.policy.grid import BRACKET, FILLS, Grid, History, Rules
 from backtest.study.policy.settlement import Settlement
 
 #: Keys of a grid file for arguments with other names elsewhere.
@@ -178,7 +180,8 @@ def read_grid(path: Path) -> GridFile:
         for name, change in changes.items()
         if venue is None or _tried(problems, f"changes.{name}", partial(_changed, venue, change)) is not None
     }
-    grid = _tried(problems, "grid", lambda: Grid(**_axes(settings), changes=good))
+    delay = _tried(problems, "delay", lambda: _delay(_table(settings, "delay")))
+    grid = _tried(problems, "grid", lambda: Grid(**_axes(settings), changes=good, delay=delay or Delay()))
     problems.raise_if_any(f"grid file {path}")
     assert venue is not None
     assert grid is not None
@@ -197,9 +200,16 @@ def _axes(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the axes of a grid, with the defaults of its settlement."""
     axes = {name: _values(name, values) for name, values in _table(settings, "grid").items() if name in AXES}
     axes.setdefault("procedures", tuple(procedure_names(settings)))
+    axes.setdefault("fills", BRACKET if is_replay(settings) else FILLS)
     if is_replay(settings):
         axes.setdefault("liquidation_fees", (None,))
     return axes
+
+
+def _delay(settings: Mapping[str, Any]) -> Delay:
+    own = {name: settings[name] for name in ("seconds", "draws") if name in settings}
+    orders = {name: settings[name] for name in ("participation", "linear", "square_root") if name in settings}
+    return Delay(**own, impact=Impact(**orders))
 
 
 def _bands(settings: Mapping[str, Any] | None) -> Bands | None:

@@ -85,8 +85,8 @@ class Report:
             "hit by "
             "ADL pay. Per million of the notional that traders intended.",
             "Fills at the liquidation price are the best case of every fund, fills at the worst price of the "
-            "bar the "
-            "worst. A cell with two figures shows these two.",
+            "bar the worst, and the worse the longer the bars are. Fills after the delay lie between: see what "
+            "would change the conclusion. Cells with several figures show the delay's, and these two behind it.",
             "Dominated: another cap leaves as much freedom for less shortfall, or more freedom for no more "
             "shortfall, under the same rates, terms and other rules.",
             *(REPLAYED if self.replayed else ()),

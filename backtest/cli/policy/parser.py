@@ -22,8 +22,8 @@ a grid file (TOML):
   funds = [0, 1e6]                   insurance fund at the start, in settlement currency
   procedures = ["returned"]          remaining margin: returned, to_fund; for replays also
                                      "current rules" (the venue's own, their default), a venue, or a table below
-  fills = ["liquidation_price", "worst_price"]
-                                     fill price of liquidations (default: both)
+  fills = ["liquidation_price", "delayed", "worst_price"]
+                                     fill price of liquidations (default: all; of replays the first and last)
   responses = ["same_size", "same_margin", "not_opened"]
 
   [changes."entry basis"]            other changed rules, by name; "current rules" is always tried too
@@ -37,6 +37,12 @@ a grid file (TOML):
   [impact]                           for replays: market impact (default: no impact, no limit)
   participation = 0.1                at most this share of a bar's volume
   linear = 5e-10                     fraction of the price per unit of notional; or square_root
+
+  [delay]                            of the fill "delayed" (defaults: 10 s, no limit, no impact, 4 draws)
+  seconds = 10                       from the trigger to the fill, at least
+  participation = 0.1                or as long as the size takes at this share of the bar's volume
+  linear = 5e-10                     fraction of the price per unit of notional; or square_root
+  draws = 4                          amounts are means over so many paths inside the bars
 
   [[histories]]
   name = "May 2021"

@@ -9,6 +9,7 @@ import polars as pl
 from backtest.amounts import number, percentage, three_figures
 from backtest.chart.venues.policy import RESPONSE_WORDS
 from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, procedure_called, same
+from backtest.study.policy.grid import FILLS
 
 
 def multiples(tried: Tried, dress: dict[str, Any]) -> Any:
@@ -100,7 +101,9 @@ def _marks(tried: Tried) -> str:
     """Return the meaning of the marks."""
     if len(tried.grid.fills) == 1:
         return f"{FILL_WORDS[tried.fill]} only"
-    return "hollow: filled at the liquidation price, full: at the worst price of the bar"
+    last = "after the delay" if "worst_price" not in tried.grid.fills else "at the worst price of the bar"
+    between = "; grey: after the delay" if set(FILLS) <= set(tried.grid.fills) else ""
+    return f"hollow: filled at the liquidation price, full: {last}{between}"
 
 
 def _terms(tried: Tried) -> str:

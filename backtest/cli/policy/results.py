@@ -26,6 +26,7 @@ ANY_RESPONSE = "any"
 
 FILL_WORDS = {
     "liquidation_price": "filled at the liquidation price",
+    "delayed": "filled after the delay",
     "worst_price": "filled at the worst price of the bar",
 }
 
@@ -54,8 +55,18 @@ class Tried:
 
     @property
     def fill(self) -> str:
-        """The fill that charts show: the worst price where it was tried."""
-        return "worst_price" if "worst_price" in self.grid.fills else self.grid.fills[0]
+        """The fill that charts and sentences show: after the delay where it was tried, else the worst price."""
+        return next((fill for fill in ("delayed", "worst_price") if fill in self.grid.fills), self.grid.fills[0])
+
+    @property
+    def delay(self) -> str:
+        """What a delayed fill is, in words."""
+        return f"{self.grid.delay.words} after the trigger, {self._draws} on paths drawn inside the bars"
+
+    @property
+    def _draws(self) -> str:
+        count = self.grid.delay.draws
+        return f"mean of {count} draws" if count > 1 else "one draw"
 
     @property
     def histories(self) -> list[str]:

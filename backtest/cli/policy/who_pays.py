@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from statistics import median
 from typing import Any
 
 import polars as pl
 
-from backtest.amounts import NOTHING, number, percentage, plural, timestamp
+from backtest.amounts import NOTHING, duration, number, percentage, plural, timestamp
 from backtest.chart.venues.policy import cap_name
 from backtest.cli.policy.results import FILL_WORDS, Table, Tried, cap_words, procedure_called, same
+from backtest.study.policy.delays import FINE
 from backtest.study.policy.frontier import AMOUNTS
-from backtest.study.policy.grid import FILLS
+from backtest.study.policy.grid import BRACKET
 
 #: A case of terms: by fill, the rows of each book.
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -36,6 +38,10 @@ BEARER_WORDS = {
     "deficit": "uncovered\ndeficit",
 }
 
+#: Shortfall after delays of 10 and 60 s on coarser bars over that on minutes (spot, 20 April to 22 May 2021: BTC,
+#: ETH, DOGE, XRP, ADA; ``benchmarks/delays.py``).
+HOURS, FIVE_MINUTES = "0.2 to 0.9", "0.7 to 1.4"
+
 #: Columns of the terms of a case.
 TERMS = ("procedure", "liquidation_fee", "fund")
 
@@ -53,7 +59,10 @@ def bracket_words(tried: Tried) -> str:
     fills = tried.grid.fills
     if len(fills) == 1:
         return f"{FILL_WORDS[fills[0]]} only, so without a bracket"
-    return "from fills at the liquidation price to fills at the worst price of the bar"
+    ends = "from fills at the liquidation price to fills at the worst price of the bar"
+    if set(BRACKET) - set(fills):
+        return " and ".join(FILL_WORDS[fill] for fill in fills)
+    return f"{FILL_WORDS['delayed']} ({ends})" if "delayed" in fills else ends
 
 
 def sentences(tried: Tried) -> Iterator[str]:
@@ -68,7 +77,9 @@ def sentences(tried: Tried) -> Iterator[str]:
 
 def caveats(tried: Tried) -> Iterator[str]:
     """Yield the limits of the settlement that could change the conclusion."""
-    if len(tried.grid.fills) < len(FILLS):
+    if "delayed" in tried.grid.fills:
+        yield from _of_delay(tried)
+    if set(BRACKET) - set(tried.grid.fills):
         yield (
             f"Fills: only liquidations {FILL_WORDS[tried.fill]} were tried, so the losses of a fund have no "
             f"bracket."
@@ -183,7 +194,7 @@ def _paid_by(bearer: str) -> Callable[[Rows], str]:
 
 def _amounts(of: Callable[[Mapping[str, Any]], float]) -> Callable[[Rows], str]:
     """Return a function that writes what a row gives from one fill to the other."""
-    return lambda rows: _span([figure(median(of(row) for row in books)) for books in rows.values()])
+    return lambda rows: _span({fill: figure(median(of(row) for row in books)) for fill, books in rows.items()})
 
 
 def figure(amount: float) -> str:
@@ -195,15 +206,35 @@ def _share(part: str, whole: str) -> Callable[[Rows], str]:
     """Return a function that writes a share in per cent from one fill to the other."""
 
     def write(rows: Rows) -> str:
-        shares = [[row[part] / row[whole] for row in books if row[whole]] for books in rows.values()]
-        return _span([percentage(median(of_books) if of_books else None, 1) for of_books in shares])
+        shares = {fill: [row[part] / row[whole] for row in books if row[whole]] for fill, books in rows.items()}
+        return _span({fill: percentage(median(found) if found else None, 1) for fill, found in shares.items()})
 
     return write
 
 
-def _span(written: Sequence[str]) -> str:
-    """Return one figure, or the two ends of a bracket."""
-    return written[0] if len(set(written)) == 1 else f"{written[0]} to {written[-1]}"
+def _span(written: Mapping[str, str]) -> str:
+    """Return one figure, or the two ends of a bracket, behind what the delay gives."""
+    ends = list(dict.fromkeys(value for fill, value in written.items() if fill != "delayed"))
+    bracket = " to ".join(ends)
+    if "delayed" not in written:
+        return bracket
+    return written["delayed"] if ends in ([], [written["delayed"]]) else f"{written['delayed']} ({bracket})"
+
+
+def _of_delay(tried: Tried) -> Iterator[str]:
+    """Yield what the delay assumes, and how far bars that are coarse can be wrong."""
+    bars = tried.policies["bar_seconds"].unique().sort().to_list()
+    named = " and ".join(duration(timedelta(seconds=seconds)) for seconds in bars)
+    yield (
+        f"Delay: positions are filled {tried.delay} ({named}). A longer delay, thinner books and orders that wait "
+        "for one another cost more."
+    )
+    if bars[-1] * 1000 > FINE:
+        yield (
+            f"Bars: {duration(timedelta(seconds=bars[-1]))} is too coarse to decide on. Through the crash of May "
+            f"2021, five coins, after the same delay, hours gave {HOURS} of the shortfall of the minutes, five "
+            f"minutes {FIVE_MINUTES}."
+        )
 
 
 def _first(rows: Rows) -> str:

@@ -2,6 +2,7 @@ from backtest.study.policy import frontier as frontier
 from backtest.study.policy.bands import Bands as Bands
 from backtest.study.policy.counterfactuals import counterfactual as counterfactual
 from backtest.study.policy.counterfactuals import strength_limits as strength_limits
+from backtest.study.policy.delays import Delay as Delay
 from backtest.study.policy.evaluations import evaluate as evaluate
 from backtest.study.policy.evaluations import intended as intended
 from backtest.study.policy.evaluations import run as run

@@ -13,7 +13,7 @@ shortfall: losses beyond the margins of liquidated positions, paid by the fund o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,18 @@ from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
 from backtest.study.liquidations.exact_sums import weight
 from backtest.study.policy.bands import Bands, share_bands
+from backtest.study.policy.delays import delayed
 from backtest.study.policy.grid import KEYS, Grid, History, Intended, Rules
 from backtest.study.policy.responses import binds, restricted, under_cap
-from backtest.study.policy.settlement import FundPath, Run, Settled, Settlement, require_procedures
+from backtest.study.policy.settlement import (
+    FundPath,
+    Run,
+    Settled,
+    Settlement,
+    mean_of,
+    require_fill,
+    require_procedures,
+)
 from backtest.study.units import WEIGHT_UNIT, total, whole_units
 
 FUND_PATH = FundPath()
@@ -139,7 +148,7 @@ def evaluate(
     Returns
     -------
     ``KEYS`` (``cap`` null: none; ``liquidation_fee`` null: the procedure's own), ``settlement`` (assumptions and
-    limits of the amounts), then
+    limits of the amounts), ``bar_seconds`` (length of the bars), then
 
     - ``intended`` positions times weight, ``intended_notional``; of these ``opened_share`` by count,
       ``notional_kept`` and ``turnover_given_up`` by entry notional, ``margin_required`` (over the intended
@@ -161,22 +170,27 @@ def evaluate(
     applied = rules.applied(venue)
     trigger = history.conventions.trigger_series(applied)
     history.market.prices(trigger, "open")  # refuses a trigger price the bars do not have
-    market = history.market if rules.fill == "liquidation_price" else history.market.with_last_price()
+    market = history.market.with_last_price() if rules.fill == "worst_price" else history.market
     binding = binds(book.admitted, venue, rules.cap)
     terms = grid.terms()
     require_procedures(settlement, terms)
+    require_fill(settlement, rules.fill)
     rows: list[dict[str, Any]] = []
     last: tuple[dict[str, float], Sequence[Settled]] | None = None
     for response in grid.responses:
         if last is None or binding:
             opened = under_cap(book.admitted, venue, rules.cap, response)
             made = _swept(opened, market, applied, rules, history, unit, threads)
-            last = _totals(made, book, bands), settlement.settle_each(made, terms)
+            runs = _delayed(made, grid, trigger) if rules.fill == "delayed" else [made]
+            each_settled = zip(*(settlement.settle_each(one, terms) for one in runs), strict=True)
+            totals = _mean([_totals(one, book, bands) for one in runs])
+            last = totals, [mean_of(settled) for settled in each_settled]
         totals, settled = last
         keys = (history.name, book.name, rules.change, rules.cap, rules.rate_scale, rules.fill, response)
         for each, amounts in zip(terms, settled, strict=True):
             named = dict(zip(KEYS, (*keys, *asdict(each).values()), strict=True))
-            rows.append({**named, "settlement": settlement.label, **totals, **asdict(amounts)})
+            bar = {"bar_seconds": float(history.market.intervals.max()) / 1000}
+            rows.append({**named, "settlement": settlement.label, **bar, **totals, **asdict(amounts)})
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(last[0] if last else (), pl.Float64) | TYPES)
 
 
@@ -184,11 +198,26 @@ def _swept(
     book: Book, market: Market, venue: Venue, rules: Rules, history: History, unit: float, threads: int | None
 ) -> Run:
     conventions = history.conventions.with_(
-        fill_price="liquidation_price" if rules.fill == "liquidation_price" else "last_extreme",
+        fill_price="last_extreme" if rules.fill == "worst_price" else "liquidation_price",
         stop_trigger=history.conventions.stop_series(history.market),
     )
     outcomes = sweep(book, market, venue, conventions=conventions, threads=threads)
     return Run(book, market, venue, outcomes, unit, conventions, threads)
+
+
+def _delayed(run: Run, grid: Grid, trigger: str) -> list[Run]:
+    """Return a run with its liquidations filled after the delay, one for each draw of paths."""
+    return [
+        replace(run, outcomes=delayed(run.outcomes, run.market, trigger, grid.delay, seed))
+        for seed in range(grid.delay.draws)
+    ]
+
+
+def _mean(totals: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return means by name."""
+    if len(totals) == 1:
+        return totals[0]
+    return {name: float(np.mean([each[name] for each in totals])) for name in totals[0]}
 
 
 def _totals(run: Run, intended: Intended, bands: Bands | None) -> dict[str, float]:

@@ -14,11 +14,15 @@ from backtest.market.market import Market
 from backtest.rules.procedure import PROCEDURE_RULES
 from backtest.rules.venue import Venue
 from backtest.shown import shown
+from backtest.study.policy.delays import Delay
 from backtest.study.policy.responses import RESPONSES
 from backtest.study.policy.settlement import Terms
 
-Fill = Literal["liquidation_price", "worst_price"]
-FILLS: tuple[Fill, ...] = ("liquidation_price", "worst_price")
+Fill = Literal["liquidation_price", "delayed", "worst_price"]
+FILLS: tuple[Fill, ...] = ("liquidation_price", "delayed", "worst_price")
+
+#: The best and the worst fill, which do not depend on a delay.
+BRACKET: tuple[Fill, ...] = ("liquidation_price", "worst_price")
 
 #: Rules that a change cannot contain, and where they belong: a sweep stops at the liquidation.
 OTHER_AXES = {
@@ -127,15 +131,17 @@ class Grid:
     caps: Sequence[float | None] = (None,)
     rate_scales: Sequence[float] = (1.0,)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"current rules": {}})
-    fills: Sequence[Fill] = FILLS  #: both, to bracket the loss of a fund
+    fills: Sequence[Fill] = BRACKET  #: to bracket the loss of a fund; and ``delayed``
     responses: Sequence[str] = RESPONSES
     liquidation_fees: Sequence[float | None] = (0.0,)  #: None: each procedure's own
     funds: Sequence[float] = (0.0,)
     procedures: Sequence[str] = ("returned",)  #: of those the settlement has
+    delay: Delay = field(default_factory=Delay)  #: of the fill ``delayed``; no axis
 
     def __post_init__(self) -> None:
         """Refuse empty axes, repeated values, and values that single rules and terms refuse."""
-        for name, values in vars(self).items():
+        axes = {name: values for name, values in vars(self).items() if name != "delay"}
+        for name, values in axes.items():
             if not len(values) or len(set(values)) < len(values):
                 raise ArgumentError(f"must hold one value or more, each once, is {values!r}", argument=name)
         unknown = [response for response in self.responses if response not in RESPONSES]

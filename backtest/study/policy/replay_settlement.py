@@ -38,6 +38,7 @@ from backtest.errors import ArgumentError
 from backtest.rules.procedure import Impact, Procedure
 from backtest.rules.venue import Venue
 from backtest.schemas.arguments import checked
+from backtest.study.policy.grid import BRACKET
 from backtest.study.policy.settlement import PROCEDURES, Run, Settled, Terms, require_procedures
 
 #: Positions are fully closed at once in the order book, without ADL.
@@ -94,6 +95,11 @@ class Replayed:
     def procedures(self) -> tuple[str, ...]:
         """The procedures that terms may name."""
         return (*UNCOUPLED, *self.named)
+
+    @property
+    def fills(self) -> tuple[str, ...]:
+        """The fills of a grid that it can settle."""
+        return BRACKET
 
     @property
     def label(self) -> str:

@@ -20,10 +20,10 @@ Amounts are whole units of the settlement currency: no sum depends on an order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -160,6 +160,31 @@ def require_procedures(settlement: Settlement, terms: Sequence[Terms]) -> None:
         )
 
 
+def require_fill(settlement: Settlement, fill: str) -> None:
+    """Refuse a fill that is not among a settlement's ``fills``; without that attribute it settles any."""
+    known = getattr(settlement, "fills", (fill,))
+    if fill not in known:
+        raise ArgumentError(
+            f"must be of {', '.join(known)}, one is {fill!r}: this settlement has orders of its own",
+            argument="fills",
+        )
+
+
+def mean_of(settled: Sequence[Settled]) -> Settled:
+    """Return mean amounts, and the earliest time that a fund could not pay."""
+    if len(settled) == 1:
+        return settled[0]
+    amounts: dict[str, Any] = {}
+    for item in fields(Settled):
+        values = [getattr(each, item.name) for each in settled]
+        known = [value for value in values if value is not None]
+        if item.name == "first_adl":
+            amounts[item.name] = min(known, default=None)
+        else:
+            amounts[item.name] = sum(known) / len(known) if known else None
+    return Settled(**amounts)
+
+
 @dataclass(frozen=True)
 class FundPath:
     """The settlement without feedback; :mod:`~backtest.study.policy.settlement` defines it.
@@ -173,6 +198,7 @@ class FundPath:
 
     label: str = "fund path without feedback or partial liquidation"
     procedures: Sequence[str] = PROCEDURES
+    fills: Sequence[str] = ("liquidation_price", "delayed", "worst_price")
 
     def settle_each(self, run: Run, terms: Sequence[Terms]) -> list[Settled]:
         """Return the result of a run under each of the terms."""
