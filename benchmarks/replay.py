@@ -28,9 +28,8 @@ from backtest.engine import market_arrays, outcomes
 from backtest.engine.conventions import Conventions
 from backtest.engine.replay import session, state
 from backtest.engine.sweep import admission
-from backtest.engine.sweep.prepare import actions_of, prepare
+from backtest.engine.sweep.prepare import actions_of, hidden_of, prepare
 from backtest.kernel.arrays import Outcomes
-from backtest.kernel.choices import Intrabar
 from backtest.kernel.sweep import managed
 from backtest.kernel.threads import in_chunks
 from backtest.schemas.frames import Side, Time
@@ -115,8 +114,10 @@ def kernel_of(market: Market, book: Book) -> tuple[Callable[[], None], Any]:
     watched = market_arrays.watched_of(market, "mark", True)
     shared = (prepared.bars, prepared.funding, prepared.rules.rules, forest, admitted.positions, actions, watched)
 
+    hidden, every = hidden_of(Conventions()), np.empty(0, dtype=np.int64)
+
     def run(begin: int, stop: int) -> None:
-        managed.live(*shared, Intrabar.code("pessimistic"), False, out, begin, stop)
+        managed.live(*shared, hidden, every, out, begin, stop)
 
     return lambda: in_chunks(run, len(book), 1), out
 
