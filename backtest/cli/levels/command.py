@@ -26,7 +26,7 @@ from backtest.cli.common.progress import Clock
 from backtest.cli.common.swept import Swept, one_currency
 from backtest.cli.common.text import facts, paragraph
 from backtest.cli.levels.study import LevelStudy
-from backtest.cli.levels.tables import cluster_rows, magnet_omitted, magnet_rows, score_rows
+from backtest.cli.levels.tables import cluster_rows, magnet_omitted, magnet_rows, score_rows, screener_rows
 from backtest.engine.sweep.level_drift import CAPPED
 from backtest.engine.sweep.sweep import sweep_with_tiers
 from backtest.errors import ArgumentError
@@ -118,6 +118,9 @@ def _tables(study: LevelStudy) -> list[str]:
     money = swept.currency
     rows = cluster_rows(study.clusters, money, swept.synthetic)
     blocks = [f"Clusters {study.reach}, {timestamp(study.moment)} UTC\n{rows}"]
+    if len(swept.market.symbols) > 1:
+        rows = screener_rows(study.screener)
+        blocks.append(f"Screener: the largest clusters within 3 % of the price, all symbols\n{rows}")
     if options.since is not None:
         rows = cluster_rows(study.cluster_outcomes, money, swept.synthetic)
         blocks.append(f"Clusters of {timestamp(study.since)} UTC {study.reach}, and their outcome\n{rows}")
@@ -204,6 +207,8 @@ def _frames(study: LevelStudy) -> dict[str, pl.DataFrame]:
         "clusters": study.clusters,
         "tracks": study.tracks.clusters,
     }
+    if len(study.swept.market.symbols) > 1:
+        frames["screener"] = study.screener
     if study.options.since is not None:
         frames["cluster_outcomes"] = study.cluster_outcomes
     if study.magnet is not None:

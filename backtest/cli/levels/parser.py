@@ -17,6 +17,7 @@ film; json: for charting front ends; parquet, csv: tables):
   score             score of the heatmap against other liquidations, and the magnet test
   multiples         the (three largest) symbols in one scale, and their sum by distance from the price
   series            (json) candles, price lines and histograms for lightweight-charts
+  screener          (parquet, csv) the largest clusters within 3 % of the price, where there are several symbols
   tracks, magnet    (parquet, csv) clusters through time; the magnet test
   summary.json      arguments, versions, hashes, tiers, gaps, timings
 

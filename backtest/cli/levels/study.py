@@ -34,6 +34,7 @@ from backtest.study.levels.grid import LevelGrid, column_bars, level_grid, momen
 from backtest.study.levels.level_maps import LevelMap, level_map, mark_at
 from backtest.study.levels.levels import Levels, levels
 from backtest.study.levels.past_clusters import cluster_outcomes
+from backtest.study.levels.screening import screen
 from backtest.study.liquidations.grouping import leverage
 from backtest.trades.recorded_liquidations import read_liquidations
 
@@ -199,6 +200,21 @@ class LevelStudy:
         """The clusters of ``--since`` and their outcome."""
         found = self._clusters_at(self.since)
         return cluster_outcomes(found, self.outcomes, self.symbol, self.moment, **self._book)
+
+    @cached_property
+    def screener(self) -> pl.DataFrame:
+        """The largest clusters near the price of every symbol."""
+        symbols = [symbol for symbol in self.swept.market.symbols if self._has_begun(symbol)]
+        others = {symbol: LevelStudy(self.options, self.swept, self.conventions, symbol) for symbol in symbols}
+        return screen([(self if name == self.symbol else own).levels for name, own in others.items()], self.past)
+
+    def _has_begun(self, symbol: str) -> bool:
+        """Return whether a bar of a symbol has ended by ``--at``."""
+        try:
+            mark_at(self.swept.market, symbol, self.options.at)
+        except ArgumentError:
+            return False
+        return True
 
     @cached_property
     def tracks(self) -> Tracks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 import polars as pl
 
 from backtest.amounts import amount, number, percentage, significant, timestamp
@@ -36,6 +38,28 @@ def cluster_rows(clusters: pl.DataFrame, currency: str, synthetic: bool) -> str:
             line += [timestamp(row["first_triggered"]) if row["first_triggered"] else "-"]
         lines.append(line)
     return table(header, lines, left=2)
+
+
+def screener_rows(found: pl.DataFrame) -> str:
+    """Return the screener, the likeliest first."""
+    if found.is_empty():
+        return "none"
+    header = ["symbol", "side", "prices", "distance\n%", "days of\nvolatility", "touched in\n24 h, %",
+              "of the side\n%", "change since\na day before, %"]  # fmt: skip
+    lines = [
+        [
+            row["symbol"],
+            f"{row['side']}s",
+            f"{significant(row['price_low'])} to {significant(row['price_high'])}",
+            f"{100 * row['distance']:+.1f}",
+            number(row["days"], 1),
+            "-" if isnan(row["chance"]) else percentage(row["chance"], 0),
+            percentage(row["share"], 1),
+            "-" if isnan(row["change"]) else f"{100 * row['change']:+.0f}",
+        ]
+        for row in found.head(MOST).iter_rows(named=True)
+    ]
+    return table(header, lines, left=3)
 
 
 def magnet_rows(found: pl.DataFrame) -> str:
