@@ -268,3 +268,14 @@ def test_progress__tells_what_is_left_and_counts_only_what_was_worked(monkeypatc
     assert str(progress) == "cell 1 of 4"
     progress.step()
     assert str(progress) == "cell 2 of 4, about 20 s left"
+
+
+def test_policy__takes_the_rules_of_another_symbol_where_asked(grid_file: Path) -> None:
+    with pytest.raises(RulesError, match="NOBODYUSDT"):
+        read_grid(grid_file).venue.contract("NOBODYUSDT")
+    asked = grid_file.read_text().replace('tiers = "nearest"', 'like = "BTCUSDT"\ntiers = "nearest"')
+    grid_file.write_text(asked)
+    assert read_grid(grid_file).venue.contract("NOBODYUSDT").like == "BTCUSDT"
+    grid_file.write_text(asked.replace('like = "BTCUSDT"', 'like = "XYZ"'))
+    with pytest.raises(RulesError, match="like: must be a symbol that venue 'binance' lists, is 'XYZ'"):
+        read_grid(grid_file)

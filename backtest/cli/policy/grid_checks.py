@@ -39,8 +39,8 @@ WORDS = {
     int: "a whole number",
 }
 KNOWN = (
-    "question", "venue", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories", "books",
-    "bands", "delay",
+    "question", "venue", "like", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories",
+    "books", "bands", "delay",
 )  # fmt: skip
 
 
@@ -49,6 +49,8 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
     _refuse_unknown(problems, "", settings, KNOWN)
     if "question" in settings and not isinstance(settings["question"], str):
         problems.add("question", f"must be text, is {settings['question']!r}")
+    if "like" in settings and not isinstance(settings["like"], str):
+        problems.add("like", f"must be text, is {quoted(settings['like'])}")
     _check_tiers(problems, "tiers", settings)
     _check_axes(problems, settings.get("grid", {}))
     if not isinstance(settings.get("changes", {}), dict):

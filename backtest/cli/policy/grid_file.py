@@ -173,6 +173,8 @@ def read_grid(path: Path) -> GridFile:
     problems = Problems()
     check(settings, problems)
     venue = _tried(problems, "venue", lambda: venue_of(path, settings.get("venue", "binance")))
+    if venue is not None and isinstance(settings.get("like"), str):
+        venue = _like(problems, venue, settings["like"])
     settlement = read_settlement(path, settings, venue, problems)
     changes = {CURRENT_RULES: {}, **_table(settings, "changes")}
     good = {
@@ -188,6 +190,15 @@ def read_grid(path: Path) -> GridFile:
     settings["venue"] = settings.get("venue", "binance")
     question = settings.get("question", DEFAULT_QUESTION)
     return GridFile(path, settings, question, venue, grid, settlement, _bands(settings.get("bands")))
+
+
+def _like(problems: Problems, venue: Venue, symbol: str) -> Venue | None:
+    """Return a venue with the rules of one symbol for those that it does not list, or None and a problem."""
+    try:
+        return venue.with_(like=symbol)
+    except RulesError:
+        problems.add("like", f"must be a symbol that venue {venue.name!r} lists, is {symbol!r}")
+        return None
 
 
 def _changed(venue: Venue, change: Any) -> Venue:

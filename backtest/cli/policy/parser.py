@@ -10,6 +10,7 @@ GRID = """\
 a grid file (TOML):
   question = "What would a cap of 20x have changed?"   title of the report
   venue = "binance"                  a bundled venue or a venue file
+  like = "BTCUSDT"                   whose rules symbols have that the venue does not list (default: refused)
   tiers = "nearest"                  strict (default), earlier, later, strictest, nearest, { SYMBOL = "TABLE" }
   settlement = "fund path"           every position fully closed at once (default), or
                                      "replay": step by step in time order, with auto-deleveraging
