@@ -44,8 +44,8 @@ def screen(
     -------
     A row a cluster, the likeliest first: ``symbol, side, price_low, price_high, mark_price``, ``distance`` (of
     the edge nearest to the price, a part of it), ``days`` (the same in days of volatility), ``chance`` that the
-    edge is touched (NaN where the volatility is unknown), ``share`` of the side, and ``change`` of what these prices hold
-    since a day before (NaN where they held nothing then, or where that lies before the map).
+    edge is touched (NaN where the volatility is unknown), ``share`` of the side, and ``change`` of what these
+    prices hold since a day before (NaN where they held nothing then, or where that lies before the map).
 
     Examples
     --------
