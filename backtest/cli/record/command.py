@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from backtest.amounts import plural
+from backtest.amounts import plain, plural
 from backtest.errors import ArgumentError, FetchError
 from backtest.market.sources.websocket import Websocket
 
@@ -63,7 +63,7 @@ class _Recorder:
                         if not self.connected:
                             raise  # never reached, or refused
                         self.lost = self.lost or _now()
-                        print(f"backtest: {error}; again in {pause:g} s", file=sys.stderr)
+                        print(f"backtest: {error}; again in {plain(pause)} s", file=sys.stderr)
                         time.sleep(pause)
                         pause = FIRST_PAUSE if self.count > before else min(2 * pause, LONGEST_PAUSE)
                     else:
