@@ -38,6 +38,7 @@ def unnamed(source: Path) -> list[str]:
 TYPED = {
     "trades/files.py": "columns, each a series",
     "population/cohorts.py": "columns of arrays",
+    "market/inside_bars.py": "columns of arrays",
     "trades/open_positions.py": "columns, each a series",
     "study/stats/rates.py": "the caller's keys, typed by all of them",
 }

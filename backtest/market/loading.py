@@ -48,6 +48,7 @@ def load(
 ) -> Market: ...
 
 
+@checked
 def load(
     bars: str | Path,
     funding: str | Path | Sequence[str] | None = None,

@@ -57,7 +57,8 @@ def sweeps() -> None:
 
 
 def studies() -> None:
-    """Count levels and lifetimes, estimate a book from volume, throttle a feed, compute prices."""
+    """Count levels and lifetimes, draw paths, estimate a book from volume, throttle a feed, compute prices."""
+    _market().refined(2)
     market, book = _market(), Book(_positions())
     levels_of(book, market, VENUE, level_grid(market, "X"), drift=True, threads=1)
     lifetimes(market, VENUE, leverages=[2.0], threads=1)
