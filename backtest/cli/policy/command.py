@@ -47,7 +47,7 @@ def run(options: Namespace) -> None:
         before = len(cells)
         assumed = _work(file, cells, options.threads, clock)
         policies = pl.concat([pl.read_parquet(cells.file(shard), glob=False) for shard in _shards(file)])
-    tried = Tried(file.grid, policies)
+    tried = Tried(file.grid, policies, file.tolerance)
     with clock.stage("tables"):
         shown = list(tables(tried))
         answer, changes = list(findings.answer(tried)), list(findings.sensitivity(tried))

@@ -11,6 +11,7 @@ from backtest.amounts import number, percentage
 from backtest.chart.venues.policy import RESPONSE_WORDS
 from backtest.cli.policy import who_pays
 from backtest.cli.policy.results import FILL_WORDS, Tried, cap_words, procedure_called, ranged, same
+from backtest.cli.policy.verdict import verdict
 
 Row = dict[str, Any]
 
@@ -22,7 +23,8 @@ JUDGED = {"liquidated_share": "the share of positions liquidated", "shortfall": 
 
 
 def answer(tried: Tried) -> Iterator[str]:
-    """Yield the findings, the caps first."""
+    """Yield the findings, the verdict on the tolerance first."""
+    yield from verdict(tried)
     for history in tried.histories:
         own = tried.banded(tried.base().filter(history=history))
         loose, tight = (_rows(own, cap) for cap in (tried.loosest, tried.tightest))

@@ -24,10 +24,12 @@ BOOK_SETTINGS = {
     "population": str, "turnover": float, "mix_file": str,
 }  # fmt: skip
 DELAY_SETTINGS = {"seconds": float, "participation": float, "linear": float, "square_root": float, "draws": int}
+TOLERANCE_SETTINGS = dict.fromkeys(("shortfall_per_million", "adl_per_million", "liquidated_share"), float)
 BAND_SETTINGS = {"block_days": float, "draws": int, "seed": int, "confidence": float}
 #: The least and the greatest value of a setting, where the annotation of what takes it does not say so.
 RANGES: dict[str, tuple[float, float]] = {
     "gap_limit_hours": (0, 10**9), "turnover": (0, 1), "count": (1, 10**10), "seed": (0, 2**63),
+    "shortfall_per_million": (0, 10**6), "adl_per_million": (0, 10**6), "liquidated_share": (0, 1),
     "draws": (1, 10**6), "block_days": (0.001, 100_000), "confidence": (0, 1),
 }  # fmt: skip
 WORDS = {
@@ -40,7 +42,7 @@ WORDS = {
 }
 KNOWN = (
     "question", "venue", "like", "tiers", "settlement", "grid", "changes", "procedures", "impact", "histories",
-    "books", "bands", "delay",
+    "books", "bands", "delay", "tolerance",
 )  # fmt: skip
 
 
@@ -69,6 +71,8 @@ def check(settings: dict[str, Any], problems: Problems) -> None:
                 f"{entry['population']!r} estimates rows of many traders that decay, and a replay needs single "
                 "positions: settle this book by the fund path, or use a synthetic one",
             )
+    if "tolerance" in settings:
+        _check_entry(problems, "tolerance", settings["tolerance"], TOLERANCE_SETTINGS)
     if "delay" in settings:
         _check_entry(problems, "delay", settings["delay"], DELAY_SETTINGS)
         if settings.get("settlement") == "replay":

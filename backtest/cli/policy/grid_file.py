@@ -53,6 +53,7 @@ class GridFile:
     grid: Grid
     settlement: Settlement
     bands: Bands | None
+    tolerance: Mapping[str, float]  #: highest amounts tolerated, by column of the results
 
     @property
     def histories(self) -> list[str]:
@@ -189,7 +190,8 @@ def read_grid(path: Path) -> GridFile:
     assert grid is not None
     settings["venue"] = settings.get("venue", "binance")
     question = settings.get("question", DEFAULT_QUESTION)
-    return GridFile(path, settings, question, venue, grid, settlement, _bands(settings.get("bands")))
+    bands = _bands(settings.get("bands"))
+    return GridFile(path, settings, question, venue, grid, settlement, bands, settings.get("tolerance", {}))
 
 
 def _like(problems: Problems, venue: Venue, symbol: str) -> Venue | None:

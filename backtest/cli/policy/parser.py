@@ -45,6 +45,9 @@ a grid file (TOML):
   linear = 5e-10                     fraction of the price per unit of notional; or square_root
   draws = 4                          amounts are means over so many paths inside the bars
 
+  [tolerance]                        the findings begin with the highest cap that keeps it (default: none)
+  shortfall_per_million = 50         of intended notional; or adl_per_million, liquidated_share = 0.2
+
   [[histories]]
   name = "May 2021"
   sample = true                      or bars = "FILE", funding = "FILE", symbols, from, until, gap_limit_hours,

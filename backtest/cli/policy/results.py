@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +47,7 @@ class Tried:
 
     grid: Grid
     policies: pl.DataFrame  #: as ``study.policy.evaluate`` returns them, all cells
+    tolerance: Mapping[str, float] = field(default_factory=dict)  #: highest amounts tolerated, by column
 
     @cached_property
     def marked(self) -> pl.DataFrame:
