@@ -33,7 +33,10 @@ LIQUIDATIONS_HEADER = (
     "accumulated_fill_quantity"
 )
 MOST_REQUESTS = 2_000
-HOST_NAMES = ("binance-archive", "binance-futures", "binance-coin-futures", "binance-spot", "bybit-archive")
+HOST_NAMES = (
+    "binance-archive", "binance-futures", "binance-coin-futures", "binance-spot", "bybit-archive", "bybit", "okx",
+    "hyperliquid",
+)  # fmt: skip
 
 #: What a request meets: ("drop", bytes), ("slow", seconds), ("status", code, headers), ("bytes", b""),
 #: ("no range",), ("other range",)

@@ -269,7 +269,11 @@ def test_load__of_files_is_as_it_was(tmp_path, archive):
         (("binance", "BTCUSDT", "2021-05-12", "2021-05-10"), {}, "end must lie after the start"),
         (("binance", "BTCUSDT", "2021-05-10", "2021-05-12"), {"price": "bid"}, "price must be one of mark"),
         (("binance", "BTCUSDT", "2021-05-10", "2021-05-12"), {"also": ["depth"]}, "'depth' is none of them"),
-        (("bybit", "BTCUSDT", "2021-05-10", "2021-05-12"), {}, "data of bybit must be one of last, .*, is 'mark'"),
+        (
+            ("bybit", "BTCUSDT", "2021-05-10", "2021-05-12"),
+            {"price": "spot"},
+            "data of bybit must be .*, is 'spot'",
+        ),
         (
             ("binance-coin", "BTCUSD_PERP", "2021-05-10", "2021-05-12"),
             {"also": ["open_interest"]},

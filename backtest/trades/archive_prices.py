@@ -15,8 +15,8 @@ from backtest.schemas.arguments import checked
 from backtest.trades.reader import Trades
 from backtest.trades.symbols import pair_of
 
-#: The price used for the mark where an archive has none.
-SUBSTITUTES = {"bybit": "last"}
+#: The price used for the mark where a venue publishes none.
+SUBSTITUTES: dict[str, str] = {}
 
 DAY = timedelta(days=1)
 
@@ -47,7 +47,7 @@ def prices_of(
     trades
         As :func:`read` returns them.
     venue
-        One of ``market.sources.VENUES``; bybit's last prices stand for its mark prices.
+        One of ``market.sources.VENUES``.
     interval
         Of the bars.
     offline, folder, hosts

@@ -11,7 +11,8 @@ EPILOG = """\
 data, by venue:
   binance       mark, index, premium, last, spot (klines), funding, metrics (open interest and ratios)
   binance-coin  mark, index, premium, last (klines), funding, metrics, liquidations
-  bybit         last (klines), trades, spot-trades, index, premium
+  bybit         mark, last (klines with volume), funding, metrics (open interest); metatrader (klines), trades,
+                spot-trades, index, premium from its files
 
 tiers of today, as the venue's public interface answers without a key: fetch tiers VENUE, one of bybit, okx, gate,
 bitget, kucoin, hyperliquid, dydx. Those of bundled venues are imported at once.
@@ -31,7 +32,7 @@ def add_fetch(commands: Any) -> None:
     """Add the command to the parser's commands."""
     parser = commands.add_parser(
         "fetch",
-        help="download prices, funding and open interest from a venue's public archive",
+        help="download prices, funding and open interest from a venue's public archive or interface",
         description="Download the files of a period that are not on disk yet: by month, then by day for the "
         "rest and\n"
         "for incomplete months. Checksums are verified, every repair is counted, gaps are reported.",

@@ -32,6 +32,7 @@ HOSTS: Mapping[str, str] = {
 }
 
 BINANCE_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+BYBIT_ASKED = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
 BYBIT_INTERVALS = ("1m", "5m", "15m", "30m", "1h")
 
 
@@ -60,6 +61,8 @@ class Archive:
     checksum: bool = True  #: whether the venue publishes a .CHECKSUM for each file
     recent: Endpoint | None = None
     ahead: timedelta = timedelta(0)  #: how far the clock that files are cut by is ahead of the rows' times
+    asked: bool = False  #: whether days and months are asked of the venue's interface, in pages
+    kept: str = ""  #: how far back an interface goes, where it does not go to the beginning
 
 
 @dataclass(frozen=True, order=True)
@@ -147,6 +150,13 @@ def _bybit(kind: str, path: str, *, monthly: bool = False, daily: bool = True, *
     return Archive(kind, "bybit-archive", path, monthly=monthly, daily=daily, checksum=False, **more)
 
 
+def _asked(host: str, path: str, limit: int, *, kept: str = "", **more: Any) -> Archive:
+    """Return a data set that the venue's interface answers in pages of at most ``limit`` rows."""
+    recent = Endpoint(host, path, limit)
+    return Archive("interface", host, f"{path}/{{symbol}}/{{interval}}{{period}}", checksum=False, asked=True,
+                   recent=recent, kept=kept, **more)  # fmt: skip
+
+
 def _pages(host: str, path: str, symbol: str = "symbol", limit: int = 1500) -> Endpoint:
     return Endpoint(host, path, limit, symbol)
 
@@ -187,7 +197,11 @@ ARCHIVES: Mapping[tuple[str, str], Archive] = {
     ),
     ("binance-coin", "metrics"): _figures("futures/cm", "metrics", "coin_metrics", ahead=LATE),
     ("binance-coin", "liquidations"): _figures("futures/cm", "liquidationSnapshot", "liquidations"),
-    ("bybit", "last"): _bybit(
+    ("bybit", "mark"): _asked("bybit", "v5/market/mark-price-kline", 1000, monthly=False, intervals=BYBIT_ASKED),
+    ("bybit", "last"): _asked("bybit", "v5/market/kline", 1000, monthly=False, intervals=BYBIT_ASKED),
+    ("bybit", "funding"): _asked("bybit", "v5/market/funding/history", 200),
+    ("bybit", "metrics"): _asked("bybit", "v5/market/open-interest", 200, monthly=False),
+    ("bybit", "metatrader"): _bybit(
         "bybit_klines",
         "kline_for_metatrader4/{symbol}/{year}/{symbol}_{minutes}_{first}_{last}.csv.gz",
         monthly=True,
@@ -225,7 +239,7 @@ def datasets(venue: str) -> tuple[str, ...]:
     --------
     >>> from backtest.market.sources import datasets
     >>> datasets("bybit")
-    ('last', 'trades', 'spot-trades', 'index', 'premium')
+    ('mark', 'last', 'funding', 'metrics', 'metatrader', 'trades', 'spot-trades', 'index', 'premium')
     """
     return tuple(dataset for known, dataset in ARCHIVES if known == venue)
 

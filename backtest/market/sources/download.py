@@ -14,7 +14,7 @@ import polars as pl
 
 from backtest.errors import DataError
 from backtest.market.repairs import Reading, Repairs
-from backtest.market.sources import plan, store
+from backtest.market.sources import interface, plan, store
 from backtest.market.sources.archives import Period, Series, path_of
 from backtest.market.sources.fetch_result import File
 from backtest.market.sources.formats import packed
@@ -75,6 +75,8 @@ class Bringer:
 
     def _fetched(self, series: Series, period: Period) -> Entry:
         file = path_of(series, period)
+        if series.archive.asked:
+            return self._asked(series, period, file)
         address, partial = self._address(series, file), self._partial(series, file)
         asked = Entry(file, "missing", self._now, address)
         for _ in range(TRIALS):
@@ -89,6 +91,16 @@ class Bringer:
             if entry.status == "stored" or entry.verified:
                 break  # else a mixture of two uploads, or damaged on its way: from the beginning
         return entry
+
+    def _asked(self, series: Series, period: Period, file: str) -> Entry:
+        """Ask the venue's interface for the rows of a period; none: it is missing."""
+        host = self._host(series.archive.host)
+        start, end = (
+            datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (period.first, period.last + DAY)
+        )
+        reading = interface.ask(self._client, host, series, start, end, self._now)
+        entry = Entry(file, "missing", self._now, f"{host}/{file}", note=series.archive.kept)
+        return entry if reading.rows.is_empty() else self._stored(series, period, reading, replace(entry, note=""))
 
     def _checked(self, series: Series, period: Period, partial: Path, asked: Entry) -> Entry:
         """Store a download if it fits its checksum."""

@@ -51,6 +51,10 @@ class DroppedError(OSError):
     """A connection ended before the whole file had arrived."""
 
 
+class BusyError(OSError):
+    """A venue answers that it was asked too often, or is overloaded."""
+
+
 class UnwritableError(Exception):
     """A file cannot be written on this machine, which no further attempt mends; holds the system's error."""
 
@@ -110,8 +114,13 @@ class Client:
             partial.unlink(missing_ok=True)
             raise named(error.args[0], partial) from None
 
-    def get(self, address: str, body: bytes | None = None) -> bytes:
-        """Return the content of a small file, or the answer to a posted JSON; raises as :meth:`download`."""
+    def get(
+        self, address: str, body: bytes | None = None, accept: Callable[[bytes], None] = lambda _: None
+    ) -> bytes:
+        """Return a small file, or the answer to a posted JSON; raises as :meth:`download`.
+
+        It is asked for again where ``accept`` raises an ``OSError``, such as :class:`BusyError`.
+        """
 
         def answer() -> bytes:
             headers = {} if body is None else {"Content-Type": "application/json"}
@@ -119,6 +128,7 @@ class Client:
                 data: bytes = response.read(MOST_ANSWER + 1)
                 _require_bounded(address, len(data), MOST_ANSWER)
                 _require_whole(response, len(data))
+                accept(data)
                 return data
 
         return self._insist(address, answer)

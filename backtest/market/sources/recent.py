@@ -15,6 +15,7 @@ import polars as pl
 
 from backtest.errors import FetchError
 from backtest.market.repairs import Reading, Repairs
+from backtest.market.sources import interface
 from backtest.market.sources.archives import Endpoint, Series
 from backtest.market.sources.formats import klines, tidy
 from backtest.market.sources.formats.binance import METRICS_VALUES, PERIOD, without_empty_values
@@ -36,6 +37,8 @@ def ask(client: Client, host: str, series: Series, start: datetime, end: datetim
     endpoint = series.archive.recent
     if endpoint is None:
         raise FetchError(f"{series}: the venue has no public interface for it that is known here")
+    if series.archive.asked:
+        return interface.ask(client, host, series, start, end, now)
     if series.dataset == "metrics":  # stamped five minutes before they are known
         start, end = start - PERIOD, end - PERIOD
     if endpoint.days:
