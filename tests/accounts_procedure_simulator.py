@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from accounts_simulator import Account, Coin, Leg, Position, Symbol, World
+from accounts_whole_contracts import contracts, lot_of, of_each_leg, quantity, with_left
 
 Prices = dict[Symbol, float]
 ROUNDING = 1e-12
@@ -87,6 +88,9 @@ class Procedure:
         self.coins = list(self.account.coins)
         self.triggered = {self.name(p) for p in triggered}
         self.changed = False
+        for p in test.positions:
+            for leg in p.legs:
+                leg.q = quantity(p.symbol, contracts(leg)) if lot_of(p.symbol) else leg.q
 
     def whole(self, amount: float) -> int:
         return round(amount * self.unit)
@@ -201,6 +205,9 @@ class Procedure:
 
     def part(self, step: str, leg: Leg, d: float, fill: float | None, result: int) -> None:
         self.pay(step, leg.id, d, fill, result)
+        if lot := lot_of(leg.symbol):
+            leg.q = quantity(leg.symbol, contracts(leg) - round(d / lot))
+            return
         leg.q = 0.0 if d == leg.q else leg.q - d
 
     def self_trade(self) -> None:
@@ -208,9 +215,13 @@ class Procedure:
             both = [p for p in self.positions() if p.symbol is symbol]
             if len(both) == 2:
                 traded = min(p.Q for p in both)
+                least = min(sum(map(contracts, p.legs)) for p in both) if lot_of(symbol) else 0
                 for p in both:
-                    for leg in p.legs:
+                    given = of_each_leg(p, least) if lot_of(symbol) else []
+                    for number, leg in enumerate(p.legs):
                         d = leg.q if p.Q - traded < ROUNDING * p.Q else leg.q * (traded / p.Q)
+                        if given and not (d := given[number]):
+                            continue
                         fill = self.P[symbol]
                         self.part(
                             "self_trade", leg, d, fill, self.leg_result(leg, d, fill, self.cross.self_trade_fee)
@@ -226,6 +237,18 @@ class Procedure:
             self.part(step, leg, d, price, self.leg_result(leg, d, self.P[p.symbol]) - (upto - spent))
             spent = upto
 
+    def take_contracts(self, p: Position, D: int) -> None:
+        """Take over D contracts of a position for the same share of its equity."""
+        N, equity, spent, passed = sum(map(contracts, p.legs)), self.equity(p), 0, 0.0
+        used, price = round(equity * (D / N)), self.price(p, equity)
+        for leg, d in zip(p.legs, given := of_each_leg(p, D), strict=True):
+            passed += d
+            upto = round(used * (passed / sum(given)))
+            if d:
+                result = self.leg_result(leg, d, self.P[p.symbol]) - (upto - spent)
+                self.part("step_down_tiers", leg, d, price, result)
+            spent = upto
+
     def price(self, p: Position, equity: float) -> float | None:
         X = p.symbol.X(self.P[p.symbol]) - p.r * (equity / self.unit) / p.Q
         if p.symbol.inverse:
@@ -234,17 +257,32 @@ class Procedure:
 
     def step_down_tiers(self, named: list[tuple[Symbol, float]]) -> None:
         for name in named:
-            while True:
-                p = self.open([name])[0]
+            while still := self.open([name]):
+                p = still[0]
                 size = p.stepped_by(self.P[p.symbol])
                 tier = 0 if p.table.model == "leverage" else p.tier_of(size)
                 if tier == 0:
                     break
+                if lot_of(p.symbol):
+                    N = sum(map(contracts, p.legs))
+                    self.take_contracts(
+                        p, next(D for D in range(1, N + 1) if D == N or self.tier_with(p, N - D) < tier)
+                    )
+                    if self.is_enough():
+                        return
+                    continue
                 share = 1 - float(p.table.floors[tier]) * (1 - ROUNDING) / size
                 equity = self.equity(p)
                 self.take("step_down_tiers", p, share, round(equity * share), self.price(p, equity))
                 if self.is_enough():
                     return
+
+    def tier_with(self, p: Position, left: int) -> int:
+        """Return the tier of a position of which some contracts are left."""
+        rest = Position(
+            with_left(p, left), self.W / self.unit, self.account.openings[self.bar] if self.world.always else 0
+        )
+        return rest.tier_of(rest.stepped_by(self.P[p.symbol]))
 
     def take_over(self, named: list[tuple[Symbol, float]]) -> None:
         group = self.open(named)
@@ -260,8 +298,15 @@ class Procedure:
     def reduce(self, named: list[tuple[Symbol, float]]) -> None:
         group = self.open(named)
         first = {leg.id: leg.q for p in group for leg in p.legs}
+        counted = {self.name(p): sum(map(contracts, p.legs)) for p in group if lot_of(p.symbol)}
         for number in range(self.cross.rounds):
             for p in group:
+                if N := counted.get(self.name(p), 0):
+                    upto, before = (-(-N * k // self.cross.rounds) for k in (number + 1, number))
+                    for leg, d in zip(p.legs, of_each_leg(p, upto - before), strict=True):
+                        if d:
+                            self.sell("reduce", leg, d)
+                    continue
                 for leg in p.legs:
                     d = leg.q if number == self.cross.rounds - 1 else first[leg.id] / self.cross.rounds
                     self.sell("reduce", leg, d)

@@ -61,6 +61,11 @@ def account_kinds() -> Iterator[tuple[str, str, dict[str, Any]]]:
         f"{SWEEP} --from 2021-05-18",
         {"venue.toml": ("from = 2021-03-18", "from = 2021-05-19")},
     )
+    yield (
+        "legs that are no whole number of contracts",
+        f"{SWEEP} --procedure",
+        {"venue.toml": ("[contracts.BTCUSDT]", "[contracts.BTCUSDT]\nlot = 0.3")},
+    )
     yield "positions of an account beyond the table", SWEEP, changed("legs", quantity=26.0)
     yield (
         "collateral in two rows of a symbol",

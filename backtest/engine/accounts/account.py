@@ -31,6 +31,7 @@ class Part:
     entry_funding: float
     leverage: float  #: selected; NaN where none was given
     group: int  #: rules by the entry
+    lot: float = 0.0  #: size of a contract, of which the quantity is a whole number; 0: not known
 
 
 @dataclass

@@ -17,6 +17,7 @@ from backtest.engine.accounts.account import Coin, Part
 from backtest.engine.accounts.prepare import Convention, Prepared, prepare
 from backtest.engine.accounts.procedure import Account
 from backtest.engine.accounts.run import run
+from backtest.engine.accounts.whole_contracts import as_whole, require_whole, size_of_contract
 from backtest.engine.input_warnings import warn_of_substitutes, warn_once
 from backtest.engine.money import COIN_UNIT, QUOTE_UNIT, currency, units
 from backtest.errors import RulesError
@@ -93,9 +94,9 @@ def liquidate_accounts(
 
     Raises
     ------
-    RulesError
-        Where liquidation stops above the initial margin and no leverage gives that margin; otherwise as
-        :func:`~backtest.sweep_accounts`.
+    DataError, RulesError
+        As :func:`~backtest.sweep_accounts`; for legs that are no whole number of contracts; where liquidation
+        stops above the initial margin and no leverage gives that margin.
 
     Examples
     --------
@@ -112,6 +113,7 @@ def liquidate_accounts(
         accounts, market, venue, convention=convention, profit=cross.profit, hedged=cross.hedged, bracket=False,
         tiers=tiers, threads=threads,
     )  # fmt: skip
+    require_whole(accounts, [group.contract for group in prepared.rules.groups])
     warn_of_substitutes(accounts, prepared.rules, prepared.held.leg_groups)
     if cross.restored_above == "initial":
         _require_initial_margins(prepared)
@@ -134,6 +136,7 @@ class _Follower:
             self.order_margin = self.frame["order_margin"].to_numpy().copy()
         self.quantity = accounts.legs["quantity"].to_numpy().copy()
         self.units = accounts.collateral["quantity"].to_numpy().copy()
+        self.lots = {own.symbol: size_of_contract(own.contract) for own in prepared.rules.groups}
         self.steps: list[tuple[Any, ...]] = []
         self.closed: list[tuple[Any, ...]] = []
 
@@ -192,8 +195,8 @@ class _Follower:
                 account.parts.append(
                     Part(
                         row=int(leg[row]), symbol=symbol, side=_side(held, row),
-                        quantity=float(held.quantity[row]), entry_price=float(held.entry_price[row]),
-                        entry_funding=float(held.entry_funding[row]),
+                        quantity=as_whole(float(held.quantity[row]), self.lots[symbol]), lot=self.lots[symbol],
+                        entry_price=float(held.entry_price[row]), entry_funding=float(held.entry_funding[row]),
                         leverage=float(held.leverage[row]) if given else np.nan,
                         group=int(group_at(held, self.prepared.rules.rules, held.group[row], bar)),
                     )
@@ -205,8 +208,8 @@ class _Follower:
         self.triggers[who] += 1
         self.first_trigger[who] = bar if self.first_trigger[who] < 0 else self.first_trigger[who]
         self.order_margin[who] = account.currency(account.order_margin)
-        number, time = self.frame["account_id"][who], int(self.prepared.bars.times[bar])
-        trigger = int(self.triggers[who])
+        number, trigger = self.frame["account_id"][who], int(self.triggers[who])
+        time = int(self.prepared.bars.times[bar])
         if not account.positions():
             worth = sum(account.units(coin.units * account.price[coin.symbol]) for coin in account.coins)
             self.left[who] = account.currency(account.wallet + account.order_margin + worth)

@@ -12,12 +12,22 @@ equity is taken off the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from typing import NamedTuple
 
-from backtest.engine.accounts.account import Key, Looked, Standing, quantity_of
+from backtest.engine.accounts.account import Key, Looked, Part, Standing, quantity_of
+from backtest.engine.accounts.whole_contracts import (
+    as_whole,
+    at_least,
+    contracts_of,
+    quantity_of_contracts,
+    spread,
+    without,
+)
 from backtest.engine.money import split
 from backtest.rules.cross import OF_POSITIONS, Cross
 
@@ -119,7 +129,7 @@ class Account(Standing):
             next(key for key, equity in self.equities().items() if not self._is_enough(equity, looked))
         ]
 
-    def _take_over_share(self, step: str, targets: list[Key], share: float) -> None:
+    def _take_over_share(self, step: str, targets: list[Key], share: float | Fraction) -> None:
         """Close a share of positions at their bankruptcy prices: the same share of the equity they may use."""
         positions, equities = self.positions(), self.equities()
         by_margin = self.cross.equity_shared_by == "maintenance"
@@ -147,17 +157,27 @@ class Account(Standing):
         return 1 / value if value > 0 else None
 
     def _close_share(
-        self, step: str, key: Key, share: float, price: float, *, fee: float = 0.0, used: int | None = None
+        self,
+        step: str,
+        key: Key,
+        share: float | Fraction,
+        price: float,
+        *,
+        fee: float = 0.0,
+        used: int | None = None,
     ) -> None:
         """Close the same share of every leg of a position, at a price, or at the mark less what is used up."""
         parts = self.positions()[key]
-        uses = [0] * len(parts) if used is None else split(used, [part.quantity for part in parts])
+        quantities = _quantities(parts, share)
+        weights = quantities if parts[0].lot else [part.quantity for part in parts]
+        uses = [0] * len(parts) if used is None else split(used, weights)
         at = price if used is None else self.price[key[0]]
-        for part, use in zip(parts, uses, strict=True):
-            quantity = part.quantity if share >= WHOLE else part.quantity * share
+        for part, quantity, use in zip(parts, quantities, uses, strict=True):
+            if part.lot and quantity == 0:
+                continue
             result = self.result_of(part, quantity, at, fee) - use
             self.wallet += result
-            part.quantity -= quantity
+            part.quantity = as_whole(part.quantity - quantity, part.lot)
             self.closed.append(Closed(step, part.row, -1, quantity, self._price_of(key[0], price), result))
 
     def _cancel_orders(self) -> None:
@@ -177,26 +197,45 @@ class Account(Standing):
     def _self_trade(self) -> None:
         positions = self.positions()
         for symbol in {key[0] for key in positions}:
-            sides = {side: quantity_of(parts) for (own, side), parts in positions.items() if own == symbol}
+            sides = {side: parts for (own, side), parts in positions.items() if own == symbol}
             if len(sides) == 2:
-                traded = min(sides.values())
-                for side, quantity in sides.items():
-                    share, fee = traded / quantity, self.cross.self_trade_fee
-                    self._close_share("self_trade", (symbol, side), share, self.price[symbol], fee=fee)
+                held = {side: _amount(parts) for side, parts in sides.items()}
+                traded = min(held.values())
+                for side, amount in held.items():
+                    share = _share(traded, amount)
+                    fee, price = self.cross.self_trade_fee, self.price[symbol]
+                    self._close_share("self_trade", (symbol, side), share, price, fee=fee)
 
     def _step_down_tiers(self, targets: list[Key]) -> None:
         for key in targets:
-            while (tier := self.tier(parts := self.positions()[key])) > self.rules.tier_first[parts[0].group]:
-                below = self.rules.floor[tier] * WHOLE  # inside the lower tier, wherever its boundary belongs
-                self._take_over_share("step_down_tiers", [key], 1 - below / self.table_size(parts))
+            while (parts := self.positions().get(key)) and self.tier(parts) > self.rules.tier_first[
+                parts[0].group
+            ]:
+                self._take_over_share("step_down_tiers", [key], self._share_above(parts))
                 if self.is_restored(self.look()):
                     return
 
+    def _is_above_first(self, parts: list[Part]) -> bool:
+        """Return whether a position is above the first tier of its table."""
+        return self.tier(parts) > int(self.rules.tier_first[parts[0].group])
+
+    def _share_above(self, parts: list[Part]) -> float | Fraction:
+        """Return the share of a position that must go for the rest to be in a lower tier."""
+        tier, size = self.tier(parts), self.table_size(parts)
+        floor = self.rules.floor[tier]
+        if parts[0].lot == 0:
+            return float(1 - floor * WHOLE / size)  # inside the lower tier, wherever its boundary belongs
+        total, closed = sum(contracts_of(parts)), at_least(parts, size, floor)
+        while closed < total and self.tier(without(parts, closed)) >= tier:
+            closed += 1
+        return Fraction(closed, total)
+
     def _reduce(self, targets: list[Key]) -> None:
+        first = {key: _amount(self.positions()[key]) for key in targets}
         for number in range(self.cross.rounds):
             for key in targets:
-                share = 1 / (self.cross.rounds - number)
-                self._close_share("reduce", key, share, self._book_price(key))
+                if share := _share_of_round(first[key], number, self.cross.rounds):
+                    self._close_share("reduce", key, share, self._book_price(key))
             if self.is_restored(self.look()):
                 return
 
@@ -206,3 +245,34 @@ class Account(Standing):
     def _close(self, targets: list[Key]) -> None:
         for key in targets:
             self._close_share("close", key, 1.0, self._book_price(key))
+
+
+def _amount(parts: list[Part]) -> float | int:
+    """Return the quantity of a position, a whole number of contracts where their size is known."""
+    return sum(contracts_of(parts)) if parts[0].lot else quantity_of(parts)
+
+
+def _share(amount: float | int, whole: float | int) -> float | Fraction:
+    """Return an amount's share of another, exactly where both count contracts."""
+    return Fraction(amount, whole) if isinstance(amount, int) and isinstance(whole, int) else amount / whole
+
+
+def _share_of_round(first: float | int, number: int, rounds: int) -> float | Fraction:
+    """Return the share of what is left of an amount that a round closes, rounds counted from 0."""
+    if not isinstance(first, int):
+        return 1 / (rounds - number)
+    before, after = (-(-first * passed // rounds) for passed in (number, number + 1))
+    return Fraction(after - before, first - before) if after > before else 0.0
+
+
+def _quantities(parts: list[Part], share: float | Fraction) -> list[float]:
+    """Return what a share of a position is of each leg: whole contracts, rounded up together, where known."""
+    if share >= WHOLE:
+        return [part.quantity for part in parts]
+    if parts[0].lot == 0:
+        return [part.quantity * float(share) for part in parts]
+    counts = contracts_of(parts)
+    closed = math.ceil(share * sum(counts))
+    return [
+        quantity_of_contracts(count, part.lot) for count, part in zip(spread(closed, counts), parts, strict=True)
+    ]
