@@ -110,6 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.archive.guard:
             self.archive.posted.append(posted)
+        self.posted = posted
         self._counted(body_wanted=True)
 
     def _counted(self, *, body_wanted: bool) -> None:
@@ -133,7 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif mood[0] == "status":
             self._status(mood[1], mood[2] if len(mood) > 2 else {})
         elif path in self.archive.answers:
-            query = {name: values[0] for name, values in parse_qs(address.query).items()}
+            query: dict[str, Any] = {name: values[0] for name, values in parse_qs(address.query).items()}
+            if self.command == "POST":
+                query |= self.posted
             self.archive.queries.append(query)
             self._whole(json.dumps(self.archive.answers[path](query)).encode())
         elif path not in self.archive.files:

@@ -442,7 +442,7 @@ def test_interrupt__ends_at_once_and_keeps_what_came(archive, tmp_path):
 
 
 BAD_ARGUMENTS = [
-    ({"venue": "kraken"}, "venue must be one of binance, binance-coin, bybit, is 'kraken'"),
+    ({"venue": "kraken"}, "venue must be one of binance, binance-coin, bybit, okx, hyperliquid, is 'kraken'"),
     ({"data": "marks"}, "data of binance must be one of mark, index, .*, is 'marks'"),
     ({"data": "liquidations"}, "the venue removed USD-M liquidation snapshots"),
     ({"data": []}, "data must name at least one"),

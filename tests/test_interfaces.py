@@ -12,7 +12,16 @@ from venue_answers import HOUR
 
 from backtest.__main__ import main
 from backtest.market import load, sources
+from backtest.market.sources import Patience, interface
+from backtest.market.sources.http import Client
 
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interface, "wait_for_turn", lambda *_: None)
+
+
+WAIT = interface.wait_for_turn
 SPAN = ("2021-06-01", "2021-06-03")
 BEGIN = datetime(2021, 6, 1, tzinfo=UTC)
 
@@ -39,19 +48,23 @@ def steps_of(rows) -> set[timedelta]:
     return set(rows["time"].diff().drop_nulls())
 
 
-CONTRACTS = {"bybit": "BTCUSDT"}
+CONTRACTS = {"bybit": "BTCUSDT", "okx": "BTC-USDT-SWAP", "hyperliquid": "BTC"}
+LACKS = {("hyperliquid", "mark")}
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), [(name, data) for name in CONTRACTS for data in ("mark", "last")], ids="-".join
+    ("name", "data"),
+    [(name, data) for name in CONTRACTS for data in ("mark", "last") if (name, data) not in LACKS],
 )
 def test_bars__of_two_days_come_in_pages_without_a_gap(archive, tmp_path, name, data):
-    venue(archive, name)
+    venue(archive, name, now=milliseconds(date(2021, 6, 3)))  # Hyperliquid keeps 5,000 minutes
     rows = rows_of(archive, tmp_path, name, data, CONTRACTS[name])
     assert (rows["time"][0], rows.height, steps_of(rows)) == (BEGIN, 2 * 1440, {timedelta(minutes=1)})
     prices = [float(price) for price in venue_answers.prices(milliseconds(BEGIN))]
     assert rows.row(0)[2:6] == tuple(prices)
     assert rows.columns[2:] == ["open", "high", "low", "close", *(["volume"] if data == "last" else [])]
+    fetched = sources.fetch(name, data, CONTRACTS[name], *SPAN, settings=how(archive, tmp_path, offline=True))
+    assert fetched.repairs.counts == {}  # the order of a venue's answers is none
     count = len(archive.requests)
     rows_of(archive, tmp_path, name, data, CONTRACTS[name])
     assert len(archive.requests) == count  # a second call asks nobody
@@ -114,7 +127,7 @@ def test_bybit__mark_last_and_funding_are_the_default_and_load_names_the_venue(a
     assert set(market.bars["open_interest"]) == {45.0}
 
 
-@pytest.mark.parametrize("name", CONTRACTS)
+@pytest.mark.parametrize("name", ["bybit", "okx"])
 def test_unknown_symbol__is_one_line_with_the_venues_reason(archive, tmp_path, name, capsys):
     venue(archive, name)
     assert (
@@ -128,7 +141,7 @@ def test_unknown_symbol__is_one_line_with_the_venues_reason(archive, tmp_path, n
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_days_before_the_first_row__are_missing_and_not_asked_for_again(archive, tmp_path, name):
-    venue(archive, name, first=milliseconds(NOW))
+    venue(archive, name, first=milliseconds(NOW) - 1)
     settings = how(archive, tmp_path, now=NOW + timedelta(days=60))
     for _ in range(2):
         fetched = sources.fetch(name, "last", CONTRACTS[name], *SPAN, interval="1h", settings=settings)
@@ -138,9 +151,11 @@ def test_days_before_the_first_row__are_missing_and_not_asked_for_again(archive,
 
 BUSY = {
     "bybit": ("v5/market/kline", {"retCode": 10006, "retMsg": "Too many visits!", "result": {}}),
+    "okx": ("api/v5/market/history-candles", {"code": "50011", "msg": "Too Many Requests", "data": []}),
 }
 REFUSED = {
     "bybit": ({"retCode": 10002, "retMsg": "no"}, "the venue answers 10002 no"),
+    "okx": ({"code": "51000", "msg": "no", "data": []}, "the venue answers 51000 no"),
 }
 
 
@@ -192,3 +207,69 @@ def test_recent__goes_on_to_the_last_closed_bar(archive, tmp_path, name):
     rows = rows_of(archive, tmp_path, name, "last", CONTRACTS[name], span=span, with_recent=True, now=now)
     assert rows["time"][-1] == NOW - timedelta(minutes=1)
     assert (rows.height, steps_of(rows)) == (1440 + 720, {timedelta(minutes=1)})
+
+
+def test_okx__amounts_are_those_in_the_coin_and_open_interest_is_known_an_hour_later(archive, tmp_path):
+    venue(archive, "okx")
+    rows = rows_of(archive, tmp_path, "okx", "last", "BTC-USDT-SWAP", interval="1h")
+    assert set(rows["volume"]) == {700.0}
+    known = rows_of(archive, tmp_path, "okx", "metrics", "BTC-USDT-SWAP")
+    assert (known["time"][0], known.height, steps_of(known)) == (BEGIN, 48, {timedelta(hours=1)})
+    assert known.select("open_interest", "open_interest_value").unique().rows() == [(45.0, 99000.0)]
+    asked = [int(query["begin"]) for query in archive.queries if "period" in query]
+    assert min(asked) + 1 == milliseconds(BEGIN - timedelta(hours=1))
+
+
+@pytest.mark.parametrize("name", ["okx", "hyperliquid"])
+def test_symbol__is_taken_as_other_venues_write_it_and_stays_so(archive, tmp_path, name):
+    venue(archive, name)
+    also = ("last", "funding", "open_interest") if name == "okx" else ("funding",)
+    market = load(
+        name, "BTCUSDT", *SPAN, interval="1h", price="mark" if name == "okx" else "last", also=also,
+        folder=tmp_path, hosts=archive.hosts,
+    )  # fmt: skip
+    assert (market.symbols, market.price_venue, market.bars.height) == (("BTCUSDT",), name, 48)
+    assert "in place of the mark price" in market.description or name == "okx"
+
+
+def test_hyperliquid__has_no_mark_prices_and_no_history_of_open_interest(capsys):
+    for data, reason in (
+        ("mark", "no history of mark prices"),
+        ("metrics", "open interest of the present moment"),
+    ):
+        assert main(["fetch", "hyperliquid", data, "--symbol", "BTC", "--from", "2021-06-01"]) == 2
+        err = capsys.readouterr().err
+        assert reason in err
+        assert err.count("\n") == 1
+
+
+def test_hyperliquid__keeps_the_newest_bars_alone_and_says_so(archive, tmp_path):
+    venue(archive, "hyperliquid")
+    fetched = sources.fetch("hyperliquid", "last", "BTC", *SPAN, settings=how(archive, tmp_path))
+    assert {file.entry.note for file in fetched.files} == {"the venue keeps the newest 5,000 bars alone"}
+
+
+def test_hyperliquid__an_unknown_coin_is_named_as_a_reason(archive, tmp_path, capsys):
+    archive.moods["info"] = [("status", 403)] * 2
+    assert main(typed(archive, tmp_path, "hyperliquid", "last", symbol="XYZ")) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "about a coin that it does not list" in err
+
+
+def test_turns__are_apart_for_all_threads():
+    waited: list[float] = []
+    client = Client(Patience(sleep=waited.append, clock=lambda: 1000.0))
+    for host in ("a-host", "a-host", "other-host", "a-host"):
+        WAIT(client, host, 0.5)
+    assert waited == [0.5, 1.0]
+
+
+def test_day_that_has_just_ended__is_not_stored_before_the_venue_has_its_last_bars(archive, tmp_path):
+    venue(archive, "okx")
+    midnight = BEGIN + timedelta(days=1)
+    for minutes, status in ((1, "missing"), (400, "stored")):
+        settings = how(archive, tmp_path, now=midnight + timedelta(minutes=minutes))
+        span = ("2021-06-01", "2021-06-02")
+        fetched = sources.fetch("okx", "last", "BTC-USDT-SWAP", *span, interval="1h", settings=settings)
+        assert [file.entry.status for file in fetched.files] == [status]

@@ -73,7 +73,10 @@ def test_prices_of__what_is_not_there_says_how_to_get_it(tmp_path, monkeypatch, 
     assert "backtest fetch binance mark --symbol BTCUSDT --from 2021-05-09" in said
     assert said.rstrip().endswith("or --fetch")
     assert main([*asked, "--fetch"]) == 2
-    assert "--fetch needs --prices with an archive: binance, binance-coin, bybit" in capsys.readouterr().err
+    assert (
+        "--fetch needs --prices with an archive: binance, binance-coin, bybit, okx, hyperliquid"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 

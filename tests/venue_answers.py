@@ -67,3 +67,72 @@ def bybit(venue: Venue, symbol: str = "BTCUSDT") -> None:
         "v5/market/funding/history": answered(funding, 200),
         "v5/market/open-interest": answered(interest, 200),
     }
+
+
+def okx(venue: Venue, symbol: str = "BTC-USDT-SWAP") -> None:
+    """Answer as OKX: newest first; ``after`` is earlier than, ``before`` is later than a time."""
+
+    def answered(rows: Callable[[dict[str, str], int, int], list[Any]]) -> Callable[..., Any]:
+        def answer(query: dict[str, str]) -> Any:
+            assert int(query["limit"]) <= 100
+            if query["instId"] != symbol:
+                return {"code": "51001", "msg": "Instrument ID does not exist", "data": []}
+            after, before = (
+                int(query.get(one) or query[other]) for one, other in (("after", "end"), ("before", "begin"))
+            )
+            return {
+                "code": "0",
+                "msg": "",
+                "data": rows(query, before + 1, after - 1)[::-1][: int(query["limit"])],
+            }
+
+        return answer
+
+    def bars(amounts: list[str]) -> Callable[[dict[str, str], int, int], list[Any]]:
+        def rows(query: dict[str, str], start: int, end: int) -> list[Any]:
+            step = {"1m": MINUTE, "1H": HOUR, "1Dutc": 24 * HOUR}[query["bar"]]
+            return [
+                [str(time), *prices(time), *amounts, str(int(time + step <= venue.now))]
+                for time in venue.times(start, end, step)
+            ]
+
+        return rows
+
+    def funding(_: dict[str, str], start: int, end: int) -> list[Any]:
+        return [
+            {"instId": symbol, "fundingRate": "0.5", "realizedRate": "-0.0001", "fundingTime": str(time)}
+            for time in venue.times(start, end, 4 * HOUR)
+        ]
+
+    def interest(query: dict[str, str], start: int, end: int) -> list[Any]:
+        assert query["period"] == "1H"
+        return [[str(time), "4500", "45", "99000"] for time in venue.times(start, end, HOUR)]
+
+    venue.archive.answers |= {
+        "api/v5/market/history-mark-price-candles": answered(bars([])),
+        "api/v5/market/history-candles": answered(bars(["70000", "700", "7000000"])),
+        "api/v5/public/funding-rate-history": answered(funding),
+        "api/v5/rubik/stat/contracts/open-interest-history": answered(interest),
+    }
+
+
+def hyperliquid(venue: Venue, symbol: str = "BTC", newest: int = 5000) -> None:
+    """Answer as Hyperliquid: one address, oldest first, of bars the newest 5,000 alone."""
+
+    def answer(asked: dict[str, Any]) -> Any:
+        request = asked.get("req", asked)
+        if request["coin"] != symbol:
+            return None
+        start, end = request["startTime"], request["endTime"]
+        if asked["type"] == "fundingHistory":
+            times = venue.times(start, end, HOUR)[:500]
+            return [{"coin": symbol, "fundingRate": "-0.0001", "premium": "0", "time": time} for time in times]
+        step = {"1m": MINUTE, "1h": HOUR, "1d": 24 * HOUR}[request["interval"]]
+        bars = []
+        for time in venue.times(max(start, venue.now - newest * step), end, step):
+            opening, high, low, close = prices(time)
+            amounts = {"v": "700", "n": 3, "s": symbol, "i": request["interval"], "t": time, "T": time + step - 1}
+            bars.append({**amounts, "o": opening, "h": high, "l": low, "c": close})
+        return bars
+
+    venue.archive.answers["info"] = answer

@@ -16,7 +16,7 @@ from backtest.trades.reader import Trades
 from backtest.trades.symbols import pair_of
 
 #: The price used for the mark where a venue publishes none.
-SUBSTITUTES: dict[str, str] = {}
+SUBSTITUTES = {"hyperliquid": "last"}
 
 DAY = timedelta(days=1)
 
@@ -47,7 +47,7 @@ def prices_of(
     trades
         As :func:`read` returns them.
     venue
-        One of ``market.sources.VENUES``.
+        One of ``market.sources.VENUES``; Hyperliquid's last prices stand for its mark prices.
     interval
         Of the bars.
     offline, folder, hosts

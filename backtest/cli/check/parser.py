@@ -50,8 +50,8 @@ def _add_prices(parser: ArgumentParser) -> None:
         type=_prices,
         metavar="FILE",
         help="mark prices for every venue, or VENUE=FILE for one (may be repeated): Parquet, CSV, a folder of "
-        "freqtrade's candles, or the name of an archive (binance, binance-coin, bybit), of which what backtest "
-        f"fetch has kept is read (default: {options.SAMPLE})",
+        "freqtrade's candles, or the name of an archive (binance, binance-coin, bybit, okx, hyperliquid), of "
+        f"which what backtest fetch has kept is read (default: {options.SAMPLE})",
     )
     prices.add_argument("--fetch", action="store_true", help="download what an archive's prices lack on the disk")
     prices.add_argument(

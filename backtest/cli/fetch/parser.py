@@ -13,6 +13,8 @@ data, by venue:
   binance-coin  mark, index, premium, last (klines), funding, metrics, liquidations
   bybit         mark, last (klines with volume), funding, metrics (open interest); metatrader (klines), trades,
                 spot-trades, index, premium from its files
+  okx           mark, last (klines with volume), funding (three months), metrics (open interest, 1,440 hours)
+  hyperliquid   last (the newest 5,000 bars, with volume), funding; no mark, no history of open interest
 
 tiers of today, as the venue's public interface answers without a key: fetch tiers VENUE, one of bybit, okx, gate,
 bitget, kucoin, hyperliquid, dydx. Those of bundled venues are imported at once.
@@ -41,7 +43,9 @@ def add_fetch(commands: Any) -> None:
     parser.options = {"hosts": "--host", "symbols": "--symbol"}
     data = parser.add_argument_group("data")
     data.add_argument(
-        "venue", metavar="VENUE", help="binance (USD-M and spot), binance-coin (COIN-M), bybit; or tiers"
+        "venue",
+        metavar="VENUE",
+        help="binance (USD-M and spot), binance-coin (COIN-M), bybit, okx, hyperliquid; or tiers",
     )
     data.add_argument(
         "data", nargs="*", metavar="DATA", help="data sets (default: mark last funding, where the venue has them)"

@@ -32,7 +32,7 @@ HOSTS: Mapping[str, str] = {
 }
 
 BINANCE_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
-BYBIT_ASKED = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
+ASKED_INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
 BYBIT_INTERVALS = ("1m", "5m", "15m", "30m", "1h")
 
 
@@ -157,10 +157,16 @@ def _asked(host: str, path: str, limit: int, *, kept: str = "", **more: Any) -> 
                    recent=recent, kept=kept, **more)  # fmt: skip
 
 
+def _okx(path: str, **more: Any) -> Archive:
+    return _asked("okx", f"api/v5/{path}", 99, **more)
+
+
 def _pages(host: str, path: str, symbol: str = "symbol", limit: int = 1500) -> Endpoint:
     return Endpoint(host, path, limit, symbol)
 
 
+KLINES: Mapping[str, Any] = {"monthly": False, "intervals": ASKED_INTERVALS}
+FEWER = {**KLINES, "intervals": tuple(interval for interval in ASKED_INTERVALS if interval != "6h")}
 UM, CM = "binance-futures", "binance-coin-futures"
 OPEN_INTEREST = Endpoint(UM, "futures/data/openInterestHist", 500, fixed=(("period", "5m"),), days=30)
 #: The value known at midnight is the last row of the file of the day before.
@@ -197,10 +203,16 @@ ARCHIVES: Mapping[tuple[str, str], Archive] = {
     ),
     ("binance-coin", "metrics"): _figures("futures/cm", "metrics", "coin_metrics", ahead=LATE),
     ("binance-coin", "liquidations"): _figures("futures/cm", "liquidationSnapshot", "liquidations"),
-    ("bybit", "mark"): _asked("bybit", "v5/market/mark-price-kline", 1000, monthly=False, intervals=BYBIT_ASKED),
-    ("bybit", "last"): _asked("bybit", "v5/market/kline", 1000, monthly=False, intervals=BYBIT_ASKED),
+    ("bybit", "mark"): _asked("bybit", "v5/market/mark-price-kline", 1000, **KLINES),
+    ("bybit", "last"): _asked("bybit", "v5/market/kline", 1000, **KLINES),
     ("bybit", "funding"): _asked("bybit", "v5/market/funding/history", 200),
     ("bybit", "metrics"): _asked("bybit", "v5/market/open-interest", 200, monthly=False),
+    ("okx", "mark"): _okx("market/history-mark-price-candles", **KLINES),
+    ("okx", "last"): _okx("market/history-candles", **KLINES),
+    ("okx", "funding"): _okx("public/funding-rate-history", kept="three months"),
+    ("okx", "metrics"): _okx("rubik/stat/contracts/open-interest-history", monthly=False, kept="1,440 hours"),
+    ("hyperliquid", "last"): _asked("hyperliquid", "info", 5000, kept="5,000 bars", **FEWER),
+    ("hyperliquid", "funding"): _asked("hyperliquid", "info", 500),
     ("bybit", "metatrader"): _bybit(
         "bybit_klines",
         "kline_for_metatrader4/{symbol}/{year}/{symbol}_{minutes}_{first}_{last}.csv.gz",
@@ -228,7 +240,9 @@ ABSENT = {
     (
         "binance",
         "liquidations",
-    ): "the venue removed USD-M liquidation snapshots; binance-coin has them to 2024-10-14"
+    ): "the venue removed USD-M liquidation snapshots; binance-coin has them to 2024-10-14",
+    ("hyperliquid", "mark"): "it publishes no history of mark prices: last stands in their place",
+    ("hyperliquid", "metrics"): "it publishes open interest of the present moment alone",
 }
 
 
@@ -258,7 +272,8 @@ def series(venue: str, dataset: str, symbol: str, interval: str = "1m") -> Serie
         reason = f" ({ABSENT[venue, dataset]})" if (venue, dataset) in ABSENT else ""
         known = ", ".join(datasets(venue))
         raise ArgumentError(f"of {venue} must be one of {known}, is {dataset!r}{reason}", argument="data")
-    if not (symbol.replace("_", "").replace("-", "").isalnum() and symbol == symbol.upper()):
+    own_case = symbol == symbol.upper() or venue == "hyperliquid"
+    if not (symbol.replace("_", "").replace("-", "").isalnum() and own_case):
         raise ArgumentError(f"must be written as the venue does, like BTCUSDT, is {symbol!r}", argument="symbol")
     intervals = ARCHIVES[venue, dataset].intervals
     if intervals and interval not in intervals:

@@ -27,6 +27,9 @@ TRIALS = 3
 DAY = timedelta(days=1)
 #: A file's rows lie in its period, give or take another clock and stamps at a period's end.
 SLACK = DAY
+MINUTE = timedelta(minutes=1)
+#: A venue's interface may lack the last bars of a day for so long.
+SETTLING = 10 * MINUTE
 
 
 class Bringer:
@@ -98,8 +101,10 @@ class Bringer:
         start, end = (
             datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (period.first, period.last + DAY)
         )
+        entry = Entry(file, "missing", self._now, f"{host}/{file}", note=_kept(series))
+        if self._now < end + SETTLING:
+            return replace(entry, note=f"{period} ended less than {SETTLING // MINUTE} minutes ago")
         reading = interface.ask(self._client, host, series, start, end, self._now)
-        entry = Entry(file, "missing", self._now, f"{host}/{file}", note=series.archive.kept)
         return entry if reading.rows.is_empty() else self._stored(series, period, reading, replace(entry, note=""))
 
     def _checked(self, series: Series, period: Period, partial: Path, asked: Entry) -> Entry:
@@ -156,6 +161,11 @@ def short_days(rows: pl.DataFrame, period: Period, step: int) -> tuple[date, ...
     counts = rows.group_by(pl.col("time").dt.date().alias("day")).len()
     full = set(counts.filter(pl.col("len") >= whole)["day"])
     return tuple(day for day in period.days if day not in full)
+
+
+def _kept(series: Series) -> str:
+    kept = series.archive.kept
+    return f"the venue keeps the newest {kept} alone" if kept else ""
 
 
 def _read(series: Series, period: Period, data: bytes, path: Path) -> Reading:

@@ -117,10 +117,7 @@ class Client:
     def get(
         self, address: str, body: bytes | None = None, accept: Callable[[bytes], None] = lambda _: None
     ) -> bytes:
-        """Return a small file, or the answer to a posted JSON; raises as :meth:`download`.
-
-        It is asked for again where ``accept`` raises an ``OSError``, such as :class:`BusyError`.
-        """
+        """Return a small file, or the answer to a posted JSON; where ``accept`` raises ``OSError``, ask again."""
 
         def answer() -> bytes:
             headers = {} if body is None else {"Content-Type": "application/json"}
@@ -242,17 +239,18 @@ class Client:
             with self._guard:
                 self._not_before = max(self._not_before, self.patience.clock() + seconds)
         else:
-            self._sleep(seconds)
+            self.sleep(seconds)
 
     def _wait_for_turn(self) -> None:
         """Wait until the pause that a venue requested is over."""
         with self._guard:
             seconds = self._not_before - self.patience.clock()
         if seconds > 0:
-            self._sleep(seconds)
+            self.sleep(seconds)
         self._require_going()
 
-    def _sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
+        """Wait, until the downloads are cancelled."""
         if self.patience.sleep is None:
             self._stopped.wait(seconds)
         else:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,17 @@ import polars as pl
 from backtest.errors import DataError, FetchError
 from backtest.market.repairs import Reading, Repairs
 from backtest.market.sources.answers import ANSWERS, Answers
-from backtest.market.sources.archives import Endpoint, Series
+from backtest.market.sources.archives import Series
 from backtest.market.sources.formats import klines, tidy
-from backtest.market.sources.formats.binance import METRICS_VALUES, PERIOD
-from backtest.market.sources.http import BusyError, Client
+from backtest.market.sources.formats.binance import METRICS_VALUES
+from backtest.market.sources.http import BusyError, Client, UnreachableError
 from backtest.schemas.frames import Time
 
-#: The shortest distance of two rows where a data set has no interval.
-SHORTEST_STEP = {"funding": timedelta(hours=1), "metrics": PERIOD}
+#: The shortest time between two stamps of funding.
+FUNDED = timedelta(hours=1)
+
+_guard = threading.Lock()
+_turns: dict[str, float] = {}  #: by host: the time before which it is not asked again
 
 
 def ask(client: Client, host: str, series: Series, start: datetime, end: datetime, now: datetime) -> Reading:
@@ -42,22 +47,35 @@ def ask(client: Client, host: str, series: Series, start: datetime, end: datetim
     shift = answers.shift if series.dataset == "metrics" else timedelta(0)
     first, last = (_milliseconds(moment - shift) for moment in (start, end))
     found: list[tuple[Any, ...]] = []
-    for since, until in _windows(series, endpoint, first, min(last, _milliseconds(now))):
+    step = series.step or (FUNDED if series.dataset == "funding" else answers.period) // timedelta(milliseconds=1)
+    for since, until in _windows(endpoint.limit * step, first, min(last, _milliseconds(now))):
         address, body = answers.question(series, endpoint, since, until)
+        wait_for_turn(client, host, answers.spacing)
         page = _page(client, f"{host}/{address}", body, answers)
         try:
             rows = answers.rows(series, page)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise FetchError(f"{series}: the venue's answer is not shaped as expected: {error!r}") from None
-        found += [row for row in rows if since <= row[0] < until]
+            raise FetchError(
+                f"{series}: the venue's answer is not shaped as expected: {error!r}{answers.hint}"
+            ) from None
+        found += sorted((row for row in rows if since <= row[0] < until), key=itemgetter(0))
     return _reading(found, series, now, shift)
 
 
-def _windows(series: Series, endpoint: Endpoint, first: int, last: int) -> Iterator[tuple[int, int]]:
+def wait_for_turn(client: Client, host: str, spacing: float) -> None:
+    """Wait until a host may be asked: questions of all threads are so many seconds apart."""
+    with _guard:
+        now = client.patience.clock()
+        turn = max(now, _turns.get(host, 0.0))
+        _turns[host] = turn + spacing
+    if turn > now:
+        client.sleep(turn - now)
+
+
+def _windows(size: int, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Yield spans of milliseconds that hold at most a page of rows, oldest first."""
-    step = series.step or SHORTEST_STEP[series.dataset] // timedelta(milliseconds=1)
     while first < last:
-        until = min(first + endpoint.limit * step, last)
+        until = min(first + size, last)
         yield first, until
         first = until
 
@@ -74,7 +92,12 @@ def _page(client: Client, address: str, body: bytes | None, answers: Answers) ->
         if code in answers.busy:
             raise BusyError(f"the venue answers {code}: asked too often, or overloaded")
 
-    data = _json(client.get(address, body, accept), address)
+    try:
+        data = _json(client.get(address, body, accept), address)
+    except UnreachableError:
+        raise
+    except FetchError as error:
+        raise FetchError(f"{error}{answers.hint}") from None
     if answers.code(data) not in ("0", ""):
         raise FetchError(f"{address} was refused: the venue answers {answers.refusal(data)[:200]}")
     return data
