@@ -4,12 +4,14 @@ import ast
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
+import polars as pl
 import pytest
 import venue_answers
 from archive_files import JUNE, NOW, how, outcomes
 from archive_server import Archive, milliseconds, serving
 from venue_answers import HOUR
 
+from backtest import trades
 from backtest.__main__ import main
 from backtest.market import load, sources
 from backtest.market.sources import Patience, interface
@@ -229,7 +231,8 @@ def test_symbol__is_taken_as_other_venues_write_it_and_stays_so(archive, tmp_pat
         folder=tmp_path, hosts=archive.hosts,
     )  # fmt: skip
     assert (market.symbols, market.price_venue, market.bars.height) == (("BTCUSDT",), name, 48)
-    assert "in place of the mark price" in market.description or name == "okx"
+    assert "bars from the venue's public interface" in market.description
+    assert ("in place of the mark price" in market.description) == (name == "hyperliquid")
 
 
 def test_hyperliquid__has_no_mark_prices_and_no_history_of_open_interest(capsys):
@@ -273,3 +276,21 @@ def test_day_that_has_just_ended__is_not_stored_before_the_venue_has_its_last_ba
         span = ("2021-06-01", "2021-06-02")
         fetched = sources.fetch("okx", "last", "BTC-USDT-SWAP", *span, interval="1h", settings=settings)
         assert [file.entry.status for file in fetched.files] == [status]
+
+
+@pytest.mark.parametrize(("name", "price"), [("bybit", "mark"), ("okx", "mark"), ("hyperliquid", "last")])
+def test_prices_of_trades__are_the_venues_marks_where_it_publishes_them(archive, tmp_path, name, price):
+    venue(archive, name)
+    day = {"entry_time": BEGIN + timedelta(hours=30), "exit_time": BEGIN + timedelta(hours=40)}
+    one = {
+        "symbol": "BTC/USDT:USDT",
+        "side": "long",
+        "quantity": 1.0,
+        "entry_price": 100.0,
+        "leverage": 5.0,
+        **day,
+    }
+    given = {"interval": "1h", "folder": tmp_path, "hosts": archive.hosts, "now": NOW}
+    found = trades.prices_of(trades.read(pl.DataFrame([one])), name, **given)
+    assert found.description.startswith(f"{name} BTCUSDT: {price} price")
+    assert (found.price_venue, found.bars["time"][0]) == (name, BEGIN)

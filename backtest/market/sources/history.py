@@ -189,9 +189,10 @@ def _with_open_interest(bars: pl.DataFrame, metrics: pl.DataFrame) -> pl.DataFra
 
 def _described(history: History) -> str:
     substitute = "" if history.price == "mark" else ", in place of the mark price"
+    asked = ARCHIVES[history.venue, ALSO.get(history.price, history.price)].asked
     return (
         f"{history.venue} {', '.join(history.symbols)}: {history.price} price, {history.interval} bars from the "
-        f"venue's archive{substitute}"
+        f"venue's {'public interface' if asked else 'archive'}{substitute}"
     )
 
 
