@@ -53,6 +53,7 @@ def test_quantity__that_is_no_whole_number_of_contracts_is_a_problem():
     assert is_whole(contract(), 0.123)
     assert is_whole(contract(lot=0.1), 0.1 * 3)
     assert not is_whole(contract(lot=0.1), 0.25)
+    assert not is_whole(contract(lot=0.1), 1e-11)
     held = position_prices("okx", "ETHUSDT", side="long", entry_price=2_000, quantity=0.25, leverage=10)
     assert held.problems == ["0.25 is no whole number of contracts of 0.1: the venue would refuse it"]
 

@@ -222,7 +222,7 @@ def is_whole(contract: Contract, quantity: float) -> bool:
     if contract.lot == 0:
         return True
     count = quantity / contract.lot
-    return abs(count - round(count)) <= ALLOWANCE * max(1.0, count)
+    return count >= 0.5 and abs(count - round(count)) <= ALLOWANCE * max(1.0, count)
 
 
 def tick_sentence(contract: Contract) -> str:
