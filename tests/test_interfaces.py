@@ -294,3 +294,12 @@ def test_prices_of_trades__are_the_venues_marks_where_it_publishes_them(archive,
     found = trades.prices_of(trades.read(pl.DataFrame([one])), name, **given)
     assert found.description.startswith(f"{name} BTCUSDT: {price} price")
     assert (found.price_venue, found.bars["time"][0]) == (name, BEGIN)
+
+
+def test_turns__of_hyperliquid_keep_its_limit_of_1200_a_minute(archive, tmp_path, monkeypatch):
+    spacings: list[float] = []
+    monkeypatch.setattr(interface, "wait_for_turn", lambda *given: spacings.append(given[2]))
+    venue(archive, "hyperliquid")
+    rows_of(archive, tmp_path, "hyperliquid", "funding", "BTC", span=("2021-05-01", "2021-06-01"))
+    weights = [20 + 500 / 20, 20 + 244 / 20]  # of 744 hours
+    assert sorted(spacings, reverse=True) == pytest.approx([weight / 20 for weight in weights])

@@ -50,7 +50,7 @@ def ask(client: Client, host: str, series: Series, start: datetime, end: datetim
     step = series.step or (FUNDED if series.dataset == "funding" else answers.period) // timedelta(milliseconds=1)
     for since, until in _windows(endpoint.limit * step, first, min(last, _milliseconds(now))):
         address, body = answers.question(series, endpoint, since, until)
-        wait_for_turn(client, host, answers.spacing)
+        wait_for_turn(client, host, answers.spacing + answers.row_spacing * (until - since) / step)
         page = _page(client, f"{host}/{address}", body, answers)
         try:
             rows = answers.rows(series, page)
