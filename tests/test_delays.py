@@ -80,6 +80,42 @@ def test_size__takes_the_time_that_the_volume_needs() -> None:
     assert filled(still(100, 94, 92, 97, volume=4.0), 1, participation=0.1)["fill_price"] == pytest.approx(97)
 
 
+def test_volume__is_counted_over_the_bars_that_follow() -> None:
+    # a bar without volume takes nothing; 94 at 10 % need 940: the third bar trades 9,200 and is done early in it
+    bars = still(100, 94, 92, 97).bars.with_columns(volume=pl.Series([0.0, 0.0, 100.0, 100.0]))
+    found = filled(Market(bars), 1, participation=0.1)
+    assert found["fill_price"] == pytest.approx(92)
+    never = filled(still(100, 94, 92, 97, volume=1.0), 1, participation=0.1)
+    assert never["fill_price"] == pytest.approx(97)  # the last close
+
+
+def test_volume_of_an_inverse_contract__is_in_coin() -> None:
+    # 100 / 94 coins at 10 % need 10.64 coins: the second bar trades 10, the third the rest
+    found = filled(still(100, 94, 92, 97, volume=10.0), 1, one(quantity=[100.0]), "inverse", participation=0.1)
+    assert found["fill_price"] == pytest.approx(92)
+
+
+def test_an_entry_bar_tested_whole__keeps_the_fill_where_the_path_fell_before_the_entry() -> None:
+    bars = Market({"symbol": "X", "time": [START, START + timedelta(hours=1)], "open": [100.0, 100.5],
+                   "high": [101.0, 100.5], "low": [94.0, 100.5], "close": [100.5, 100.5]})  # fmt: skip
+    late = one(entry_time=[START + timedelta(minutes=59, seconds=59)])
+    swept = sweep(late, bars, venue(), entry_bar="tested")
+    assert swept["outcome"].to_list() == ["liquidated"]
+    found = delayed(swept, bars, "mark", Delay(10), 0)
+    assert found["realised_pnl"][0] <= 0
+    assert found["fill_price"].to_list() == swept["fill_price"].to_list()
+
+
+def test_symbols_of_unlike_bars__are_filled_on_their_own() -> None:
+    slow = Market({"symbol": "Y", "time": [START + timedelta(hours=h) for h in range(3)],
+                   **{part: [100.0, 94.0, 92.0] for part in ("open", "high", "low", "close")}})  # fmt: skip
+    both = Market(pl.concat([still(100, 94, 92, 97).bars.drop("volume"), slow.bars]))
+    held = Book({"symbol": ["X", "Y"], "side": ["long"] * 2, "entry_time": [START] * 2, "entry_price": [100.0] * 2,
+                 "quantity": [1.0] * 2, "leverage": [20.0] * 2})  # fmt: skip
+    found = delayed(sweep(held, both, venue()), both, "mark", Delay(70), 0)
+    assert found["fill_price"].to_list() == pytest.approx([92.0, 94.0])
+
+
 def test_impact__makes_fills_worse() -> None:
     assert filled(still(100, 94, 94), 1, linear=1e-3)["fill_price"] == pytest.approx(94 * (1 - 1e-3 * 94))
     assert filled(still(100, 106, 106), 1, one("short"), linear=1e-3)["fill_price"] > 106
@@ -153,7 +189,8 @@ def test_grid__settles_the_delayed_fill_between_the_two_ends() -> None:
 
 
 def test_what_a_delay_cannot_be__is_refused() -> None:
-    for wrong, match in ((lambda: Delay(0), "seconds must be"), (lambda: Delay(draws=0), "draws must be"),
+    for wrong, match in ((lambda: Delay(0), "seconds must be"), (lambda: Delay(True), "seconds must be"),
+                         (lambda: Delay(draws=True), "draws must be"), (lambda: Delay(draws=0), "draws must be"),
                          (lambda: Delay(impact=Impact(mark=1e-9)), "cannot move the mark")):  # fmt: skip
         with pytest.raises(ArgumentError, match=match):
             wrong()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from backtest import Accounts, Book, Market, Venue, liquidate_accounts, replay, sweep, sweep_accounts, trades
-from backtest.errors import DataError, RulesError
+from backtest.errors import DataError, InputWarning, RulesError
 from backtest.rules import Contract, TierTable
 from backtest.rules.cross import Cross
 from backtest.study.survival import lifetimes
@@ -103,6 +103,16 @@ def test_a_gap_between_tables__leaves_the_one_before():
     assert (sooner["outcome_time"], sooner["tier_source"]) == (NOON, "later")
 
 
+@pytest.mark.parametrize("run", [sweep, replay])
+def test_a_table_that_took_over_without_being_in_force__is_warned_of(run):
+    apart = (
+        TierTable(name="early", rates=np.full(1, 0.005), end=NOON),
+        TierTable(name="late", rates=np.full(1, 0.05), start=NOON + timedelta(hours=4)),
+    )
+    with pytest.warns(InputWarning, match=r"open positions in X came under tier table late, .*\(later\): 1 of 1"):
+        run(book(), FELL, venue(own=apart), tiers="later")
+
+
 def test_copies_of_one_table__change_nothing():
     same = venue(own=tables(late=0.005))
     assert sweep(book(), FELL, same)["tier_table"].to_list() == ["early"]
@@ -138,7 +148,7 @@ def test_trades__are_asked_under_every_table_they_were_held_under():
     log = trades.read({"symbol": ["X"], "side": ["long"], "entry_time": [START + timedelta(hours=1)],
                        "entry_price": [100.0], "quantity": [1.0], "leverage": [20.0]})  # fmt: skip
     found = trades.check(log, FELL, venues=[venue()]).rows.row(0, named=True)
-    assert found["outcome"] == "liquidated"
+    assert (found["outcome"], found["tier_source"]) == ("liquidated", "late")
     assert found["highest_surviving_leverage"] == pytest.approx(100 / (3 + 0.05 * 97), rel=1e-6)
     assert found["margin_that_holds"] == pytest.approx(3 + 0.05 * 97, rel=1e-6)
     calm = trades.check(log, FELL, venues=[venue("entry")]).rows.row(0, named=True)

@@ -45,9 +45,9 @@ def one(found: Tried) -> str:
 def test_highest_cap__is_the_one_that_every_history_and_book_keeps() -> None:
     said = one(tried({None: 200.0, 50.0: 61.0, 20.0: 49.0}, {"shortfall_per_million": 50.0}))
     assert said == (
-        "Tolerance: at most 50.0 of shortfall per million of intended notional, in each of 4 histories and books, "
-        "filled after the delay: the highest cap that keeps it is, by what traders do, same size, more margin: "
-        "20x (with 50x it is 61.0 in May, a)."
+        "Tolerance: at most 50.0 of shortfall per million of intended notional, in each of 4 pairs of history and "
+        "book, filled after the delay: the highest cap that keeps it is, by what traders do, same size, more "
+        "margin: 20x (with 50x it is 61.0 in May, a)."
     )
 
 
@@ -68,6 +68,20 @@ def test_shares__are_of_positions_whatever_the_fill() -> None:
     said = one(tried(dict.fromkeys(CAPS, 1.0), {"liquidated_share": 0.2}, "liquidation_price"))
     assert said.startswith("Tolerance: at most 20.0 % of the positions opened liquidated, in each of 4")
     assert "20x (with 50x it is 30.0 % in May, a)" in said
+
+
+def test_a_share_of_nothing__breaks_no_tolerance() -> None:
+    found = tried(dict.fromkeys(CAPS, 1.0), {"liquidated_share": 0.2})
+    nothing = pl.when(cap=20.0, book="a").then(float("nan")).otherwise("liquidated_share")
+    kept = Tried(found.grid, found.policies.with_columns(liquidated_share=nothing), found.tolerance)
+    assert "more margin: 20x (with 50x" in one(kept)
+
+
+def test_a_lower_cap_that_breaks_it__is_named() -> None:
+    said = one(tried({None: 200.0, 50.0: 40.0, 20.0: 60.0}, {"shortfall_per_million": 50.0}))
+    assert said.endswith(
+        "50x (without a cap it is 200.0 in May, a), though a lower cap breaks it (with 20x it is 60.0 in May, a)."
+    )
 
 
 def test_at_the_liquidation_price__nothing_is_judged_that_is_nothing_by_construction() -> None:

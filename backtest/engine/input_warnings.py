@@ -45,8 +45,16 @@ def warn_once(book: Book | Accounts, market: Market) -> None:
         warnings.warn(shortened(f"{schema.name}: {sentence}", LONGEST_MESSAGE), InputWarning, stacklevel=4)
 
 
-def warn_of_substitutes(book: Book | Accounts, rules: Rulebook, groups: Integers) -> None:
-    """Warn of tier tables that were not in force or are of another symbol, once per book, as :func:`warn_once`."""
+def warn_of_substitutes(
+    book: Book | Accounts, rules: Rulebook, groups: Integers, *, later: Integers | None = None
+) -> None:
+    """Warn of tier tables that were not in force or are of another symbol, once per book, as :func:`warn_once`.
+
+    ``groups`` are those of the entries; ``later`` those that took over, of the same positions.
+    """
+    count, took_over = groups.size, later is not None
+    if later is not None:
+        groups = later[later != groups]
     counts = np.bincount(groups, minlength=len(rules.groups))
     found = [
         (own, int(count)) for own, count in zip(rules.groups, counts, strict=True) if count and own.is_substitute
@@ -54,11 +62,11 @@ def warn_of_substitutes(book: Book | Accounts, rules: Rulebook, groups: Integers
     if not found or sys._getframe(3).f_globals.get("__name__", "").startswith("backtest."):
         return
     seen = _SUBSTITUTED.setdefault(book, set())
-    for own, count in found:
-        sentence = substitute(own)
+    for own, some in found:
+        sentence = taken_over(own) if took_over else substitute(own)
         if sentence not in seen:
             seen.add(sentence)
-            message = shortened(f"{sentence}: {count:,} of {groups.size:,}", LONGEST_MESSAGE)
+            message = shortened(f"{sentence}: {some:,} of {count:,}", LONGEST_MESSAGE)
             warnings.warn(message, InputWarning, stacklevel=4)
 
 
@@ -68,6 +76,14 @@ def substitute(group: Group) -> str:
     if group.contract.like:
         return f"positions in {symbol}, which the venue does not list, have {table} of {group.contract.like}"
     return f"positions in {symbol} have {table}, which was not in force at their entry ({group.source})"
+
+
+def taken_over(group: Group) -> str:
+    """Return which table took over open positions without being known to be in force then, and why."""
+    symbol, table = group.contract.symbol, f"tier table {group.table.name}"
+    if group.contract.like:
+        return f"open positions in {symbol} came under {table} of {group.contract.like}"
+    return f"open positions in {symbol} came under {table}, which was not in force then ({group.source})"
 
 
 def unread(columns: list[str], schema: Schema = POSITIONS) -> list[str]:

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 
 from backtest.kernel.types import Floats, Integers
+from backtest.rules.contract import Contract
+from backtest.rules.tiers import TierTable
 from backtest.schemas.frames import Time
 from backtest.trades.holding.lives import Lives
 from backtest.trades.verdict import NOT_IN_FORCE
@@ -21,9 +23,13 @@ LimitedBy = pl.Enum(["price", "tier"])
 
 def tier_source(lives: Lives) -> str:
     """Return the tier table that trades are under, and whether it was in force."""
-    like, name = lives.contract.like, lives.table.name
-    table = f"{like} {name}" if like else name
-    return table if lives.in_force else f"{table} {NOT_IN_FORCE}"
+    return table_named(lives.contract, lives.table, in_force=lives.in_force)
+
+
+def table_named(contract: Contract, table: TierTable, *, in_force: bool) -> str:
+    """Return a tier table by its name, of another symbol with that, and whether it was in force."""
+    name = f"{contract.like} {table.name}" if contract.like else table.name
+    return name if in_force else f"{name} {NOT_IN_FORCE}"
 
 
 def distances(

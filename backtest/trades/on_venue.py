@@ -20,10 +20,11 @@ from backtest.errors import DataError
 from backtest.kernel.types import Flags, Floats, Integers
 from backtest.market.market import Market
 from backtest.rules.contract import Contract
+from backtest.rules.timeline import is_in_force
 from backtest.rules.venue import Venue
 from backtest.trades import certainty, money
 from backtest.trades.book import Keep, scaled, sized
-from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, tier_source
+from backtest.trades.columns import COLUMNS, LimitedBy, TradeOutcome, distances, table_named, tier_source
 from backtest.trades.holding import counted, hardest_bars
 from backtest.trades.holding.bars import lives_of
 from backtest.trades.holding.lives import Lives
@@ -185,6 +186,7 @@ class OnVenue:
             found["margin_that_holds"][own] = counted.margin_by_sweeps(self, rows[own])
             moments[own] = hardest_bars.hardest_bars(self, rows[own], found["margin_that_holds"][own])
             self._measure(rows[own], own, moments[own], found)
+            source[own] = self._last_tables(rows[own], moments[own])
         return distances(rows, found, moments, source, self._highest)
 
     def _measure(self, rows: pl.DataFrame, own: Integers, moments: Integers, found: dict[str, Any]) -> None:
@@ -196,6 +198,16 @@ class OnVenue:
             self.prepared, rows, changes, moments, worst, equity
         )
         found["reached"][own], found["closest_price"][own] = reached, worst
+
+    def _last_tables(self, rows: pl.DataFrame, moments: Integers) -> list[str]:
+        """Return the tables that trades were under when they were liquidated, else in their hardest bars."""
+        ended = rows["outcome_time"].dt.epoch("ms").fill_null(-1).to_numpy()
+        groups = hardest_bars.tables_at(self.prepared, rows, np.where(ended >= 0, ended, moments))
+        named = [
+            table_named(group.contract, group.table, in_force=is_in_force(group.source))
+            for group in self.prepared.rules.groups
+        ]
+        return [named[number] for number in groups.tolist()]
 
     def _first_of(self, lives: Lives) -> int:
         return int(self.market.firsts[self.market.symbols.index(lives.contract.symbol)])

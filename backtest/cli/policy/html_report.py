@@ -84,9 +84,10 @@ class Report:
             "Shortfall: losses of liquidated positions beyond their margin, which the fund or counterparties "
             "hit by "
             "ADL pay. Per million of the notional that traders intended.",
-            "Fills at the liquidation price are the best case of every fund, fills at the worst price of the "
-            "bar the worst, and the worse the longer the bars are. Fills after the delay lie between: see what "
-            "would change the conclusion. Cells with several figures show the delay's, and these two behind it.",
+            "Fills at the liquidation price flatter every fund; fills at the worst price of the bar are worse the "
+            "longer the bars are. Fills after the delay mostly lie between; where the delay reaches into the next "
+            "bar, or orders have impact, they may cost more. Cells with several figures show the delay's, and "
+            "these two behind it.",
             "Dominated: another cap leaves as much freedom for less shortfall, or more freedom for no more "
             "shortfall, under the same rates, terms and other rules.",
             *(REPLAYED if self.replayed else ()),

@@ -13,7 +13,7 @@ from backtest.cli.policy.results import FILL_WORDS, Tried, same
 #: What may be tolerated: words, and the denominator.
 TOLERATED: Mapping[str, str] = {
     "shortfall_per_million": "of shortfall per million of intended notional",
-    "adl_per_million": "per million of intended notional that the fund does not pay",
+    "adl_per_million": "of shortfall that the fund does not pay, per million of intended notional",
     "liquidated_share": "of the positions opened liquidated",
 }
 
@@ -21,15 +21,15 @@ TOLERATED: Mapping[str, str] = {
 def verdict(tried: Tried) -> Iterator[str]:
     """Yield, for each tolerance and response of traders, the highest cap that keeps it and what breaks it."""
     for measure, limit in tried.tolerance.items():
-        if tried.fill == "liquidation_price" and measure != "liquidated_share":
+        if tried.fill == "liquidation_price" and not tried.replayed and measure != "liquidated_share":
             yield (
-                f"{_limit(measure, limit)}: not judged. At the liquidation price there is nothing of it by "
-                "construction; try the fill delayed."
+                f"{_limit(measure, limit)}: not judged. Filled at the liquidation price there is next to nothing "
+                "of it by construction; try the fill delayed."
             )
             continue
         own = tried.base()
         where = "in the one history and book" if own.select("history", "book").n_unique() == 1 else (
-            f"in each of {number(own.select('history', 'book').n_unique())} histories and books"
+            f"in each of {number(own.select('history', 'book').n_unique())} pairs of history and book"
         )  # fmt: skip
         parts = [
             f"{RESPONSE_WORDS[response]}: {_highest(own.filter(response=response), measure, limit)}"
@@ -43,14 +43,20 @@ def verdict(tried: Tried) -> Iterator[str]:
 
 def _highest(own: pl.DataFrame, measure: str, limit: float) -> str:
     """Return the highest cap that keeps a limit, and where the next one breaks it."""
-    broken = None
+    broken, found, lower = None, None, []
     for cap in cap_order(own):
-        rows = own.filter(same("cap", cap)).sort(measure, descending=True, nulls_last=True)
-        worst = rows.row(0, named=True)
-        if worst[measure] is None or worst[measure] <= limit:
-            return f"{_called(cap)}{_breaks(broken, measure)}"
-        broken = worst
-    return f"none of the grid{_breaks(broken, measure)}"
+        rows = own.filter(same("cap", cap)).with_columns(pl.col(measure).fill_nan(None))
+        worst = rows.sort(measure, descending=True, nulls_last=True).row(0, named=True)
+        keeps = worst[measure] is None or worst[measure] <= limit
+        if found is None and keeps:
+            found = f"{_called(cap)}{_breaks(broken, measure)}"
+        elif found is None:
+            broken = worst
+        elif not keeps:
+            lower.append(worst)
+    if found is None:
+        return f"none of the grid{_breaks(broken, measure)}"
+    return found + "".join(f", though a lower cap breaks it{_breaks(worst, measure)}" for worst in lower[:1])
 
 
 def _called(cap: float | None) -> str:

@@ -80,10 +80,8 @@ def caveats(tried: Tried) -> Iterator[str]:
     if "delayed" in tried.grid.fills:
         yield from _of_delay(tried)
     if set(BRACKET) - set(tried.grid.fills):
-        yield (
-            f"Fills: only liquidations {FILL_WORDS[tried.fill]} were tried, so the losses of a fund have no "
-            f"bracket."
-        )
+        words = " and ".join(FILL_WORDS[fill] for fill in tried.grid.fills)
+        yield f"Fills: only liquidations {words} were tried, so the losses of a fund have no bracket."
     if tried.replayed:
         yield (
             "Feedback: liquidations do not move the mark price here, and the history contains its own "

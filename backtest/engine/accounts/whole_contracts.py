@@ -36,19 +36,23 @@ def require_whole(accounts: Accounts, contracts: Iterable[Contract]) -> None:
     DataError
         For the legs of the first such symbol.
     """
-    for contract in contracts:
-        lot = size_of_contract(contract)
-        if lot == 0:
-            continue
-        count = pl.col("quantity") / lot
-        near = (count - count.round()).abs() <= ALLOWANCE * count.clip(lower_bound=1.0)
-        bad = (pl.col("symbol") == contract.symbol) & ~(near & (count > 0.5) & (count < MOST_CONTRACTS))
-        if accounts.legs.select(bad.any()).item():
-            sentence = (
-                f"quantity must be a whole number of contracts, which {contract.symbol} has of {plain(lot)} "
-                "(where that is wrong: venue.with_(lot=0), or lot = 0.0 in a venue file)"
-            )
-            raise DataError(offence(accounts.legs, "legs", sentence, bad, ("symbol", "quantity")))
+    sizes = {contract.symbol: size_of_contract(contract) for contract in contracts}
+    sizes = {symbol: lot for symbol, lot in sizes.items() if lot}
+    if not sizes:
+        return
+    lot = pl.col("symbol").replace_strict(sizes, default=None, return_dtype=pl.Float64)
+    count = pl.col("quantity") / lot
+    near = (count - count.round()).abs() <= ALLOWANCE * count.clip(lower_bound=1.0)
+    wrong = ~(near & (count > 0.5) & (count < MOST_CONTRACTS)).fill_null(value=True)
+    bad = accounts.legs.select(row=wrong.arg_max(), any=wrong.any()).row(0)
+    if bad[1]:
+        symbol = accounts.legs["symbol"][bad[0]]
+        sentence = (
+            f"quantity must be a whole number of contracts, which {symbol} has of {plain(sizes[symbol])} "
+            "(where that is wrong: venue.with_(lot=0), or lot = 0.0 in a venue file)"
+        )
+        own = wrong & (pl.col("symbol") == symbol)
+        raise DataError(offence(accounts.legs, "legs", sentence, own, ("symbol", "quantity")))
 
 
 def contracts_of(parts: list[Part]) -> list[int]:

@@ -150,14 +150,15 @@ def replay(
     options = replace(options, trace=_row_of(frame, trace))
     report = None if progress is None else _reporting(progress, stage.bars)
     played = stage.play(venue, options, threads=threads, every=REPORTED, watch=report, course=course)
-    world, merge = played.world, played.merge
+    world, merge, last = played.world, played.merge, stage.last_groups(played.found)
+    warn_of_substitutes(book, stage.prepared.rules, stage.groups, later=last)
     return Replay(
         outcomes=frames.outcomes(
             frame,
             stage.prepared,
             played.found,
             frames.held_at_end(world, market),
-            tiers_of(stage.prepared.rules, stage.last_groups(played.found)),
+            tiers_of(stage.prepared.rules, last),
         ),
         fund=frames.fund(world, market),
         adl=frames.adl(world, market, frame),

@@ -99,6 +99,7 @@ def sweep(
     warn_once(book, market)
     found = _swept(book, market, venue, conventions.with_(**changes), threads)
     warn_of_substitutes(book, found.rules, found.groups)
+    warn_of_substitutes(book, found.rules, found.groups, later=found.last)
     return found.outcomes
 
 
@@ -114,11 +115,12 @@ def sweep_with_tiers(
 
 
 class _Swept(NamedTuple):
-    """Outcomes of a book, and the group of rules of each position at its entry."""
+    """Outcomes of a book, and the group of rules of each position at its entry and at its end."""
 
     outcomes: pl.DataFrame
     rules: Rulebook
     groups: Integers
+    last: Integers
 
 
 def _swept(book: Book, market: Market, venue: Venue, conventions: Conventions, threads: int | None) -> _Swept:
@@ -141,7 +143,7 @@ def _swept(book: Book, market: Market, venue: Venue, conventions: Conventions, t
     named = outcomes.named(admitted.frame, prepared.held, Outcome, arrays, origin, OUTCOME_COLUMNS)
     if book.survival is not None:
         named = named.with_columns(surviving_weight(named, book.survival))
-    return _Swept(named, prepared.rules, groups)
+    return _Swept(named, prepared.rules, groups, last)
 
 
 def _follow(
@@ -181,7 +183,9 @@ def tiers_used(
     conventions: Conventions = USUAL,
     **changes: Unpack[Changes],
 ) -> pl.DataFrame:
-    """Return the tier tables that a sweep of the book uses, and whether they were in force.
+    """Return the tier tables that positions are opened under, and whether they were in force.
+
+    Tables that later apply to open positions are in the ``tier_table`` of their outcomes.
 
     Returns
     -------

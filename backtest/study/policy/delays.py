@@ -26,6 +26,9 @@ from backtest.shown import shown
 #: Steps of a path to a delay, as far as a bar may have so many; never fewer to a bar than the first number.
 STEPS, LEAST, MOST = 32, 16, 1_440
 
+#: Positions whose paths are looked through at a time.
+AT_ONCE = 4_096
+
 #: Bars longer than this are too coarse to decide on (ms).
 FINE = 300_000
 
@@ -57,9 +60,12 @@ class Delay:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of their range."""
-        if not 0 < self.seconds < float("inf"):
-            raise ArgumentError(f"must be finite and above zero, is {self.seconds!r}", argument="seconds")
-        if not isinstance(self.draws, int) or not 1 <= self.draws <= 1_000:
+        given = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
+        if not (given and 0 < self.seconds < float("inf")):
+            raise ArgumentError(
+                f"must be a number, finite and above zero, is {self.seconds!r}", argument="seconds"
+            )
+        if not isinstance(self.draws, int) or isinstance(self.draws, bool) or not 1 <= self.draws <= 1_000:
             raise ArgumentError(f"must be a whole number from 1 to 1,000, is {self.draws!r}", argument="draws")
         if self.impact.mark:
             raise ArgumentError(
@@ -92,6 +98,7 @@ class _Rows(NamedTuple):
     side: Floats
     trigger: Floats  #: liquidation price
     notional: Floats
+    fill: Floats  #: of the sweep
     kind: Any  #: how each contract pays
 
 
@@ -147,53 +154,85 @@ def _rows_of(liquidated: pl.DataFrame, market: Market) -> _Rows:
         np.where((liquidated["side"] == "long").to_numpy(), 1.0, -1.0),
         liquidated["liquidation_price"].fill_null(float("nan")).to_numpy(),
         liquidated["fill_notional"].to_numpy(),
+        liquidated["fill_price"].to_numpy(),
         liquidated["contract_kind"].to_numpy(),
     )
 
 
 def _fills(rows: _Rows, market: Market, series: str, delay: Delay, seed: int) -> Floats:
-    """Return the prices at which positions are closed."""
+    """Return the prices at which positions are closed; symbols with bars of one length together."""
+    found, lengths = np.empty(rows.bar.size), market.intervals[rows.symbol]
+    for interval in np.unique(lengths):
+        own = np.flatnonzero(lengths == interval)
+        some = _Rows._make(each[own] for each in rows)
+        found[own] = _fills_of(some, market, series, delay, seed, int(interval))
+    return found
+
+
+def _fills_of(rows: _Rows, market: Market, series: str, delay: Delay, seed: int, interval: int) -> Floats:
     filled_on = "last" if market.has("last") else "mark"
-    interval = market.intervals[rows.symbol]
-    nodes = _nodes(market, delay)
-    triggered = paths(market, series, rows.bar, nodes, seed)
-    volume = _volume(rows, market, delay)
-    seconds = np.full(rows.bar.size, delay.seconds)
-    if np.isfinite(delay.impact.participation):
-        with np.errstate(divide="ignore"):
-            needed = rows.notional / (delay.impact.participation * volume / (interval / 1000))
-        seconds = np.maximum(seconds, np.minimum(needed, 1e9))
-    end = market.times[rows.bar] + _trigger(rows, triggered) * interval + 1000 * seconds
+    nodes = int(min(max(np.ceil(interval / (1000 * delay.seconds) * STEPS), LEAST), MOST))
+    passed = _trigger(rows, paths(market, series, rows.bar, nodes, seed))
+    moment = market.times[rows.bar] + np.nan_to_num(passed) * interval
+    end, volume = moment + 1000 * delay.seconds, np.zeros(rows.bar.size)
+    if delay.needs_volume:
+        traded = _traded(rows, market)
+        volume = traded[rows.bar]
+        end = np.maximum(end, _taken_by(rows, market, traded, np.nan_to_num(passed), delay))
     last_bar, place, beyond = _place(rows, market, end)
     after = paths(market, filled_on, last_bar, nodes, seed)
     price = np.where(beyond, _beyond(market, filled_on, last_bar, rows), after.at(last_bar, place))
     share = np.sqrt(rows.notional / np.where(volume > 0, volume, np.inf))
     worse = delay.impact.linear * rows.notional + delay.impact.square_root * share
-    return np.asarray(price * np.maximum(1.0 - rows.side * worse, 1e-9))
-
-
-def _nodes(market: Market, delay: Delay) -> int:
-    """Return the steps of a path to a bar."""
-    wanted = float(market.intervals.max()) / (1000 * delay.seconds) * STEPS
-    return int(min(max(np.ceil(wanted), LEAST), MOST))
+    price = price * np.maximum(1.0 - rows.side * worse, 1e-9)
+    return np.asarray(np.where(np.isnan(passed), rows.fill, price))
 
 
 def _trigger(rows: _Rows, drawn: Paths) -> Floats:
-    """Return the part of its bar that has passed when each position is triggered."""
+    """Return the part of its bar that has passed when each position is triggered.
+
+    NaN where the path does not reach the price after the entry: what the bar hides was taken for the other way.
+    """
+    found = np.empty(rows.bar.size)
+    for start in range(0, found.size, AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        found[some] = _reached(_Rows._make(each[some] for each in rows), drawn)
+    return found
+
+
+def _reached(rows: _Rows, drawn: Paths) -> Floats:
     own = drawn.prices[np.searchsorted(drawn.rows, rows.bar)]
     nodes = own.shape[1] - 1
     reached = rows.side[:, None] * own <= (rows.side * rows.trigger)[:, None]
     reached |= np.isnan(rows.trigger)[:, None]  # every price liquidates it
     reached &= np.arange(nodes + 1) / nodes >= rows.entered[:, None]
-    hit = np.argmax(reached, axis=1)
-    here = np.arange(rows.bar.size)
+    hit, here = np.argmax(reached, axis=1), np.arange(rows.bar.size)
     before = np.maximum(hit - 1, 0)
     step = own[here, before] - own[here, hit]
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.where(step != 0, (own[here, before] - rows.trigger) / step, 1.0)
     place = (before + np.clip(np.nan_to_num(part, nan=1.0), 0.0, 1.0)) / nodes
-    place = np.where(hit == 0, 0.0, place)
-    return np.where(reached.any(axis=1), np.maximum(place, rows.entered), 1.0)
+    place = np.maximum(np.where(hit == 0, 0.0, place), rows.entered)
+    return np.where(reached.any(axis=1), place, np.nan)
+
+
+def _taken_by(rows: _Rows, market: Market, traded: Floats, passed: Floats, delay: Delay) -> Floats:
+    """Return when the volume since the trigger is what each size needs; after the last bar where it never is."""
+    found = np.full(rows.bar.size, -np.inf)
+    if not np.isfinite(delay.impact.participation):
+        return found
+    for number, (first, last) in enumerate(zip(market.firsts[:-1], market.firsts[1:], strict=True)):
+        own = np.flatnonzero(rows.symbol == number)
+        sums = np.concatenate([[0.0], np.cumsum(traded[first:last])])
+        bar = rows.bar[own] - first
+        goal = sums[bar] + passed[own] * traded[first + bar] + rows.notional[own] / delay.impact.participation
+        until = np.searchsorted(sums, goal) - 1  # the bar in which the sum reaches the goal
+        within = np.minimum(until, last - first - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = np.nan_to_num((goal - sums[within]) / traded[first + within], nan=1.0, posinf=1.0)
+        place = np.where(until > within, 2.0, np.clip(part, 0.0, 1.0))
+        found[own] = market.times[first + within] + place * market.intervals[number]
+    return found
 
 
 def _place(rows: _Rows, market: Market, end: Floats) -> tuple[Integers, Floats, Flags]:
@@ -213,19 +252,19 @@ def _beyond(market: Market, series: str, bar: Integers, rows: _Rows) -> Floats:
     return np.where(following > bar, after, market.prices(series, "close")[bar])
 
 
-def _volume(rows: _Rows, market: Market, delay: Delay) -> Floats:
-    """Return the notional traded in each bar, in settlement currency; zero where nothing asks for it."""
-    if not delay.needs_volume:
-        return np.zeros(rows.bar.size)
+def _traded(rows: _Rows, market: Market) -> Floats:
+    """Return (bars,) the notional traded, in the settlement currency of each symbol's contract."""
     if "volume" not in market.bars.columns:
         raise ArgumentError(
             "needs bars with a column volume, they have none: a limit on participation and square-root impact "
             "depend on it",
             argument="delay",
         )
-    base = market.bars["volume"].to_numpy().astype(np.float64)[rows.bar]
-    linear = rows.kind == "linear"
-    return np.where(linear, base * market.prices("mark", "close")[rows.bar], base)
+    found = market.bars["volume"].to_numpy().astype(np.float64)
+    for number in np.unique(rows.symbol[rows.kind == "linear"]):
+        own = slice(int(market.firsts[number]), int(market.firsts[number + 1]))
+        found[own] *= market.prices("mark", "close")[own]
+    return found
 
 
 def _with_fills(outcomes: pl.DataFrame, gone: Flags, price: Floats, rows: _Rows) -> pl.DataFrame:
@@ -235,12 +274,16 @@ def _with_fills(outcomes: pl.DataFrame, gone: Flags, price: Floats, rows: _Rows)
     before, notional, equity, _, result = (found[name][gone] for name in names)
     inverse, face = rows.kind == "inverse", rows.kind == "face_value"
     price = np.where(face, np.clip(price, 0.0, 1.0), price)
-    quantity = np.where(face, notional, np.where(inverse, notional * before, notional / before))
-    moved = np.where(inverse, 1 / before - 1 / price, price - before)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quantity = np.where(face, notional, np.where(inverse, notional * before, notional / before))
+    with np.errstate(divide="ignore", invalid="ignore"):  # prices of face-value contracts may be zero
+        moved = np.where(inverse, 1 / before - 1 / price, price - before)
     put_in = np.maximum(equity, 0.0) - result
     equity = equity + rows.side * quantity * moved
     found["fill_price"][gone] = price
-    found["fill_notional"][gone] = np.where(face, quantity, np.where(inverse, quantity / price, quantity * price))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = np.where(inverse, quantity / price, quantity * price)
+    found["fill_notional"][gone] = np.where(face, quantity, worth)
     found["equity_at_fill"][gone], found["shortfall"][gone] = equity, np.maximum(-equity, 0.0)
     found["realised_pnl"][gone] = np.maximum(equity, 0.0) - put_in
     return outcomes.with_columns(
