@@ -21,7 +21,7 @@ from backtest.schemas.arguments import checked
 __all__ = ["bubbles", "candles", "mark_line", "price_tag"]
 __dir__ = __all__.copy
 
-#: Most candles, so that bodies and wicks can be told apart; more bars are joined, so many in each.
+#: Most candles, so that bodies and wicks can be distinguished; more bars are joined, so many in each.
 MOST_CANDLES = 160
 
 #: Part of its time that a candle is wide.

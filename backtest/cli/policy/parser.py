@@ -41,7 +41,7 @@ a grid file (TOML):
 
   [delay]                            of the fill "delayed" (defaults: 10 s, no limit, no impact, 4 draws)
   seconds = 10                       from the trigger to the fill, at least
-  participation = 0.1                or as long as the size takes at this share of the bar's volume
+  participation = 0.1                or once this share of the volume since then is the size
   linear = 5e-10                     fraction of the price per unit of notional; or square_root
   draws = 4                          amounts are means over so many paths inside the bars
 

@@ -19,7 +19,7 @@ from backtest.errors import DataError
 from backtest.rules.contract import ALLOWANCE, Contract
 from backtest.schemas.validation import offence
 
-#: Numbers of contracts from here on are not all told apart by float64.
+#: From here on float64 does not hold every whole number.
 MOST_CONTRACTS = 2.0**53
 
 

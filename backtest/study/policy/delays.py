@@ -38,9 +38,9 @@ FINE = 300_000
 class Delay:
     """Time from a liquidation's trigger to its fill, and the impact of closing.
 
-    A position of notional N is closed after max(``seconds``, N / (participation x volume a second)), at the
-    price of then, made worse by the fraction ``linear`` x N + ``square_root`` x sqrt(N / volume of the bar).
-    Positions are closed one by one: none waits for another.
+    A position of notional N is closed after ``seconds``, or once the volume since the trigger is N / participation
+    if that is later, at the price of then, made worse by the fraction ``linear`` x N + ``square_root`` x
+    sqrt(N / volume of the bar). Positions are closed one by one: none waits for another.
 
     Raises
     ------
