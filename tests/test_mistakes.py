@@ -64,9 +64,9 @@ def test_scripts__help_writes_nothing():
 def test_mistakes__are_named_as_what_they_are(tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
     assert main(words.split()) == 2
-    told = refusal(capsys)
-    assert said in told
-    assert "prices and positions" not in told
+    printed = refusal(capsys)
+    assert said in printed
+    assert "prices and positions" not in printed
 
 
 def test_run__takes_of_the_bars_what_the_venue_lists(tmp_path, capsys):

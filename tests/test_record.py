@@ -154,9 +154,9 @@ def test_record__keeps_liquidations_across_lost_connections(tmp_path: Path, caps
         assert main([*words, "--address", server.address]) == 0
     assert server.asked[0] == "/linear"
     assert json.loads(server.asked[1])["args"] == ["allLiquidation.BTCUSDT", "allLiquidation.ETHUSDT"]
-    told = capsys.readouterr()
-    assert f"2 liquidations in {path}" in told.out
-    assert "again in" in told.err
+    printed = capsys.readouterr()
+    assert f"2 liquidations in {path}" in printed.out
+    assert "again in" in printed.err
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     states = [line for line in lines if line.get("op") == "recording"]
     assert [state["nothing_since"] is None for state in states] == [True, False]
